@@ -1,0 +1,163 @@
+"""The living definition: the forward pass of every shape that Understudy runs, in plain NumPy.
+
+It is slow on purpose (no cache, no batch, no blocking) and reads from `forward` down like the paper. The native core,
+the torch modules of `compress` and stock transformers are all compared with it; where they differ, this file is what
+we mean. Names are those of Hugging Face, a linear weight is (out, in), values are in Hugging Face's convention
+(norm gains of Nemotron zero-centred).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.spec import ModelSpec, RopeScaling
+
+Array = NDArray[np.floating[Any]]  # float32, or float64 throughout if the weights are
+Weights = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What one forward pass looked like inside.
+
+    `hidden[0]` is the embedding, `hidden[l + 1]` the residual stream after layer l, each (tokens, hidden);
+    `inner[l]` is what layer l's down projection reads, (tokens, intermediate); `logits` is (tokens, vocab).
+    """
+
+    hidden: tuple[Array, ...]
+    inner: tuple[Array, ...]
+    logits: Array
+
+
+def forward(spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]) -> Array:
+    """Logits of every position of one sequence.
+
+    Args:
+        spec: the architecture.
+        weights: float32 arrays under the names and in the shapes of `spec.tensor_shapes`.
+        token_ids: (tokens,), the first of which stands at position 0.
+
+    Returns:
+        (tokens, vocab) float32 (float64 if the weights are: then only the rotation's angles are single precision).
+    """
+    return forward_with_taps(spec, weights, token_ids).logits
+
+
+def forward_with_taps(spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]) -> Taps:
+    """`forward`, with the residual stream after every layer and the inputs of every down projection."""
+    x = weights["model.embed_tokens.weight"][np.asarray(token_ids)]  # (tokens, hidden)
+    positions = np.arange(len(x))
+    hidden, inner = [x], []
+    for layer in range(spec.num_layers):
+        prefix = f"model.layers.{layer}."
+        x = x + attention(spec, weights, prefix, norm(spec, weights, f"{prefix}input_layernorm", x), positions)
+        y = mlp_inner(spec, weights, prefix, norm(spec, weights, f"{prefix}post_attention_layernorm", x))
+        x = x + linear(weights, f"{prefix}mlp.down_proj", y)
+        hidden.append(x)
+        inner.append(y)
+    head = "model.embed_tokens.weight" if spec.tied_embeddings else "lm_head.weight"
+    logits = norm(spec, weights, "model.norm", x) @ weights[head].T
+    return Taps(tuple(hidden), tuple(inner), logits)
+
+
+def linear(weights: Weights, name: str, x: Array) -> Array:
+    """W x + b, where b is left out if there is none: (tokens, in) -> (tokens, out)."""
+    y: Array = x @ weights[f"{name}.weight"].T
+    bias = weights.get(f"{name}.bias")
+    return y if bias is None else y + bias
+
+
+def norm(spec: ModelSpec, weights: Weights, name: str, x: Array) -> Array:
+    """(tokens, hidden) -> (tokens, hidden).
+
+    layer_norm_1p: (x - mean x) / sqrt(var x + eps) * (1 + w) + b, with var = mean((x - mean x)²)
+    rms_norm:      x / sqrt(mean x² + eps) * w
+    """
+    gain = weights[f"{name}.weight"]
+    if spec.norm == "rms_norm":
+        scaled: Array = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(spec.norm_eps))
+        return scaled * gain
+    centred: Array = x - np.mean(x, axis=-1, keepdims=True)
+    variance = np.mean(centred * centred, axis=-1, keepdims=True)
+    scaled = centred / np.sqrt(variance + np.float32(spec.norm_eps))
+    return scaled * (1 + gain) + weights[f"{name}.bias"]
+
+
+def attention(spec: ModelSpec, weights: Weights, prefix: str, h: Array, positions: NDArray[np.int64]) -> Array:
+    """Causal attention of grouped query heads: (tokens, hidden) -> (tokens, hidden).
+
+    Query head j reads key/value head j // group:  a_j = softmax(q_j Kᵀ / sqrt(head_dim) + mask) V.
+    """
+    num_tokens, head_dim = len(h), spec.head_dim
+    q = linear(weights, f"{prefix}self_attn.q_proj", h).reshape(num_tokens, spec.num_heads, head_dim)
+    k = linear(weights, f"{prefix}self_attn.k_proj", h).reshape(num_tokens, spec.num_kv_heads, head_dim)
+    v = linear(weights, f"{prefix}self_attn.v_proj", h).reshape(num_tokens, spec.num_kv_heads, head_dim)
+    q, k = rotate(spec, q, positions), rotate(spec, k, positions)
+    k = np.repeat(k, spec.group_size, axis=1)  # (tokens, num_heads, head_dim)
+    v = np.repeat(v, spec.group_size, axis=1)
+    scores = np.einsum("qjd,kjd->jqk", q, k) * q.dtype.type(head_dim**-0.5)  # (num_heads, tokens, tokens)
+    is_future = positions[None, :] > positions[:, None]
+    mixed = np.einsum("jqk,kjd->qjd", softmax(np.where(is_future, -np.inf, scores)), v)
+    return linear(weights, f"{prefix}self_attn.o_proj", mixed.reshape(num_tokens, spec.query_size))
+
+
+def softmax(scores: Array) -> Array:
+    """exp(s - max s) / Σ exp(s - max s) along the last axis."""
+    shifted: Array = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    total: Array = shifted.sum(axis=-1, keepdims=True)
+    return shifted / total
+
+
+def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
+    """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i + r/2).
+
+    y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)
+    y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r on pass through.
+    """
+    half = spec.rotary_dim // 2
+    angles = positions.astype(np.float32)[:, None] * frequencies(spec)  # (tokens, half), single precision everywhere
+    cos, sin = (f(angles).astype(x.dtype)[:, None, :] for f in (np.cos, np.sin))
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
+
+
+def frequencies(spec: ModelSpec) -> Array:
+    """f_i = theta^(-2i / rotary_dim), i = 0 … rotary_dim/2 - 1, then the scaling of Llama 3: (rotary_dim / 2,)."""
+    exponents = np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(max(spec.rotary_dim, 1))
+    plain: Array = (1.0 / np.float32(spec.rope_theta) ** exponents).astype(np.float32)
+    return plain if spec.rope_scaling is None else scaled_frequencies(spec.rope_scaling, plain)
+
+
+def scaled_frequencies(scaling: RopeScaling, plain: Array) -> Array:
+    """Slow turns are slowed further, fast ones kept, those between blended (transformers `_compute_llama3_parameters`).
+
+    With wavelength λ = 2π / f and L the original context:
+    λ < L / high: f;   λ > L / low: f / factor;   between: (1 - s) f / factor + s f, s = (L / λ - low) / (high - low).
+    """
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    turns = scaling.original_max_positions / (2 * math.pi / plain)  # L / λ
+    share = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return ((1 - share) * plain / scaling.factor + share * plain).astype(np.float32)
+
+
+def mlp_inner(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array:
+    """What the down projection reads: act(up h), or act(gate h) · up h if gated: (tokens, intermediate)."""
+    up = linear(weights, f"{prefix}mlp.up_proj", h)
+    if not spec.gated:
+        return activation(spec, up)
+    return activation(spec, linear(weights, f"{prefix}mlp.gate_proj", h)) * up
+
+
+def activation(spec: ModelSpec, x: Array) -> Array:
+    """relu2: max(x, 0)²;  silu: x / (1 + exp(-x))."""
+    if spec.activation == "relu2":
+        return np.square(np.maximum(x, 0))
+    with np.errstate(over="ignore"):  # exp(-x) may reach inf, which rightly gives 0
+        y: Array = x / (1 + np.exp(-x))
+    return y
