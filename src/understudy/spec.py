@@ -94,7 +94,7 @@ class ModelSpec:
 
 # Formats that the core computes on (packed panels of 16 rows, see docs/kernels.md).
 PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4m"]
-KvFormat = Literal["f16", "int8"]
+KvFormat = Literal["f16", "int8", "f32"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,335 @@
+// The border: the only file that knows Python. It checks every array once and hands pointers to the core.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+
+#include "../blocks.h"
+#include "../cache.h"
+#include "../measure.h"
+#include "../model.h"
+#include "../sample.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace understudy {
+namespace {
+
+template <class T>
+using Array = nb::ndarray<const T, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<const T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Output = nb::ndarray<T, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+
+template <class T>
+nb::ndarray<nb::numpy, T> own(std::unique_ptr<T[]> data, std::initializer_list<size_t> shape) {
+  T* raw = data.release();
+  nb::capsule owner(raw, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::ndarray<nb::numpy, T>(raw, shape, owner);
+}
+
+Spec read_spec(const nb::dict& d) {
+  const auto number = [&](const char* name) { return nb::cast<int>(d[name]); };
+  Spec s = {};
+  s.num_layers = number("num_layers");
+  s.hidden_size = number("hidden_size");
+  s.intermediate_size = number("intermediate_size");
+  s.num_heads = number("num_heads");
+  s.num_kv_heads = number("num_kv_heads");
+  s.head_dim = number("head_dim");
+  s.vocab_size = number("vocab_size");
+  s.rotary_dim = number("rotary_dim");
+  s.norm_eps = nb::cast<float>(d["norm_eps"]);
+  s.rope_theta = nb::cast<double>(d["rope_theta"]);
+  s.is_layer_norm = nb::cast<std::string>(d["norm"]) == "layer_norm_1p";
+  s.is_relu2 = nb::cast<std::string>(d["activation"]) == "relu2";
+  s.gated = nb::cast<bool>(d["gated"]);
+  const nb::object scaling = d["rope_scaling"];
+  s.has_rope_scaling = !scaling.is_none();
+  if (s.has_rope_scaling) {
+    const nb::dict r = nb::cast<nb::dict>(scaling);
+    s.rope_factor = nb::cast<double>(r["factor"]);
+    s.rope_low_freq_factor = nb::cast<double>(r["low_freq_factor"]);
+    s.rope_high_freq_factor = nb::cast<double>(r["high_freq_factor"]);
+    s.rope_original_positions = nb::cast<double>(r["original_max_positions"]);
+  }
+  const bool is_sound = s.num_layers > 0 && s.hidden_size > 0 && s.intermediate_size > 0 && s.num_kv_heads > 0 &&
+                        s.num_heads > 0 && s.num_heads % s.num_kv_heads == 0 && s.num_heads / s.num_kv_heads <= 256 &&
+                        s.head_dim > 0 && s.head_dim <= 1024 && s.vocab_size > 0 && s.rotary_dim % 2 == 0 &&
+                        s.rotary_dim >= 0 && s.rotary_dim <= s.head_dim;
+  if (!is_sound) refuse("the spec's sizes contradict each other");
+  return s;
+}
+
+// A model keeps its packed arrays alive.
+struct BoundModel {
+  std::vector<nb::object> arrays;
+  std::unique_ptr<Model> model;
+
+  BoundModel(const nb::dict& spec, const nb::dict& tensors, const std::string& isa, int num_threads) {
+    const Kernels* kernels = find_kernels(isa.c_str());
+    if (kernels == nullptr) refuse("no kernels named " + isa + " on this CPU");
+    TensorMap map;
+    for (const auto& [key, value] : tensors) {
+      const auto name = nb::cast<std::string>(key);
+      const nb::tuple entry = nb::cast<nb::tuple>(value);
+      const auto data = nb::cast<Array<uint8_t>>(entry[3]);
+      PackedTensor t{packed_format(nb::cast<std::string>(entry[0])), nb::cast<int64_t>(entry[1]),
+                     nb::cast<int64_t>(entry[2]), data.data()};
+      const bool is_vector = t.rows == 1 && t.format == Format::F32;
+      const size_t expected = is_vector ? static_cast<size_t>(t.columns) * 4 : t.bytes();
+      if (data.size() != expected)
+        refuse("tensor " + name + " has " + std::to_string(data.size()) + " bytes, expected " +
+               std::to_string(expected));
+      map.emplace(name, t);
+      arrays.push_back(nb::cast<nb::object>(entry[3]));
+    }
+    model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads);
+  }
+};
+
+struct BoundCache {
+  Cache cache;
+  BoundCache(const BoundModel& model, int64_t num_pages, const std::string& kv_format)
+      : cache(model.model->spec(), num_pages, parse(kv_format)) {}
+  static KvFormat parse(const std::string& name) {
+    if (name == "f16") return KvFormat::F16;
+    if (name == "int8") return KvFormat::INT8;
+    if (name == "f32") return KvFormat::F32;
+    refuse("unknown cache format " + name);
+  }
+  void check(int64_t page) const {
+    if (page < 0 || page >= cache.num_pages()) refuse("page " + std::to_string(page) + " is outside the cache");
+  }
+};
+
+void check_batch(const Batch& b, const Spec& spec, int64_t num_slots, const Cache& cache) {
+  for (int i = 0; i < b.num_tokens; ++i) {
+    if (b.tokens[i] < 0 || b.tokens[i] >= spec.vocab_size)
+      refuse("token " + std::to_string(b.tokens[i]) + " is outside the vocabulary");
+    if (b.slots[i] < 0 || b.slots[i] >= num_slots) refuse("slot " + std::to_string(b.slots[i]) + " has no page table");
+    if (b.positions[i] < 0 || b.positions[i] / PAGE >= b.max_pages)
+      refuse("position " + std::to_string(b.positions[i]) + " has no page");
+    const int32_t* table = b.page_tables + static_cast<int64_t>(b.slots[i]) * b.max_pages;
+    for (int p = 0; p <= b.positions[i] / PAGE; ++p)
+      if (table[p] < 0 || table[p] >= cache.num_pages())
+        refuse("page " + std::to_string(table[p]) + " is outside the cache");
+  }
+  for (int i = 0; i < b.num_logits; ++i)
+    if (b.logit_rows[i] < 0 || b.logit_rows[i] >= b.num_tokens)
+      refuse("logit row " + std::to_string(b.logit_rows[i]) + " is outside the batch");
+}
+
+auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions, Array<int32_t> slots,
+          Matrix<int32_t> page_tables, Array<int32_t> logit_rows) {
+  if (positions.size() != tokens.size() || slots.size() != tokens.size())
+    refuse("tokens, positions and slots must have the same length");
+  const Batch batch = {static_cast<int>(tokens.size()),
+                       tokens.data(),
+                       positions.data(),
+                       slots.data(),
+                       page_tables.data(),
+                       static_cast<int>(page_tables.shape(1)),
+                       static_cast<int>(logit_rows.size()),
+                       logit_rows.data()};
+  Model& model = *bound.model;
+  check_batch(batch, model.spec(), static_cast<int64_t>(page_tables.shape(0)), cache.cache);
+  const size_t rows = logit_rows.size(), vocab = static_cast<size_t>(model.spec().vocab_size);
+  std::unique_ptr<float[]> logits(new float[rows * vocab]);
+  {
+    nb::gil_scoped_release release;
+    if (batch.num_tokens > 0) model.step(batch, cache.cache, logits.get());
+  }
+  return own<float>(std::move(logits), {rows, vocab});
+}
+
+using TopLists = nb::tuple;
+std::pair<std::vector<int32_t>, std::vector<float>> split(const std::vector<TokenScore>& scores) {
+  std::pair<std::vector<int32_t>, std::vector<float>> lists;
+  for (const TokenScore& s : scores) lists.first.push_back(s.token), lists.second.push_back(s.logprob);
+  return lists;
+}
+
+nb::tuple sample_row(Array<float> logits, float temperature, int top_k, float top_p, float min_p,
+                     float repetition_penalty, float frequency_penalty, float presence_penalty, Array<int32_t> history,
+                     int64_t num_generated, Array<int32_t> bias_ids, Array<float> bias_values, const nb::object& mask,
+                     uint64_t seed, uint64_t counter, int num_top) {
+  const int64_t vocab = static_cast<int64_t>(logits.size());
+  SampleSettings s;
+  s.temperature = temperature, s.top_k = top_k, s.top_p = top_p, s.min_p = min_p;
+  s.repetition_penalty = repetition_penalty, s.frequency_penalty = frequency_penalty,
+  s.presence_penalty = presence_penalty;
+  s.history = history.data(), s.num_history = static_cast<int64_t>(history.size()), s.num_generated = num_generated;
+  s.bias_ids = bias_ids.data(), s.bias_values = bias_values.data(),
+  s.num_biases = static_cast<int64_t>(bias_ids.size());
+  s.seed = seed, s.counter = counter;
+  if (num_generated < 0 || num_generated > s.num_history) refuse("num_generated is outside the history");
+  if (bias_values.size() != bias_ids.size()) refuse("bias ids and values must have the same length");
+  for (int64_t i = 0; i < s.num_history; ++i)
+    if (s.history[i] < 0 || s.history[i] >= vocab) refuse("history holds a token outside the vocabulary");
+  for (int64_t i = 0; i < s.num_biases; ++i)
+    if (s.bias_ids[i] < 0 || s.bias_ids[i] >= vocab) refuse("a biased token is outside the vocabulary");
+  Array<uint32_t> words;
+  if (!mask.is_none()) {
+    words = nb::cast<Array<uint32_t>>(mask);
+    if (static_cast<int64_t>(words.size()) * 32 < vocab) refuse("the mask is shorter than the vocabulary");
+    s.mask = words.data();
+  }
+  SampleResult result;
+  {
+    nb::gil_scoped_release release;
+    result = sample(logits.data(), vocab, s, num_top);
+  }
+  const auto top = split(result.top);
+  return nb::make_tuple(result.chosen.token, result.chosen.logprob, top.first, top.second);
+}
+
+std::vector<nb::tuple> logprobs(Matrix<float> logits, Array<int32_t> targets, int num_top) {
+  const int64_t rows = static_cast<int64_t>(logits.shape(0)), vocab = static_cast<int64_t>(logits.shape(1));
+  if (static_cast<int64_t>(targets.size()) != rows) refuse("one target for each row of logits is needed");
+  std::vector<nb::tuple> out;
+  for (int64_t i = 0; i < rows; ++i) {
+    if (targets.data()[i] >= vocab) refuse("a target is outside the vocabulary");
+    const RowScore row = score_row(logits.data() + i * vocab, vocab, targets.data()[i], num_top);
+    const auto top = split(row.top);
+    out.push_back(nb::make_tuple(row.target.logprob, row.rank, top.first, top.second));
+  }
+  return out;
+}
+
+void bind_blocks(nb::module_& m) {
+  m.def("dequantize", [](const std::string& format, Array<uint8_t> data, int64_t count) {
+    const BlockType type = block_type(format);
+    if (data.size() != row_bytes(type, count))
+      refuse("data does not hold " + std::to_string(count) + " values of " + format);
+    std::unique_ptr<float[]> out(new float[count]);
+    {
+      nb::gil_scoped_release release;
+      dequantize(type, data.data(), count, out.get());
+    }
+    return own<float>(std::move(out), {static_cast<size_t>(count)});
+  });
+  m.def("quantize",
+        [](const std::string& format, nb::ndarray<const float, nb::numpy, nb::c_contig, nb::device::cpu> values) {
+          const BlockType type = block_type(format);
+          const auto count = static_cast<int64_t>(values.size());
+          const int64_t columns = values.ndim() == 0 ? 1 : static_cast<int64_t>(values.shape(values.ndim() - 1));
+          row_bytes(type, columns);
+          const size_t bytes = row_bytes(type, count);
+          std::unique_ptr<uint8_t[]> out(new uint8_t[bytes]);
+          {
+            nb::gil_scoped_release release;
+            quantize(type, values.data(), count, out.get());
+          }
+          return own<uint8_t>(std::move(out), {bytes});
+        });
+  m.def("row_bytes", [](const std::string& format, int64_t columns) { return row_bytes(block_type(format), columns); });
+  m.def("packed_bytes", [](const std::string& target, int64_t rows, int64_t columns) {
+    return PackedTensor{packed_format(target), rows, columns, nullptr}.bytes();
+  });
+  m.def("pack", [](const std::string& source, Array<uint8_t> data, int64_t rows, int64_t columns,
+                   const std::string& target, Output<uint8_t> out) {
+    const BlockType type = block_type(source);
+    const PackedTensor packed{packed_format(target), rows, columns, nullptr};
+    if (data.size() != row_bytes(type, columns) * static_cast<size_t>(rows)) refuse("data does not hold the rows");
+    if (out.size() != packed.bytes()) refuse("out must have " + std::to_string(packed.bytes()) + " bytes");
+    nb::gil_scoped_release release;
+    Team team(static_cast<int>(std::thread::hardware_concurrency()));
+    uint8_t* target_data = out.data();
+    team.run([&](int) {
+      team.share(packed.panels(), 8, [&](int64_t first, int64_t last) {
+        pack_panels(type, data.data(), rows, columns, packed.format, first, last, target_data);
+      });
+    });
+  });
+  m.def("unpack", [](const std::string& target, Array<uint8_t> data, int64_t rows, int64_t columns) {
+    const PackedTensor packed{packed_format(target), rows, columns, data.data()};
+    if (data.size() != packed.bytes()) refuse("data must have " + std::to_string(packed.bytes()) + " bytes");
+    std::unique_ptr<float[]> out(new float[rows * columns]);
+    for (int64_t r = 0; r < rows; ++r) unpack_row(packed, r, out.get() + r * columns);
+    return own<float>(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(columns)});
+  });
+}
+
+void bind_cache(nb::module_& m) {
+  nb::class_<BoundCache>(m, "Cache")
+      .def(nb::init<const BoundModel&, int64_t, const std::string&>(), "model"_a, "num_pages"_a, "kv_format"_a)
+      .def_prop_ro("num_pages", [](const BoundCache& c) { return c.cache.num_pages(); })
+      .def_prop_ro("page_bytes", [](const BoundCache& c) { return c.cache.page_bytes(); })
+      .def("copy_pages",
+           [](BoundCache& c, Array<int32_t> sources, Array<int32_t> targets) {
+             if (sources.size() != targets.size()) refuse("sources and targets must have the same length");
+             for (size_t i = 0; i < sources.size(); ++i) {
+               c.check(sources.data()[i]), c.check(targets.data()[i]);
+               if (sources.data()[i] != targets.data()[i]) c.cache.copy_page(sources.data()[i], targets.data()[i]);
+             }
+           })
+      .def("read_page",
+           [](const BoundCache& c, int64_t page) {
+             c.check(page);
+             std::unique_ptr<uint8_t[]> out(new uint8_t[c.cache.page_bytes()]);
+             c.cache.read_page(page, out.get());
+             return own<uint8_t>(std::move(out), {c.cache.page_bytes()});
+           })
+      .def("write_page", [](BoundCache& c, int64_t page, Array<uint8_t> data) {
+        c.check(page);
+        if (data.size() != c.cache.page_bytes())
+          refuse("a page has " + std::to_string(c.cache.page_bytes()) + " bytes");
+        c.cache.write_page(page, data.data());
+      });
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.attr("PAGE_SIZE") = PAGE;
+  m.attr("PANEL_ROWS") = PANEL_ROWS;
+  m.attr("GROUP_SIZE") = GROUP;
+  m.def("isa_rows", [] {
+    int count;
+    const Kernels* const* rows = available_kernels(&count);
+    std::vector<std::string> names;
+    for (int i = 0; i < count; ++i) names.emplace_back(rows[i]->name);
+    return names;
+  });
+  bind_blocks(m);
+  nb::class_<BoundModel>(m, "Model")
+      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int>(), "spec"_a, "tensors"_a, "isa"_a,
+           "num_threads"_a)
+      .def_prop_ro("isa", [](const BoundModel& b) { return std::string(b.model->kernels().name); })
+      .def_prop_ro("num_threads", [](const BoundModel& b) { return b.model->num_threads(); })
+      .def_prop_ro("weight_bytes_per_token", [](const BoundModel& b) { return b.model->weight_bytes_per_token(); })
+      .def("count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); })
+      .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
+  bind_cache(m);
+  m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a, "logit_rows"_a);
+  m.def("sample", &sample_row, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "repetition_penalty"_a,
+        "frequency_penalty"_a, "presence_penalty"_a, "history"_a, "num_generated"_a, "bias_ids"_a, "bias_values"_a,
+        "mask"_a.none(), "seed"_a, "counter"_a, "num_top"_a);
+  m.def("logprobs", &logprobs, "logits"_a, "targets"_a, "num_top"_a);
+  m.def(
+      "measure_bandwidth",
+      [](int num_threads, int64_t megabytes, double seconds) {
+        nb::gil_scoped_release release;
+        return read_bandwidth(num_threads, megabytes << 20, seconds) / 1e9;
+      },
+      "num_threads"_a, "megabytes"_a = 512, "seconds"_a = 0.5);
+  m.def(
+      "measure_int8_peak",
+      [](int num_threads, double seconds) {
+        nb::gil_scoped_release release;
+        return int8_rate(num_threads, seconds) / 1e9;
+      },
+      "num_threads"_a, "seconds"_a = 0.2);
+}
+
+}  // namespace understudy

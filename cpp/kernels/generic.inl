@@ -1,0 +1,374 @@
+// Every slot of the kernel table, written once over the SIMD vocabulary of an ISA (its simd.h).
+// Included by <isa>/table.cpp inside that ISA's namespace, after simd.h; instantiates nothing by itself.
+// No function here uses the standard library: an inline std function compiled with ISA flags could be chosen by the
+// linker for the whole program.
+
+#define UNDERSTUDY_NOINLINE __attribute__((noinline))  // one register allocation for each width
+
+constexpr int HALVES = PANEL_ROWS / LANES;  // vectors that hold one value of each panel row
+constexpr int BLOCK_VECTORS = 32 / LANES;   // vectors in 32 values
+
+// ---- elementwise -------------------------------------------------------------------------------------------------
+
+// exp(x) = 2^n · e^r with n = round(x / ln 2), |r| <= ln2 / 2, e^r by its degree-6 polynomial (relative error < 2e-7);
+// 0 below -87.3.
+static inline F exponential(F x) {
+  const F clamped = min(max(x, set(-87.3f)), set(88.3f));
+  const F n = round_nearest(mul(clamped, set(1.44269504088896341f)));
+  const F r = fma(n, set(2.12194440e-4f), fma(n, set(-0.693359375f), clamped));
+  F p = set(1.9875691500e-4f);
+  p = fma(p, r, set(1.3981999507e-3f));
+  p = fma(p, r, set(8.3334519073e-3f));
+  p = fma(p, r, set(4.1665795894e-2f));
+  p = fma(p, r, set(1.6666665459e-1f));
+  p = fma(p, r, set(5.0000001201e-1f));
+  p = fma(p, mul(r, r), add(r, set(1.0f)));
+  return zero_below(x, -87.3f, mul(p, exp2_int(n)));
+}
+
+static inline F silu_of(F x) { return div(x, add(set(1.0f), exponential(sub(zero(), x)))); }
+static inline F relu2_of(F x) {
+  const F positive = max(x, zero());
+  return mul(positive, positive);
+}
+
+// Runs `body(x vector, second vector) -> vector` over n values; the tail goes through a padded copy.
+#define UNDERSTUDY_MAP(first, second, n, expression)                                          \
+  do {                                                                                        \
+    int64_t i = 0;                                                                            \
+    for (; i + LANES <= (n); i += LANES) {                                                    \
+      const F a = load((first) + i), b = load((second) + i);                                  \
+      (void)a, (void)b;                                                                       \
+      store((first) + i, expression);                                                         \
+    }                                                                                         \
+    if (i < (n)) {                                                                            \
+      float left[LANES] = {}, right[LANES] = {};                                              \
+      for (int64_t j = i; j < (n); ++j) left[j - i] = (first)[j], right[j - i] = (second)[j]; \
+      const F a = load(left), b = load(right);                                                \
+      (void)a, (void)b;                                                                       \
+      store(left, expression);                                                                \
+      for (int64_t j = i; j < (n); ++j) (first)[j] = left[j - i];                             \
+    }                                                                                         \
+  } while (0)
+
+static void relu2(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, relu2_of(a)); }
+static void silu(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, silu_of(a)); }
+static void silu_gate(const float* gate, float* x, int64_t n) { UNDERSTUDY_MAP(x, gate, n, mul(silu_of(b), a)); }
+static void relu2_gate(const float* gate, float* x, int64_t n) { UNDERSTUDY_MAP(x, gate, n, mul(relu2_of(b), a)); }
+static void add_to(const float* y, float* x, int64_t n) { UNDERSTUDY_MAP(x, y, n, add(a, b)); }
+#undef UNDERSTUDY_MAP
+
+static float max_value(const float* x, int64_t n) {
+  int64_t i = 0;
+  float top = x[0];
+  if (n >= LANES) {
+    F best = load(x);
+    for (; i + LANES <= n; i += LANES) best = max(best, load(x + i));
+    top = largest(best);
+  }
+  for (; i < n; ++i) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
+static float sum_exp(const float* x, int64_t n, float top) {
+  F total = zero();
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) total = add(total, exponential(sub(load(x + i), set(top))));
+  if (i < n) {
+    float rest[LANES];
+    for (int j = 0; j < LANES; ++j) rest[j] = i + j < n ? x[i + j] : -1e30f;
+    total = add(total, exponential(sub(load(rest), set(top))));
+  }
+  return sum(total);
+}
+
+// ---- norms -------------------------------------------------------------------------------------------------------
+
+static inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+
+static void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
+  F total = zero();
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) total = add(total, load(x + i));
+  float tail = 0;
+  for (int64_t j = i; j < n; ++j) tail += x[j];
+  const float mean = (sum(total) + tail) / static_cast<float>(n);
+  F squares = zero();
+  for (i = 0; i + LANES <= n; i += LANES) {
+    const F centred = sub(load(x + i), set(mean));
+    squares = fma(centred, centred, squares);
+  }
+  tail = 0;
+  for (int64_t j = i; j < n; ++j) tail += (x[j] - mean) * (x[j] - mean);
+  const float inverse = 1.0f / square_root((sum(squares) + tail) / static_cast<float>(n) + eps);
+  for (i = 0; i + LANES <= n; i += LANES)
+    store(y + i, fma(mul(sub(load(x + i), set(mean)), set(inverse)), load(gain + i), load(bias + i)));
+  for (; i < n; ++i) y[i] = (x[i] - mean) * inverse * gain[i] + bias[i];
+}
+
+static void rms_norm(const float* x, const float* gain, int64_t n, float eps, float* y) {
+  F squares = zero();
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) squares = fma(load(x + i), load(x + i), squares);
+  float tail = 0;
+  for (int64_t j = i; j < n; ++j) tail += x[j] * x[j];
+  const float inverse = 1.0f / square_root((sum(squares) + tail) / static_cast<float>(n) + eps);
+  for (i = 0; i + LANES <= n; i += LANES) store(y + i, mul(mul(load(x + i), set(inverse)), load(gain + i)));
+  for (; i < n; ++i) y[i] = x[i] * inverse * gain[i];
+}
+
+// ---- quantise ----------------------------------------------------------------------------------------------------
+
+static void quantize_group(const float* x, int width, int token, uint8_t* group) {
+  F largest_abs = zero();
+  for (int i = 0; i < BLOCK_VECTORS; ++i) largest_abs = max(largest_abs, abs(load(x + i * LANES)));
+  const float top = largest(largest_abs);
+  const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+  I total = set_int(0);
+  for (int i = 0; i < BLOCK_VECTORS; ++i)
+    total = add_int(total, store_i8(reinterpret_cast<int8_t*>(group) + token * GROUP + i * LANES,
+                                    mul(load(x + i * LANES), set(inverse))));
+  const int32_t all = sum_int(total);
+  reinterpret_cast<float*>(group + 32 * width)[token] = scale;
+  reinterpret_cast<int32_t*>(group + 36 * width)[token] = -8 * all;
+  reinterpret_cast<float*>(group + 40 * width)[token] = scale * static_cast<float>(all);
+}
+
+static void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
+  const int64_t whole = columns / GROUP;
+  const int64_t group_size = width * TILE_BYTES_PER_TOKEN_GROUP;
+  for (int t = 0; t < width; ++t) {
+    const float* row = x + t * stride;
+    for (int64_t g = 0; g < whole; ++g) quantize_group(row + g * GROUP, width, t, tile + g * group_size);
+    if (whole * GROUP < columns) {
+      float rest[GROUP] = {};
+      for (int64_t c = whole * GROUP; c < columns; ++c) rest[c - whole * GROUP] = row[c];
+      quantize_group(rest, width, t, tile + whole * group_size);
+    }
+  }
+}
+
+// ---- matmul ------------------------------------------------------------------------------------------------------
+
+template <int WIDTH>
+static inline void finish(const F* sums, float* out, int64_t stride, bool accumulate) {
+  for (int t = 0; t < WIDTH; ++t) {
+    float* y = out + t * stride;
+    store(y, accumulate ? add(load(y), sums[t]) : sums[t]);
+  }
+}
+
+// Integer formats. For each group: unpack the weights of LANES rows once, then for every token one exact int32 dot
+// product, converted and scaled: sum += (dot · a_scale) · w_scale. The order of additions does not depend on WIDTH.
+template <Format FORMAT, int WIDTH>
+UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
+                                               int64_t stride, bool accumulate) {
+  constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
+  for (int half = 0; half < HALVES; ++half) {
+    F sums[WIDTH];
+    for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
+    const uint8_t* p = panel;
+    const uint8_t* a = tile.q;
+    for (int64_t g = 0; g < groups; ++g, p += group_bytes(FORMAT), a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+      const int8_t* q = reinterpret_cast<const int8_t*>(a);
+      const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
+      const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
+      const float* scaled_sum = reinterpret_cast<const float*>(a + 40 * WIDTH);
+      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
+      const uint8_t* quads = p + HEADER + half * LANES * 4;
+      const Weights w = FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
+      for (int t = 0; t < WIDTH; ++t) {
+        const I dot = FORMAT == Format::Q8   ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
+                      : FORMAT == Format::Q4 ? dot_q4(w, q + t * GROUP, minus_8_sum[t])
+                                             : dot_q4(w, q + t * GROUP, 0);
+        sums[t] = fma(mul(to_float(dot), set(a_scale[t])), w_scale, sums[t]);
+      }
+      if (FORMAT == Format::Q4M) {
+        const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
+        for (int t = 0; t < WIDTH; ++t) sums[t] = fma(set(scaled_sum[t]), minimum, sums[t]);
+      }
+    }
+    finish<WIDTH>(sums, out + half * LANES, stride, accumulate);
+  }
+}
+
+// Float formats: sum += w · x, columns in rising order.
+template <Format FORMAT, int WIDTH>
+UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
+                                             int64_t stride, bool accumulate) {
+  for (int half = 0; half < HALVES; ++half) {
+    F sums[WIDTH];
+    for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
+    for (int64_t c = 0; c < groups * GROUP; ++c) {
+      const int64_t at = c * PANEL_ROWS + half * LANES;
+      const F w = FORMAT == Format::F32 ? load(reinterpret_cast<const float*>(panel) + at)
+                                        : load_bf16(reinterpret_cast<const uint16_t*>(panel) + at);
+      for (int t = 0; t < WIDTH; ++t) sums[t] = fma(w, set(tile.x[t * tile.x_stride + c]), sums[t]);
+    }
+    finish<WIDTH>(sums, out + half * LANES, stride, accumulate);
+  }
+}
+
+template <Format FORMAT, int WIDTH>
+static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
+                         bool accumulate) {
+  if constexpr (is_integer(FORMAT))
+    matmul_integer<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
+  else
+    matmul_float<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
+}
+
+template <Format FORMAT, int WIDTH = TILE_TOKENS>
+static void matmul(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
+                   bool accumulate) {
+  if (tile.width == WIDTH) return matmul_width<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
+  if constexpr (WIDTH > 1) matmul<FORMAT, WIDTH - 1>(panel, groups, tile, out, stride, accumulate);
+}
+
+// ---- attention ---------------------------------------------------------------------------------------------------
+
+template <KvFormat KV>
+static inline F load_page(const uint8_t* page, int64_t index) {
+  if (KV == KvFormat::INT8) return load_i8(reinterpret_cast<const int8_t*>(page) + index);
+  if (KV == KvFormat::F32) return load(reinterpret_cast<const float*>(page) + index);
+  return load_f16(reinterpret_cast<const uint16_t*>(page) + index);
+}
+
+// Scores of ROWS queries against the 32 positions of one page: lanes are positions, dimensions are summed in order.
+template <KvFormat KV, int ROWS>
+static inline void score_page(const AttendChunk& c, const uint8_t* page, int first_row, float* scores) {
+  F sums[ROWS][BLOCK_VECTORS];
+  for (int r = 0; r < ROWS; ++r)
+    for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
+  const float* q[ROWS];
+  for (int r = 0; r < ROWS; ++r) q[r] = c.q[first_row + r];
+  for (int d = 0; d < c.head_dim; ++d) {
+    F key[BLOCK_VECTORS];
+    for (int v = 0; v < BLOCK_VECTORS; ++v) {
+      const int position = v * LANES;
+      key[v] = load_page<KV>(page, (static_cast<int64_t>(position / 16) * c.head_dim + d) * 16 + position % 16);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      const F query = set(q[r][d]);
+      for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(query, key[v], sums[r][v]);
+    }
+  }
+  const float* scale = reinterpret_cast<const float*>(page + static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE);
+  for (int r = 0; r < ROWS; ++r)
+    for (int v = 0; v < BLOCK_VECTORS; ++v)
+      store(scores + r * CHUNK + v * LANES,
+            KV == KvFormat::INT8 ? mul(sums[r][v], load(scale + v * LANES)) : sums[r][v]);
+}
+
+// scores <- exp(s - max) with positions beyond the row's limit at exactly 0; then int8 value scales are folded in.
+template <KvFormat KV>
+static inline void soften(const AttendChunk& c, int row, float* scores) {
+  const int count = c.num_pages * PAGE;
+  const float last = static_cast<float>(c.limits[row] - c.start);
+  F top = set(-1e30f);
+  for (int i = 0; i < count; i += LANES) {
+    const F s = above(add(ramp(), set(static_cast<float>(i))), last, load(scores + i), set(-1e30f));
+    store(scores + i, s);
+    top = max(top, s);
+  }
+  const float m = largest(top);
+  F total = zero();
+  for (int i = 0; i < count; i += LANES) {
+    const F weight = exponential(sub(load(scores + i), set(m)));
+    total = add(total, weight);
+    store(scores + i, weight);
+  }
+  c.m[row] = m;
+  c.l[row] = sum(total);
+  if (KV != KvFormat::INT8) return;
+  for (int page = 0; page < c.num_pages; ++page) {
+    const float* scale =
+        reinterpret_cast<const float*>(c.pages[page] + static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE) + PAGE;
+    for (int i = 0; i < PAGE; i += LANES)
+      store(scores + page * PAGE + i, mul(load(scores + page * PAGE + i), load(scale + i)));
+  }
+}
+
+// out[row] = Σ weight · v for ROWS rows: 32 dimensions at a time, positions in rising order.
+template <KvFormat KV, int ROWS>
+static inline void weigh_values(const AttendChunk& c, int first_row, const float* scores, int last_position) {
+  for (int block = 0; block < c.padded_dim / 32; ++block) {
+    F sums[ROWS][BLOCK_VECTORS];
+    for (int r = 0; r < ROWS; ++r)
+      for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
+    const int64_t offset = static_cast<int64_t>(c.head_dim) * PAGE + static_cast<int64_t>(block) * PAGE * 32;
+    for (int page = 0; page < c.num_pages; ++page) {
+      const int left = last_position - page * PAGE + 1, count = left < PAGE ? left : PAGE;
+      for (int p = 0; p < count; ++p) {
+        F value[BLOCK_VECTORS];
+        for (int v = 0; v < BLOCK_VECTORS; ++v) value[v] = load_page<KV>(c.pages[page], offset + p * 32 + v * LANES);
+        for (int r = 0; r < ROWS; ++r) {
+          const F weight = set(scores[r * CHUNK + page * PAGE + p]);
+          for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
+        }
+      }
+    }
+    for (int r = 0; r < ROWS; ++r)
+      for (int v = 0; v < BLOCK_VECTORS; ++v)
+        store(c.out + static_cast<int64_t>(first_row + r) * c.padded_dim + block * 32 + v * LANES, sums[r][v]);
+  }
+}
+
+template <KvFormat KV, int ROWS>
+UNDERSTUDY_NOINLINE static void attend_rows(const AttendChunk& c, int first_row) {
+  float* scores = c.scores + first_row * CHUNK;
+  for (int page = 0; page < c.num_pages; ++page)
+    score_page<KV, ROWS>(c, c.pages[page], first_row, scores + page * PAGE);
+  int last_position = 0;
+  for (int r = 0; r < ROWS; ++r) {
+    soften<KV>(c, first_row + r, scores + r * CHUNK);
+    const int last = c.limits[first_row + r] - c.start;
+    last_position = last > last_position ? last : last_position;
+  }
+  weigh_values<KV, ROWS>(c, first_row, scores, last_position);
+}
+
+template <KvFormat KV, int ROWS = ATTEND_ROWS>
+static void attend_dispatch(const AttendChunk& c, int first_row, int rows) {
+  if (rows == ROWS) return attend_rows<KV, ROWS>(c, first_row);
+  if constexpr (ROWS > 1) attend_dispatch<KV, ROWS - 1>(c, first_row, rows);
+}
+
+static void attend(const AttendChunk& c) {
+  for (int row = 0; row < c.rows; row += ATTEND_ROWS) {
+    const int rows = c.rows - row < ATTEND_ROWS ? c.rows - row : ATTEND_ROWS;
+    switch (c.format) {
+      case KvFormat::F16: attend_dispatch<KvFormat::F16>(c, row, rows); break;
+      case KvFormat::INT8: attend_dispatch<KvFormat::INT8>(c, row, rows); break;
+      case KvFormat::F32: attend_dispatch<KvFormat::F32>(c, row, rows); break;
+    }
+  }
+}
+
+static void merge(float* m, float* l, float* acc, float m2, float l2, const float* acc2, int padded_dim) {
+  const float top = *m > m2 ? *m : m2;
+  float both[LANES] = {*m - top, m2 - top};
+  store(both, exponential(load(both)));
+  const F a = set(both[0]), b = set(both[1]);
+  for (int d = 0; d < padded_dim; d += LANES) store(acc + d, fma(load(acc2 + d), b, mul(load(acc + d), a)));
+  *l = *l * both[0] + l2 * both[1];
+  *m = top;
+}
+
+#define UNDERSTUDY_TABLE(name)                                                                               \
+  {name,                                                                                                     \
+   TILE_TOKENS,                                                                                              \
+   ATTEND_ROWS,                                                                                              \
+   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>}, \
+   quantize,                                                                                                 \
+   layer_norm,                                                                                               \
+   rms_norm,                                                                                                 \
+   relu2,                                                                                                    \
+   silu,                                                                                                     \
+   silu_gate,                                                                                                \
+   relu2_gate,                                                                                               \
+   add_to,                                                                                                   \
+   attend,                                                                                                   \
+   merge,                                                                                                    \
+   sum_exp,                                                                                                  \
+   max_value}

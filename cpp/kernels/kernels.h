@@ -1,0 +1,74 @@
+// The kernel table: every operation of the forward pass that is worth an ISA of its own.
+// The reference row (reference.cpp) is the definition; an ISA row overwrites the slots that it has.
+#pragma once
+#include <cstdint>
+
+#include "../tensor.h"
+
+namespace understudy {
+
+constexpr int PAGE = 32;             // positions in a page of the cache
+constexpr int CHUNK = 256;           // positions that one softmax pass covers; chunks are merged in rising order
+constexpr int MAX_TILE = 16;         // tokens that one matmul call covers at most
+constexpr int MAX_ATTEND_ROWS = 12;  // query rows that one attention call covers at most
+
+enum class KvFormat : int { F16 = 0, INT8 = 1, F32 = 2 };
+
+// Activations of `width` tokens, as the matmul kernels read them. Float formats read `x`; integer formats read `q`,
+// the tile that `quantize` writes: for each group of 32 columns, [width][32] int8, then [width] float scale,
+// [width] int32 -8·Σq and [width] float scale·Σq  (44 · width bytes a group).
+struct Tile {
+  int width;
+  const float* x;
+  int64_t x_stride;
+  const uint8_t* q;
+};
+constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
+
+// One chunk of attention for `rows` queries that share a key/value head.
+//   s = (q·k)·k_scale for positions start .. start + 32·num_pages - 1, -inf beyond each row's limit
+//   m = max s, l = Σ exp(s - m), out = Σ exp(s - m)·v
+// Page layout for one head: K [2][head_dim][16 positions], then V [padded_dim / 32][32 positions][32], in f16 or f32;
+// int8 pages hold the same in int8, followed by 32 float key scales and 32 float value scales.
+struct AttendChunk {
+  const uint8_t* const* pages;
+  int num_pages, start, head_dim, padded_dim, rows;
+  KvFormat format;
+  const float* const* q;  // rows pointers to head_dim floats, already scaled by 1/sqrt(head_dim)
+  const int32_t* limits;  // last position that each row may see (>= start)
+  float* scores;          // scratch, rows x CHUNK
+  float* out;             // rows x padded_dim
+  float *m, *l;           // rows
+};
+
+struct Kernels {
+  const char* name;
+  int tile_tokens;  // best tile width, <= MAX_TILE
+  int attend_rows;  // best row count, <= MAX_ATTEND_ROWS
+
+  // out[t·stride + r] (= or +=) Σ_c W[r, c]·x[t, c] for the 16 rows of one panel; indexed by Format.
+  void (*matmul[NUM_FORMATS])(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
+                              bool accumulate);
+  // Symmetric int8 by group: scale = max|x| / 127, q = round(x / scale). Writes the tile described above.
+  void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);
+  // y = (x - mean)/sqrt(var + eps)·gain + bias, or y = x/sqrt(mean x² + eps)·gain
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y);
+  void (*rms_norm)(const float* x, const float* gain, int64_t n, float eps, float* y);
+  void (*relu2)(float* x, int64_t n);                          // x = max(x, 0)²
+  void (*silu)(float* x, int64_t n);                           // x = x / (1 + exp(-x))
+  void (*silu_gate)(const float* gate, float* x, int64_t n);   // x = silu(gate)·x
+  void (*relu2_gate)(const float* gate, float* x, int64_t n);  // x = relu(gate)²·x
+  void (*add)(const float* a, float* x, int64_t n);            // x += a
+  void (*attend)(const AttendChunk& chunk);
+  // (m, l, acc) <- merge of itself with (m2, l2, acc2): softmax over both chunks.
+  void (*merge)(float* m, float* l, float* acc, float m2, float l2, const float* acc2, int padded_dim);
+  float (*sum_exp)(const float* x, int64_t n, float max);  // Σ exp(x - max)
+  float (*max_value)(const float* x, int64_t n);
+};
+
+const Kernels& reference_kernels();
+// Rows that this CPU can run, best last; always holds the reference. `count` receives their number.
+const Kernels* const* available_kernels(int* count);
+const Kernels* find_kernels(const char* name);  // nullptr when unknown or not runnable here
+
+}  // namespace understudy

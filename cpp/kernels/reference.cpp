@@ -1,0 +1,228 @@
+// The reference row: every slot in plain C++, slow and obvious. It defines what the other rows must compute.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "../half.h"
+#include "kernels.h"
+
+namespace understudy {
+namespace {
+
+inline float read_f16(const uint8_t* p, int i) {
+  uint16_t h;
+  std::memcpy(&h, p + 2 * i, 2);
+  return f16_to_float(h);
+}
+
+struct TileGroup {  // one group of a quantised tile
+  const int8_t* q;
+  const float* scale;
+  const int32_t* minus_8_sum;
+  const float* scaled_sum;
+};
+
+inline TileGroup tile_group(const uint8_t* tile, int width, int64_t group) {
+  const uint8_t* p = tile + group * width * TILE_BYTES_PER_TOKEN_GROUP;
+  return {reinterpret_cast<const int8_t*>(p), reinterpret_cast<const float*>(p + 32 * width),
+          reinterpret_cast<const int32_t*>(p + 36 * width), reinterpret_cast<const float*>(p + 40 * width)};
+}
+
+void finish(const float* sums, int width, float* out, int64_t stride, bool accumulate) {
+  for (int t = 0; t < width; ++t)
+    for (int r = 0; r < PANEL_ROWS; ++r) {
+      float& y = out[t * stride + r];
+      y = accumulate ? y + sums[t * PANEL_ROWS + r] : sums[t * PANEL_ROWS + r];
+    }
+}
+
+template <bool IS_BF16>
+void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride, bool accumulate) {
+  float sums[MAX_TILE * PANEL_ROWS] = {};
+  for (int64_t c = 0; c < groups * GROUP; ++c)
+    for (int r = 0; r < PANEL_ROWS; ++r) {
+      float w;
+      if (IS_BF16) {
+        uint16_t half;
+        std::memcpy(&half, panel + 2 * (c * PANEL_ROWS + r), 2);
+        w = bf16_to_float(half);
+      } else {
+        std::memcpy(&w, panel + 4 * (c * PANEL_ROWS + r), 4);
+      }
+      for (int t = 0; t < tile.width; ++t) {
+        float& s = sums[t * PANEL_ROWS + r];
+        s = std::fma(w, tile.x[t * tile.x_stride + c], s);
+      }
+    }
+  finish(sums, tile.width, out, stride, accumulate);
+}
+
+template <Format FORMAT>
+void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
+                    bool accumulate) {
+  float sums[MAX_TILE * PANEL_ROWS] = {};
+  for (int64_t g = 0; g < groups; ++g, panel += group_bytes(FORMAT)) {
+    const uint8_t* quads = panel + (FORMAT == Format::Q4M ? 64 : 32);
+    const TileGroup a = tile_group(tile.q, tile.width, g);
+    for (int t = 0; t < tile.width; ++t)
+      for (int r = 0; r < PANEL_ROWS; ++r) {
+        int32_t dot = FORMAT == Format::Q4 ? a.minus_8_sum[t] : FORMAT == Format::Q8 ? 16 * a.minus_8_sum[t] : 0;
+        for (int c = 0; c < GROUP; ++c) {
+          const int quad = c / 4, byte = r * 4 + c % 4;
+          const int u = FORMAT == Format::Q8 ? quads[quad * 64 + byte]
+                                             : (quads[(quad % 4) * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
+          dot += u * a.q[t * GROUP + c];
+        }
+        float& s = sums[t * PANEL_ROWS + r];
+        s = std::fma(static_cast<float>(dot) * a.scale[t], read_f16(panel, r), s);
+        if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], read_f16(panel + 32, r), s);
+      }
+  }
+  finish(sums, tile.width, out, stride, accumulate);
+}
+
+void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
+  const int64_t groups = round_up(columns, GROUP) / GROUP;
+  for (int64_t g = 0; g < groups; ++g, tile += width * TILE_BYTES_PER_TOKEN_GROUP)
+    for (int t = 0; t < width; ++t) {
+      const float* row = x + t * stride + g * GROUP;
+      const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
+      float largest = 0;
+      for (int c = 0; c < count; ++c) largest = std::max(largest, std::fabs(row[c]));
+      const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      int32_t sum = 0;
+      for (int c = 0; c < GROUP; ++c) {
+        const int8_t q = c < count ? static_cast<int8_t>(std::nearbyintf(row[c] * inverse)) : 0;
+        tile[t * GROUP + c] = static_cast<uint8_t>(q);
+        sum += q;
+      }
+      const int32_t minus_8_sum = -8 * sum;
+      const float scaled_sum = scale * static_cast<float>(sum);
+      std::memcpy(tile + 32 * width + 4 * t, &scale, 4);
+      std::memcpy(tile + 36 * width + 4 * t, &minus_8_sum, 4);
+      std::memcpy(tile + 40 * width + 4 * t, &scaled_sum, 4);
+    }
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < n; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(n);
+  for (int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>((x[i] - mean) * inverse) * gain[i] + bias[i];
+}
+
+void rms_norm(const float* x, const float* gain, int64_t n, float eps, float* y) {
+  double squares = 0;
+  for (int64_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * x[i];
+  const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] * inverse) * gain[i];
+}
+
+float silu_of(float x) { return x / (1.0f + std::exp(-x)); }
+float relu2_of(float x) { return x > 0 ? x * x : 0.0f; }
+
+void relu2(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = relu2_of(x[i]);
+}
+void silu(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = silu_of(x[i]);
+}
+void silu_gate(const float* gate, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = silu_of(gate[i]) * x[i];
+}
+void relu2_gate(const float* gate, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = relu2_of(gate[i]) * x[i];
+}
+void add(const float* a, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += a[i];
+}
+
+float page_value(const uint8_t* page, KvFormat format, int64_t index) {
+  if (format == KvFormat::INT8) return static_cast<float>(reinterpret_cast<const int8_t*>(page)[index]);
+  if (format == KvFormat::F32) return reinterpret_cast<const float*>(page)[index];
+  return read_f16(page, static_cast<int>(index));
+}
+
+float page_scale(const AttendChunk& c, const uint8_t* page, bool is_value, int position) {
+  if (c.format != KvFormat::INT8) return 1.0f;
+  float scale;
+  const int64_t offset = static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE;
+  std::memcpy(&scale, page + offset + 4 * ((is_value ? PAGE : 0) + position), 4);
+  return scale;
+}
+
+void attend_row(const AttendChunk& c, int row) {
+  float* scores = c.scores + row * CHUNK;
+  float* out = c.out + static_cast<int64_t>(row) * c.padded_dim;
+  const int count = std::min(c.num_pages * PAGE, c.limits[row] - c.start + 1);
+  float m = -INFINITY, l = 0;
+  for (int i = 0; i < count; ++i) {
+    const uint8_t* page = c.pages[i / PAGE];
+    const int p = i % PAGE;
+    float dot = 0;
+    for (int d = 0; d < c.head_dim; ++d)
+      dot += c.q[row][d] * page_value(page, c.format, (static_cast<int64_t>(p / 16) * c.head_dim + d) * 16 + p % 16);
+    scores[i] = dot * page_scale(c, page, false, p);
+    m = std::max(m, scores[i]);
+  }
+  std::fill(out, out + c.padded_dim, 0.0f);
+  for (int i = 0; i < count; ++i) {
+    const uint8_t* page = c.pages[i / PAGE];
+    const int p = i % PAGE;
+    const float weight = std::exp(scores[i] - m), scaled = weight * page_scale(c, page, true, p);
+    l += weight;
+    for (int d = 0; d < c.padded_dim; ++d) {
+      const int64_t index =
+          static_cast<int64_t>(c.head_dim) * PAGE + (static_cast<int64_t>(d / 32) * PAGE + p) * 32 + d % 32;
+      out[d] += scaled * page_value(page, c.format, index);
+    }
+  }
+  c.m[row] = m;
+  c.l[row] = l;
+}
+
+void attend(const AttendChunk& chunk) {
+  for (int row = 0; row < chunk.rows; ++row) attend_row(chunk, row);
+}
+
+void merge(float* m, float* l, float* acc, float m2, float l2, const float* acc2, int padded_dim) {
+  const float top = std::max(*m, m2), a = std::exp(*m - top), b = std::exp(m2 - top);
+  for (int d = 0; d < padded_dim; ++d) acc[d] = acc[d] * a + acc2[d] * b;
+  *l = *l * a + l2 * b;
+  *m = top;
+}
+
+float sum_exp(const float* x, int64_t n, float max) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - max);
+  return static_cast<float>(sum);
+}
+
+float max_value(const float* x, int64_t n) { return *std::max_element(x, x + n); }
+
+}  // namespace
+
+const Kernels& reference_kernels() {
+  static const Kernels table = {"reference",
+                                4,
+                                4,
+                                {matmul_float<false>, matmul_float<true>, matmul_integer<Format::Q8>,
+                                 matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>},
+                                quantize,
+                                layer_norm,
+                                rms_norm,
+                                relu2,
+                                silu,
+                                silu_gate,
+                                relu2_gate,
+                                add,
+                                attend,
+                                merge,
+                                sum_exp,
+                                max_value};
+  return table;
+}
+
+}  // namespace understudy

@@ -1,0 +1,43 @@
+// Which rows of the kernel table this CPU can run, best last.
+#include <cstring>
+
+#include "kernels.h"
+
+namespace understudy {
+
+#if defined(UNDERSTUDY_X86)
+namespace avx2 {
+extern const Kernels TABLE;
+}
+namespace avx512 {
+extern const Kernels TABLE;
+}
+#endif
+
+const Kernels* const* available_kernels(int* count) {
+  static const Kernels* rows[4];
+  static const int num_rows = [] {
+    int n = 0;
+    rows[n++] = &reference_kernels();
+#if defined(UNDERSTUDY_X86)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+      rows[n++] = &avx2::TABLE;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
+      rows[n++] = &avx512::TABLE;
+#endif
+    return n;
+  }();
+  *count = num_rows;
+  return rows;
+}
+
+const Kernels* find_kernels(const char* name) {
+  int count;
+  const Kernels* const* rows = available_kernels(&count);
+  for (int i = 0; i < count; ++i)
+    if (std::strcmp(rows[i]->name, name) == 0) return rows[i];
+  return nullptr;
+}
+
+}  // namespace understudy

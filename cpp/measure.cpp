@@ -1,0 +1,80 @@
+#include "measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "threads.h"
+
+namespace understudy {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Sums eight independent streams so that the loads, not the additions, are the limit.
+uint64_t read_all(const uint64_t* p, int64_t words) {
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i + 64 <= words; i += 64)
+    for (int j = 0; j < 64; ++j) sums[j % 8] += p[i + j];
+  uint64_t total = 0;
+  for (const uint64_t s : sums) total += s;
+  return total;
+}
+
+}  // namespace
+
+double read_bandwidth(int num_threads, int64_t bytes, double seconds) {
+  const int64_t words = std::max<int64_t>(bytes / 8, 1 << 20);
+  std::unique_ptr<uint64_t[]> data(new uint64_t[words]);
+  Team team(num_threads);
+  const int64_t grain = 1 << 17;  // 1 MiB
+  team.run(
+      [&](int) { team.share(words, grain, [&](int64_t a, int64_t b) { std::memset(&data[a], 1, (b - a) * 8); }); });
+  volatile uint64_t sink = 0;
+  double best = 0;
+  for (const double end = now() + seconds; now() < end;) {
+    const double start = now();
+    team.run([&](int) {
+      uint64_t total = 0;
+      team.share(words, grain, [&](int64_t a, int64_t b) { total += read_all(&data[a], b - a); });
+      if (total == 42) sink = total;
+    });
+    best = std::max(best, static_cast<double>(words) * 8 / (now() - start));
+  }
+  (void)sink;
+  return best;
+}
+
+double int8_rate(int num_threads, double seconds) {
+  int count;
+  const Kernels* const* rows = available_kernels(&count);
+  const Kernels& kernels = *rows[count - 1];
+  constexpr int64_t groups = 32;
+  const int width = kernels.tile_tokens;
+  Team team(num_threads);
+  double rates = 0;
+  std::vector<double> per_member(team.size());
+  team.run([&](int member) {
+    const std::vector<uint8_t> panel(groups * group_bytes(Format::Q4), 0x11);
+    const std::vector<float> x(groups * GROUP * width, 0.5f);
+    std::vector<uint8_t> q(groups * width * TILE_BYTES_PER_TOKEN_GROUP);
+    std::vector<float> out(width * PANEL_ROWS);
+    kernels.quantize(x.data(), groups * GROUP, width, groups * GROUP, q.data());
+    int64_t passes = 0;
+    const double start = now();
+    while (now() - start < seconds)
+      for (int i = 0; i < 64; ++i, ++passes)
+        kernels.matmul[static_cast<int>(Format::Q4)](panel.data(), groups, {width, x.data(), groups * GROUP, q.data()},
+                                                     out.data(), PANEL_ROWS, false);
+    per_member[member] = static_cast<double>(passes) * 2 * groups * GROUP * PANEL_ROWS * width / (now() - start);
+  });
+  for (const double rate : per_member) rates += rate;
+  return rates;
+}
+
+}  // namespace understudy

@@ -1,0 +1,52 @@
+// Packed weights: what the kernels read. One layout serves every ISA, one token and many.
+//
+// A weight matrix W (rows, columns) is cut into panels of 16 rows and groups of 32 columns, both padded with zeros.
+// Inside a panel the groups follow each other; inside a group the 16 rows stand side by side so that a vector
+// register holds one value (or four consecutive columns, the VNNI order) of each row:
+//   f32   [32 columns][16 rows] float                                                    2048 bytes
+//   bf16  [32 columns][16 rows] upper halves of floats                                   1024 bytes
+//   q8    16 f16 scales; [8 quads][16 rows][4 columns] of q + 128                         544 bytes
+//   q4    16 f16 scales; [4][16 rows][4 columns], low nibble quad i, high nibble quad i+4 288 bytes
+//   q4m   16 f16 scales, 16 f16 minima; nibbles as q4                                     320 bytes
+// Meaning: q8 w = d·(u - 128); q4 w = d·(u - 8); q4m w = d·u + m.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace understudy {
+
+constexpr int PANEL_ROWS = 16;
+constexpr int GROUP = 32;
+
+enum class Format : int { F32 = 0, BF16 = 1, Q8 = 2, Q4 = 3, Q4M = 4 };
+constexpr int NUM_FORMATS = 5;
+
+constexpr size_t group_bytes(Format format) {
+  switch (format) {
+    case Format::F32: return 2048;
+    case Format::BF16: return 1024;
+    case Format::Q8: return 544;
+    case Format::Q4: return 288;
+    case Format::Q4M: return 320;
+  }
+  return 0;
+}
+
+constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+struct PackedTensor {
+  Format format = Format::F32;
+  int64_t rows = 0, columns = 0;
+  const uint8_t* data = nullptr;
+
+  int64_t groups() const { return round_up(columns, GROUP) / GROUP; }
+  int64_t panels() const { return round_up(rows, PANEL_ROWS) / PANEL_ROWS; }
+  size_t panel_bytes() const { return static_cast<size_t>(groups()) * group_bytes(format); }
+  size_t bytes() const { return static_cast<size_t>(panels()) * panel_bytes(); }
+  const uint8_t* panel(int64_t index) const { return data + static_cast<size_t>(index) * panel_bytes(); }
+};
+
+// True where the kernel multiplies int8 activations, false where it multiplies floats.
+constexpr bool is_integer(Format format) { return format >= Format::Q8; }
+
+}  // namespace understudy

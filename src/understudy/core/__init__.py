@@ -1,0 +1,218 @@
+"""The border to the compiled core: the only importer of `understudy.core._core`.
+
+Python decides what runs, the core does how. Arrays are checked once here and in `cpp/bind/module.cpp`; a broken
+contract raises `ValueError`, which is a bug of ours and not of the user's input.
+
+    model = core.Model(spec, tensors)                 # tensors: packed panels, by Hugging Face name
+    cache = core.Cache(model, num_pages=128, kv_format="f16")
+    logits = core.step(model, cache, tokens, positions, slots, page_tables, logit_rows)
+    token, logprob, top_ids, top_logprobs = core.sample(logits[0], core.SampleSettings(...), history, num_generated, ...)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.core import _core
+from understudy.errors import UsageError
+from understudy.spec import KvFormat, ModelSpec, PackedFormat
+
+PAGE_SIZE: int = _core.PAGE_SIZE  # positions in a page of the cache
+PANEL_ROWS: int = _core.PANEL_ROWS
+GROUP_SIZE: int = _core.GROUP_SIZE
+
+Cache = _core.Cache
+isa_rows = _core.isa_rows
+dequantize = _core.dequantize
+row_bytes = _core.row_bytes
+packed_bytes = _core.packed_bytes
+unpack = _core.unpack
+logprobs = _core.logprobs
+measure_bandwidth = _core.measure_bandwidth
+measure_int8_peak = _core.measure_int8_peak
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTensor:
+    """A weight as the kernels read it.
+
+    A matrix (rows, columns) is in panels of 16 rows (`docs/kernels.md`). A vector (a norm gain, a bias) has
+    `format="f32"`, `rows=1` and `data` holding its plain float32 bytes; a LayerNorm1P gain already contains the 1.
+    """
+
+    format: PackedFormat
+    rows: int
+    columns: int
+    data: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSettings:
+    """How one row of logits becomes a token; see `cpp/sample.h` for the order in which these act."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int = 0
+    num_top: int = 0
+
+
+class Model(_core.Model):
+    """A network ready to run: packed weights, a row of the kernel table and a team of threads.
+
+    Args:
+        spec: the architecture.
+        tensors: packed weights by Hugging Face name (`spec.tensor_shapes`); held, not copied.
+        isa: a name of `isa_rows()`; default the environment variable UNDERSTUDY_ISA, else the best of this CPU.
+        num_threads: default UNDERSTUDY_THREADS, else one per physical core that this process may use.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        tensors: Mapping[str, PackedTensor],
+        *,
+        isa: str | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        entries = {name: (t.format, t.rows, t.columns, t.data) for name, t in tensors.items()}
+        super().__init__(dataclasses.asdict(spec), entries, choose_isa(isa), choose_threads(num_threads))
+
+
+def choose_isa(isa: str | None = None) -> str:
+    """The kernel row to use; UsageError when it is unknown or cannot run here."""
+    wanted = isa or os.environ.get("UNDERSTUDY_ISA") or _core.isa_rows()[-1]
+    if wanted not in _core.isa_rows():
+        raise UsageError(
+            "this CPU has no such kernel row",
+            where="UNDERSTUDY_ISA" if isa is None else "isa",
+            expected=" | ".join(_core.isa_rows()),
+            found=wanted,
+        )
+    return wanted
+
+
+def choose_threads(num_threads: int | None = None) -> int:
+    """The number of threads to use; UsageError when it is not a number from 1 to 1024."""
+    if num_threads is None:
+        text = os.environ.get("UNDERSTUDY_THREADS")
+        if text is None:
+            return _physical_cores()
+        where: str = "UNDERSTUDY_THREADS"
+    else:
+        text, where = str(num_threads), "num_threads"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise UsageError("not a usable number of threads", where=where, expected="1 to 1024", found=text)
+    return int(text)
+
+
+def _physical_cores() -> int:
+    """Cores that this process may use; hyper-threads of one core are counted once (Linux), for they share its units."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores: set[str] = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
+
+
+def new_cache(model: Model, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
+    """A cache of `num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
+    return _core.Cache(model, num_pages, kv_format)
+
+
+def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Encodes the last axis of `values` in blocks of `format` (F32 F16 BF16 Q8_0 Q4_0 Q4_1), flat bytes."""
+    return _core.quantize(format, np.ascontiguousarray(values, dtype=np.float32))
+
+
+def pack(source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat) -> NDArray[np.uint8]:
+    """Turns file blocks (rows, columns) into panels; values that `target` cannot hold exactly are rounded."""
+    out = np.empty(_core.packed_bytes(target, rows, columns), np.uint8)
+    pack_into(source, data, rows, columns, target, out)
+    return out
+
+
+def pack_into(
+    source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat, out: NDArray[np.uint8]
+) -> None:
+    """As `pack`, into memory of the caller's, such as a memory map."""
+    _core.pack(source, np.ascontiguousarray(data), rows, columns, target, out)
+
+
+def step(
+    model: Model,
+    cache: Cache,
+    tokens: NDArray[np.int32],
+    positions: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    page_tables: NDArray[np.int32],
+    logit_rows: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages); logit_rows: (m,).
+
+    Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of `page_tables`; tokens of one
+    sequence stand together, in rising order. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
+    """
+    return _core.step(model, cache, tokens, positions, slots, page_tables, logit_rows)
+
+
+_NO_IDS = np.empty(0, np.int32)
+_NO_VALUES = np.empty(0, np.float32)
+
+
+def sample(
+    logits: NDArray[np.float32],
+    settings: SampleSettings,
+    history: NDArray[np.int32] | Sequence[int] = (),
+    num_generated: int = 0,
+    *,
+    counter: int = 0,
+    mask: NDArray[np.uint32] | None = None,
+) -> tuple[int, float, list[int], list[float]]:
+    """Picks a token from one row of logits (vocab,).
+
+    Args:
+        history: prompt and generated ids, for the penalties; the last `num_generated` of them are generated.
+        counter: with `settings.seed` the only source of chance; use the token's position in its own sequence.
+        mask: bit i of word i // 32 set where token i is allowed.
+
+    Returns:
+        token, its log-probability under the model (before penalties, bias, mask and temperature), and the
+        `settings.num_top` likeliest ids with theirs.
+    """
+    bias = settings.logit_bias
+    return _core.sample(
+        logits,
+        settings.temperature,
+        settings.top_k,
+        settings.top_p,
+        settings.min_p,
+        settings.repetition_penalty,
+        settings.frequency_penalty,
+        settings.presence_penalty,
+        np.asarray(history, np.int32) if len(history) else _NO_IDS,
+        num_generated,
+        np.fromiter(bias.keys(), np.int32) if bias else _NO_IDS,
+        np.fromiter(bias.values(), np.float32) if bias else _NO_VALUES,
+        mask,
+        settings.seed & 0xFFFFFFFFFFFFFFFF,
+        counter,
+        settings.num_top,
+    )
