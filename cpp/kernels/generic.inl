@@ -12,7 +12,7 @@ constexpr int BLOCK_VECTORS = 32 / LANES;   // vectors in 32 values
 
 // exp(x) = 2^n · e^r with n = round(x / ln 2), |r| <= ln2 / 2, e^r by its degree-6 polynomial (relative error < 2e-7);
 // 0 below -87.3.
-static inline F exponential(F x) {
+UNDERSTUDY_INLINE F exponential(F x) {
   const F clamped = min(max(x, set(-87.3f)), set(88.3f));
   const F n = round_nearest(mul(clamped, set(1.44269504088896341f)));
   const F r = fma(n, set(2.12194440e-4f), fma(n, set(-0.693359375f), clamped));
@@ -26,8 +26,8 @@ static inline F exponential(F x) {
   return zero_below(x, -87.3f, mul(p, exp2_int(n)));
 }
 
-static inline F silu_of(F x) { return div(x, add(set(1.0f), exponential(sub(zero(), x)))); }
-static inline F relu2_of(F x) {
+UNDERSTUDY_INLINE F silu_of(F x) { return div(x, add(set(1.0f), exponential(sub(zero(), x)))); }
+UNDERSTUDY_INLINE F relu2_of(F x) {
   const F positive = max(x, zero());
   return mul(positive, positive);
 }
@@ -84,7 +84,7 @@ static float sum_exp(const float* x, int64_t n, float top) {
 
 // ---- norms -------------------------------------------------------------------------------------------------------
 
-static inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+UNDERSTUDY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 static void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
   F total = zero();
@@ -151,7 +151,8 @@ static void quantize(const float* x, int64_t stride, int width, int64_t columns,
 // ---- matmul ------------------------------------------------------------------------------------------------------
 
 template <int WIDTH>
-static inline void finish(const F* sums, float* out, int64_t stride, bool accumulate) {
+UNDERSTUDY_INLINE void finish(const F* sums, float* out, int64_t stride, bool accumulate) {
+  UNDERSTUDY_UNROLL
   for (int t = 0; t < WIDTH; ++t) {
     float* y = out + t * stride;
     store(y, accumulate ? add(load(y), sums[t]) : sums[t]);
@@ -166,6 +167,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
   constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
   for (int half = 0; half < HALVES; ++half) {
     F sums[WIDTH];
+    UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
     const uint8_t* p = panel;
     const uint8_t* a = tile.q;
@@ -177,6 +179,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
       const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
       const uint8_t* quads = p + HEADER + half * LANES * 4;
       const Weights w = FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
+      UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) {
         const I dot = FORMAT == Format::Q8   ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
                       : FORMAT == Format::Q4 ? dot_q4(w, q + t * GROUP, minus_8_sum[t])
@@ -185,6 +188,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
       }
       if (FORMAT == Format::Q4M) {
         const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
+        UNDERSTUDY_UNROLL
         for (int t = 0; t < WIDTH; ++t) sums[t] = fma(set(scaled_sum[t]), minimum, sums[t]);
       }
     }
@@ -198,11 +202,13 @@ UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t group
                                              int64_t stride, bool accumulate) {
   for (int half = 0; half < HALVES; ++half) {
     F sums[WIDTH];
+    UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
     for (int64_t c = 0; c < groups * GROUP; ++c) {
       const int64_t at = c * PANEL_ROWS + half * LANES;
       const F w = FORMAT == Format::F32 ? load(reinterpret_cast<const float*>(panel) + at)
                                         : load_bf16(reinterpret_cast<const uint16_t*>(panel) + at);
+      UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) sums[t] = fma(w, set(tile.x[t * tile.x_stride + c]), sums[t]);
     }
     finish<WIDTH>(sums, out + half * LANES, stride, accumulate);
@@ -228,7 +234,7 @@ static void matmul(const uint8_t* panel, int64_t groups, const Tile& tile, float
 // ---- attention ---------------------------------------------------------------------------------------------------
 
 template <KvFormat KV>
-static inline F load_page(const uint8_t* page, int64_t index) {
+UNDERSTUDY_INLINE F load_page(const uint8_t* page, int64_t index) {
   if (KV == KvFormat::INT8) return load_i8(reinterpret_cast<const int8_t*>(page) + index);
   if (KV == KvFormat::F32) return load(reinterpret_cast<const float*>(page) + index);
   return load_f16(reinterpret_cast<const uint16_t*>(page) + index);
@@ -236,33 +242,38 @@ static inline F load_page(const uint8_t* page, int64_t index) {
 
 // Scores of ROWS queries against the 32 positions of one page: lanes are positions, dimensions are summed in order.
 template <KvFormat KV, int ROWS>
-static inline void score_page(const AttendChunk& c, const uint8_t* page, int first_row, float* scores) {
+UNDERSTUDY_INLINE void score_page(const AttendChunk& c, const uint8_t* page, int first_row, float* scores) {
   F sums[ROWS][BLOCK_VECTORS];
-  for (int r = 0; r < ROWS; ++r)
-    for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
+  UNDERSTUDY_UNROLL
+  for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+  for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
   const float* q[ROWS];
+  UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) q[r] = c.q[first_row + r];
   for (int d = 0; d < c.head_dim; ++d) {
     F key[BLOCK_VECTORS];
+    UNDERSTUDY_UNROLL
     for (int v = 0; v < BLOCK_VECTORS; ++v) {
       const int position = v * LANES;
       key[v] = load_page<KV>(page, (static_cast<int64_t>(position / 16) * c.head_dim + d) * 16 + position % 16);
     }
+    UNDERSTUDY_UNROLL
     for (int r = 0; r < ROWS; ++r) {
       const F query = set(q[r][d]);
+      UNDERSTUDY_UNROLL
       for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(query, key[v], sums[r][v]);
     }
   }
   const float* scale = reinterpret_cast<const float*>(page + static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE);
-  for (int r = 0; r < ROWS; ++r)
-    for (int v = 0; v < BLOCK_VECTORS; ++v)
-      store(scores + r * CHUNK + v * LANES,
-            KV == KvFormat::INT8 ? mul(sums[r][v], load(scale + v * LANES)) : sums[r][v]);
+  UNDERSTUDY_UNROLL
+  for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+  for (int v = 0; v < BLOCK_VECTORS; ++v)
+    store(scores + r * CHUNK + v * LANES, KV == KvFormat::INT8 ? mul(sums[r][v], load(scale + v * LANES)) : sums[r][v]);
 }
 
 // scores <- exp(s - max) with positions beyond the row's limit at exactly 0; then int8 value scales are folded in.
 template <KvFormat KV>
-static inline void soften(const AttendChunk& c, int row, float* scores) {
+UNDERSTUDY_INLINE void soften(const AttendChunk& c, int row, float* scores) {
   const int count = c.num_pages * PAGE;
   const float last = static_cast<float>(c.limits[row] - c.start);
   F top = set(-1e30f);
@@ -291,26 +302,31 @@ static inline void soften(const AttendChunk& c, int row, float* scores) {
 
 // out[row] = Σ weight · v for ROWS rows: 32 dimensions at a time, positions in rising order.
 template <KvFormat KV, int ROWS>
-static inline void weigh_values(const AttendChunk& c, int first_row, const float* scores, int last_position) {
+UNDERSTUDY_INLINE void weigh_values(const AttendChunk& c, int first_row, const float* scores, int last_position) {
   for (int block = 0; block < c.padded_dim / 32; ++block) {
     F sums[ROWS][BLOCK_VECTORS];
-    for (int r = 0; r < ROWS; ++r)
-      for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
+    UNDERSTUDY_UNROLL
+    for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+    for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
     const int64_t offset = static_cast<int64_t>(c.head_dim) * PAGE + static_cast<int64_t>(block) * PAGE * 32;
     for (int page = 0; page < c.num_pages; ++page) {
       const int left = last_position - page * PAGE + 1, count = left < PAGE ? left : PAGE;
       for (int p = 0; p < count; ++p) {
         F value[BLOCK_VECTORS];
+        UNDERSTUDY_UNROLL
         for (int v = 0; v < BLOCK_VECTORS; ++v) value[v] = load_page<KV>(c.pages[page], offset + p * 32 + v * LANES);
+        UNDERSTUDY_UNROLL
         for (int r = 0; r < ROWS; ++r) {
           const F weight = set(scores[r * CHUNK + page * PAGE + p]);
+          UNDERSTUDY_UNROLL
           for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
         }
       }
     }
-    for (int r = 0; r < ROWS; ++r)
-      for (int v = 0; v < BLOCK_VECTORS; ++v)
-        store(c.out + static_cast<int64_t>(first_row + r) * c.padded_dim + block * 32 + v * LANES, sums[r][v]);
+    UNDERSTUDY_UNROLL
+    for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+    for (int v = 0; v < BLOCK_VECTORS; ++v)
+      store(c.out + static_cast<int64_t>(first_row + r) * c.padded_dim + block * 32 + v * LANES, sums[r][v]);
   }
 }
 
@@ -320,6 +336,7 @@ UNDERSTUDY_NOINLINE static void attend_rows(const AttendChunk& c, int first_row)
   for (int page = 0; page < c.num_pages; ++page)
     score_page<KV, ROWS>(c, c.pages[page], first_row, scores + page * PAGE);
   int last_position = 0;
+  UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) {
     soften<KV>(c, first_row + r, scores + r * CHUNK);
     const int last = c.limits[first_row + r] - c.start;

@@ -5,6 +5,10 @@
 
 #include "../tensor.h"
 
+// The compiler must see one straight line of register operations inside a tile, whatever its own estimate says.
+#define UNDERSTUDY_INLINE __attribute__((always_inline)) static inline
+#define UNDERSTUDY_UNROLL _Pragma("GCC unroll 16")
+
 namespace understudy {
 
 constexpr int PAGE = 32;             // positions in a page of the cache

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "../kernels.h"
+
 namespace understudy::avx2 {
 
 using F = __m256;
@@ -12,59 +14,59 @@ constexpr int LANES = 8;
 constexpr int TILE_TOKENS = 4;  // 8 weight + 4 sum registers of 16
 constexpr int ATTEND_ROWS = 3;  // 4 x 3 sums + 4 keys
 
-static inline F load(const float* p) { return _mm256_loadu_ps(p); }
-static inline void store(float* p, F x) { _mm256_storeu_ps(p, x); }
-static inline F set(float x) { return _mm256_set1_ps(x); }
-static inline F zero() { return _mm256_setzero_ps(); }
-static inline F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-static inline F add(F a, F b) { return _mm256_add_ps(a, b); }
-static inline F sub(F a, F b) { return _mm256_sub_ps(a, b); }
-static inline F mul(F a, F b) { return _mm256_mul_ps(a, b); }
-static inline F div(F a, F b) { return _mm256_div_ps(a, b); }
-static inline F max(F a, F b) { return _mm256_max_ps(a, b); }
-static inline F min(F a, F b) { return _mm256_min_ps(a, b); }
-static inline F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-static inline float sum(F x) {
+UNDERSTUDY_INLINE F load(const float* p) { return _mm256_loadu_ps(p); }
+UNDERSTUDY_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+UNDERSTUDY_INLINE F set(float x) { return _mm256_set1_ps(x); }
+UNDERSTUDY_INLINE F zero() { return _mm256_setzero_ps(); }
+UNDERSTUDY_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+UNDERSTUDY_INLINE F add(F a, F b) { return _mm256_add_ps(a, b); }
+UNDERSTUDY_INLINE F sub(F a, F b) { return _mm256_sub_ps(a, b); }
+UNDERSTUDY_INLINE F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+UNDERSTUDY_INLINE F div(F a, F b) { return _mm256_div_ps(a, b); }
+UNDERSTUDY_INLINE F max(F a, F b) { return _mm256_max_ps(a, b); }
+UNDERSTUDY_INLINE F min(F a, F b) { return _mm256_min_ps(a, b); }
+UNDERSTUDY_INLINE F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+UNDERSTUDY_INLINE float sum(F x) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
-static inline float largest(F x) {
+UNDERSTUDY_INLINE float largest(F x) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
-static inline F round_nearest(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-static inline F exp2_int(F n) {
+UNDERSTUDY_INLINE F round_nearest(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+UNDERSTUDY_INLINE F exp2_int(F n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
-static inline F zero_below(F x, float bound, F value) {
+UNDERSTUDY_INLINE F zero_below(F x, float bound, F value) {
   return _mm256_and_ps(_mm256_cmp_ps(x, _mm256_set1_ps(bound), _CMP_GE_OQ), value);
 }
-static inline F ramp() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
-static inline F above(F index, float last, F x, F other) {
+UNDERSTUDY_INLINE F ramp() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
+UNDERSTUDY_INLINE F above(F index, float last, F x, F other) {
   return _mm256_blendv_ps(x, other, _mm256_cmp_ps(index, _mm256_set1_ps(last), _CMP_GT_OQ));
 }
-static inline F load_f16(const uint16_t* p) {
+UNDERSTUDY_INLINE F load_f16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-static inline F load_bf16(const uint16_t* p) {
+UNDERSTUDY_INLINE F load_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(
       _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
 }
-static inline F load_i8(const int8_t* p) {
+UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-static inline F to_float(I x) { return _mm256_cvtepi32_ps(x); }
-static inline I set_int(int32_t x) { return _mm256_set1_epi32(x); }
-static inline I store_i8(int8_t* p, F x) {
+UNDERSTUDY_INLINE F to_float(I x) { return _mm256_cvtepi32_ps(x); }
+UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm256_set1_epi32(x); }
+UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
   const I rounded = _mm256_cvtps_epi32(x);
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
   return rounded;
 }
-static inline I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
-static inline int32_t sum_int(I x) {
+UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
+UNDERSTUDY_INLINE int32_t sum_int(I x) {
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
   return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
@@ -73,9 +75,10 @@ static inline int32_t sum_int(I x) {
 struct Weights {
   I quad[8];
 };
-static inline Weights unpack_q4(const uint8_t* quads) {
+UNDERSTUDY_INLINE Weights unpack_q4(const uint8_t* quads) {
   const I low = _mm256_set1_epi8(15);
   Weights w;
+  UNDERSTUDY_UNROLL
   for (int i = 0; i < 4; ++i) {
     const I packed = _mm256_loadu_si256(reinterpret_cast<const I*>(quads + 64 * i));
     w.quad[i] = _mm256_and_si256(packed, low);
@@ -83,28 +86,31 @@ static inline Weights unpack_q4(const uint8_t* quads) {
   }
   return w;
 }
-static inline Weights unpack_q8(const uint8_t* quads) {  // back to signed: maddubs saturates on 255·127·2
+UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {  // back to signed: maddubs saturates on 255·127·2
   Weights w;
+  UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i)
     w.quad[i] = _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const I*>(quads + 64 * i)),
                                  _mm256_set1_epi8(static_cast<char>(0x80)));
   return w;
 }
-static inline I broadcast_quad(const int8_t* a) {
+UNDERSTUDY_INLINE I broadcast_quad(const int8_t* a) {
   int32_t quad;
   __builtin_memcpy(&quad, a, 4);
   return _mm256_set1_epi32(quad);
 }
 // Eight products of 15·127·2 at most stay below 2^15, so the pairs are added in int16 and widened once.
-static inline I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
   I pairs = _mm256_maddubs_epi16(w.quad[0], broadcast_quad(a));
+  UNDERSTUDY_UNROLL
   for (int i = 1; i < 8; ++i)
     pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w.quad[i], broadcast_quad(a + 4 * i)));
   return _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), _mm256_set1_epi32(correction));
 }
-static inline I dot_q8(const Weights& w, const int8_t* a, int32_t) {
+UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   const I ones = _mm256_set1_epi16(1);
   I sum = _mm256_setzero_si256();
+  UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) {
     const I quad = broadcast_quad(a + 4 * i);
     const I pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(w.quad[i], w.quad[i]), _mm256_sign_epi8(quad, w.quad[i]));

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "../kernels.h"
+
 namespace understudy::avx512 {
 
 using F = __m512;
@@ -12,57 +14,60 @@ constexpr int LANES = 16;
 constexpr int TILE_TOKENS = 16;  // 8 weight + 16 sum registers of 32
 constexpr int ATTEND_ROWS = 12;  // 2 x 12 sums + 2 keys
 
-static inline F load(const float* p) { return _mm512_loadu_ps(p); }
-static inline void store(float* p, F x) { _mm512_storeu_ps(p, x); }
-static inline F set(float x) { return _mm512_set1_ps(x); }
-static inline F zero() { return _mm512_setzero_ps(); }
-static inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-static inline F add(F a, F b) { return _mm512_add_ps(a, b); }
-static inline F sub(F a, F b) { return _mm512_sub_ps(a, b); }
-static inline F mul(F a, F b) { return _mm512_mul_ps(a, b); }
-static inline F div(F a, F b) { return _mm512_div_ps(a, b); }
-static inline F max(F a, F b) { return _mm512_max_ps(a, b); }
-static inline F min(F a, F b) { return _mm512_min_ps(a, b); }
-static inline F abs(F a) { return _mm512_abs_ps(a); }
-static inline float sum(F x) { return _mm512_reduce_add_ps(x); }
-static inline float largest(F x) { return _mm512_reduce_max_ps(x); }
-static inline F round_nearest(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-static inline F exp2_int(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
-static inline F zero_below(F x, float bound, F value) {  // value where x >= bound, else 0
+UNDERSTUDY_INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
+UNDERSTUDY_INLINE void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+UNDERSTUDY_INLINE F set(float x) { return _mm512_set1_ps(x); }
+UNDERSTUDY_INLINE F zero() { return _mm512_setzero_ps(); }
+UNDERSTUDY_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+UNDERSTUDY_INLINE F add(F a, F b) { return _mm512_add_ps(a, b); }
+UNDERSTUDY_INLINE F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+UNDERSTUDY_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+UNDERSTUDY_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
+UNDERSTUDY_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
+UNDERSTUDY_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
+UNDERSTUDY_INLINE F abs(F a) { return _mm512_abs_ps(a); }
+UNDERSTUDY_INLINE float sum(F x) { return _mm512_reduce_add_ps(x); }
+UNDERSTUDY_INLINE float largest(F x) { return _mm512_reduce_max_ps(x); }
+UNDERSTUDY_INLINE F round_nearest(F x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+UNDERSTUDY_INLINE F exp2_int(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
+UNDERSTUDY_INLINE F zero_below(F x, float bound, F value) {  // value where x >= bound, else 0
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_GE_OQ), value);
 }
-static inline F ramp() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
-static inline F above(F index, float last, F x, F other) {  // other where index > last, else x
+UNDERSTUDY_INLINE F ramp() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+UNDERSTUDY_INLINE F above(F index, float last, F x, F other) {  // other where index > last, else x
   return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(index, _mm512_set1_ps(last), _CMP_GT_OQ), other);
 }
-static inline F load_f16(const uint16_t* p) {
+UNDERSTUDY_INLINE F load_f16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-static inline F load_bf16(const uint16_t* p) {
+UNDERSTUDY_INLINE F load_bf16(const uint16_t* p) {
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 }
-static inline F load_i8(const int8_t* p) {
+UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-static inline F to_float(I x) { return _mm512_cvtepi32_ps(x); }
-static inline I set_int(int32_t x) { return _mm512_set1_epi32(x); }
+UNDERSTUDY_INLINE F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm512_set1_epi32(x); }
 // Rounds 16 floats in [-127, 127], stores them as int8 and returns them as int32.
-static inline I store_i8(int8_t* p, F x) {
+UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
   const I rounded = _mm512_cvtps_epi32(x);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(rounded));
   return rounded;
 }
-static inline I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
-static inline int32_t sum_int(I x) { return _mm512_reduce_add_epi32(x); }
+UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
+UNDERSTUDY_INLINE int32_t sum_int(I x) { return _mm512_reduce_add_epi32(x); }
 
 // One group of 32 columns for LANES rows, unpacked: eight vectors of four columns each.
 struct Weights {
   I quad[8];
 };
-static inline Weights unpack_q4(const uint8_t* quads) {
+UNDERSTUDY_INLINE Weights unpack_q4(const uint8_t* quads) {
   const I low = _mm512_set1_epi8(15);
   Weights w;
+  UNDERSTUDY_UNROLL
   for (int i = 0; i < 4; ++i) {
     const I packed = _mm512_loadu_si512(quads + 64 * i);
     w.quad[i] = _mm512_and_si512(packed, low);
@@ -70,23 +75,24 @@ static inline Weights unpack_q4(const uint8_t* quads) {
   }
   return w;
 }
-static inline Weights unpack_q8(const uint8_t* quads) {
+UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   Weights w;
+  UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) w.quad[i] = _mm512_loadu_si512(quads + 64 * i);
   return w;
 }
-static inline I broadcast_quad(const int8_t* a) {
-  int32_t quad;
-  __builtin_memcpy(&quad, a, 4);
-  return _mm512_set1_epi32(quad);
-}
-// Σ u·a over the group plus the correction for the offset of u; exact in int32.
-static inline I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+// Σ u·a over the group plus the correction for the offset of u; exact in int32. Written as assembly because gcc 12
+// loads the broadcast into a register first: with it inside the instruction the product runs a quarter faster.
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
   I sum = _mm512_set1_epi32(correction);
-  for (int i = 0; i < 8; ++i) sum = _mm512_dpbusd_epi32(sum, w.quad[i], broadcast_quad(a + 4 * i));
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const int32_t* quad = reinterpret_cast<const int32_t*>(a + 4 * i);
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w.quad[i]), "m"(*quad));
+  }
   return sum;
 }
-static inline I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
+UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);
 }
 
