@@ -1,0 +1,221 @@
+"""The torch module of a `ModelSpec`: what calibration, pruning and distillation run and train.
+
+Not the run-time engine (that is the core): whole sequences, no cache. Parameter names are those of Hugging Face, so
+`network.state_dict()` holds exactly `spec.tensor_shapes(spec)`. Equal to transformers and to `models.reference`.
+
+    network = Network(spec); initialise(network, seed=1)   # a fresh one
+    network = network_from_weights(spec, weights)          # numpy arrays or torch tensors under those names
+    hidden = network.hidden(tokens)                        # (batch, tokens, hidden), after the last norm
+    logits = network(tokens)                               # (batch, tokens, vocab); avoid for large vocabularies
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from understudy.errors import MissingError, UnsupportedError
+from understudy.spec import ModelSpec, tensor_shapes
+
+Rotation = tuple[Tensor, Tensor]  # cos and sin, each (tokens, rotary_dim / 2), float32
+
+
+class Norm(nn.Module):
+    """layer_norm_1p: (x - mean) / sqrt(var + eps) * (1 + w) + b;  rms_norm: x / sqrt(mean x² + eps) * w; in float32."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.kind, self.eps = spec.norm, spec.norm_eps
+        is_centred = spec.norm == "layer_norm_1p"
+        self.weight = nn.Parameter(torch.zeros(spec.hidden_size) if is_centred else torch.ones(spec.hidden_size))
+        self.bias = nn.Parameter(torch.zeros(spec.hidden_size)) if is_centred else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        if self.bias is not None:
+            gain = self.weight.float() + 1
+            return functional.layer_norm(wide, wide.shape[-1:], gain, self.bias.float(), self.eps).to(x.dtype)
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return (wide * scale * self.weight.float()).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Causal attention of grouped query heads: (batch, tokens, hidden) -> the same."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.q_proj = nn.Linear(spec.hidden_size, spec.query_size, bias=spec.qkv_bias)
+        self.k_proj = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
+        self.v_proj = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
+        self.o_proj = nn.Linear(spec.query_size, spec.hidden_size, bias=spec.output_bias)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        return self.o_proj(self.mix(x, rotation))
+
+    def mix(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """What the output projection reads: (batch, tokens, query_size)."""
+        batch, num_tokens, _ = x.shape
+        head_dim = self.spec.head_dim
+        q = rotate(self.q_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2), rotation)
+        k = rotate(self.k_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2), rotation)
+        v = self.v_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2)
+        group = self.spec.group_size
+        if group > 1:
+            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return mixed.transpose(1, 2).reshape(batch, num_tokens, -1)
+
+
+class Mlp(nn.Module):
+    """down(act(up x)), or down(act(gate x) * up x) if gated."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[spec.activation]
+        self.up_proj = nn.Linear(spec.hidden_size, spec.intermediate_size, bias=spec.mlp_bias)
+        self.gate_proj = nn.Linear(spec.hidden_size, spec.intermediate_size, bias=spec.mlp_bias) if spec.gated else None
+        self.down_proj = nn.Linear(spec.intermediate_size, spec.hidden_size, bias=spec.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(self.inner(x))
+
+    def inner(self, x: Tensor) -> Tensor:
+        """What the down projection reads: (batch, tokens, intermediate)."""
+        if self.gate_proj is None:
+            return self.activation(self.up_proj(x))
+        return self.activation(self.gate_proj(x)) * self.up_proj(x)
+
+
+class Layer(nn.Module):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.input_layernorm = Norm(spec)
+        self.self_attn = Attention(spec)
+        self.post_attention_layernorm = Norm(spec)
+        self.mlp = Mlp(spec)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotation)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Body(nn.Module):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(spec.vocab_size, spec.hidden_size)
+        self.layers = nn.ModuleList(Layer(spec) for _ in range(spec.num_layers))
+        self.norm = Norm(spec)
+
+
+class Network(nn.Module):
+    """A whole model. `lm_head` is None when the embedding is tied."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        if spec.activation not in ACTIVATIONS:
+            raise UnsupportedError("activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS))
+        self.spec = spec
+        self.model = Body(spec)
+        self.lm_head = None if spec.tied_embeddings else nn.Linear(spec.hidden_size, spec.vocab_size, bias=False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(vocab, hidden): the head, or the embedding when tied."""
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
+    def rotation(self, num_tokens: int) -> Rotation:
+        return rotation_table(self.spec, num_tokens, self.model.norm.weight.device)
+
+    def states(self, tokens: Tensor) -> list[Tensor]:
+        """The residual stream before the first and after every layer: num_layers + 1 of (batch, tokens, hidden)."""
+        x = self.model.embed_tokens(tokens)
+        rotation, states = self.rotation(tokens.shape[1]), [x]
+        for layer in self.model.layers:
+            x = layer(x, rotation)
+            states.append(x)
+        return states
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """tokens (batch, tokens) int64 -> what the head reads, (batch, tokens, hidden)."""
+        x = self.model.embed_tokens(tokens)
+        rotation = self.rotation(tokens.shape[1])
+        for layer in self.model.layers:
+            x = layer(x, rotation)
+        return self.model.norm(x)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return functional.linear(self.hidden(tokens), self.head_weight)
+
+
+def relu2(x: Tensor) -> Tensor:
+    return functional.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "silu": functional.silu}
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Half-split rotation of the first rotary_dim values: (batch, heads, tokens, head_dim) -> the same."""
+    cos, sin = rotation
+    half = cos.shape[-1]
+    first, second, rest = x[..., :half].float(), x[..., half : 2 * half].float(), x[..., 2 * half :]
+    turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+    return torch.cat([turned, rest], dim=-1)
+
+
+def rotation_table(spec: ModelSpec, num_tokens: int, device: torch.device | str) -> Rotation:
+    """cos and sin of position times frequency (see `models.reference.frequencies`)."""
+    exponents = torch.arange(0, spec.rotary_dim, 2, dtype=torch.float32) / max(spec.rotary_dim, 1)
+    plain = 1.0 / torch.tensor(spec.rope_theta, dtype=torch.float32) ** exponents
+    if spec.rope_scaling is not None:
+        s = spec.rope_scaling
+        turns = s.original_max_positions * plain / (2 * math.pi)
+        share = ((turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor)).clamp(0, 1)
+        plain = (1 - share) * plain / s.factor + share * plain
+    angles = torch.arange(num_tokens, dtype=torch.float32)[:, None] * plain
+    return angles.cos().to(device), angles.sin().to(device)
+
+
+def initialise(network: Network, seed: int, scale: float = 0.02) -> None:
+    """Draw all matrices from N(0, scale²), the residual writers from N(0, scale² / (2 layers)); norms stay neutral."""
+    generator = torch.Generator().manual_seed(seed)
+    deep = scale / math.sqrt(2 * network.spec.num_layers)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.dim() == 2:
+                is_writer = name.endswith(("o_proj.weight", "down_proj.weight"))
+                drawn = torch.randn(parameter.shape, generator=generator) * (deep if is_writer else scale)
+                parameter.copy_(drawn)
+            elif "norm" not in name:
+                parameter.zero_()
+
+
+def network_from_weights(spec: ModelSpec, weights: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> Network:
+    """A network that holds copies of `weights` (NumPy arrays or tensors under the names of `tensor_shapes`).
+
+    Raises:
+        MissingError: a tensor is absent or has another shape.
+    """
+    with torch.device("meta"):
+        network = Network(spec)
+    state: dict[str, Tensor] = {}
+    for name, shape in tensor_shapes(spec).items():
+        if name not in weights:
+            raise MissingError("tensor is not in the checkpoint", where=name, expected=shape)
+        value = torch.as_tensor(weights[name])
+        if tuple(value.shape) != shape:
+            raise MissingError("tensor has the wrong shape", where=name, expected=shape, found=tuple(value.shape))
+        state[name] = value.detach().to(dtype).clone()
+    network.load_state_dict(state, assign=True)
+    return network.requires_grad_(True)
+
+
+def weights_of(network: Network) -> dict[str, Any]:
+    """float32 NumPy arrays under the names of `tensor_shapes`."""
+    return {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
