@@ -240,9 +240,19 @@ UNDERSTUDY_INLINE F load_page(const uint8_t* page, int64_t index) {
   return load_f16(reinterpret_cast<const uint16_t*>(page) + index);
 }
 
+constexpr int64_t element_bytes(KvFormat format) {
+  return format == KvFormat::INT8 ? 1 : format == KvFormat::F16 ? 2 : 4;
+}
+
+// Pages of a head lie apart, so the hardware's stream detection starts anew at each: the next one is asked for early.
+static inline const uint8_t* next_page(const AttendChunk& c, int page) {
+  return c.pages[page + 1 < c.num_pages ? page + 1 : page];
+}
+
 // Scores of ROWS queries against the 32 positions of one page: lanes are positions, dimensions are summed in order.
 template <KvFormat KV, int ROWS>
-UNDERSTUDY_INLINE void score_page(const AttendChunk& c, const uint8_t* page, int first_row, float* scores) {
+UNDERSTUDY_INLINE void score_page(const AttendChunk& c, const uint8_t* page, const uint8_t* next, int first_row,
+                                  float* scores) {
   F sums[ROWS][BLOCK_VECTORS];
   UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
@@ -252,6 +262,7 @@ UNDERSTUDY_INLINE void score_page(const AttendChunk& c, const uint8_t* page, int
   for (int r = 0; r < ROWS; ++r) q[r] = c.q[first_row + r];
   for (int d = 0; d < c.head_dim; ++d) {
     F key[BLOCK_VECTORS];
+    prefetch(next + d * 32 * element_bytes(KV));
     UNDERSTUDY_UNROLL
     for (int v = 0; v < BLOCK_VECTORS; ++v) {
       const int position = v * LANES;
@@ -310,9 +321,11 @@ UNDERSTUDY_INLINE void weigh_values(const AttendChunk& c, int first_row, const f
     for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
     const int64_t offset = static_cast<int64_t>(c.head_dim) * PAGE + static_cast<int64_t>(block) * PAGE * 32;
     for (int page = 0; page < c.num_pages; ++page) {
+      const uint8_t* next = next_page(c, page) + offset * element_bytes(KV);
       const int left = last_position - page * PAGE + 1, count = left < PAGE ? left : PAGE;
       for (int p = 0; p < count; ++p) {
         F value[BLOCK_VECTORS];
+        prefetch(next + p * 32 * element_bytes(KV));
         UNDERSTUDY_UNROLL
         for (int v = 0; v < BLOCK_VECTORS; ++v) value[v] = load_page<KV>(c.pages[page], offset + p * 32 + v * LANES);
         UNDERSTUDY_UNROLL
@@ -334,7 +347,7 @@ template <KvFormat KV, int ROWS>
 UNDERSTUDY_NOINLINE static void attend_rows(const AttendChunk& c, int first_row) {
   float* scores = c.scores + first_row * CHUNK;
   for (int page = 0; page < c.num_pages; ++page)
-    score_page<KV, ROWS>(c, c.pages[page], first_row, scores + page * PAGE);
+    score_page<KV, ROWS>(c, c.pages[page], next_page(c, page), first_row, scores + page * PAGE);
   int last_position = 0;
   UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) {

@@ -10,6 +10,8 @@ namespace understudy::avx512 {
 
 using F = __m512;
 using I = __m512i;
+UNDERSTUDY_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
 constexpr int LANES = 16;
 constexpr int TILE_TOKENS = 16;  // 8 weight + 16 sum registers of 32
 constexpr int ATTEND_ROWS = 12;  // 2 x 12 sums + 2 keys
