@@ -54,27 +54,17 @@ double int8_rate(int num_threads, double seconds) {
   int count;
   const Kernels* const* rows = available_kernels(&count);
   const Kernels& kernels = *rows[count - 1];
-  constexpr int64_t groups = 32;
-  const int width = kernels.tile_tokens;
   Team team(num_threads);
-  double rates = 0;
-  std::vector<double> per_member(team.size());
+  std::vector<double> rates(team.size());
   team.run([&](int member) {
-    const std::vector<uint8_t> panel(groups * group_bytes(Format::Q4), 0x11);
-    const std::vector<float> x(groups * GROUP * width, 0.5f);
-    std::vector<uint8_t> q(groups * width * TILE_BYTES_PER_TOKEN_GROUP);
-    std::vector<float> out(width * PANEL_ROWS);
-    kernels.quantize(x.data(), groups * GROUP, width, groups * GROUP, q.data());
-    int64_t passes = 0;
+    int64_t operations = 0;
     const double start = now();
-    while (now() - start < seconds)
-      for (int i = 0; i < 64; ++i, ++passes)
-        kernels.matmul[static_cast<int>(Format::Q4)](panel.data(), groups, {width, x.data(), groups * GROUP, q.data()},
-                                                     out.data(), PANEL_ROWS, false);
-    per_member[member] = static_cast<double>(passes) * 2 * groups * GROUP * PANEL_ROWS * width / (now() - start);
+    while (now() - start < seconds) operations += kernels.busy(100000);
+    rates[member] = static_cast<double>(operations) / (now() - start);
   });
-  for (const double rate : per_member) rates += rate;
-  return rates;
+  double total = 0;
+  for (const double rate : rates) total += rate;
+  return total;
 }
 
 }  // namespace understudy

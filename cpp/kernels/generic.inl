@@ -385,6 +385,18 @@ static void merge(float* m, float* l, float* acc, float m2, float l2, const floa
   *m = top;
 }
 
+static int64_t busy(int64_t rounds) {
+  I sums[12];
+  const I a = set_int(0x01020304), b = set_int(0x04030201);
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 12; ++i) sums[i] = set_int(i);
+  for (int64_t round = 0; round < rounds; ++round) {
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < 12; ++i) sums[i] = product_step(sums[i], a, b);
+  }
+  return rounds * 12 * LANES * 8;
+}
+
 #define UNDERSTUDY_TABLE(name)                                                                               \
   {name,                                                                                                     \
    TILE_TOKENS,                                                                                              \
@@ -401,4 +413,5 @@ static void merge(float* m, float* l, float* acc, float m2, float l2, const floa
    attend,                                                                                                   \
    merge,                                                                                                    \
    sum_exp,                                                                                                  \
-   max_value}
+   max_value,                                                                                                \
+   busy}

@@ -68,6 +68,8 @@ struct Kernels {
   void (*merge)(float* m, float* l, float* acc, float m2, float l2, const float* acc2, int padded_dim);
   float (*sum_exp)(const float* x, int64_t n, float max);  // Σ exp(x - max)
   float (*max_value)(const float* x, int64_t n);
+  // Nothing but int8 products in registers: returns the operations done (two a product). The limit of this core.
+  int64_t (*busy)(int64_t rounds);
 };
 
 const Kernels& reference_kernels();

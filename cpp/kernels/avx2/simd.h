@@ -109,6 +109,11 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
     pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w.quad[i], broadcast_quad(a + 4 * i)));
   return _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), _mm256_set1_epi32(correction));
 }
+UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
+  I pairs;
+  asm volatile("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(a), "x"(b));  // volatile: the sums are never used
+  return _mm256_add_epi16(sum, pairs);
+}
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   const I ones = _mm256_set1_epi16(1);
   I sum = _mm256_setzero_si256();

@@ -94,6 +94,10 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
   }
   return sum;
 }
+UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
+  asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));  // volatile: the sums are never used
+  return sum;
+}
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);
 }
