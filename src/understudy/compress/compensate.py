@@ -1,0 +1,235 @@
+"""Closed-form healing of a trimmed network: every linear is refitted, once, in one pass over the calibration rows.
+
+Layer by layer the teacher and the student run side by side. Each student linear W is solved for
+    min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
+where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight and t what
+should come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
+stream minus the student's, so that a writer also takes over what earlier layers (or dropped layers) left undone. λ is
+chosen per linear by the error on rows held out of the sums, and W₀ stays where nothing beats it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from understudy.compress.calibrate import Stream, embed_rows, open_stream, parts_of
+from understudy.compress.data import Progress, Rows, quiet
+from understudy.compress.network import Layer, Network
+from understudy.compress.prune import Selection, spread
+
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean diagonal of G
+HELD_OUT_EVERY = 8  # every eighth row chooses λ and is not fitted
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What one linear gained: error on held-out rows before and after, relative to the target's energy."""
+
+    name: str
+    ridge: float | None  # None: the trimmed weight was kept
+    before: float
+    after: float
+
+
+@dataclass
+class LeastSquares:
+    """The sums of one linear: inputs a (n, in), targets t (n, out), apart for fitting and for choosing λ."""
+
+    weight: Tensor
+    gram: list[Tensor] = field(default_factory=list)
+    cross: list[Tensor] = field(default_factory=list)
+    energy: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+    def __post_init__(self) -> None:
+        out, into = self.weight.shape
+        self.gram = [torch.zeros(into, into) for _ in range(2)]
+        self.cross = [torch.zeros(out, into) for _ in range(2)]
+
+    def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
+        """(rows, tokens, in) and (rows, tokens, out); `first_row` tells which rows are held out."""
+        held_out = torch.arange(first_row, first_row + len(inputs)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        for side, mask in enumerate((~held_out, held_out)):
+            if mask.any():
+                a, t = inputs[mask].flatten(0, 1), targets[mask].flatten(0, 1)
+                self.gram[side] += a.T @ a
+                self.cross[side] += t.T @ a
+                self.energy[side] += t.square().sum().item()
+
+    def solve(self, name: str) -> tuple[Tensor, Refit]:
+        """The best W over `RIDGES` and W₀ itself."""
+        fit, choose = 0, 1 if self.energy[1] > 0 else 0
+        start = self.weight.double()
+        values, vectors = torch.linalg.eigh(self.gram[fit].double())
+        residual = (self.cross[fit].double() - start @ self.gram[fit].double()) @ vectors
+        scale = values.clamp_min(0).mean().item() + 1e-30
+        before = best_error = self.error(start, choose)
+        best_weight, best_ridge = start, None
+        for ridge in RIDGES:
+            candidate = start + (residual / (values.clamp_min(0) + ridge * scale)) @ vectors.T
+            error = self.error(candidate, choose)
+            if error < best_error:
+                best_weight, best_ridge, best_error = candidate, ridge, error
+        return best_weight.to(self.weight.dtype), Refit(name, best_ridge, before, best_error)
+
+    def error(self, weight: Tensor, side: int) -> float:
+        """Σ ‖t - W a‖² / Σ ‖t‖² from the sums alone."""
+        wide = weight.double()
+        fitted = ((wide @ self.gram[side].double()) * wide).sum() - 2 * (wide * self.cross[side].double()).sum()
+        return (1 + fitted / (self.energy[side] + 1e-30)).item()
+
+
+@torch.no_grad()
+def compensate(
+    teacher: Network,
+    student: Network,
+    selection: Selection,
+    rows: Rows,
+    *,
+    refit_readers: bool = True,
+    batch_rows: int = 8,
+    progress: Progress = quiet,
+) -> list[Refit]:
+    """Refit the student in place against its teacher; both in float32 on the CPU. Returns what each linear gained."""
+    with tempfile.TemporaryDirectory() as folder:
+        side = _SideBySide(teacher, student, selection, rows, Path(folder), batch_rows)
+        report: list[Refit] = []
+        for target in range(student.spec.num_layers):
+            progress(target, student.spec.num_layers, f"refitting layer {target + 1} of {student.spec.num_layers}")
+            report += side.refit_layer(target, refit_readers)
+        side.refit_last_norm()
+    progress(student.spec.num_layers, student.spec.num_layers, "refitted")
+    return report
+
+
+class _SideBySide:
+    """Both residual streams as files, moved forward together. `middle` files hold them after the attention."""
+
+    def __init__(
+        self, teacher: Network, student: Network, selection: Selection, rows: Rows, folder: Path, batch_rows: int
+    ) -> None:
+        self.teacher, self.student, self.selection = teacher, student, selection
+        self.rotation = teacher.rotation(rows.mask.shape[1]), student.rotation(rows.mask.shape[1])
+        self.parts = list(parts_of(len(rows), batch_rows))
+        names = ("teacher", "teacher-middle", "student", "student-middle")
+        widths = (
+            teacher.spec.hidden_size,
+            teacher.spec.hidden_size,
+            student.spec.hidden_size,
+            student.spec.hidden_size,
+        )
+        self.streams: dict[str, Stream] = {
+            name: open_stream(folder / name, rows, width) for name, width in zip(names, widths, strict=True)
+        }
+        embed_rows(teacher, rows, self.streams["teacher"], batch_rows)
+        embed_rows(student, rows, self.streams["student"], batch_rows)
+        self._walk_dropped(range(selection.layers[0]))
+
+    def refit_layer(self, target: int, refit_readers: bool) -> list[Refit]:
+        index = self.selection.layers[target]
+        self.theirs: Layer = self.teacher.model.layers[index]
+        self.ours: Layer = self.student.model.layers[target]
+        queries = spread(self.selection.heads[target], self.teacher.spec.head_dim)
+        values = spread(self.selection.groups[target], self.teacher.spec.head_dim)
+        inner = self.selection.inner[target]
+        name = f"model.layers.{target}."
+        report: list[Refit] = []
+        if refit_readers:
+            kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
+            report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, "")
+        self._through_attention(of_teacher=True)
+        report.append(self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, self._attention_pairs()))
+        self._through_attention(of_teacher=False)
+        if refit_readers:
+            kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
+            report += self._refit_readers(f"{name}mlp.", "mlp", "post_attention_layernorm", kept, "-middle")
+        self._through_mlp("teacher")
+        layers = (*self.selection.layers, self.teacher.spec.num_layers)
+        self._walk_dropped(range(index + 1, layers[target + 1]))
+        report.append(self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, self._mlp_pairs()))
+        self._through_mlp("student")
+        return report
+
+    def refit_last_norm(self) -> None:
+        """The last norm's gain, channel by channel, so that the head reads what it was trained on."""
+        if self.student.spec.hidden_size == self.teacher.spec.hidden_size:
+            return
+        hidden, norm = self.selection.hidden, self.student.model.norm
+        products, squares = torch.zeros(len(hidden)), torch.zeros(len(hidden))
+        for part in self.parts:
+            ours = norm(self.read("student", part))
+            theirs = self.teacher.model.norm(self.read("teacher", part))[..., hidden]
+            if norm.bias is not None:
+                ours, theirs = ours - norm.bias, theirs - norm.bias
+            products += (ours * theirs).sum((0, 1))
+            squares += ours.square().sum((0, 1))
+        gain = products / squares.clamp_min(1e-30)
+        norm.weight.copy_((norm.weight + 1) * gain - 1 if norm.bias is not None else norm.weight * gain)
+
+    def read(self, name: str, part: slice) -> Tensor:
+        return torch.from_numpy(np.array(self.streams[name][part]))
+
+    def _refit(self, name: str, linear: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor, int]]) -> Refit:
+        sums = LeastSquares(linear.weight.detach())
+        for inputs, targets, first_row in pairs:
+            sums.add(inputs, targets if linear.bias is None else targets - linear.bias, first_row)
+        weight, refit = sums.solve(name)
+        linear.weight.copy_(weight)
+        return refit
+
+    def _refit_readers(
+        self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str
+    ) -> Iterator[Refit]:
+        for part, units in kept.items():
+            theirs = getattr(getattr(self.theirs, module), part)
+            ours = getattr(getattr(self.ours, module), part)
+            their_norm, our_norm = getattr(self.theirs, norm), getattr(self.ours, norm)
+            bias = None if theirs.bias is None else theirs.bias[units]
+
+            def pairs(
+                weight: Tensor = theirs.weight[units],
+                bias: Tensor | None = bias,
+                norms: tuple[Callable[[Tensor], Tensor], ...] = (their_norm, our_norm),
+            ) -> Iterator[tuple[Tensor, Tensor, int]]:
+                for part in self.parts:
+                    target = nn.functional.linear(norms[0](self.read(f"teacher{stage}", part)), weight, bias)
+                    yield norms[1](self.read(f"student{stage}", part)), target, part.start
+
+            yield self._refit(prefix + part, ours, pairs())
+
+    def _attention_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        for part in self.parts:
+            ours = self.read("student", part)
+            mixed = self.ours.self_attn.mix(self.ours.input_layernorm(ours), self.rotation[1])
+            yield mixed, self.read("teacher-middle", part)[..., self.selection.hidden] - ours, part.start
+
+    def _mlp_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        for part in self.parts:
+            ours = self.read("student-middle", part)
+            inner = self.ours.mlp.inner(self.ours.post_attention_layernorm(ours))
+            yield inner, self.read("teacher", part)[..., self.selection.hidden] - ours, part.start
+
+    def _through_attention(self, of_teacher: bool) -> None:
+        who, layer = ("teacher", self.theirs) if of_teacher else ("student", self.ours)
+        for part in self.parts:
+            x = self.read(who, part)
+            after = x + layer.self_attn(layer.input_layernorm(x), self.rotation[0 if of_teacher else 1])
+            self.streams[f"{who}-middle"][part] = after.numpy()
+
+    def _through_mlp(self, who: str) -> None:
+        layer = self.theirs if who == "teacher" else self.ours
+        for part in self.parts:
+            x = self.read(f"{who}-middle", part)
+            self.streams[who][part] = (x + layer.mlp(layer.post_attention_layernorm(x))).numpy()
+
+    def _walk_dropped(self, layers: Iterable[int]) -> None:
+        for index in layers:
+            for part in self.parts:
+                moved = self.teacher.model.layers[index](self.read("teacher", part), self.rotation[0])
+                self.streams["teacher"][part] = moved.numpy()

@@ -1,0 +1,214 @@
+"""Training and calibration data: text and JSONL become rows of tokens of one length, with a mask of what is learnt.
+
+    rows = read_rows([Path("books.txt"), Path("chats.jsonl")], encoder, length=512)
+    rows.tokens  (rows, length + 1) int32     rows.mask  (rows, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
+
+A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}` (only what the
+assistant says counts, as the chat dialect renders it). Documents are packed end to end, an end-of-text token between
+them. The order of batches is a function of seed and step alone, so a run resumes without any state of its own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import DocumentError, UsageError
+
+IntArray = NDArray[np.int32]
+
+
+class Encoder(Protocol):
+    """How words become ids. `TextEncoder` adapts a tokenizer and a dialect of the text room."""
+
+    end_id: int | None
+
+    def text(self, text: str) -> list[int]: ...
+
+    def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A tokenizer with a dialect: markers only from the dialect's own markup."""
+
+    tokenizer: Any
+    dialect: Any = None
+
+    @property
+    def end_id(self) -> int | None:
+        ids = tuple(self.tokenizer.eos_ids)
+        return int(ids[0]) if ids else None
+
+    def text(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text))
+
+    def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]:
+        if self.dialect is None:
+            raise UsageError("the data holds chats, but the model has no chat dialect", do="use plain text records")
+        return list(self.dialect.render(messages, add_generation_prompt=is_open).encode(self.tokenizer))
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids with, for each, whether predicting it counts."""
+
+    ids: list[int]
+    is_learnt: list[bool]
+
+
+@dataclass(frozen=True)
+class Rows:
+    tokens: IntArray
+    mask: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.mask.size)
+
+    def take(self, count: int, start: int = 0) -> Rows:
+        return Rows(self.tokens[start : start + count], self.mask[start : start + count])
+
+
+def read_rows(paths: Iterable[Path], encoder: Encoder, length: int, max_rows: int | None = None) -> Rows:
+    """All documents of these files, packed into rows of `length` predicted tokens; a rest that fills no row is dropped.
+
+    Raises:
+        DocumentError: a file or record cannot be read (file and line are named), or all of it is shorter than one row.
+    """
+    if length < 2:
+        raise UsageError("rows are too short", expected="a length of at least 2", found=length)
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.is_file():
+            raise DocumentError("data file is not there", where=path)
+    documents = (document for path in paths for document in read_documents(path, encoder))
+    rows = pack(documents, length, encoder.end_id, max_rows)
+    if not len(rows):
+        raise DocumentError("data is shorter than one row", where=paths[0], expected=f"at least {length + 1} tokens")
+    if not rows.mask.any():
+        raise DocumentError("no token of the data would be learnt", where=paths[0], do="add assistant turns")
+    return rows
+
+
+def read_documents(path: Path, encoder: Encoder) -> Iterator[Document]:
+    """The records of a `.jsonl` file, or a text file in pieces of over a thousand characters; either may be `.gz`."""
+    name = path.name.removesuffix(".gz")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            yield from _jsonl(path, lines, encoder) if name.endswith((".jsonl", ".ndjson")) else _text(lines, encoder)
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise DocumentError("data file cannot be read", where=path, found=str(error), expected="UTF-8 text") from error
+
+
+def _text(lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= 1000 and not line.strip():
+            yield _plain(encoder.text("".join(held)))
+            held, size = [], 0
+    if held:
+        yield _plain(encoder.text("".join(held)))
+
+
+def _plain(ids: list[int]) -> Document:
+    return Document(ids, [True] * len(ids))
+
+
+def _jsonl(path: Path, lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DocumentError("record is not JSON", where=where, found=error.msg) from error
+        match record:
+            case {"text": str(text)} if text:
+                yield _plain(encoder.text(text))
+            case {"messages": [_, *_] as messages}:
+                yield chat_document(messages, encoder, where)
+            case _:
+                keys = sorted(record) if isinstance(record, dict) else type(record).__name__
+                raise DocumentError("record has neither text nor messages", where=where, found=keys)
+
+
+def chat_document(messages: Sequence[dict[str, Any]], encoder: Encoder, where: str = "chat") -> Document:
+    """A chat as the dialect renders it; learnt is what an assistant turn adds to the prompt that asks for it.
+
+    The dialect must be append-only: the rendering up to a turn is a prefix of the longer one, else the turn is refused.
+    """
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str) or "role" not in message:
+            raise DocumentError("message needs a role and a content", where=where, found=message)
+    ids = encoder.chat(messages, False)
+    is_learnt = [False] * len(ids)
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before, after = encoder.chat(messages[:index], True), encoder.chat(messages[: index + 1], False)
+        if ids[: len(after)] != after or after[: len(before)] != before:
+            raise DocumentError("the dialect rewrites earlier turns: loss masks would be wrong", where=where)
+        is_learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
+    return Document(ids, is_learnt)
+
+
+def pack(documents: Iterable[Document], length: int, end_id: int | None, max_rows: int | None = None) -> Rows:
+    """Documents end to end, cut into rows of length + 1 tokens that overlap by one, so that no prediction is lost."""
+    tokens: list[IntArray] = []
+    masks: list[NDArray[np.uint8]] = []
+    ids: list[int] = []
+    learnt: list[bool] = []
+    for document in documents:
+        ids += document.ids
+        learnt += document.is_learnt
+        if end_id is not None:
+            ids.append(end_id)
+            learnt.append(True)
+        while len(ids) > length and (max_rows is None or len(tokens) < max_rows):
+            tokens.append(np.array(ids[: length + 1], np.int32))
+            masks.append(np.array(learnt[1 : length + 1], np.uint8))
+            ids, learnt = ids[length:], learnt[length:]
+        if max_rows is not None and len(tokens) >= max_rows:
+            break
+    if not tokens:
+        return Rows(np.zeros((0, length + 1), np.int32), np.zeros((0, length), np.uint8))
+    return Rows(np.stack(tokens), np.stack(masks))
+
+
+def rows_of_step(num_rows: int, batch_rows: int, step: int, seed: int) -> NDArray[np.int64]:
+    """(batch_rows,) which rows a step learns from: each epoch is one permutation, drawn from seed and epoch alone."""
+    if batch_rows > num_rows:
+        raise UsageError("the data has fewer rows than one batch", expected=f"at least {batch_rows}", found=num_rows)
+    per_epoch = num_rows // batch_rows
+    epoch, within = divmod(step, per_epoch)
+    order = np.random.default_rng((seed, epoch)).permutation(num_rows)
+    return order[within * batch_rows : (within + 1) * batch_rows]
+
+
+def check_vocabulary(rows: Rows, vocab_size: int, where: str) -> None:
+    """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made these rows."""
+    largest = int(rows.tokens.max())
+    if largest >= vocab_size:
+        raise UsageError("token id outside the vocabulary", where=where, expected=f"below {vocab_size}", found=largest)
+
+
+Progress = Callable[[int, int, str], None]  # done, total, what
+
+
+def quiet(done: int, total: int, what: str) -> None:
+    """A progress line that nobody reads."""

@@ -1,0 +1,59 @@
+"""How good a student is on held-out rows: perplexity, KL to its teacher, top-1 agreement. float32, fixed windows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from understudy.compress.data import Rows
+from understudy.compress.losses import LiveTarget, cross_entropy, token_statistics
+from understudy.compress.network import Network
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Per predicted token: perplexities, KL(teacher ‖ student) in nats, share of equal top-1; over `tokens` tokens."""
+
+    perplexity: float
+    teacher_perplexity: float
+    kl: float
+    agreement: float
+    tokens: int
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@torch.no_grad()
+def compare(student: Network, teacher: Network, rows: Rows, batch_rows: int = 4) -> Quality:
+    """Student against teacher on the tokens that the rows' mask marks. Vocabularies must be equal."""
+    device = student.head_weight.device
+    sums = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}
+    for start in range(0, len(rows), batch_rows):
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(device)
+        mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
+        ours, theirs = (m.hidden(tokens[:, :-1]).flatten(0, 1).float() for m in (student, teacher))
+        target = LiveTarget(theirs, teacher.head_weight.float())
+        found = token_statistics(ours, student.head_weight.float(), target, tokens[:, 1:].flatten())
+        for name in sums:
+            sums[name] += (found[name] * mask).sum().item()
+    count = int(rows.mask.sum())
+    return Quality(
+        math.exp(sums["nll"] / count), math.exp(sums["teacher_nll"] / count), sums["kl"] / count,
+        sums["agree"] / count, count,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def perplexity(network: Network, rows: Rows, batch_rows: int = 4) -> float:
+    """exp(mean loss) over the tokens that the mask marks."""
+    device, total = network.head_weight.device, 0.0
+    for start in range(0, len(rows), batch_rows):
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(device)
+        mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
+        hidden = network.hidden(tokens[:, :-1]).flatten(0, 1)
+        total += cross_entropy(hidden, network.head_weight, tokens[:, 1:].flatten(), mask).item()
+    return math.exp(total / int(rows.mask.sum()))
