@@ -1,0 +1,72 @@
+"""One tensor as it lies in a file: a name, a shape, a ggml type name and its bytes (usually a view of a memory map)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import core
+from understudy.errors import FormatError, UnsupportedError
+
+# ggml type name -> (values in a block, bytes of a block). Blocks run along the last axis.
+BLOCKS: dict[str, tuple[int, int]] = {
+    "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2),
+    "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24),
+    "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210),
+}  # fmt: skip
+
+
+def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
+    """Bytes of a tensor of this shape.
+
+    Raises:
+        UnsupportedError: a format that is not read.
+        FormatError: rows are not whole blocks.
+    """
+    if format not in BLOCKS:
+        raise UnsupportedError("tensor format is not implemented", where=where, expected=" ".join(BLOCKS), found=format)
+    values, size = BLOCKS[format]
+    columns = shape[-1] if shape else 1
+    if columns % values:
+        raise FormatError(
+            f"rows are not whole {format} blocks", where=where, expected=f"a multiple of {values}", found=columns
+        )
+    return math.prod(shape) // values * size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """`shape` is row-major, (rows, columns) for a matrix; `data` are flat bytes, `format` a key of `BLOCKS`."""
+
+    name: str
+    shape: tuple[int, ...]
+    format: str
+    data: NDArray[np.uint8]
+
+    @staticmethod
+    def of(name: str, values: NDArray[np.float32]) -> StoredTensor:
+        """A float32 tensor from an array."""
+        values = np.ascontiguousarray(values, np.float32)
+        return StoredTensor(name, values.shape, "F32", values.reshape(-1).view(np.uint8))
+
+    def to_float32(self) -> NDArray[np.float32]:
+        """The values, decoded, in `shape`."""
+        return core.dequantize(self.format, np.ascontiguousarray(self.data), math.prod(self.shape)).reshape(self.shape)
+
+    def to_format(self, format: str) -> StoredTensor:
+        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them."""
+        if format == self.format:
+            return self
+        num_bytes(format, self.shape, self.name)
+        return StoredTensor(self.name, self.shape, format, core.quantize(format, self.to_float32()))
+
+    def take_rows(self, order: NDArray[np.intp]) -> StoredTensor:
+        """The rows in another order, without decoding them (blocks run along the columns)."""
+        rows = self.data.reshape(self.shape[0], -1)[order]
+        return StoredTensor(self.name, (len(order), *self.shape[1:]), self.format, rows.reshape(-1))
+
+    def renamed(self, name: str) -> StoredTensor:
+        return StoredTensor(name, self.shape, self.format, self.data)
