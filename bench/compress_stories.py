@@ -17,6 +17,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -107,16 +108,16 @@ class Run:
     def clock(self) -> float:
         return time.monotonic() - self.started
 
-    def answer(self, rows: Tensor) -> tuple[LiveTarget, Tensor]:
+    def answer(self, rows: Tensor, teacher_hidden: Callable[[Tensor], Tensor]) -> tuple[LiveTarget, Tensor]:
         """The teacher's states of these rows, and the mask that ends with the </s>."""
         ids = rows[:, :-1]
         with torch.no_grad():
-            hidden = self.teacher_hidden(self.kept[ids]).flatten(0, 1)
+            hidden = teacher_hidden(self.kept[ids]).flatten(0, 1)
         return LiveTarget(hidden, self.head), (ids != 2).float().flatten()
 
     def train(self) -> None:
         self.teacher_hidden, self.student_hidden = self.compiled()
-        optimizer = torch.optim.AdamW(groups(self.student), lr=0.0, betas=(0.9, 0.95), eps=1e-10)
+        optimizer = torch.optim.AdamW(groups(self.student), lr=0.0, betas=(0.9, 0.95), eps=1e-8)
         self.restore(optimizer)
         picker = torch.Generator().manual_seed(self.step)
         begun, saved, losses_seen = self.share(), time.monotonic(), []
@@ -138,9 +139,9 @@ class Run:
                 saved = time.monotonic()
 
     def train_step(self, optimizer: torch.optim.Optimizer, rows: Tensor) -> Tensor:
-        target, mask = self.answer(rows)
+        target, mask = self.answer(rows, self.teacher_hidden)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            hidden = self.student_hidden(rows[:, :-1]).flatten(0, 1)
+            hidden = self.student_hidden(rows[:, :-1].contiguous()).flatten(0, 1)
             loss = forward_kl(hidden.to(self.dtype), self.student.head_weight.to(self.dtype), target, mask) / mask.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
@@ -167,6 +168,7 @@ class Run:
         try:
             pair = torch.compile(self.teacher.hidden), torch.compile(self.student.hidden)
             rows = self.stories[: self.options.rows, :-1].long()
+            plain[0](rows[:1]), plain[1](rows[:1])  # so that the rotation tables are there
             with torch.no_grad():
                 pair[0](self.kept[rows])
             with torch.autocast("cuda", self.dtype):
@@ -204,7 +206,7 @@ class Run:
             for i, layer in enumerate(self.student.model.layers)
         ]
         for rows in self.held_out.split(64):
-            target, mask = self.answer(rows)
+            target, mask = self.answer(rows, self.teacher.hidden)
             hidden = self.student.hidden(rows[:, :-1]).flatten(0, 1)
             target = LiveTarget(target.hidden.float(), target.head.float())
             found = token_statistics(hidden, self.student.head_weight, target, rows[:, 1:].flatten())

@@ -121,6 +121,7 @@ class Network(nn.Module):
         if spec.activation not in ACTIVATIONS:
             raise UnsupportedError("activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS))
         self.spec = spec
+        self.rotations: dict[tuple[int, torch.device], Rotation] = {}
         self.model = Body(spec)
         self.lm_head = None if spec.tied_embeddings else nn.Linear(spec.hidden_size, spec.vocab_size, bias=False)
 
@@ -130,7 +131,11 @@ class Network(nn.Module):
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
     def rotation(self, num_tokens: int) -> Rotation:
-        return rotation_table(self.spec, num_tokens, self.model.norm.weight.device)
+        key = (num_tokens, self.model.norm.weight.device)
+        if key not in self.rotations:
+            with torch.inference_mode(False):  # or the table could not be used in training later
+                self.rotations[key] = rotation_table(self.spec, *key)
+        return self.rotations[key]
 
     def states(self, tokens: Tensor) -> list[Tensor]:
         """The residual stream before the first and after every layer: num_layers + 1 of (batch, tokens, hidden)."""
