@@ -2,8 +2,8 @@
 
 Layer by layer the teacher and the student run side by side. Each student linear W is solved for
     min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
-where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight and t what
-should come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
+where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight, t what should
+come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
 stream minus the student's, so that a writer also takes over what earlier layers (or dropped layers) left undone. λ is
 chosen per linear by the error on rows held out of the sums, and W₀ stays where nothing beats it.
 """
