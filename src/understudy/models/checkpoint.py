@@ -1,0 +1,217 @@
+"""Opening a checkpoint: whatever the file, the result is a spec and weights in Hugging Face's names and convention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.files.gguf import GgufFile, read_gguf
+from understudy.files.safetensors_folder import read_folder_tensors, read_json
+from understudy.files.tensor import StoredTensor
+from understudy.files.tokenizer_source import TokenizerSource
+from understudy.models.architecture import Architecture, canonical_name, interleaved_order
+from understudy.models.llama import scaling_of_factors
+from understudy.models.registry import architecture, architecture_of_gguf
+from understudy.spec import ModelSpec, tensor_shapes
+
+_IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weight")
+
+
+class Weights(Mapping[str, StoredTensor]):
+    """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = dict(tensors)
+        self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
+
+    def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
+        self._changes[name] = how
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        tensor = self._tensors[name]
+        return self._changes[name](tensor) if name in self._changes else tensor
+
+    def stored(self, name: str) -> StoredTensor:
+        """The tensor as it lies in the file: shape, format and size without any work."""
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened model. `weights` holds exactly the names of `spec.tensor_shapes(spec)`; `metadata` is the file's config."""
+
+    spec: ModelSpec
+    weights: Weights
+    tokenizer_source: TokenizerSource | None
+    path: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all tensors on disk."""
+        return sum(self.weights.stored(name).data.size for name in self.weights)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Opens a GGUF file, a Hugging Face folder, or a .nemo file or folder. Weights stay on disk, mapped.
+
+    Raises:
+        MissingError: a file, shard or tensor is not there.
+        FormatError: bytes, shapes or keys are not what they should be.
+        UnsupportedError: an architecture, key or tensor format that is not implemented.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingError("no such file or folder", where=path, do="`understudy list` prints the models that are here")
+    if path.is_dir():
+        if (path / "model_config.yaml").exists() and not (path / "config.json").exists():
+            return _open_nemo(path)
+        return _open_folder(path)
+    if path.suffix == ".nemo":
+        return _open_nemo(path)
+    return _from_gguf(read_gguf(path))
+
+
+def _open_nemo(path: Path) -> Checkpoint:
+    from understudy.models.nemo import open_nemo  # its reader needs PyYAML, which nothing else at run time does
+
+    spec, tensors, source, config = open_nemo(path)
+    return _checked(spec, Weights(tensors), source, path, config)
+
+
+def _open_folder(folder: Path) -> Checkpoint:
+    config = read_json(folder / "config.json")
+    family = architecture(config.get("model_type"), folder / "config.json")
+    spec = family.spec_of(config, folder / "config.json")
+    tensors = {n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)}
+    if spec.tied_embeddings:
+        tensors.pop("lm_head.weight", None)
+    return _checked(spec, Weights(tensors), _folder_tokenizer(folder, config), folder, config)
+
+
+def _checked(
+    spec: ModelSpec, weights: Weights, source: TokenizerSource | None, path: Path, metadata: Mapping[str, Any]
+) -> Checkpoint:
+    expected = tensor_shapes(spec)
+    if absent := [name for name in expected if name not in weights]:
+        raise MissingError(
+            f"{len(absent)} of {len(expected)} tensors are missing", where=path, found=f"no {', '.join(absent[:3])}"
+        )
+    if extra := [name for name in weights if name not in expected]:
+        raise UnsupportedError(
+            f"{len(extra)} tensors that this architecture does not have", where=path, found=", ".join(extra[:3])
+        )
+    for name, shape in expected.items():
+        found = weights.stored(name).shape
+        if found != shape:
+            raise FormatError("tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found)
+    return Checkpoint(spec, weights, source, path, metadata)
+
+
+def _from_gguf(file: GgufFile) -> Checkpoint:
+    family = architecture_of_gguf(file.metadata.get("general.architecture"), f"{file.path}: general.architecture")
+    shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+    spec = family.spec_of_gguf(file.metadata, shapes, file.path)
+    tensors: dict[str, StoredTensor] = {}
+    for name, tensor in file.tensors.items():
+        if name == "rope_freqs.weight":
+            spec = spec.replace(rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path))
+            continue
+        if name.endswith(_IGNORED_SUFFIXES):
+            continue
+        canonical = canonical_name(name)
+        if canonical is None:
+            raise UnsupportedError("unknown tensor", where=file.path, found=name)
+        tensors[canonical] = tensor.renamed(canonical)
+    weights = Weights(tensors)
+    _undo_gguf(family, spec, weights)
+    return _checked(spec, weights, _gguf_tokenizer(file.metadata), file.path, file.metadata)
+
+
+def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
+    """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k rows half-split."""
+    for name in weights:
+        if family.norm_offset and name.endswith("norm.weight"):
+            weights.change(name, lambda t: StoredTensor.of(t.name, t.to_float32() - np.float32(family.norm_offset)))
+        if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
+            heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
+            order = np.argsort(interleaved_order(heads, spec.head_dim))
+            if weights.stored(name).shape[0] == order.size:
+                weights.change(name, lambda t, order=order: t.take_rows(order))  # type: ignore[misc]
+
+
+# ---- tokenizers --------------------------------------------------------------------------------------------------
+
+
+def _ids(value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(v for v in values if type(v) is int and v >= 0)
+
+
+def _folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource | None:
+    settings: dict[str, Any] = {}
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        if (folder / name).exists():
+            settings[name] = read_json(folder / name)
+    tokens = settings.get("tokenizer_config.json", {})
+    generation = settings.get("generation_config.json", {})
+    template = tokens.get("chat_template")
+    if (folder / "chat_template.jinja").exists():
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if isinstance(template, list):  # several named templates: the default one
+        template = next((t.get("template") for t in template if t.get("name") == "default"), None)
+    common: dict[str, Any] = {
+        "bos_id": next(iter(_ids(config.get("bos_token_id"))), None),
+        "eos_ids": tuple(dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))),
+        "pad_id": next(iter(_ids(config.get("pad_token_id"))), None),
+        "add_bos": tokens.get("add_bos_token") is True,
+        "chat_template": template if isinstance(template, str) else None,
+    }
+    if (folder / "tokenizer.json").exists():
+        return TokenizerSource("tokenizer.json", (folder / "tokenizer.json").read_bytes(), **common)
+    if (folder / "tokenizer.model").exists():
+        return TokenizerSource("sentencepiece", (folder / "tokenizer.model").read_bytes(), **common)
+    return None
+
+
+def _gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
+    def read(key: str, kind: type | tuple[type, ...], default: Any) -> Any:
+        value = metadata.get(f"tokenizer.ggml.{key}", default)
+        if value is not default and not isinstance(value, kind):
+            raise FormatError(
+                "metadata value has the wrong type", where=f"tokenizer.ggml.{key}", found=type(value).__name__
+            )
+        return value
+
+    tokens = read("tokens", list, None)
+    if tokens is None:
+        return None
+    eos = [read(key, int, None) for key in ("eos_token_id", "eot_token_id")]
+    is_spm = read("model", str, "") == "llama"
+    template = metadata.get("tokenizer.chat_template")
+    return TokenizerSource(
+        "gguf",
+        model=read("model", str, ""),
+        pre=read("pre", str, ""),
+        tokens=tuple(tokens),
+        scores=tuple(read("scores", list, [])),
+        types=tuple(read("token_type", list, [])),
+        merges=tuple(read("merges", list, [])),
+        bos_id=read("bos_token_id", int, None),
+        eos_ids=tuple(dict.fromkeys(value for value in eos if value is not None)),
+        unk_id=read("unknown_token_id", int, None),
+        pad_id=read("padding_token_id", int, None),
+        add_bos=read("add_bos_token", bool, is_spm),
+        add_space_prefix=read("add_space_prefix", bool, is_spm),
+        chat_template=template if isinstance(template, str) else None,
+    )

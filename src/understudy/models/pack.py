@@ -1,0 +1,185 @@
+"""From a checkpoint to what the core computes on: panels of 16 rows, effective norm gains, one mapped file in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import core
+from understudy.core import PackedTensor
+from understudy.errors import FormatError, MemoryBudgetError
+from understudy.files.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
+from understudy.files.tensor import StoredTensor
+from understudy.models.checkpoint import Checkpoint
+from understudy.spec import ModelSpec, PackedFormat, QuantSpec
+
+# What a file format becomes where nothing else is asked for. K blocks of five and six bits are rounded anew to 8 bits.
+_NATURAL: dict[str, PackedFormat] = {
+    "F32": "f32", "F16": "f32", "BF16": "bf16", "Q8_0": "q8", "Q4_0": "q4", "Q4_1": "q4m", "Q4_K": "q4m",
+    "Q5_0": "q8", "Q5_1": "q8", "Q5_K": "q8", "Q6_K": "q8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """A spec and its packed tensors; `fingerprint` changes with the weights and their formats."""
+
+    spec: ModelSpec
+    tensors: Mapping[str, PackedTensor]
+    fingerprint: str
+
+    def num_bytes(self) -> int:
+        return sum(t.data.size for t in self.tensors.values())
+
+
+def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedFormat:
+    """The format in which a matrix is packed."""
+    chosen: str | None = None
+    if quant is not None:
+        chosen = quant.weights
+        if name == "model.embed_tokens.weight" and quant.embedding is not None:
+            chosen = quant.embedding
+        if name == "lm_head.weight" and quant.head is not None:
+            chosen = quant.head
+    if chosen is None:
+        return _NATURAL[stored]
+    if chosen == "q4" and _NATURAL[stored] == "q4m":
+        return "q4m"  # the file's own 4-bit grid; another one would only lose
+    return chosen  # type: ignore[return-value]
+
+
+def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict[str, int]:
+    """Bytes of each tensor once packed, without packing anything."""
+    sizes = {}
+    for name in checkpoint.weights:
+        tensor = checkpoint.weights.stored(name)
+        if len(tensor.shape) == 1:
+            sizes[name] = 4 * tensor.shape[0]
+        else:
+            sizes[name] = core.packed_bytes(packed_format(name, tensor.format, quant), *tensor.shape)
+    return sizes
+
+
+def pack(
+    checkpoint: Checkpoint,
+    quant: QuantSpec | None = None,
+    *,
+    use_cache: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> PackedModel:
+    """Packs a checkpoint, or maps the file of an earlier time.
+
+    Args:
+        quant: formats to pack into; default what the file holds.
+        use_cache: keep the result in the cache folder; else it lives in memory.
+        progress: called with (tensors done, tensors in all).
+
+    Raises:
+        FormatError: weights that are not finite numbers.
+        MemoryBudgetError: it would not fit into this machine's memory; said before any work.
+    """
+    key = _key(checkpoint, quant)
+    fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    path = cache_folder() / f"{checkpoint.path.stem}-{fingerprint}.pack"
+    if use_cache and (tensors := read_packed(path, key)) is not None:
+        return PackedModel(checkpoint.spec, tensors, fingerprint)
+    sizes = packed_sizes(checkpoint, quant)
+    check_memory(sum(sizes.values()), f"the weights of {checkpoint.path.name}")
+    entries = [_entry(checkpoint, name, quant, sizes[name]) for name in checkpoint.weights]
+    if use_cache:
+        write_packed(path, key, entries, progress)
+        packed = read_packed(path, key)
+        assert packed is not None
+        return PackedModel(checkpoint.spec, packed, fingerprint)
+    in_memory: dict[str, PackedTensor] = {}
+    for done, entry in enumerate(entries):
+        data = np.empty(entry.num_bytes, np.uint8)
+        entry.fill(data)
+        in_memory[entry.name] = PackedTensor(entry.format, entry.rows, entry.columns, data)  # type: ignore[arg-type]
+        if progress is not None:
+            progress(done + 1, len(entries))
+    return PackedModel(checkpoint.spec, in_memory, fingerprint)
+
+
+def available_memory() -> int | None:
+    """Bytes that the system could give now; None where it does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def check_memory(needed: int, what: str) -> None:
+    """MemoryBudgetError when `needed` bytes are more than the machine can give."""
+    available = available_memory()
+    if available is not None and needed > available:
+        raise MemoryBudgetError(
+            "not enough memory", where=what, expected=f"{needed / 1e9:.2f} GB free", found=f"{available / 1e9:.2f} GB",
+            do="choose a smaller format (--weights q4), a shorter context or an int8 cache, or close other programs",
+        )  # fmt: skip
+
+
+def _key(checkpoint: Checkpoint, quant: QuantSpec | None) -> dict[str, Any]:
+    path = checkpoint.path.resolve()
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
+    formats = asdict(quant) if quant is not None else None
+    return json.loads(json.dumps({"layout": LAYOUT, "path": os.fspath(path), "files": stats, "formats": formats}))  # type: ignore[no-any-return]
+
+
+def _entry(checkpoint: Checkpoint, name: str, quant: QuantSpec | None, num_bytes: int) -> PackedEntry:
+    stored = checkpoint.weights.stored(name)
+    where = f"{checkpoint.path}: {name}"
+    if len(stored.shape) == 1:
+        is_offset = checkpoint.spec.norm == "layer_norm_1p" and name.endswith("norm.weight")
+
+        def fill_vector(out: NDArray[np.uint8]) -> None:
+            values = checkpoint.weights[name].to_float32()
+            _check_finite(values, where)
+            out[:] = (values + np.float32(is_offset)).view(np.uint8)
+
+        return PackedEntry(name, "f32", 1, stored.shape[0], num_bytes, fill_vector)
+    target = packed_format(name, stored.format, quant)
+
+    def fill_matrix(out: NDArray[np.uint8]) -> None:
+        tensor = checkpoint.weights[name]
+        _check_scales(tensor, where)
+        core.pack_into(tensor.format, tensor.data, *tensor.shape, target, out)
+
+    return PackedEntry(name, target, *stored.shape, num_bytes, fill_matrix)
+
+
+def _check_finite(values: NDArray[np.floating[Any]], where: str) -> None:
+    if not np.isfinite(values).all():
+        raise FormatError("weights are not finite numbers", where=where, found=f"{(~np.isfinite(values)).sum()} of {values.size}",
+                          do="fetch the file again, or train without overflow")  # fmt: skip
+
+
+def _check_scales(tensor: StoredTensor, where: str) -> None:
+    """Finds NaN and infinity without decoding: in floats by their exponent, in blocks by their scales."""
+    if tensor.format == "F32":
+        return _check_finite(tensor.data.view(np.float32), where)
+    if tensor.format in ("F16", "BF16"):
+        exponent = np.uint16(0x7C00 if tensor.format == "F16" else 0x7F80)
+        bad = (tensor.data.view(np.uint16) & exponent) == exponent
+    else:
+        from understudy.files.tensor import BLOCKS
+
+        blocks = tensor.data.reshape(-1, BLOCKS[tensor.format][1])
+        columns = {"Q6_K": [208]}.get(
+            tensor.format, [0, 2] if tensor.format in ("Q4_1", "Q5_1", "Q4_K", "Q5_K") else [0]
+        )
+        halves = np.stack([blocks[:, c].astype(np.uint16) | blocks[:, c + 1].astype(np.uint16) << 8 for c in columns])
+        bad = (halves & 0x7C00) == 0x7C00
+    if bad.any():
+        raise FormatError("weights are not finite numbers", where=where, found=f"{bad.sum()} bad values or scales")
+    return None
