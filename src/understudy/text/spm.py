@@ -1,0 +1,219 @@
+"""SentencePiece BPE: the vocabulary of a tokenizer.model or of a GGUF file, segmented as the original does.
+
+Algorithm (sentencepiece `bpe_model.cc`): start from characters; among neighbours whose concatenation is a piece, join the
+pair with the highest score, the leftmost of equals; until none is left. What is still unknown becomes its bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from understudy.errors import FormatError, UnsupportedError
+from understudy.text.fast import spm_bytes
+from understudy.text.tokenizer import Marker, Segmenter
+
+SPACE = "▁"
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+
+@dataclass(frozen=True, slots=True)
+class SpmModel:
+    """The parts of a SentencePiece model that segmentation needs."""
+
+    pieces: Sequence[str]
+    scores: Sequence[float]
+    types: Sequence[int]
+    add_dummy_prefix: bool = True
+    remove_extra_whitespaces: bool = False
+    unk_id: int | None = None
+    bos_id: int | None = None
+    eos_id: int | None = None
+    pad_id: int | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+
+class SpmSegmenter(Segmenter):
+    """Byte-fallback BPE over a SentencePiece vocabulary."""
+
+    def __init__(self, model: SpmModel) -> None:
+        if not len(model.pieces) == len(model.scores) == len(model.types):
+            raise FormatError("pieces, scores and types differ in number", found=[len(model.pieces), len(model.scores)])
+        self._model = model
+        self.vocab_size = len(model.pieces)
+        self.strips_first_space = model.add_dummy_prefix
+        usable = (NORMAL, UNUSED)
+        self._ids = {p: i for i, (p, t) in enumerate(zip(model.pieces, model.types, strict=True)) if t in usable}
+        self._bytes: list[int | None] = [None] * 256
+        for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
+            if kind == BYTE and re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
+                self._bytes[int(piece[3:5], 16)] = i
+        # Words can be segmented one by one, and remembered, when no piece reaches over the start of the next word.
+        self._by_word = not any(SPACE in piece.lstrip(SPACE) for piece in self._ids)
+        self._known: dict[str, list[int]] = {}
+
+    def encode(self, text: str, is_start: bool) -> list[int]:
+        if self._model.remove_extra_whitespaces:
+            text = re.sub(" +", " ", text.strip(" ") if is_start else text)
+        text = text.replace(" ", SPACE)
+        if is_start and self._model.add_dummy_prefix and text:
+            text = SPACE + text
+        ids: list[int] = []
+        for word in re.split(f"(?<=[^{SPACE}])(?={SPACE})", text) if self._by_word else [text]:
+            if word not in self._known:
+                if len(self._known) > 65536:
+                    self._known.clear()
+                found = self._segment(word)
+                if len(word) > 64:
+                    ids += found
+                    continue
+                self._known[word] = found
+            ids += self._known[word]
+        return ids
+
+    def _segment(self, word: str) -> list[int]:
+        """Joins neighbours by falling score. Linked list and heap: n log n for a word of n characters."""
+        pieces: list[str] = list(word)
+        before, after = list(range(-1, len(pieces) - 1)), [*range(1, len(pieces)), -1]
+        heap: list[tuple[float, int, int, str]] = []
+
+        def propose(left: int, right: int) -> None:
+            if left >= 0 and right >= 0:
+                joined = pieces[left] + pieces[right]
+                token = self._ids.get(joined)
+                if token is not None:
+                    heapq.heappush(heap, (-self._model.scores[token], left, right, joined))
+
+        for i in range(len(pieces) - 1):
+            propose(i, i + 1)
+        while heap:
+            _, left, right, joined = heapq.heappop(heap)
+            if after[left] != right or pieces[left] + pieces[right] != joined or not pieces[left] or not pieces[right]:
+                continue  # one of the two has been joined with somebody else since
+            pieces[left], pieces[right] = joined, ""
+            after[left] = after[right]
+            if after[left] >= 0:
+                before[after[left]] = left
+            propose(before[left], left)
+            propose(left, after[left])
+        return [token for piece in pieces if piece for token in self._tokens(piece)]
+
+    def _tokens(self, piece: str) -> list[int]:
+        token = self._ids.get(piece)
+        if token is not None and self._model.types[token] == UNUSED:
+            return [t for c in piece for t in self._tokens(c)] if len(piece) > 1 else [token]
+        if token is not None:
+            return [token]
+        spelled = [self._bytes[byte] for byte in piece.encode()]
+        known = [token for token in spelled if token is not None]
+        if len(known) == len(spelled):
+            return known
+        return [self._model.unk_id] if self._model.unk_id is not None else []
+
+    def piece(self, token: int) -> str:
+        return self._model.pieces[token]
+
+    def bytes_of(self, token: int) -> bytes:
+        kind = self._model.types[token]
+        if kind == UNKNOWN:
+            return " ⁇ ".encode()
+        return spm_bytes(self._model.pieces[token]) if kind == BYTE else self._model.pieces[token].replace(SPACE, " ").encode()
+
+
+def spm_markers(model: SpmModel) -> list[Marker]:
+    """Control and user-defined pieces."""
+    kinds = zip(model.pieces, model.types, strict=True)
+    return [Marker(i, piece, kind == CONTROL) for i, (piece, kind) in enumerate(kinds) if kind in (CONTROL, USER_DEFINED)]
+
+
+# ---- the file ----------------------------------------------------------------------------------------------------
+
+
+def read_spm(payload: bytes) -> SpmModel:
+    """Reads a serialised sentencepiece ModelProto (fields of sentencepiece_model.proto).
+
+    Raises:
+        FormatError: not such a message.
+        UnsupportedError: not BPE, or a normaliser that rewrites characters.
+    """
+    pieces: list[str] = []
+    scores: list[float] = []
+    types: list[int] = []
+    trainer: dict[int, int | bytes] = {}
+    normalizer: dict[int, int | bytes] = {}
+    for number, value in _fields(payload):
+        if number == 1 and isinstance(value, bytes):
+            entry = dict(_fields(value))
+            raw, score = entry.get(1, b""), entry.get(2, b"\0\0\0\0")
+            pieces.append(_text(raw))
+            scores.append(struct.unpack("<f", score)[0] if isinstance(score, bytes) and len(score) == 4 else 0.0)
+            kind = entry.get(3, NORMAL)
+            types.append(kind if isinstance(kind, int) else NORMAL)
+        elif number == 2 and isinstance(value, bytes):
+            trainer = dict(_fields(value))
+        elif number == 3 and isinstance(value, bytes):
+            normalizer = dict(_fields(value))
+    if not pieces:
+        raise FormatError("sentencepiece model holds no pieces")
+    if trainer.get(3, 1) != 2:
+        raise UnsupportedError("sentencepiece model is not BPE", where="trainer_spec.model_type", expected=2, found=trainer.get(3, 1))
+    if normalizer.get(2):
+        raise UnsupportedError("sentencepiece normaliser rewrites characters", where="normalizer_spec", expected="identity",
+                               found=_text(normalizer.get(1, b"")))  # fmt: skip
+    return SpmModel(
+        pieces, scores, types,
+        add_dummy_prefix=bool(normalizer.get(3, 1)),
+        remove_extra_whitespaces=bool(normalizer.get(4, 1)),
+        unk_id=_special(trainer.get(40, 0), len(pieces)),
+        bos_id=_special(trainer.get(41, 1), len(pieces)),
+        eos_id=_special(trainer.get(42, 2), len(pieces)),
+        pad_id=_special(trainer.get(43, -1), len(pieces)),
+    )  # fmt: skip
+
+
+def _text(value: int | bytes) -> str:
+    try:
+        return value.decode() if isinstance(value, bytes) else ""
+    except UnicodeDecodeError as error:
+        raise FormatError("sentencepiece model holds text that is not UTF-8") from error
+
+
+def _special(value: int | bytes, count: int) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < count else None
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, varint or bytes) of a protobuf message; fixed-width fields come as their bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if kind == 2:
+            size, at = _varint(data, at)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise FormatError("sentencepiece model is damaged", found=f"wire type {kind} at byte {at}")
+        if size > len(data) - at:
+            raise FormatError("sentencepiece model ends too early", expected=f"{size} bytes at {at}", found=len(data) - at)
+        yield number, data[at : at + size]
+        at += size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise FormatError("sentencepiece model is damaged", found=f"no end of a number at byte {at}")
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
