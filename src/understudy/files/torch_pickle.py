@@ -46,11 +46,7 @@ class _Lazy:
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Lazy:
     values = (offset, *shape, *strides)
-    if (
-        not isinstance(storage, _Storage)
-        or len(shape) != len(strides)
-        or not all(type(v) is int and v >= 0 for v in values)
-    ):
+    if not isinstance(storage, _Storage) or len(shape) != len(strides) or not all(type(v) is int and v >= 0 for v in values):
         raise pickle.UnpicklingError("malformed tensor record")
     return _Lazy(storage, offset, tuple(shape), tuple(strides))
 
@@ -80,17 +76,10 @@ class _Unpickler(pickle.Unpickler):
             kind, storage_type, key, _, count = pid
         except (TypeError, ValueError) as error:
             raise pickle.UnpicklingError("malformed storage record") from error
-        if (
-            kind != "storage"
-            or not isinstance(storage_type, _StorageType)
-            or not isinstance(key, str)
-            or type(count) is not int
-        ):
+        if kind != "storage" or not isinstance(storage_type, _StorageType) or not isinstance(key, str) or type(count) is not int:
             raise pickle.UnpicklingError("malformed storage record")
         if storage_type.name not in _STORAGES:
-            raise UnsupportedError(
-                "storage type is not implemented", expected=" ".join(_STORAGES), found=storage_type.name
-            )
+            raise UnsupportedError("storage type is not implemented", expected=" ".join(_STORAGES), found=storage_type.name)
         return _Storage(_STORAGES[storage_type.name], key, count)
 
 
@@ -107,9 +96,7 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
     except OSError as error:
         raise MissingError(f"cannot open: {error.strerror or error}", where=path) from error
     except UnsupportedError as error:
-        raise UnsupportedError(
-            error.what, where=path, expected=error.expected, found=error.found, do=error.do
-        ) from error
+        raise UnsupportedError(error.what, where=path, expected=error.expected, found=error.found, do=error.do) from error
     except (FormatError, MissingError):
         raise
     except zipfile.BadZipFile as error:

@@ -126,15 +126,11 @@ class Config:
         """Refuses a key whose value asks for something that is not implemented; absent and null are always fine."""
         value = self.get(name)
         if value is not None and value not in allowed:
-            raise UnsupportedError(
-                "not implemented", where=f"{self.where}: {name}", expected=list(allowed), found=value
-            )
+            raise UnsupportedError("not implemented", where=f"{self.where}: {name}", expected=list(allowed), found=value)
 
     def finish(self) -> None:
         """Refuses keys that nobody asked for: what they mean for the arithmetic is unknown."""
-        unknown = sorted(
-            k for k in self.values if k not in self.seen and k not in self.harmless and not k.startswith("_")
-        )
+        unknown = sorted(k for k in self.values if k not in self.seen and k not in self.harmless and not k.startswith("_"))
         if unknown:
             raise UnsupportedError(
                 "unknown key", where=self.where, found=", ".join(unknown[:5]),
@@ -144,16 +140,77 @@ class Config:
 
 # Keys of a config.json that do not change what the network computes.
 HARMLESS_KEYS = frozenset(
-    """architectures auto_map attention_dropout attn_implementation bos_token_id chunk_size_feed_forward cls_token_id
-    decoder_start_token_id diversity_penalty do_sample dtype early_stopping eos_token_id exponential_decay_length_penalty
-    finetuning_task forced_bos_token_id forced_eos_token_id hidden_dropout id2label initializer_range is_decoder
-    is_encoder_decoder is_llama_config label2id length_penalty max_length max_window_layers min_length model_max_length
-    model_type no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states
-    output_scores pad_token_id prefix pretraining_tp problem_type pruned_heads remove_invalid_values repetition_penalty
-    return_dict return_dict_in_generate rope_interleaved sep_token_id suppress_tokens task_specific_params temperature
-    tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config
-    transformers_version typical_p use_bfloat16 use_cache bad_words_ids begin_suppress_tokens add_cross_attention
-    cross_attention_hidden_size encoder_no_repeat_ngram_size understudy""".split()
+    [
+        "architectures",
+        "auto_map",
+        "attention_dropout",
+        "attn_implementation",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "cls_token_id",
+        "decoder_start_token_id",
+        "diversity_penalty",
+        "do_sample",
+        "dtype",
+        "early_stopping",
+        "eos_token_id",
+        "exponential_decay_length_penalty",
+        "finetuning_task",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "hidden_dropout",
+        "id2label",
+        "initializer_range",
+        "is_decoder",
+        "is_encoder_decoder",
+        "is_llama_config",
+        "label2id",
+        "length_penalty",
+        "max_length",
+        "max_window_layers",
+        "min_length",
+        "model_max_length",
+        "model_type",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "pad_token_id",
+        "prefix",
+        "pretraining_tp",
+        "problem_type",
+        "pruned_heads",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict",
+        "return_dict_in_generate",
+        "rope_interleaved",
+        "sep_token_id",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "tf_legacy_loss",
+        "tie_encoder_decoder",
+        "tokenizer_class",
+        "top_k",
+        "top_p",
+        "torch_dtype",
+        "torchscript",
+        "transformers.js_config",
+        "transformers_version",
+        "typical_p",
+        "use_bfloat16",
+        "use_cache",
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "add_cross_attention",
+        "cross_attention_hidden_size",
+        "encoder_no_repeat_ngram_size",
+        "understudy",
+    ]
 )
 
 

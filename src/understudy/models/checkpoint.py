@@ -188,9 +188,7 @@ def _gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
     def read(key: str, kind: type | tuple[type, ...], default: Any) -> Any:
         value = metadata.get(f"tokenizer.ggml.{key}", default)
         if value is not default and not isinstance(value, kind):
-            raise FormatError(
-                "metadata value has the wrong type", where=f"tokenizer.ggml.{key}", found=type(value).__name__
-            )
+            raise FormatError("metadata value has the wrong type", where=f"tokenizer.ggml.{key}", found=type(value).__name__)
         return value
 
     tokens = read("tokens", list, None)

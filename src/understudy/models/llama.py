@@ -67,9 +67,7 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
     }
 
 
-def spec_of_gguf(
-    arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
-) -> ModelSpec:
+def spec_of_gguf(arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object) -> ModelSpec:
     config = Config(metadata, where)
     sizes = gguf_sizes(config, arch, shapes)
     config.only(f"{arch}.rope.scaling.type", "none")

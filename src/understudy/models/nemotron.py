@@ -101,6 +101,4 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-NEMOTRON = Architecture(
-    "nemotron", "NemotronForCausalLM", spec_of, spec_of_gguf, config_of, gguf_metadata, norm_offset=1.0
-)
+NEMOTRON = Architecture("nemotron", "NemotronForCausalLM", spec_of, spec_of_gguf, config_of, gguf_metadata, norm_offset=1.0)

@@ -175,9 +175,7 @@ def _check_scales(tensor: StoredTensor, where: str) -> None:
         from understudy.files.tensor import BLOCKS
 
         blocks = tensor.data.reshape(-1, BLOCKS[tensor.format][1])
-        columns = {"Q6_K": [208]}.get(
-            tensor.format, [0, 2] if tensor.format in ("Q4_1", "Q5_1", "Q4_K", "Q5_K") else [0]
-        )
+        columns = {"Q6_K": [208]}.get(tensor.format, [0, 2] if tensor.format in ("Q4_1", "Q5_1", "Q4_K", "Q5_K") else [0])
         halves = np.stack([blocks[:, c].astype(np.uint16) | blocks[:, c + 1].astype(np.uint16) << 8 for c in columns])
         bad = (halves & 0x7C00) == 0x7C00
     if bad.any():

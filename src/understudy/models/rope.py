@@ -37,9 +37,7 @@ def read_rope(config: Config, head_dim: int, default_partial: float, default_the
             inner.whole("original_max_position_embeddings"),
         )
     elif kind not in ("default", "none", None):
-        raise UnsupportedError(
-            "rotary scaling is not implemented", where=config.where, expected="default or llama3", found=kind
-        )
+        raise UnsupportedError("rotary scaling is not implemented", where=config.where, expected="default or llama3", found=kind)
     inner.finish()
     return rope
 

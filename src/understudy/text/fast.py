@@ -98,7 +98,9 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
     try:
         description = json.loads(payload)
         added = description.get("added_tokens") or []
-        markers = [Marker(t["id"], t["content"], bool(t.get("special")), bool(t.get("lstrip")), bool(t.get("rstrip"))) for t in added]
+        markers = [
+            Marker(t["id"], t["content"], bool(t.get("special")), bool(t.get("lstrip")), bool(t.get("rstrip"))) for t in added
+        ]
         plain = {**description, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         start = FastTokenizer.from_str(json.dumps(plain))
         later = FastTokenizer.from_str(json.dumps(_never_prefixed(plain)))

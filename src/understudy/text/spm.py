@@ -159,7 +159,9 @@ def read_spm(payload: bytes) -> SpmModel:
     if not pieces:
         raise FormatError("sentencepiece model holds no pieces")
     if trainer.get(3, 1) != 2:
-        raise UnsupportedError("sentencepiece model is not BPE", where="trainer_spec.model_type", expected=2, found=trainer.get(3, 1))
+        raise UnsupportedError(
+            "sentencepiece model is not BPE", where="trainer_spec.model_type", expected=2, found=trainer.get(3, 1)
+        )
     if normalizer.get(2):
         raise UnsupportedError("sentencepiece normaliser rewrites characters", where="normalizer_spec", expected="identity",
                                found=_text(normalizer.get(1, b"")))  # fmt: skip
