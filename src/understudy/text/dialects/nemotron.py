@@ -67,7 +67,8 @@ class NemotronDialect(Dialect):
                 parts += [Part("\n"), Part(content_of(message).strip(), origin=origin_of(message, i, last_user))]
                 if tools or contexts:
                     parts.append(Part("\n"))
-        for block, origin in ((self._tools(tools or []), "tools"), (self._contexts(contexts or []), "documents")):
+        blocks = ((self._tools(tools or []), "tools"), (self._contexts(contexts or [], bool(tools)), "documents"))
+        for block, origin in blocks:
             parts += [Part(text, origin=origin if is_data else "template") for text, is_data in block]  # type: ignore[arg-type]
         parts.append(Part("\n\n"))
         for i, message in enumerate(turns):
@@ -79,14 +80,17 @@ class NemotronDialect(Dialect):
 
     @staticmethod
     def _tools(tools: Sequence[Mapping[str, Any]]) -> list[tuple[str, bool]]:
-        return [piece for tool in tools
-                for piece in (("\n<tool> ", False), (json.dumps(tool, ensure_ascii=False), True), (" </tool>", False))]  # fmt: skip
+        pieces = []
+        for tool in tools:
+            pieces += [("\n<tool> ", False), (json.dumps(tool, ensure_ascii=False), True), (" </tool>", False)]
+        return pieces
 
     @staticmethod
-    def _contexts(contexts: Sequence[str]) -> list[tuple[str, bool]]:
-        pieces = [piece for text in contexts
-                  for piece in (("\n<context> ", False), (text.strip(), True), (" </context>", False))]  # fmt: skip
-        return [("\n", False), *pieces] if pieces else []
+    def _contexts(contexts: Sequence[str], follows_tools: bool) -> list[tuple[str, bool]]:
+        pieces = [("\n", False)] if contexts and follows_tools else []
+        for text in contexts:
+            pieces += [("\n<context> ", False), (text.strip(), True), (" </context>", False)]
+        return pieces
 
     @staticmethod
     def _turn(message: Message, origin: Origin) -> list[Part]:

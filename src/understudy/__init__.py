@@ -1,0 +1,42 @@
+"""Understudy: a small language model out of a big one, run on the device.
+
+    import understudy
+    model = understudy.load("smollm2-135m-instruct")
+    print(model.generate([{"role": "user", "content": "Hello"}]).text)
+
+Names are imported when they are first used, so `import understudy` is fast and light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "load": "understudy.load",
+    "Model": "understudy.load",
+    "Reply": "understudy.load",
+    "SamplingParams": "understudy.engine",
+    "open_checkpoint": "understudy.models.checkpoint",
+    "save_checkpoint": "understudy.models.convert",
+    "AutoTokenizer": "understudy.transformers_door",
+    "AutoModelForCausalLM": "understudy.transformers_door",
+    "pipeline": "understudy.transformers_door",
+    "TextStreamer": "understudy.transformers_door",
+    "UnderstudyError": "understudy.errors",
+}
+__all__ = [*_PLACES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'understudy' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,86 @@
+"""How one request is sampled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from understudy.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """Settings of one request, checked when made.
+
+    Attributes:
+        max_tokens: most tokens to generate; None: until the context is full.
+        temperature: 0 is greedy.
+        top_k, top_p, min_p: 0, 1 and 0 switch them off.
+        repetition_penalty: divides (or multiplies, when negative) the logits of tokens of prompt and answer; 1 is off.
+        frequency_penalty, presence_penalty: subtracted for tokens of the answer, as OpenAI defines them.
+        logit_bias: token id -> what is added to its logit.
+        seed: the same seed gives the same text, alone or in a batch; None draws one.
+        stop: strings that end the answer and are cut off.
+        stop_token_ids: tokens that end the answer, beside those that end the checkpoint's texts.
+        logprobs: number of likeliest tokens to report with each token of the answer; None: none.
+        prompt_logprobs: the same for the tokens of the prompt.
+        n: answers to the same prompt; answer i uses seed + i.
+        ignore_eos: go on when the text ends (for measuring).
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    n: int = 1
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        object.__setattr__(self, "stop", tuple(self.stop))
+        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        _in("temperature", self.temperature, 0.0, 100.0)
+        _in("top_p", self.top_p, 1e-6, 1.0)
+        _in("min_p", self.min_p, 0.0, 1.0)
+        _in("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
+        _in("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
+        _in("presence_penalty", self.presence_penalty, -100.0, 100.0)
+        _whole("top_k", self.top_k, 0, 1 << 30)
+        _whole("n", self.n, 1, 1024)
+        if self.max_tokens is not None:
+            _whole("max_tokens", self.max_tokens, 1, 1 << 30)
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 0, 100)
+        if self.seed is not None:
+            _whole("seed", self.seed, -(1 << 63), (1 << 64) - 1)
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise UsageError("a stop must be a text that is not empty", where="stop", found=list(self.stop))
+        if not all(type(k) is int and math.isfinite(v) for k, v in self.logit_bias.items()):
+            raise UsageError("a bias maps a token id to a finite number", where="logit_bias")
+
+    @property
+    def has_penalties(self) -> bool:
+        return self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+
+
+def _in(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UsageError("setting is out of range", where=name, expected=f"{low:g} to {high:g}", found=value)
+
+
+def _whole(name: str, value: int, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise UsageError("setting is out of range", where=name, expected=f"a whole number from {low} to {high}", found=value)

@@ -1,0 +1,47 @@
+"""What a caller asks of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.engine.params import SamplingParams
+
+Overflow = Literal["refuse", "keep_start", "keep_end"]
+
+
+class Mask(Protocol):
+    """A grammar that says which tokens may come next. One mask serves one sequence."""
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32] | None:
+        """Bit i of word i // 32 set where token i may follow `generated`; None: every token."""
+
+    def forced(self, generated: Sequence[int]) -> list[int]:
+        """Tokens that must follow: they are taken without asking the model."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing may follow what was last asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt and how to continue it.
+
+    `overflow` says what to do with a prompt that, with `max_tokens`, does not fit the context: refuse (an error with the
+    numbers), keep its start, or keep its end; what was dropped is reported. `make_mask` gives a fresh mask for each answer.
+    """
+
+    prompt: Sequence[int]
+    params: SamplingParams = field(default_factory=SamplingParams)
+    overflow: Overflow = "refuse"
+    make_mask: MaskFactory | None = None
+    priority: int = 0
+
+
+class MaskFactory(Protocol):
+    def __call__(self) -> Mask: ...

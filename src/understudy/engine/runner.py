@@ -1,0 +1,69 @@
+"""The only caller of `core.step`: turns a step's sequences into five integer arrays and crosses the border once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import core
+from understudy.engine.sequence import Sequence
+from understudy.spec import KvFormat
+
+
+class Runner:
+    """A core model with its cache.
+
+    Args:
+        model: packed weights ready to run.
+        num_pages: pages of the cache; a page holds `core.PAGE_SIZE` positions.
+    """
+
+    def __init__(self, model: core.Model, num_pages: int, kv_format: KvFormat = "f16") -> None:
+        self.model = model
+        self.cache = core.new_cache(model, num_pages, kv_format)
+        self.page_size, self.num_pages = core.PAGE_SIZE, num_pages
+
+    def step(self, sequences: list[Sequence], logit_counts: list[int]) -> NDArray[np.float32]:
+        """Computes `num_scheduled` tokens and the drafts of each sequence.
+
+        Args:
+            logit_counts: for each sequence how many of its last rows are wanted.
+
+        Returns:
+            The wanted rows of logits, sequence by sequence: (rows, vocab) float32.
+        """
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        rows: list[int] = []
+        for slot, (sequence, wanted) in enumerate(zip(sequences, logit_counts, strict=True)):
+            first = sequence.num_computed
+            chunk = sequence.tokens[first : first + sequence.num_scheduled] + sequence.drafts
+            tokens += chunk
+            positions += range(first, first + len(chunk))
+            slots += [slot] * len(chunk)
+            rows += range(len(tokens) - wanted, len(tokens))
+        tables = np.full((len(sequences), max(len(s.pages) for s in sequences)), -1, np.int32)
+        for slot, sequence in enumerate(sequences):
+            tables[slot, : len(sequence.pages)] = sequence.pages
+        return core.step(
+            self.model,
+            self.cache,
+            np.asarray(tokens, np.int32),
+            np.asarray(positions, np.int32),
+            np.asarray(slots, np.int32),
+            tables,
+            np.asarray(rows, np.int32),
+        )
+
+    def logits(self, tokens: list[int], pages: list[int], first: int, count: int) -> NDArray[np.float32]:
+        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
+        return core.step(
+            self.model,
+            self.cache,
+            np.asarray(tokens[first : first + count], np.int32),
+            np.arange(first, first + count, dtype=np.int32),
+            np.zeros(count, np.int32),
+            np.asarray([pages], np.int32),
+            np.arange(count, dtype=np.int32),
+        )

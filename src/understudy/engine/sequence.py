@@ -1,0 +1,67 @@
+"""One answer in the making: its tokens, how many of them the cache holds, and its pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from understudy.engine.output import Timing, TokenLogprob
+from understudy.engine.pages import Digest
+from understudy.engine.params import SamplingParams
+from understudy.engine.request import Mask
+from understudy.engine.stops import StopFilter
+from understudy.text import StreamDecoder
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """`tokens` are prompt and answer; the first `num_computed` of them have keys and values in `pages`.
+
+    `num_scheduled` and `drafts` belong to the step under way: how many tokens it computes, and guesses that follow them.
+    """
+
+    id: int
+    index: int
+    tokens: list[int]
+    num_prompt: int
+    params: SamplingParams
+    seed: int
+    decoder: StreamDecoder
+    stops: StopFilter
+    stop_token_ids: frozenset[int]
+    max_total: int
+    mask: Mask | None = None
+    priority: int = 0
+    num_dropped: int = 0
+    leader: Sequence | None = None
+    num_computed: int = 0
+    num_cached: int = 0
+    pages: list[int] = field(default_factory=list)
+    digests: list[Digest] = field(default_factory=list)
+    num_scheduled: int = 0
+    drafts: list[int] = field(default_factory=list)
+    num_drafted: int = 0
+    num_accepted: int = 0
+    prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+    is_finished: bool = False
+
+    @property
+    def generated(self) -> list[int]:
+        return self.tokens[self.num_prompt :]
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.tokens) - self.num_prompt
+
+    @property
+    def is_prefilling(self) -> bool:
+        """Whether more than the newest token waits to be computed."""
+        return len(self.tokens) - self.num_computed > 1
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        return self.params.prompt_logprobs is not None and len(self.prompt_logprobs) < self.num_prompt
+
+    def order(self) -> tuple[int, int, int]:
+        """Who comes first: lower priority numbers, then earlier requests."""
+        return (self.priority, self.id, self.index)

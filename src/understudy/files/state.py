@@ -1,0 +1,50 @@
+"""A saved stretch of cache: tokens and the pages that hold their keys and values, with the model's fingerprint."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import FormatError
+from understudy.files.atomic import written_aside
+from understudy.files.safetensors_folder import map_file
+
+MAGIC = b"UNDERSTUDY-KV\n\0\0"
+_HEAD = len(MAGIC) + 8
+
+
+def write_state(path: Path, fingerprint: str, tokens: list[int], pages: list[NDArray[np.uint8]]) -> None:
+    """Writes the file aside and renames it."""
+    page_bytes = pages[0].size if pages else 0
+    header = json.dumps({"fingerprint": fingerprint, "tokens": tokens, "pages": len(pages), "page_bytes": page_bytes}).encode()
+    with written_aside(path) as aside, aside.open("wb") as file:
+        file.write(MAGIC + struct.pack("<Q", len(header)) + header)
+        for page in pages:
+            file.write(memoryview(page))
+
+
+def read_state(path: Path) -> tuple[str, list[int], list[NDArray[np.uint8]]]:
+    """Fingerprint, tokens and pages.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: not such a file, or a damaged one.
+    """
+    data = map_file(path)
+    try:
+        if data[: len(MAGIC)].tobytes() != MAGIC:
+            raise ValueError("wrong beginning")
+        (size,) = struct.unpack("<Q", data[len(MAGIC) : _HEAD].tobytes())
+        header = json.loads(data[_HEAD : _HEAD + size].tobytes())
+        fingerprint, tokens = str(header["fingerprint"]), [int(token) for token in header["tokens"]]
+        count, page_bytes = int(header["pages"]), int(header["page_bytes"])
+        body = data[_HEAD + size :]
+        if count < 0 or page_bytes < 0 or body.size != count * page_bytes:
+            raise ValueError("wrong length")
+    except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+        raise FormatError(f"not a saved state ({error})", where=path) from error
+    return fingerprint, tokens, [body[i * page_bytes : (i + 1) * page_bytes] for i in range(count)]

@@ -1,0 +1,393 @@
+"""`understudy.load`: from a path or name to a model that answers.
+
+model = understudy.load("smollm2-135m-instruct")
+print(model.generate("The capital of France is", max_tokens=8).text)
+for piece in model.stream([{"role": "user", "content": "Hello"}]): print(piece, end="")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import core, hub
+from understudy.engine import Engine, Output, Request, Runner, SamplingParams, TokenLogprob, Usage
+from understudy.engine.output import FinishReason
+from understudy.engine.request import MaskFactory, Overflow
+from understudy.errors import ContextError, FormatError, MissingError, UnderstudyError, UsageError
+from understudy.files.state import read_state, write_state
+from understudy.models.checkpoint import Checkpoint, open_checkpoint
+from understudy.models.pack import check_memory, pack
+from understudy.spec import KvFormat, ModelSpec, QuantSpec
+from understudy.text import Tokenizer, open_tokenizer
+from understudy.text.dialects import Dialect, Message, ParsedCall, Prompt, dialect_for
+
+DEFAULT_CONTEXT = 4096
+DEFAULT_SPECULATION = 0
+LOGIT_ROWS = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
+
+PromptLike = str | Sequence[int] | Sequence[Message] | Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished answer: its text as the user should see it, and what was behind it."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    tool_calls: tuple[ParsedCall, ...] = ()
+    raw_text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
+
+
+def load(
+    model: str | Path,
+    *,
+    weights: QuantSpec | str | None = None,
+    kv: KvFormat = "f16",
+    context: int | None = None,
+    cache_tokens: int | None = None,
+    num_threads: int | None = None,
+    isa: str | None = None,
+    max_batch_tokens: int = 512,
+    speculate: int = DEFAULT_SPECULATION,
+    use_cache: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Model:
+    """Loads a model.
+
+    Args:
+        model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that `understudy list` prints.
+        weights: f32, bf16, q8 or q4 (or a QuantSpec); default what the file holds.
+        kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
+        context: longest prompt plus answer in tokens; default 4096 or less if the model allows less.
+        cache_tokens: tokens that the cache holds for all requests together; default `context`.
+        num_threads, isa: see `core.Model`.
+        speculate: tokens to guess from the text so far and check in one step.
+        use_cache: keep the packed weights in the cache folder for the next start.
+
+    Raises:
+        InputError: the model cannot be used, said in one line.
+        MemoryBudgetError: it would not fit into memory.
+        OfflineError: it would have to come from the hub, which cannot be reached.
+    """
+    return Model(
+        open_checkpoint(hub.resolve(model)),
+        weights=_quant_spec(weights), kv=kv, context=context, cache_tokens=cache_tokens, num_threads=num_threads, isa=isa,
+        max_batch_tokens=max_batch_tokens, speculate=speculate, use_cache=use_cache, progress=progress,
+    )  # fmt: skip
+
+
+def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
+    if weights is None or isinstance(weights, QuantSpec):
+        return weights
+    if weights not in ("f32", "bf16", "q8", "q4"):
+        raise UsageError("unknown weight format", where="weights", expected="f32 bf16 q8 q4", found=weights)
+    return QuantSpec(weights=weights)  # type: ignore[arg-type]
+
+
+class Model:
+    """A loaded model. Safe to use from several threads: their requests run together."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        weights: QuantSpec | None = None,
+        kv: KvFormat = "f16",
+        context: int | None = None,
+        cache_tokens: int | None = None,
+        num_threads: int | None = None,
+        isa: str | None = None,
+        max_batch_tokens: int = 512,
+        speculate: int = DEFAULT_SPECULATION,
+        use_cache: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        spec = checkpoint.spec
+        self.context = _chosen_context(spec, context)
+        num_pages = -(-max(cache_tokens or 0, self.context) // core.PAGE_SIZE)
+        if kv not in ("f16", "int8", "f32"):
+            raise UsageError("unknown cache format", where="kv", expected="f16 int8 f32", found=kv)
+        core.choose_isa(isa)
+        core.choose_threads(num_threads)
+        check_memory(kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE, "the cache of keys and values")
+        tokenizer = open_tokenizer(checkpoint.tokenizer_source) if checkpoint.tokenizer_source is not None else None
+        packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
+        self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
+        self.fingerprint = f"{packed.fingerprint}-{kv}"
+        self.packed_bytes = packed.num_bytes()
+        self.core_model = core.Model(spec, packed.tensors, isa=isa, num_threads=num_threads)
+        self.runner = Runner(self.core_model, num_pages, kv)
+        self._tokenizer = tokenizer
+        self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
+        self.engine = Engine(self.runner, tokenizer or _NoTokenizer(spec.vocab_size), context=self.context,
+                             max_batch_tokens=max_batch_tokens, speculate=speculate)  # type: ignore[arg-type]  # fmt: skip
+        self._lock = threading.Lock()
+        self._inbox: dict[int, collections.deque[Output]] = {}
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise MissingError("the checkpoint has no tokenizer", where=self.path,
+                               do="put its tokenizer.json or tokenizer.model into the folder")  # fmt: skip
+        return self._tokenizer
+
+    @property
+    def dialect(self) -> Dialect:
+        """How messages become this checkpoint's prompt."""
+        _ = self.tokenizer
+        assert self._dialect is not None
+        return self._dialect
+
+    # ---- prompts ----
+
+    def encode_prompt(
+        self, prompt: PromptLike, *, tools: Sequence[Mapping[str, Any]] | None = None, contexts: Sequence[str] | None = None
+    ) -> list[int]:
+        """Ids of a text (completion), of messages (chat), of a rendered prompt, or ids as they are."""
+        if isinstance(prompt, str):
+            return self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
+        if isinstance(prompt, Prompt):
+            return prompt.encode(self.tokenizer)
+        if len(prompt) == 0 or not isinstance(prompt[0], Mapping):
+            return [int(token) for token in prompt]  # type: ignore[call-overload]
+        return self.dialect.render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
+
+    def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
+        tools, contexts = options.pop("tools", None), options.pop("contexts", None)
+        overflow: Overflow = options.pop("overflow", "refuse")
+        make_mask: MaskFactory | None = options.pop("make_mask", None)
+        params = options.pop("params", None)
+        ids = self.encode_prompt(prompt, tools=tools, contexts=contexts)
+        is_chat = isinstance(prompt, Prompt) or (not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], Mapping))
+        if params is None:
+            params = _params(options)
+        elif options:
+            raise UsageError("give either params or single settings", found=", ".join(options))
+        if is_chat:
+            stops = self.dialect.stops
+            params = dataclasses.replace(
+                params,
+                stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
+                stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *(() if params.ignore_eos else stops.token_ids)))),
+            )
+        return Request(ids, params, overflow, make_mask)
+
+    # ---- answers ----
+
+    def outputs(self, request: Request) -> Iterator[Output]:
+        """Runs one request and gives the engine's outputs as they come. Leaving the loop early cancels the request."""
+        with self._lock:
+            id = self.engine.add(request)
+            inbox = self._inbox[id] = collections.deque()
+        left = request.params.n
+        try:
+            while left:
+                while not inbox:
+                    self._pump(id)
+                output = inbox.popleft()
+                left -= output.finish_reason is not None
+                yield output
+        finally:
+            with self._lock:
+                if left:
+                    self.engine.cancel(id)
+                del self._inbox[id]
+
+    def _pump(self, id: int) -> None:
+        """Runs a step for everybody, unless somebody else just did and left something for us."""
+        with self._lock:
+            if self._inbox[id]:
+                return
+            for output in self.engine.step():
+                if output.id in self._inbox:
+                    self._inbox[output.id].append(output)
+
+    def generate(self, prompt: PromptLike, **options: Any) -> Reply:
+        """Answers a text, messages or ids.
+
+        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages), `overflow`, `make_mask`.
+        Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use `generate_all`.
+        """
+        return self.generate_all(prompt, **options)[0]
+
+    def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
+        """As `generate`, all `n` answers."""
+        request = self._request(prompt, options)
+        is_chat = isinstance(prompt, Prompt) or (not isinstance(prompt, str) and isinstance(next(iter(prompt), None), Mapping))
+        parts: list[list[Output]] = [[] for _ in range(request.params.n)]
+        for output in self.outputs(request):
+            parts[output.index].append(output)
+        return [self._reply(outputs, is_chat) for outputs in parts]
+
+    def _reply(self, outputs: list[Output], is_chat: bool) -> Reply:
+        last = outputs[-1]
+        if last.finish_reason is None or last.usage is None or last.error is not None:
+            raise UnderstudyError(f"the request failed ({last.error})", where=self.path)
+        raw = "".join(output.text for output in outputs)
+        text, calls = self.dialect.parse(raw) if is_chat else (raw, [])
+        return Reply(
+            self.dialect.clean(text) if is_chat else text,
+            tuple(token for output in outputs for token in output.new_tokens),
+            last.finish_reason,
+            last.usage,
+            tuple(calls),
+            raw,
+            tuple(entry for output in outputs for entry in output.logprobs),
+            next((o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None),
+        )
+
+    def stream(self, prompt: PromptLike, **options: Any) -> Iterator[str]:
+        """As `generate`, the text piece by piece."""
+        return (output.text for output in self.outputs(self._request(prompt, options)) if output.text)
+
+    def stream_outputs(self, prompt: PromptLike, **options: Any) -> Iterator[Output]:
+        """As `stream`, with all that the engine tells."""
+        return self.outputs(self._request(prompt, options))
+
+    async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
+        return await asyncio.to_thread(self.generate, prompt, **options)
+
+    async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
+        iterator = self.stream(prompt, **options)
+        done = object()
+        while (piece := await asyncio.to_thread(next, iterator, done)) is not done:
+            yield piece  # type: ignore[misc]
+
+    # ---- scores ----
+
+    def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is longer than the context."""
+        tokens = [int(token) for token in token_ids]
+        return np.concatenate([rows for _, rows in self.iterate_logits(tokens)])
+
+    def iterate_logits(self, tokens: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The same in chunks: (position of the first row, rows), so that a long text needs little memory."""
+        if not tokens:
+            raise UsageError("the text is empty")
+        if not all(0 <= token < self.spec.vocab_size for token in tokens):
+            raise UsageError("token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}")
+        if len(tokens) > self.context:
+            raise ContextError("text does not fit the context", expected=f"at most {self.context} tokens", found=len(tokens))
+        with self._lock:
+            pool = self.engine.pool
+            if pool.num_free < pool.pages_for(len(tokens)):
+                raise UsageError("requests under way hold the cache", do="wait for them, or give the model more cache_tokens")
+            pages = [pool.take() for _ in range(pool.pages_for(len(tokens)))]
+        try:
+            rows_at_a_time = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size // 4)
+            for first in range(0, len(tokens), rows_at_a_time):
+                count = min(rows_at_a_time, len(tokens) - first)
+                with self._lock:
+                    rows = self.runner.logits(tokens, pages, first, count)
+                yield first, rows
+        finally:
+            with self._lock:
+                pool.release(pages)
+
+    # ---- saved states ----
+
+    def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
+        """Writes the cached keys and values of the longest known beginning of `tokens`; returns its length in tokens."""
+        with self._lock:
+            pool = self.engine.pool
+            pages = pool.find(pool.digests(list(tokens)))
+            count = len(pages) * pool.page_size
+            data = [self.runner.cache.read_page(page) for page in pages]
+        write_state(Path(path), self.fingerprint, list(tokens[:count]), data)
+        return count
+
+    def load_state(self, path: str | Path) -> list[int]:
+        """Reads such a file into free pages, so that prompts beginning with its tokens need not compute them.
+
+        Raises:
+            FormatError: damaged, or made with another model or cache format.
+        """
+        fingerprint, tokens, data = read_state(Path(path))
+        if fingerprint != self.fingerprint:
+            raise FormatError(
+                "the saved state belongs to another model", where=path, expected=self.fingerprint, found=fingerprint
+            )
+        with self._lock:
+            pool = self.engine.pool
+            digests = pool.digests(tokens)
+            if len(digests) != len(data) or any(d.size != self.runner.cache.page_bytes for d in data):
+                raise FormatError("the saved state is damaged", where=path)
+            known = len(pool.find(digests))
+            pages: list[int] = []
+            for digest, page_data in list(zip(digests, data, strict=True))[known : known + pool.num_free]:
+                pages.append(pool.take())
+                self.runner.cache.write_page(pages[-1], page_data)
+                pool.remember(pages[-1], digest)
+            pool.release(pages)
+        return tokens
+
+    def close(self) -> None:
+        """Gives the cache and the threads back; the model cannot be used afterwards."""
+        with self._lock:
+            del self.runner, self.engine, self.core_model
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
+    """Bytes of keys and values of one token over all layers."""
+    padded = -(-spec.head_dim // 32) * 32
+    values = spec.num_layers * spec.num_kv_heads * (spec.head_dim + padded)
+    if kv == "int8":
+        return values + spec.num_layers * spec.num_kv_heads * 8
+    return values * (2 if kv == "f16" else 4)
+
+
+def _chosen_context(spec: ModelSpec, context: int | None) -> int:
+    if context is None:
+        return min(spec.max_positions, DEFAULT_CONTEXT)
+    if type(context) is not int or not 1 <= context <= spec.max_positions:
+        raise UsageError("context is out of range", where="context", expected=f"1 to {spec.max_positions} (the model's own limit)",
+                         found=context)  # fmt: skip
+    return context
+
+
+def _params(options: dict[str, Any]) -> SamplingParams:
+    known = {f.name for f in dataclasses.fields(SamplingParams)}
+    if unknown := sorted(set(options) - known):
+        raise UsageError("unknown option", where=", ".join(unknown), expected=", ".join(sorted(known)))
+    return SamplingParams(**options)
+
+
+class _NoTokenizer:
+    """Stands in where a checkpoint has none: ids work, text is empty."""
+
+    eos_ids: tuple[int, ...] = ()
+    strips_first_space = False
+    markers: Mapping[str, Any] = {}
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def is_special(self, token: int) -> bool:
+        return False
+
+    def token_bytes(self, token: int) -> bytes:
+        return b""
+
+    def id_to_piece(self, token: int) -> str:
+        return ""
