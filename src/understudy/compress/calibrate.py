@@ -66,9 +66,7 @@ def _load(path: Path) -> Sums:
 
 
 @torch.no_grad()
-def calibrate(
-    network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8, progress: Progress = quiet
-) -> Statistics:
+def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8, progress: Progress = quiet) -> Statistics:
     """Run all rows through the network once and leave the statistics in `folder`; finished layers are not run again.
 
     Raises:
@@ -201,9 +199,7 @@ def _claim(folder: Path, network: Network, rows: Rows) -> None:
     path = folder / "calibration.json"
     if path.exists():
         if json.loads(path.read_text()).get("digest") != claim["digest"]:
-            raise UsageError(
-                "folder holds the calibration of another model or other data", where=folder, do="name a new folder"
-            )
+            raise UsageError("folder holds the calibration of another model or other data", where=folder, do="name a new folder")
         return
     path.write_text(json.dumps(claim, indent=1))
 

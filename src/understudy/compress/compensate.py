@@ -183,9 +183,7 @@ class _SideBySide:
         linear.weight.copy_(weight)
         return refit
 
-    def _refit_readers(
-        self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str
-    ) -> Iterator[Refit]:
+    def _refit_readers(self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str) -> Iterator[Refit]:
         for part, units in kept.items():
             theirs = getattr(getattr(self.theirs, module), part)
             ours = getattr(getattr(self.ours, module), part)

@@ -101,9 +101,7 @@ class Objective(nn.Module):
             self.projection = nn.Linear(student.spec.hidden_size, source.hidden_size, bias=False)
             nn.init.eye_(self.projection.weight)
 
-    def forward(
-        self, tokens: Tensor, target: Target, mask: Tensor, theirs: list[Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, tokens: Tensor, target: Target, mask: Tensor, theirs: list[Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """(Σ KL, Σ state loss, Σ activation size) over the tokens that `mask` marks."""
         pressure = _Pressure(self.student) if self.has_pressure else None
         states = self.student.states(tokens[:, :-1])
@@ -229,9 +227,7 @@ class _Run:
         (loss * (self.world.size / max(count, 1.0))).backward()
         return float(kl.detach())
 
-    def _target(
-        self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], tokens: Tensor, theirs: list[Tensor] | None
-    ) -> Target:
+    def _target(self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], tokens: Tensor, theirs: list[Tensor] | None) -> Target:
         if theirs is not None and isinstance(self.teacher, LiveTeacher):
             network = self.teacher.network  # its states are there already
             return LiveTarget(network.model.norm(theirs[-1]).flatten(0, 1).detach(), network.head_weight)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHUNK_ELEMENTS = 1 << 25  # logits of one chunk: 128 MiB of float32
+CHUNK_ELEMENTS = 6 << 20  # logits of one chunk: 24 MiB of float32; larger blocks cost page faults on a CPU
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class _ChunkedKl(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, target: Target, mask: Tensor, needs_grad: bool) -> Tensor:
         step = max(1, CHUNK_ELEMENTS // head.shape[0])
-        total = torch.zeros(
-            (), dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32, device=mask.device
-        )
+        total = torch.zeros((), dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32, device=mask.device)
         grad_hidden = torch.zeros_like(hidden) if needs_grad else None
         grad_head = torch.zeros(head.shape, dtype=torch.float32, device=head.device) if needs_grad else None
         for start in range(0, len(hidden), step):

@@ -72,9 +72,7 @@ class Selection:
     groups: tuple[Tensor, ...]  # per kept layer (num_kv_heads,)
 
 
-def select(
-    network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None
-) -> Selection:
+def select(network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None) -> Selection:
     """The best-scored units of each axis. `kept_layers` comes from `depth.choose_layers` when depth is cut."""
     source, student = network.spec, shape.apply(network.spec)
     layers = tuple(sorted(kept_layers if kept_layers is not None else range(source.num_layers)))

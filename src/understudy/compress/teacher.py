@@ -61,9 +61,7 @@ class Labels:
     def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
         del row_numbers
         labels = tokens[:, 1:].reshape(-1, 1)
-        return SparseTarget(
-            labels, torch.ones_like(labels, dtype=torch.float32), torch.zeros(len(labels)).to(labels.device)
-        )
+        return SparseTarget(labels, torch.ones_like(labels, dtype=torch.float32), torch.zeros(len(labels)).to(labels.device))
 
     def states(self, tokens: Tensor) -> list[Tensor] | None:
         del tokens
@@ -159,11 +157,9 @@ def capture(
     return CachedTeacher(folder, rows)
 
 
-def _capture_batch(
-    network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator
-) -> NDArray[np.uint8]:
+def _capture_batch(network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator) -> NDArray[np.uint8]:
     hidden = network.hidden(tokens).flatten(0, 1)
-    step = max(1, losses.CHUNK_ELEMENTS // 4 // form.vocab_size)
+    step = max(1, losses.CHUNK_ELEMENTS // form.vocab_size)
     parts = []
     for start in range(0, len(hidden), step):
         logits = functional.linear(hidden[start : start + step], network.head_weight)
@@ -182,9 +178,7 @@ class CachedTeacher:
         if known["rows"] != _digest(rows):
             raise UsageError("teacher cache was made for other rows", where=folder, do="capture again")
         if known["finished"] < known["num_rows"]:
-            raise MissingError(
-                "teacher cache is unfinished", where=folder, expected=known["num_rows"], found=known["finished"]
-            )
+            raise MissingError("teacher cache is unfinished", where=folder, expected=known["num_rows"], found=known["finished"])
         self.form = CacheFormat(**known["format"])
         self.records = _records(folder, self.form, rows, "r")
 

@@ -23,9 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _settings(**changes) -> DistillSettings:
-    return DistillSettings(
-        **({"tokens": 30 * 8 * 24, "batch_rows": 8, "rate": 3e-3, "checkpoint_steps": 100} | changes)
-    )
+    return DistillSettings(**({"tokens": 30 * 8 * 24, "batch_rows": 8, "rate": 3e-3, "checkpoint_steps": 100} | changes))
 
 
 def test_a_student_comes_near_its_teacher(tmp_path) -> None:

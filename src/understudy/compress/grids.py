@@ -1,0 +1,166 @@
+"""The grids that weights are rounded to, and the search of their scales. Blocks of 32 run along the columns.
+
+    q4 (GGUF Q4_0, 4.5 bits a weight): x = d · (n - 8), n in 0..15, d float16 of either sign
+    q8 (GGUF Q8_0, 8.5 bits a weight): x = d · n, n in -127..127
+
+`search` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square of the input that w_j meets:
+what llama.cpp calls an importance matrix. `encode` makes the file's bytes of the integers, so that nothing is rounded twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from understudy.errors import UsageError
+
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Grid:
+    name: str
+    format: str  # the ggml type name
+    low: int
+    high: int
+    bits: float  # per weight, scale included
+
+
+GRIDS = {"q4": Grid("q4", "Q4_0", -8, 7, 4.5), "q8": Grid("q8", "Q8_0", -127, 127, 8.5)}
+_SHRINKS = torch.linspace(0.75, 1.1, 15)
+
+
+@dataclass
+class Rounded:
+    """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds exactly."""
+
+    grid: Grid
+    integers: Tensor
+    scales: Tensor
+
+    def values(self) -> Tensor:
+        """(rows, columns) float32."""
+        return self.integers.float() * self.scales.repeat_interleave(BLOCK, dim=1)
+
+
+def plain(weight: Tensor, grid: Grid) -> Rounded:
+    """Round to nearest, as ggml's reference does: the value of largest magnitude defines the scale."""
+    blocks = _blocks(weight)
+    extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
+    scales = _half(extreme / (grid.low if grid.low == -8 else grid.high))
+    return _round(blocks, scales, grid)
+
+
+def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Rounded:
+    """The best scale of every block: candidates around the extreme value of either sign, then two least-squares steps.
+
+    weight: (rows, columns); importance: (columns,) mean square of the inputs, None for all ones.
+    """
+    blocks = _blocks(weight)
+    h = _importance(blocks, importance)
+    extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
+    best = plain(weight, grid)
+    best_scales, best_error = best.scales, _error(blocks, best.scales, h, grid)
+    ends = (grid.low, grid.high) if grid.low == -8 else (grid.high,)
+    for end in ends:
+        for shrink in _SHRINKS.tolist():
+            best_scales, best_error = _keep(blocks, _half(extreme / end * shrink), h, grid, best_scales, best_error)
+    for _ in range(2):
+        n = _integers(blocks, best_scales, grid)
+        fitted = (h * n * blocks).sum(-1) / (h * n * n).sum(-1).clamp_min(1e-30)
+        best_scales, best_error = _keep(blocks, _half(fitted), h, grid, best_scales, best_error)
+    return _round(blocks, best_scales, grid)
+
+
+def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> Rounded:
+    """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns still to come.
+
+    Scales are searched at the start of each block on the weights as they then stand, with the inputs' mean squares.
+    gram: (columns, columns), Σ x xᵀ. Source: 2210.17323, in float64 throughout (it is fragile in less).
+    """
+    w, columns = weight.double().clone(), weight.shape[1]
+    hessian = gram.double() / gram.diagonal().double().mean().clamp_min(1e-30)
+    dead = hessian.diagonal() <= 0
+    hessian[dead, dead] = 1.0
+    hessian = hessian + damping * torch.eye(columns, dtype=torch.float64)
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    integers = torch.zeros_like(weight, dtype=torch.int8)
+    scales = torch.zeros(len(weight), columns // BLOCK)
+    for start in range(0, columns, BLOCK):
+        stop, block = start + BLOCK, start // BLOCK
+        scales[:, block] = search(w[:, start:stop].float(), grid, gram.diagonal()[start:stop]).scales[:, 0]
+        errors = torch.zeros(len(w), BLOCK, dtype=torch.float64)
+        for column in range(start, stop):
+            d = scales[:, block].double()
+            n = (w[:, column] / torch.where(d == 0, 1.0, d)).round().clamp(grid.low, grid.high) * (d != 0)
+            integers[:, column] = n.to(torch.int8)
+            errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
+            w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
+        w[:, stop:] -= errors @ upper[start:stop, stop:]
+    return Rounded(grid, integers, scales)
+
+
+def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
+    """Σ ‖(W - W') x‖² / Σ ‖W x‖² over the inputs that made the Gram matrix."""
+    difference, wide, g = (weight - rounded).double(), weight.double(), gram.double()
+    return (((difference @ g) * difference).sum() / ((wide @ g) * wide).sum().clamp_min(1e-30)).item()
+
+
+def encode(rounded: Rounded) -> NDArray[np.uint8]:
+    """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16 high) or 32 bytes."""
+    scales = rounded.scales.numpy().astype(np.float16)
+    blocks = rounded.integers.numpy().reshape(*scales.shape, BLOCK)
+    if rounded.grid.name == "q4":
+        shifted = (blocks + 8).astype(np.uint8)
+        packed = shifted[..., :16] | (shifted[..., 16:] << 4)
+    else:
+        packed = blocks.view(np.uint8)
+    return np.concatenate([scales[..., None].view(np.uint8), packed], axis=-1).reshape(-1)
+
+
+def check_columns(name: str, columns: int) -> None:
+    if columns % BLOCK:
+        raise UsageError(
+            "columns are not whole blocks", where=name, expected=f"a multiple of {BLOCK}", found=columns,
+            do="prune to sizes that are multiples of 32",
+        )  # fmt: skip
+
+
+def _blocks(weight: Tensor) -> Tensor:
+    return weight.float().unflatten(1, (-1, BLOCK))  # (rows, blocks, 32)
+
+
+def _half(scales: Tensor) -> Tensor:
+    return scales.to(torch.float16).float()
+
+
+def _importance(blocks: Tensor, importance: Tensor | None) -> Tensor:
+    if importance is None:
+        return torch.ones_like(blocks[0])
+    mean = importance.float().mean().clamp_min(1e-30)
+    return (importance.float() / mean).clamp_min(1e-6).unflatten(0, (-1, BLOCK))  # (blocks, 32)
+
+
+def _integers(blocks: Tensor, scales: Tensor, grid: Grid) -> Tensor:
+    inverse = torch.where(scales == 0, 0.0, 1 / scales)
+    return (blocks * inverse[..., None]).round_().clamp_(grid.low, grid.high)
+
+
+def _error(blocks: Tensor, scales: Tensor, h: Tensor, grid: Grid) -> Tensor:
+    return (h * (blocks - _integers(blocks, scales, grid) * scales[..., None]).square()).sum(-1)
+
+
+def _keep(
+    blocks: Tensor, scales: Tensor, h: Tensor, grid: Grid, best_scales: Tensor, best_error: Tensor
+) -> tuple[Tensor, Tensor]:
+    error = _error(blocks, scales, h, grid)
+    is_better = error < best_error
+    return torch.where(is_better, scales, best_scales), torch.where(is_better, error, best_error)
+
+
+def _round(blocks: Tensor, scales: Tensor, grid: Grid) -> Rounded:
+    return Rounded(grid, _integers(blocks, scales, grid).to(torch.int8).flatten(1), scales)

@@ -1,0 +1,149 @@
+"""Grids, scale search, error feedback and channel scales: bytes against ggml's, functions against the float network."""
+
+from __future__ import annotations
+
+import gguf
+import numpy as np
+import pytest
+import torch
+
+from tests.torch.compress.support import logits_of, random_rows, tiny_teacher
+from understudy.compress import grids
+from understudy.compress.calibrate import calibrate
+from understudy.compress.equalise import equalise_layer
+from understudy.compress.evaluate import compare
+from understudy.compress.grids import GRIDS, Rounded
+from understudy.compress.quantize import METHODS, QuantizeSettings, quantize, spend_bits
+from understudy.errors import UsageError
+
+TYPES = {"q4": gguf.GGMLQuantizationType.Q4_0, "q8": gguf.GGMLQuantizationType.Q8_0}
+
+
+def _weight(rows: int = 48, columns: int = 128, seed: int = 0) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) ** 3
+
+
+def _gram(columns: int = 128, seed: int = 1) -> torch.Tensor:
+    """Correlated inputs of unequal size."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(2000, columns // 2, generator=g) @ torch.randn(columns // 2, columns, generator=g)
+    x = x * torch.rand(columns, generator=g) ** 2
+    return x.T @ x
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_bytes_are_those_that_ggml_reads(name: str) -> None:
+    rounded = grids.search(_weight(), GRIDS[name])
+    read = gguf.quants.dequantize(grids.encode(rounded).reshape(48, -1), TYPES[name])
+    np.testing.assert_array_equal(read, rounded.values().numpy())
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_plain_rounding_is_ggml_s_reference(name: str) -> None:
+    weight = _weight()
+    ours = grids.plain(weight, GRIDS[name]).values().numpy()
+    theirs = gguf.quants.dequantize(gguf.quants.quantize(weight.numpy(), TYPES[name]), TYPES[name])
+    blocks = np.abs(theirs.reshape(-1, 32)).max(1, keepdims=True).repeat(32, 1).reshape(theirs.shape)
+    assert (np.abs(ours - theirs) <= blocks * (0.13 if name == "q4" else 0.009)).all()  # they round halves otherwise
+    error = np.square(theirs - weight.numpy()).sum()
+    assert np.square(ours - weight.numpy()).sum() == pytest.approx(error, rel=0.02)
+
+
+def test_each_step_lowers_the_output_error() -> None:
+    weight, gram = _weight(), _gram()
+    grid = GRIDS["q4"]
+    errors = [
+        grids.output_error(weight, rounded.values(), gram)
+        for rounded in (
+            grids.plain(weight, grid), grids.search(weight, grid), grids.search(weight, grid, gram.diagonal()),
+            grids.with_feedback(weight, grid, gram),
+        )
+    ]  # fmt: skip
+    assert errors[1] < errors[0]
+    assert errors[2] < 0.95 * errors[1]
+    assert errors[3] < 0.7 * errors[2]
+
+
+def test_weights_on_the_grid_are_kept_exactly() -> None:
+    g = torch.Generator().manual_seed(3)
+    integers = torch.randint(-8, 8, (16, 64), generator=g, dtype=torch.int8)
+    integers[:, ::32] = -8
+    scales = torch.rand(16, 2, generator=g).half().float() + 0.5
+    exact = Rounded(GRIDS["q4"], integers, scales.half().float()).values()
+    for rounded in (grids.plain(exact, GRIDS["q4"]), grids.search(exact, GRIDS["q4"])):
+        assert torch.equal(rounded.values(), exact)
+
+
+def test_zero_blocks_and_dead_inputs_do_not_disturb() -> None:
+    weight, gram = _weight(), _gram()
+    weight[:, 32:64] = 0
+    gram[70], gram[:, 70] = 0, 0
+    rounded = grids.with_feedback(weight, GRIDS["q4"], gram)
+    assert torch.isfinite(rounded.values()).all()
+    assert torch.isfinite(rounded.scales).all()
+
+
+@pytest.mark.parametrize("name", ["nemotron", "llama", "qwen2", "nemotron_biases"])
+def test_channel_scales_change_nothing_but_the_weights(name: str, tmp_path) -> None:
+    sizes = {"hidden_size": 128, "num_heads": 16} if name == "qwen2" else {}  # whole blocks
+    network = tiny_teacher(name, **sizes)
+    rows = random_rows(network.spec)
+    statistics = calibrate(network, rows, tmp_path)
+    before, first = logits_of(network, rows), network.model.layers[0].mlp.down_proj.weight.clone()
+    alphas = [
+        equalise_layer(network, i, {k: v for k, v in statistics.layer(i).items() if k.endswith("_gram")}, GRIDS["q4"])
+        for i in range(network.spec.num_layers)
+    ]
+    torch.testing.assert_close(logits_of(network, rows), before, rtol=1e-3, atol=1e-3)
+    if any(a["down"] > 0 for a in alphas[:1]):
+        assert not torch.equal(first, network.model.layers[0].mlp.down_proj.weight)
+    assert any(value > 0 for a in alphas for value in a.values())
+
+
+def test_gram_matrices_follow_the_channel_scales(tmp_path) -> None:
+    network = tiny_teacher("nemotron")
+    rows = random_rows(network.spec)
+    statistics = calibrate(network, rows, tmp_path / "before")
+    grams = {k: v for k, v in statistics.layer(0).items() if k.endswith("_gram")}
+    equalise_layer(network, 0, grams, GRIDS["q4"])
+    again = calibrate(network, rows, tmp_path / "after").layer(0)
+    for name, value in grams.items():
+        torch.testing.assert_close(value, again[name], rtol=1e-2, atol=1e-2 * value.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["nemotron", "llama"])
+def test_the_better_the_method_the_nearer_the_float_network(name: str, tmp_path) -> None:
+    network = tiny_teacher(name)
+    rows = random_rows(network.spec, count=48)
+    statistics = calibrate(network, rows, tmp_path)
+    kl = {}
+    for method in METHODS:
+        settings = QuantizeSettings(method=method, embedding="q8", head="q8")
+        result = quantize(network, statistics, settings)
+        kl[method] = compare(result.network, network, rows).kl
+        stored = {n: t.values() if isinstance(t, Rounded) else t for n, t in result.tensors.items()}
+        assert stored.keys() == network.state_dict().keys()
+        assert all(torch.equal(stored[n], value) for n, value in result.network.state_dict().items())
+    assert kl["search"] < kl["plain"]
+    assert kl["feedback"] < kl["search"]
+
+
+def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
+    network = tiny_teacher("nemotron")
+    rows = random_rows(network.spec)
+    statistics = calibrate(network, rows, tmp_path)
+    settings, table = spend_bits(network, statistics, QuantizeSettings(method="search"), rows, max_bits=6.5)
+    assert settings.promoted
+    assert {entry["kind"] for entry in table} >= {"lm_head", "embed_tokens", "v_proj"}
+    assert quantize(network, statistics, settings).bits_per_weight() <= 6.5
+    everything = quantize(network, statistics, QuantizeSettings(weights="q8", method="plain"))
+    assert 8.5 <= everything.bits_per_weight() < 8.7
+
+
+def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) -> None:
+    network = tiny_teacher("nemotron_odd")
+    statistics = calibrate(network, random_rows(network.spec), tmp_path)
+    with pytest.raises(UsageError, match="columns are not whole blocks; expected a multiple of 32; found 72"):
+        quantize(network, statistics, QuantizeSettings())
+    with pytest.raises(UsageError, match="grid 'q3' is unknown"):
+        quantize(network, statistics, QuantizeSettings(weights="q3"))
