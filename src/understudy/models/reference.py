@@ -61,8 +61,8 @@ def forward_with_taps(spec: ModelSpec, weights: Weights, token_ids: Sequence[int
         x = x + linear(weights, f"{prefix}mlp.down_proj", y)
         hidden.append(x)
         inner.append(y)
-    head = "model.embed_tokens.weight" if spec.tied_embeddings else "lm_head.weight"
-    logits = norm(spec, weights, "model.norm", x) @ weights[head].T
+    head = "model.embed_tokens" if spec.tied_embeddings else "lm_head"
+    logits = linear(weights, head, norm(spec, weights, "model.norm", x))
     return Taps(tuple(hidden), tuple(inner), logits)
 
 
