@@ -320,14 +320,14 @@ NB_MODULE(_core, m) {
       "measure_bandwidth",
       [](int num_threads, int64_t megabytes, double seconds) {
         nb::gil_scoped_release release;
-        return read_bandwidth(num_threads, megabytes << 20, seconds) / 1e9;
+        return read_bandwidth(num_threads, megabytes << 20, seconds);
       },
       "num_threads"_a, "megabytes"_a = 512, "seconds"_a = 0.5);
   m.def(
       "measure_int8_peak",
       [](int num_threads, double seconds) {
         nb::gil_scoped_release release;
-        return int8_rate(num_threads, seconds) / 1e9;
+        return int8_rate(num_threads, seconds);
       },
       "num_threads"_a, "seconds"_a = 0.2);
 }

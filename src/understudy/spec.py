@@ -76,9 +76,16 @@ class ModelSpec:
         """What makes this spec impossible, in words; empty when it is sound."""
         found = [
             f"{name} must be positive, is {value}"
-            for name in (
-                "num_layers hidden_size intermediate_size num_heads num_kv_heads head_dim vocab_size max_positions"
-            ).split()
+            for name in [
+                "num_layers",
+                "hidden_size",
+                "intermediate_size",
+                "num_heads",
+                "num_kv_heads",
+                "head_dim",
+                "vocab_size",
+                "max_positions",
+            ]
             if (value := getattr(self, name)) <= 0
         ]
         if not found and self.num_heads % self.num_kv_heads:

@@ -35,8 +35,8 @@ row_bytes = _core.row_bytes
 packed_bytes = _core.packed_bytes
 unpack = _core.unpack
 logprobs = _core.logprobs
-measure_bandwidth = _core.measure_bandwidth
-measure_int8_peak = _core.measure_int8_peak
+measure_bandwidth = _core.measure_bandwidth  # bytes per second, read by all threads together
+measure_int8_peak = _core.measure_int8_peak  # operations per second, a multiply-add counted as two
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,11 @@ def _physical_cores() -> int:
 def new_cache(model: Model, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
     """A cache of `num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
     return _core.Cache(model, num_pages, kv_format)
+
+
+def copy_pages(cache: Cache, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
+    """Copies whole pages inside a cache, pair by pair."""
+    cache.copy_pages(sources, targets)
 
 
 def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,0 +1,76 @@
+"""The command line: `understudy COMMAND ...`. One file per command, imported when it is asked for.
+
+To add a command: `cli/<name>.py` with `SUMMARY`, `configure(parser)` and `run(arguments) -> int`, and its name in `COMMANDS`.
+Exit codes: 0 done, 1 the work failed, 2 used wrongly, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from understudy.errors import UnderstudyError
+
+COMMANDS: dict[str, str] = {
+    "demo": "show the main job on the embedded model, with figures",
+    "chat": "talk to a model in the terminal",
+    "generate": "continue a text or answer a prompt",
+    "pull": "fetch a model from the hub",
+    "list": "the models that are on this machine",
+    "show": "what a checkpoint is, before loading it",
+    "convert": "write a checkpoint as GGUF or as a Hugging Face folder",
+    "bench": "how fast a model runs here, against the machine's limits",
+    "perplexity": "how well a model predicts a text",
+    "doctor": "what this machine and installation can do",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; every error that a user can meet becomes one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except UnderstudyError as error:
+        if os.environ.get("UNDERSTUDY_DEBUG") == "1":
+            raise
+        print(f"understudy: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("understudy: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    from understudy.cli.environment import check_environment
+
+    parser = _Parser(prog="understudy", description="Make a small language model out of a big one, and run it on the device.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == wanted:  # only the command that runs is imported
+            importlib.import_module(f"understudy.cli.{name}").configure(command)
+    parsed = parser.parse_args(words)
+    check_environment()
+    return int(importlib.import_module(f"understudy.cli.{parsed.command}").run(parsed))
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"{self.prog}: {message} (try `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _version() -> str:
+    from understudy import __version__
+
+    return f"understudy {__version__}"

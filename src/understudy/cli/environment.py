@@ -1,0 +1,37 @@
+"""The environment variables that the program reads, in one table; a malformed one is refused at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from understudy.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    meaning: str
+    is_good: Callable[[str], bool]
+    expected: str
+
+
+VARIABLES: dict[str, Variable] = {
+    "UNDERSTUDY_ISA": Variable(
+        "row of the kernel table to use", lambda v: v in ("reference", "avx2", "avx512"), "reference, avx2 or avx512"
+    ),
+    "UNDERSTUDY_THREADS": Variable("threads of the engine", lambda v: v.isdigit() and 1 <= int(v) <= 1024, "1 to 1024"),
+    "UNDERSTUDY_CACHE": Variable("folder of packed weights", lambda v: v != "", "a folder"),
+    "UNDERSTUDY_DEBUG": Variable("1 shows tracebacks", lambda v: v in ("0", "1"), "0 or 1"),
+}
+
+
+def check_environment() -> None:
+    """UsageError for a variable that is set to something else than it expects, or whose name is misspelt."""
+    for name, value in os.environ.items():
+        if not name.startswith("UNDERSTUDY_") or name.startswith(("UNDERSTUDY_TEST", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")):
+            continue
+        if name not in VARIABLES:
+            raise UsageError("unknown environment variable", where=name, expected=", ".join(VARIABLES))
+        if not VARIABLES[name].is_good(value):
+            raise UsageError("malformed environment variable", where=name, expected=VARIABLES[name].expected, found=value)

@@ -1,0 +1,89 @@
+"""Options that several commands share, and the loading of a model with progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from understudy.hub import DEFAULT_MODEL
+from understudy.load import Model, load
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL",
+        help=f"GGUF file, Hugging Face folder, .nemo file, hub id or listed name (default {DEFAULT_MODEL})",
+    )  # fmt: skip
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("loading")
+    group.add_argument("--weights", choices=["f32", "bf16", "q8", "q4"], help="format to compute in (default: the file's own)")
+    group.add_argument("--kv", choices=["f16", "int8", "f32"], default="f16", help="format of the cache (default f16)")
+    group.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt plus answer (default 4096 or the model's)")
+    group.add_argument("--threads", type=int, metavar="N", help="threads (default one per physical core)")
+    group.add_argument("--isa", help="kernel row: reference, avx2 or avx512 (default the best)")
+    group.add_argument("--speculate", type=int, default=0, metavar="N", help="tokens to guess from the text and check (default 0)")
+
+
+def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--max-tokens", type=int, default=max_tokens, metavar="N", help=f"most tokens of an answer (default {max_tokens})")
+    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    group.add_argument("--top-k", type=int, default=0)
+    group.add_argument("--top-p", type=float, default=1.0)
+    group.add_argument("--min-p", type=float, default=0.0)
+    group.add_argument("--repetition-penalty", type=float, default=1.0)
+    group.add_argument("--frequency-penalty", type=float, default=0.0)
+    group.add_argument("--presence-penalty", type=float, default=0.0)
+    group.add_argument("--seed", type=int)
+    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="text that ends the answer (repeatable)")
+
+
+def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = "max_tokens temperature top_k top_p min_p repetition_penalty frequency_penalty presence_penalty seed stop".split()
+    return {name: getattr(arguments, name) for name in names}
+
+
+def load_model(arguments: argparse.Namespace) -> Model:
+    """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a minute."""
+    with _progress() as progress:
+        return load(
+            arguments.model,
+            weights=arguments.weights,
+            kv=arguments.kv,
+            context=arguments.context,
+            num_threads=arguments.threads,
+            isa=arguments.isa,
+            speculate=arguments.speculate,
+            progress=progress,
+        )
+
+
+class _progress:  # noqa: N801 - used like a function
+    """A bar that appears with the first call and only on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._show
+
+    def _show(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(TextColumn("packing weights"), BarColumn(), TextColumn("{task.completed}/{task.total} tensors"),
+                                 TimeRemainingColumn(), console=Console(stderr=True), transient=True)  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

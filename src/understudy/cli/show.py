@@ -1,0 +1,69 @@
+"""`understudy show`: architecture, parameters by part, sizes on disk and in memory. Loads nothing."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import Any
+
+from understudy import hub
+from understudy.cli.options import add_model
+from understudy.load import kv_bytes_per_token
+from understudy.models.checkpoint import Checkpoint, open_checkpoint
+from understudy.models.pack import packed_sizes
+from understudy.spec import QuantSpec, parameter_counts
+from understudy.text import open_tokenizer
+from understudy.text.dialects import dialect_for
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--json", action="store_true")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    facts = describe(open_checkpoint(hub.resolve(arguments.model)))
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+        return 0
+    print(f"{facts['path']}\n")
+    for name, value in facts["spec"].items():
+        print(f"  {name:20} {value}")
+    print("\nparameters")
+    for part, count in facts["parameters"].items():
+        print(f"  {part:20} {count:>16,}  {100 * count / facts['parameters']['total']:5.1f} %")
+    print("\nbytes")
+    print(f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  ({', '.join(facts['stored_formats'])})")
+    for name, size in facts["memory_bytes"].items():
+        print(f"  {'in memory, ' + name:20} {size / 1e6:>13,.1f} MB")
+    for kv, size in facts["kv_bytes_per_token"].items():
+        print(f"  {'cache, ' + kv:20} {size / 1e3:>13,.1f} kB a token")
+    print(f"\ntokenizer              {facts['tokenizer']}")
+    return 0
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The same facts as plain data."""
+    weights = checkpoint.weights
+    memory = {"as stored": sum(packed_sizes(checkpoint).values())}
+    for name in ("bf16", "q8", "q4"):
+        memory[name] = sum(packed_sizes(checkpoint, QuantSpec(weights=name)).values())  # type: ignore[arg-type]
+    return {
+        "path": str(checkpoint.path),
+        "spec": {k: v for k, v in dataclasses.asdict(checkpoint.spec).items() if v is not None},
+        "parameters": parameter_counts(checkpoint.spec),
+        "stored_bytes": checkpoint.stored_bytes(),
+        "stored_formats": sorted({weights.stored(name).format for name in weights}),
+        "memory_bytes": memory,
+        "kv_bytes_per_token": {kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")},  # type: ignore[arg-type]
+        "tokenizer": _tokenizer(checkpoint),
+    }
+
+
+def _tokenizer(checkpoint: Checkpoint) -> str:
+    if checkpoint.tokenizer_source is None:
+        return "none in the checkpoint"
+    tokenizer = open_tokenizer(checkpoint.tokenizer_source)
+    dialect = dialect_for(checkpoint.spec.architecture, tokenizer)
+    return f"{tokenizer.vocab_size} tokens from {checkpoint.tokenizer_source.kind}, {dialect.name} dialect"

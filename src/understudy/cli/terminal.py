@@ -1,0 +1,23 @@
+"""Model text on a terminal: control characters are shown, not obeyed."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from typing import TextIO
+
+
+def harmless(text: str) -> str:
+    """The text with control characters (escape sequences begin with one) and bidirectional overrides made visible."""
+    return "".join(c if c in "\n\t" or not _is_control(c) else f"\\x{ord(c):02x}" for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Writes at once; on a terminal only harmless text, into a file or pipe as it is."""
+    out = sys.stdout if stream is None else stream
+    out.write(harmless(text) if out.isatty() else text)
+    out.flush()
