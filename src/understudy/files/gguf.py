@@ -53,7 +53,7 @@ class _Cursor:
         self.data, self.path, self.at = data, path, 0
 
     def fail(self, what: str, **parts: object) -> FormatError:
-        return FormatError(what, where=f"{self.path} at byte {self.at}", do="fetch the file again", **parts)  # type: ignore[arg-type]
+        return FormatError(what, where=f"{self.path} at byte {self.at}", do="fetch the file again", **parts)
 
     def take(self, count: int) -> memoryview:
         if count > len(self.data) - self.at:
@@ -177,8 +177,8 @@ def write_gguf(
     """Writes a GGUF file aside and renames it.
 
     Args:
-        metadata: by key; Python ints, floats, bools, strings and lists of one kind. A key's type can be forced by a pair
-            (type code, value).
+        metadata: by key; Python ints, floats, bools, strings and lists of one kind. A type (that of
+            the entries for a list) can be forced by a pair (type code, value).
         shapes: name, row-major shape and format of each tensor, in order: known before the data, which are streamed.
         tensors: the tensors themselves, in the same order.
     """
@@ -198,7 +198,7 @@ def write_gguf(
             if (tensor.name, tensor.shape, tensor.format) != (name, shape, format):
                 raise ValueError(f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced")
             file.write(b"\0" * (-file.tell() % ALIGNMENT))
-            file.write(memoryview(np.ascontiguousarray(tensor.data)))
+            file.write(np.ascontiguousarray(tensor.data).data)
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
 
 
@@ -220,17 +220,18 @@ def _code_of(value: Any) -> int:
 
 
 def _value(value: Any) -> bytes:
+    forced = None
     if isinstance(value, tuple):
-        code, value = value
-    elif isinstance(value, list):
+        forced, value = value
+    if isinstance(value, list):
         codes = {_code_of(entry) for entry in value} or {_STRING}
         inner = codes.pop() if len(codes) == 1 else 5 if all(isinstance(entry, int) for entry in value) else 6
+        inner = inner if forced is None else forced
         head = struct.pack("<IIQ", _ARRAY, inner, len(value))
         if inner == _STRING:
             return head + b"".join(_string(entry) for entry in value)
         return head + np.asarray(value, np.dtype(_SCALARS[inner][0]).newbyteorder("<")).tobytes()
-    else:
-        code = _code_of(value)
+    code = _code_of(value) if forced is None else forced
     if code == _STRING:
         return struct.pack("<I", code) + _string(value)
     return struct.pack("<I" + _SCALARS[code][0], code, value)

@@ -51,9 +51,10 @@ def write_packed(
     path: Path, key: dict[str, Any], entries: list[PackedEntry], progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Writes the file aside, tensor by tensor into its map, and renames it."""
-    table, offset = [], 0
+    table: list[tuple[str, str, int, int, int, int]] = []
+    offset = 0
     for entry in entries:
-        table.append([entry.name, entry.format, entry.rows, entry.columns, offset, entry.num_bytes])
+        table.append((entry.name, entry.format, entry.rows, entry.columns, offset, entry.num_bytes))
         offset += -(-entry.num_bytes // PAGE) * PAGE
     header = json.dumps({"key": key, "tensors": table}).encode()
     start = -(-(len(MAGIC) + 8 + len(header)) // PAGE) * PAGE
@@ -61,10 +62,10 @@ def write_packed(
         with aside.open("wb") as file:
             file.write(MAGIC + struct.pack("<Q", len(header)) + header)
             os.posix_fallocate(file.fileno(), 0, start + max(offset, PAGE))  # a full disk is met here, not in the map
-        with aside.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        with aside.open("r+b") as written, mmap.mmap(written.fileno(), 0) as mapped:
             whole = np.frombuffer(mapped, np.uint8)
             for done, (entry, row) in enumerate(zip(entries, table, strict=True)):
-                begin = start + int(row[4])
+                begin = start + row[4]
                 entry.fill(whole[begin : begin + entry.num_bytes])
                 if progress is not None:
                     progress(done + 1, len(entries))

@@ -157,4 +157,4 @@ def write_safetensors(path: Path, tensors: Iterable[StoredTensor], shapes: dict[
         for (name, (shape, format)), tensor in zip(shapes.items(), tensors, strict=True):
             if (tensor.name, tensor.shape, tensor.format) != (name, shape, format):
                 raise ValueError(f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced")
-            file.write(memoryview(np.ascontiguousarray(tensor.data)))
+            file.write(np.ascontiguousarray(tensor.data).data)

@@ -17,6 +17,7 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24),
     "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210),
 }  # fmt: skip
+_CHUNK_VALUES = 1 << 22  # values decoded at a time when a tensor changes its format
 
 
 def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
@@ -55,11 +56,20 @@ class StoredTensor:
         return core.dequantize(self.format, np.ascontiguousarray(self.data), math.prod(self.shape)).reshape(self.shape)
 
     def to_format(self, format: str) -> StoredTensor:
-        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them."""
+        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them.
+
+        Rows are decoded in chunks, so that the float32 of a whole embedding never stands in memory."""
         if format == self.format:
             return self
-        num_bytes(format, self.shape, self.name)
-        return StoredTensor(self.name, self.shape, format, core.quantize(format, self.to_float32()))
+        out = np.empty(num_bytes(format, self.shape, self.name), np.uint8)
+        rows = math.prod(self.shape[:-1])
+        source, target = self.data.reshape(rows, -1), out.reshape(rows, -1)
+        step = max(1, _CHUNK_VALUES // max(1, self.shape[-1]))
+        for begin in range(0, rows, step):
+            part = np.ascontiguousarray(source[begin : begin + step])
+            values = core.dequantize(self.format, part.reshape(-1), len(part) * self.shape[-1])
+            target[begin : begin + step] = core.quantize(format, values.reshape(len(part), -1)).reshape(len(part), -1)
+        return StoredTensor(self.name, self.shape, format, out)
 
     def take_rows(self, order: NDArray[np.intp]) -> StoredTensor:
         """The rows in another order, without decoding them (blocks run along the columns)."""

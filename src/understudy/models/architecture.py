@@ -233,6 +233,11 @@ def common_sizes(config: Config) -> dict[str, Any]:
     }
 
 
+def shortest(value: float) -> float:
+    """The shortest decimal behind a number that a file holds in single precision: 9.99999975e-06 was 1e-05."""
+    return float(str(np.float32(value)))
+
+
 def sound(spec: ModelSpec, where: object) -> ModelSpec:
     """The spec itself, or FormatError with what is wrong with it."""
     if problems := spec.problems():

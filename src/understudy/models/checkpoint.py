@@ -26,7 +26,7 @@ class Weights(Mapping[str, StoredTensor]):
     """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
-        self._tensors = dict(tensors)
+        self._tensors = tensors
         self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
 
     def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
@@ -39,6 +39,9 @@ class Weights(Mapping[str, StoredTensor]):
     def stored(self, name: str) -> StoredTensor:
         """The tensor as it lies in the file: shape, format and size without any work."""
         return self._tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -122,12 +125,15 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     family = architecture_of_gguf(file.metadata.get("general.architecture"), f"{file.path}: general.architecture")
     shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
     spec = family.spec_of_gguf(file.metadata, shapes, file.path)
+    is_tied = file.metadata.get("understudy.tied_embeddings") is True  # the head is there for readers that demand one
+    spec = spec.replace(tied_embeddings=is_tied or spec.tied_embeddings)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in file.tensors.items():
         if name == "rope_freqs.weight":
-            spec = spec.replace(rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path))
+            hint = file.metadata.get("understudy.rope_scaling")
+            spec = spec.replace(rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint))
             continue
-        if name.endswith(_IGNORED_SUFFIXES):
+        if name.endswith(_IGNORED_SUFFIXES) or (name == "output.weight" and is_tied):
             continue
         canonical = canonical_name(name)
         if canonical is None:

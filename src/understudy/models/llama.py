@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import UnsupportedError
-from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, sound
+from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, shortest, sound
 from understudy.models.rope import read_rope, rope_config
 from understudy.spec import ModelSpec, RopeScaling
 
@@ -80,11 +80,11 @@ def spec_of_gguf(arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tu
             architecture=arch,
             **sizes,
             norm="rms_norm",
-            norm_eps=config.real(f"{arch}.attention.layer_norm_rms_epsilon"),
+            norm_eps=shortest(config.real(f"{arch}.attention.layer_norm_rms_epsilon")),
             activation="silu",
             gated=True,
             rotary_dim=config.whole(f"{arch}.rope.dimension_count", default=sizes["head_dim"]),
-            rope_theta=config.real(f"{arch}.rope.freq_base", default=10000.0),
+            rope_theta=shortest(config.real(f"{arch}.rope.freq_base", default=10000.0)),
         ),
         where,
     )
@@ -107,21 +107,42 @@ def llama3_factors(spec: ModelSpec) -> NDArray[np.float32]:
     return factors.astype(np.float32)
 
 
-def scaling_of_factors(factors: NDArray[np.float32], spec: ModelSpec, where: object) -> RopeScaling | None:
-    """The inverse of `llama3_factors`, for GGUF keeps only the tensor: tried against the published settings.
+def scaling_of_factors(factors: NDArray[np.float32], spec: ModelSpec, where: object, hint: object = None) -> RopeScaling | None:
+    """The inverse of `llama3_factors`: GGUF keeps only the tensor.
+
+    Args:
+        hint: factor, low, high and original length as our own writer notes them; believed only if it gives the factors.
 
     Raises:
-        UnsupportedError: factors that none of them gives.
+        UnsupportedError: factors that no scaling of Llama 3's kind gives.
     """
     if np.allclose(factors, 1.0):
         return None
-    for factor in (8.0, 32.0, float(factors.max())):
-        for original in (8192, 4096):
-            scaling = RopeScaling(factor, 1.0, 4.0, original)
-            candidate = llama3_factors(spec.replace(rope_scaling=scaling))
-            if candidate.shape == factors.shape and np.allclose(candidate, factors, rtol=1e-4):
+    candidates = [RopeScaling(f, 1.0, 4.0, n) for f in (8.0, 32.0, float(factors.max())) for n in (8192, 4096)]
+    if isinstance(hint, list) and len(hint) == 4 and all(isinstance(v, float) and 0 < v < 1e9 for v in hint):
+        candidates.insert(0, RopeScaling(hint[0], hint[1], hint[2], int(hint[3])))
+    for scaling in [*candidates, _fitted_scaling(factors, spec)]:
+        if scaling is not None:
+            found = llama3_factors(spec.replace(rope_scaling=scaling))
+            if found.shape == factors.shape and np.allclose(found, factors, rtol=1e-4):
                 return scaling
     raise UnsupportedError("rotary factors follow no known scaling", where=where, found=f"up to {factors.max():g}")
+
+
+def _fitted_scaling(factors: NDArray[np.float32], spec: ModelSpec) -> RopeScaling | None:
+    """Settings from the blended band, where 1 / factor is a line over 1 / wavelength; low is set to 1, for only ratios matter."""
+    frequencies = spec.rope_theta ** (-2.0 * np.arange(spec.rotary_dim // 2) / spec.rotary_dim)
+    top = float(factors.max())
+    blended = (factors > 1.0001) & (factors < top * 0.9999)
+    if factors.shape != frequencies.shape or blended.sum() < 2 or top <= 1:
+        return None
+    share = (1 / factors[blended].astype(np.float64) - 1 / top) / (1 - 1 / top)  # from 0 at `low` to 1 at `high`
+    slope, offset = np.polyfit(frequencies[blended] / (2 * math.pi), share, 1)
+    if not offset < 0 < slope:
+        return None
+    high = 1 - 1 / offset
+    original = slope * (high - 1)
+    return RopeScaling(top, 1.0, float(high), round(float(original))) if 1 <= original < 1 << 31 else None
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, sound
+from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, shortest, sound
 from understudy.models.llama import gguf_sizes
 from understudy.models.rope import read_rope, rope_config
 from understudy.spec import ModelSpec
@@ -44,12 +44,12 @@ def spec_of_gguf(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ..
             architecture="nemotron",
             **sizes,
             norm="layer_norm_1p",
-            norm_eps=config.real("nemotron.attention.layer_norm_epsilon"),
+            norm_eps=shortest(config.real("nemotron.attention.layer_norm_epsilon")),
             activation="relu2",
             gated=False,
             # Converters wrote rope.dimension_count as a share of hidden / heads; where the head is wider, that is wrong.
             rotary_dim=_rotary_dim(config, sizes),
-            rope_theta=config.real("nemotron.rope.freq_base", default=10000.0),
+            rope_theta=shortest(config.real("nemotron.rope.freq_base", default=10000.0)),
         ),
         where,
     )

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.core import PackedTensor
-from understudy.errors import FormatError, MemoryBudgetError
+from understudy.errors import MemoryBudgetError
 from understudy.files.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
-from understudy.files.tensor import StoredTensor
 from understudy.models.checkpoint import Checkpoint
+from understudy.models.finite import check_finite
 from understudy.spec import ModelSpec, PackedFormat, QuantSpec
 
 # What a file format becomes where nothing else is asked for. K blocks of five and six bits are rounded anew to 8 bits.
@@ -143,41 +143,17 @@ def _entry(checkpoint: Checkpoint, name: str, quant: QuantSpec | None, num_bytes
         is_offset = checkpoint.spec.norm == "layer_norm_1p" and name.endswith("norm.weight")
 
         def fill_vector(out: NDArray[np.uint8]) -> None:
+            check_finite(checkpoint.weights[name], where)
             values = checkpoint.weights[name].to_float32()
-            _check_finite(values, where)
             out[:] = (values + np.float32(is_offset)).view(np.uint8)
 
         return PackedEntry(name, "f32", 1, stored.shape[0], num_bytes, fill_vector)
     target = packed_format(name, stored.format, quant)
+    rows, columns = stored.shape
 
     def fill_matrix(out: NDArray[np.uint8]) -> None:
         tensor = checkpoint.weights[name]
-        _check_scales(tensor, where)
-        core.pack_into(tensor.format, tensor.data, *tensor.shape, target, out)
+        check_finite(tensor, where)
+        core.pack_into(tensor.format, tensor.data, rows, columns, target, out)
 
-    return PackedEntry(name, target, *stored.shape, num_bytes, fill_matrix)
-
-
-def _check_finite(values: NDArray[np.floating[Any]], where: str) -> None:
-    if not np.isfinite(values).all():
-        raise FormatError("weights are not finite numbers", where=where, found=f"{(~np.isfinite(values)).sum()} of {values.size}",
-                          do="fetch the file again, or train without overflow")  # fmt: skip
-
-
-def _check_scales(tensor: StoredTensor, where: str) -> None:
-    """Finds NaN and infinity without decoding: in floats by their exponent, in blocks by their scales."""
-    if tensor.format == "F32":
-        return _check_finite(tensor.data.view(np.float32), where)
-    if tensor.format in ("F16", "BF16"):
-        exponent = np.uint16(0x7C00 if tensor.format == "F16" else 0x7F80)
-        bad = (tensor.data.view(np.uint16) & exponent) == exponent
-    else:
-        from understudy.files.tensor import BLOCKS
-
-        blocks = tensor.data.reshape(-1, BLOCKS[tensor.format][1])
-        columns = {"Q6_K": [208]}.get(tensor.format, [0, 2] if tensor.format in ("Q4_1", "Q5_1", "Q4_K", "Q5_K") else [0])
-        halves = np.stack([blocks[:, c].astype(np.uint16) | blocks[:, c + 1].astype(np.uint16) << 8 for c in columns])
-        bad = (halves & 0x7C00) == 0x7C00
-    if bad.any():
-        raise FormatError("weights are not finite numbers", where=where, found=f"{bad.sum()} bad values or scales")
-    return None
+    return PackedEntry(name, target, rows, columns, num_bytes, fill_matrix)
