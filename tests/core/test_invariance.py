@@ -1,0 +1,94 @@
+"""A result never depends on the company it is computed in: bit for bit, on every kernel row and format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.checkpoints import SPECS, random_tokens, random_weights
+from tests.support.native import NativeRun, native_model
+from understudy import core
+
+ISA_ROWS = core.isa_rows()
+SHAPES = ["nemotron", "nemotron_odd", "llama_tied", "qwen2"]
+# Weight and cache formats together, so that each occurs on each row.
+FORMATS = [("f32", "f32"), ("bf16", "f16"), ("q8", "int8"), ("q4", "f16"), ("q4m", "f16")]
+
+
+CASES = [
+    (name, isa, *formats)
+    for name in SHAPES
+    for isa in ISA_ROWS
+    for formats in FORMATS
+    if isa != "reference" or name == "nemotron_odd"  # it is slow
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
+def case(request):
+    name, isa, target, kv_format = request.param
+    spec = SPECS[name]
+    weights = random_weights(spec, seed=1)
+
+    def make(num_threads: int = 1, num_sequences: int = 1) -> NativeRun:
+        model = native_model(spec, weights, target, isa=isa, num_threads=num_threads)
+        return NativeRun(model, spec, num_sequences=num_sequences, max_tokens=330, kv_format=kv_format)
+
+    return spec, make
+
+
+def test_chunks_threads_and_decoding_do_not_change_a_bit(case) -> None:
+    spec, make = case
+    tokens = random_tokens(spec, 300, seed=2)
+    whole = make().prefill(tokens)
+    for num_threads, chunk in [(1, 13), (3, 111), (2, 256)]:
+        np.testing.assert_array_equal(make(num_threads).prefill(tokens, chunk), whole)
+    run = make(2)
+    run.prefill(tokens[:262])
+    for position in range(262, 268):  # decoding over more than one chunk of attention
+        np.testing.assert_array_equal(run.feed([(0, [tokens[position]])])[0][0], whole[position])
+
+
+def test_other_sequences_do_not_change_a_bit(case) -> None:
+    spec, make = case
+    lengths = [40, 1, 17, 33, 64]
+    sequences = [random_tokens(spec, length + 3, seed=length) for length in lengths]
+    alone = [make().prefill(tokens) for tokens in sequences]
+    run = make(2, num_sequences=5)
+    together = run.feed([(slot, tokens[:-3]) for slot, tokens in enumerate(sequences)])
+    for slot in range(5):
+        np.testing.assert_array_equal(together[slot], alone[slot][:-3])
+    for step in (3, 2, 1):
+        order = [4, 2, 0, 1, 3]
+        rows = run.feed([(slot, [sequences[slot][-step]]) for slot in order])
+        for slot, row in zip(order, rows, strict=True):
+            np.testing.assert_array_equal(row[0], alone[slot][-step])
+
+
+def test_verifying_several_tokens_equals_decoding_them(case) -> None:
+    """What speculation rests on: five tokens in one step give the logits of five steps."""
+    spec, make = case
+    tokens = random_tokens(spec, 50, seed=3)
+    one_by_one = make()
+    one_by_one.prefill(tokens[:45])
+    steps = np.concatenate([one_by_one.feed([(0, [token])])[0] for token in tokens[45:]])
+    at_once = make()
+    at_once.prefill(tokens[:45])
+    np.testing.assert_array_equal(at_once.feed([(0, tokens[45:])])[0], steps)
+
+
+@pytest.mark.parametrize("kv_format", ["f32", "f16", "int8"])
+def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
+    spec = SPECS["nemotron"]
+    run = NativeRun(native_model(spec, random_weights(spec, seed=4)), spec, num_sequences=3, max_tokens=64, kv_format=kv_format)
+    tokens = random_tokens(spec, 40, seed=4)
+    run.feed([(0, tokens)])
+    run.cache.copy_pages(run.page_tables[0].copy(), run.page_tables[1].copy())
+    for source, target in zip(run.page_tables[0], run.page_tables[2], strict=True):
+        data = run.cache.read_page(int(source))
+        assert data.nbytes == run.cache.page_bytes
+        run.cache.write_page(int(target), data)
+    run.lengths = [40, 40, 40]
+    rows = run.feed([(0, [7]), (1, [7]), (2, [7])])
+    np.testing.assert_array_equal(rows[1], rows[0])
+    np.testing.assert_array_equal(rows[2], rows[0])
