@@ -28,7 +28,8 @@ IntArray = NDArray[np.int32]
 class Encoder(Protocol):
     """How words become ids. `TextEncoder` adapts a tokenizer and a dialect of the text room."""
 
-    end_id: int | None
+    @property
+    def end_id(self) -> int | None: ...
 
     def text(self, text: str) -> list[int]: ...
 

@@ -1,0 +1,265 @@
+"""The pipeline: prune -> correct the teacher -> distil -> quantize, each stage a folder that is kept when the next fails.
+
+    out/prune/      calibration/ and model/ (float32 Hugging Face folder), report.json, report.html, stage.json
+    out/correct/    out/distill/   the same; distill also run/ (checkpoints, trace) and cache/ (the teacher's targets)
+    out/model/      the student, with README.md (its card)        out/model.gguf   the quantized student
+
+`stage.json` is written last: a stage that has it, made by the same recipe, is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.compress import card
+from understudy.compress.calibrate import Statistics, calibrate
+from understudy.compress.compensate import compensate
+from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, read_rows
+from understudy.compress.depth import choose_layers
+from understudy.compress.distill import check, distill
+from understudy.compress.evaluate import Quality, compare
+from understudy.compress.folder import Source, open_source, save_network, save_quantized
+from understudy.compress.importance import CRITERIA
+from understudy.compress.network import Network, network_from_weights
+from understudy.compress.prune import select, trim
+from understudy.compress.quantize import quantize, spend_bits
+from understudy.compress.recipe import Recipe, TrainRecipe
+from understudy.compress.report import Report
+from understudy.compress.sparsity import zero_rates
+from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
+from understudy.errors import UnderstudyError, UsageError
+from understudy.spec import parameter_counts
+
+ORDER = ("prune", "correct", "distill", "quantize")
+
+
+@dataclass
+class Result:
+    folder: Path  # the student as a Hugging Face folder
+    gguf: Path | None
+    reports: list[Report]
+
+
+class Pipeline:
+    """One recipe on its way. Everything that can be seen to be wrong is said in `check`, before any long work."""
+
+    def __init__(self, recipe: Recipe, progress: Progress = quiet) -> None:
+        self.recipe, self.progress = recipe, progress
+        self.out = Path(recipe.output.folder)
+        self.reports: list[Report] = []
+
+    def run(self) -> Result:
+        self.check()
+        self.out.mkdir(parents=True, exist_ok=True)
+        student = self.source.network
+        if self.recipe.prune is not None:
+            student = self._stage("prune", self._prune, student)
+        self.teacher = self.source.network
+        if self.recipe.correct is not None:
+            self.teacher = self._stage("correct", self._correct, self.source.network)
+        if self.recipe.distill is not None:
+            student = self._stage("distill", self._distill, student)
+        return self._export(student)
+
+    # ---- what is given ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def source(self) -> Source:
+        return open_source(self.recipe.model)
+
+    @cached_property
+    def train(self) -> Rows:
+        return self._rows(self.recipe.data.train)
+
+    @cached_property
+    def held_out(self) -> Rows:
+        """Rows of the held-out files, or the last rows of the training data, which are then not trained on."""
+        data = self.recipe.data
+        if data.held_out:
+            return self._rows(data.held_out, data.held_out_rows)
+        return self.train.take(data.held_out_rows, len(self.train) - data.held_out_rows)
+
+    @cached_property
+    def training_rows(self) -> Rows:
+        data = self.recipe.data
+        return self.train if data.held_out else self.train.take(len(self.train) - data.held_out_rows)
+
+    @cached_property
+    def calibration(self) -> Rows:
+        """Rows spread evenly over the training data."""
+        count = min(self.recipe.data.calibration_rows, len(self.training_rows))
+        picked = np.linspace(0, len(self.training_rows) - 1, count).astype(np.int64)
+        return Rows(self.training_rows.tokens[picked], self.training_rows.mask[picked])
+
+    def _rows(self, files: tuple[str, ...], max_rows: int | None = None) -> Rows:
+        rows = read_rows([Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_rows)
+        check_vocabulary(rows, self.source.network.spec.vocab_size, files[0])
+        return rows
+
+    def check(self) -> None:
+        """Target, data, settings and disk: every fault that is visible beforehand."""
+        recipe, spec = self.recipe, self.source.network.spec
+        if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
+            raise UsageError("too little data to hold rows out", expected=f"{2 * recipe.data.held_out_rows} rows",
+                             found=len(self.train), do="give more text or lower held_out_rows")  # fmt: skip
+        student = recipe.prune.shape.apply(spec) if recipe.prune is not None else spec
+        if recipe.quantize is not None:
+            for name in ("hidden_size", "intermediate_size", "query_size"):
+                if (size := getattr(student, name)) % 32:
+                    raise UsageError(f"{name} of the student cannot be quantized", expected="a multiple of 32", found=size)
+        for trained in (recipe.correct, recipe.distill):
+            if trained is not None:
+                check(self.source.network, Labels(), self.training_rows, trained.settings)
+        needed = 4 * parameter_counts(spec)["total"] * (6 if recipe.distill or recipe.correct else 2)
+        if (free := shutil.disk_usage(_existing(self.out)).free) < needed:
+            raise UnderstudyError("not enough disk space", where=self.out, expected=f"{needed / 1e9:.1f} GB",
+                                  found=f"{free / 1e9:.1f} GB")  # fmt: skip
+
+    # ---- the stages ---------------------------------------------------------------------------------------------
+
+    def _stage(self, name: str, work: Any, network: Network) -> Network:
+        """Run a stage unless its folder says that this recipe has run it; its network either way."""
+        folder, digest = self.out / name, self._digest(name)
+        marker = folder / "stage.json"
+        if marker.exists() and json.loads(marker.read_text())["digest"] == digest:
+            content = json.loads((folder / "report.json").read_text())
+            self.reports.append(Report(name, content["figures"], content["tables"], content["curves"], content["recipe"]))
+            return open_source(folder / "model").network
+        if folder.exists() and not _is_same_unfinished(folder, digest):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "begun.json").write_text(json.dumps({"digest": digest}))
+        started = time.monotonic()
+        made, report = work(network, folder)
+        report.figures |= {
+            "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
+            "quality": compare(made, self.source.network, self.held_out).as_dict(),
+        }  # fmt: skip
+        report.recipe = self.recipe.raw
+        save_network(made, self.source.checkpoint, folder / "model", "f32")
+        report.write(folder)
+        marker.write_text(json.dumps({"digest": digest}))
+        self.reports.append(report)
+        return network_from_weights(made.spec, made.state_dict()).requires_grad_(False)
+
+    def _prune(self, network: Network, folder: Path) -> tuple[Network, Report]:
+        recipe = self.recipe.prune
+        assert recipe is not None
+        statistics = calibrate(network, self.calibration, folder / "calibration", progress=self.progress)
+        scores = CRITERIA[recipe.criterion](network, statistics, recipe.seed)
+        depth = recipe.shape.apply(network.spec).num_layers
+        probe = self.calibration.take(8)
+        kept = choose_layers(recipe.depth, network, statistics, depth, probe)
+        selection = select(network, recipe.shape, scores, kept)
+        student = trim(network, selection, scores if recipe.residual_heads else None)
+        report = Report("prune", {"criterion": recipe.criterion, "kept_layers": list(kept)})
+        report.figures["trimmed"] = compare(student, network, self.held_out).as_dict()
+        if recipe.compensate:
+            refits = compensate(network, student, selection, self.calibration, progress=self.progress)
+            report.tables["refitted linears"] = [vars(refit) for refit in refits]
+        report.tables["layers"] = [
+            {"layer": i, "influence": b, "zero_rate": z}
+            for i, (b, z) in enumerate(zip(statistics.scalars("influence"), statistics.scalars("zero_rate"), strict=True))
+        ]
+        return student, report
+
+    def _correct(self, network: Network, folder: Path) -> tuple[Network, Report]:
+        assert self.recipe.correct is not None
+        copy = network_from_weights(network.spec, network.state_dict())
+        return self._train("correct", copy, Labels(), self.recipe.correct, folder)
+
+    def _distill(self, student: Network, folder: Path) -> tuple[Network, Report]:
+        recipe = self.recipe.distill
+        assert recipe is not None
+        teacher: Teacher = LiveTeacher(self.teacher)
+        if recipe.teacher == "cache":
+            teacher = capture(
+                self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes, progress=self.progress
+            )
+        copy = network_from_weights(student.spec, student.state_dict())
+        return self._train("distill", copy, teacher, recipe, folder)
+
+    def _train(self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path) -> tuple[Network, Report]:
+        done = distill(student, teacher, self.training_rows, recipe.settings, folder / "run", progress=self.progress)
+        report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
+        report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
+        student.requires_grad_(False).eval()
+        return student, report
+
+    # ---- what comes out -----------------------------------------------------------------------------------------
+
+    def _export(self, student: Network) -> Result:
+        """The folder, the GGUF, their checks against the networks they were made of, and the card."""
+        output, quality = self.recipe.output, None
+        folder, gguf = self.out / "model", None
+        save_network(student, self.source.checkpoint, folder, output.dtype)
+        statistics = calibrate(student, self.calibration, self._fresh("statistics"), progress=self.progress)
+        rates = zero_rates(statistics)
+        quality = compare(open_source(folder).network, student, self.held_out)
+        figures: dict[str, Any] = {"folder": quality.as_dict(), "zero_rates": rates}
+        report = Report("export", figures, recipe=self.recipe.raw)
+        if output.gguf:
+            gguf = self.out / "model.gguf"
+            figures |= self._write_gguf(student, statistics, gguf, report)
+        note = {"zero_rates": rates, "teacher": self.recipe.model, "stages": [r.stage for r in self.reports]}
+        card.annotate(folder, note)
+        if self.recipe.data.second:
+            second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
+            figures["second text"] = compare(student, self.source.network, second).as_dict()
+        report.figures["final"] = compare(student, self.source.network, self.held_out).as_dict()
+        report.write(self.out)
+        self.reports.append(report)
+        card.write(folder, self.recipe, self.reports, self.source.network.spec, student.spec)
+        return Result(folder, gguf, self.reports)
+
+    def _write_gguf(self, student: Network, statistics: Statistics, path: Path, report: Report) -> dict[str, Any]:
+        recipe = self.recipe.quantize
+        if recipe is None:
+            save_network(student, self.source.checkpoint, path, "bf16")
+            return {"gguf": {"bytes": path.stat().st_size} | self._reopened(path, student).as_dict()}
+        settings = recipe.settings
+        if recipe.max_bits is not None:
+            probe = self.held_out.take(4)
+            settings, table = spend_bits(student, statistics, settings, probe, recipe.max_bits, self.progress)
+            report.tables["what q8 would bring"] = table
+        result = quantize(student, statistics, settings, self.progress)
+        save_quantized(result.tensors, result.network, self.source.checkpoint, path)
+        report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
+        exact = self._reopened(path, result.network)
+        return {
+            "gguf": {"bytes": path.stat().st_size, "bits_per_weight": result.bits_per_weight()}
+            | self._reopened(path, student).as_dict(),
+            "gguf against its own network": {"kl": exact.kl},
+        }
+
+    def _reopened(self, path: Path, like: Network) -> Quality:
+        return compare(open_source(path).network, like, self.held_out)
+
+    def _fresh(self, name: str) -> Path:
+        shutil.rmtree(self.out / name, ignore_errors=True)
+        return self.out / name
+
+    def _digest(self, stage: str) -> str:
+        tables = ["source", "data", *ORDER[: ORDER.index(stage) + 1]]
+        known = {name: self.recipe.raw.get(name) for name in tables}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.absolute().parent
+    return path
+
+
+def _is_same_unfinished(folder: Path, digest: str) -> bool:
+    begun = folder / "begun.json"
+    return begun.exists() and json.loads(begun.read_text())["digest"] == digest

@@ -1,0 +1,239 @@
+"""The whole way on a tiny model: a folder and a text go in; a smaller folder, a GGUF, reports and a card come out."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from tests.support.checkpoints import SPECS, random_weights, write_folder
+from understudy.compress.data import TextEncoder, read_rows
+from understudy.compress.folder import open_source
+from understudy.compress.recipe import parse_recipe, read_recipe
+from understudy.compress.stages import Pipeline
+from understudy.errors import DocumentError, FormatError, MissingError, UsageError
+
+WORDS = ["the", "a", "cat", "dog", "bird", "runs", "sleeps", "sings", "over", "under", "house", "tree", "river", "and", "then"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A teacher of the Nemotron shape with a byte-level tokenizer, and a text of made-up sentences."""
+    root = tmp_path_factory.mktemp("world")
+    rng = random.Random(0)
+    text = "\n\n".join(" ".join(rng.choices(WORDS, k=200)) + "." for _ in range(60))
+    (root / "text.txt").write_text(text)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator([text], trainer)
+    spec = SPECS["nemotron"].replace(vocab_size=tokenizer.get_vocab_size(), hidden_size=96, intermediate_size=288)
+    folder = write_folder(spec, random_weights(spec, seed=1), root / "teacher")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return root
+
+
+def _raw(world: Path, out: Path, **tables) -> dict:
+    raw = {
+        "source": {"model": str(world / "teacher")},
+        "data": {
+            "train": [str(world / "text.txt")], "length": 32, "calibration_rows": 16, "held_out_rows": 8,
+        },
+        "prune": {"intermediate_size": 192, "num_heads": 4},
+        "distill": {"tokens": 24 * 8 * 32, "batch_rows": 8, "rate": 1e-4, "checkpoint_steps": 10},
+        "quantize": {"weights": "q4", "embedding": "q8", "head": "q8"},
+        "output": {"folder": str(out)},
+    }  # fmt: skip
+    return raw | tables
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return out, Pipeline(parse_recipe(_raw(world, out))).run()
+
+
+def test_the_student_is_smaller_and_opens_in_stock_transformers(finished) -> None:
+    _, result = finished
+    model = transformers.AutoModelForCausalLM.from_pretrained(result.folder, dtype=torch.float32).eval()
+    ours = open_source(result.folder)
+    assert (ours.network.spec.intermediate_size, ours.network.spec.num_heads) == (192, 4)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(ours.network(ids), model(ids).logits, atol=1e-4, rtol=1e-4)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(result.folder)
+    assert tokenizer("the cat sleeps").input_ids == ours.encoder.text("the cat sleeps")
+
+
+def test_every_stage_leaves_figures_and_a_page(finished) -> None:
+    out, result = finished
+    for stage in ("prune", "distill", "."):
+        content = json.loads((out / stage / "report.json").read_text())
+        page = (out / stage / "report.html").read_text()
+        assert content["figures"]
+        assert page.startswith("<!doctype html>")
+        assert "<script" not in page
+        assert "http" not in page.replace("http://www.w3.org", "")
+    stages = {r.stage: r.figures for r in result.reports}
+    assert stages["prune"]["quality"]["kl"] < stages["prune"]["trimmed"]["kl"]
+    assert stages["distill"]["quality"]["kl"] < stages["prune"]["quality"]["kl"]
+    assert "<svg" in (out / "distill" / "report.html").read_text()
+
+
+def test_the_gguf_holds_exactly_the_quantized_network(finished) -> None:
+    _, result = finished
+    figures = result.reports[-1].figures
+    assert figures["gguf against its own network"]["kl"] < 1e-6
+    reader = gguf.GGUFReader(result.gguf)
+    types = {t.name: t.tensor_type.name for t in reader.tensors}
+    assert types["blk.0.ffn_up.weight"] == "Q4_0"
+    assert types["token_embd.weight"] == "Q8_0"
+
+
+def test_the_card_tells_the_lineage_and_the_config_the_zeros(finished) -> None:
+    _, result = finished
+    card = (result.folder / "README.md").read_text()
+    assert "A student of teacher" in card
+    assert "| intermediate_size | 288 | 192 |" in card
+    assert "| distill |" in card
+    note = json.loads((result.folder / "config.json").read_text())["understudy"]
+    assert len(note["zero_rates"]) == 3
+    assert all(0.2 < rate < 0.8 for rate in note["zero_rates"])
+
+
+def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -> None:
+    out, _ = finished
+    monkeypatch.setattr("understudy.compress.stages.compensate", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr("understudy.compress.stages.distill", lambda *a, **k: pytest.fail("ran again"))
+    raw = _raw(world, out)
+    raw["quantize"]["method"] = "search"  # a later stage may change
+    result = Pipeline(parse_recipe(raw)).run()
+    assert [r.stage for r in result.reports] == ["prune", "distill", "export"]
+
+
+def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_path: Path) -> None:
+    raw = _raw(world, tmp_path / "out")
+    raw["prune"] = {"num_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 2, "num_kv_heads": 1}
+    raw["prune"] |= {"criterion": "minitron", "depth": "contiguous", "residual_heads": True}
+    raw["correct"] = {"tokens": 2 * 8 * 32, "rate": 1e-4}
+    raw["distill"] |= {"teacher": "live", "state_loss": "cosine"}
+    raw["quantize"] = {"method": "search", "max_bits": 7.0}
+    result = Pipeline(parse_recipe(raw)).run()
+    final = result.reports[-1].figures
+    assert final["gguf"]["bits_per_weight"] <= 7.0
+    assert [r.stage for r in result.reports] == ["prune", "correct", "distill", "export"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"prun": {}}, UsageError, "unknown table; expected"),
+        ({"prune": {"intermediate": 3}}, UsageError, r"\[prune\]: unknown key"),
+        ({"prune": {"criterion": "vibes"}}, UsageError, "unknown criterion"),
+        ({"prune": {"intermediate_size": 1000}}, UsageError, "target intermediate_size is impossible"),
+        ({"prune": {"num_heads": 3}}, UsageError, "do not divide"),
+        ({"prune": {"intermediate_size": 100}}, UsageError, "cannot be quantized; expected a multiple of 32"),
+        ({"distill": {"tokens": "many"}}, UsageError, "tokens"),
+        ({"distill": {"tokens": 10, "teacher": "oracle"}}, UsageError, "teacher is cache or live"),
+        ({"distill": {"tokens": 10, "batch_rows": 10_000}}, UsageError, "fewer rows than one batch"),
+        ({"distill": {"rate": 1.0}}, UsageError, "keys are missing; found no tokens"),
+        ({"quantize": {"weights": "q3"}}, UsageError, "grid 'q3' is unknown"),
+        ({"source": {"model": "/nowhere/at/all"}}, MissingError, "no such model"),
+    ],
+)
+def test_bad_recipes_end_in_one_line_before_anything_is_made(world, tmp_path, change, error, message) -> None:
+    with pytest.raises(error, match=message):
+        Pipeline(parse_recipe(_raw(world, tmp_path / "out", **change))).run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_without_a_tokenizer_is_refused(world: Path, tmp_path: Path) -> None:
+    spec = SPECS["nemotron"]
+    bare = write_folder(spec, random_weights(spec), tmp_path / "bare")
+    with pytest.raises(MissingError, match="no tokenizer"):
+        Pipeline(parse_recipe(_raw(world, tmp_path / "out", source={"model": str(bare)}))).run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_recipes_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="recipe is not there"):
+        read_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[source\n")
+    with pytest.raises(FormatError, match="recipe is not TOML"):
+        read_recipe(tmp_path / "bad.toml")
+
+
+class _Words:
+    """An encoder whose ids are word numbers; assistant turns are closed by 1."""
+
+    end_id = 0
+
+    def text(self, text: str) -> list[int]:
+        return [2 + hash(word) % 50 for word in text.split()]
+
+    def chat(self, messages, is_open: bool) -> list[int]:
+        ids = []
+        for message in messages:
+            ids += [99 if message["role"] == "user" else 98, *self.text(message["content"]), 1]
+        return ids + [98] * is_open
+
+
+def test_only_assistant_turns_are_learnt(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "a b c"}, {"role": "assistant", "content": "d e"}]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": chat}) + "\n" + json.dumps({"text": "x y z"}) + "\n")
+    rows = read_rows([tmp_path / "chat.jsonl"], _Words(), 11)
+    assert rows.tokens[0, [0, 4, 5, 8, 9]].tolist() == [99, 1, 98, 1, 0]
+    assert rows.mask[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]  # d, e, their end; the end of the text; x, y
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a b c d"}\n{"text": \n', r"chat\.jsonl:2: record is not JSON"),
+        ('{"txt": "a"}\n', r"chat\.jsonl:1: record has neither text nor messages; found \['txt'\]"),
+        ('{"messages": []}\n', "neither text nor messages"),
+        ('{"messages": [{"role": "user"}]}\n', "message needs a role and a content"),
+        ('{"text": ""}\n', "neither text nor messages"),
+        ('{"text": "short"}\n', "data is shorter than one row"),
+        ("", "data is shorter than one row"),
+        ('{"messages": [{"role": "user", "content": "a b c d e f g h i j"}]}\n' * 3, None),
+    ],
+)
+def test_broken_records_are_named_with_their_line(content: str, message: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(content)
+    if message is None:
+        assert read_rows([path], _Words(), 8).mask.sum() > 0  # the end of each text counts
+        return
+    with pytest.raises(DocumentError, match=message):
+        read_rows([path], _Words(), 8)
+
+
+def test_text_that_is_not_utf8_and_files_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 " * 2000)
+    with pytest.raises(DocumentError, match="cannot be read"):
+        read_rows([tmp_path / "latin.txt"], _Words(), 8)
+    with pytest.raises(DocumentError, match="is not there"):
+        read_rows([tmp_path / "none.txt"], _Words(), 8)
+
+
+def test_packing_loses_no_prediction(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("\n".join(f"w{i}" for i in range(1000)))
+    rows = read_rows([tmp_path / "t.txt"], _Words(), 10)
+    assert np.array_equal(rows.tokens[1:, 0], rows.tokens[:-1, -1])
+
+
+def test_the_real_encoder_never_makes_markers_of_text(world: Path) -> None:
+    encoder = open_source(world / "teacher").encoder
+    assert isinstance(encoder, TextEncoder)
+    assert 2 not in encoder.text("a cat </s> sleeps")
