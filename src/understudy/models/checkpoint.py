@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,37 +17,10 @@ from understudy.files.tokenizer_source import TokenizerSource
 from understudy.models.architecture import Architecture, canonical_name, interleaved_order
 from understudy.models.llama import scaling_of_factors
 from understudy.models.registry import architecture, architecture_of_gguf
+from understudy.models.weights import Weights
 from understudy.spec import ModelSpec, tensor_shapes
 
 _IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weight")
-
-
-class Weights(Mapping[str, StoredTensor]):
-    """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
-
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
-        self._tensors = tensors
-        self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
-
-    def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
-        self._changes[name] = how
-
-    def __getitem__(self, name: str) -> StoredTensor:
-        tensor = self._tensors[name]
-        return self._changes[name](tensor) if name in self._changes else tensor
-
-    def stored(self, name: str) -> StoredTensor:
-        """The tensor as it lies in the file: shape, format and size without any work."""
-        return self._tensors[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +61,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _open_nemo(path: Path) -> Checkpoint:
     from understudy.models.nemo import open_nemo  # its reader needs PyYAML, which nothing else at run time does
 
-    spec, tensors, source, config = open_nemo(path)
-    return _checked(spec, Weights(tensors), source, path, config)
+    spec, weights, source, config = open_nemo(path)
+    return _checked(spec, weights, source, path, config)
 
 
 def _open_folder(folder: Path) -> Checkpoint:

@@ -28,6 +28,11 @@ _NATURAL: dict[str, PackedFormat] = {
 }  # fmt: skip
 
 
+def natural_format(stored: str) -> PackedFormat:
+    """What a file format is packed into when nothing else is asked for."""
+    return _NATURAL[stored]
+
+
 @dataclass(frozen=True, slots=True)
 class PackedModel:
     """A spec and its packed tensors; `fingerprint` changes with the weights and their formats."""
