@@ -31,6 +31,7 @@ from understudy.models.pack import check_memory, pack
 from understudy.spec import KvFormat, ModelSpec, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.dialects import Dialect, Message, ParsedCall, Prompt, dialect_for
+from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_SPECULATION = 0
@@ -134,8 +135,8 @@ class Model:
         self.runner = Runner(self.core_model, num_pages, kv)
         self._tokenizer = tokenizer
         self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
-        self.engine = Engine(self.runner, tokenizer or _NoTokenizer(spec.vocab_size), context=self.context,
-                             max_batch_tokens=max_batch_tokens, speculate=speculate)  # type: ignore[arg-type]  # fmt: skip
+        self.engine = Engine(self.runner, tokenizer or _no_tokenizer(spec.vocab_size), context=self.context,
+                             max_batch_tokens=max_batch_tokens, speculate=speculate)  # fmt: skip
         self._lock = threading.Lock()
         self._inbox: dict[int, collections.deque[Output]] = {}
 
@@ -164,7 +165,7 @@ class Model:
         if isinstance(prompt, Prompt):
             return prompt.encode(self.tokenizer)
         if len(prompt) == 0 or not isinstance(prompt[0], Mapping):
-            return [int(token) for token in prompt]  # type: ignore[call-overload]
+            return [int(token) for token in prompt]  # type: ignore[arg-type]
         return self.dialect.render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
 
     def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
@@ -361,8 +362,8 @@ def _chosen_context(spec: ModelSpec, context: int | None) -> int:
     if context is None:
         return min(spec.max_positions, DEFAULT_CONTEXT)
     if type(context) is not int or not 1 <= context <= spec.max_positions:
-        raise UsageError("context is out of range", where="context", expected=f"1 to {spec.max_positions} (the model's own limit)",
-                         found=context)  # fmt: skip
+        limit = f"1 to {spec.max_positions} (the model's own limit)"
+        raise UsageError("context is out of range", where="context", expected=limit, found=context)
     return context
 
 
@@ -373,21 +374,21 @@ def _params(options: dict[str, Any]) -> SamplingParams:
     return SamplingParams(**options)
 
 
-class _NoTokenizer:
-    """Stands in where a checkpoint has none: ids work, text is empty."""
-
-    eos_ids: tuple[int, ...] = ()
-    strips_first_space = False
-    markers: Mapping[str, Any] = {}
+class _NoText(Segmenter):
+    """Stands in where a checkpoint has no tokenizer: ids work, their text is empty."""
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
 
-    def is_special(self, token: int) -> bool:
-        return False
+    def encode(self, text: str, is_start: bool) -> list[int]:
+        raise MissingError("the checkpoint has no tokenizer", found=f"a text of {len(text)} characters", do="give token ids")
 
-    def token_bytes(self, token: int) -> bytes:
+    def piece(self, token: int) -> str:
+        return f"<{token}>"
+
+    def bytes_of(self, token: int) -> bytes:
         return b""
 
-    def id_to_piece(self, token: int) -> str:
-        return ""
+
+def _no_tokenizer(vocab_size: int) -> Tokenizer:
+    return Tokenizer(_NoText(vocab_size), [], bos_id=None, eos_ids=())

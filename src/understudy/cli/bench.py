@@ -10,15 +10,19 @@ from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.measure.memory import peak_memory_bytes
 from understudy.measure.speed import SpeedTest, measure_speed
-from understudy.spec import ModelSpec
+from understudy.spec import ModelSpec, QuantSpec
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--synthetic", metavar="SHAPE", help="random weights in memory, such as nemotron-mini-4b, instead of MODEL")
+    parser.add_argument(
+        "--synthetic", metavar="SHAPE", help="random weights in memory, such as nemotron-mini-4b, instead of MODEL"
+    )
     parser.add_argument("--layers", type=int, help="with --synthetic: only so many layers")
     parser.add_argument("--prefill", type=int, nargs="*", default=[128, 512], metavar="TOKENS")
-    parser.add_argument("--depth", type=int, nargs="*", default=[0], metavar="TOKENS", help="positions in the cache while decoding")
+    parser.add_argument(
+        "--depth", type=int, nargs="*", default=[0], metavar="TOKENS", help="positions in the cache while decoding"
+    )
     parser.add_argument("--batch", type=int, nargs="*", default=[1], metavar="N", help="requests at once while decoding")
     parser.add_argument("--tokens", type=int, default=32, help="tokens of a decode sample")
     parser.add_argument("--rounds", type=int, default=3)
@@ -55,8 +59,7 @@ def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec]:
 
 
 def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec]:
-    from understudy.load import _quant_spec
     from understudy.measure.synthetic import synthetic_packed
 
-    packed = synthetic_packed(arguments.synthetic, _quant_spec(arguments.weights or "q4"), arguments.layers)
+    packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers)
     return core.Model(packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads), packed.spec

@@ -19,7 +19,9 @@ from understudy.text.open import check_nemotron_tokenizer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="check a tokenizer.model against the original Nemotron one")
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="FILE", help="check a tokenizer.model against the original Nemotron one"
+    )
     parser.add_argument("--json", action="store_true")
 
 

@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments)
     options = sampling_of(arguments) | {"n": arguments.n, "logprobs": arguments.logprobs}
     if arguments.json:
-        print(json.dumps([_as_json(reply, model) for reply in model.generate_all(prompt, **options)], ensure_ascii=False, indent=1))
+        print(
+            json.dumps([_as_json(reply, model) for reply in model.generate_all(prompt, **options)], ensure_ascii=False, indent=1)
+        )
     elif arguments.n > 1:
         for i, reply in enumerate(model.generate_all(prompt, **options)):
             write(f"--- {i + 1} ---\n{reply.text}\n")

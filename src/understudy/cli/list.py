@@ -15,7 +15,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     entries = list_models()
     if arguments.json:
-        print(json.dumps([{"name": e.name, "path": str(e.path), "bytes": e.num_bytes, "source": e.source} for e in entries], indent=1))
+        print(
+            json.dumps(
+                [{"name": e.name, "path": str(e.path), "bytes": e.num_bytes, "source": e.source} for e in entries], indent=1
+            )
+        )
         return 0
     for entry in entries:
         print(f"{entry.name:40} {entry.num_bytes / 1e6:8.1f} MB  {entry.source}")

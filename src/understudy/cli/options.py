@@ -25,12 +25,16 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt plus answer (default 4096 or the model's)")
     group.add_argument("--threads", type=int, metavar="N", help="threads (default one per physical core)")
     group.add_argument("--isa", help="kernel row: reference, avx2 or avx512 (default the best)")
-    group.add_argument("--speculate", type=int, default=0, metavar="N", help="tokens to guess from the text and check (default 0)")
+    group.add_argument(
+        "--speculate", type=int, default=0, metavar="N", help="tokens to guess from the text and check (default 0)"
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
     group = parser.add_argument_group("sampling")
-    group.add_argument("--max-tokens", type=int, default=max_tokens, metavar="N", help=f"most tokens of an answer (default {max_tokens})")
+    group.add_argument(
+        "--max-tokens", type=int, default=max_tokens, metavar="N", help=f"most tokens of an answer (default {max_tokens})"
+    )
     group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     group.add_argument("--top-k", type=int, default=0)
     group.add_argument("--top-p", type=float, default=1.0)
@@ -43,13 +47,13 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
 
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = "max_tokens temperature top_k top_p min_p repetition_penalty frequency_penalty presence_penalty seed stop".split()
+    names = ["max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed", "stop"]
     return {name: getattr(arguments, name) for name in names}
 
 
 def load_model(arguments: argparse.Namespace) -> Model:
     """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a minute."""
-    with _progress() as progress:
+    with Progress("packing weights") as progress:
         return load(
             arguments.model,
             weights=arguments.weights,
@@ -62,10 +66,14 @@ def load_model(arguments: argparse.Namespace) -> Model:
         )
 
 
-class _progress:  # noqa: N801 - used like a function
-    """A bar that appears with the first call and only on a terminal."""
+class Progress:
+    """A bar with an estimate of what is left; appears with the first call, on a terminal only.
 
-    def __init__(self) -> None:
+    with Progress("packing weights") as report: report(done, total)
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._bar: Any = None
 
     def __enter__(self) -> Callable[[int, int], None]:
@@ -78,8 +86,8 @@ class _progress:  # noqa: N801 - used like a function
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._bar = Progress(TextColumn("packing weights"), BarColumn(), TextColumn("{task.completed}/{task.total} tensors"),
-                                 TimeRemainingColumn(), console=Console(stderr=True), transient=True)  # fmt: skip
+            columns = (TextColumn(self._what), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=total)
         self._bar.update(self._task, completed=done)

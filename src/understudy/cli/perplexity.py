@@ -42,5 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result.as_dict()))
     else:
-        print(f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f}  ({result.num_scored} tokens, windows of {result.context})")
+        print(
+            f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f}  ({result.num_scored} tokens, windows of {result.context})"
+        )
     return 0

@@ -48,7 +48,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     weights = checkpoint.weights
     memory = {"as stored": sum(packed_sizes(checkpoint).values())}
     for name in ("bf16", "q8", "q4"):
-        memory[name] = sum(packed_sizes(checkpoint, QuantSpec(weights=name)).values())  # type: ignore[arg-type]
+        memory[name] = sum(packed_sizes(checkpoint, QuantSpec(weights=name)).values())
     return {
         "path": str(checkpoint.path),
         "spec": {k: v for k, v in dataclasses.asdict(checkpoint.spec).items() if v is not None},
@@ -56,7 +56,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "stored_bytes": checkpoint.stored_bytes(),
         "stored_formats": sorted({weights.stored(name).format for name in weights}),
         "memory_bytes": memory,
-        "kv_bytes_per_token": {kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")},  # type: ignore[arg-type]
+        "kv_bytes_per_token": {kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")},
         "tokenizer": _tokenizer(checkpoint),
     }
 

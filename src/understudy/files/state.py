@@ -24,7 +24,7 @@ def write_state(path: Path, fingerprint: str, tokens: list[int], pages: list[NDA
     with written_aside(path) as aside, aside.open("wb") as file:
         file.write(MAGIC + struct.pack("<Q", len(header)) + header)
         for page in pages:
-            file.write(memoryview(page))
+            file.write(page.tobytes())
 
 
 def read_state(path: Path) -> tuple[str, list[int], list[NDArray[np.uint8]]]:

@@ -56,7 +56,9 @@ def perplexity(
     window = min(model.context, 512) if context is None else context
     step = window if stride is None else stride
     if not 2 <= window <= model.context or not 1 <= step <= window:
-        raise UsageError("window is out of range", where="context, stride", expected=f"2 to {model.context}", found=[window, step])
+        raise UsageError(
+            "window is out of range", where="context, stride", expected=f"2 to {model.context}", found=[window, step]
+        )
     ids = list(tokens)
     if len(ids) < 2:
         raise UsageError("a text of at least two tokens is needed", found=len(ids))

@@ -125,7 +125,7 @@ class SpeedTest:
         """Real keys and values in every page: reading pages that were never written would flatter decoding."""
         self._step(self._tokens(core.PAGE_SIZE), np.arange(core.PAGE_SIZE), np.zeros(core.PAGE_SIZE), [])
         others = self.page_tables.reshape(-1)[1:].copy()
-        core.copy_pages(self.cache, np.zeros(len(others), np.int32), others)
+        self.cache.copy_pages(np.zeros(len(others), np.int32), others)
 
     def _tokens(self, count: int) -> NDArray[np.int32]:
         return self._random.integers(0, self.spec.vocab_size, count).astype(np.int32)

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import statistics
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy import core
+from understudy.core import PackedTensor
 from understudy.errors import UsageError
-from understudy.files.tensor import StoredTensor
+from understudy.files.tensor import StoredTensor, num_bytes
+from understudy.files.tokenizer_source import TokenizerSource
+from understudy.models.checkpoint import Checkpoint
+from understudy.models.pack import natural_format
+from understudy.models.weights import Weights
 from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
 
 _MINITRON_4B = ModelSpec(
@@ -59,7 +67,7 @@ def shape_of(name: str, num_layers: int | None = None) -> ModelSpec:
     return spec if num_layers is None else spec.replace(num_layers=num_layers)
 
 
-class SyntheticWeights(Mapping[str, StoredTensor]):
+class SyntheticWeights(Weights):
     """Made-up tensors under the names of `tensor_shapes(spec)`; the same seed gives the same bytes.
 
     Args:
@@ -73,6 +81,7 @@ class SyntheticWeights(Mapping[str, StoredTensor]):
     def __init__(self, spec: ModelSpec, quant: QuantSpec, *, zero_share: float = 0.5, seed: int = 0) -> None:
         if not 0.5 <= zero_share < 1:
             raise UsageError("impossible share of zeros", where="zero_share", expected="0.5 … 0.999", found=zero_share)
+        super().__init__({})
         self.spec, self.quant, self.seed = spec, quant, seed
         self.mlp_norm_bias = _bias_for(zero_share, spec.hidden_size)
         self._shapes = tensor_shapes(spec)
@@ -94,6 +103,11 @@ class SyntheticWeights(Mapping[str, StoredTensor]):
         random = np.random.Generator(np.random.SFC64([self.seed, zlib.crc32(name.encode())]))
         target = self._format(name)
         return StoredTensor(name, shape, target, _matrix(random, rows, columns, target))
+
+    def stored(self, name: str) -> StoredTensor:
+        """Shape, format and size; the bytes are zeros that take no memory."""
+        shape, format = self._shapes[name], "F32" if len(self._shapes[name]) == 1 else self._format(name)
+        return StoredTensor(name, shape, format, np.broadcast_to(np.uint8(0), num_bytes(format, shape)))
 
     def _format(self, name: str) -> str:
         chosen: str = self.quant.weights
@@ -131,7 +145,7 @@ def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -
     deviation = columns**-0.5
     if target in ("F32", "BF16"):
         values = random.standard_normal(rows * columns, dtype=np.float32) * np.float32(deviation)
-        return values.view(np.uint8) if target == "F32" else (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+        return values.view(np.uint8) if target == "F32" else values.view(np.uint16)[1::2].copy().view(np.uint8)
     if columns % _BLOCK:
         raise UsageError("blocks of 32 do not fit", where="synthetic matrix", expected="columns % 32 == 0", found=columns)
     num_blocks, step = rows * columns // _BLOCK, deviation / _NIBBLE_STD
@@ -143,7 +157,7 @@ def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -
     return _blocks(scales / 15, ((levels - 8) * 15).view(np.uint8))
 
 
-def _blocks(scales: NDArray[np.float32], quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _blocks(scales: NDArray[np.floating[Any]], quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """ggml's block: one f16 scale, then the quants: (blocks,), (blocks, n) -> flat bytes."""
     blocks = np.empty((len(scales), 2 + quants.shape[1]), np.uint8)
     blocks[:, :2] = scales.astype("<f2").view(np.uint8).reshape(-1, 2)
@@ -151,14 +165,56 @@ def _blocks(scales: NDArray[np.float32], quants: NDArray[np.uint8]) -> NDArray[n
     return blocks.reshape(-1)
 
 
-def synthetic_vocabulary(size: int) -> dict[str, list[Any]]:
-    """A made-up SentencePiece-like vocabulary of any size: pieces, scores and ggml token types.
+def synthetic_vocabulary(size: int) -> TokenizerSource:
+    """A made-up SentencePiece-like vocabulary of any size, as a GGUF holds it.
 
     Ids as in Nemotron (0 pad, 1 unknown, 2 begin, 3 end), then 256 bytes, printable ASCII, and unique placeholders.
     """
     pieces = ["<pad>", "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     pieces += [chr(code) for code in range(33, 127)]
     pieces = pieces[:size] + [f"▁w{index}" for index in range(len(pieces), size)]
-    kinds = [3, 2, 3, 3] + [6] * 256 + [1] * max(0, size - 260)  # control, unknown, byte, normal
+    types = [3, 2, 3, 3] + [6] * 256 + [1] * max(0, size - 260)  # control, unknown, control, byte, normal
     scores = [0.0] * 260 + [-float(index) for index in range(max(0, size - 260))]
-    return {"tokens": pieces, "scores": scores[:size], "types": kinds[:size]}
+    return TokenizerSource(
+        "gguf", model="llama", pre="default", tokens=tuple(pieces), scores=tuple(scores[:size]),
+        types=tuple(types[:size]), bos_id=2, eos_ids=(3,), unk_id=1, pad_id=0, add_bos=True,
+    )  # fmt: skip
+
+
+def synthetic_checkpoint(
+    name: str, quant: QuantSpec, num_layers: int | None = None, *, zero_share: float = 0.5, seed: int = 0
+) -> Checkpoint:
+    """A checkpoint like any other (`save_checkpoint` writes it, `pack` packs it), whose tensors are made when asked for.
+
+    Raises:
+        UsageError: no such shape, or an impossible share of zeros.
+    """
+    spec = shape_of(name, num_layers)
+    weights = SyntheticWeights(spec, quant, zero_share=zero_share, seed=seed)
+    return Checkpoint(spec, weights, synthetic_vocabulary(spec.vocab_size), Path(f"synthetic-{name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticPacked:
+    """A spec and its packed random weights, in memory."""
+
+    spec: ModelSpec
+    tensors: dict[str, PackedTensor]
+
+
+def synthetic_packed(name: str, quant: QuantSpec, num_layers: int | None = None, zero_share: float = 0.5) -> SyntheticPacked:
+    """Random weights of a shape of `SHAPES`, packed for the core; needs the memory of the packed model and one tensor more."""
+    spec = shape_of(name, num_layers)
+    weights = SyntheticWeights(spec, quant, zero_share=zero_share)
+    packed: dict[str, PackedTensor] = {}
+    for key in weights:
+        tensor = weights[key]
+        if len(tensor.shape) == 1:
+            is_offset = spec.norm == "layer_norm_1p" and key.endswith("norm.weight")
+            values = tensor.to_float32() + np.float32(is_offset)
+            packed[key] = PackedTensor("f32", 1, tensor.shape[0], values.view(np.uint8))
+            continue
+        target = natural_format(tensor.format)
+        rows, columns = tensor.shape
+        packed[key] = PackedTensor(target, rows, columns, core.pack(tensor.format, tensor.data, rows, columns, target))
+    return SyntheticPacked(spec, packed)

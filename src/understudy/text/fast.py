@@ -143,7 +143,7 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
         raise FormatError("token types and tokens differ in number", where="tokenizer.ggml.token_type",
                           expected=len(source.tokens), found=len(types))  # fmt: skip
     vocab = {token: i for i, token in enumerate(source.tokens)}
-    pairs = [tuple(merge.split(" ")) for merge in source.merges]
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in source.merges)]
     try:
         fast = FastTokenizer(models.BPE(vocab, pairs, ignore_merges=takes_words))
     except Exception as error:  # the library raises a bare Exception

@@ -1,7 +1,7 @@
 """Tool calls in a model's text: written exactly, read tolerantly.
 
-Real checkpoints leave out closing tags, put several objects or a list into one tag, name the arguments `parameters`, write them as
-a JSON string, or fence them. What cannot be read stays text.
+Real checkpoints leave out closing tags, put several objects or a list into one tag, name the arguments `parameters`, write
+them as a JSON string, or fence them. What cannot be read stays text.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     {prompt}<|im_end|>
     <|im_start|>assistant
 
-Where a conversation has no system message the checkpoint's template supplies its default. Tools are announced in the system turn and
-called in `<tool_call>` tags (the form of Hermes and Qwen); documents stand there too, as in NVIDIA's form.
+Where a conversation has no system message the checkpoint's template supplies its default. Tools are announced in the system
+turn and called in `<tool_call>` tags (the form of Hermes and Qwen); documents stand there too, as in NVIDIA's form.
 """
 
 from __future__ import annotations

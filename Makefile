@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh clone: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-slow check bench install clean
+
+# What the compiled module depends on; a change rebuilds it.
+BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*/*.h cpp/*/*/*.cpp)
+
+demo: $(VENV)/.installed
+	@$(BIN)/understudy demo
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: $(BUILD_INPUTS)
+	@PYTHON="$(PYTHON)" scripts/install
+
+$(VENV)/.installed-test: $(VENV)/.installed scripts/requirements-test.txt
+	@scripts/install --test
+
+test: $(VENV)/.installed-test
+	@scripts/check
+	@scripts/test
+
+test-slow: $(VENV)/.installed-test
+	@scripts/test --slow
+
+check: $(VENV)/.installed-test
+	@scripts/check
+
+bench: $(VENV)/.installed
+	@scripts/bench
+
+clean:
+	rm -rf build dist $(VENV)
