@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from understudy import core
 from understudy.core import PackedTensor
 from understudy.errors import UsageError
-from understudy.files.tensor import StoredTensor, num_bytes
+from understudy.files.tensor import StoredTensor
 from understudy.files.tokenizer_source import TokenizerSource
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.pack import natural_format
-from understudy.models.weights import Weights
+from understudy.models.weights import Weights, announced
 from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
 
 _MINITRON_4B = ModelSpec(
@@ -106,8 +106,9 @@ class SyntheticWeights(Weights):
 
     def stored(self, name: str) -> StoredTensor:
         """Shape, format and size; the bytes are zeros that take no memory."""
-        shape, format = self._shapes[name], "F32" if len(self._shapes[name]) == 1 else self._format(name)
-        return StoredTensor(name, shape, format, np.broadcast_to(np.uint8(0), num_bytes(format, shape)))
+        shape = self._shapes[name]
+        format = "F32" if len(shape) == 1 else self._format(name)
+        return announced(name, shape, format)
 
     def _format(self, name: str) -> str:
         chosen: str = self.quant.weights
