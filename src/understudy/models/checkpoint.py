@@ -17,6 +17,7 @@ from understudy.files.tokenizer_source import TokenizerSource
 from understudy.models.architecture import Architecture, canonical_name, interleaved_order
 from understudy.models.llama import scaling_of_factors
 from understudy.models.registry import architecture, architecture_of_gguf
+from understudy.models.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.models.weights import Weights
 from understudy.spec import ModelSpec, tensor_shapes
 
@@ -72,7 +73,7 @@ def _open_folder(folder: Path) -> Checkpoint:
     tensors = {n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)}
     if spec.tied_embeddings:
         tensors.pop("lm_head.weight", None)
-    return _checked(spec, Weights(tensors), _folder_tokenizer(folder, config), folder, config)
+    return _checked(spec, Weights(tensors), folder_tokenizer(folder, config), folder, config)
 
 
 def _checked(
@@ -114,7 +115,7 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
         tensors[canonical] = tensor.renamed(canonical)
     weights = Weights(tensors)
     _undo_gguf(family, spec, weights)
-    return _checked(spec, weights, _gguf_tokenizer(file.metadata), file.path, file.metadata)
+    return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
 
 
 def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
@@ -127,68 +128,3 @@ def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
             order = np.argsort(interleaved_order(heads, spec.head_dim))
             if weights.stored(name).shape[0] == order.size:
                 weights.change(name, lambda t, order=order: t.take_rows(order))  # type: ignore[misc]
-
-
-# ---- tokenizers --------------------------------------------------------------------------------------------------
-
-
-def _ids(value: Any) -> tuple[int, ...]:
-    values = value if isinstance(value, list) else [value]
-    return tuple(v for v in values if type(v) is int and v >= 0)
-
-
-def _folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource | None:
-    settings: dict[str, Any] = {}
-    for name in ("tokenizer_config.json", "generation_config.json"):
-        if (folder / name).exists():
-            settings[name] = read_json(folder / name)
-    tokens = settings.get("tokenizer_config.json", {})
-    generation = settings.get("generation_config.json", {})
-    template = tokens.get("chat_template")
-    if (folder / "chat_template.jinja").exists():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if isinstance(template, list):  # several named templates: the default one
-        template = next((t.get("template") for t in template if t.get("name") == "default"), None)
-    common: dict[str, Any] = {
-        "bos_id": next(iter(_ids(config.get("bos_token_id"))), None),
-        "eos_ids": tuple(dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))),
-        "pad_id": next(iter(_ids(config.get("pad_token_id"))), None),
-        "add_bos": tokens.get("add_bos_token") is True,
-        "chat_template": template if isinstance(template, str) else None,
-    }
-    if (folder / "tokenizer.json").exists():
-        return TokenizerSource("tokenizer.json", (folder / "tokenizer.json").read_bytes(), **common)
-    if (folder / "tokenizer.model").exists():
-        return TokenizerSource("sentencepiece", (folder / "tokenizer.model").read_bytes(), **common)
-    return None
-
-
-def _gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
-    def read(key: str, kind: type | tuple[type, ...], default: Any) -> Any:
-        value = metadata.get(f"tokenizer.ggml.{key}", default)
-        if value is not default and not isinstance(value, kind):
-            raise FormatError("metadata value has the wrong type", where=f"tokenizer.ggml.{key}", found=type(value).__name__)
-        return value
-
-    tokens = read("tokens", list, None)
-    if tokens is None:
-        return None
-    eos = [read(key, int, None) for key in ("eos_token_id", "eot_token_id")]
-    is_spm = read("model", str, "") == "llama"
-    template = metadata.get("tokenizer.chat_template")
-    return TokenizerSource(
-        "gguf",
-        model=read("model", str, ""),
-        pre=read("pre", str, ""),
-        tokens=tuple(tokens),
-        scores=tuple(read("scores", list, [])),
-        types=tuple(read("token_type", list, [])),
-        merges=tuple(read("merges", list, [])),
-        bos_id=read("bos_token_id", int, None),
-        eos_ids=tuple(dict.fromkeys(value for value in eos if value is not None)),
-        unk_id=read("unknown_token_id", int, None),
-        pad_id=read("padding_token_id", int, None),
-        add_bos=read("add_bos_token", bool, is_spm),
-        add_space_prefix=read("add_space_prefix", bool, is_spm),
-        chat_template=template if isinstance(template, str) else None,
-    )

@@ -50,7 +50,6 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
 def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases."""
     hidden, heads = config.whole(f"{arch}.embedding_length"), config.whole(f"{arch}.attention.head_count")
-    vocab = shapes.get("token_embd.weight", (config.get(f"{arch}.vocab_size"),))[0]
     return {
         "num_layers": config.whole(f"{arch}.block_count"),
         "hidden_size": hidden,
@@ -58,7 +57,7 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
         "num_heads": heads,
         "num_kv_heads": config.whole(f"{arch}.attention.head_count_kv", default=heads),
         "head_dim": config.whole(f"{arch}.attention.key_length", default=max(1, hidden // heads)),
-        "vocab_size": vocab,
+        "vocab_size": shapes["token_embd.weight"][0] if "token_embd.weight" in shapes else config.whole(f"{arch}.vocab_size"),
         "max_positions": config.whole(f"{arch}.context_length"),
         "tied_embeddings": "output.weight" not in shapes,
         "qkv_bias": "blk.0.attn_q.bias" in shapes,
