@@ -47,8 +47,9 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
 
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ["max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed", "stop"]
-    return {name: getattr(arguments, name) for name in names}
+    names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "stop")
+    penalties = ("repetition_penalty", "frequency_penalty", "presence_penalty")
+    return {name: getattr(arguments, name) for name in names + penalties}
 
 
 def load_model(arguments: argparse.Namespace) -> Model:

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(result.as_dict()))
     else:
         print(
-            f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f}  ({result.num_scored} tokens, windows of {result.context})"
+            f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f}\n"
+            f"{result.num_scored} tokens scored, windows of {result.context}"
         )
     return 0
