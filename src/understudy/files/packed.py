@@ -61,15 +61,22 @@ def write_packed(
     with written_aside(path) as aside:
         with aside.open("wb") as file:
             file.write(MAGIC + struct.pack("<Q", len(header)) + header)
-            os.posix_fallocate(file.fileno(), 0, start + max(offset, PAGE))  # a full disk is met here, not in the map
-        with aside.open("r+b") as written, mmap.mmap(written.fileno(), 0) as mapped:
-            whole = np.frombuffer(mapped, np.uint8)
-            for done, (entry, row) in enumerate(zip(entries, table, strict=True)):
-                begin = start + row[4]
-                entry.fill(whole[begin : begin + entry.num_bytes])
-                if progress is not None:
-                    progress(done + 1, len(entries))
-            del whole
+            _reserve(file.fileno(), start + max(offset, PAGE))
+        whole = np.memmap(aside, np.uint8, "r+")
+        for done, (entry, row) in enumerate(zip(entries, table, strict=True)):
+            begin = start + row[4]
+            entry.fill(whole[begin : begin + entry.num_bytes])
+            if progress is not None:
+                progress(done + 1, len(entries))
+        whole.flush()
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Makes room on the disk, so that a full one is met here and not as a signal while the map is written."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 def read_packed(path: Path, key: dict[str, Any]) -> dict[str, PackedTensor] | None:
