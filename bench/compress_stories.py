@@ -123,9 +123,7 @@ class Run:
         begun, saved, losses_seen = self.share(), time.monotonic(), []
         while self.share() < 1:
             progress = (self.share() - begun) / (1 - begun)
-            rate = self.options.rate * min(
-                1.0, progress / 0.02 + 1e-3, max(0.5 * (1 + math.cos(math.pi * progress)), 0.01)
-            )
+            rate = self.options.rate * min(1.0, progress / 0.02 + 1e-3, max(0.5 * (1 + math.cos(math.pi * progress)), 0.01))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             picked = torch.randint(len(self.stories), (self.options.rows,), generator=picker)

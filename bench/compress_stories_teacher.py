@@ -106,9 +106,7 @@ def generate(teacher: Network, kept: Tensor, batch: int, temperature: Tensor, ge
     return rows
 
 
-def _decode(
-    teacher: Network, x: Tensor, cache: tuple[Tensor, Tensor], rotation: tuple[Tensor, Tensor], p: int
-) -> Tensor:
+def _decode(teacher: Network, x: Tensor, cache: tuple[Tensor, Tensor], rotation: tuple[Tensor, Tensor], p: int) -> Tensor:
     """One position p of every row: (batch, hidden) -> what the head reads, (batch, hidden)."""
     keys, values = cache
     turn = (rotation[0][p : p + 1], rotation[1][p : p + 1])

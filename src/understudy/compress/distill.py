@@ -54,6 +54,7 @@ class DistillSettings:
     state_layers: tuple[int, int] | None = None  # (student's, teacher's) layer; default: both last but two
     checkpoint_steps: int = 50
     zero_pressure: float = 0.0  # weight of the L1 of relu2 activations at the end of its ramp
+    precision: str = "float32"  # or bfloat16: products only, weights and optimizer stay float32
 
     def problems(self) -> list[str]:
         found = []
@@ -61,6 +62,8 @@ class DistillSettings:
             found.append(f"schedule {self.schedule!r} is unknown, there are {list(SCHEDULES)}")
         if self.state_loss is not None and self.state_loss not in LOSSES:
             found.append(f"state_loss {self.state_loss!r} is unknown, there are {list(LOSSES)}")
+        if self.precision not in ("float32", "bfloat16"):
+            found.append(f"precision {self.precision!r} is unknown, there are float32 and bfloat16")
         if self.tokens < 1 or self.batch_rows < 1 or self.micro_rows < 1 or self.rate <= 0:
             found.append("tokens, batch_rows, micro_rows and rate must be positive")
         return found
@@ -92,6 +95,7 @@ class Objective(nn.Module):
         self.student = student
         self.state_loss = settings.state_loss
         self.has_pressure = settings.zero_pressure > 0
+        self.dtype = getattr(torch, settings.precision)
         if settings.state_loss is not None:
             source = teacher.network.spec if isinstance(teacher, LiveTeacher) else None
             if source is None:
@@ -106,7 +110,7 @@ class Objective(nn.Module):
         pressure = _Pressure(self.student) if self.has_pressure else None
         states = self.student.states(tokens[:, :-1])
         hidden = self.student.model.norm(states[-1]).flatten(0, 1)
-        kl = forward_kl(hidden, self.student.head_weight, target, mask)
+        kl = forward_kl(hidden.to(self.dtype), self.student.head_weight.to(self.dtype), target, mask)
         zero = torch.zeros((), device=kl.device)
         state = self._state_loss(states, theirs, mask) if theirs is not None else zero
         return kl, state, pressure.total(mask) if pressure is not None else zero
@@ -218,7 +222,9 @@ class _Run:
         tokens = torch.from_numpy(self.rows.tokens[numbers].astype(np.int64)).to(self.device)
         mask = torch.from_numpy(self.rows.mask[numbers]).float().flatten().to(self.device)
         theirs = self.teacher.states(tokens) if self.settings.state_loss is not None else None
-        kl, state, size = self.objective(tokens, self._target(numbers, tokens, theirs), mask, theirs)
+        target = self._target(numbers, tokens, theirs)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            kl, state, size = self.objective(tokens, target, mask, theirs)
         loss = kl
         if theirs is not None:
             loss = loss + dynamic_weight(kl, state) * state

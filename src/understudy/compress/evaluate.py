@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from understudy.compress.data import Rows
 from understudy.compress.losses import LiveTarget, cross_entropy, token_statistics
@@ -28,15 +29,23 @@ class Quality:
 
 
 @torch.no_grad()
-def compare(student: Network, teacher: Network, rows: Rows, batch_rows: int = 4) -> Quality:
+def remember(teacher: Network, rows: Rows, batch_rows: int = 4) -> Tensor:
+    """What the teacher's head reads, (rows, tokens, hidden): for comparing many students on the same rows."""
+    parts = torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)).split(batch_rows)
+    return torch.cat([teacher.hidden(tokens.to(teacher.head_weight.device)) for tokens in parts])
+
+
+@torch.no_grad()
+def compare(student: Network, teacher: Network, rows: Rows, batch_rows: int = 4, remembered: Tensor | None = None) -> Quality:
     """Student against teacher on the tokens that the rows' mask marks. Vocabularies must be equal."""
     device = student.head_weight.device
     sums = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}
     for start in range(0, len(rows), batch_rows):
         tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(device)
         mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
-        ours, theirs = (m.hidden(tokens[:, :-1]).flatten(0, 1).float() for m in (student, teacher))
-        target = LiveTarget(theirs, teacher.head_weight.float())
+        ours = student.hidden(tokens[:, :-1]).flatten(0, 1).float()
+        theirs = teacher.hidden(tokens[:, :-1]) if remembered is None else remembered[start : start + batch_rows]
+        target = LiveTarget(theirs.flatten(0, 1).float(), teacher.head_weight.float())
         found = token_statistics(ours, student.head_weight.float(), target, tokens[:, 1:].flatten())
         for name in sums:
             sums[name] += (found[name] * mask).sum().item()

@@ -18,8 +18,9 @@ from understudy.compress.grids import Rounded
 from understudy.compress.network import Network, network_from_weights
 from understudy.errors import MissingError
 from understudy.files.tensor import StoredTensor
-from understudy.models.checkpoint import Checkpoint, Weights, open_checkpoint
+from understudy.models.checkpoint import Checkpoint, open_checkpoint
 from understudy.models.convert import save_checkpoint
+from understudy.models.weights import Weights
 from understudy.spec import QuantSpec
 from understudy.text import open_tokenizer
 from understudy.text.dialects import dialect_for

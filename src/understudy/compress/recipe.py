@@ -1,6 +1,6 @@
 """A TOML recipe: the whole pipeline as data. Every table is a small frozen dataclass; an unknown key is an error.
 
-    [source]   model
+    [source]   model; student (optional: what to go on from, with model as its teacher)
     [data]     train, held_out, second (lists of files); length, calibration_rows, held_out_rows
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
@@ -24,6 +24,12 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
 from understudy.compress.quantize import QuantizeSettings
 from understudy.errors import FormatError, MissingError, UsageError
+
+
+@dataclass(frozen=True)
+class SourceRecipe:
+    model: str
+    student: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Recipe:
     correct: TrainRecipe | None = None
     distill: TrainRecipe | None = None
     quantize: QuantizeRecipe | None = None
+    student: str | None = None  # what to go on from; None: the source itself
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,16 +104,16 @@ def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
     for name in ("source", "data", "output"):
         if name not in raw:
             raise UsageError(f"table [{name}] is missing", where=where)
-    if set(raw["source"]) != {"model"}:
-        raise UsageError("[source] holds one key, model", where=where, found=sorted(raw["source"]))
+    source = _fill(SourceRecipe, raw["source"], f"{where}: [source]")
     recipe = Recipe(
-        str(raw["source"]["model"]),
+        source.model,
         _fill(DataRecipe, raw["data"], f"{where}: [data]"),
         _fill(OutputRecipe, raw["output"], f"{where}: [output]"),
         prune=_prune(raw["prune"], f"{where}: [prune]") if "prune" in raw else None,
         correct=_nested(TrainRecipe, DistillSettings, raw, "correct", where),
         distill=_nested(TrainRecipe, DistillSettings, raw, "distill", where),
         quantize=_nested(QuantizeRecipe, QuantizeSettings, raw, "quantize", where),
+        student=source.student,
         raw=raw,
     )
     _check(recipe, where)

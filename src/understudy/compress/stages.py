@@ -1,6 +1,6 @@
 """The pipeline: prune -> correct the teacher -> distil -> quantize, each stage a folder that is kept when the next fails.
 
-    out/prune/      calibration/ and model/ (float32 Hugging Face folder), report.json, report.html, stage.json
+    out/prune/      calibration/, model/ (float32 Hugging Face folder), report.json, report.html, stage.json
     out/correct/    out/distill/   the same; distill also run/ (checkpoints, trace) and cache/ (the teacher's targets)
     out/model/      the student, with README.md (its card)        out/model.gguf   the quantized student
 
@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from understudy.compress import card
+from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
 from understudy.compress.compensate import compensate
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, read_rows
 from understudy.compress.depth import choose_layers
-from understudy.compress.distill import check, distill
+from understudy.compress.distill import DistillSettings, check, distill
 from understudy.compress.evaluate import Quality, compare
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
@@ -35,7 +35,7 @@ from understudy.compress.quantize import quantize, spend_bits
 from understudy.compress.recipe import Recipe, TrainRecipe
 from understudy.compress.report import Report
 from understudy.compress.sparsity import zero_rates
-from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
+from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
 from understudy.spec import parameter_counts
 
@@ -56,11 +56,12 @@ class Pipeline:
         self.recipe, self.progress = recipe, progress
         self.out = Path(recipe.output.folder)
         self.reports: list[Report] = []
+        self.world = parallel.world()
 
     def run(self) -> Result:
         self.check()
         self.out.mkdir(parents=True, exist_ok=True)
-        student = self.source.network
+        student = self.start.network
         if self.recipe.prune is not None:
             student = self._stage("prune", self._prune, student)
         self.teacher = self.source.network
@@ -75,6 +76,11 @@ class Pipeline:
     @cached_property
     def source(self) -> Source:
         return open_source(self.recipe.model)
+
+    @cached_property
+    def start(self) -> Source:
+        """What is made smaller: the source itself, or the student that the recipe names."""
+        return self.source if self.recipe.student is None else open_source(self.recipe.student)
 
     @cached_property
     def train(self) -> Rows:
@@ -107,7 +113,10 @@ class Pipeline:
 
     def check(self) -> None:
         """Target, data, settings and disk: every fault that is visible beforehand."""
-        recipe, spec = self.recipe, self.source.network.spec
+        recipe, spec = self.recipe, self.start.network.spec
+        if self.world.size > 1 and (recipe.prune or recipe.correct or recipe.quantize):
+            raise UsageError("several processes distil only", do="run the other stages alone, before and after")
+        check(self.start.network, LiveTeacher(self.source.network), self.train, DistillSettings(tokens=1, batch_rows=1))
         if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
             raise UsageError("too little data to hold rows out", expected=f"{2 * recipe.data.held_out_rows} rows",
                              found=len(self.train), do="give more text or lower held_out_rows")  # fmt: skip
@@ -118,11 +127,21 @@ class Pipeline:
                     raise UsageError(f"{name} of the student cannot be quantized", expected="a multiple of 32", found=size)
         for trained in (recipe.correct, recipe.distill):
             if trained is not None:
-                check(self.source.network, Labels(), self.training_rows, trained.settings)
+                check(self.start.network, Labels(), self.training_rows, trained.settings)
         needed = 4 * parameter_counts(spec)["total"] * (6 if recipe.distill or recipe.correct else 2)
         if (free := shutil.disk_usage(_existing(self.out)).free) < needed:
             raise UnderstudyError("not enough disk space", where=self.out, expected=f"{needed / 1e9:.1f} GB",
                                   found=f"{free / 1e9:.1f} GB")  # fmt: skip
+
+    def outlook(self) -> dict[str, Any]:
+        """What would be made: sizes before and after, rows of data."""
+        spec, shape = self.start.network.spec, self.recipe.prune.shape if self.recipe.prune is not None else None
+        student = spec if shape is None else shape.apply(spec)
+        return {
+            "stages": [name for name in ORDER if getattr(self.recipe, name) is not None],
+            "parameters": {"teacher": parameter_counts(self.source.network.spec), "student": parameter_counts(student)},
+            "rows": {"train": len(self.training_rows), "held_out": len(self.held_out)}, "folder": str(self.out),
+        }  # fmt: skip
 
     # ---- the stages ---------------------------------------------------------------------------------------------
 
@@ -134,12 +153,16 @@ class Pipeline:
             content = json.loads((folder / "report.json").read_text())
             self.reports.append(Report(name, content["figures"], content["tables"], content["curves"], content["recipe"]))
             return open_source(folder / "model").network
-        if folder.exists() and not _is_same_unfinished(folder, digest):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "begun.json").write_text(json.dumps({"digest": digest}))
+        if self.world.is_first:
+            if folder.exists() and not _is_same_unfinished(folder, digest):
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "begun.json").write_text(json.dumps({"digest": digest}))
+        self.world.wait()
         started = time.monotonic()
         made, report = work(network, folder)
+        if not self.world.is_first:
+            return made
         report.figures |= {
             "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
             "quality": compare(made, self.source.network, self.held_out).as_dict(),
@@ -182,9 +205,10 @@ class Pipeline:
         assert recipe is not None
         teacher: Teacher = LiveTeacher(self.teacher)
         if recipe.teacher == "cache":
-            teacher = capture(
-                self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes, progress=self.progress
-            )
+            if self.world.is_first:
+                capture(self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes, progress=self.progress)
+            self.world.wait()
+            teacher = CachedTeacher(folder / "cache", self.training_rows)
         copy = network_from_weights(student.spec, student.state_dict())
         return self._train("distill", copy, teacher, recipe, folder)
 
@@ -192,13 +216,14 @@ class Pipeline:
         done = distill(student, teacher, self.training_rows, recipe.settings, folder / "run", progress=self.progress)
         report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
         report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
-        student.requires_grad_(False).eval()
-        return student, report
+        return network_from_weights(student.spec, student.state_dict()).requires_grad_(False), report
 
     # ---- what comes out -----------------------------------------------------------------------------------------
 
     def _export(self, student: Network) -> Result:
         """The folder, the GGUF, their checks against the networks they were made of, and the card."""
+        if not self.world.is_first:
+            return Result(self.out / "model", None, self.reports)
         output, quality = self.recipe.output, None
         folder, gguf = self.out / "model", None
         save_network(student, self.source.checkpoint, folder, output.dtype)

@@ -116,11 +116,11 @@ class CacheFormat:
 @torch.no_grad()
 def sparse_target(logits: Tensor, form: CacheFormat, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (tokens, vocab) -> ids (tokens, k + m), log-probabilities of the top k, entropy."""
-    log_p = logits.double().log_softmax(-1)
+    log_p = logits.float().log_softmax(-1)
     p = log_p.exp()
     entropy = -(p * log_p).sum(-1)
     top_log, top_ids = log_p.topk(form.top_k, dim=-1)
-    mass = p.scatter(-1, top_ids, 0.0).cumsum(-1)
+    mass = p.scatter(-1, top_ids, 0.0).cumsum(-1, dtype=torch.float64)
     strata = torch.arange(form.num_samples, dtype=torch.float64)
     drawn = (strata + torch.rand(len(p), form.num_samples, generator=generator, dtype=torch.float64)) / form.num_samples
     sampled = torch.searchsorted(mass, drawn.to(mass.device) * mass[:, -1:], right=True)

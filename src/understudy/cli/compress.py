@@ -1,0 +1,109 @@
+"""`understudy compress RECIPE.toml`: the whole pipeline. Also what prune, distill and quantize share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    parser.add_argument("--check", action="store_true", help="say what would be made, then stop")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    require_torch()
+    from understudy.compress.recipe import read_recipe
+
+    return run_recipe(read_recipe(arguments.recipe), arguments)
+
+
+def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument("--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz")
+    group.add_argument("--held-out", nargs="+", default=[], metavar="FILE", help="default: the last rows of --data")
+    group.add_argument("--length", type=int, default=512, help="tokens of a row (default 512)")
+    group.add_argument("--calibration-rows", type=int, default=calibration_rows, metavar="N")
+    group.add_argument("--held-out-rows", type=int, default=32, metavar="N")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of the folder that is written")
+    parser.add_argument("--check", action="store_true", help="say what would be made, then stop")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+
+
+def raw_recipe(arguments: argparse.Namespace, model: str, out: Path, **tables: dict[str, Any]) -> dict[str, Any]:
+    """The recipe that the arguments of one stage amount to."""
+    data = {
+        "train": arguments.data, "held_out": arguments.held_out, "length": arguments.length,
+        "calibration_rows": arguments.calibration_rows, "held_out_rows": arguments.held_out_rows,
+    }  # fmt: skip
+    output = {"folder": str(out), "dtype": arguments.dtype, "gguf": "quantize" in tables}
+    return {"source": {"model": model}, "data": data, "output": output} | tables
+
+
+def run_raw(raw: dict[str, Any], arguments: argparse.Namespace) -> int:
+    from understudy.compress.recipe import parse_recipe
+
+    return run_recipe(parse_recipe(raw, "arguments"), arguments)
+
+
+def run_recipe(recipe: Any, arguments: argparse.Namespace) -> int:
+    """Run it with a progress line; print where things lie and how good they are."""
+    from understudy.compress.stages import Pipeline
+
+    pipeline = Pipeline(recipe, ProgressLine())
+    if arguments.check:
+        pipeline.check()
+        print(json.dumps(pipeline.outlook(), indent=1))
+        return 0
+    result = pipeline.run()
+    if not pipeline.world.is_first:
+        return 0
+    if arguments.json:
+        print(json.dumps({r.stage: r.figures for r in result.reports}, indent=1))
+        return 0
+    for report in result.reports:
+        quality = report.figures.get("quality") or report.figures["final"]
+        print(f"{report.stage:8} perplexity {quality['perplexity']:.2f} (teacher {quality['teacher_perplexity']:.2f})  "
+              f"KL {quality['kl']:.4f}  same top-1 {quality['agreement']:.1%}")  # fmt: skip
+    print(f"folder   {result.folder}")
+    if result.gguf is not None:
+        gguf = result.reports[-1].figures["gguf"]
+        print(f"gguf     {result.gguf}  {gguf['bytes'] / 1e6:.1f} MB  KL to the float student {gguf['kl']:.4f}")
+    print(f"report   {pipeline.out / 'report.html'}")
+    return 0
+
+
+class ProgressLine:
+    """One line on stderr with an estimate: redrawn on a terminal, every half minute elsewhere."""
+
+    def __init__(self) -> None:
+        self.what, self.started, self.shown, self.first = "", 0.0, 0.0, 0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now, kind = time.monotonic(), what.split(",")[0].rstrip("0123456789 of")
+        if kind != self.what:
+            self.what, self.started, self.shown, self.first = kind, now, 0.0, done
+        is_terminal = sys.stderr.isatty()
+        if now - self.shown < (0.2 if is_terminal else 30) and done < total:
+            return
+        self.shown = now
+        moved = done - self.first
+        left = (now - self.started) / moved * (total - done) if moved > 0 else None
+        text = f"{what}  {done}/{total}" + ("" if left is None else f"  {left / 60:.0f} min {left % 60:.0f} s left")
+        end = "\n" if not is_terminal or done >= total else ""
+        print(f"\r{text:<78}{end}" if is_terminal else text, end=end, file=sys.stderr, flush=True)
+
+
+def require_torch() -> None:
+    """Raises MissingError in a line if the workshop's extra is not installed."""
+    import importlib.util
+
+    from understudy.errors import MissingError
+
+    if importlib.util.find_spec("torch") is None:
+        raise MissingError("torch is not installed", do='run `pip install "understudy[compress]"`')

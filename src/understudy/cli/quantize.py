@@ -1,0 +1,29 @@
+"""`understudy quantize MODEL FOLDER`: 4 and 8 bits by calibration, as a GGUF that holds exactly what was measured."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from understudy.cli.compress import add_data, raw_recipe, require_torch, run_raw
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="receives model.gguf, model/, reports and card")
+    parser.add_argument("--weights", choices=["q4", "q8"], default="q4")
+    parser.add_argument("--embedding", choices=["q4", "q8"], help="default: as --weights")
+    parser.add_argument("--head", choices=["q4", "q8"], help="default: as --weights")
+    parser.add_argument("--max-bits", type=float, metavar="B", help="spend up to B bits a weight where they pay most")
+    parser.add_argument("--method", choices=["plain", "search", "feedback"], default="feedback")
+    parser.add_argument("--no-equalise", action="store_true", help="leave out the channel scales")
+    add_data(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    require_torch()
+    table: dict[str, Any] = {n: getattr(arguments, n) for n in ("weights", "embedding", "head", "max_bits", "method")}
+    table = {name: value for name, value in table.items() if value is not None}
+    table["equalise"] = not arguments.no_equalise
+    return run_raw(raw_recipe(arguments, arguments.model, arguments.folder, quantize=table), arguments)
