@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import gguf
@@ -11,36 +10,19 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.support.checkpoints import SPECS, random_weights, write_folder
+from tests.torch.compress.world import write_world
 from understudy.compress.data import TextEncoder, read_rows
 from understudy.compress.folder import open_source
 from understudy.compress.recipe import parse_recipe, read_recipe
 from understudy.compress.stages import Pipeline
 from understudy.errors import DocumentError, FormatError, MissingError, UsageError
 
-WORDS = ["the", "a", "cat", "dog", "bird", "runs", "sleeps", "sings", "over", "under", "house", "tree", "river", "and", "then"]
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """A teacher of the Nemotron shape with a byte-level tokenizer, and a text of made-up sentences."""
-    root = tmp_path_factory.mktemp("world")
-    rng = random.Random(0)
-    text = "\n\n".join(" ".join(rng.choices(WORDS, k=200)) + "." for _ in range(60))
-    (root / "text.txt").write_text(text)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    tokenizer.train_from_iterator([text], trainer)
-    spec = SPECS["nemotron"].replace(vocab_size=tokenizer.get_vocab_size(), hidden_size=96, intermediate_size=288)
-    folder = write_folder(spec, random_weights(spec, seed=1), root / "teacher")
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return root
+    return write_world(tmp_path_factory.mktemp("world"))
 
 
 def _raw(world: Path, out: Path, **tables) -> dict:
