@@ -80,15 +80,32 @@ def pull(repository: str) -> Path:
         MissingError: the hub has no such repository, or it asks for a login.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=_PATTERNS))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        if isinstance(error, HfHubHTTPError) and error.response is not None:
-            raise MissingError(f"the hub refused ({error.response.status_code})", where=repository,
-                               do="check the name, and accept the licence or set HF_TOKEN if it is gated") from error  # fmt: skip
+        path = Path(snapshot_download(repository, allow_patterns=_patterns(repository)))
+    except HfHubHTTPError as error:
+        raise MissingError(f"the hub refused ({error.response.status_code})", where=repository,
+                           do="check the name, and accept the licence or set HF_TOKEN if it is gated") from error  # fmt: skip
+    except OSError as error:  # LocalEntryNotFoundError, OfflineModeIsEnabled and all network errors are among them
         raise OfflineError(
             "the hub cannot be reached and the model is not in the cache", where=repository,
             do=f"connect, or copy the folder here and give its path, or use {DEFAULT_MODEL}",
         ) from error  # fmt: skip
+    if not (path / "config.json").exists():
+        raise MissingError("the repository holds no model that can be opened", where=repository, expected="config.json",
+                           do="if it holds GGUF files, fetch one and give its path")  # fmt: skip
+    return path
+
+
+def _patterns(repository: str) -> list[str]:
+    """What to fetch: no pickles where there are safetensors, for they hold the same weights."""
+    from huggingface_hub import HfApi
+
+    try:
+        siblings = HfApi().model_info(repository, timeout=20).siblings or []
+    except Exception:  # whatever is wrong, the fetch itself says it, or finds all in the cache
+        return _PATTERNS
+    names = [sibling.rfilename for sibling in siblings]
+    has_safetensors = any("/" not in name and name.endswith(".safetensors") for name in names)
+    return [p for p in _PATTERNS if not (has_safetensors and p.endswith(".bin"))]

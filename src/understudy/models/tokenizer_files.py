@@ -86,6 +86,7 @@ def _sentencepiece(source: TokenizerSource) -> Any:
     vocab = {piece: token for token, piece in enumerate(source.tokens)}
     unknown = source.tokens[source.unk_id] if source.unk_id is not None else None
     fast = FastTokenizer(models.BPE(vocab, _merges(source), unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    # As transformers writes it. It differs from SentencePiece in one thing: a text that begins with a blank gets no second one.
     scheme = "first" if source.add_space_prefix else "never"
     fast.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
