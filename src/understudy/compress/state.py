@@ -93,3 +93,15 @@ class RunFolder:
 def _state(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     model, optimizer_state = get_state_dict(objective, optimizer)
     return {"model": model, "optimizer": optimizer_state}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one if the file is not there."""
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def write_json(path: Path, value: object) -> None:
+    """Aside and renamed, so that a reader never sees half of it."""
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(value))
+    aside.rename(path)

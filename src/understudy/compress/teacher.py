@@ -27,6 +27,7 @@ from understudy.compress import losses
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet
 from understudy.compress.losses import LiveTarget, SparseTarget, Target
 from understudy.compress.network import Network
+from understudy.compress.state import write_json
 from understudy.errors import MissingError, UsageError
 
 Records = np.memmap[Any, np.dtype[np.uint8]]
@@ -152,7 +153,7 @@ def capture(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
         records.flush()
-        _write_json(about, known | {"finished": min(start + batch_rows, len(rows))})
+        write_json(about, known | {"finished": min(start + batch_rows, len(rows))})
         progress(min(start + batch_rows, len(rows)), len(rows), "asking the teacher")
     return CachedTeacher(folder, rows)
 
@@ -199,9 +200,3 @@ def _records(folder: Path, form: CacheFormat, rows: Rows, mode: Any) -> Records:
 
 def _digest(rows: Rows) -> str:
     return hashlib.sha256(rows.tokens.tobytes()).hexdigest()
-
-
-def _write_json(path: Path, value: object) -> None:
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(value))
-    aside.rename(path)
