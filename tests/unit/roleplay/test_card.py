@@ -1,0 +1,209 @@
+"""Cards: round trips without loss, files held against other programs, and damaged ones."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import zipfile
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy.errors import DocumentError, UsageError
+from understudy.roleplay import png
+from understudy.roleplay.card import BACKFILL_NOTE, Card, parse_card
+from understudy.roleplay.card_files import card_from_bytes, card_to_bytes, read_card, write_card
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+words = st.text(max_size=40)
+
+
+def documents() -> st.SearchStrategy[dict]:
+    extra = st.dictionaries(st.text(min_size=1, max_size=8).map(lambda name: f"x_{name}"), json_values, max_size=3)
+    entry = st.builds(lambda base, more: {**more, **base}, st.fixed_dictionaries({
+        "keys": st.lists(words, max_size=3), "content": words, "extensions": extra, "enabled": st.booleans(),
+        "insertion_order": st.integers(-5, 5), "use_regex": st.booleans()}), extra)  # fmt: skip
+    book = st.builds(lambda entries, more: {**more, "extensions": {}, "entries": entries}, st.lists(entry, max_size=3), extra)
+    strings = ["description", "personality", "scenario", "first_mes", "mes_example", "creator_notes", "system_prompt"]
+    data = st.builds(
+        lambda name, fields, more, extensions, book: {
+            **more, **fields, "name": name, "extensions": extensions, "alternate_greetings": ["a"], **({"character_book": book} if book else {})
+        },
+        words, st.fixed_dictionaries(dict.fromkeys(strings, words)), extra, extra, st.none() | book,
+    )  # fmt: skip
+    later = st.builds(
+        lambda version, data, more: {**more, "spec": f"chara_card_v{version}", "spec_version": f"{version}.0", "data": data},
+        st.sampled_from([2, 3]), data, extra,
+    )  # fmt: skip
+    first = st.builds(lambda name, more: {**more, "name": name}, words, extra)
+    return later | first
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents(), st.sampled_from(["json", "png", "charx"]))
+def test_every_kind_of_file_gives_the_document_back(document, kind):
+    assert card_from_bytes(card_to_bytes(Card(document), kind)).document == document
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=400), st.integers(0, 399))
+def test_foreign_and_mutated_bytes_give_one_error(noise, at):
+    good = bytearray(card_to_bytes(CARD, "png"))
+    good[at % len(good)] ^= 0x55
+    for data in (noise, png.SIGNATURE + noise, b"PK\x03\x04" + noise, bytes(good)):
+        with contextlib.suppress(DocumentError):
+            card_from_bytes(data)
+
+
+CARD = Card({"spec": "chara_card_v3", "spec_version": "3.0", "data": {
+    "name": "Hilde", "nickname": "Hil", "description": "A miller.", "first_mes": "Good day.", "alternate_greetings": ["You again?"],
+    "group_only_greetings": [], "extensions": {"tool/x": {"keep": [1, 2.5, None]}}, "tags": [], "creator": "", "creator_notes": "For you.",
+    "personality": "", "scenario": "", "mes_example": "", "system_prompt": "", "post_history_instructions": "", "character_version": "",
+    "character_book": {"extensions": {}, "entries": [
+        {"keys": ["mill"], "content": "@@depth 2\nThe mill is old.", "extensions": {}, "enabled": True, "insertion_order": 1,
+         "use_regex": False}]}}})  # fmt: skip
+
+
+def test_another_program_reads_our_png_and_we_read_its():
+    tavern_card = pytest.importorskip("tavern_card")
+    assert "Hilde" in repr(tavern_card.parse_png_card(card_to_bytes(CARD, "png")))
+    document = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Ada", "extensions": {"k": 1}}}
+    assert card_from_bytes(tavern_card.write_png_card(document)).data["extensions"] == {"k": 1}
+
+
+def test_pillow_reads_the_chunks_and_the_picture():
+    image = pytest.importorskip("PIL.Image").open(io.BytesIO(card_to_bytes(CARD, "png")))
+    image.load()
+    assert json.loads(base64.b64decode(image.text["ccv3"])) == CARD.document
+    assert json.loads(base64.b64decode(image.text["chara"]))["spec"] == "chara_card_v2"
+
+
+def test_backfilled_version_2_warns_and_has_no_decorators():
+    old = CARD.as_version_2()
+    assert old["data"]["creator_notes"].startswith(BACKFILL_NOTE)
+    assert old["data"]["character_book"]["entries"][0]["content"] == "The mill is old."
+    assert CARD.document["data"]["character_book"]["entries"][0]["content"].startswith("@@depth")
+
+
+def test_version_3_counts_before_version_2_and_stale_chunks_go():
+    chunks, _ = png.read_chunks(card_to_bytes(CARD, "png"))
+    stale = png.text_chunk("chara", base64.b64encode(b'{"name":"stale"}'))
+    data = png.write_chunks([chunks[0], stale, *chunks[1:]])
+    card = card_from_bytes(data)
+    assert card.name == "Hilde"
+    card.set("description", "An old miller.")
+    written, _ = png.read_chunks(card_to_bytes(card, "png", backfill=False))
+    assert [png.keyword_of(c) for c in written if c.kind == b"tEXt"] == ["ccv3"]
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_compressed_text_chunks(kind):
+    text = base64.b64encode(CARD.to_json())
+    head = b"ccv3\0" + (b"\0" if kind == b"zTXt" else b"\1\0en\0\0")
+    chunks, _ = png.read_chunks(png.plain_picture())
+    data = png.write_chunks([chunks[0], png.Chunk(kind, head + zlib.compress(text)), *chunks[1:]])
+    assert card_from_bytes(data).document == CARD.document
+
+
+def test_text_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(png, "MAX_TEXT_BYTES", 1 << 16)
+    chunks, _ = png.read_chunks(png.plain_picture())
+    bomb = png.Chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"a" * (1 << 20)))
+    with pytest.raises(DocumentError, match="inflates to more"):
+        card_from_bytes(png.write_chunks([chunks[0], bomb, chunks[-1]]))
+
+
+def test_wrong_crc_names_the_chunk(tmp_path):
+    data = bytearray(card_to_bytes(CARD, "png"))
+    data[data.index(b"ccv3") + 10] ^= 1
+    (tmp_path / "card.png").write_bytes(data)
+    with pytest.raises(DocumentError, match=r"card\.png.*CRC.*tEXt"):
+        read_card(tmp_path / "card.png")
+
+
+def test_picture_without_a_card():
+    with pytest.raises(DocumentError, match="holds no card"):
+        card_from_bytes(png.plain_picture())
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_zip_bomb_path_escape_and_encryption():
+    with pytest.raises(DocumentError, match="more than any card needs"):
+        card_from_bytes(_zip({"card.json": b" " * (300 << 20)}))
+    with pytest.raises(DocumentError, match="leaves its folder"):
+        card_from_bytes(_zip({"card.json": b"{}", "../../evil": b""}))
+    with pytest.raises(DocumentError, match="no such member"):
+        card_from_bytes(_zip({"other.json": b"{}"}))
+    locked = bytearray(_zip({"card.json": CARD.to_json()}))
+    locked[6] |= 1
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(DocumentError, match="encrypted"):
+        card_from_bytes(bytes(locked))
+
+
+def test_assets_travel_in_charx(tmp_path):
+    card = CARD.upgraded()
+    card.assets["assets/icon/images/main.png"] = png.plain_picture(4, 4)
+    card.set("assets", [{"type": "icon", "uri": "embeded://assets/icon/images/main.png", "name": "main", "ext": "png"}])
+    write_card(card, tmp_path / "card.charx")
+    again = read_card(tmp_path / "card.charx")
+    assert again.assets == card.assets
+    assert again.problems() == []
+    again.assets.clear()
+    assert "not in the file" in again.problems()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (b"\xff\xfe{}", "not UTF-8"), (b"[1]", "not a JSON object"), (b"{}", "not a character card"), (b'{"name": 3}', "name: field has the wrong type"),
+        (b'{"name": "x", "description": 1e999}', "not JSON"), (b'{"name": NaN}', "not JSON"), (b'{"spec": "chara_card_v9"}', "not a character card"),
+        (b'{"spec": "chara_card_v2", "data": []}', "no data"), (b"[" * 200_000, "nested too deeply"), (b'{"name": "x"', "not JSON"),
+        (b'{"spec": "chara_card_v2", "data": {"name": "x", "character_book": {"entries": [{"keys": [1]}]}}}', r"entries\[0\]\.keys\[0\]"),
+    ],
+)  # fmt: skip
+def test_bad_documents(text, match):
+    with pytest.raises(DocumentError, match=match):
+        parse_card(text)
+
+
+def test_edits_are_checked_and_lose_nothing(tmp_path):
+    card = Card(
+        {"spec": "chara_card_v2", "spec_version": "2.0", "x": 1, "data": {"name": "A", "extensions": {"k": [1]}, "source": ["s"]}}
+    )
+    card.set("name", "B")
+    with pytest.raises(DocumentError, match="wrong type"):
+        card.set("tags", "no list")
+    write_card(card, tmp_path / "c.json")
+    assert read_card(tmp_path / "c.json").document == {**card.document, "x": 1}
+    with pytest.raises(UsageError, match="added to"):
+        card.set("source", [])
+    with pytest.raises(UsageError, match="kind of card file"):
+        write_card(card, tmp_path / "c.gif")
+
+
+def test_newer_version_is_read_with_a_warning():
+    document = {**CARD.document, "spec_version": "3.1"}
+    assert "3.1" in Card(document).problems()[0]
+
+
+def test_names_and_notes():
+    assert CARD.shown_name == "Hil"
+    assert CARD.greetings == ["Good day.", "You again?"]
+    assert CARD.creator_notes("de") == "For you."
+    assert Card({"name": "Old"}).upgraded().version == 3
