@@ -2,6 +2,7 @@
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
     [data]     train, held_out, second (lists of files); length, calibration_rows, held_out_rows
+    [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
     [quantize] weights, embedding, head, method, equalise, max_bits
@@ -23,6 +24,7 @@ from understudy.compress.distill import DistillSettings
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
 from understudy.compress.quantize import QuantizeSettings
+from understudy.compress.search import SearchSettings
 from understudy.errors import FormatError, MissingError, UsageError
 
 
@@ -44,7 +46,7 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class PruneRecipe:
-    shape: Shape
+    shape: Shape = Shape()  # noqa: RUF009 - frozen
     criterion: str = "reconstruction"
     depth: str = "influence"
     compensate: bool = True
@@ -81,6 +83,7 @@ class Recipe:
     correct: TrainRecipe | None = None
     distill: TrainRecipe | None = None
     quantize: QuantizeRecipe | None = None
+    search: SearchSettings | None = None
     student: str | None = None  # what to go on from; None: the source itself
     raw: dict[str, Any] = field(default_factory=dict)
 
@@ -98,7 +101,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
     """The tables of a recipe as settings; file names are taken as they stand, relative to the current folder."""
-    tables = {"source", "data", "prune", "correct", "distill", "quantize", "output"}
+    tables = {"source", "data", "search", "prune", "correct", "distill", "quantize", "output"}
     if unknown := sorted(set(raw) - tables):
         raise UsageError("unknown table", where=where, found=unknown, expected=sorted(tables))
     for name in ("source", "data", "output"):
@@ -113,6 +116,7 @@ def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
         correct=_nested(TrainRecipe, DistillSettings, raw, "correct", where),
         distill=_nested(TrainRecipe, DistillSettings, raw, "distill", where),
         quantize=_nested(QuantizeRecipe, QuantizeSettings, raw, "quantize", where),
+        search=_fill(SearchSettings, raw["search"], f"{where}: [search]") if "search" in raw else None,
         student=source.student,
         raw=raw,
     )
@@ -159,8 +163,8 @@ def _typed(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
     names = [part.strip() for part in declared.split("|")]
     if type(value) is int and "float" in names:
         return float(value)
-    if isinstance(value, tuple):
-        is_right = any(name.startswith("tuple") for name in names)
+    if isinstance(value, tuple | dict):
+        is_right = any(name.startswith(type(value).__name__) for name in names)
     else:
         is_right = any(type(value) is _TYPES.get(name) for name in names)
     if not is_right and not names[0].endswith("Settings"):
@@ -174,6 +178,8 @@ def _check(recipe: Recipe, where: object) -> None:
             raise UsageError("unknown criterion", where=where, found=recipe.prune.criterion, expected=list(CRITERIA))
         if recipe.prune.depth not in DEPTH_METHODS:
             raise UsageError("unknown depth method", where=where, found=recipe.prune.depth, expected=list(DEPTH_METHODS))
+    if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():
+        raise UsageError("[search] finds the shape: [prune] names none", where=where, do="leave out its sizes")
     if recipe.distill is not None and recipe.distill.teacher not in ("cache", "live"):
         raise UsageError("teacher is cache or live", where=where, found=recipe.distill.teacher)
     if recipe.distill is not None and recipe.distill.teacher == "cache" and recipe.distill.settings.state_loss:

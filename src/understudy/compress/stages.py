@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -32,8 +33,9 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.prune import select, trim
 from understudy.compress.quantize import quantize, spend_bits
-from understudy.compress.recipe import Recipe, TrainRecipe
+from understudy.compress.recipe import PruneRecipe, Recipe, TrainRecipe
 from understudy.compress.report import Report
+from understudy.compress.search import candidates, search
 from understudy.compress.sparsity import zero_rates
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
@@ -62,6 +64,8 @@ class Pipeline:
         self.check()
         self.out.mkdir(parents=True, exist_ok=True)
         student = self.start.network
+        if self.recipe.search is not None:
+            self._search()
         if self.recipe.prune is not None:
             student = self._stage("prune", self._prune, student)
         self.teacher = self.source.network
@@ -114,13 +118,15 @@ class Pipeline:
     def check(self) -> None:
         """Target, data, settings and disk: every fault that is visible beforehand."""
         recipe, spec = self.recipe, self.start.network.spec
-        if self.world.size > 1 and (recipe.prune or recipe.correct or recipe.quantize):
+        if self.world.size > 1 and (recipe.search or recipe.prune or recipe.correct or recipe.quantize):
             raise UsageError("several processes distil only", do="run the other stages alone, before and after")
         check(self.start.network, LiveTeacher(self.source.network), self.train, DistillSettings(tokens=1, batch_rows=1))
         if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
             raise UsageError("too little data to hold rows out", expected=f"{2 * recipe.data.held_out_rows} rows",
                              found=len(self.train), do="give more text or lower held_out_rows")  # fmt: skip
         student = recipe.prune.shape.apply(spec) if recipe.prune is not None else spec
+        if recipe.search is not None:
+            candidates(spec, recipe.search)
         if recipe.quantize is not None:
             for name in ("hidden_size", "intermediate_size", "query_size"):
                 if (size := getattr(student, name)) % 32:
@@ -173,6 +179,20 @@ class Pipeline:
         marker.write_text(json.dumps({"digest": digest}))
         self.reports.append(report)
         return network_from_weights(made.spec, made.state_dict()).requires_grad_(False)
+
+    def _search(self) -> None:
+        """Find the shape, and make it the target of the prune stage. What was measured before is not measured again."""
+        assert self.recipe.search is not None
+        folder, network = self.out / "search", self.start.network
+        statistics = calibrate(network, self.calibration, folder / "calibration", progress=self.progress)
+        cached = capture(network, self.training_rows, folder / "cache", progress=self.progress)
+        found = search(
+            network, cached, statistics, self.training_rows, self.calibration, self.held_out, self.recipe.search, folder,
+            self.progress,
+        )  # fmt: skip
+        recipe = dataclasses.replace(self.recipe.prune or PruneRecipe(), shape=found.best)
+        raw = self.recipe.raw | {"prune": self.recipe.raw.get("prune", {}) | dataclasses.asdict(found.best)}
+        self.recipe = dataclasses.replace(self.recipe, prune=recipe, raw=raw)
 
     def _prune(self, network: Network, folder: Path) -> tuple[Network, Report]:
         recipe = self.recipe.prune

@@ -116,9 +116,22 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
     assert [r.stage for r in result.reports] == ["prune", "correct", "distill", "export"]
 
 
+def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path: Path) -> None:
+    raw = _raw(world, tmp_path / "out")
+    steps = {"hidden_size": 32, "intermediate_size": 96, "num_layers": 1}
+    raw["search"] = {"target": 240_000, "tolerance": 0.12, "steps": steps, "max_candidates": 3, "rungs": [512]}
+    raw["search"] |= {"rate": 1e-4}
+    del raw["prune"]
+    result = Pipeline(parse_recipe(raw)).run()
+    table = json.loads((tmp_path / "out" / "search" / "report.json").read_text())["tables"]["candidates"]
+    assert 1 < len(table) <= 3
+    assert open_source(result.folder).network.spec.intermediate_size == table[0]["intermediate_size"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"search": {"target": 1e5}}, UsageError, r"\[search\] finds the shape"),
         ({"prun": {}}, UsageError, "unknown table; expected"),
         ({"prune": {"intermediate": 3}}, UsageError, r"\[prune\]: unknown key"),
         ({"prune": {"criterion": "vibes"}}, UsageError, "unknown criterion"),
