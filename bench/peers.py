@@ -3,7 +3,7 @@
     python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5] [--prefill 128 512 2048]
                           [--depth 0 2048 3500] [--batch 4 8] [--tokens 32] [--json docs/results/NAME.json] [--plot FILE]
 
-How to build llama.cpp: `bench/llama_cpp.py`. In each round every situation is run by both, who goes first alternates, and the
+How to build llama.cpp: `bench/peer_llama.py`. In each round every situation is run by both, who goes first alternates, and the
 read bandwidth is measured before and after. What is reported is the median of the rounds' ratios with their spread, and the
 share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds allows. Before anything is timed,
 the tokens that llama.cpp chooses are checked against our logits; a model that the two compute differently is not timed.
@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.llama_cpp import LlamaCpp, run
-from bench.machine import processor_name
+from machine import processor_name
+from peer_llama import LlamaCpp, run
 
 import understudy
-from understudy import core
+from understudy import core, hub
 from understudy.measure.speed import SpeedTest
 
 CHECK_TOKENS = 48
@@ -204,36 +204,33 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    path = Path(understudy.hub.resolve(arguments.model))
+    path = Path(hub.resolve(arguments.model))
     llama = LlamaCpp(arguments.llama_bin, arguments.threads)
     started = starts(path, llama, arguments.context)
     model = understudy.load(path, num_threads=arguments.threads, context=arguments.context)
     checked = check_outputs(model, llama, path)
     print(
-        f"{path.name}: {checked['agreement']:.0%} of {checked['tokens']} greedy tokens agree, largest gap {checked['largest_gap']:.3f}"
+        f"{path.name}: {checked['agreement']:.0%} of {checked['tokens']} greedy tokens agree, "
+        f"largest gap {checked['largest_gap']:.3f}"
     )
-    todo = situations(arguments)
-    contest = Contest(path, model, llama, todo)
+    contest = Contest(path, model, llama, situations(arguments))
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", flush=True)
         contest.round(number)
-    print(table(todo))
-    ours, theirs = started["ours_warm"], started["llama_cpp"]
-    print(f"start to first token: {ours['seconds']:.2f} s warm against {theirs['seconds']:.2f} s")
-    print(
-        f"peak memory, cache of {arguments.context} full: {ours['peak_bytes'] / 1e9:.2f} GB against {theirs['peak_bytes'] / 1e9:.2f} GB"
-    )
+    print(table(contest.todo))
+    for what, key, unit in [("start to first token, s", "seconds", 1), ("peak memory, GB", "peak_bytes", 1e9)]:
+        print(f"{what}: {started['ours_warm'][key] / unit:.2f} against {started['llama_cpp'][key] / unit:.2f}")
+    found = {
+        "model": path.name, "bytes": path.stat().st_size, "processor": processor_name(), "threads": arguments.threads,
+        "isa": contest.test.model.isa, "date": datetime.date.today().isoformat(), "llama_cpp": llama.version(),
+        "int8_ops": contest.int8_ops, "outputs": checked, "start": started,
+        "situations": [s.as_dict() for s in contest.todo],
+    }  # fmt: skip
     if arguments.json:
-        found = {
-            "model": path.name, "bytes": path.stat().st_size, "processor": processor_name(), "threads": arguments.threads,
-            "isa": contest.test.model.isa, "date": datetime.date.today().isoformat(), "llama_cpp": llama.version(),
-            "int8_ops": contest.int8_ops, "outputs": checked, "start": started,
-            "situations": [s.as_dict() for s in todo],
-        }  # fmt: skip
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     if arguments.plot:
-        plot(todo, arguments.plot, f"{path.name}, {arguments.threads} threads")
+        plot(contest.todo, arguments.plot, f"{path.name}, {arguments.threads} threads")
 
 
 if __name__ == "__main__":

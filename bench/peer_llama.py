@@ -115,11 +115,11 @@ class LlamaCpp:
     def greedy(self, model: Path, prompt: Sequence[int], num_tokens: int) -> list[int]:
         """Token ids that follow `prompt` (token ids too) at temperature 0."""
         with self.server(model, context=len(prompt) + num_tokens + 64) as complete:
-            return complete(prompt, num_tokens)
+            return [int(token) for token in complete(greedy_request(prompt, num_tokens))["tokens"]]
 
     @contextmanager
     def server(self, model: Path, context: int) -> Iterator[Any]:
-        """A llama-server for the time of the block; gives `complete(prompt ids, num_tokens) -> ids`."""
+        """A llama-server for the time of the block; gives `complete(request) -> answer`, both JSON."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -130,7 +130,7 @@ class LlamaCpp:
         with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 _wait_until_healthy(process, port)
-                yield lambda prompt, num_tokens: _complete(port, prompt, num_tokens)
+                yield lambda request: _complete(port, request)
             finally:
                 process.terminate()
 
@@ -149,13 +149,18 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: fl
     raise TimeoutError("llama-server did not get ready")
 
 
-def _complete(port: int, prompt: Sequence[int], num_tokens: int) -> list[int]:
-    body = {
+def greedy_request(prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
+    """What llama.cpp's server must be asked to continue token ids greedily, with the log-probability of each choice."""
+    return {
         "prompt": [int(token) for token in prompt], "n_predict": num_tokens, "temperature": 0, "top_k": 1,
-        "return_tokens": True, "cache_prompt": False, "ignore_eos": True, "repeat_penalty": 1.0,
+        "return_tokens": True, "n_probs": 1, "cache_prompt": False, "ignore_eos": True, "repeat_penalty": 1.0,
     }  # fmt: skip
+
+
+def _complete(port: int, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=600) as answer:
-        return [int(token) for token in json.load(answer)["tokens"]]
+        found: dict[str, Any] = json.load(answer)
+    return found
