@@ -105,7 +105,7 @@ def read_nemo(path: Path) -> NemoFile:
     except OSError as error:
         raise MissingError(f"cannot open: {error.strerror or error}", where=path) from error
     except Exception as error:  # a mutated tar or YAML can raise anything that their parsers can provoke
-        raise FormatError(f"not a .nemo archive ({type(error).__name__}: {error})", where=path) from error
+        raise FormatError(f"not a .nemo archive ({type(error).__name__}: {str(error)[:200]})", where=path) from error
 
 
 class _Unpacked(Mapping[str, Bytes]):

@@ -104,7 +104,7 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
             f"not a PyTorch zip file ({error})", where=path, do="save it again with PyTorch 1.6 or later"
         ) from error
     except Exception as error:  # a mutated pickle can raise anything its opcodes can provoke
-        raise FormatError(f"cannot be unpickled ({type(error).__name__}: {error})", where=path) from error
+        raise FormatError(f"cannot be unpickled ({type(error).__name__}: {str(error)[:200]})", where=path) from error
 
 
 def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, StoredTensor]:

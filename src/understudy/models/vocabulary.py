@@ -56,7 +56,7 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
         kinds = json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
         return _byte_level(source, description) if "ByteLevel" in kinds else _spm_like(source, description)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"not a tokenizer.json ({type(error).__name__}: {error})", where="tokenizer.json") from error
+        raise FormatError(f"not a tokenizer.json ({type(error).__name__}: {str(error)[:200]})", where="tokenizer.json") from error
 
 
 def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, Any]:
