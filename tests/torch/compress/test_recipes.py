@@ -1,0 +1,19 @@
+"""The recipes in `recipes/` are read without a complaint, and every key of theirs means something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from understudy.compress.recipe import read_recipe
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_of_ours_can_be_read(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.distill is not None
+    assert recipe.quantize is not None
+    assert recipe.prune is not None or recipe.search is not None
