@@ -10,28 +10,29 @@ import sys
 import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.peer_llama import LlamaCpp, greedy_request
 
 VERSION = "2026.10.11549"
-Greedy = Callable[[Path, Sequence[int], int], dict[str, Any]]
+Greedy = Callable[[Path, Sequence[int], int], list[tuple[int, float]]]
 
 
 @pytest.fixture(scope="session")
 def llama_greedy() -> Greedy:
-    """(GGUF, prompt ids, number of tokens) -> llama.cpp's answer, with `tokens` and `completion_probabilities`."""
+    """(GGUF, prompt ids, number of tokens) -> the ids that llama.cpp chooses, with their log-probabilities."""
     if folder := os.environ.get("UNDERSTUDY_LLAMA_BIN"):
         return _native(LlamaCpp(Path(folder), num_threads=2))
     return _wheel(_environment())
 
 
 def _native(programs: LlamaCpp) -> Greedy:
-    def greedy(model: Path, prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
+    def greedy(model: Path, prompt: Sequence[int], num_tokens: int) -> list[tuple[int, float]]:
         with programs.server(model, context=256) as complete:
-            return complete(greedy_request(prompt, num_tokens))
+            answer = complete(greedy_request(prompt, num_tokens))
+        assert [step["id"] for step in answer["completion_probabilities"]] == answer["tokens"]
+        return [(step["id"], step["logprob"]) for step in answer["completion_probabilities"]]
 
     return greedy
 
@@ -53,14 +54,14 @@ def _environment() -> Path:
 
 
 def _wheel(python: Path) -> Greedy:
-    def greedy(model: Path, prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
+    def greedy(model: Path, prompt: Sequence[int], num_tokens: int) -> list[tuple[int, float]]:
         asked = {"model": str(model), "context": 256, "request": greedy_request(prompt, num_tokens)}
         script = Path(__file__).with_name("in_llama_cpp.py")
         result = subprocess.run(
             [python, script], input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=False
         )
         assert result.returncode == 0, result.stderr[-2000:]
-        answer: dict[str, Any] = json.loads(result.stdout)
-        return answer
+        steps = json.loads(result.stdout)["choices"][0]["logprobs"]["content"]
+        return [(step["id"], step["logprob"]) for step in steps]
 
     return greedy

@@ -83,9 +83,9 @@ def test_llama_cpp_says_the_same(folder: Path, weights: str, llama_greedy, tmp_p
     two = np.sort(logits, axis=-1)[:, -2:]
     assert (two[:, 1] - two[:, 0]).min() > 0.25
     assert len(set(ours)) >= 12
-    answer = llama_greedy(path, PROMPT, NUM_TOKENS)
-    assert [int(token) for token in answer["tokens"]] == list(ours)
-    theirs = np.array([step["logprob"] for step in answer["completion_probabilities"]])
+    chosen = llama_greedy(path, PROMPT, NUM_TOKENS)
+    assert [token for token, _ in chosen] == list(ours)
+    theirs = np.array([logprob for _, logprob in chosen])
     mine = _log_softmax(logits)[np.arange(NUM_TOKENS), list(ours)]
     assert math.isfinite(theirs.sum())
     assert np.abs(mine - theirs).max() < FORMATS[weights]
