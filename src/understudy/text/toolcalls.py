@@ -1,16 +1,17 @@
 """Tool calls in a model's text: written exactly, read tolerantly.
 
 Real checkpoints leave out closing tags, put several objects or a list into one tag, name the arguments `parameters`, write
-them as a JSON string, or fence them. What cannot be read stays text.
+them as a JSON string, or fence them. What cannot be read stays text. Reading takes time linear in the text, whatever it holds.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,13 @@ class ParsedCall:
     arguments: dict[str, Any]
 
 
-# (what opens, what closes); None closes at the end of the text.
-_TAGS = (
-    ("<toolcall>", "</toolcall>"),
-    ("<tool_call>", "</tool_call>"),
-    ("[TOOL_CALLS]", None),
-    ("<|python_tag|>", None),
-)
-_FENCE = re.compile(r"```(?:json|tool_call|tool)?\s*\n(.*?)(?:```|\Z)", re.DOTALL)
+_TAG = re.compile(r"(?P<open><toolcall>|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>)|</toolcall>|</tool_call>")
+_FENCE = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
+_FENCE_LANGUAGES = ("", "json", "tool", "tool_call", "toolcall")
+_BETWEEN = re.compile(r"(?:[\s,;\]]|\[(?!TOOL_CALLS\]))*")  # around the objects of one tag: a list is nothing else
+_BROKEN_END = re.compile(r"(?:[\s,;\]}]|\[(?!TOOL_CALLS\]))*")
 MAX_DEPTH = 64
+MAX_FAILURES = 32  # each may have read the text to its end
 
 
 def write_call(name: str, arguments: Mapping[str, Any] | str) -> str:
@@ -37,7 +36,7 @@ def write_call(name: str, arguments: Mapping[str, Any] | str) -> str:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
     return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
 
@@ -47,95 +46,134 @@ def calls_of_message(message: Mapping[str, Any]) -> list[tuple[str, Mapping[str,
     calls = []
     for call in message.get("tool_calls") or []:
         function = call.get("function", call) if isinstance(call, Mapping) else {}
-        if isinstance(function.get("name"), str):
+        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
             calls.append((function["name"], function.get("arguments") or {}))
     return calls
 
 
 def parse_calls(text: str) -> tuple[str, list[ParsedCall]]:
     """The text around the calls, and the calls in order."""
-    for opening, closing in _TAGS:
-        if opening in text:
-            return _parse_tagged(text, opening, closing)
-    stripped = text.strip()
-    if stripped.startswith(("{", "[")):
-        calls, rest = _objects(stripped)
-        if calls and not rest.strip():
-            return "", calls
-    for match in _FENCE.finditer(text):
-        calls, rest = _objects(match[1])
-        if calls and not rest.strip():
-            return (text[: match.start()] + text[match.end() :]).strip(), calls
-    return text, []
+    reader = _Reader(text)
+    if any(match["open"] for match in _TAG.finditer(text)):
+        return _parse_tagged(reader)
+    calls, end = reader.calls(0, len(text))
+    if calls and not text[end:].strip():
+        return "", calls
+    return _parse_fenced(reader)
 
 
-def _parse_tagged(text: str, opening: str, closing: str | None) -> tuple[str, list[ParsedCall]]:
+def _parse_tagged(reader: _Reader) -> tuple[str, list[ParsedCall]]:
+    text, tags = reader.text, list(_TAG.finditer(reader.text))
+    outside: list[str] = []
+    calls: list[ParsedCall] = []
+    at = 0  # everything before is read
+    i = 0
+    while i < len(tags):
+        tag = tags[i]
+        i += 1
+        found, end = reader.calls(tag.end(), len(text)) if tag["open"] else ([], 0)
+        if not found:
+            continue
+        outside.append(text[at : tag.start()])
+        calls += found
+        while i < len(tags) and tags[i].start() < end:
+            i += 1  # inside of a call's JSON
+        if i < len(tags) and not tags[i]["open"]:
+            outside.append(text[end : tags[i].start()])
+            end = tags[i].end()
+            i += 1
+        at = end
+    outside.append(text[at:])
+    return "".join(outside).strip() if calls else text, calls
+
+
+def _parse_fenced(reader: _Reader) -> tuple[str, list[ParsedCall]]:
+    text = reader.text
     outside: list[str] = []
     calls: list[ParsedCall] = []
     at = 0
-    while (start := text.find(opening, at)) >= 0:
-        outside.append(text[at:start])
-        inside_from = start + len(opening)
-        next_open = text.find(opening, inside_from)
-        end = text.find(closing, inside_from) if closing else -1
-        if end < 0 or 0 <= next_open < end:
-            end, at = (next_open, next_open) if next_open >= 0 else (len(text), len(text))
-        else:
-            at = end + len(closing or "")
-        found, _ = _objects(text[inside_from:end])
-        if found:
+    for match in _FENCE.finditer(text):
+        found, end = reader.calls(match.start(2), match.end(2)) if match[1].strip() in _FENCE_LANGUAGES else ([], 0)
+        if found and not text[end : match.end(2)].strip():
             calls += found
-        else:
-            outside.append(text[start:at])
+            outside.append(text[at : match.start()])
+            at = match.end()
     outside.append(text[at:])
-    return "".join(outside).strip(), calls
+    return "".join(outside).strip() if calls else text, calls
 
 
-def _objects(text: str) -> tuple[list[ParsedCall], str]:
-    """All calls in a stretch of JSON objects or lists, however they are joined, and what is no call."""
-    decoder = json.JSONDecoder()
-    calls: list[ParsedCall] = []
-    rest: list[str] = []
-    at = 0
-    while at < len(text):
-        if text[at] in "{[" and _depth(text, at) <= MAX_DEPTH:
+class _Reader:
+    """Calls at places of one text, with a common limit on failed attempts."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._failures = 0
+        self._decoder = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite)
+
+    def calls(self, start: int, stop: int) -> tuple[list[ParsedCall], int]:
+        """The calls that stand one after the other from `start` on, and where the first thing begins that is none."""
+        found: list[ParsedCall] = []
+        end = start
+        while True:
+            match = _BETWEEN.match(self.text, end, stop)
+            assert match is not None
+            at = match.end()
+            call, after = self._call_at(at, stop)
+            if call is None:
+                break
+            found.append(call)
+            end = after
+        if found and (rest := _BROKEN_END.match(self.text, end, stop)):
+            end = rest.end()
+        return found, end
+
+    def _call_at(self, at: int, stop: int) -> tuple[ParsedCall | None, int]:
+        while at < stop and self.text[at] == "{" and self._failures < MAX_FAILURES:
             try:
-                value, at = decoder.raw_decode(text, at)
+                value, end = self._decoder.raw_decode(self.text, at)
             except (ValueError, RecursionError):
-                value = None
-            else:
-                found = [call for entry in (value if isinstance(value, list) else [value]) if (call := _call(entry))]
-                calls += found
-                if not found:
-                    rest.append(json.dumps(value))
+                self._failures += 1
+                at += 1  # a second brace may follow one that is too much
                 continue
-        if text[at] not in ",;[]{} \n\t\r":
-            rest.append(text[at])
-        at += 1
-    return calls, "".join(rest)
+            return (_call(value), end) if end <= stop else (None, at)
+        return None, at
 
 
-def _depth(text: str, at: int) -> int:
-    """How many brackets stand in a row: a text of nothing else would make the parser recurse."""
-    end = at
-    while end < len(text) and text[end] in "[{ \n\t":
-        end += 1
-    return end - at
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for node in level if isinstance(node, (dict, list))
+                 for inner in (node.values() if isinstance(node, dict) else node)]  # fmt: skip
+        if not level:
+            return False
+    return True
 
 
 def _call(value: Any) -> ParsedCall | None:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _is_deep(value):
         return None
     inner = value.get("function")
     if isinstance(inner, dict):
         value = inner
     name = value.get("name")
-    arguments = value.get("arguments", value.get("parameters", {}))
+    arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments) if arguments.strip() else {}
+            arguments = json.loads(arguments, strict=False) if arguments.strip() else {}
         except (ValueError, RecursionError):
             return None
-    if not isinstance(name, str) or not name or not isinstance(arguments or {}, dict):
+    arguments = {} if arguments is None else arguments
+    if not isinstance(name, str) or not name or not isinstance(arguments, dict) or _is_deep(arguments):
         return None
-    return ParsedCall(name, arguments or {})
+    return ParsedCall(name, arguments)
