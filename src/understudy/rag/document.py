@@ -1,0 +1,71 @@
+"""A document after reading: one text, and spans of it that are headings, paragraphs, tables, lists or code."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["heading", "paragraph", "table", "code", "list"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`text[start:end]` of the document; `level` is 1 to 6 for headings."""
+
+    start: int
+    end: int
+    kind: Kind = "paragraph"
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with its blocks in order; `page_starts[i]` is where page i + 1 begins, empty without pages."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    title: str = ""
+    page_starts: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def page_at(self, offset: int) -> int | None:
+        """The page, counted from 1, on which a character stands."""
+        return bisect.bisect_right(self.page_starts, offset) if self.page_starts else None
+
+
+@dataclass(slots=True)
+class Builder:
+    """Puts a document together block by block, blank lines between them."""
+
+    title: str = ""
+    parts: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    page_starts: list[int] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    length: int = 0
+
+    def page(self) -> None:
+        self.page_starts.append(self.length)
+
+    def add(self, text: str, kind: Kind = "paragraph", level: int = 0) -> None:
+        text = text.strip("\n").rstrip()
+        if not text.strip():
+            return
+        if self.parts:
+            self.parts.append("\n\n")
+            self.length += 2
+        self.blocks.append(Block(self.length, self.length + len(text), kind, level))
+        self.parts.append(text)
+        self.length += len(text)
+        if not self.title and kind == "heading":
+            self.title = text
+
+    def build(self) -> Document:
+        return Document("".join(self.parts), tuple(self.blocks), self.title, tuple(self.page_starts), tuple(self.warnings))
+
+
+def table_text(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines of cells between bars, each cell on one line."""
+    return "\n".join(" | ".join(" ".join(cell.split()) for cell in row) for row in rows if any(cell.strip() for cell in row))

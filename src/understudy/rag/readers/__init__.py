@@ -1,0 +1,76 @@
+"""From a file to a `Document`, by the ending of its name.
+
+To add a kind: `readers/<name>.py` with `read(path, data) -> Document`, and its endings in `READERS`. Libraries are imported by
+the reader that needs them. Every failure is a `DocumentError` that names the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from understudy.errors import DocumentError, MissingError
+from understudy.rag.document import Document
+
+READERS: dict[str, str] = {
+    ".txt": "plain", ".text": "plain", ".rst": "plain", ".log": "plain",
+    ".md": "markdown", ".markdown": "markdown",
+    ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".pdf": "pdf",
+    ".docx": "docx",
+    ".csv": "table", ".tsv": "table", ".json": "json", ".jsonl": "json",
+}  # fmt: skip
+MAX_FILE_BYTES = 256 << 20
+
+
+def can_read(path: Path) -> bool:
+    return path.suffix.lower() in READERS
+
+
+def read_document(path: str | Path) -> Document:
+    """Reads one file.
+
+    Raises:
+        DocumentError: an unknown ending, damaged, binary, encrypted, scanned, empty or too large.
+        MissingError: the library for this kind of file is not installed.
+    """
+    path = Path(path)
+    name = READERS.get(path.suffix.lower())
+    if name is None:
+        raise DocumentError(
+            "no reader for this kind of file", where=path, expected=" ".join(READERS), found=path.suffix or "no ending"
+        )
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise DocumentError("document is too large", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=size)
+        data = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"cannot read: {error.strerror}", where=path) from error
+    try:
+        document = importlib.import_module(f"understudy.rag.readers.{name}").read(path, data)
+    except ImportError as error:
+        raise MissingError(f"the reader needs {error.name}", where=path, do="install understudy[rag]") from error
+    if not document.text.strip():
+        raise DocumentError("document holds no text", where=path)
+    return document  # type: ignore[no-any-return]
+
+
+def decode(path: Path, data: bytes) -> str:
+    """The text of a text file: UTF-8, or UTF-16 with its mark; newlines become `\\n`.
+
+    Raises:
+        DocumentError: binary data, or another encoding.
+    """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif b"\0" in data[:65536]:
+        raise DocumentError("file is binary, not text", where=path, found=f"a zero byte at {data.index(0)}")
+    else:
+        encoding = "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"file is not {encoding.removesuffix('-sig').upper()}", where=path, found=f"byte {error.start}",
+                            do="convert it to UTF-8") from error  # fmt: skip
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")

@@ -1,0 +1,210 @@
+"""The index file: one SQLite database with documents, chunks, words (FTS5) and int8 vectors.
+
+Each document goes in or out in one transaction, so a process may be killed at any moment: what is there is whole, and the next
+run goes on. What the tables hold depends on the documents alone, not on the order or number of runs (`digest`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import DocumentError
+from understudy.rag.chunk import Chunk
+from understudy.rag.document import Document
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, title TEXT NOT NULL,
+                        num_pages INTEGER NOT NULL, text BLOB NOT NULL);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+                     heading TEXT NOT NULL, parent_start INTEGER NOT NULL, parent_end INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
+                     page INTEGER, text TEXT NOT NULL, context TEXT NOT NULL);
+CREATE INDEX chunks_of_document ON chunks (document);
+CREATE TABLE vectors (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE VIRTUAL TABLE words USING fts5 (text, context, content='chunks', content_rowid='id',
+                                       tokenize='porter unicode61 remove_diacritics 2');
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """A chunk as it lies in the index; offsets are characters of the document's text."""
+
+    id: int
+    path: str
+    title: str
+    start: int
+    end: int
+    heading: str
+    parent: tuple[int, int]
+    num_tokens: int
+    page: int | None
+    text: str
+
+
+class Store:
+    """An open index file."""
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        self.path = Path(path)
+        if not create and not self.path.is_file():
+            raise DocumentError("there is no index", where=self.path, do="make one with `understudy rag add`")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._prepare(create)
+        except (sqlite3.Error, OSError) as error:
+            raise DocumentError(f"index cannot be opened ({error})", where=self.path) from error
+
+    def _prepare(self, create: bool) -> None:
+        self.connection.execute("PRAGMA busy_timeout = 5000")
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables and create:
+            with self.transaction():
+                for statement in _SCHEMA.strip().split(";\n"):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION or "chunks" not in tables:
+            raise DocumentError("not an index of this program", where=self.path, expected=f"schema {SCHEMA_VERSION}",
+                                found=f"schema {version}", do="choose another file, or make it anew")  # fmt: skip
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; SQLite's journal undoes what a killed process had begun."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    # ---- settings ----
+
+    def get(self, name: str) -> str | None:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    # ---- documents ----
+
+    def hashes(self) -> dict[str, str]:
+        """Path -> SHA-256 of every document."""
+        return dict(self.connection.execute("SELECT path, sha256 FROM documents"))
+
+    def add(self, path: str, sha256: str, document: Document, chunks: Sequence[Chunk], vectors: NDArray[np.int8]) -> None:
+        """Puts a document in, in place of the one of the same path."""
+        with self.transaction():
+            self._remove(path)
+            text = zlib.compress(document.text.encode("utf-8", "replace"), 6)
+            id = self.connection.execute(
+                "INSERT INTO documents (path, sha256, title, num_pages, text) VALUES (?, ?, ?, ?, ?)",
+                (path, sha256, document.title, len(document.page_starts), text),
+            ).lastrowid
+            for chunk, vector in zip(chunks, vectors, strict=True):
+                self._add_chunk(id, document, chunk, vector)
+
+    def _add_chunk(self, document_id: int | None, document: Document, chunk: Chunk, vector: NDArray[np.int8]) -> None:
+        text, heading = document.text[chunk.start : chunk.end], " > ".join(chunk.heading_path)
+        context = f"{document.title} {heading}"
+        id = self.connection.execute(
+            'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, num_tokens, page, text, context) '
+            "VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (document_id, chunk.start, chunk.end, heading, *chunk.parent, chunk.num_tokens, chunk.page, text, context),
+        ).lastrowid
+        self.connection.execute("INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)", (id, text, context))
+        self.connection.execute("INSERT INTO vectors VALUES (?, ?)", (id, vector.tobytes()))
+
+    def remove(self, path: str) -> None:
+        with self.transaction():
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        row = self.connection.execute("SELECT id FROM documents WHERE path = ?", (path,)).fetchone()
+        if row is None:
+            return
+        self.connection.execute(  # before its rows go: the words are looked up in them
+            "INSERT INTO words (words, rowid, text, context) SELECT 'delete', id, text, context FROM chunks WHERE document = ?",
+            row,
+        )
+        self.connection.execute("DELETE FROM vectors WHERE chunk IN (SELECT id FROM chunks WHERE document = ?)", row)
+        self.connection.execute("DELETE FROM chunks WHERE document = ?", row)
+        self.connection.execute("DELETE FROM documents WHERE id = ?", row)
+
+    def text_of(self, path: str) -> str:
+        """The whole text of a document, of which chunk offsets count the characters."""
+        row = self.connection.execute("SELECT text FROM documents WHERE path = ?", (path,)).fetchone()
+        if row is None:
+            raise DocumentError("the index has no such document", where=self.path, found=path)
+        return zlib.decompress(row[0]).decode("utf-8")
+
+    # ---- reading ----
+
+    def counts(self) -> tuple[int, int]:
+        """(documents, chunks)"""
+        row = self.connection.execute("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)").fetchone()
+        return int(row[0]), int(row[1])
+
+    def rows(self, ids: Sequence[int]) -> list[ChunkRow]:
+        """Chunks in the order of `ids`."""
+        marks = ",".join("?" * len(ids))
+        found = self.connection.execute(
+            f'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text '
+            f"FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})", list(ids),
+        )  # fmt: skip
+        by_id = {r[0]: ChunkRow(r[0], r[1], r[2], r[3], r[4], r[5], (r[6], r[7]), r[8], r[9], r[10]) for r in found}
+        return [by_id[id] for id in ids if id in by_id]
+
+    def vectors(self, dim: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """(chunk ids, (chunks, dim) int8), by rising id."""
+        rows = self.connection.execute("SELECT chunk, vector FROM vectors ORDER BY chunk").fetchall()
+        if any(len(vector) != dim for _, vector in rows):
+            raise DocumentError("index is damaged: a vector has another length", where=self.path, expected=dim)
+        ids = np.fromiter((id for id, _ in rows), np.int64, len(rows))
+        return ids, np.frombuffer(b"".join(vector for _, vector in rows), np.int8).reshape(len(rows), dim)
+
+    def check(self) -> None:
+        """DocumentError if the file is damaged or its words are not those of its chunks."""
+        try:
+            verdict = self.connection.execute("PRAGMA quick_check").fetchone()[0]
+            self.connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        except sqlite3.Error as error:
+            verdict = str(error)
+        if verdict != "ok":
+            raise DocumentError(f"index is damaged ({verdict})", where=self.path, do="make it anew")
+
+    def change_counter(self) -> tuple[int, int]:
+        """Differs after every change, by this connection or another."""
+        return self.connection.execute("PRAGMA data_version").fetchone()[0], self.connection.total_changes
+
+    def digest(self) -> str:
+        """Hex digest of what is in the index, whatever the order in which it came."""
+        whole = hashlib.sha256()
+        for (path,) in self.connection.execute("SELECT path FROM documents ORDER BY path").fetchall():
+            rows: list[Any] = self.connection.execute(
+                'SELECT d.sha256, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
+                "hex(v.vector) FROM documents d LEFT JOIN chunks c ON c.document = d.id LEFT JOIN vectors v ON v.chunk = c.id "
+                "WHERE d.path = ? ORDER BY c.start", (path,),
+            ).fetchall()  # fmt: skip
+            whole.update(json.dumps([path, rows]).encode())
+        num_words = self.connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
+        whole.update(str(num_words).encode())
+        return whole.hexdigest()
