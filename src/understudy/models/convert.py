@@ -85,6 +85,11 @@ def _save_gguf(checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, prog
     notes: list[str] = []
     plan = _gguf_plan(checkpoint, quant, notes)
     metadata = _gguf_metadata(checkpoint, family, plan, notes)
+    if spec.architecture == "nemotron" and spec.query_size != spec.hidden_size:
+        notes.append(
+            f"llama.cpp opens a Nemotron only where heads x head_dim is the hidden size (here {spec.query_size} and "
+            f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the specification and opens here"
+        )
     shapes = [(gguf_name(name), shape, format) for name, (shape, format) in plan.items()]
     if spec.rope_scaling is not None:
         shapes.append(("rope_freqs.weight", (spec.rotary_dim // 2,), "F32"))

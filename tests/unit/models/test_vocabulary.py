@@ -94,7 +94,7 @@ def test_byte_level_survives(pre: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("add_dummy_prefix", [True, False])
 def test_sentencepiece_survives(add_dummy_prefix: bool, tmp_path: Path) -> None:
-    spec = SPECS["nemotron"]
+    spec = SPECS["nemotron"].replace(head_dim=16, rotary_dim=8)
     data = _sentencepiece(add_dummy_prefix)
     folder = _folder(tmp_path / "a", spec, {"tokenizer.model": data})
     assert save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf") == []
@@ -109,7 +109,7 @@ def test_sentencepiece_survives(add_dummy_prefix: bool, tmp_path: Path) -> None:
 def test_a_sentencepiece_like_tokenizer_json_survives(tmp_path: Path) -> None:
     """The Nemotron folder: tokenizer.json made of a SentencePiece model, then a GGUF of that."""
     data = tokenizer_json(TokenizerSource("sentencepiece", _sentencepiece()))
-    folder = _folder(tmp_path / "a", SPECS["nemotron"], {"tokenizer.json": data})
+    folder = _folder(tmp_path / "a", SPECS["nemotron"].replace(head_dim=16, rotary_dim=8), {"tokenizer.json": data})
     assert save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf") == []
     assert _ids(folder, False, NOT_BLANK) == _ids(tmp_path / "b.gguf", False, NOT_BLANK)
     source = open_checkpoint(tmp_path / "b.gguf").tokenizer_source
