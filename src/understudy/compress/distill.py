@@ -144,15 +144,17 @@ class _Pressure:
 
 def distill(
     student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *,
-    progress: Progress = quiet, device: str = "cpu",
+    progress: Progress = quiet, device: str = "cpu", trains_all: bool = True,
 ) -> DistillReport:  # fmt: skip
-    """Train `student` in place (in float32) and return the losses.
+    """Train `student` in place (in float32) and return the losses. Not `trains_all`: what requires a gradient now.
 
     Raises:
         UsageError: settings are unsound, vocabularies differ, or the data has fewer rows than a batch.
         UnderstudyError: the loss became NaN; checkpoints of earlier steps stay.
     """
     check(student, teacher, rows, settings)
+    if trains_all:
+        student.requires_grad_(True)
     run = _Run(student, teacher, rows, settings, folder, device)
     started = time.monotonic()
     for step in range(run.first_step, run.num_steps):
@@ -195,8 +197,7 @@ class _Run:
         self.teacher, self.rows, self.settings, self.device = teacher, rows, settings, torch.device(device)
         self.world = parallel.world()
         self.num_steps = settings.num_steps(rows)
-        student.requires_grad_(True).train()
-        self.student = student
+        self.student = student.train()
         self.objective = parallel.shard(Objective(student, settings, teacher).to(self.device), self.world)
         self.optimizer = torch.optim.AdamW(_groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8)
         self.folder = RunFolder(folder, self.world)

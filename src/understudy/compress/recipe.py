@@ -5,7 +5,7 @@
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
-    [quantize] weights, embedding, head, method, equalise, max_bits
+    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate
     [output]   folder, dtype, gguf
 
 Tables that are left out are stages that are not run.
@@ -65,6 +65,8 @@ class TrainRecipe:
 class QuantizeRecipe:
     settings: QuantizeSettings
     max_bits: float | None = None  # spend bits up to this many a weight
+    tune_tokens: int = 0  # then train the scales on the float student for so many tokens
+    tune_rate: float = 1e-4
 
 
 @dataclass(frozen=True)

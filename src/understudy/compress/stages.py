@@ -32,6 +32,7 @@ from understudy.compress.folder import Source, open_source, save_network, save_q
 from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.prune import select, trim
+from understudy.compress.qad import tune_scales
 from understudy.compress.quantize import quantize, spend_bits
 from understudy.compress.recipe import PruneRecipe, Recipe, TrainRecipe
 from understudy.compress.report import Report
@@ -277,6 +278,12 @@ class Pipeline:
             settings, table = spend_bits(student, statistics, settings, probe, recipe.max_bits, self.progress)
             report.tables["what q8 would bring"] = table
         result = quantize(student, statistics, settings, self.progress)
+        if recipe.tune_tokens:
+            rate = recipe.tune_rate
+            tuning = DistillSettings(tokens=recipe.tune_tokens, rate=rate, final_rate=rate / 10)
+            report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
+            run = self._fresh("tuning")
+            result, _ = tune_scales(result, LiveTeacher(student), self.training_rows, tuning, run, self.progress)
         save_quantized(result.tensors, result.network, self.source.checkpoint, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
         exact = self._reopened(path, result.network)

@@ -109,10 +109,11 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
     raw["prune"] |= {"criterion": "minitron", "depth": "contiguous", "residual_heads": True}
     raw["correct"] = {"tokens": 2 * 8 * 32, "rate": 1e-4}
     raw["distill"] |= {"teacher": "live", "state_loss": "cosine"}
-    raw["quantize"] = {"method": "search", "max_bits": 7.0}
+    raw["quantize"] = {"method": "search", "max_bits": 7.0, "tune_tokens": 8 * 8 * 32}
     result = Pipeline(parse_recipe(raw)).run()
     final = result.reports[-1].figures
     assert final["gguf"]["bits_per_weight"] <= 7.0
+    assert final["gguf"]["kl"] < final["before tuning"]["kl"]
     assert [r.stage for r in result.reports] == ["prune", "correct", "distill", "export"]
 
 

@@ -10,10 +10,13 @@ import torch
 from tests.torch.compress.support import logits_of, random_rows, tiny_teacher
 from understudy.compress import grids
 from understudy.compress.calibrate import calibrate
+from understudy.compress.distill import DistillSettings
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
 from understudy.compress.grids import GRIDS, Rounded
+from understudy.compress.qad import tune_scales
 from understudy.compress.quantize import METHODS, QuantizeSettings, quantize, spend_bits
+from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 
 TYPES = {"q4": gguf.GGMLQuantizationType.Q4_0, "q8": gguf.GGMLQuantizationType.Q8_0}
@@ -147,3 +150,20 @@ def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) 
         quantize(network, statistics, QuantizeSettings())
     with pytest.raises(UsageError, match="grid 'q3' is unknown"):
         quantize(network, statistics, QuantizeSettings(weights="q3"))
+
+
+def test_tuned_scales_give_back_a_part_of_what_four_bits_took(tmp_path) -> None:
+    network = tiny_teacher("nemotron")
+    rows = random_rows(network.spec, count=32)
+    result = quantize(
+        network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain", embedding="q8", head="q8")
+    )
+    before = compare(result.network, network, rows).kl
+    settings = DistillSettings(tokens=40 * 8 * 24, rate=1e-3, final_rate=1e-4)
+    tuned, _ = tune_scales(result, LiveTeacher(network), rows, settings, tmp_path / "run")
+    assert compare(tuned.network, network, rows).kl < 0.85 * before
+    for name, tensor in tuned.tensors.items():
+        if isinstance(tensor, Rounded):
+            assert torch.equal(tensor.integers, result.tensors[name].integers)
+            assert torch.equal(tuned.network.state_dict()[name], tensor.values())
+            assert torch.equal(tensor.scales, tensor.scales.half().float())
