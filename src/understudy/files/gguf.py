@@ -78,6 +78,19 @@ class _Cursor:
         except UnicodeDecodeError as error:
             raise self.fail(f"text is not UTF-8 ({error.reason})") from error
 
+    def strings(self, length: int) -> list[str]:
+        """As `string` time and again, in one loop: a vocabulary has 256,000."""
+        data, at, end, size_of = self.data, self.at, len(self.data), struct.Struct("<Q").unpack_from
+        texts = []
+        for _ in range(length):
+            if end - at < 8 or (size := size_of(data, at)[0]) > end - at - 8:
+                self.at = at
+                raise self.fail("impossible number of characters")
+            at += 8 + size
+            texts.append(str(data[at - size : at], "utf-8", "surrogateescape"))
+        self.at = at
+        return texts
+
     def value(self, code: int, depth: int = 0) -> Any:
         if code in _SCALARS:
             return self.number(*_SCALARS[code])
@@ -91,6 +104,8 @@ class _Cursor:
             length = self.count("array entries", size)
             return np.frombuffer(self.take(length * size), np.dtype(letter).newbyteorder("<")).tolist()
         length = self.count("array entries", 8)
+        if inner == _STRING:
+            return self.strings(length)
         return [self.value(inner, depth + 1) for _ in range(length)]
 
 
