@@ -52,7 +52,7 @@ def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
         values = [float(np.quantile(s, quantile)) if len(s) else 0.0 for s in samples]
         with cut_below(network, values) as cut:
             kl = compare(cut, _uncut(network), rows).kl
-        if kl > max_kl:
+        if kl >= max_kl:
             break
         best = Thresholds(values, _rates(network, rows, values), kl)
     return best
