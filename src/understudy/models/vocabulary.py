@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as FastTokenizer
 
-from understudy.errors import FormatError, UnsupportedError
+from understudy.errors import FormatError, UnderstudyError, UnsupportedError
 from understudy.files.tokenizer_source import TokenizerSource
 from understudy.text.fast import PRE_TOKENIZERS
 from understudy.text.spm import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, read_spm
@@ -55,7 +55,9 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
                                    found=model.get("type"))  # fmt: skip
         kinds = json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
         return _byte_level(source, description) if "ByteLevel" in kinds else _spm_like(source, description)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except UnderstudyError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exceptions
         raise FormatError(f"not a tokenizer.json ({type(error).__name__}: {str(error)[:200]})", where="tokenizer.json") from error
 
 
