@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-bits", type=float, metavar="B", help="spend up to B bits a weight where they pay most")
     parser.add_argument("--method", choices=["plain", "search", "feedback"], default="feedback")
     parser.add_argument("--no-equalise", action="store_true", help="leave out the channel scales")
+    parser.add_argument("--packed", action="store_true", help="also write model-packed/, a compressed-tensors folder for vLLM")
     add_data(parser)
 
 
@@ -26,4 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     table: dict[str, Any] = {n: getattr(arguments, n) for n in ("weights", "embedding", "head", "max_bits", "method")}
     table = {name: value for name, value in table.items() if value is not None}
     table["equalise"] = not arguments.no_equalise
-    return run_raw(raw_recipe(arguments, arguments.model, arguments.folder, quantize=table), arguments)
+    raw = raw_recipe(arguments, arguments.model, arguments.folder, quantize=table)
+    raw["output"]["packed"] = arguments.packed
+    return run_raw(raw, arguments)

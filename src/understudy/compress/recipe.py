@@ -6,7 +6,7 @@
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
     [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate
-    [output]   folder, dtype, gguf
+    [output]   folder, dtype, gguf, packed
 
 Tables that are left out are stages that are not run.
 """
@@ -74,6 +74,7 @@ class OutputRecipe:
     folder: str
     dtype: str = "bf16"
     gguf: bool = True
+    packed: bool = False  # also a compressed-tensors folder, which vLLM opens
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ def _check(recipe: Recipe, where: object) -> None:
             raise UsageError("unknown criterion", where=where, found=recipe.prune.criterion, expected=list(CRITERIA))
         if recipe.prune.depth not in DEPTH_METHODS:
             raise UsageError("unknown depth method", where=where, found=recipe.prune.depth, expected=list(DEPTH_METHODS))
+    if recipe.output.packed and recipe.quantize is None:
+        raise UsageError("a packed folder needs [quantize]", where=where)
     if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():
         raise UsageError("[search] finds the shape: [prune] names none", where=where, do="leave out its sizes")
     if recipe.distill is not None and recipe.distill.teacher not in ("cache", "live"):

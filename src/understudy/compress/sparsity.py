@@ -20,7 +20,7 @@ from understudy.compress.evaluate import compare
 from understudy.compress.network import Network
 from understudy.errors import UsageError
 
-QUANTILES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)  # of the values that are not zero
+QUANTILES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the values that are not zero
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
     for quantile in QUANTILES[1:]:
         values = [float(np.quantile(s, quantile)) if len(s) else 0.0 for s in samples]
         with cut_below(network, values) as cut:
-            kl = compare(cut, _uncut(network), rows).kl
+            kl = max(compare(cut, _uncut(network), rows).kl, 0.0)  # rounding may give less than nothing
         if kl >= max_kl:
             break
         best = Thresholds(values, _rates(network, rows, values), kl)

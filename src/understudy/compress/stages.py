@@ -3,6 +3,7 @@
     out/prune/      calibration/, model/ (float32 Hugging Face folder), report.json, report.html, stage.json
     out/correct/    out/distill/   the same; distill also run/ (checkpoints, trace) and cache/ (the teacher's targets)
     out/model/      the student, with README.md (its card)        out/model.gguf   the quantized student
+    out/model-packed/   the same integers for vLLM, if asked for
 
 `stage.json` is written last: a stage that has it, made by the same recipe, is not run again.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import resource
 import shutil
 import time
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from understudy.compress.evaluate import Quality, compare
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
+from understudy.compress.packed_folder import save_packed
 from understudy.compress.prune import select, trim
 from understudy.compress.qad import tune_scales
 from understudy.compress.quantize import quantize, spend_bits
@@ -172,6 +175,7 @@ class Pipeline:
             return made
         report.figures |= {
             "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
+            "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
             "quality": compare(made, self.source.network, self.held_out).as_dict(),
         }  # fmt: skip
         report.recipe = self.recipe.raw
@@ -286,6 +290,8 @@ class Pipeline:
             result, _ = tune_scales(result, LiveTeacher(student), self.training_rows, tuning, run, self.progress)
         save_quantized(result.tensors, result.network, self.source.checkpoint, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
+        if self.recipe.output.packed:
+            save_packed(result, self.source.checkpoint, self.out / "model-packed")
         exact = self._reopened(path, result.network)
         return {
             "gguf": {"bytes": path.stat().st_size, "bits_per_weight": result.bits_per_weight()}

@@ -39,10 +39,11 @@ def test_prune_then_distill_then_quantize(world: Path, pruned: Path, capsys) -> 
     out = capsys.readouterr().out
     assert "distill  perplexity" in out
     student = world / "distilled" / "model"
-    command = ["quantize", str(student), str(world / "small"), "--data", str(world / "text.txt"), *SMALL, "--json"]
+    command = ["quantize", str(student), str(world / "small"), "--data", str(world / "text.txt"), *SMALL, "--json", "--packed"]
     assert main(command) == 0
     figures = json.loads(capsys.readouterr().out)["export"]
     assert figures["gguf"]["bits_per_weight"] < 4.7
+    assert (world / "small" / "model-packed" / "model.safetensors").exists()
     assert (world / "small" / "model.gguf").stat().st_size == figures["gguf"]["bytes"]
 
 
