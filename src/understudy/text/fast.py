@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenizers import Regex, decoders, models, pre_tokenizers
@@ -37,6 +39,13 @@ def _digits_then_gpt2() -> Any:
     return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _gpt2()])
 
 
+def _ggml_default() -> Any:
+    words = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+    patterns = [r"[\p{P}$+<=>^~|]+", words, r"\p{N}+", "[0-9][0-9][0-9]"]
+    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
+    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
 # `tokenizer.ggml.pre` -> (pre-tokenizer, whether a word that is in the vocabulary is taken whole).
 PRE_TOKENIZERS: dict[str, tuple[Any, bool]] = {
     "gpt-2": (_gpt2, False),
@@ -44,6 +53,14 @@ PRE_TOKENIZERS: dict[str, tuple[Any, bool]] = {
     "llama-bpe": (lambda: _split(_LETTERS_AND % "{1,3}"), True),
     "qwen2": (lambda: _split(_LETTERS_AND % ""), False),
     "tekken": (lambda: _split(_TEKKEN), True),
+    "default": (_ggml_default, False),
+}
+# Names that llama.cpp treats alike (`llama-vocab.cpp`).
+PRE_ALIASES: dict[str, str] = {
+    **dict.fromkeys(("phi-2", "mpt", "olmo", "exaone4"), "gpt-2"),
+    **dict.fromkeys(("codeshell", "exaone", "minerva-7b"), "smollm"),
+    **dict.fromkeys(("llama3", "llama-v3", "pixtral", "falcon3"), "llama-bpe"),
+    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), "qwen2"),
 }
 
 
@@ -59,15 +76,18 @@ def _byte_of_character() -> dict[str, int]:
 class FastSegmenter(Segmenter):
     """Wraps two `tokenizers` objects without added tokens: one for the start of a text, one for later pieces."""
 
-    def __init__(self, start: FastTokenizer, later: FastTokenizer, num_tokens: int, is_byte_level: bool) -> None:
+    def __init__(
+        self, start: FastTokenizer, later: FastTokenizer, num_tokens: int, is_byte_level: bool, strips_first_space: bool = False
+    ) -> None:
         self._start, self._later = start, later
         self.vocab_size = num_tokens
         self._is_byte_level = is_byte_level
-        self.strips_first_space = not is_byte_level
+        self.strips_first_space = strips_first_space
 
     def encode(self, text: str, is_start: bool) -> list[int]:
         chosen = self._start if is_start else self._later
-        return list(chosen.encode(text, add_special_tokens=False).ids)
+        with _as_format_error("the tokenizer cannot encode"):
+            return list(chosen.encode(text, add_special_tokens=False).ids)
 
     def piece(self, token: int) -> str:
         return self._start.id_to_token(token) or ""
@@ -95,36 +115,101 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
     Raises:
         FormatError: not a tokenizer.json.
     """
-    try:
+    with _as_format_error("not a tokenizer.json"):
         description = json.loads(payload)
-        added = description.get("added_tokens") or []
-        markers = [
-            Marker(t["id"], t["content"], bool(t.get("special")), bool(t.get("lstrip")), bool(t.get("rstrip"))) for t in added
-        ]
+        markers = [_added(entry) for entry in description.get("added_tokens") or []]
+        if any(type(m.token) is not int or not 0 <= m.token < 1 << 31 or not isinstance(m.text, str) for m in markers):
+            raise FormatError("an added token of tokenizer.json has no usable id or content")
         plain = {**description, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        plain["model"] = _without(description["model"], {m.text for m in markers if not m.is_text})
         start = FastTokenizer.from_str(json.dumps(plain))
-        later = FastTokenizer.from_str(json.dumps(_never_prefixed(plain)))
+        later = _for_later_pieces(start, plain)
+        num_tokens = max(start.get_vocab().values(), default=-1) + 1
+    outside = [plain.get("decoder"), plain.get("pre_tokenizer")]
+    is_byte_level = "ByteLevel" in json.dumps(outside)
+    kinds = _decoder_types(plain.get("decoder"))
+    if not is_byte_level and not kinds <= _SPM_DECODERS:
+        raise UnsupportedError("decoder is not implemented", where="tokenizer.json", expected=" ".join(sorted(_SPM_DECODERS)),
+                               found=" ".join(sorted(kinds - _SPM_DECODERS)))  # fmt: skip
+    strips = not is_byte_level and ("Strip" in kinds or _prefixes(plain.get("decoder")))
+    return FastSegmenter(start, later, num_tokens, is_byte_level, strips), markers
+
+
+_SPM_DECODERS = {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}
+
+
+@contextlib.contextmanager
+def _as_format_error(what: str) -> Iterator[None]:
+    """The library raises bare Exceptions, and panics that are BaseExceptions."""
+    try:
+        yield
+    except (FormatError, KeyboardInterrupt, SystemExit):
+        raise
     except RecursionError as error:
-        raise FormatError("not a tokenizer.json (nested too deeply)") from error
-    except Exception as error:  # the library raises a bare Exception
-        raise FormatError(f"not a tokenizer.json ({type(error).__name__}: {error})") from error
-    if any(type(m.token) is not int or not 0 <= m.token < 1 << 31 or not isinstance(m.text, str) for m in markers):
-        raise FormatError("an added token of tokenizer.json has no usable id or content")
-    is_byte_level = "ByteLevel" in json.dumps([plain.get("decoder"), plain.get("pre_tokenizer")])
-    return FastSegmenter(start, later, start.get_vocab_size(), is_byte_level), markers
+        raise FormatError(f"{what} (nested too deeply)") from error
+    except BaseException as error:
+        raise FormatError(f"{what} ({type(error).__name__}: {error})") from error
+
+
+def _added(entry: Mapping[str, Any]) -> Marker:
+    flags = (bool(entry.get(name)) for name in ("special", "lstrip", "rstrip", "single_word"))
+    return Marker(entry["id"], entry["content"], *flags)
+
+
+def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
+    """The model without the words of markers, so that no text can give their ids. The unknown token stays: it needs its id."""
+    hidden = hidden - {model.get("unk_token")}
+    vocab = model["vocab"]
+    if isinstance(vocab, list):  # Unigram, where the place is the id
+        unknown = model.get("unk_id")
+        return {**model, "vocab": [[f"\uffff{i}", score] if piece in hidden and i != unknown else [piece, score]
+                                   for i, (piece, score) in enumerate(vocab)]}  # fmt: skip
+    shown = {**model, "vocab": {piece: token for piece, token in vocab.items() if piece not in hidden}}
+    if "merges" in model:
+        shown["merges"] = [merge for merge in model["merges"] if hidden.isdisjoint(_words(merge))]
+    return shown
+
+
+def _words(merge: str | list[str]) -> tuple[str, str, str]:
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return left, right, left + right
+
+
+def _for_later_pieces(start: FastTokenizer, plain: Mapping[str, Any]) -> FastTokenizer:
+    """The same tokenizer with Metaspace's prefix "first" switched off: only the start of a text gets it."""
+    outside = {"pre_tokenizer": plain.get("pre_tokenizer"), "normalizer": plain.get("normalizer")}
+    changed = _never_prefixed(outside)
+    if changed == outside:
+        return start
+    empty = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    around = FastTokenizer.from_str(json.dumps({**empty, **changed}))
+    later = FastTokenizer(start.model)
+    for name in outside:
+        if getattr(around, name) is not None:
+            setattr(later, name, getattr(around, name))
+    return later
 
 
 def _never_prefixed(node: Any) -> Any:
-    """The same description with Metaspace's prefix "first" switched off: only the start of a text gets it."""
     if isinstance(node, dict):
-        changed = {key: _never_prefixed(value) for key, value in node.items() if key not in ("model", "vocab", "merges")}
-        changed |= {key: node[key] for key in ("model", "vocab", "merges") if key in node}
+        changed = {key: _never_prefixed(value) for key, value in node.items()}
         if changed.get("type") == "Metaspace" and changed.get("prepend_scheme") == "first":
             changed["prepend_scheme"] = "never"
         return changed
-    if isinstance(node, list):
-        return [_never_prefixed(value) for value in node]
-    return node
+    return [_never_prefixed(value) for value in node] if isinstance(node, list) else node
+
+
+def _decoder_types(decoder: Any) -> set[str]:
+    if not isinstance(decoder, dict):
+        return set()
+    inner = decoder.get("decoders") if decoder.get("type") == "Sequence" else [decoder]
+    return {str(step.get("type")) for step in inner or []}
+
+
+def _prefixes(decoder: Any) -> bool:
+    """Whether a Metaspace decoder takes off the blank that its pre-tokenizer put in front."""
+    steps = decoder.get("decoders", [decoder]) if isinstance(decoder, dict) else []
+    return any(s.get("type") == "Metaspace" and s.get("prepend_scheme", "always") != "never" for s in steps)
 
 
 def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Marker]]:
@@ -134,21 +219,21 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
         UnsupportedError: a pre-tokenizer that is not in `PRE_TOKENIZERS`.
         FormatError: merges and tokens contradict each other.
     """
-    if source.pre not in PRE_TOKENIZERS:
+    pre = PRE_ALIASES.get(source.pre, source.pre)
+    if pre not in PRE_TOKENIZERS:
         raise UnsupportedError("pre-tokenizer is not implemented", where="tokenizer.ggml.pre",
                                expected=" ".join(PRE_TOKENIZERS), found=source.pre)  # fmt: skip
-    make, takes_words = PRE_TOKENIZERS[source.pre]
+    make, takes_words = PRE_TOKENIZERS[pre]
     types = source.types or (1,) * len(source.tokens)
     if len(types) != len(source.tokens):
         raise FormatError("token types and tokens differ in number", where="tokenizer.ggml.token_type",
                           expected=len(source.tokens), found=len(types))  # fmt: skip
+    markers = [Marker(i, t, kind == 3) for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True)) if kind in (3, 4)]
     vocab = {token: i for i, token in enumerate(source.tokens)}
-    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in source.merges)]
-    try:
-        fast = FastTokenizer(models.BPE(vocab, pairs, ignore_merges=takes_words))
-    except Exception as error:  # the library raises a bare Exception
-        raise FormatError(f"merges do not fit the tokens ({error})", where="tokenizer.ggml.merges") from error
+    model = _without({"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text})
+    with _as_format_error("merges do not fit the tokens"):
+        merges = [_words(merge)[:2] for merge in model["merges"]]
+        fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()
     fast.decoder = decoders.ByteLevel()
-    markers = [Marker(i, t, kind == 3) for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True)) if kind in (3, 4)]
     return FastSegmenter(fast, fast, len(source.tokens), is_byte_level=True), markers

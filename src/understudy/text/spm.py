@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from understudy.errors import FormatError, UnsupportedError
@@ -63,22 +63,27 @@ class SpmSegmenter(Segmenter):
             text = SPACE + text
         ids: list[int] = []
         for word in re.split(f"(?<=[^{SPACE}])(?={SPACE})", text) if self._by_word else [text]:
-            if word not in self._known:
-                if len(self._known) > 65536:
-                    self._known.clear()
-                found = self._segment(word)
-                if len(word) > 64:
-                    ids += found
-                    continue
-                self._known[word] = found
-            ids += self._known[word]
+            ids += self._ids_of_word(word)
+        unknown = self._model.unk_id
+        if unknown in ids:  # the library gives one for a run of unknown characters
+            ids = [token for i, token in enumerate(ids) if token != unknown or i == 0 or ids[i - 1] != unknown]
         return ids
+
+    def _ids_of_word(self, word: str) -> list[int]:
+        if len(word) > 64:
+            return self._segment(word)
+        if word not in self._known:
+            if len(self._known) > 65536:
+                self._known.clear()
+            self._known[word] = self._segment(word)
+        return self._known[word]
 
     def _segment(self, word: str) -> list[int]:
         """Joins neighbours by falling score. Linked list and heap: n log n for a word of n characters."""
         pieces: list[str] = list(word)
         before, after = list(range(-1, len(pieces) - 1)), [*range(1, len(pieces)), -1]
         heap: list[tuple[float, int, int, str]] = []
+        halves: dict[str, tuple[str, str]] = {}  # of unused pieces, which serve as steps and fall apart again
 
         def propose(left: int, right: int) -> None:
             if left >= 0 and right >= 0:
@@ -86,6 +91,8 @@ class SpmSegmenter(Segmenter):
                 token = self._ids.get(joined)
                 if token is not None:
                     heapq.heappush(heap, (-self._model.scores[token], left, right, joined))
+                    if self._model.types[token] == UNUSED:
+                        halves[joined] = pieces[left], pieces[right]
 
         for i in range(len(pieces) - 1):
             propose(i, i + 1)
@@ -99,12 +106,12 @@ class SpmSegmenter(Segmenter):
                 before[after[left]] = left
             propose(before[left], left)
             propose(left, after[left])
-        return [token for piece in pieces if piece for token in self._tokens(piece)]
+        return [token for piece in pieces if piece for token in self._tokens(piece, halves)]
 
-    def _tokens(self, piece: str) -> list[int]:
+    def _tokens(self, piece: str, halves: Mapping[str, tuple[str, str]]) -> list[int]:
         token = self._ids.get(piece)
-        if token is not None and self._model.types[token] == UNUSED:
-            return [t for c in piece for t in self._tokens(c)] if len(piece) > 1 else [token]
+        if token is not None and self._model.types[token] == UNUSED and piece in halves:
+            return [token for half in halves[piece] for token in self._tokens(half, halves)]
         if token is not None:
             return [token]
         spelled = [self._bytes[byte] for byte in piece.encode()]
@@ -124,9 +131,12 @@ class SpmSegmenter(Segmenter):
 
 
 def spm_markers(model: SpmModel) -> list[Marker]:
-    """Control and user-defined pieces."""
-    kinds = zip(model.pieces, model.types, strict=True)
-    return [Marker(i, piece, kind == CONTROL) for i, (piece, kind) in enumerate(kinds) if kind in (CONTROL, USER_DEFINED)]
+    """Control and user-defined pieces, as they stand in text."""
+    return [
+        Marker(token, piece.replace(SPACE, " "), kind == CONTROL)
+        for token, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True))
+        if kind in (CONTROL, USER_DEFINED)
+    ]
 
 
 # ---- the file ----------------------------------------------------------------------------------------------------

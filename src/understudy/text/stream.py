@@ -11,22 +11,22 @@ class StreamDecoder:
     """`push` gives the text that a token completes, which may be nothing; `finish` what is left over.
 
     The pieces joined are what `Tokenizer.decode` gives for all ids at once. Bytes that can no longer become a character are
-    U+FFFD as soon as that is certain.
+    U+FFFD as soon as that is certain. With `continues` the tokens go on from an earlier text, so that a space before the first
+    word is one that the model wrote and stays.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = True) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = True, continues: bool = False) -> None:
         self._tokenizer, self._skip_special = tokenizer, skip_special
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._may_strip = tokenizer.strips_first_space
+        self._is_opening = not continues
 
     def push(self, token: int) -> str:
         if self._skip_special and self._tokenizer.is_special(token):
             return ""
         data = self._tokenizer.token_bytes(token)
-        if self._may_strip and data:
-            self._may_strip = False
-            if data.startswith(b" ") and self._tokenizer.id_to_piece(token) not in self._tokenizer.markers:
-                data = data[1:]
+        if self._is_opening and data:
+            self._is_opening = False
+            data = self._tokenizer.opening_bytes(token)
         return self._decoder.decode(data)
 
     def finish(self) -> str:

@@ -2,7 +2,9 @@
 
 A marker is a token that stands for structure (`<|im_start|>`, `<extra_id_1>`, `</s>`). Text is first cut at markers, where
 they are allowed, and each piece between them goes through the segmenter of the file, exactly as the original implementations do.
-With markers off the text of a marker is ordinary characters and cannot give the marker's id.
+With markers off the text of a marker is ordinary characters and cannot give the marker's id: segmenters do not know it.
+
+A lone surrogate, which has no UTF-8 bytes, is encoded as "?".
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from dataclasses import dataclass
 
 from understudy.errors import UsageError
 
+# Unicode's White_Space, which is not quite what `str.strip` takes.
+_BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+
 
 class Segmenter(ABC):
-    """Plain text -> ids, knowing no markers."""
+    """Plain text -> ids, never a marker's (the unknown token excepted, where there is no other way)."""
 
     vocab_size: int
 
@@ -37,13 +42,20 @@ class Segmenter(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One marker; `strips_left` and `strips_right` swallow the white space beside it."""
+    """One marker. `strips_left` and `strips_right` swallow the white space beside it, `is_whole_word` wants no letters there."""
 
     token: int
     text: str
     is_special: bool  # control tokens disappear when special tokens are skipped; user-defined ones stay
     strips_left: bool = False
     strips_right: bool = False
+    is_whole_word: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Runs of blanks and single characters that a vocabulary lists as user-defined: they can open no turn, so they are
+        matched in any text, as they were in training."""
+        return not self.is_special and (len(self.text) == 1 or not self.text.strip(_BLANKS))
 
 
 class Tokenizer:
@@ -63,8 +75,8 @@ class Tokenizer:
         self._segmenter = segmenter
         self.markers: Mapping[str, Marker] = {m.text: m for m in markers if m.text}
         self._by_id = {m.token: m for m in self.markers.values()}
-        longest_first = sorted(self.markers, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = _pattern(self.markers)
+        self._text_pattern = _pattern([text for text, marker in self.markers.items() if marker.is_text])
         self.vocab_size = max([segmenter.vocab_size, *(m.token + 1 for m in self.markers.values())])
         self.bos_id, self.eos_ids, self.pad_id = bos_id, tuple(eos_ids), pad_id
         self.add_bos, self.chat_template = add_bos, chat_template
@@ -76,14 +88,17 @@ class Tokenizer:
         return self.encode_segments(self.split(text) if markers else [text], add_bos=add_bos)
 
     def split(self, text: str) -> list[str | Marker]:
-        """Cuts a text at its markers."""
-        if self._pattern is None:
-            return [text]
+        """Cuts a text at its markers, the leftmost first and of those the longest."""
+        return self._cut(text, self._pattern)
+
+    def _cut(self, text: str, pattern: re.Pattern[str] | None) -> list[str | Marker]:
         segments: list[str | Marker] = []
         at = 0
-        for match in self._pattern.finditer(text):
-            segments += [text[at : match.start()], self.markers[match[0]]]
-            at = match.end()
+        for match in pattern.finditer(text) if pattern is not None else ():
+            marker = self.markers[match[0]]
+            if not marker.is_whole_word or _stands_alone(match):
+                segments += [text[at : match.start()], marker]
+                at = match.end()
         return [*segments, text[at:]]
 
     def encode_segments(self, segments: Iterable[str | Marker], *, add_bos: bool = False) -> list[int]:
@@ -91,40 +106,33 @@ class Tokenizer:
         ids = [self.bos_id] if add_bos and self.bos_id is not None else []
         is_start = True
         for text, marker in _runs(segments):
-            if text:
-                ids += self._encode_text(text, is_start)
-                is_start = False
+            for piece in self._cut(text, self._text_pattern) if text else ():
+                if isinstance(piece, Marker):
+                    ids.append(piece.token)
+                elif piece:
+                    ids += self._segmenter.encode(piece.encode("utf-8", "replace").decode("utf-8"), is_start)
+                is_start = is_start and not piece
             if marker is not None:
                 ids.append(marker.token)
                 is_start = False
         return ids
 
-    def _encode_text(self, text: str, is_start: bool) -> list[int]:
-        text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no bytes: it becomes "?"
-        ids = self._segmenter.encode(text, is_start)
-        if not self._by_id.keys().isdisjoint(ids):
-            ids = self._without_markers(text, is_start)
-        return ids
-
-    def _without_markers(self, text: str, is_start: bool) -> list[int]:
-        """For vocabularies that spell a marker as an ordinary word: it is cut after its first character."""
-        assert self._pattern is not None
-        cut = self._pattern.sub(lambda match: match[0][0] + "\0" + match[0][1:], text.replace("\0", "\0\0"))
-        ids: list[int] = []
-        for piece in re.split("(?<!\0)\0(?!\0)", cut):
-            ids += self._segmenter.encode(piece.replace("\0\0", "\0"), is_start)
-            is_start = False
-        return [token for token in ids if token not in self._by_id]
-
     # ---- decoding ----
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Text of some ids; bytes that are no UTF-8 become U+FFFD."""
-        data = b"".join(self.token_bytes(token) for token in ids if not (skip_special and self.is_special(token)))
-        text = data.decode("utf-8", "replace")
-        if self._segmenter.strips_first_space and ids and text.startswith(" ") and ids[0] not in self._by_id:
-            text = text[1:]
-        return text
+        shown = [token for token in ids if not (skip_special and self.is_special(token))]
+        data = [self.token_bytes(token) for token in shown]
+        first = next((i for i, piece in enumerate(data) if piece), None)
+        if first is not None:
+            data[first] = self.opening_bytes(shown[first])
+        return b"".join(data).decode("utf-8", "replace")
+
+    def opening_bytes(self, token: int) -> bytes:
+        """`token_bytes` of the first token of a text: without the dummy space that encoding puts there."""
+        data = self.token_bytes(token)
+        is_dummy = self._segmenter.strips_first_space and token not in self._by_id and data.startswith(b" ")
+        return data[1:] if is_dummy else data
 
     def token_bytes(self, token: int) -> bytes:
         """The UTF-8 bytes that a token stands for, a marker's text included."""
@@ -135,8 +143,9 @@ class Tokenizer:
     def id_to_piece(self, token: int) -> str:
         """The vocabulary entry as the file spells it."""
         self._check(token)
+        piece = self._segmenter.piece(token) if token < self._segmenter.vocab_size else ""
         marker = self._by_id.get(token)
-        return marker.text if marker is not None else self._segmenter.piece(token)
+        return marker.text if marker is not None and not piece else piece
 
     def is_special(self, token: int) -> bool:
         marker = self._by_id.get(token)
@@ -156,6 +165,16 @@ class Tokenizer:
             raise UsageError("token id is outside the vocabulary", expected=f"0 to {self.vocab_size - 1}", found=token)
 
 
+def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _stands_alone(match: re.Match[str]) -> bool:
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    return not re.match(r"\w", before) and not re.match(r"\w", after)
+
+
 def _runs(segments: Iterable[str | Marker]) -> Iterable[tuple[str, Marker | None]]:
     """(text, the marker that ends it) for each stretch between markers, white space swallowed where markers ask for it."""
     text = ""
@@ -165,7 +184,7 @@ def _runs(segments: Iterable[str | Marker]) -> Iterable[tuple[str, Marker | None
             text += segment
             continue
         if strip_next:
-            text = text.lstrip()
-        yield (text.rstrip() if segment.strips_left else text), segment
+            text = text.lstrip(_BLANKS)
+        yield (text.rstrip(_BLANKS) if segment.strips_left else text), segment
         text, strip_next = "", segment.strips_right
-    yield (text.lstrip() if strip_next else text), None
+    yield (text.lstrip(_BLANKS) if strip_next else text), None
