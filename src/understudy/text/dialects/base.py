@@ -39,7 +39,10 @@ class Stops:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
+    """`note` says what could not be done as usual, in a line for the reader."""
+
     parts: tuple[Part, ...]
+    note: str = ""
 
     @property
     def text(self) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from understudy.text.dialects.base import (
     Dialect,
     Message,
+    Origin,
     Part,
     Prompt,
     Stops,
@@ -75,14 +76,14 @@ class ChatmlDialect(Dialect):
                 parts.append(Part(f"<|im_start|>{'user' if is_tool else message['role']}", True))
             if is_tool:
                 parts += [
-                    Part("\n<tool_response>\n"),
+                    Part("\n<tool_response>\n", True),
                     Part(content_of(message), origin=origin),
-                    Part("\n</tool_response>"),
+                    Part("\n</tool_response>", True),
                 ]
             else:
-                parts += [Part("\n"), Part(self._content(message), origin=origin)]
+                parts += [Part("\n", True), *self._content(message, origin)]
             if i == 0 and message["role"] == "system":
-                parts += self._announcements(bool(content_of(message)), tools or [], contexts or [])
+                parts += announcements(bool(content_of(message)), tools or [], contexts or [])
             if not (is_tool and i + 1 < len(turns) and turns[i + 1]["role"] == "tool"):
                 parts.append(Part("<|im_end|>\n", True))
         if add_generation_prompt:
@@ -90,22 +91,26 @@ class ChatmlDialect(Dialect):
         return Prompt(tuple(part for part in parts if part.text))
 
     @staticmethod
-    def _content(message: Message) -> str:
-        text = content_of(message)
-        calls = [f"<tool_call>\n{write_call(*call)}\n</tool_call>" for call in calls_of_message(message)]
-        return "\n".join([text, *calls] if text else calls)
-
-    @staticmethod
-    def _announcements(has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]) -> list[Part]:
-        parts: list[Part] = []
-        if tools:
-            parts += [Part(("\n\n" if has_text else "") + _TOOLS_BEFORE)]
-            parts += [Part("\n" + json.dumps(tool, ensure_ascii=False), origin="tools") for tool in tools]
-            parts += [Part(_TOOLS_AFTER)]
-        for i, text in enumerate(contexts):
-            blank = "\n\n" if i == 0 and (has_text or tools) else "\n" if i else ""
-            parts += [Part(f"{blank}<context> "), Part(text.strip(), origin="documents"), Part(" </context>")]
+    def _content(message: Message, origin: Origin) -> list[Part]:
+        parts = [Part(content_of(message), origin=origin)]
+        for i, call in enumerate(calls_of_message(message)):
+            line = "\n" if i or parts[0].text else ""
+            parts += [Part(f"{line}<tool_call>\n", True), Part(write_call(*call), origin=origin), Part("\n</tool_call>", True)]
         return parts
+
+
+def announcements(has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]) -> list[Part]:
+    """What stands in a system message about tools and documents."""
+    parts: list[Part] = []
+    if tools:
+        parts += [Part(("\n\n" if has_text else "") + _TOOLS_BEFORE, True)]
+        for tool in tools:
+            parts += [Part("\n", True), Part(json.dumps(tool, ensure_ascii=False), origin="tools")]
+        parts += [Part(_TOOLS_AFTER, True)]
+    for i, text in enumerate(contexts):
+        blank = "\n\n" if i == 0 and (has_text or tools) else "\n" if i else ""
+        parts += [Part(f"{blank}<context> ", True), Part(text.strip(), origin="documents"), Part(" </context>", True)]
+    return parts
 
 
 def _default_system(template: str | None) -> str:

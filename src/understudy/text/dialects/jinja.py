@@ -1,25 +1,23 @@
-"""The checkpoint's own chat template, in a sandbox, with what transformers gives such templates.
+"""The checkpoint's own chat template, in a sandbox (`sandbox.py`), data kept apart from markup (`masking.py`).
 
-Every string that is data goes in behind a sentinel and is put back afterwards, so that the output falls apart into markup and
-data: a marker inside a message stays plain text even here. A template that changes the sentinels (it measures, slices or trims
-content) is rendered a second time with the data as they are; then markers in data are told apart by counting: a marker that
-the data hold is refused.
+A template is rendered twice: with the data as they are, and with the data hidden. Where both say the same, the hidden one tells
+which characters are data: a marker in them stays text. A template that looks into its data (`'</think>' in content`, `| upper`)
+can say different things; then the plain text is taken as it is, in one part without origins, and only if no marker stands in the
+data nor comes about at their edges. Otherwise the messages are refused.
+
+Tools and contexts that a template ignores are announced in the system message, as ChatML does: nothing given is dropped.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jinja2 import Environment
-from jinja2 import TemplateError as JinjaError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from understudy.errors import TemplateError
+from understudy.text.dialects import sandbox
 from understudy.text.dialects.base import (
     Dialect,
     Message,
@@ -32,28 +30,92 @@ from understudy.text.dialects.base import (
     last_user_index,
     origin_of,
 )
+from understudy.text.dialects.chatml import announcements
+from understudy.text.dialects.masking import Hide, Mask, hidden
 from understudy.text.tokenizer import Tokenizer
-from understudy.text.toolcalls import calls_of_message
+from understudy.text.toolcalls import calls_of_message, write_call
 
-MAX_RANGE = 10_000
-_SENTINEL = re.compile("\ue000(\\d+)\ue001")
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<extra_id_1>")
+_CALLS = (("<toolcall>", "</toolcall>"), ("<tool_call>", "</tool_call>"), ("[TOOL_CALLS]", ""), ("<|python_tag|>", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a template is given; `notes` are announcements that end the system message."""
+
+    turns: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...]
+    contexts: tuple[str, ...]
+    notes: tuple[Part, ...] = ()
+
+    def announcing(self, names: set[str]) -> Conversation:
+        """The tools or contexts moved into the system message."""
+        turns = self.turns
+        if not turns or turns[0]["role"] != "system":
+            turns = ({"role": "system", "content": "", "origin": "template"}, *turns)
+        left = dict.fromkeys(names, ())
+        said = {name: getattr(self, name) if name in names else () for name in ("tools", "contexts")}
+        notes = announcements(bool(content_of(turns[0])), said["tools"], said["contexts"])
+        return replace(self, turns=turns, notes=tuple(notes), **left)
+
+    def values(self, hide: Hide) -> dict[str, Any]:
+        """The template's variables, each text of the data through `hide`."""
+        last_user = last_user_index(self.turns)
+        messages = [_message(turn, hide, origin_of(turn, i, last_user)) for i, turn in enumerate(self.turns)]
+        if self.notes:
+            messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
+        contexts = [hide(text, "documents") for text in self.contexts]
+        return {
+            "messages": messages,
+            "tools": [hidden(tool, hide, "tools") for tool in self.tools] or None,
+            "contexts": contexts or None,
+            "documents": [{"title": "", "text": text} for text in contexts] or None,
+        }
+
+    def texts(self) -> list[str]:
+        """Every text of the data."""
+        found: list[str] = []
+
+        def note(text: str, _: Origin) -> str:
+            found.append(text)
+            return text
+
+        self.values(note)
+        return [*found, *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
+
+
+def _as_it_is(text: str, _: Origin) -> str:
+    return text
+
+
+def _message(turn: Message, hide: Hide, origin: Origin) -> dict[str, Any]:
+    """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
+    known = ("role", "content", "origin", "tool_calls")
+    message = {key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known}
+    calls = []
+    for name, arguments in calls_of_message(turn):
+        call = json.loads(write_call(name, arguments))
+        calls.append({"type": "function", "id": "", "function": hidden(call, hide, origin)})
+    for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
+        call["id"] = hide(str(given.get("id", "")), origin)
+    content = {"role": turn["role"], "content": hide(content_of(turn), origin)}
+    return message | content | ({"tool_calls": calls} if calls else {})
 
 
 class JinjaDialect(Dialect):
     name = "jinja"
     call_open, call_close = "<tool_call>", "</tool_call>"
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
         super().__init__(tokenizer)
-        if not tokenizer.chat_template:
+        source = template or tokenizer.chat_template
+        if not source:
             raise TemplateError("the checkpoint has no chat template", do="use a completion instead of messages")
-        try:
-            self._template = _environment().from_string(tokenizer.chat_template)
-        except JinjaError as error:
-            raise TemplateError(f"the chat template cannot be read ({error})") from error
-        turn_ends = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
-        ends = [tokenizer.marker_id(text) for text in turn_ends]
-        self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *(token for token in ends if token is not None)])))
+        self._template = sandbox.compile_template(source)
+        ends = [token for text in _TURN_ENDS if text in source and (token := tokenizer.marker_id(text)) is not None]
+        strings = tuple(text for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>") if text in source)
+        self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
+        self.call_open, self.call_close = next((tags for tags in _CALLS if tags[0] in source), _CALLS[1])
 
     def render(
         self,
@@ -63,88 +125,37 @@ class JinjaDialect(Dialect):
         contexts: Sequence[str] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
-        turns = checked(messages)
-        last_user = last_user_index(turns)
-        data: list[tuple[str, Origin]] = []
+        now = datetime.datetime.now()
 
-        def hide(text: str, origin: Origin) -> str:
-            data.append((text, origin))
-            return f"\ue000{len(data) - 1}\ue001"
+        def run(given: Conversation, mask: Mask | None = None) -> str:
+            values = given.values(mask.hide if mask else _as_it_is) | self._special_tokens()
+            limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
+            return sandbox.render(self._template, limits, values | {"add_generation_prompt": add_generation_prompt})
 
-        hidden = [self._hidden(m, origin_of(m, i, last_user), hide) for i, m in enumerate(turns)]
-        passages = [hide(text, "documents") for text in contexts or []]
-        out = self._run(hidden, tools, passages, add_generation_prompt)
-        found = _SENTINEL.findall(out)
-        if sorted(map(int, found)) == list(range(len(data))) and not tools:
-            return _assembled(out, data)
-        return self._checked_by_counting(turns, tools, contexts, add_generation_prompt)
+        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()))
+        plain = run(given)
+        unsaid = {name for name in ("tools", "contexts") if getattr(given, name) and run(replace(given, **{name: ()})) == plain}
+        if unsaid:
+            given = given.announcing(unsaid)
+            plain = run(given)
+        mask = Mask()
+        masked = run(given, mask)
+        if mask.show(masked) == plain:
+            return Prompt(mask.parts(masked))
+        self._refuse_markers(plain, masked, given)
+        return Prompt((Part(plain, True),), note="this chat template looks into the messages: the prompt has no origins")
 
-    @staticmethod
-    def _hidden(message: Message, origin: Origin, hide: Any) -> dict[str, Any]:
-        text = content_of(message)
-        return {**message, "content": hide(text.strip(), origin) if text.strip() else text}
+    def _refuse_markers(self, plain: str, masked: str, given: Conversation) -> None:
+        """The markers of the output must be those that the template writes whatever the data are."""
+        texts = given.texts()
+        for marker in self.tokenizer.markers:
+            if any(marker in text for text in texts) or plain.count(marker) != masked.count(marker):
+                raise TemplateError(
+                    "a control marker stands in the messages, and this chat template looks into what it is given",
+                    found=marker, do="remove the marker from the text",
+                )  # fmt: skip
 
-    def _checked_by_counting(
-        self, turns: Sequence[Message], tools: Any, contexts: Sequence[str] | None, add_generation_prompt: bool
-    ) -> Prompt:
-        texts = [content_of(m) for m in turns] + list(contexts or []) + [json.dumps(list(tools or []), ensure_ascii=False)]
-        texts += [json.dumps(list(calls_of_message(m)), ensure_ascii=False) for m in turns]
-        for text in texts:
-            for marker in self.tokenizer.markers:
-                if marker in text:
-                    raise TemplateError("a control marker stands in the data, and this template changes what it is given",
-                                        found=marker, do="remove the marker from the text")  # fmt: skip
-        plain = [{**m, "content": content_of(m)} for m in turns]
-        return Prompt((Part(self._run(plain, tools, list(contexts or []), add_generation_prompt), True),))
-
-    def _run(self, messages: Any, tools: Any, contexts: Any, add_generation_prompt: bool) -> str:
-        def token(id: int | None) -> str:
-            return self.tokenizer.id_to_piece(id) if id is not None else ""
-
-        try:
-            return self._template.render(
-                messages=messages, tools=list(tools) if tools else None, contexts=contexts or None, documents=contexts or None,
-                add_generation_prompt=add_generation_prompt, bos_token=token(self.tokenizer.bos_id),
-                eos_token=token(next(iter(self.tokenizer.eos_ids), None)), pad_token=token(self.tokenizer.pad_id),
-            )  # fmt: skip
-        except TemplateError:
-            raise
-        except Exception as error:  # a template can raise anything
-            raise TemplateError(f"the chat template failed ({type(error).__name__}: {error})") from error
-
-
-def _assembled(out: str, data: Sequence[tuple[str, Origin]]) -> Prompt:
-    parts: list[Part] = []
-    at = 0
-    for match in _SENTINEL.finditer(out):
-        text, origin = data[int(match[1])]
-        parts += [Part(out[at : match.start()], True), Part(text, origin=origin)]
-        at = match.end()
-    return Prompt(tuple(part for part in [*parts, Part(out[at:], True)] if part.text))
-
-
-def _environment() -> Environment:
-    """As transformers sets it up (utils/chat_template_utils.py), with ranges kept short."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-
-    def to_json(
-        value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-    ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    def refuse(message: object) -> None:
-        raise TemplateError(f"the chat template refuses these messages: {message}")
-
-    def short_range(*bounds: int) -> range:
-        numbers = range(*bounds)
-        if len(numbers) > MAX_RANGE:
-            raise TemplateError("the chat template counts too far", expected=f"at most {MAX_RANGE}", found=len(numbers))
-        return numbers
-
-    environment.filters["tojson"] = to_json
-    environment.globals |= {
-        "raise_exception": refuse,
-        "range": short_range,
-        "strftime_now": lambda form: datetime.datetime.now().strftime(form),
-    }
-    return environment
+    def _special_tokens(self) -> dict[str, str]:
+        tokenizer = self.tokenizer
+        ids = {"bos": tokenizer.bos_id, "eos": next(iter(tokenizer.eos_ids), None), "pad": tokenizer.pad_id}
+        return {f"{name}_token": "" if token is None else tokenizer.id_to_piece(token) for name, token in ids.items()}
