@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import secrets
 import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.engine import speculation
 from understudy.engine.output import FinishReason, Output, Timing, TokenLogprob, Usage
 from understudy.engine.pages import PagePool
 from understudy.engine.request import Request
@@ -30,17 +31,34 @@ class StepRunner(Protocol):
 
     def step(self, sequences: list[Sequence], logit_counts: list[int]) -> NDArray[np.float32]: ...
 
+    def copy_page(self, source: int, target: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a step adds to one answer, and how it ends, if it does."""
+
+    text: str = ""
+    new: list[TokenLogprob] = field(default_factory=list)
+    reason: FinishReason | None = None
+    stop: str | int | None = None
+    error: str | None = None
+
 
 class Engine:
-    """Many requests over one model.
+    """Many requests over one model. Not for several threads at a time: `understudy.load.Model` holds a lock around it.
 
     Args:
         runner: the model and its cache.
         tokenizer: for the text of answers and the tokens that end them.
         context: longest prompt plus answer, in tokens.
+        vocab_size: of the model, which may have more rows than the tokenizer has entries; default the tokenizer's.
         max_batch_tokens: most tokens of one step: longer prompts are cut into chunks of at most this.
         max_sequences: most answers under way at once; others wait.
         speculate: tokens to guess from the text so far and check in one step; 0 switches it off. It never changes a text.
+
+    Raises:
+        UsageError: a setting is out of range.
     """
 
     def __init__(
@@ -49,15 +67,21 @@ class Engine:
         tokenizer: Tokenizer,
         *,
         context: int,
+        vocab_size: int | None = None,
         max_batch_tokens: int = 512,
         max_sequences: int = 64,
         speculate: int = 0,
     ) -> None:
+        _check("context", context, 1, 1 << 30)
+        _check("max_batch_tokens", max_batch_tokens, 1, 1 << 20)
+        _check("max_sequences", max_sequences, 1, 1 << 20)
+        _check("speculate", speculate, 0, 64)
         self.runner, self.tokenizer = runner, tokenizer
+        self.vocab_size = vocab_size or tokenizer.vocab_size
         self.context = min(context, runner.num_pages * runner.page_size)
         self.speculate = speculate
         self.pool = PagePool(runner.num_pages, runner.page_size)
-        self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences)
+        self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences, runner.copy_page)
         self._ids = itertools.count()
         self._early: list[Output] = []
 
@@ -76,41 +100,47 @@ class Engine:
         """
         prompt, dropped = self._fit(request)
         id = next(self._ids)
-        params = request.params
-        seed = params.seed if params.seed is not None else secrets.randbits(63)
-        eos = () if params.ignore_eos else self.tokenizer.eos_ids
-        most = self.context if params.max_tokens is None else min(self.context, len(prompt) + params.max_tokens)
+        seed = request.params.seed if request.params.seed is not None else secrets.randbits(63)
         leader: Sequence | None = None
-        for index in range(params.n):
-            sequence = Sequence(
-                id,
-                index,
-                list(prompt),
-                len(prompt),
-                params,
-                seed + index,
-                StreamDecoder(self.tokenizer),
-                StopFilter(params.stop),
-                frozenset((*eos, *params.stop_token_ids)),
-                most,
-                mask=request.make_mask() if request.make_mask is not None else None,
-                priority=request.priority,
-                num_dropped=dropped,
-                leader=leader,
-                timing=Timing(added=time.perf_counter()),
-            )
+        for index in range(request.params.n):
+            sequence = self._sequence(request, id, index, list(prompt), seed + index)
+            sequence.num_dropped, sequence.leader = dropped, leader
             leader = leader or sequence
-            self._take_forced(sequence)
-            self.scheduler.add(sequence)
+            said = _Said()
+            self._take_forced(sequence, said)
+            if said.reason is None:
+                self.scheduler.add(sequence)
+            if said.new or said.reason is not None:
+                self._early.append(self._output(sequence, said))
         return id
 
+    def _sequence(self, request: Request, id: int, index: int, prompt: list[int], seed: int) -> Sequence:
+        params = request.params
+        eos = () if params.ignore_eos else self.tokenizer.eos_ids
+        return Sequence(
+            id,
+            index,
+            prompt,
+            len(prompt),
+            params,
+            seed,
+            StreamDecoder(self.tokenizer),
+            StopFilter(params.stop),
+            frozenset((*eos, *params.stop_token_ids)),
+            self.context if params.max_tokens is None else min(self.context, len(prompt) + params.max_tokens),
+            mask=request.make_mask() if request.make_mask is not None else None,
+            priority=request.priority,
+            timing=Timing(added=time.perf_counter()),
+        )
+
     def _fit(self, request: Request) -> tuple[list[int], int]:
-        prompt = [int(token) for token in request.prompt]
+        """The prompt as it will be used, and how many tokens of it were dropped as the caller allowed."""
+        prompt = [operator.index(token) for token in request.prompt]
         if not prompt:
             raise UsageError("the prompt is empty", do="give at least one token")
-        bad = next((token for token in prompt if not 0 <= token < self.tokenizer.vocab_size), None)
-        if bad is not None:
-            raise UsageError("token is outside the vocabulary", expected=f"0 to {self.tokenizer.vocab_size - 1}", found=bad)
+        for token, what in [*((t, "token") for t in prompt), *((t, "biased token") for t in request.params.logit_bias)]:
+            if not 0 <= token < self.vocab_size:
+                raise UsageError(f"{what} is outside the vocabulary", expected=f"0 to {self.vocab_size - 1}", found=token)
         reserve = request.params.max_tokens or 1
         room = self.context - reserve
         if len(prompt) <= room:
@@ -128,7 +158,7 @@ class Engine:
     def cancel(self, id: int) -> None:
         """Ends a request; its last outputs, with reason "cancelled", come with the next step."""
         for sequence in [s for s in (*self.scheduler.running, *self.scheduler.waiting) if s.id == id]:
-            self._early.append(self._finished(sequence, "cancelled"))
+            self._early.append(self._output(sequence, _Said(reason="cancelled")))
 
     # ---- steps ----
 
@@ -153,8 +183,8 @@ class Engine:
 
     def _guess(self, sequence: Sequence) -> None:
         room = sequence.max_total - len(sequence.tokens) - 1
-        is_ready = not sequence.is_prefilling and sequence.num_generated > 0
-        sequence.drafts = speculation.draft(sequence.tokens, min(self.speculate, room)) if is_ready and room > 0 else []
+        is_ready = not sequence.is_prefilling and sequence.num_generated > 0 and room > 0
+        sequence.drafts = sequence.drafter.draft(sequence.tokens, min(self.speculate, room)) if is_ready else []
 
     @staticmethod
     def _logit_count(sequence: Sequence) -> int:
@@ -169,35 +199,30 @@ class Engine:
         sequence.drafts = []
         if sequence.wants_prompt_logprobs:
             self._score_prompt(sequence, rows, first)
-        reaches_end = first + count == len(sequence.tokens)
-        if not reaches_end:
+        if first + count < len(sequence.tokens):
             self.scheduler.computed(sequence, count)
             return None
-        new: list[TokenLogprob] = []
-        reason: FinishReason | None = None
-        stop: str | int | None = None
-        text = ""
+        said = _Said()
+        self._sample(sequence, rows[len(rows) - 1 - len(drafts) :], drafts, said)
+        self.scheduler.computed(sequence, count + max(0, len(said.new) - 1))
+        if said.reason is None:
+            self._take_forced(sequence, said)
+        return self._output(sequence, said)
+
+    def _sample(self, sequence: Sequence, rows: NDArray[np.float32], drafts: list[int], said: _Said) -> None:
+        """Samples from the first row, and from each further one as long as the guess before it was right."""
         sequence.num_drafted += len(drafts)
-        for i, row in enumerate(rows[len(rows) - 1 - len(drafts) :]):
+        for i, row in enumerate(rows):
             try:
                 chosen = sample_next(row, sequence)
-            except ValueError as error:
-                self.scheduler.computed(sequence, count)
-                return self._finished(sequence, "error", error=str(error))
-            piece, reason, stop = self._append(sequence, chosen)
-            text += piece
-            new.append(chosen)
+            except Exception as error:  # a mask is foreign code, and one broken request must not end the others
+                said.reason, said.error = "error", str(error) or type(error).__name__
+                return
+            self._append(sequence, chosen, said)
             is_guessed = i < len(drafts) and drafts[i] == chosen.token
             sequence.num_accepted += is_guessed
-            if reason is not None or not is_guessed:
-                break
-        self.scheduler.computed(sequence, count + len(new) - 1)
-        if reason is not None:
-            return self._finished(sequence, reason, text, new, stop)
-        text += self._take_forced(sequence)
-        if sequence.mask is not None and sequence.mask.is_finished:
-            return self._finished(sequence, "stop", text, new)
-        return self._output(sequence, text, new)
+            if said.reason is not None or not is_guessed:
+                return
 
     def _score_prompt(self, sequence: Sequence, rows: NDArray[np.float32], first: int) -> None:
         if not sequence.prompt_logprobs:
@@ -206,65 +231,73 @@ class Engine:
         sequence.prompt_logprobs += score_prompt(rows, sequence, first)
         del sequence.prompt_logprobs[sequence.num_prompt :]
 
-    def _append(self, sequence: Sequence, chosen: TokenLogprob) -> tuple[str, FinishReason | None, str | int | None]:
-        """Adds a token; says what text it made certain and whether it ends the answer."""
-        now = time.perf_counter()
-        if sequence.num_generated == 0:
-            sequence.timing.first_token = now
+    def _append(self, sequence: Sequence, chosen: TokenLogprob, said: _Said) -> None:
+        """Adds a token to an answer: what text it makes certain and whether it ends the answer."""
+        now, token = time.perf_counter(), chosen.token
+        sequence.timing.first_token = sequence.timing.first_token or now
         sequence.timing.last_token = now
-        sequence.tokens.append(chosen.token)
-        if chosen.token in sequence.stop_token_ids:
-            return "", "stop", chosen.token
-        text, stop = sequence.stops.push(sequence.decoder.push(chosen.token))
+        sequence.tokens.append(token)
+        said.new.append(chosen)
+        if token in sequence.stop_token_ids:
+            said.reason, said.stop = "stop", token
+            return
+        is_text = token < self.tokenizer.vocab_size  # else one of the rows that only pad the model's matrix
+        text, stop = sequence.stops.push(sequence.decoder.push(token) if is_text else "")
+        said.text += text
         if stop is not None:
-            return text, "stop", stop
-        return text, "length" if len(sequence.tokens) >= sequence.max_total else None, None
+            said.reason, said.stop = "stop", stop
+        elif len(sequence.tokens) >= sequence.max_total:
+            said.reason = "length"
 
-    def _take_forced(self, sequence: Sequence) -> str:
+    def _take_forced(self, sequence: Sequence, said: _Said) -> None:
         """Appends the tokens that the grammar leaves no choice about; the next step computes them like a prompt."""
-        if sequence.mask is None:
-            return ""
-        text = ""
-        for token in sequence.mask.forced(sequence.generated):
-            if len(sequence.tokens) + 1 >= sequence.max_total:
-                break
-            sequence.tokens.append(token)
-            piece, _ = sequence.stops.push(sequence.decoder.push(token))
-            text += piece
-        return text
+        mask = sequence.mask
+        if mask is None:
+            return
+        try:
+            for token in mask.forced(sequence.generated):
+                if not 0 <= token < self.vocab_size:
+                    raise ValueError(f"the mask forces token {token}, which is outside the vocabulary")
+                self._append(sequence, TokenLogprob(token, 0.0), said)
+                if said.reason is not None:
+                    return
+            if mask.is_finished:
+                said.reason = "stop"
+        except Exception as error:  # as in _sample
+            said.reason, said.error = "error", str(error) or type(error).__name__
 
     # ---- outputs ----
 
-    def _output(self, sequence: Sequence, text: str, new: list[TokenLogprob]) -> Output:
+    def _output(self, sequence: Sequence, said: _Said) -> Output:
+        """The output of one step; the last one also takes the sequence out and lets go of held back text."""
+        usage = None
+        if said.reason is not None:
+            self.scheduler.remove(sequence)
+            if not isinstance(said.stop, str):
+                tail, stop = sequence.stops.push(sequence.decoder.finish())
+                said.text += tail + ("" if stop is not None else sequence.stops.finish())
+            usage = self._usage(sequence)
         prompt = None
-        if sequence.params.prompt_logprobs is not None and sequence.num_generated <= max(1, len(new)):
-            prompt = tuple(sequence.prompt_logprobs)
-        logprobs = tuple(new) if sequence.params.logprobs is not None else ()
-        return Output(sequence.id, sequence.index, text, tuple(t.token for t in new), logprobs, prompt)
-
-    def _finished(
-        self,
-        sequence: Sequence,
-        reason: FinishReason,
-        text: str = "",
-        new: list[TokenLogprob] | None = None,
-        stop: str | int | None = None,
-        error: str | None = None,
-    ) -> Output:
-        self.scheduler.remove(sequence)
-        if reason != "stop" or not isinstance(stop, str):
-            tail, met = sequence.stops.push(sequence.decoder.finish())
-            text += tail + ("" if met else sequence.stops.finish())
-        partial = self._output(sequence, text, new or [])
+        wants_prompt = sequence.params.prompt_logprobs is not None and not sequence.has_told_prompt
+        if wants_prompt and (usage is not None or not sequence.wants_prompt_logprobs):
+            prompt, sequence.has_told_prompt = tuple(sequence.prompt_logprobs), True
         return Output(
-            partial.id, partial.index, text, partial.new_tokens, partial.logprobs, partial.prompt_logprobs,
-            reason, stop, error, self._usage(sequence),
-        )  # fmt: skip
+            sequence.id,
+            sequence.index,
+            said.text,
+            tuple(entry.token for entry in said.new),
+            tuple(said.new) if sequence.params.logprobs is not None else (),
+            prompt,
+            said.reason,
+            said.stop,
+            said.error,
+            usage,
+        )
 
     @staticmethod
     def _usage(sequence: Sequence) -> Usage:
         timing = sequence.timing
-        has_token = sequence.num_generated > 0 and timing.first_token > 0
+        has_token = timing.first_token > 0
         return Usage(
             sequence.num_prompt,
             sequence.num_cached,
@@ -275,3 +308,8 @@ class Engine:
             timing.first_token - timing.added if has_token else 0.0,
             timing.last_token - timing.first_token if has_token else 0.0,
         )
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise UsageError("setting is out of range", where=name, expected=f"a whole number from {low} to {high}", found=value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
@@ -10,7 +10,10 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One token, its log-probability under the model, and the likeliest tokens at its place."""
+    """One token, its log-probability under the model, and the likeliest tokens at its place.
+
+    A token that a grammar forced was not asked of the model: its log-probability is 0, without others.
+    """
 
     token: int
     logprob: float
@@ -44,7 +47,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one step added to one answer of one request. `usage` comes with the last."""
+    """What one step added to one answer of one request. `usage` comes with the last, `prompt_logprobs` once.
+
+    `text` is what is certain by now, whole characters that can be no part of a stop; joined it is the answer. `stop` is the
+    string (cut off) or the token (no text) that ended it.
+    """
 
     id: int
     index: int
@@ -65,4 +72,3 @@ class Timing:
     added: float = 0.0
     first_token: float = 0.0
     last_token: float = 0.0
-    marks: dict[str, float] = field(default_factory=dict)

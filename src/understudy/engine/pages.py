@@ -1,7 +1,9 @@
 """The pool of cache pages: who holds them, and which already hold the keys and values of which tokens.
 
-A full page is known by a digest of all tokens up to its end, so equal beginnings of different requests share pages. Pages
-that nobody holds stay known until they are needed for something else, the longest unused first.
+A full page is known by a digest of all tokens up to its end, so equal beginnings of different requests share pages. A page
+that is filled in part is known by the digest of what comes before it and by its own tokens; who wants to go on from it takes
+a copy, or the page itself when nobody holds it. Pages that nobody holds stay known until they are needed for something else,
+the longest unused first.
 """
 
 from __future__ import annotations
@@ -9,12 +11,23 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.errors import MemoryBudgetError
 
 Digest = bytes
+ROOT: Digest = b""  # of the empty text, which comes before every first page
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """`tokens` stand at the beginning of a page and follow the text whose digest is `parent`; `digest` when it is full."""
+
+    parent: Digest
+    tokens: tuple[int, ...]
+    digest: Digest | None = None
 
 
 class PagePool:
@@ -23,9 +36,12 @@ class PagePool:
     def __init__(self, num_pages: int, page_size: int) -> None:
         self.num_pages, self.page_size = num_pages, page_size
         self._holders = [0] * num_pages
-        self._digest_of: list[Digest | None] = [None] * num_pages
+        self._contents: list[Content | None] = [None] * num_pages
         self._page_of: dict[Digest, int] = {}
+        self._after: dict[Digest, dict[int, None]] = {}  # digest -> known pages that follow it
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_pages))  # the front is taken first
+
+    # ---- who holds what ----
 
     @property
     def num_free(self) -> int:
@@ -54,15 +70,17 @@ class PagePool:
             self._holders[page] -= 1
             if self._holders[page] == 0:
                 self._free[page] = None
-                if self._digest_of[page] is None:
+                if self._contents[page] is None:
                     self._free.move_to_end(page, last=False)
 
-    def digests(self, tokens: Sequence[int], known: Sequence[Digest] = ()) -> list[Digest]:
-        """Digest of each full page of `tokens`; `known` are those of the first pages."""
+    # ---- what they hold ----
+
+    def digests(self, tokens: Sequence[int], known: Sequence[Digest] = (), end: int | None = None) -> list[Digest]:
+        """Digest of each full page of `tokens[:end]`; `known` are those of the first pages."""
         found = list(known)
-        for page in range(len(found), len(tokens) // self.page_size):
+        for page in range(len(found), (len(tokens) if end is None else end) // self.page_size):
             part = np.asarray(tokens[page * self.page_size : (page + 1) * self.page_size], np.int32).tobytes()
-            found.append(hashlib.blake2b((found[-1] if found else b"") + part, digest_size=16).digest())
+            found.append(hashlib.blake2b((found[-1] if found else ROOT) + part, digest_size=16).digest())
         return found
 
     def find(self, digests: Sequence[Digest]) -> list[int]:
@@ -75,19 +93,68 @@ class PagePool:
             pages.append(page)
         return pages
 
-    def remember(self, page: int, digest: Digest) -> None:
-        """Notes that a page now holds the tokens behind a digest; the first page with that content is kept."""
-        if digest not in self._page_of and self._digest_of[page] is None:
-            self._page_of[digest] = page
-            self._digest_of[page] = digest
+    def find_part(self, parent: Digest, tokens: Sequence[int]) -> tuple[int, int]:
+        """Of the pages after `parent` the one with the longest beginning of `tokens`, and its length: 0 when there is none."""
+        best, longest = -1, 0
+        for page in self._after.get(parent, ()):
+            content = self._contents[page]
+            assert content is not None
+            length = _common_beginning(content.tokens, tokens)
+            if length > longest:
+                best, longest = page, length
+        return best, longest
+
+    def can_continue(self, page: int) -> bool:
+        """Whether a page may be written on from the middle: nobody holds it and it is not full."""
+        content = self._contents[page]
+        return self._holders[page] == 0 and content is not None and content.digest is None
+
+    def keep_beginning(self, page: int, count: int) -> None:
+        """Notes that what a partly filled page holds after its first `count` tokens is about to be overwritten."""
+        content = self._contents[page]
+        assert content is not None
+        self._know(page, Content(content.parent, content.tokens[:count]))
+
+    def remember(self, page: int, digests: Sequence[Digest], index: int, tokens: Sequence[int]) -> None:
+        """Notes that `page`, number `index` of a text with these digests, holds `tokens`; of equal full pages one is known."""
+        known = self._contents[page]
+        digest = digests[index] if len(tokens) == self.page_size else None
+        if not tokens or (known is not None and known.digest is not None):
+            return
+        if digest is not None and digest in self._page_of:
+            self._forget(page)
+        else:
+            self._know(page, Content(digests[index - 1] if index else ROOT, tuple(tokens), digest))
 
     def forget_all(self) -> None:
         """Drops what is known about pages that nobody holds."""
         for page in list(self._free):
             self._forget(page)
 
+    def _know(self, page: int, content: Content) -> None:
+        self._forget(page)
+        self._contents[page] = content
+        self._after.setdefault(content.parent, {})[page] = None
+        if content.digest is not None:
+            self._page_of[content.digest] = page
+
     def _forget(self, page: int) -> None:
-        digest = self._digest_of[page]
-        if digest is not None:
-            del self._page_of[digest]
-            self._digest_of[page] = None
+        content = self._contents[page]
+        if content is None:
+            return
+        self._contents[page] = None
+        followers = self._after[content.parent]
+        del followers[page]
+        if not followers:
+            del self._after[content.parent]
+        if content.digest is not None:
+            del self._page_of[content.digest]
+
+
+def _common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
+    length = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

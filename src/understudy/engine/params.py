@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from understudy.errors import UsageError
 
@@ -47,10 +48,8 @@ class SamplingParams:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        object.__setattr__(self, "stop", tuple(self.stop))
-        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop))
+        object.__setattr__(self, "stop_token_ids", _tuple("stop_token_ids", self.stop_token_ids))
         _in("temperature", self.temperature, 0.0, 100.0)
         _in("top_p", self.top_p, 1e-6, 1.0)
         _in("min_p", self.min_p, 0.0, 1.0)
@@ -68,12 +67,24 @@ class SamplingParams:
             _whole("seed", self.seed, -(1 << 63), (1 << 64) - 1)
         if not all(isinstance(text, str) and text for text in self.stop):
             raise UsageError("a stop must be a text that is not empty", where="stop", found=list(self.stop))
-        if not all(type(k) is int and math.isfinite(v) for k, v in self.logit_bias.items()):
-            raise UsageError("a bias maps a token id to a finite number", where="logit_bias")
+        for token in self.stop_token_ids:
+            _whole("stop_token_ids", token, 0, (1 << 31) - 1)
+        if not isinstance(self.logit_bias, Mapping) or not all(map(_is_bias, self.logit_bias, self.logit_bias.values())):
+            raise UsageError("a bias maps a token id to a finite number", where="logit_bias", found=self.logit_bias)
 
     @property
     def has_penalties(self) -> bool:
         return self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+
+
+def _tuple(name: str, values: Iterable[Any] | None) -> tuple[Any, ...]:
+    if values is not None and (isinstance(values, str) or not isinstance(values, Iterable)):
+        raise UsageError("setting must be a list", where=name, found=values)
+    return tuple(values or ())
+
+
+def _is_bias(token: object, value: object) -> bool:
+    return type(token) is int and 0 <= token < 1 << 31 and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _in(name: str, value: float, low: float, high: float) -> None:

@@ -56,6 +56,10 @@ class Runner:
             np.asarray(rows, np.int32),
         )
 
+    def copy_page(self, source: int, target: int) -> None:
+        """Copies the keys and values of one page over those of another."""
+        core.copy_pages(self.cache, np.asarray([source], np.int32), np.asarray([target], np.int32))
+
     def logits(self, tokens: list[int], pages: list[int], first: int, count: int) -> NDArray[np.float32]:
         """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
         return core.step(

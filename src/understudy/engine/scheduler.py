@@ -6,20 +6,29 @@ chunks. When pages run out, the answer that came last gives its pages back and i
 
 from __future__ import annotations
 
-from understudy.engine.pages import PagePool
+from collections.abc import Callable
+
+from understudy.engine.pages import ROOT, PagePool
 from understudy.engine.sequence import Sequence
 
-PROMPT_LOGPROB_CHUNK = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
+PROMPT_LOGPROB_ROWS = 64  # of all prompts of a step together: at 256,000 tokens a row of logits has a megabyte
 
 
 class Scheduler:
-    """Keeps the waiting and the running sequences and picks a step's work."""
+    """Keeps the waiting and the running sequences and picks a step's work.
 
-    def __init__(self, pool: PagePool, max_batch_tokens: int, max_sequences: int) -> None:
+    Args:
+        max_batch_tokens, max_sequences: most tokens of a step, most sequences that hold pages.
+        copy_page: called with (source, target) when a sequence goes on from the middle of a page that is not its own.
+    """
+
+    def __init__(self, pool: PagePool, max_batch_tokens: int, max_sequences: int, copy_page: Callable[[int, int], None]) -> None:
         self.pool = pool
         self.max_batch_tokens, self.max_sequences = max_batch_tokens, max_sequences
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self._copy_page = copy_page
+        self._rows_left = 0
 
     @property
     def has_work(self) -> bool:
@@ -31,49 +40,84 @@ class Scheduler:
 
     def schedule(self) -> list[Sequence]:
         """The sequences of the next step, with `num_scheduled` set."""
-        budget = self.max_batch_tokens
+        budget, self._rows_left = self.max_batch_tokens, PROMPT_LOGPROB_ROWS
         step: list[Sequence] = []
-        decoding = [s for s in self.running if not s.is_prefilling]
-        prefilling = [s for s in self.running if s.is_prefilling]
-        for sequence in sorted(decoding, key=Sequence.order) + sorted(prefilling, key=Sequence.order):
+        for sequence in sorted(self.running, key=lambda s: (s.is_prefilling, s.order())):
             if sequence in self.running and budget > 0:
                 budget -= self._place(sequence, budget, step)
-        while self.waiting and budget > 0 and len(self.running) < self.max_sequences:
-            sequence = self.waiting[0]
-            if self._must_wait(sequence) or not self._admit(sequence):
+        for sequence in list(self.waiting):
+            if budget <= 0 or len(self.running) >= self.max_sequences:
                 break
-            self.waiting.pop(0)
+            if self._must_wait(sequence):
+                continue
+            if not self._admit(sequence, step):
+                break
+            self.waiting.remove(sequence)
             self.running.append(sequence)
             budget -= self._place(sequence, budget, step)
-        return [s for s in step if s in self.running]
+        return step
 
     def _must_wait(self, sequence: Sequence) -> bool:
         """A further answer to the same prompt waits until the first has computed it, then shares its pages."""
         leader = sequence.leader
         return leader is not None and not leader.is_finished and leader.num_computed < leader.num_prompt
 
-    def _admit(self, sequence: Sequence) -> bool:
-        """Takes over pages that already hold the beginning; False when there is no room to start."""
-        pool = self.pool
-        sequence.digests = pool.digests(sequence.tokens, sequence.digests)
-        reusable = (len(sequence.tokens) - 1) // pool.page_size  # the last token is computed in any case
-        shared = [] if sequence.wants_prompt_logprobs else pool.find(sequence.digests[:reusable])
-        for page in shared:
-            pool.hold(page)
-        if pool.num_free < 1 and len(shared) * pool.page_size <= len(sequence.tokens):
-            pool.release(shared)
+    # ---- beginnings that are already computed ----
+
+    def _admit(self, sequence: Sequence, step: list[Sequence]) -> bool:
+        """Takes over what the cache already holds of a sequence; False when there is no room to start."""
+        pool, leader = self.pool, sequence.leader
+        if pool.num_free == 0 and not self._make_room(sequence, step):
             return False
-        sequence.pages = shared
-        sequence.num_computed = len(shared) * pool.page_size
+        if sequence.wants_prompt_logprobs and leader is not None and not leader.wants_prompt_logprobs:
+            sequence.prompt_logprobs = list(leader.prompt_logprobs)
+        sequence.digests = pool.digests(sequence.tokens, sequence.digests)
+        pages, count = ([], 0) if sequence.wants_prompt_logprobs else self._reuse(sequence)
+        if pool.num_free == 0 and len(pages) * pool.page_size == count:
+            pool.release(pages)
+            return False
+        sequence.pages, sequence.num_computed = pages, count
         if sequence.num_generated == 0:
-            sequence.num_cached = sequence.num_computed
+            sequence.num_cached = count
         return True
+
+    def _reuse(self, sequence: Sequence) -> tuple[list[int], int]:
+        """Holds the pages of the longest known beginning: pages and how many tokens they hold."""
+        pool, size = self.pool, self.pool.page_size
+        last = len(sequence.tokens) - 1  # is computed in any case, for its logits
+        pages = pool.find(sequence.digests[: last // size])
+        for page in pages:
+            pool.hold(page)
+        count = len(pages) * size
+        parent = sequence.digests[len(pages) - 1] if pages else ROOT
+        source, more = pool.find_part(parent, sequence.tokens[count : min(count + size, last)])
+        if more and pool.can_continue(source):
+            pool.hold(source)
+            pool.keep_beginning(source, more)
+            return [*pages, source], count + more
+        if more:
+            pool.hold(source)  # not to be taken as the target
+            target = pool.take() if pool.num_free else None
+            if target is not None:
+                self._copy_page(source, target)
+                pages, count = [*pages, target], count + more
+            pool.release([source])
+        return pages, count
+
+    def _note_last_page(self, sequence: Sequence) -> None:
+        """Makes the page known that is filled in part; full pages are known as soon as they are full."""
+        index, size = sequence.num_computed // self.pool.page_size, self.pool.page_size
+        tokens = sequence.tokens[index * size : sequence.num_computed]
+        if tokens:
+            self.pool.remember(sequence.pages[index], sequence.digests, index, tokens)
+
+    # ---- pages for what is to be computed ----
 
     def _place(self, sequence: Sequence, budget: int, step: list[Sequence]) -> int:
         """Puts a sequence into the step with as many tokens as fit; returns how many."""
         wanted = len(sequence.tokens) - sequence.num_computed
         if sequence.wants_prompt_logprobs:
-            wanted = min(wanted, PROMPT_LOGPROB_CHUNK)
+            wanted = min(wanted, self._rows_left)
         sequence.drafts = sequence.drafts[: max(0, budget - wanted)]
         count = min(wanted, budget)
         last = sequence.num_computed + count + (len(sequence.drafts) if count == wanted else 0)
@@ -86,30 +130,35 @@ class Scheduler:
         if count <= 0:
             return 0
         sequence.num_scheduled = count
+        if sequence.wants_prompt_logprobs:
+            self._rows_left -= count
         step.append(sequence)
         return count + len(sequence.drafts)
 
     def _make_room(self, sequence: Sequence, step: list[Sequence]) -> bool:
-        """Lets the last comer give its pages back; False when that is `sequence` itself."""
-        victim = max(self.running, key=Sequence.order)
-        if victim is sequence:
+        """Lets the last comer give its pages back; False when nobody comes after `sequence`."""
+        victim = max(self.running, key=Sequence.order, default=sequence)
+        if victim.order() <= sequence.order():
             return False
         self.running.remove(victim)
         if victim in step:
             step.remove(victim)
-        self.pool.release(victim.pages)
-        victim.pages, victim.num_computed, victim.num_scheduled = [], 0, 0
+        self._give_back(victim)
+        victim.num_computed, victim.num_scheduled = 0, 0
         self.add(victim)
         return True
 
     def computed(self, sequence: Sequence, count: int) -> None:
         """Notes that `count` more tokens are in the cache, and makes its full pages known."""
+        size, first = self.pool.page_size, sequence.num_computed // self.pool.page_size
         sequence.num_computed += count
         sequence.num_scheduled = 0
-        sequence.digests = self.pool.digests(sequence.tokens[: sequence.num_computed], sequence.digests)
-        full = sequence.num_computed // self.pool.page_size
-        for page, digest in zip(sequence.pages[:full], sequence.digests[:full], strict=False):
-            self.pool.remember(page, digest)
+        sequence.digests = self.pool.digests(sequence.tokens, sequence.digests, sequence.num_computed)
+        for index in range(first, sequence.num_computed // size):
+            tokens = sequence.tokens[index * size : (index + 1) * size]
+            self.pool.remember(sequence.pages[index], sequence.digests, index, tokens)
+        if count > 1:
+            self._note_last_page(sequence)
         extra = sequence.pages[self.pool.pages_for(sequence.num_computed + 1) :]
         if extra:  # pages that only rejected guesses had needed
             sequence.pages = sequence.pages[: -len(extra)]
@@ -122,5 +171,9 @@ class Scheduler:
             self.running.remove(sequence)
         if sequence in self.waiting:
             self.waiting.remove(sequence)
+        self._give_back(sequence)
+
+    def _give_back(self, sequence: Sequence) -> None:
+        self._note_last_page(sequence)
         self.pool.release(sequence.pages)
         sequence.pages = []

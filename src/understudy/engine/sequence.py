@@ -8,6 +8,7 @@ from understudy.engine.output import Timing, TokenLogprob
 from understudy.engine.pages import Digest
 from understudy.engine.params import SamplingParams
 from understudy.engine.request import Mask
+from understudy.engine.speculation import Drafter
 from understudy.engine.stops import StopFilter
 from understudy.text import StreamDecoder
 
@@ -42,6 +43,8 @@ class Sequence:
     num_drafted: int = 0
     num_accepted: int = 0
     prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
+    has_told_prompt: bool = False
+    drafter: Drafter = field(default_factory=Drafter)
     timing: Timing = field(default_factory=Timing)
     is_finished: bool = False
 

@@ -1,18 +1,39 @@
-"""Guessing the next tokens from what was already said: the continuation of the last place where the text ended alike."""
+"""Guessing the next tokens from what was already said: the continuation of an earlier place where the text ended alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-LONGEST, SHORTEST = 8, 2  # tokens that must agree
+LONGEST = 8  # tokens that are compared
+MOST_PLACES = 64  # earlier places that are looked at, the latest first
 
 
-def draft(tokens: Sequence[int], most: int, window: int = 4096) -> list[int]:
-    """Up to `most` tokens that followed the latest earlier occurrence of the longest suffix of `tokens`."""
-    recent = list(tokens[-window:])
-    for length in range(min(LONGEST, len(recent) - 1), SHORTEST - 1, -1):
-        suffix = recent[-length:]
-        for start in range(len(recent) - length - 1, -1, -1):
-            if recent[start] == suffix[0] and recent[start : start + length] == suffix:
-                return recent[start + length : start + length + most]
-    return []
+class Drafter:
+    """Guesses for one text, which grows only at its end. Two tokens must agree; of several places the most alike is taken."""
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[int, int], list[int]] = {}  # pair of tokens -> positions of its second token
+        self._seen = 1
+
+    def draft(self, tokens: Sequence[int], most: int) -> list[int]:
+        """Up to `most` tokens that followed the place most like the end of `tokens`."""
+        for position in range(self._seen, len(tokens)):
+            self._ends.setdefault((tokens[position - 1], tokens[position]), []).append(position)
+        self._seen = max(1, len(tokens))
+        if len(tokens) < 2:
+            return []
+        best, longest = -1, 0
+        for end in reversed(self._ends[tokens[-2], tokens[-1]][:-1][-MOST_PLACES:]):
+            length = 2
+            while length < LONGEST and length <= end and tokens[end - length] == tokens[-1 - length]:
+                length += 1
+            if length > longest:
+                best, longest = end, length
+            if length == LONGEST:
+                break
+        if not longest:
+            return []
+        guess = list(tokens[best + 1 : best + 1 + most])
+        while len(guess) < most:  # the place reaches the end: what was said over and over goes on
+            guess.append(guess[len(guess) - (len(tokens) - best - 1)])
+        return guess

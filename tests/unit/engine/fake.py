@@ -55,6 +55,9 @@ class FakeRunner:
         self.computed = 0
         self.steps = 0
 
+    def copy_page(self, source: int, target: int) -> None:
+        self.cells[target] = self.cells[source]
+
     def step(self, sequences: list[Sequence], logit_counts: list[int]) -> np.ndarray:
         self.steps += 1
         rows = []
