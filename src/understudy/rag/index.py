@@ -28,9 +28,9 @@ from understudy.rag.store import ChunkRow, Store
 from understudy.rag.words import query_words
 
 DEPTH = 40  # passages that each ranking gives to the fusion
-RRF_K = 60
+RRF_K = 10
 WORD_WEIGHT = 1.0
-VECTOR_WEIGHT = 0.5
+VECTOR_WEIGHT = 0.25
 HEADING_WEIGHT = 0.5  # of a word in the heading path against one in the text, for BM25
 
 Mode = Literal["fused", "words", "vectors"]

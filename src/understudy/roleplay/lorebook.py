@@ -238,8 +238,8 @@ class _Scan:
         return (
             (greeting is not None and settings.greeting is not None and greeting != settings.greeting)
             or (icon is not None and settings.user_icon is not None and icon != settings.user_icon)
-            or self.num_replies < said.get("activate_only_after", 0)
-            or self.num_replies % said.get("activate_only_every", 1) != 0
+            or self.num_replies < int(said.get("activate_only_after", 0))
+            or bool(self.num_replies % int(said.get("activate_only_every", 1)))
         )
 
     def _keys_match(self, entry: Entry) -> bool:

@@ -1,0 +1,319 @@
+"""Characters in games: `Npc.turn(player_text, state) -> Turn(say, emotion, actions, memory)`.
+
+npc = Npc(model, read_card("hilde.png"))
+turn = npc.turn("What do you sell?", state, on_say=speak)
+state = reducer.commit(state, turn.actions).state
+
+A turn is one JSON object held to a schema, `say` first and handed on sentence by sentence, each checked before it is heard.
+The model only proposes actions: see `state.Reducer`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from understudy.engine import Output, Usage
+from understudy.errors import DocumentError, FormatError, UsageError
+from understudy.files.atomic import written_aside
+from understudy.roleplay.card import Card
+from understudy.roleplay.guard import Guard
+from understudy.roleplay.layout import Ledger, Scene, examples_of, fit
+from understudy.roleplay.lorebook import Line, Lorebook, LoreMemory, ScanSettings
+from understudy.roleplay.macros import MacroContext, expand
+from understudy.roleplay.memory import Memory, Said, first_sentences
+from understudy.roleplay.state import Action, GameState, turn_schema
+from understudy.text.grammar import Grammar
+
+if TYPE_CHECKING:
+    from understudy.load import Model
+
+EMOTIONS = ("neutral", "happy", "sad", "angry", "afraid", "surprised")
+LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
+SAVE_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a character says and wants to do. `fault` says why the guard cut in, `is_cut` that the answer outgrew its reserve."""
+
+    say: str
+    emotion: str
+    actions: tuple[Action, ...] = ()
+    memory: tuple[str, ...] = ()
+    ledger: Ledger | None = None
+    usage: Usage | None = None
+    fault: str | None = None
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NpcSettings:
+    """How turns are made. `reserve` tokens of the context are kept for the answer."""
+
+    user: str = "Traveller"
+    emotions: tuple[str, ...] = EMOTIONS
+    max_say: int = 240  # characters
+    max_actions: int = 2
+    max_memory: int = 1
+    reserve: int = 320
+    context: int | None = None
+    temperature: float = 0.7
+    top_p: float = 0.9
+    seed: int = 0
+    greeting: int = 0
+
+
+class Npc:
+    """One character: its card, what it remembers, and a model to speak with. The model may be shared by many."""
+
+    def __init__(
+        self,
+        model: Model,
+        card: Card,
+        *,
+        lorebooks: Sequence[Lorebook] = (),
+        guard: Guard | None = None,
+        settings: NpcSettings | None = None,
+    ) -> None:
+        self.model, self.card = model, card
+        self.settings = settings or NpcSettings()
+        self.guard = guard or Guard.from_card(card)
+        own = [Lorebook(card.lorebook)] if card.lorebook is not None else []
+        self.lorebooks = [*own, *lorebooks]
+        self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
+        self.last: Turn | None = None
+        self._grammar = Grammar(model.tokenizer)
+        self._prompt: list[int] = []
+        if greeting := self.greeting():
+            self.memory.history.append(Said("assistant", greeting))
+
+    @property
+    def macros(self) -> MacroContext:
+        card = self.card
+        values = {
+            "description": card.text("description"),
+            "personality": card.text("personality"),
+            "scenario": card.text("scenario"),
+        }
+        return MacroContext(card.shown_name, self.settings.user, values=values, seed=self.settings.seed, turn=self.memory.turn)
+
+    def greeting(self) -> str:
+        """The message that opens the play, chosen by `settings.greeting`."""
+        greetings = self.card.greetings
+        if not 0 <= self.settings.greeting < len(greetings):
+            raise UsageError(
+                "the card has no such greeting",
+                where="greeting",
+                expected=f"0 to {len(greetings) - 1}",
+                found=self.settings.greeting,
+            )
+        return expand(greetings[self.settings.greeting], self.macros)
+
+    # ---- a turn ----
+
+    def turn(self, player_text: str, state: GameState | None = None, *, on_say: Callable[[str], None] | None = None) -> Turn:
+        """One turn. `on_say` gets what is said, sentence by sentence, while the model is still writing.
+
+        Raises:
+            ContextError: the character and the message do not fit the context.
+        """
+        pieces = self.stream(player_text, state)
+        for piece in pieces:
+            if on_say is not None:
+                on_say(piece)
+        assert self.last is not None
+        return self.last
+
+    def stream(self, player_text: str, state: GameState | None = None) -> Iterator[str]:
+        """As `turn`, giving what is said piece by piece; the turn is in `last` at the end. Leaving early interrupts."""
+        state = state or GameState()
+        scene, found = self._scene(player_text, state)
+        context = min(self.settings.context or self.model.context, self.model.context)
+        prompt, ledger = fit(scene, self.model.dialect, self.model.tokenizer, context=context, reserve=self.settings.reserve)
+        self.memory.absorb(len(self.memory.history) - len(scene.history))
+        self._prompt = prompt.encode(self.model.tokenizer)
+        writing = _Writing(self.guard, player_text, self.macros)
+        outputs = self.model.stream_outputs(prompt, **self._options(state))
+        usage = None
+        try:
+            with closing(outputs):  # type: ignore[type-var]
+                for output in outputs:
+                    usage = output.usage or usage
+                    yield from writing.push(output)
+                    if writing.fault is not None:
+                        break
+            yield from writing.finish()
+        finally:
+            self.lore_memory = found
+            self.last = self._finish(player_text, writing, ledger, usage)
+
+    def _options(self, state: GameState) -> dict[str, Any]:
+        settings = self.settings
+        schema = turn_schema(state, settings.emotions, max_say=settings.max_say, max_actions=settings.max_actions,
+                             max_memory=settings.max_memory)  # fmt: skip
+        return {
+            "make_mask": self._grammar.json_schema(schema), "max_tokens": settings.reserve, "temperature": settings.temperature,
+            "top_p": settings.top_p, "seed": settings.seed * 1_000_003 + self.memory.turn,
+        }  # fmt: skip
+
+    def _scene(self, player_text: str, state: GameState) -> tuple[Scene, list[LoreMemory]]:
+        macros, memory = self.macros, self.memory
+        lines = [Line(said.role, said.text) for said in memory.history] + [Line("user", player_text)]
+        settings = ScanSettings(
+            count_tokens=lambda text: len(self.model.tokenizer.encode(text)), budget=int(LORE_SHARE * self.model.context),
+            greeting=self.settings.greeting, may_use=self.guard.may_know, macros=macros,
+        )  # fmt: skip
+        found = [book.scan(lines, settings, before) for book, before in zip(self.lorebooks, self.lore_memory, strict=True)]
+        merged = found[0] if found else Lorebook({"entries": []}).scan([])
+        for more in found[1:]:
+            merged = replace(merged, placed=merged.placed + more.placed, dropped=merged.dropped + more.dropped,
+                             disabled_prompts=merged.disabled_prompts | more.disabled_prompts)  # fmt: skip
+        secrets = self.guard.asked_about(player_text)
+        note = [state.in_words(), *(f"You know nothing about {topic}." for topic in secrets)]
+        scene = Scene(
+            self.card, macros, merged, memory.history[memory.num_summarised :], player_text, memory.summary,
+            [fact.text for fact in memory.recall(player_text)], "\n".join(line for line in note if line),
+            examples_of(self.card, macros), [f"lore: {label} ({rule})" for label, rule in merged.dropped],
+        )  # fmt: skip
+        return scene, [result.memory for result in found]
+
+    def _finish(self, player_text: str, writing: _Writing, ledger: Ledger, usage: Usage | None) -> Turn:
+        turn = writing.turn(ledger, usage, self.settings.emotions)
+        self.memory.history += [Said("user", player_text), Said("assistant", turn.say, was_cut=not writing.is_done)]
+        self.memory.turn += 1
+        for fact in turn.memory:
+            self.memory.remember(fact)
+        return turn
+
+    def interrupt(self, heard_chars: int) -> str:
+        """The player cut in: what was not heard was never said. Returns what stays, cut after a whole word.
+
+        The text and everything the turn wanted to remember go; keys and values of unheard tokens are never looked up again, since
+        the cache is found by text.
+        """
+        if self.last is None or not self.memory.history or self.memory.history[-1].role != "assistant":
+            raise UsageError("there is no turn to interrupt")
+        said = self.last.say
+        heard = said if heard_chars >= len(said) else re.sub(r"\s*\S*\Z", "", said[: max(0, heard_chars) + 1])
+        self.memory.forget(self.last.memory)
+        self.memory.history[-1] = Said("assistant", heard, was_cut=heard != said)
+        self.last = replace(self.last, say=heard, actions=(), memory=())
+        return heard
+
+    def summarise(self) -> None:
+        """Rewrites the running summary with the model; for moments when nobody waits."""
+        memory = self.memory
+        if not memory.summary:
+            return
+        task = f"Sum up in at most three sentences what happened.\n\n{memory.summary}"
+        reply = self.model.generate([{"role": "user", "content": task}], max_tokens=160, temperature=0.0)
+        memory.summary = reply.text.strip() or first_sentences(memory.summary, ())
+
+    # ---- saved sessions ----
+
+    def save(self, path: str | Path) -> None:
+        """Writes the session (`path`) and its keys and values (`path` + `.kv`)."""
+        path = Path(path)
+        document = {
+            "format": SAVE_FORMAT, "card": self.card.digest, "model": self.model.fingerprint, "memory": self.memory.to_document(),
+            "lore": [sorted(memory.matched) for memory in self.lore_memory], "prompt": self._prompt,
+        }  # fmt: skip
+        if self._prompt:
+            self.model.save_state(path.with_name(path.name + ".kv"), self._prompt)
+        with written_aside(path) as aside:
+            aside.write_text(json.dumps(document, ensure_ascii=True), encoding="utf-8")
+
+    def resume(self, path: str | Path) -> None:
+        """Goes on with a saved session of the same character; with the same model without computing its prompt again.
+
+        Raises:
+            DocumentError: not a session, or of another character.
+        """
+        path = Path(path)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            memory = Memory.from_document(document["memory"])
+            lore = [LoreMemory(frozenset(matched)) for matched in document["lore"]]
+            found = (document["format"], document["card"], document["model"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
+        if found[:2] != (SAVE_FORMAT, self.card.digest) or len(lore) != len(self.lorebooks):
+            raise DocumentError("session belongs to another character", where=path, expected=self.card.digest, found=found[1])
+        self.memory, self.lore_memory = memory, lore
+        state = path.with_name(path.name + ".kv")
+        if found[2] == self.model.fingerprint and state.is_file():
+            try:
+                self.model.load_state(state)
+            except FormatError:
+                state.unlink(missing_ok=True)  # damaged: the text is enough, its prompt is computed again
+
+
+class _Writing:
+    """A turn on its way: reads `say` out of unfinished JSON and lets whole, checked sentences through."""
+
+    def __init__(self, guard: Guard, player_text: str, macros: MacroContext) -> None:
+        self.guard, self.player_text, self.macros = guard, player_text, macros
+        self.raw, self.released = "", ""
+        self.fault: str | None = None
+        self.is_done = False
+        self._is_length = False
+
+    def push(self, output: Output) -> Iterator[str]:
+        self.raw += output.text
+        self._is_length = self._is_length or output.finish_reason == "length"
+        text, is_closed = read_say(self.raw)
+        end = len(text) if is_closed else max((m.end() for m in re.finditer(r"[.!?…]+[\"'”’]*\s", text)), default=0)
+        yield from self._release(text[len(self.released) : end])
+
+    def finish(self) -> Iterator[str]:
+        if self.fault is None:
+            text, _ = read_say(self.raw)
+            yield from self._release(text[len(self.released) :])
+        self.is_done = True
+
+    def _release(self, piece: str) -> Iterator[str]:
+        if not piece or self.fault is not None:
+            return
+        self.fault = self.guard.fault(self.released[-40:] + piece, self.player_text)
+        if self.fault is not None:
+            piece = self.guard.deflection(self.macros)
+        self.released += piece
+        yield piece
+
+    def turn(self, ledger: Ledger, usage: Usage | None, emotions: Sequence[str]) -> Turn:
+        try:
+            document = json.loads(self.raw)
+        except ValueError:  # cut by its length, by the guard, or by the player
+            document = {}
+        if self.fault is not None or not document:
+            return Turn(self.released.strip(), emotions[0], (), (), ledger, usage, self.fault, self._is_length)
+        actions = tuple(
+            Action(a["name"], a.get("target"), {k: v for k, v in a.items() if k not in ("name", "target")})
+            for a in document["actions"]
+        )
+        facts = tuple(fact for fact in document["memory"] if self.guard.fault(fact, self.player_text) is None)
+        return Turn(self.released.strip(), document["emotion"], actions, facts, ledger, usage)
+
+
+def read_say(raw: str) -> tuple[str, bool]:
+    """The value of `say` in the beginning of a turn's JSON, as far as it is there, and whether it is closed."""
+    match = re.match(r'\s*\{\s*"say"\s*:\s*"', raw)
+    if match is None:
+        return "", False
+    end = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL).match(raw, match.end())
+    assert end is not None
+    is_closed = raw[end.end() : end.end() + 1] == '"'
+    body = end[0]
+    if not is_closed:  # an escape may be half there, or the first of a pair
+        body = re.sub(r"\\(?:u[0-9a-fA-F]{0,3})?\Z", "", body)
+        body = re.sub(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z", "", body)
+    try:
+        return str(json.loads(f'"{body}"', strict=False)), is_closed
+    except ValueError:
+        return "", False

@@ -1,0 +1,131 @@
+"""The game as a character sees it, what it may do there, and the reducer that alone changes it.
+
+The model proposes actions; their names, targets and numbers are enumerated from the state. `Reducer.commit` holds each proposal
+against the state once more and applies the game's own rules, in order: the same state and actions give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ActionKind:
+    """Something a character may do now. `arguments` maps a name to its possible values, or to (least, most) for whole numbers."""
+
+    name: str
+    description: str = ""
+    targets: tuple[str, ...] = ()
+    arguments: Mapping[str, tuple[str, ...] | tuple[int, int]] = field(default_factory=dict)
+
+    def schema(self) -> dict[str, Any]:
+        properties: dict[str, Any] = {"name": {"const": self.name}}
+        if self.targets:
+            properties["target"] = {"enum": list(self.targets)}
+        for name, values in self.arguments.items():
+            properties[name] = _value_schema(values)
+        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+    def fault(self, action: Action) -> str | None:
+        """Why this proposal cannot be, None if it can."""
+        if self.targets and action.target not in self.targets:
+            return f"{action.target!r} is not there"
+        for name, values in self.arguments.items():
+            value = action.arguments.get(name)
+            if _is_range(values):
+                if not isinstance(value, int) or isinstance(value, bool) or not values[0] <= value <= values[1]:  # type: ignore[operator]
+                    return f"{name} must be {values[0]} to {values[1]}, is {value!r}"
+            elif value not in values:
+                return f"{name} cannot be {value!r}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    name: str
+    target: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GameState:
+    """What the character may see: the scene in words, facts by name, and what can be done."""
+
+    scene: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    actions: tuple[ActionKind, ...] = ()
+
+    def in_words(self) -> str:
+        lines = [self.scene, *(f"{name}: {value}" for name, value in self.facts.items())]
+        lines += [f"You can {kind.name}: {kind.description}" for kind in self.actions if kind.description]
+        return "\n".join(line for line in lines if line)
+
+
+class Refused(Exception):
+    """Raised by a rule that does not let an action happen; the text says why."""
+
+
+Rule = Callable[[GameState, Action], GameState]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    state: GameState
+    done: tuple[Action, ...]
+    refused: tuple[tuple[Action, str], ...]
+
+
+class Reducer:
+    """The game's rules by action name: (state, action) -> state, or `Refused`. Without a rule an action changes nothing."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.rules = dict(rules)
+
+    def commit(self, state: GameState, actions: Sequence[Action]) -> Committed:
+        """Applies the proposals one after another; each is checked against the state that those before it left."""
+        done, refused = [], []
+        for action in actions:
+            kind = next((kind for kind in state.actions if kind.name == action.name), None)
+            fault = "not possible now" if kind is None else kind.fault(action)
+            if fault is None:
+                try:
+                    state = self.rules.get(action.name, _unchanged)(state, action)
+                    done.append(action)
+                    continue
+                except Refused as reason:
+                    fault = str(reason)
+            refused.append((action, fault))
+        return Committed(state, tuple(done), tuple(refused))
+
+
+def _unchanged(state: GameState, action: Action) -> GameState:
+    return state
+
+
+def _is_range(values: Sequence[Any]) -> bool:
+    return len(values) == 2 and all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+
+
+def _value_schema(values: Sequence[Any]) -> dict[str, Any]:
+    if _is_range(values):
+        return {"type": "integer", "minimum": values[0], "maximum": values[1]}
+    if not values:
+        raise UsageError("an argument of an action has no values", do="leave the action out while it is not possible")
+    return {"enum": list(values)}
+
+
+def turn_schema(state: GameState, emotions: Sequence[str], *, max_say: int, max_actions: int, max_memory: int) -> dict[str, Any]:
+    """The JSON Schema of one turn: `say` first, so that it can be spoken while the rest is still being written."""
+    properties: dict[str, Any] = {
+        "say": {"type": "string", "minLength": 1, "maxLength": max_say},
+        "emotion": {"enum": list(emotions)},
+    }
+    kinds = [kind.schema() for kind in state.actions]
+    most = max_actions if kinds else 0
+    properties["actions"] = {"type": "array", "maxItems": most, "items": {"anyOf": kinds} if kinds else {"const": 0}}
+    properties["memory"] = {"type": "array", "maxItems": max_memory, "items": {"type": "string", "minLength": 1, "maxLength": 80}}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

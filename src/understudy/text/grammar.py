@@ -1,0 +1,117 @@
+"""Grammars as masks: what an answer may look like, said in Lark or JSON Schema, enforced token by token by llguidance.
+
+grammar = Grammar(tokenizer); model.generate(messages, make_mask=grammar.json_schema({...}))
+
+The grammar's tokens are this tokenizer's ids. Markers can never be produced but for those that end a text.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.errors import SchemaError
+from understudy.text.tokenizer import Tokenizer
+
+_KNOWN: weakref.WeakKeyDictionary[Tokenizer, Any] = weakref.WeakKeyDictionary()
+
+
+class Grammar:
+    """Makes masks for one tokenizer; reading its vocabulary takes half a second and is done once."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        if tokenizer not in _KNOWN:
+            _KNOWN[tokenizer] = _vocabulary(tokenizer)
+        self._vocabulary = _KNOWN[tokenizer]
+
+    def lark(self, text: str) -> Callable[[], GrammarMask]:
+        """A factory of masks for a grammar in llguidance's Lark.
+
+        Raises:
+            SchemaError: the grammar cannot be compiled.
+        """
+        return self._factory(text)
+
+    def json_schema(self, schema: Mapping[str, Any], *, compact: bool = False) -> Callable[[], GrammarMask]:
+        """A factory of masks for JSON that fits a schema; properties come in the schema's order.
+
+        Args:
+            compact: no white space between tokens of JSON, else one space after `:` and `,`.
+        """
+        separators = [",", ":"] if compact else [", ", ": "]
+        options = {"whitespace_flexible": False, "item_separator": separators[0], "key_separator": separators[1]}
+        from llguidance import LLMatcher
+
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
+        except ValueError as error:
+            raise SchemaError(f"schema cannot be compiled ({error})") from error
+        return self._factory(grammar)
+
+    def _factory(self, grammar: str) -> Callable[[], GrammarMask]:
+        from llguidance import LLMatcher
+
+        first = LLMatcher(self._vocabulary, grammar, log_level=0)
+        if first.is_error():
+            raise SchemaError(f"grammar cannot be compiled ({' '.join(first.get_error().split())[:300]})")
+        return lambda: GrammarMask(first.deep_copy(), self.tokenizer.vocab_size)
+
+
+class GrammarMask:
+    """Follows one answer (the engine's `Mask` protocol)."""
+
+    def __init__(self, matcher: Any, vocab_size: int) -> None:
+        self._matcher, self._num_words = matcher, -(-vocab_size // 32)
+        self._seen: list[int] = []
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32] | None:
+        self._follow(generated)
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
+        return np.ascontiguousarray(bits[: self._num_words])
+
+    def forced(self, generated: Sequence[int]) -> list[int]:
+        self._follow(generated)
+        return [] if self._matcher.is_stopped() else [int(token) for token in self._matcher.compute_ff_tokens()]
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self._matcher.is_stopped())
+
+    def _follow(self, generated: Sequence[int]) -> None:
+        """Brings the matcher to this text, going back where guessed tokens were not taken."""
+        common = 0
+        while common < min(len(self._seen), len(generated)) and self._seen[common] == generated[common]:
+            common += 1
+        if common < len(self._seen):
+            self._matcher.rollback(len(self._seen) - common)
+            del self._seen[common:]
+        new = [int(token) for token in generated[common:]]
+        if new and not self._matcher.is_stopped():
+            self._matcher.consume_tokens(new)
+        self._seen += new
+
+
+class _Words:
+    """The vocabulary in the shape that llguidance asks for."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.eos_token_id, self.bos_token_id = tokenizer.eos_ids[0], tokenizer.bos_id
+        self.special_token_ids = [token for token in range(tokenizer.vocab_size) if tokenizer.is_special(token)]
+        special = set(self.special_token_ids)
+        self.tokens = [b"" if token in special else tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        self._encode = tokenizer.encode
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return self._encode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+
+
+def _vocabulary(tokenizer: Tokenizer) -> Any:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Words(tokenizer)), n_vocab=tokenizer.vocab_size, eos_token=list(tokenizer.eos_ids))
