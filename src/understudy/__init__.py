@@ -15,9 +15,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PLACES = {
-    "load": "understudy.load",
-    "Model": "understudy.load",
-    "Reply": "understudy.load",
+    "load": "understudy.model",
+    "Model": "understudy.model",
+    "Reply": "understudy.model",
     "SamplingParams": "understudy.engine",
     "open_checkpoint": "understudy.models.checkpoint",
     "save_checkpoint": "understudy.models.convert",

@@ -19,7 +19,7 @@ import numpy as np
 from understudy import hub
 from understudy.engine import SamplingParams
 from understudy.errors import MissingError, UsageError
-from understudy.load import Model, load
+from understudy.model import Model, load
 from understudy.models.checkpoint import open_checkpoint
 from understudy.text import StreamDecoder, Tokenizer, open_tokenizer
 from understudy.text.dialects import Dialect, dialect_for

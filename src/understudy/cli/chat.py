@@ -18,7 +18,7 @@ from understudy.cli.terminal import write
 from understudy.engine import Output
 from understudy.errors import ContextError, UnderstudyError, UsageError
 from understudy.files.packed import cache_folder
-from understudy.load import Model
+from understudy.model import Model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.hub import DEFAULT_MODEL
-from understudy.load import Model, load
+from understudy.model import Model, load
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from understudy import core
 from understudy.errors import UsageError
-from understudy.load import Model
+from understudy.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from understudy.roleplay.state import Action, GameState, turn_schema
 from understudy.text.grammar import Grammar
 
 if TYPE_CHECKING:
-    from understudy.load import Model
+    from understudy.model import Model
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "afraid", "surprised")
 LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget

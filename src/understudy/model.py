@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
+import operator
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +25,12 @@ from numpy.typing import NDArray
 from understudy import core, hub
 from understudy.engine import Engine, Output, Request, Runner, SamplingParams, TokenLogprob, Usage
 from understudy.engine.output import FinishReason
+from understudy.engine.pages import ROOT
 from understudy.engine.request import MaskFactory, Overflow
 from understudy.errors import ContextError, FormatError, MissingError, UnderstudyError, UsageError
 from understudy.files.state import read_state, write_state
 from understudy.models.checkpoint import Checkpoint, open_checkpoint
-from understudy.models.pack import check_memory, pack
+from understudy.models.pack import check_memory, pack, packed_sizes
 from understudy.spec import KvFormat, ModelSpec, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.dialects import Dialect, Message, ParsedCall, Prompt, dialect_for
@@ -120,12 +123,16 @@ class Model:
     ) -> None:
         spec = checkpoint.spec
         self.context = _chosen_context(spec, context)
-        num_pages = -(-max(cache_tokens or 0, self.context) // core.PAGE_SIZE)
+        num_pages = -(-max(_chosen_cache_tokens(cache_tokens), self.context) // core.PAGE_SIZE)
         if kv not in ("f16", "int8", "f32"):
             raise UsageError("unknown cache format", where="kv", expected="f16 int8 f32", found=kv)
         core.choose_isa(isa)
         core.choose_threads(num_threads)
-        check_memory(kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE, "the cache of keys and values")
+        kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
+        check_memory(
+            sum(packed_sizes(checkpoint, weights).values()) + kv_bytes,
+            f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
+        )
         tokenizer = open_tokenizer(checkpoint.tokenizer_source) if checkpoint.tokenizer_source is not None else None
         packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
         self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
@@ -136,9 +143,11 @@ class Model:
         self._tokenizer = tokenizer
         self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
         self.engine = Engine(self.runner, tokenizer or _no_tokenizer(spec.vocab_size), context=self.context,
-                             max_batch_tokens=max_batch_tokens, speculate=speculate)  # fmt: skip
+                             vocab_size=spec.vocab_size, max_batch_tokens=max_batch_tokens, speculate=speculate)  # fmt: skip
         self._lock = threading.Lock()
         self._inbox: dict[int, collections.deque[Output]] = {}
+        self._abandoned: collections.deque[int] = collections.deque()
+        self._is_closed = False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -164,8 +173,8 @@ class Model:
             return self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         if isinstance(prompt, Prompt):
             return prompt.encode(self.tokenizer)
-        if len(prompt) == 0 or not isinstance(prompt[0], Mapping):
-            return [int(token) for token in prompt]  # type: ignore[arg-type]
+        if not _is_chat(prompt):
+            return _ids(prompt)  # type: ignore[arg-type]
         return self.dialect.render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
 
     def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
@@ -174,12 +183,11 @@ class Model:
         make_mask: MaskFactory | None = options.pop("make_mask", None)
         params = options.pop("params", None)
         ids = self.encode_prompt(prompt, tools=tools, contexts=contexts)
-        is_chat = isinstance(prompt, Prompt) or (not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], Mapping))
         if params is None:
             params = _params(options)
         elif options:
             raise UsageError("give either params or single settings", found=", ".join(options))
-        if is_chat:
+        if _is_chat(prompt):
             stops = self.dialect.stops
             params = dataclasses.replace(
                 params,
@@ -190,10 +198,24 @@ class Model:
 
     # ---- answers ----
 
-    def outputs(self, request: Request) -> Iterator[Output]:
-        """Runs one request and gives the engine's outputs as they come. Leaving the loop early cancels the request."""
+    @contextlib.contextmanager
+    def _engine_held(self) -> Iterator[Engine]:
+        """The engine, for one thread at a time; first ends requests that nobody reads any more."""
         with self._lock:
-            id = self.engine.add(request)
+            if self._is_closed:
+                raise UsageError("the model is closed", where=self.path, do="load it again")
+            while self._abandoned:
+                self.engine.cancel(self._abandoned.popleft())
+            yield self.engine
+
+    def outputs(self, request: Request) -> Iterator[Output]:
+        """Runs one request and gives the engine's outputs as they come. Leaving the loop early cancels the request.
+
+        Raises:
+            UnderstudyError: the request failed midway (a grammar that allows nothing, logits that are no numbers).
+        """
+        with self._engine_held() as engine:
+            id = engine.add(request)
             inbox = self._inbox[id] = collections.deque()
         left = request.params.n
         try:
@@ -201,22 +223,24 @@ class Model:
                 while not inbox:
                     self._pump(id)
                 output = inbox.popleft()
+                if output.error is not None:
+                    raise UnderstudyError(f"the request failed ({output.error})", where=self.path)
                 left -= output.finish_reason is not None
                 yield output
         finally:
-            with self._lock:
-                if left:
-                    self.engine.cancel(id)
-                del self._inbox[id]
+            # The collector may end a forgotten generator anywhere, also inside a step: no lock may be taken here.
+            del self._inbox[id]
+            if left:
+                self._abandoned.append(id)
 
     def _pump(self, id: int) -> None:
         """Runs a step for everybody, unless somebody else just did and left something for us."""
-        with self._lock:
+        with self._engine_held() as engine:
             if self._inbox[id]:
                 return
-            for output in self.engine.step():
-                if output.id in self._inbox:
-                    self._inbox[output.id].append(output)
+            for output in engine.step():
+                if (inbox := self._inbox.get(output.id)) is not None:
+                    inbox.append(output)
 
     def generate(self, prompt: PromptLike, **options: Any) -> Reply:
         """Answers a text, messages or ids.
@@ -229,16 +253,15 @@ class Model:
     def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
         """As `generate`, all `n` answers."""
         request = self._request(prompt, options)
-        is_chat = isinstance(prompt, Prompt) or (not isinstance(prompt, str) and isinstance(next(iter(prompt), None), Mapping))
         parts: list[list[Output]] = [[] for _ in range(request.params.n)]
         for output in self.outputs(request):
             parts[output.index].append(output)
-        return [self._reply(outputs, is_chat) for outputs in parts]
+        return [self._reply(outputs, _is_chat(prompt)) for outputs in parts]
 
     def _reply(self, outputs: list[Output], is_chat: bool) -> Reply:
         last = outputs[-1]
-        if last.finish_reason is None or last.usage is None or last.error is not None:
-            raise UnderstudyError(f"the request failed ({last.error})", where=self.path)
+        assert last.finish_reason is not None
+        assert last.usage is not None
         raw = "".join(output.text for output in outputs)
         text, calls = self.dialect.parse(raw) if is_chat else (raw, [])
         return Reply(
@@ -253,27 +276,36 @@ class Model:
         )
 
     def stream(self, prompt: PromptLike, **options: Any) -> Iterator[str]:
-        """As `generate`, the text piece by piece."""
-        return (output.text for output in self.outputs(self._request(prompt, options)) if output.text)
+        """As `generate`, the raw text of the first answer piece by piece, with tool calls as the model writes them."""
+        outputs = self.outputs(self._request(prompt, options))
+        return (output.text for output in outputs if output.text and output.index == 0)
 
     def stream_outputs(self, prompt: PromptLike, **options: Any) -> Iterator[Output]:
         """As `stream`, with all that the engine tells."""
         return self.outputs(self._request(prompt, options))
 
     async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
-        return await asyncio.to_thread(self.generate, prompt, **options)
+        """As `generate`, for asyncio: cancelling the task cancels the request."""
+        outputs = [output async for output in self.astream_outputs(prompt, **options) if output.index == 0]
+        return self._reply(outputs, _is_chat(prompt))
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
-        iterator = self.stream(prompt, **options)
-        done = object()
-        while (piece := await asyncio.to_thread(next, iterator, done)) is not done:
-            yield piece  # type: ignore[misc]
+        """As `stream`, for asyncio."""
+        async for output in self.astream_outputs(prompt, **options):
+            if output.text and output.index == 0:
+                yield output.text
+
+    async def astream_outputs(self, prompt: PromptLike, **options: Any) -> AsyncIterator[Output]:
+        """As `stream_outputs`, for asyncio; each step runs in a thread."""
+        iterator = await asyncio.to_thread(self.stream_outputs, prompt, **options)
+        while (output := await asyncio.to_thread(next, iterator, None)) is not None:
+            yield output
 
     # ---- scores ----
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is longer than the context."""
-        tokens = [int(token) for token in token_ids]
+        tokens = _ids(token_ids)
         return np.concatenate([rows for _, rows in self.iterate_logits(tokens)])
 
     def iterate_logits(self, tokens: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -284,8 +316,8 @@ class Model:
             raise UsageError("token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}")
         if len(tokens) > self.context:
             raise ContextError("text does not fit the context", expected=f"at most {self.context} tokens", found=len(tokens))
-        with self._lock:
-            pool = self.engine.pool
+        with self._engine_held() as engine:
+            pool = engine.pool
             if pool.num_free < pool.pages_for(len(tokens)):
                 raise UsageError("requests under way hold the cache", do="wait for them, or give the model more cache_tokens")
             pages = [pool.take() for _ in range(pool.pages_for(len(tokens)))]
@@ -293,7 +325,7 @@ class Model:
             rows_at_a_time = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size // 4)
             for first in range(0, len(tokens), rows_at_a_time):
                 count = min(rows_at_a_time, len(tokens) - first)
-                with self._lock:
+                with self._engine_held():
                     rows = self.runner.logits(tokens, pages, first, count)
                 yield first, rows
         finally:
@@ -304,13 +336,16 @@ class Model:
 
     def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
         """Writes the cached keys and values of the longest known beginning of `tokens`; returns its length in tokens."""
-        with self._lock:
-            pool = self.engine.pool
-            pages = pool.find(pool.digests(list(tokens)))
+        ids = _ids(tokens)
+        with self._engine_held() as engine:
+            pool = engine.pool
+            digests = pool.digests(ids)
+            pages = pool.find(digests)
             count = len(pages) * pool.page_size
-            data = [self.runner.cache.read_page(page) for page in pages]
-        write_state(Path(path), self.fingerprint, list(tokens[:count]), data)
-        return count
+            part, more = pool.find_part(digests[len(pages) - 1] if pages else ROOT, ids[count : count + pool.page_size])
+            data = [self.runner.cache.read_page(page) for page in [*pages, *([part] if more else [])]]
+        write_state(Path(path), self.fingerprint, ids[: count + more], data)
+        return count + more
 
     def load_state(self, path: str | Path) -> list[int]:
         """Reads such a file into free pages, so that prompts beginning with its tokens need not compute them.
@@ -323,24 +358,30 @@ class Model:
             raise FormatError(
                 "the saved state belongs to another model", where=path, expected=self.fingerprint, found=fingerprint
             )
-        with self._lock:
-            pool = self.engine.pool
-            digests = pool.digests(tokens)
-            if len(digests) != len(data) or any(d.size != self.runner.cache.page_bytes for d in data):
+        with self._engine_held() as engine:
+            pool, page_bytes = engine.pool, self.runner.cache.page_bytes
+            is_vocabulary = all(0 <= token < self.spec.vocab_size for token in tokens)
+            if not is_vocabulary or len(data) != pool.pages_for(len(tokens)) or any(d.size != page_bytes for d in data):
                 raise FormatError("the saved state is damaged", where=path)
-            known = len(pool.find(digests))
-            pages: list[int] = []
-            for digest, page_data in list(zip(digests, data, strict=True))[known : known + pool.num_free]:
+            digests = pool.digests(tokens)
+            known = pool.find(digests)
+            for page in known:
+                pool.hold(page)  # not to be taken for what follows them
+            pages = list(known)
+            for index in range(len(known), min(len(data), len(known) + pool.num_free)):
                 pages.append(pool.take())
-                self.runner.cache.write_page(pages[-1], page_data)
-                pool.remember(pages[-1], digest)
+                self.runner.cache.write_page(pages[-1], data[index])
+                part = tokens[index * pool.page_size : (index + 1) * pool.page_size]
+                pool.remember(pages[-1], digests, index, part)
             pool.release(pages)
         return tokens
 
     def close(self) -> None:
-        """Gives the cache and the threads back; the model cannot be used afterwards."""
+        """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice is no error."""
         with self._lock:
-            del self.runner, self.engine, self.core_model
+            if not self._is_closed:
+                self._is_closed = True
+                del self.runner, self.engine, self.core_model
 
     def __enter__(self) -> Model:
         return self
@@ -365,6 +406,26 @@ def _chosen_context(spec: ModelSpec, context: int | None) -> int:
         limit = f"1 to {spec.max_positions} (the model's own limit)"
         raise UsageError("context is out of range", where="context", expected=limit, found=context)
     return context
+
+
+def _chosen_cache_tokens(cache_tokens: int | None) -> int:
+    if cache_tokens is not None and (type(cache_tokens) is not int or not 1 <= cache_tokens <= 1 << 30):
+        raise UsageError("setting is out of range", where="cache_tokens", expected="1 to 1073741824", found=cache_tokens)
+    return cache_tokens or 0
+
+
+def _is_chat(prompt: PromptLike) -> bool:
+    """Whether the model is asked for an answer, not for the continuation of a text."""
+    if isinstance(prompt, str | Prompt):
+        return isinstance(prompt, Prompt)
+    return len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def _ids(tokens: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
+    try:
+        return [operator.index(token) for token in tokens]  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UsageError("token ids must be whole numbers", found=str(error)) from error
 
 
 def _params(options: dict[str, Any]) -> SamplingParams:
