@@ -87,6 +87,19 @@ def test_what_a_template_ignores_is_announced():
     assert markers_in(made, prompt) == 4
 
 
+@pytest.mark.parametrize("given", [{"tools": [TOOL]}, {"contexts": ["c"]}])
+def test_one_of_the_two_is_announced(given):
+    made = dialect("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}")
+    text = made.render([{"role": "system", "content": "S"}, USER], **given).text
+    assert text.startswith("<|im_start|>system\nS\n\n")
+    assert ("# Tools" in text, "<context> c" in text) == ("tools" in given, "contexts" in given)
+
+
+def test_a_template_may_insist_on_tools():
+    made = dialect("{% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ messages[0].content }}")
+    assert made.render([USER], tools=[TOOL]).text == "f hi"
+
+
 def test_stops_and_call_tags_come_from_the_template():
     made = dialect("<toolcall> <|im_end|> {{ messages[0].content }}")
     assert (made.call_open, made.call_close) == ("<toolcall>", "</toolcall>")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from understudy.errors import TemplateError
 from understudy.text.dialects.base import Dialect, Message, Part, Prompt, Stops
 from understudy.text.dialects.chatml import ChatmlDialect
 from understudy.text.dialects.jinja import JinjaDialect
@@ -23,17 +24,56 @@ DIALECTS: dict[str, Callable[[Tokenizer], Dialect]] = {
 }
 
 
-def dialect_for(architecture: str, tokenizer: Tokenizer) -> Dialect:
-    """The dialect that fits a checkpoint: Nemotron's own, ChatML, the checkpoint's template, or none."""
-    template = tokenizer.chat_template or ""
+def dialect_for(architecture: str, tokenizer: Tokenizer, template: str | None = None) -> Dialect:
+    """The dialect that fits a checkpoint: Nemotron's own, ChatML, the checkpoint's template, or none.
+
+    ChatML is taken where the template writes the same as it on a few conversations; its tools and documents come on top.
+
+    Args:
+        template: instead of the tokenizer's.
+
+    Raises:
+        TemplateError: the template cannot be read.
+    """
+    template = tokenizer.chat_template or "" if template is None else template
     has_nemotron_markers = tokenizer.marker_id("<extra_id_0>") is not None and tokenizer.marker_id("<extra_id_1>") is not None
     if has_nemotron_markers and (architecture == "nemotron" or "<extra_id_1>" in template):
         return NemotronDialect(tokenizer)
-    if tokenizer.marker_id("<|im_start|>") is not None and (not template or "<|im_start|>" in template):
-        return ChatmlDialect(tokenizer)
-    if template:
-        return JinjaDialect(tokenizer)
-    return PlainDialect(tokenizer)
+    if not template:
+        return ChatmlDialect(tokenizer) if tokenizer.marker_id("<|im_start|>") is not None else PlainDialect(tokenizer)
+    own = JinjaDialect(tokenizer, template)
+    if tokenizer.marker_id("<|im_start|>") is not None:
+        chatml = ChatmlDialect(tokenizer, template)
+        if _write_the_same(chatml, own, knows_tools="tools" in template):
+            return chatml
+    return own
+
+
+_SYSTEM, _USER, _REPLY = ({"role": role, "content": text} for role, text in (("system", "s"), ("user", "u"), ("assistant", "a")))
+_TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+_CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}],
+}
+_PROBES: tuple[tuple[list[Message], list[Message] | None], ...] = (
+    ([_USER], None),
+    ([_SYSTEM, _USER], None),
+    ([_USER, _REPLY, _USER], None),
+    ([_SYSTEM, _USER], [_TOOL]),
+    ([_USER, _CALL, {"role": "tool", "content": "r"}, {"role": "tool", "content": "r"}], [_TOOL]),
+)
+
+
+def _write_the_same(one: Dialect, other: Dialect, knows_tools: bool) -> bool:
+    try:
+        return all(
+            one.render(messages, tools=tools).text == other.render(messages, tools=tools).text
+            for messages, tools in _PROBES
+            if knows_tools or tools is None
+        )
+    except TemplateError:
+        return False
 
 
 __all__ = ["DIALECTS", "Dialect", "Message", "ParsedCall", "Part", "Prompt", "Stops", "dialect_for"]

@@ -6,8 +6,9 @@ or a tool is data, and a marker in it stays plain text. `origin` says whose toke
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +65,7 @@ class Dialect(ABC):
 
     name: str
     stops: Stops
+    note: str = ""  # what the reader should know about this choice
     call_open: str | None = None  # text with which a tool call opens, None where the dialect has no calls
     call_close: str = ""
 
@@ -91,6 +93,27 @@ class Dialect(ABC):
             TemplateError: an unknown role, or content that is not text.
         """
 
+    @functools.cached_property
+    def generation_prompt(self) -> str:
+        """What stands between the last message and the model's answer."""
+        messages = [{"role": "user", "content": "?"}]
+        before = self.render(messages, add_generation_prompt=False).text
+        return self.render(messages).text.removeprefix(before)
+
+    def tool_result(self, content: str) -> Prompt:
+        """The turn in which a tool's result comes back, alone: for feeding it to a sequence that already holds the rest.
+
+        Raises:
+            TemplateError: this template has no such turn, or writes the turns before it differently.
+        """
+        call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+        messages: list[Message] = [{"role": "user", "content": "?"}, call]
+        before = self.render(messages, add_generation_prompt=False).text
+        after = self.render([*messages, {"role": "tool", "content": content}], add_generation_prompt=False)
+        if not after.text.startswith(before) or after.text == before:
+            raise TemplateError("the chat template has no turn for a tool's result", where=self.name)
+        return Prompt(tuple(_parts_from(after.parts, len(before))))
+
     def parse(self, text: str) -> tuple[str, list[ParsedCall]]:
         """A reply's text without its tool calls, and the calls."""
         return parse_calls(text)
@@ -98,6 +121,14 @@ class Dialect(ABC):
     def clean(self, text: str) -> str:
         """A finished reply as the user should see it."""
         return text.strip()
+
+
+def _parts_from(parts: Sequence[Part], start: int) -> Iterator[Part]:
+    """The parts of a text from a character on."""
+    for part in parts:
+        if len(part.text) > start:
+            yield Part(part.text[start:], part.is_markup, part.origin)
+        start = max(0, start - len(part.text))
 
 
 def content_of(message: Message) -> str:

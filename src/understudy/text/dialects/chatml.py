@@ -47,12 +47,12 @@ class ChatmlDialect(Dialect):
     name = "chatml"
     call_open, call_close = "<tool_call>", "</tool_call>"
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
         super().__init__(tokenizer)
         end = tokenizer.marker_id("<|im_end|>")
         ids = dict.fromkeys([*tokenizer.eos_ids, *([end] if end is not None else [])])
         self.stops = Stops(tuple(ids), ("<|im_end|>", "<|im_start|>"))
-        self.default_system = _default_system(tokenizer.chat_template)
+        self.default_system = _default_system(template or tokenizer.chat_template)
 
     def render(
         self,

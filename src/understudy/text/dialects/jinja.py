@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,21 +47,26 @@ class Conversation:
     tools: tuple[Mapping[str, Any], ...]
     contexts: tuple[str, ...]
     notes: tuple[Part, ...] = ()
+    call_tags: tuple[str, str] | None = None  # for templates that do not know `tool_calls`: they become text
+
+    def lacking(self, name: str) -> Conversation:
+        emptied: dict[str, Any] = {name: ()}
+        return replace(self, **emptied)
 
     def announcing(self, names: set[str]) -> Conversation:
         """The tools or contexts moved into the system message."""
         turns = self.turns
         if not turns or turns[0]["role"] != "system":
             turns = ({"role": "system", "content": "", "origin": "template"}, *turns)
-        left = dict.fromkeys(names, ())
+        left = {name: () if name in names else getattr(self, name) for name in ("tools", "contexts")}
         said = {name: getattr(self, name) if name in names else () for name in ("tools", "contexts")}
         notes = announcements(bool(content_of(turns[0])), said["tools"], said["contexts"])
-        return replace(self, turns=turns, notes=tuple(notes), **left)
+        return replace(self, turns=turns, notes=tuple(notes), tools=left["tools"], contexts=left["contexts"])
 
     def values(self, hide: Hide) -> dict[str, Any]:
         """The template's variables, each text of the data through `hide`."""
         last_user = last_user_index(self.turns)
-        messages = [_message(turn, hide, origin_of(turn, i, last_user)) for i, turn in enumerate(self.turns)]
+        messages = [_message(turn, hide, origin_of(turn, i, last_user), self.call_tags) for i, turn in enumerate(self.turns)]
         if self.notes:
             messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
         contexts = [hide(text, "documents") for text in self.contexts]
@@ -84,11 +89,19 @@ class Conversation:
         return [*found, *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
 
 
+def _same(text: str, run: Callable[[Conversation], str], given: Conversation) -> bool:
+    """Whether less makes the same prompt; templates made for tools may fail without any."""
+    try:
+        return run(given) == text
+    except TemplateError:
+        return False
+
+
 def _as_it_is(text: str, _: Origin) -> str:
     return text
 
 
-def _message(turn: Message, hide: Hide, origin: Origin) -> dict[str, Any]:
+def _message(turn: Message, hide: Hide, origin: Origin, call_tags: tuple[str, str] | None) -> dict[str, Any]:
     """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
     known = ("role", "content", "origin", "tool_calls")
     message = {key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known}
@@ -98,7 +111,11 @@ def _message(turn: Message, hide: Hide, origin: Origin) -> dict[str, Any]:
         calls.append({"type": "function", "id": "", "function": hidden(call, hide, origin)})
     for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
         call["id"] = hide(str(given.get("id", "")), origin)
-    content = {"role": turn["role"], "content": hide(content_of(turn), origin)}
+    text = content_of(turn)
+    if call_tags is not None:
+        written = [f"{call_tags[0]}\n{write_call(*call)}\n{call_tags[1]}".strip() for call in calls_of_message(turn)]
+        text, calls = "\n".join([text, *written] if text else written), []
+    content = {"role": turn["role"], "content": hide(text, origin)}
     return message | content | ({"tool_calls": calls} if calls else {})
 
 
@@ -112,6 +129,7 @@ class JinjaDialect(Dialect):
         if not source:
             raise TemplateError("the checkpoint has no chat template", do="use a completion instead of messages")
         self._template = sandbox.compile_template(source)
+        self._knows_calls = "tool_calls" in source
         ends = [token for text in _TURN_ENDS if text in source and (token := tokenizer.marker_id(text)) is not None]
         strings = tuple(text for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>") if text in source)
         self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
@@ -132,9 +150,10 @@ class JinjaDialect(Dialect):
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
             return sandbox.render(self._template, limits, values | {"add_generation_prompt": add_generation_prompt})
 
-        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()))
+        tags = None if self._knows_calls else (self.call_open, self.call_close)
+        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_tags=tags)
         plain = run(given)
-        unsaid = {name for name in ("tools", "contexts") if getattr(given, name) and run(replace(given, **{name: ()})) == plain}
+        unsaid = {name for name in ("tools", "contexts") if getattr(given, name) and _same(plain, run, given.lacking(name))}
         if unsaid:
             given = given.announcing(unsaid)
             plain = run(given)

@@ -21,6 +21,7 @@ from understudy.text.tokenizer import Tokenizer
 
 class PlainDialect(Dialect):
     name = "plain"
+    note = "no chat template: the model goes on with the texts of the messages"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
