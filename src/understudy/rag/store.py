@@ -30,7 +30,7 @@ CREATE TABLE documents (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha25
                         num_pages INTEGER NOT NULL, text BLOB NOT NULL);
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
                      heading TEXT NOT NULL, parent_start INTEGER NOT NULL, parent_end INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
-                     page INTEGER, text TEXT NOT NULL, context TEXT NOT NULL);
+                     page INTEGER, text TEXT NOT NULL, context TEXT NOT NULL, later_pages TEXT NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document);
 CREATE TABLE vectors (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, context, content='chunks', content_rowid='id',
@@ -52,6 +52,7 @@ class ChunkRow:
     num_tokens: int
     page: int | None
     text: str
+    later_pages: tuple[tuple[int, int], ...] = ()  # (offset in the chunk, page) of pages that begin inside it
 
 
 class Store:
@@ -125,10 +126,22 @@ class Store:
     def _add_chunk(self, document_id: int | None, document: Document, chunk: Chunk, vector: NDArray[np.int8]) -> None:
         text, heading = document.text[chunk.start : chunk.end], " > ".join(chunk.heading_path)
         context = f"{document.title} {heading}"
+        later = [(at - chunk.start, page) for page, at in enumerate(document.page_starts, 1) if chunk.start < at < chunk.end]
         id = self.connection.execute(
-            'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, num_tokens, page, text, context) '
-            "VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (document_id, chunk.start, chunk.end, heading, *chunk.parent, chunk.num_tokens, chunk.page, text, context),
+            'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, num_tokens, page, text, context, '
+            "later_pages) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                document_id,
+                chunk.start,
+                chunk.end,
+                heading,
+                *chunk.parent,
+                chunk.num_tokens,
+                chunk.page,
+                text,
+                context,
+                json.dumps(later),
+            ),
         ).lastrowid
         self.connection.execute("INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)", (id, text, context))
         self.connection.execute("INSERT INTO vectors VALUES (?, ?)", (id, vector.tobytes()))
@@ -167,10 +180,10 @@ class Store:
         """Chunks in the order of `ids`."""
         marks = ",".join("?" * len(ids))
         found = self.connection.execute(
-            f'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text '
-            f"FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})", list(ids),
+            'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
+            f"c.later_pages FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})", list(ids),
         )  # fmt: skip
-        by_id = {r[0]: ChunkRow(r[0], r[1], r[2], r[3], r[4], r[5], (r[6], r[7]), r[8], r[9], r[10]) for r in found}
+        by_id = {row[0]: _chunk_row(row) for row in found}
         return [by_id[id] for id in ids if id in by_id]
 
     def vectors(self, dim: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
@@ -208,3 +221,8 @@ class Store:
         num_words = self.connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
         whole.update(str(num_words).encode())
         return whole.hexdigest()
+
+
+def _chunk_row(row: tuple[Any, ...]) -> ChunkRow:
+    later = tuple((at, page) for at, page in json.loads(row[11]))
+    return ChunkRow(row[0], row[1], row[2], row[3], row[4], row[5], (row[6], row[7]), row[8], row[9], row[10], later)

@@ -18,8 +18,16 @@ STOPWORDS = frozenset(
 )
 
 
-def query_words(question: str) -> list[str]:
+def query_words(question: str, *, most: int | None = MAX_WORDS) -> list[str]:
     """Distinct words in order, stopwords left out unless there is nothing else."""
     words = list(dict.fromkeys(word.casefold() for word in _WORD.findall(question)))
     telling = [word for word in words if word not in STOPWORDS]
-    return (telling or words)[:MAX_WORDS]
+    return (telling or words)[:most]
+
+
+def stem(word: str) -> str:
+    """A word without the commonest English endings; enough to hold two texts against each other."""
+    for ending in ("ing", "ied", "ies", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
