@@ -1,16 +1,20 @@
-"""Prune, heal, distil and quantize SmolLM2-135M on a CPU, each step against its baselines; figures into docs/results.
+"""Prune, heal, distil and quantize SmolLM2-135M, each step against its baselines; figures into docs/results.
 
-    python bench/compress_smollm2.py TRAIN TEST SECOND WORK [--tokens 131072] [--result docs/results/compress-smollm2.json]
+    python bench/compress_smollm2.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...]   # weights and rows, spread over folders
+    python bench/compress_smollm2.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
 
-TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. All students have one shape (MLP 1536 -> 896,
-75 % of the parameters) or 20 of 30 layers; calibration, tokens, optimizer and evaluation windows are the same for all.
-The result file is rewritten after every figure; a figure that is there is not measured again.
+TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. `run` needs torch, numpy and safetensors only. All
+width students have one shape (MLP 1536 -> 896, 75 % of the parameters), depth students 21 of 30 layers (76 %); calibration,
+tokens, optimizer and evaluation windows are the same for all. RESULT is rewritten after every figure; one that is there is not
+measured again, and none is begun after the minutes are over.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -21,156 +25,289 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from understudy.compress import losses
 from understudy.compress.calibrate import calibrate
 from understudy.compress.compensate import compensate
-from understudy.compress.data import Rows, read_rows
+from understudy.compress.data import Rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare, remember
-from understudy.compress.folder import open_source, save_quantized
-from understudy.compress.importance import CRITERIA
-from understudy.compress.network import Network, network_from_weights
-from understudy.compress.prune import Shape, select, trim
+from understudy.compress.grids import GRIDS, plain
+from understudy.compress.importance import CRITERIA, Importance
+from understudy.compress.network import Network, initialise, network_from_weights
+from understudy.compress.prune import Selection, Shape, select, trim
+from understudy.compress.qad import tune_scales
 from understudy.compress.quantize import QuantizeSettings, quantize
-from understudy.compress.teacher import capture
-from understudy.spec import parameter_counts
+from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
+from understudy.spec import ModelSpec, parameter_counts
 
-SHAPE = Shape(intermediate_size=896)
+SHAPE, SHALLOW = Shape(intermediate_size=896), Shape(num_layers=21)
+Student = tuple[Network, Selection]
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Raw blocks of the tensors (uint8, Hugging Face's names and order) and rows of token ids, spread over the folders."""
+    from understudy.compress.data import read_rows
+    from understudy.compress.folder import open_source
+
+    source = open_source("smollm2-135m-instruct")
+    stored = [source.checkpoint.weights[name] for name in source.checkpoint.weights]
+    folders, size = options.folders, sum(t.data.size for t in stored) / len(options.folders)
+    parts: list[dict[str, torch.Tensor]] = [{} for _ in folders]
+    taken = 0
+    for tensor in stored:
+        parts[min(int(taken / size), len(folders) - 1)][tensor.name] = torch.from_numpy(np.array(tensor.data))
+        taken += tensor.data.size
+    for folder, part in zip(folders, parts, strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(part, folder / "blocks.safetensors")
+    for name, length in (("train", 512), ("test", 1024), ("second", 1024)):
+        rows = read_rows([getattr(options, name)], source.encoder, length)
+        np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
+    about = {"spec": dataclasses.asdict(source.network.spec), "tensors": {t.name: [t.format, t.shape] for t in stored}}
+    (folders[0] / "material.json").write_text(json.dumps(about))
+
+
+def decode(raw: torch.Tensor, kind: str, shape: list[int]) -> torch.Tensor:
+    """ggml's F32, Q8_0 (float16 d, 32 int8) and Q4_1 (float16 d and m, 16 bytes of low and high nibbles)."""
+    if kind == "F32":
+        return raw.view(torch.float32).reshape(shape)
+    if kind == "Q8_0":
+        blocks = raw.view(-1, 34)
+        return (blocks[:, 2:].view(torch.int8).float() * blocks[:, :2].contiguous().view(torch.float16).float()).reshape(shape)
+    assert kind == "Q4_1", kind
+    blocks = raw.view(-1, 20)
+    d, m = blocks[:, :4].contiguous().view(torch.float16).float().split(1, dim=1)
+    nibbles = torch.cat([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], dim=1).float()
+    return (nibbles * d + m).reshape(shape)
 
 
 class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.work = options, options.work
+        self.options, self.work, self.started = options, options.work, time.monotonic()
+        self.device = options.device
         self.work.mkdir(parents=True, exist_ok=True)
-        self.result: dict[str, Any] = {}
-        if options.result.exists():
-            self.result = json.loads(options.result.read_text())
-        self.source = open_source("smollm2-135m-instruct")
-        self.teacher = self.source.network
-        encoder = self.source.encoder
-        rows = read_rows([options.train], encoder, 512)
-        picked = np.linspace(0, len(rows) - 1, options.calibration_rows).astype(int)
-        self.calibration = Rows(rows.tokens[picked], rows.mask[picked])
-        self.train = Rows(*(a[:: len(a) // 512][:512] for a in (rows.tokens, rows.mask)))  # 262,144 tokens, spread
-        self.test = read_rows([options.test], encoder, 1024, options.windows)
-        self.second = read_rows([options.second], encoder, 1024, 4)
-        self.remembered = {id(r): remember(self.teacher, r) for r in (self.test, self.second)}
+        self.result: dict[str, Any] = json.loads(options.result.read_text()) if options.result.exists() else {}
+        about = json.loads((options.folders[0] / "material.json").read_text())
+        spec = ModelSpec(**about["spec"])
+        weights: dict[str, torch.Tensor] = {}
+        for folder in options.folders:
+            for name, raw in load_file(folder / "blocks.safetensors").items():
+                weights[name] = decode(raw, *about["tensors"][name])
+        self.here = network_from_weights(spec, weights).requires_grad_(False)  # stays on the CPU, for trimming
+        self.teacher = network_from_weights(spec, weights).to(self.device).requires_grad_(False)
+        rows = {n: np.load(options.folders[0] / f"{n}.npy").astype(np.int32) for n in ("train", "test", "second")}
+        self.test, self.second = all_count(rows["test"][: options.windows]), all_count(rows["second"][:16])
+        every = all_count(rows["train"])
+        picked = np.linspace(0, len(every) - 1, options.calibration_rows).astype(int)
+        self.calibration = Rows(every.tokens[picked], every.mask[picked])
+        shuffled = np.random.default_rng(0).permutation(len(every))
+        self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
+        self.live: Teacher = LiveTeacher(self.teacher)
+        self.memory = {id(r): remember(self.teacher, r) for r in (self.test, self.second)}
+        self.students: dict[str, Network] = {}
 
     def figure(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
-        if name in self.result:
+        spent = (time.monotonic() - self.started) / 60
+        if name in self.result or spent > self.options.minutes:
             return
         started = time.monotonic()
         found = measure()
         self.result[name] = found | {"seconds": round(time.monotonic() - started, 1)}
+        self.result["machine"] = (
+            torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        )
         self.options.result.parent.mkdir(parents=True, exist_ok=True)
-        self.options.result.write_text(json.dumps(self.result, indent=1))
-        print(name, json.dumps(self.result[name])[:300], flush=True)
+        self.options.result.write_text(json.dumps(self.result, indent=1) + "\n")
+        brief = {k: v for k, v in self.result[name].items() if k != "losses"}
+        print(f"{spent:.1f} min  {name}  {json.dumps(brief)}", flush=True)
 
-    def quality(self, student: Network) -> dict[str, Any]:
-        first = compare(student, self.teacher, self.test, 2, self.remembered[id(self.test)])
-        other = compare(student, self.teacher, self.second, 2, self.remembered[id(self.second)])
+    def quality(self, student: Network, teacher: Network | None = None) -> dict[str, Any]:
+        first = compare(student, self.teacher, self.test, 4, self.memory[id(self.test)])
+        other = compare(student, self.teacher, self.second, 4, self.memory[id(self.second)])
         return first.as_dict() | {"second_perplexity": other.perplexity, "second_kl": other.kl,
                                   "parameters": parameter_counts(student.spec)["total"]}  # fmt: skip
 
-    def keep(self, name: str, student: Network) -> None:
-        save_file({n: v.contiguous() for n, v in student.state_dict().items()}, self.work / f"{name}.safetensors")
+    # ---- students -----------------------------------------------------------------------------------------------
 
-    def load(self, name: str, spec: Any) -> Network:
-        return network_from_weights(spec, load_file(self.work / f"{name}.safetensors")).requires_grad_(False)
+    def make(self, name: str) -> Student:
+        """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; on the device."""
+        kind, _, healed = name.partition(" ")
+        if kind in ("influence", "contiguous"):
+            kept = choose_layers(kind, self.here, self.statistics, 21, self.calibration.take(8))
+            selection = select(self.here, SHALLOW, self.scores("minitron"), kept)
+        else:
+            selection = select(self.here, SHAPE, self.scores(kind))
+        student = trim(self.here, selection).to(self.device).requires_grad_(False)
+        if healed:
+            compensate(self.teacher, student, selection, self.calibration, batch_rows=16)
+        return student, selection
 
-    # ---- figures ------------------------------------------------------------------------------------------------
+    def scores(self, criterion: str) -> Importance:
+        return CRITERIA[criterion](self.here, self.statistics, 0)
 
-    def anchors(self) -> None:
+    def zero_shot(self, name: str) -> None:
+        def measure() -> dict[str, Any]:
+            started = time.monotonic()
+            student, selection = self.make(name)
+            seconds = time.monotonic() - started
+            self.students[name] = student
+            return self.quality(student) | {"making_seconds": round(seconds, 1), "layers": len(selection.layers)}
+
+        self.figure(f"zero-shot {name}", measure)
+
+    def student(self, name: str) -> Network:
+        if name == "from nothing":
+            fresh = Network(SHAPE.apply(self.here.spec))
+            initialise(fresh, seed=0)
+            return fresh.to(self.device)
+        if name not in self.students:
+            self.students[name] = self.make(name)[0]
+        kept = self.students[name]
+        return network_from_weights(kept.spec, kept.state_dict())
+
+    def distilled(self, name: str, tokens: int, seed: int = 0, source: Teacher | None = None, label: str = "") -> None:
+        def measure() -> dict[str, Any]:
+            student, folder = self.student(name), self.work / "run"
+            shutil.rmtree(folder, ignore_errors=True)
+            settings = DistillSettings(
+                tokens=tokens, batch_rows=8, micro_rows=self.options.micro_rows, rate=self.options.rate,
+                final_rate=self.options.rate / 10, precision="bfloat16", checkpoint_steps=1 << 30, seed=seed,
+            )  # fmt: skip
+            report = distill(student, source or self.live, self.train, settings, folder, device=self.device)
+            student.requires_grad_(False)
+            self.students[f"{name} {tokens}{label}"] = student
+            step = report.seconds / report.steps
+            return self.quality(student) | {"step_seconds": round(step, 4), "losses": [round(x, 4) for x in report.losses[::4]]}
+
+        self.figure(f"distilled {tokens}{label} {name}" + (f", seed {seed}" if seed else ""), measure)
+
+    # ---- the plan -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
         self.figure("teacher", lambda: self.quality(self.teacher))
-        self.statistics = calibrate(self.teacher, self.calibration, self.work / "calibration")
+        self.statistics = calibrate(self.teacher, self.calibration, self.work / "calibration", batch_rows=16)
+        small, large = self.options.tokens
+        for name in ("minitron", "minitron healed", "reconstruction", "reconstruction healed", "magnitude", "random"):
+            self.zero_shot(name)
+        for name in ("influence", "contiguous", "influence healed"):
+            self.zero_shot(name)
+        for seed in range(self.options.seeds):
+            for name in ("minitron", "reconstruction healed"):
+                self.distilled(name, small, seed)
+        self.distilled("reconstruction healed", small, source=self.cached(small), label=" cached")
+        for name in ("reconstruction healed", "minitron", "influence", "contiguous"):
+            self.distilled(name, large)
+        self.quantized(f"reconstruction healed {large}")
+        self.corrected(small)
+        for name in ("from nothing", "random", "magnitude"):
+            self.distilled(name, large)
+        self.distilled("from nothing", 4 * large)
 
-    def zero_shot(self) -> None:
-        for criterion in ("minitron", "magnitude", "random", "reconstruction"):
-            scores = CRITERIA[criterion](self.teacher, self.statistics, 0)
-            selection = select(self.teacher, SHAPE, scores)
-            self.spec = selection.spec
-            student = trim(self.teacher, selection)
-            self.keep(f"trimmed-{criterion}", student)
-            self.figure(f"zero-shot trimmed {criterion}", lambda student=student: self.quality(student))
-            if criterion == "reconstruction":
-                self.figure("zero-shot healed reconstruction", lambda s=student, c=selection: self.healed(s, c))
-        kept = choose_layers("influence", self.teacher, self.statistics, 20)
-        shallow = trim(self.teacher, select(self.teacher, Shape(num_layers=20), scores, kept))
-        self.figure("zero-shot depth by influence", lambda: self.quality(shallow) | {"kept": list(kept)})
-
-    def healed(self, student: Network, selection: Any) -> dict[str, Any]:
+    def cached(self, tokens: int) -> Teacher | None:
+        if (time.monotonic() - self.started) / 60 > self.options.minutes:
+            return None
         started = time.monotonic()
-        compensate(self.teacher, student, selection, self.calibration)
-        seconds = time.monotonic() - started
-        self.keep("healed-reconstruction", student)
-        return self.quality(student) | {"healing_seconds": round(seconds, 1)}
+        rows = self.train
+        used = Rows(rows.tokens, rows.mask)
+        del tokens
+        cached = capture(self.teacher, used, self.work / "cache", batch_rows=32)
+        print(f"cache of {used.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
+        return cached
 
-    def distilled(self) -> None:
-        rows = self.train.take(self.options.tokens // 512)
-        self.figure("teacher cache", lambda: self.captured(rows))
-        for name in ("healed-reconstruction", "trimmed-minitron"):
-            self.figure(f"distilled {self.options.tokens} {name}", lambda name=name: self.trained(name, rows))
+    def corrected(self, tokens: int) -> None:
+        """The teacher itself, trained on the same data with labels: its perplexity is the honest floor."""
 
-    def captured(self, rows: Rows) -> dict[str, Any]:
-        narrow = network_from_weights(self.teacher.spec, self.teacher.state_dict(), torch.bfloat16)
-        cached = capture(narrow, rows, self.work / f"cache-{len(rows)}")
-        return {"bytes_per_token": cached.form.bytes_per_token, "tokens": rows.num_tokens}
+        def measure() -> dict[str, Any]:
+            own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
+            folder = self.work / "run"
+            shutil.rmtree(folder, ignore_errors=True)
+            settings = DistillSettings(tokens=tokens, batch_rows=8, micro_rows=self.options.micro_rows, rate=2e-5, final_rate=2e-6,
+                                       precision="bfloat16", checkpoint_steps=1 << 30)  # fmt: skip
+            distill(own, Labels(), self.train, settings, folder, device=self.device)
+            return self.quality(own.requires_grad_(False))
 
-    def trained(self, name: str, rows: Rows) -> dict[str, Any]:
-        student = self.load(name, self.spec)
-        cached = capture(self.teacher, rows, self.work / f"cache-{len(rows)}")  # is there already
-        settings = DistillSettings(
-            tokens=self.options.tokens, batch_rows=4, micro_rows=2, rate=3e-4, final_rate=3e-5, precision="bfloat16",
-            checkpoint_steps=20,
-        )  # fmt: skip
-        report = distill(student, cached, rows, settings, self.work / f"run-{name}-{len(rows)}")
-        student.requires_grad_(False)
-        self.keep(f"distilled-{name}", student)
-        speed = report.tokens / report.seconds
-        return self.quality(student) | {"tokens_per_second": round(speed), "losses": report.losses[::8]}
+        self.figure(f"teacher corrected on {tokens}", measure)
 
-    def quantized(self) -> None:
-        path = self.work / "distilled-healed-reconstruction.safetensors"
-        if not path.exists():
+    def quantized(self, name: str) -> None:
+        if name not in self.students or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
-        student = self.load(path.stem, self.spec)
-        shutil.rmtree(self.work / "student-calibration", ignore_errors=True)
-        statistics = calibrate(student, self.calibration.take(24), self.work / "student-calibration")
+        student = self.students[name]
+        statistics = calibrate(student, self.calibration, self.work / "student-calibration", batch_rows=16)
         memory = remember(student, self.test)
-        for name, settings in {
+        found: dict[str, Any] = {}
+        for label, settings in {
             "plain": QuantizeSettings(method="plain"),
             "search": QuantizeSettings(method="search", equalise=False),
-            "search + scales + feedback": QuantizeSettings(),
+            "scales, search": QuantizeSettings(method="search"),
+            "scales, search, feedback": QuantizeSettings(),
         }.items():
-            self.figure(f"4-bit {name}", lambda s=settings: self.rounded(student, statistics, s, memory))
 
-    def rounded(self, student: Network, statistics: Any, settings: QuantizeSettings, memory: torch.Tensor) -> dict[str, Any]:
-        started = time.monotonic()
-        result = quantize(student, statistics, settings)
-        seconds = time.monotonic() - started
-        found = compare(result.network, student, self.test, 2, memory).as_dict()
-        path = self.work / f"student-{settings.method}.gguf"
-        save_quantized(result.tensors, result.network, self.source.checkpoint, path)
-        return found | {"bits_per_weight": result.bits_per_weight(), "bytes": path.stat().st_size,
-                        "quantize_seconds": round(seconds, 1)}  # fmt: skip
+            def measure(settings: QuantizeSettings = settings, label: str = label) -> dict[str, Any]:
+                started = time.monotonic()
+                found[label] = quantize(student, statistics, settings)
+                seconds = time.monotonic() - started
+                bits = found[label].bits_per_weight()
+                quality = compare(found[label].network, student, self.test, 4, memory).as_dict()
+                return quality | {"bits_per_weight": bits, "quantize_seconds": round(seconds, 1)}
+
+            self.figure(f"4 bits: {label}", measure)
+        best = found.get("scales, search, feedback")
+        if best is not None:
+            self.figure(
+                "4 bits: scales, search, feedback, then 65536 tokens of tuning", lambda: self.tuned(student, best, memory)
+            )
+
+    def tuned(self, student: Network, best: Any, memory: torch.Tensor) -> dict[str, Any]:
+        settings = DistillSettings(tokens=65_536, rate=1e-4, final_rate=1e-5, micro_rows=self.options.micro_rows,
+                                   checkpoint_steps=1 << 30)  # fmt: skip
+        folder = self.work / "tuning"
+        shutil.rmtree(folder, ignore_errors=True)
+        after, _ = tune_scales(best, LiveTeacher(student), self.train, settings, folder, device=self.device)
+        return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}
+
+
+def all_count(tokens: np.ndarray) -> Rows:
+    return Rows(tokens, np.ones((len(tokens), tokens.shape[1] - 1), np.uint8))
+
+
+def check_decoding() -> None:
+    """Our Q8_0 reading against our own rounding, so that a wrong block layout is seen at once."""
+    from understudy.compress.grids import encode
+
+    rounded = plain(torch.randn(4, 64), GRIDS["q8"])
+    assert torch.equal(decode(torch.from_numpy(encode(rounded)), "Q8_0", [4, 64]), rounded.values())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("train", "test", "second", "work"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--tokens", type=int, default=131_072)
-    parser.add_argument("--windows", type=int, default=16, help="test windows of 1024 tokens")
-    parser.add_argument("--calibration-rows", type=int, default=48)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--result", type=Path, default=Path("docs/results/compress-smollm2.json"))
+    commands = parser.add_subparsers(required=True)
+    made = commands.add_parser("prepare")
+    for name in ("train", "test", "second"):
+        made.add_argument(name, type=Path)
+    made.add_argument("folders", type=Path, nargs="+")
+    made.set_defaults(work_of=prepare)
+    ran = commands.add_parser("run")
+    ran.add_argument("result", type=Path)
+    ran.add_argument("work", type=Path)
+    ran.add_argument("folders", type=Path, nargs="+")
+    ran.add_argument("--device", default="cpu")
+    ran.add_argument("--minutes", type=float, default=math.inf, help="no figure is begun after them")
+    ran.add_argument("--windows", type=int, default=64, help="test windows of 1024 tokens")
+    ran.add_argument("--calibration-rows", type=int, default=128)
+    ran.add_argument("--tokens", type=int, nargs=2, default=[262_144, 1_048_576])
+    ran.add_argument("--seeds", type=int, default=3)
+    ran.add_argument("--micro-rows", type=int, default=8)
+    ran.add_argument("--rate", type=float, default=3e-4)
+    ran.add_argument("--threads", type=int, default=0)
+    ran.set_defaults(work_of=lambda options: Bench(options).run())
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    bench = Bench(options)
-    bench.anchors()
-    bench.zero_shot()
-    bench.distilled()
-    bench.quantized()
+    if getattr(options, "threads", 0):
+        torch.set_num_threads(options.threads)
+    if getattr(options, "device", "cpu") == "cuda":
+        losses.CHUNK_ELEMENTS = 1 << 28
+    check_decoding()
+    options.work_of(options)
 
 
 if __name__ == "__main__":

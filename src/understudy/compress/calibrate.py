@@ -87,8 +87,8 @@ def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8
         layer, rotation = network.model.layers[index], network.rotation(rows.mask.shape[1])
         sums = LayerSums(layer)
         for part in parts_of(len(rows), batch_rows):
-            before = torch.from_numpy(np.array(streams[index % 2][part]))
-            streams[1 - index % 2][part] = sums.add(before, rotation).numpy()
+            before = torch.from_numpy(np.array(streams[index % 2][part])).to(network.device)
+            streams[1 - index % 2][part] = sums.add(before, rotation).cpu().numpy()
         streams[1 - index % 2].flush()
         _save(sums.result(rows.num_tokens), folder / f"layer-{index:03}.safetensors")
     _save(_final_sums(network, streams[spec.num_layers % 2], batch_rows), folder / "final.safetensors")
@@ -158,7 +158,7 @@ def gram(x: Tensor) -> Tensor:
 def _final_sums(network: Network, stream: Stream, batch_rows: int) -> Sums:
     sums: Sums = {}
     for part in parts_of(len(stream), batch_rows):
-        h = network.model.norm(torch.from_numpy(np.array(stream[part])))
+        h = network.model.norm(torch.from_numpy(np.array(stream[part])).to(network.device))
         for name, value in (("head_gram", gram(h)), ("head_mean", h.abs().mean(1).square().sum(0))):
             sums[name] = sums[name] + value if name in sums else value
     return {"head_gram": sums["head_gram"], "head_mean": sums["head_mean"].sqrt()}
@@ -166,8 +166,8 @@ def _final_sums(network: Network, stream: Stream, batch_rows: int) -> Sums:
 
 def embed_rows(network: Network, rows: Rows, stream: Stream, batch_rows: int) -> None:
     for part in parts_of(len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[part, :-1].astype(np.int64))
-        stream[part] = network.model.embed_tokens(tokens).float().numpy()
+        tokens = torch.from_numpy(rows.tokens[part, :-1].astype(np.int64)).to(network.device)
+        stream[part] = network.model.embed_tokens(tokens).float().cpu().numpy()
 
 
 def parts_of(count: int, size: int) -> Iterator[slice]:
@@ -206,5 +206,5 @@ def _claim(folder: Path, network: Network, rows: Rows) -> None:
 
 def _save(sums: Sums, path: Path) -> None:
     aside = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in sums.items()}, aside)
+    save_file({name: value.cpu().contiguous() for name, value in sums.items()}, aside)
     aside.rename(path)

@@ -49,8 +49,8 @@ class LeastSquares:
 
     def __post_init__(self) -> None:
         out, into = self.weight.shape
-        self.gram = [torch.zeros(into, into) for _ in range(2)]
-        self.cross = [torch.zeros(out, into) for _ in range(2)]
+        self.gram = [torch.zeros(into, into, device=self.weight.device) for _ in range(2)]
+        self.cross = [torch.zeros(out, into, device=self.weight.device) for _ in range(2)]
 
     def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
         """(rows, tokens, in) and (rows, tokens, out); `first_row` tells which rows are held out."""
@@ -65,14 +65,16 @@ class LeastSquares:
     def solve(self, name: str) -> tuple[Tensor, Refit]:
         """The best W over `RIDGES` and W₀ itself."""
         fit, choose = 0, 1 if self.energy[1] > 0 else 0
-        start = self.weight.double()
-        values, vectors = torch.linalg.eigh(self.gram[fit].double())
-        residual = (self.cross[fit].double() - start @ self.gram[fit].double()) @ vectors
-        scale = values.clamp_min(0).mean().item() + 1e-30
+        start, gram = self.weight.double(), self.gram[fit].double()
+        residual = self.cross[fit].double() - start @ gram
+        diagonal = gram.diagonal().mean().clamp_min(1e-30) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         before = best_error = self.error(start, choose)
         best_weight, best_ridge = start, None
         for ridge in RIDGES:
-            candidate = start + (residual / (values.clamp_min(0) + ridge * scale)) @ vectors.T
+            factor, is_singular = torch.linalg.cholesky_ex(gram + ridge * diagonal)
+            if is_singular:
+                continue
+            candidate = start + torch.cholesky_solve(residual.T, factor).T
             error = self.error(candidate, choose)
             if error < best_error:
                 best_weight, best_ridge, best_error = candidate, ridge, error
@@ -161,7 +163,7 @@ class _SideBySide:
         if self.student.spec.hidden_size == self.teacher.spec.hidden_size:
             return
         hidden, norm = self.selection.hidden, self.student.model.norm
-        products, squares = torch.zeros(len(hidden)), torch.zeros(len(hidden))
+        products, squares = (torch.zeros(len(hidden), device=norm.weight.device) for _ in range(2))
         for part in self.parts:
             ours = norm(self.read("student", part))
             theirs = self.teacher.model.norm(self.read("teacher", part))[..., hidden]
@@ -173,7 +175,7 @@ class _SideBySide:
         norm.weight.copy_((norm.weight + 1) * gain - 1 if norm.bias is not None else norm.weight * gain)
 
     def read(self, name: str, part: slice) -> Tensor:
-        return torch.from_numpy(np.array(self.streams[name][part]))
+        return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
     def _refit(self, name: str, linear: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor, int]]) -> Refit:
         sums = LeastSquares(linear.weight.detach())
@@ -218,16 +220,16 @@ class _SideBySide:
         for part in self.parts:
             x = self.read(who, part)
             after = x + layer.self_attn(layer.input_layernorm(x), self.rotation[0 if of_teacher else 1])
-            self.streams[f"{who}-middle"][part] = after.numpy()
+            self.streams[f"{who}-middle"][part] = after.cpu().numpy()
 
     def _through_mlp(self, who: str) -> None:
         layer = self.theirs if who == "teacher" else self.ours
         for part in self.parts:
             x = self.read(f"{who}-middle", part)
-            self.streams[who][part] = (x + layer.mlp(layer.post_attention_layernorm(x))).numpy()
+            self.streams[who][part] = (x + layer.mlp(layer.post_attention_layernorm(x))).cpu().numpy()
 
     def _walk_dropped(self, layers: Iterable[int]) -> None:
         for index in layers:
             for part in self.parts:
                 moved = self.teacher.model.layers[index](self.read("teacher", part), self.rotation[0])
-                self.streams["teacher"][part] = moved.numpy()
+                self.streams["teacher"][part] = moved.cpu().numpy()

@@ -86,14 +86,14 @@ def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.0
     hessian = gram.double() / gram.diagonal().double().mean().clamp_min(1e-30)
     dead = hessian.diagonal() <= 0
     hessian[dead, dead] = 1.0
-    hessian = hessian + damping * torch.eye(columns, dtype=torch.float64)
+    hessian = hessian + damping * torch.eye(columns, dtype=torch.float64, device=weight.device)
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
     integers = torch.zeros_like(weight, dtype=torch.int8)
-    scales = torch.zeros(len(weight), columns // BLOCK)
+    scales = torch.zeros(len(weight), columns // BLOCK, device=weight.device)
     for start in range(0, columns, BLOCK):
         stop, block = start + BLOCK, start // BLOCK
         scales[:, block] = search(w[:, start:stop].float(), grid, gram.diagonal()[start:stop]).scales[:, 0]
-        errors = torch.zeros(len(w), BLOCK, dtype=torch.float64)
+        errors = torch.zeros(len(w), BLOCK, dtype=torch.float64, device=weight.device)
         for column in range(start, stop):
             d = scales[:, block].double()
             n = (w[:, column] / torch.where(d == 0, 1.0, d)).round().clamp(grid.low, grid.high) * (d != 0)
@@ -112,8 +112,8 @@ def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
 
 def encode(rounded: Rounded) -> NDArray[np.uint8]:
     """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16 high) or 32 bytes."""
-    scales = rounded.scales.numpy().astype(np.float16)
-    blocks = rounded.integers.numpy().reshape(*scales.shape, BLOCK)
+    scales = rounded.scales.cpu().numpy().astype(np.float16)
+    blocks = rounded.integers.cpu().numpy().reshape(*scales.shape, BLOCK)
     if rounded.grid.name == "q4":
         shifted = (blocks + 8).astype(np.uint8)
         packed = shifted[..., :16] | (shifted[..., 16:] << 4)

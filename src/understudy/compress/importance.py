@@ -90,8 +90,8 @@ def reconstruction(network: Network, statistics: Statistics, seed: int) -> Impor
 
 def _surgeon(gram: Tensor, weight: Tensor) -> Tensor:
     """sqrt(‖W_:i‖² / [(G + λI)⁻¹]_ii), λ = 1 % of the mean diagonal: (out, in) and (in, in) -> (in,)."""
-    wide = gram.double()
-    wide = wide + torch.eye(len(wide)) * (0.01 * wide.diagonal().mean() + 1e-12)
+    wide = gram.double().to(weight.device)
+    wide = wide + torch.eye(len(wide), device=wide.device) * (0.01 * wide.diagonal().mean() + 1e-12)
     inverse = torch.linalg.inv(wide).diagonal()
     return (weight.detach().double().square().sum(0) / inverse.clamp_min(1e-30)).sqrt().float()
 

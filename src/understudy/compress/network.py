@@ -130,8 +130,12 @@ class Network(nn.Module):
         """(vocab, hidden): the head, or the embedding when tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
+    @property
+    def device(self) -> torch.device:
+        return self.model.norm.weight.device
+
     def rotation(self, num_tokens: int) -> Rotation:
-        key = (num_tokens, self.model.norm.weight.device)
+        key = (num_tokens, self.device)
         if key not in self.rotations:
             with torch.inference_mode(False):  # or the table could not be used in training later
                 self.rotations[key] = rotation_table(self.spec, *key)

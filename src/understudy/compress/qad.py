@@ -46,14 +46,15 @@ class ScaledLinear(nn.Module):
 
 
 def tune_scales(
-    result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, progress: Progress = quiet
-) -> tuple[Quantized, DistillReport]:
+    result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path,
+    progress: Progress = quiet, device: str = "cpu",
+) -> tuple[Quantized, DistillReport]:  # fmt: skip
     """Train the scales of all linears against `teacher` (usually the float student); a new Quantized comes back."""
     network = copy.deepcopy(result.network)
     places = _replace_linears(network, result)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.endswith(".scales"))
-    report = distill(network, teacher, rows, settings, folder, progress=progress, trains_all=False)
+    report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors = dict(result.tensors)
     final = copy.deepcopy(result.network)
     for name, module in places.items():

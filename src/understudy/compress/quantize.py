@@ -93,7 +93,7 @@ def quantize(network: Network, statistics: Statistics, settings: QuantizeSetting
     total = network.spec.num_layers + 1
     for index, layer in enumerate(work.model.layers):
         progress(index, total, f"quantizing layer {index + 1} of {network.spec.num_layers}")
-        grams = {name: value.float() for name, value in statistics.layer(index).items() if name.endswith("_gram")}
+        grams = {name: value.float().to(work.device) for name, value in statistics.layer(index).items() if name.endswith("_gram")}
         if settings.equalise and settings.method != "plain":
             equalise_layer(work, index, grams, GRIDS[settings.weights])
         for part, module in [*layer.self_attn.named_children(), *layer.mlp.named_children()]:
@@ -113,9 +113,9 @@ def _round_ends(
     errors: dict[str, float],
 ) -> None:  # fmt: skip
     """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
-    embedding, gram = work.model.embed_tokens.weight, statistics.final()["head_gram"].float()
+    embedding, gram = work.model.embed_tokens.weight, statistics.final()["head_gram"].float().to(work.device)
     ends = [("lm_head.weight", work.lm_head.weight, gram)] if work.lm_head is not None else []
-    own = gram if work.lm_head is None else torch.eye(len(gram))
+    own = gram if work.lm_head is None else torch.eye(len(gram), device=work.device)
     for name, weight, inputs in [*ends, ("model.embed_tokens.weight", embedding, own)]:
         chosen = replace(settings, method="search") if settings.method == "feedback" and inputs is not gram else settings
         tensors[name], errors[name] = round_matrix(weight, inputs, settings.grid_of(name), chosen)

@@ -149,7 +149,7 @@ def capture(
     finished = json.loads(about.read_text())["finished"] if about.exists() else 0
     records = _records(folder, form, rows, "r+" if finished else "w+")
     for start in range(finished, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64))
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64)).to(network.device)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
         records.flush()
