@@ -230,8 +230,8 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
                           expected=len(source.tokens), found=len(types))  # fmt: skip
     markers = [Marker(i, t, kind == 3) for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True)) if kind in (3, 4)]
     vocab = {token: i for i, token in enumerate(source.tokens)}
-    model = _without({"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text})
     with _as_format_error("merges do not fit the tokens"):
+        model = _without({"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text})
         merges = [_words(merge)[:2] for merge in model["merges"]]
         fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()
