@@ -97,7 +97,10 @@ class Bench:
         self.here = network_from_weights(spec, weights).requires_grad_(False)  # stays on the CPU, for trimming
         self.teacher = network_from_weights(spec, weights).to(self.device).requires_grad_(False)
         rows = {n: np.load(options.folders[0] / f"{n}.npy").astype(np.int32) for n in ("train", "test", "second")}
-        self.test, self.second = all_count(rows["test"][: options.windows]), all_count(rows["second"][:16])
+        self.test, self.second = (
+            all_count(rows["test"][: options.windows]),
+            all_count(rows["second"][: max(4, options.windows // 8)]),
+        )
         every = all_count(rows["train"])
         picked = np.linspace(0, len(every) - 1, options.calibration_rows).astype(int)
         self.calibration = Rows(every.tokens[picked], every.mask[picked])
@@ -109,7 +112,8 @@ class Bench:
 
     def figure(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
         spent = (time.monotonic() - self.started) / 60
-        if name in self.result or spent > self.options.minutes:
+        is_wanted = not self.options.only or any(word in name for word in self.options.only)
+        if name in self.result or spent > self.options.minutes or not is_wanted:
             return
         started = time.monotonic()
         found = measure()
@@ -174,7 +178,8 @@ class Bench:
                 tokens=tokens, batch_rows=8, micro_rows=self.options.micro_rows, rate=self.options.rate,
                 final_rate=self.options.rate / 10, precision="bfloat16", checkpoint_steps=1 << 30, seed=seed,
             )  # fmt: skip
-            report = distill(student, source or self.live, self.train, settings, folder, device=self.device)
+            rows = self.train.take(tokens // 512)  # one epoch
+            report = distill(student, source or self.live, rows, settings, folder, device=self.device)
             student.requires_grad_(False)
             self.students[f"{name} {tokens}{label}"] = student
             step = report.seconds / report.steps
@@ -195,7 +200,8 @@ class Bench:
         for seed in range(self.options.seeds):
             for name in ("minitron", "reconstruction healed"):
                 self.distilled(name, small, seed)
-        self.distilled("reconstruction healed", small, source=self.cached(small), label=" cached")
+        if not self.options.only:
+            self.distilled("reconstruction healed", small, source=self.cached(small), label=" cached")
         for name in ("reconstruction healed", "minitron", "influence", "contiguous"):
             self.distilled(name, large)
         self.quantized(f"reconstruction healed {large}")
@@ -208,11 +214,9 @@ class Bench:
         if (time.monotonic() - self.started) / 60 > self.options.minutes:
             return None
         started = time.monotonic()
-        rows = self.train
-        used = Rows(rows.tokens, rows.mask)
-        del tokens
-        cached = capture(self.teacher, used, self.work / "cache", batch_rows=32)
-        print(f"cache of {used.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
+        rows = self.train.take(tokens // 512)
+        cached = capture(self.teacher, rows, self.work / "cache", batch_rows=16)
+        print(f"cache of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
         return cached
 
     def corrected(self, tokens: int) -> None:
@@ -293,6 +297,7 @@ def main() -> None:
     ran.add_argument("folders", type=Path, nargs="+")
     ran.add_argument("--device", default="cpu")
     ran.add_argument("--minutes", type=float, default=math.inf, help="no figure is begun after them")
+    ran.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="only figures whose name holds one of these")
     ran.add_argument("--windows", type=int, default=64, help="test windows of 1024 tokens")
     ran.add_argument("--calibration-rows", type=int, default=128)
     ran.add_argument("--tokens", type=int, nargs=2, default=[262_144, 1_048_576])
