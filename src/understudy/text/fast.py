@@ -124,7 +124,8 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
         plain["model"] = _without(description["model"], {m.text for m in markers if not m.is_text})
         start = FastTokenizer.from_str(json.dumps(plain))
         later = _for_later_pieces(start, plain)
-        num_tokens = max(start.get_vocab().values(), default=-1) + 1
+        vocab = description["model"]["vocab"]
+        num_tokens = len(vocab) if isinstance(vocab, list) else max(vocab.values(), default=-1) + 1
     outside = [plain.get("decoder"), plain.get("pre_tokenizer")]
     is_byte_level = "ByteLevel" in json.dumps(outside)
     kinds = _decoder_types(plain.get("decoder"))
@@ -164,15 +165,21 @@ def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
         unknown = model.get("unk_id")
         return {**model, "vocab": [[f"\uffff{i}", score] if piece in hidden and i != unknown else [piece, score]
                                    for i, (piece, score) in enumerate(vocab)]}  # fmt: skip
+    if hidden.isdisjoint(vocab):
+        return dict(model)
     shown = {**model, "vocab": {piece: token for piece, token in vocab.items() if piece not in hidden}}
     if "merges" in model:
-        shown["merges"] = [merge for merge in model["merges"] if hidden.isdisjoint(_words(merge))]
+        shown["merges"] = [
+            merge
+            for merge, (left, right) in zip(model["merges"], map(_words, model["merges"]), strict=True)
+            if left + right not in hidden and left not in hidden and right not in hidden
+        ]
     return shown
 
 
-def _words(merge: str | list[str]) -> tuple[str, str, str]:
+def _words(merge: str | list[str]) -> tuple[str, str]:
     left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-    return left, right, left + right
+    return left, right
 
 
 def _for_later_pieces(start: FastTokenizer, plain: Mapping[str, Any]) -> FastTokenizer:
@@ -232,7 +239,7 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
     vocab = {token: i for i, token in enumerate(source.tokens)}
     with _as_format_error("merges do not fit the tokens"):
         model = _without({"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text})
-        merges = [_words(merge)[:2] for merge in model["merges"]]
+        merges = [_words(merge) for merge in model["merges"]]
         fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()
     fast.decoder = decoders.ByteLevel()
