@@ -5,14 +5,14 @@ Layer by layer the teacher and the student run side by side. Each student linear
 where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight, t what should
 come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
 stream minus the student's, so that a writer also takes over what earlier layers (or dropped layers) left undone. λ is
-chosen per linear by the error on rows held out of the sums, and W₀ stays where nothing beats it.
+chosen per output by the error on rows held out of the sums, and W₀ stays where nothing beats it.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,24 +33,23 @@ class Refit:
     """What one linear gained: error on held-out rows before and after, relative to the target's energy."""
 
     name: str
-    ridge: float | None  # None: the trimmed weight was kept
+    refitted: float  # share of its outputs for which a refit beat the trimmed weights
     before: float
     after: float
 
 
-@dataclass
 class LeastSquares:
-    """The sums of one linear: inputs a (n, in), targets t (n, out), apart for fitting and for choosing λ."""
+    """The sums of one linear, or of several on the same inputs: inputs a (n, in), targets t (n, out).
 
-    weight: Tensor
-    gram: list[Tensor] = field(default_factory=list)
-    cross: list[Tensor] = field(default_factory=list)
-    energy: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    Apart for fitting and for choosing λ, which every output (row of W) does for itself: rows are independent problems.
+    """
 
-    def __post_init__(self) -> None:
-        out, into = self.weight.shape
-        self.gram = [torch.zeros(into, into, device=self.weight.device) for _ in range(2)]
-        self.cross = [torch.zeros(out, into, device=self.weight.device) for _ in range(2)]
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+        out, into = weight.shape
+        self.gram = [torch.zeros(into, into, device=weight.device) for _ in range(2)]
+        self.cross = [torch.zeros(out, into, device=weight.device) for _ in range(2)]
+        self.energy = [torch.zeros(out, dtype=torch.float64, device=weight.device) for _ in range(2)]
 
     def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
         """(rows, tokens, in) and (rows, tokens, out); `first_row` tells which rows are held out."""
@@ -60,31 +59,38 @@ class LeastSquares:
                 a, t = inputs[mask].flatten(0, 1), targets[mask].flatten(0, 1)
                 self.gram[side] += a.T @ a
                 self.cross[side] += t.T @ a
-                self.energy[side] += t.square().sum().item()
+                self.energy[side] += t.square().sum(0)
 
-    def solve(self, name: str) -> tuple[Tensor, Refit]:
-        """The best W over `RIDGES` and W₀ itself."""
-        fit, choose = 0, 1 if self.energy[1] > 0 else 0
+    def solve(self, names: dict[str, int]) -> tuple[Tensor, list[Refit]]:
+        """The best row of W over `RIDGES` and W₀ itself. `names` says how many rows belong to which linear."""
+        fit, choose = 0, 1 if self.energy[1].sum() > 0 else 0
         start, gram = self.weight.double(), self.gram[fit].double()
         residual = self.cross[fit].double() - start @ gram
         diagonal = gram.diagonal().mean().clamp_min(1e-30) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        before = best_error = self.error(start, choose)
-        best_weight, best_ridge = start, None
+        before = self.errors(start, choose)
+        best, errors = start.clone(), before.clone()
         for ridge in RIDGES:
             factor, is_singular = torch.linalg.cholesky_ex(gram + ridge * diagonal)
             if is_singular:
                 continue
             candidate = start + torch.cholesky_solve(residual.T, factor).T
-            error = self.error(candidate, choose)
-            if error < best_error:
-                best_weight, best_ridge, best_error = candidate, ridge, error
-        return best_weight.to(self.weight.dtype), Refit(name, best_ridge, before, best_error)
+            found = self.errors(candidate, choose)
+            is_better = found < errors
+            best[is_better], errors[is_better] = candidate[is_better], found[is_better]
+        report, first = [], 0
+        for name, count in names.items():
+            rows = slice(first, first + count)
+            total = self.energy[choose][rows].sum().item() + 1e-30
+            share = (errors[rows] < before[rows]).double().mean().item()
+            report.append(Refit(name, share, before[rows].sum().item() / total, errors[rows].sum().item() / total))
+            first += count
+        return best.to(self.weight.dtype), report
 
-    def error(self, weight: Tensor, side: int) -> float:
-        """Σ ‖t - W a‖² / Σ ‖t‖² from the sums alone."""
+    def errors(self, weight: Tensor, side: int) -> Tensor:
+        """Σ (t - W a)² of every output, from the sums alone: (out,) float64."""
         wide = weight.double()
-        fitted = ((wide @ self.gram[side].double()) * wide).sum() - 2 * (wide * self.cross[side].double()).sum()
-        return (1 + fitted / (self.energy[side] + 1e-30)).item()
+        fitted = ((wide @ self.gram[side].double()) * wide).sum(1) - 2 * (wide * self.cross[side].double()).sum(1)
+        return self.energy[side] + fitted
 
 
 @torch.no_grad()
@@ -146,7 +152,7 @@ class _SideBySide:
             kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
             report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, "")
         self._through_attention(of_teacher=True)
-        report.append(self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, self._attention_pairs()))
+        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, self._attention_pairs())
         self._through_attention(of_teacher=False)
         if refit_readers:
             kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
@@ -154,7 +160,7 @@ class _SideBySide:
         self._through_mlp("teacher")
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
         self._walk_dropped(range(index + 1, layers[target + 1]))
-        report.append(self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, self._mlp_pairs()))
+        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, self._mlp_pairs())
         self._through_mlp("student")
         return report
 
@@ -177,31 +183,26 @@ class _SideBySide:
     def read(self, name: str, part: slice) -> Tensor:
         return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
-    def _refit(self, name: str, linear: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor, int]]) -> Refit:
+    def _refit(self, name: str, linear: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor, int]]) -> list[Refit]:
         sums = LeastSquares(linear.weight.detach())
         for inputs, targets, first_row in pairs:
             sums.add(inputs, targets if linear.bias is None else targets - linear.bias, first_row)
-        weight, refit = sums.solve(name)
+        weight, report = sums.solve({name: len(linear.weight)})
         linear.weight.copy_(weight)
-        return refit
+        return report
 
-    def _refit_readers(self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str) -> Iterator[Refit]:
-        for part, units in kept.items():
-            theirs = getattr(getattr(self.theirs, module), part)
-            ours = getattr(getattr(self.ours, module), part)
-            their_norm, our_norm = getattr(self.theirs, norm), getattr(self.ours, norm)
-            bias = None if theirs.bias is None else theirs.bias[units]
-
-            def pairs(
-                weight: Tensor = theirs.weight[units],
-                bias: Tensor | None = bias,
-                norms: tuple[Callable[[Tensor], Tensor], ...] = (their_norm, our_norm),
-            ) -> Iterator[tuple[Tensor, Tensor, int]]:
-                for part in self.parts:
-                    target = nn.functional.linear(norms[0](self.read(f"teacher{stage}", part)), weight, bias)
-                    yield norms[1](self.read(f"student{stage}", part)), target, part.start
-
-            yield self._refit(prefix + part, ours, pairs())
+    def _refit_readers(self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str) -> list[Refit]:
+        """All linears behind one norm at once: they read the same. Biases stay as they were trimmed."""
+        ours = {part: getattr(getattr(self.ours, module), part) for part in kept}
+        wanted = torch.cat([getattr(getattr(self.theirs, module), part).weight[units] for part, units in kept.items()])
+        sums = LeastSquares(torch.cat([linear.weight.detach() for linear in ours.values()]))
+        for part in self.parts:
+            target = nn.functional.linear(getattr(self.theirs, norm)(self.read(f"teacher{stage}", part)), wanted)
+            sums.add(getattr(self.ours, norm)(self.read(f"student{stage}", part)), target, part.start)
+        weight, report = sums.solve({f"{prefix}{part}": len(linear.weight) for part, linear in ours.items()})
+        for linear, rows in zip(ours.values(), weight.split([len(m.weight) for m in ours.values()]), strict=True):
+            linear.weight.copy_(rows)
+        return report
 
     def _attention_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:
         for part in self.parts:
