@@ -146,7 +146,7 @@ class Model:
                              vocab_size=spec.vocab_size, max_batch_tokens=max_batch_tokens, speculate=speculate)  # fmt: skip
         self._lock = threading.Lock()
         self._inbox: dict[int, collections.deque[Output]] = {}
-        self._abandoned: collections.deque[int] = collections.deque()
+        self._deferred: collections.deque[Callable[[Engine], None]] = collections.deque()
         self._is_closed = False
 
     @property
@@ -200,13 +200,29 @@ class Model:
 
     @contextlib.contextmanager
     def _engine_held(self) -> Iterator[Engine]:
-        """The engine, for one thread at a time; first ends requests that nobody reads any more."""
+        """The engine, for one thread at a time."""
         with self._lock:
             if self._is_closed:
                 raise UsageError("the model is closed", where=self.path, do="load it again")
-            while self._abandoned:
-                self.engine.cancel(self._abandoned.popleft())
+            self._do_deferred()
             yield self.engine
+
+    def _defer(self, action: Callable[[Engine], None]) -> None:
+        """Does something with the engine now, or before its next use when it is busy.
+
+        For the end of generators: the collector may end a forgotten one anywhere, also in the middle of a step of the same
+        thread, where waiting for the lock would be for ever.
+        """
+        self._deferred.append(action)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._do_deferred()
+            finally:
+                self._lock.release()
+
+    def _do_deferred(self) -> None:
+        while self._deferred and not self._is_closed:
+            self._deferred.popleft()(self.engine)
 
     def outputs(self, request: Request) -> Iterator[Output]:
         """Runs one request and gives the engine's outputs as they come. Leaving the loop early cancels the request.
@@ -228,10 +244,9 @@ class Model:
                 left -= output.finish_reason is not None
                 yield output
         finally:
-            # The collector may end a forgotten generator anywhere, also inside a step: no lock may be taken here.
             del self._inbox[id]
             if left:
-                self._abandoned.append(id)
+                self._defer(lambda engine: engine.cancel(id))
 
     def _pump(self, id: int) -> None:
         """Runs a step for everybody, unless somebody else just did and left something for us."""
@@ -329,8 +344,7 @@ class Model:
                     rows = self.runner.logits(tokens, pages, first, count)
                 yield first, rows
         finally:
-            with self._lock:
-                pool.release(pages)
+            self._defer(lambda engine: engine.pool.release(pages))
 
     # ---- saved states ----
 
@@ -423,7 +437,7 @@ def _is_chat(prompt: PromptLike) -> bool:
 
 def _ids(tokens: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
     try:
-        return [operator.index(token) for token in tokens]  # type: ignore[arg-type]
+        return [operator.index(token) for token in tokens]
     except TypeError as error:
         raise UsageError("token ids must be whole numbers", found=str(error)) from error
 

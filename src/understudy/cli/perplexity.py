@@ -17,6 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--file", type=Path, required=True, help="text in UTF-8")
     parser.add_argument("--window", type=int, help="tokens of a window (default 512)")
     parser.add_argument("--stride", type=int, help="scored tokens of each further window (default the window)")
+    parser.add_argument("--definition", choices=["window", "llama.cpp"], default="window",
+                        help="what is scored: all of each window, or its second half as llama-perplexity does")  # fmt: skip
     parser.add_argument("--max-tokens", type=int, help="score only the beginning of the text")
     parser.add_argument("--json", action="store_true")
     add_loading(parser)
@@ -30,13 +32,15 @@ def run(arguments: argparse.Namespace) -> int:
     except UnicodeDecodeError as error:
         raise UsageError("the text is not UTF-8", where=arguments.file) from error
     model = load_model(arguments)
-    tokens = model.tokenizer.encode(text)[: arguments.max_tokens]
+    tokens = model.encode_prompt(text)[: arguments.max_tokens]
 
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{done} of {total} tokens", end="", file=sys.stderr, flush=True)
 
-    result = perplexity(model, tokens, context=arguments.window, stride=arguments.stride, progress=show)
+    result = perplexity(
+        model, tokens, context=arguments.window, stride=arguments.stride, definition=arguments.definition, progress=show
+    )
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if arguments.json:

@@ -46,7 +46,7 @@ class _Said:
 
 
 class Engine:
-    """Many requests over one model. Not for several threads at a time: `understudy.load.Model` holds a lock around it.
+    """Many requests over one model. Not for several threads at a time: `understudy.model.Model` holds a lock around it.
 
     Args:
         runner: the model and its cache.

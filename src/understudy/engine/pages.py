@@ -105,12 +105,12 @@ class PagePool:
         return best, longest
 
     def can_continue(self, page: int) -> bool:
-        """Whether a page may be written on from the middle: nobody holds it and it is not full."""
+        """Whether to write on from the middle of a page: nobody holds it, and it is not full or no other can be taken."""
         content = self._contents[page]
-        return self._holders[page] == 0 and content is not None and content.digest is None
+        return self._holders[page] == 0 and content is not None and (content.digest is None or self.num_free == 1)
 
     def keep_beginning(self, page: int, count: int) -> None:
-        """Notes that what a partly filled page holds after its first `count` tokens is about to be overwritten."""
+        """Notes that what a page holds after its first `count` tokens is about to be overwritten."""
         content = self._contents[page]
         assert content is not None
         self._know(page, Content(content.parent, content.tokens[:count]))
