@@ -59,6 +59,8 @@ class SpmSegmenter(Segmenter):
         if self._model.remove_extra_whitespaces:
             text = re.sub(" +", " ", text.strip(" ") if is_start else text)
         text = text.replace(" ", SPACE)
+        if self._model.remove_extra_whitespaces and is_start:
+            text = text.rstrip(SPACE)  # a written U+2581 too, as the library does
         if is_start and self._model.add_dummy_prefix and text:
             text = SPACE + text
         ids: list[int] = []

@@ -1,0 +1,68 @@
+"""Less usual SentencePiece models against the library, and damaged files."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.support import nemotron_tokenizer as stand_in
+from tests.support.nasty import TEXTS, long_line
+from understudy.errors import UnderstudyError
+from understudy.files.tokenizer_source import TokenizerSource
+from understudy.text import open_tokenizer
+from understudy.text.spm import _fields
+
+sp = pytest.importorskip("sentencepiece")
+# The library matches user-defined pieces in any text, and drops NUL.
+SAFE = [t for t in [*TEXTS, long_line(30_000), "q\u4e00\u4e01 \u4e02", " \u4e00"] if "<extra_id" not in t and "\x00" not in t]
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"add_dummy_prefix": False}, {"byte_fallback": False}, {"remove_extra_whitespaces": True},
+    {"remove_extra_whitespaces": True, "add_dummy_prefix": False}, {"split_by_whitespace": False}, {"split_digits": False},
+    {"allow_whitespace_only_pieces": True}, {"byte_fallback": False, "character_coverage": 0.98},
+], ids=str)  # fmt: skip
+def test_options_of_training(options):
+    payload = stand_in.train(vocab_size=1600, **options)
+    original = sp.SentencePieceProcessor()
+    original.LoadFromSerializedProto(payload)
+    ours = open_tokenizer(TokenizerSource("sentencepiece", payload))
+    for text in SAFE:
+        assert ours.encode(text) == original.encode(text), text[:40]
+
+
+def with_unused(payload: bytes, unused: set[int]) -> bytes:
+    """The same model with the type of some pieces set to unused."""
+    out, token = b"", 0
+    for number, value in _fields(payload):
+        assert isinstance(value, bytes)
+        if number == 1:
+            value += b"\x18\x05" if token in unused else b""
+            token += 1
+        size = bytes([len(value) & 127 | 128, len(value) >> 7 & 127 | 128, len(value) >> 14])
+        out += bytes([number << 3 | 2]) + size + value
+    return out
+
+
+def test_unused_pieces_fall_apart_into_their_halves():
+    payload = with_unused(stand_in.train(vocab_size=1600), set(range(1260, 1400, 2)))
+    original = sp.SentencePieceProcessor()
+    original.LoadFromSerializedProto(payload)
+    assert original.is_unused(1262)
+    ours = open_tokenizer(TokenizerSource("sentencepiece", payload))
+    for text in SAFE:
+        assert ours.encode(text) == original.encode(text), text[:40]
+
+
+def test_damaged_files_are_an_error_or_a_vocabulary():
+    payload, source = stand_in.PATH.read_bytes(), random.Random(3)
+    for _ in range(150):
+        damaged = bytearray(payload)
+        for _ in range(source.choice([1, 3, 30])):
+            damaged[source.randrange(len(damaged))] = source.randrange(256)
+        try:
+            tokenizer = open_tokenizer(TokenizerSource("sentencepiece", bytes(damaged)))
+        except UnderstudyError:
+            continue
+        tokenizer.decode(tokenizer.encode("hello <extra_id_1> 12 漢\n", markers=True))
