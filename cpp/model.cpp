@@ -58,12 +58,11 @@ struct Model::Buffers {
   std::vector<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
   std::vector<uint8_t> quantized;
   std::vector<AttendTask> tasks;
-  std::vector<std::vector<float>> scratch;  // per member
   int max_chunks = 0;
   bool split_chunks = false;  // few tasks: chunks are shared between members and merged afterwards
   size_t partial_size = 0;    // floats of one (task, head, chunk)
 
-  void reserve(const Spec& s, int64_t n, int members) {
+  void reserve(const Spec& s, int64_t n) {
     const auto grow = [](auto& buffer, size_t size) {
       if (buffer.size() < size) buffer.resize(size);
     };
@@ -79,9 +78,6 @@ struct Model::Buffers {
     grow(cos, n * (s.rotary_dim / 2));
     grow(sin, n * (s.rotary_dim / 2));
     grow(quantized, n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP);
-    const size_t rows = std::max(MAX_ATTEND_ROWS, s.group_size());
-    scratch.resize(members);
-    for (auto& member : scratch) grow(member, rows * (CHUNK + 2 * round_up(s.head_dim, 32) + 4));
   }
 };
 
@@ -160,7 +156,7 @@ void Model::step(const Batch& batch, Cache& cache, float* logits) {
 // What all members need to know beforehand: angles, attention tasks, buffer sizes.
 void Model::plan(const Batch& batch) {
   Buffers& b = *buffers_;
-  b.reserve(spec_, std::max(batch.num_tokens, batch.num_logits), team_.size());
+  b.reserve(spec_, std::max(batch.num_tokens, batch.num_logits));
   const int half = spec_.rotary_dim / 2;
   for (int t = 0; t < batch.num_tokens; ++t)
     for (int i = 0; i < half; ++i) {
@@ -194,7 +190,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
   embed(batch);
   for (int i = 0; i < spec_.num_layers; ++i) {
     const Layer& layer = layers_[i];
-    norm_and_quantize(layer.attention_norm, n, layer.q.weight.format, nullptr);
+    norm_and_quantize(layer.attention_norm, n, nullptr);
     const Product qkv[] = {{&layer.q, b.q.data(), false, padded(spec_.query_size())},
                            {&layer.k, b.k.data(), false, padded(spec_.kv_size())},
                            {&layer.v, b.v.data(), false, padded(spec_.kv_size())}};
@@ -205,7 +201,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
     const Product output = {&layer.o, b.x.data(), true, stride};
     multiply(&output, 1, b.attention.data(), spec_.query_size(), n);
 
-    norm_and_quantize(layer.mlp_norm, n, layer.up.weight.format, nullptr);
+    norm_and_quantize(layer.mlp_norm, n, nullptr);
     const Product inner[] = {{&layer.up, b.up.data(), false, padded(spec_.intermediate_size)},
                              {&layer.gate, b.gate.data(), false, padded(spec_.intermediate_size)}};
     multiply(inner, spec_.gated ? 2 : 1, b.h.data(), hidden, n);
@@ -214,7 +210,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
     multiply(&down, 1, b.up.data(), spec_.intermediate_size, n);
   }
   if (batch.num_logits == 0) return;
-  norm_and_quantize(final_norm_, batch.num_logits, head_.format, batch.logit_rows);
+  norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows);
   const Linear head = {head_, nullptr};
   const Product product = {&head, logits, false, spec_.vocab_size};
   multiply(&product, 1, b.h.data(), hidden, batch.num_logits);
@@ -228,7 +224,7 @@ void Model::embed(const Batch& batch) {
 }
 
 // h[i] = norm(x[rows ? rows[i] : i]), then its int8 tiles where the next product wants them.
-void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, Format, const int32_t* rows) {
+void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows) {
   Buffers& b = *buffers_;
   const int64_t stride = padded(spec_.hidden_size);
   const int width = kernels_.tile_tokens;

@@ -62,7 +62,7 @@ class Model {
   struct Buffers;
   void run(const Batch& batch, Cache& cache, float* logits);
   void embed(const Batch& batch);
-  void norm_and_quantize(const NormWeights& norm, int num_tokens, Format format, const int32_t* rows);
+  void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows);
   void quantize(const float* x, int64_t columns, int num_tokens, Format format);
   Tile tile(const float* x, int64_t columns, int num_tokens, int64_t index) const;
   struct Product {

@@ -152,7 +152,6 @@ auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int
   return own<float>(std::move(logits), {rows, vocab});
 }
 
-using TopLists = nb::tuple;
 std::pair<std::vector<int32_t>, std::vector<float>> split(const std::vector<TokenScore>& scores) {
   std::pair<std::vector<int32_t>, std::vector<float>> lists;
   for (const TokenScore& s : scores) lists.first.push_back(s.token), lists.second.push_back(s.logprob);
