@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 EMOTIONS = ("neutral", "happy", "sad", "angry", "afraid", "surprised")
 LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
 SAVE_FORMAT = 1
+_UNIT = re.compile(r'[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]', re.DOTALL)  # one character of a JSON string
+_BODY = re.compile(rf"(?:{_UNIT.pattern})*", re.DOTALL)
+_HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,13 +309,13 @@ def read_say(raw: str) -> tuple[str, bool]:
     match = re.match(r'\s*\{\s*"say"\s*:\s*"', raw)
     if match is None:
         return "", False
-    end = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL).match(raw, match.end())
+    end = _BODY.match(raw, match.end())
     assert end is not None
     is_closed = raw[end.end() : end.end() + 1] == '"'
-    body = end[0]
-    if not is_closed:  # an escape may be half there, or the first of a pair
-        body = re.sub(r"\\(?:u[0-9a-fA-F]{0,3})?\Z", "", body)
-        body = re.sub(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z", "", body)
+    units = _UNIT.findall(end[0])
+    if not is_closed and units and _HIGH.fullmatch(units[-1]):  # the first half of a pair
+        units.pop()
+    body = "".join(units)
     try:
         return str(json.loads(f'"{body}"', strict=False)), is_closed
     except ValueError:

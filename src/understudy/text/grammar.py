@@ -94,6 +94,8 @@ class GrammarMask:
         new = [int(token) for token in generated[common:]]
         if new and not self._matcher.is_stopped():
             self._matcher.consume_tokens(new)
+            if self._matcher.is_error():
+                raise ValueError(f"the text left its grammar ({self._matcher.get_error().splitlines()[0]})")
         self._seen += new
 
 
@@ -102,13 +104,18 @@ class _Words:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.eos_token_id, self.bos_token_id = tokenizer.eos_ids[0], tokenizer.bos_id
-        self.special_token_ids = [token for token in range(tokenizer.vocab_size) if tokenizer.is_special(token)]
+        self.special_token_ids = sorted(marker.token for marker in tokenizer.markers.values())
         special = set(self.special_token_ids)
         self.tokens = [b"" if token in special else tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
-        self._encode = tokenizer.encode
+        self._tokenizer = tokenizer
+        self._marker = next((marker for marker in tokenizer.markers.values() if not marker.strips_right), None)
 
     def __call__(self, text: str | bytes) -> list[int]:
-        return self._encode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        """Ids of a text that goes on after others: behind a marker, where SentencePiece puts no space before it."""
+        words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        if self._marker is None:
+            return self._tokenizer.encode(words)
+        return self._tokenizer.encode_segments([self._marker, words])[1:]
 
 
 def _vocabulary(tokenizer: Tokenizer) -> Any:

@@ -80,7 +80,9 @@ def test_search_finds_and_says_where(folder, tmp_path):
             index.search("x", 0)
 
 
-@pytest.mark.parametrize("question", ['"', "a OR b", "NEAR(x y)", "col:x", "*", "x\0y", "'; DROP TABLE chunks; --", "-", "\ud800"])
+@pytest.mark.parametrize(
+    "question", ['"', "a OR b", "NEAR(x y)", "col:x", "*", "x\0y", "'; DROP TABLE chunks; --", "-", "\ud800"]
+)
 def test_no_question_breaks_the_word_search(folder, tmp_path, question):
     with opened(tmp_path) as index:
         index.add([folder])
