@@ -181,6 +181,7 @@ class Model:
         tools, contexts = options.pop("tools", None), options.pop("contexts", None)
         overflow: Overflow = options.pop("overflow", "refuse")
         make_mask: MaskFactory | None = options.pop("make_mask", None)
+        priority: int = options.pop("priority", 0)
         params = options.pop("params", None)
         ids = self.encode_prompt(prompt, tools=tools, contexts=contexts)
         if params is None:
@@ -194,7 +195,7 @@ class Model:
                 stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
                 stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *(() if params.ignore_eos else stops.token_ids)))),
             )
-        return Request(ids, params, overflow, make_mask)
+        return Request(ids, params, overflow, make_mask, priority, continues=not _is_chat(prompt))
 
     # ---- answers ----
 
@@ -260,7 +261,8 @@ class Model:
     def generate(self, prompt: PromptLike, **options: Any) -> Reply:
         """Answers a text, messages or ids.
 
-        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages), `overflow`, `make_mask`.
+        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages), and those of
+        `Request`: `overflow`, `make_mask`, `priority`.
         Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use `generate_all`.
         """
         return self.generate_all(prompt, **options)[0]

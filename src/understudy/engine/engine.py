@@ -124,7 +124,7 @@ class Engine:
             len(prompt),
             params,
             seed,
-            StreamDecoder(self.tokenizer),
+            StreamDecoder(self.tokenizer, continues=request.continues),
             StopFilter(params.stop),
             frozenset((*eos, *params.stop_token_ids)),
             self.context if params.max_tokens is None else min(self.context, len(prompt) + params.max_tokens),

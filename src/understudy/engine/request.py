@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.engine.params import SamplingParams
+from understudy.errors import UsageError
 
 Overflow = Literal["refuse", "keep_start", "keep_end"]
 
@@ -34,6 +35,7 @@ class Request:
 
     `overflow` says what to do with a prompt that, with `max_tokens`, does not fit the context: refuse (an error with the
     numbers), keep its start, or keep its end; what was dropped is reported. `make_mask` gives a fresh mask for each answer.
+    Lower `priority` numbers go first, always. With `continues` the answer goes on a text, so that its first space counts.
     """
 
     prompt: Sequence[int]
@@ -41,6 +43,13 @@ class Request:
     overflow: Overflow = "refuse"
     make_mask: MaskFactory | None = None
     priority: int = 0
+    continues: bool = False
+
+    def __post_init__(self) -> None:
+        if self.overflow not in get_args(Overflow):
+            raise UsageError("no such policy", where="overflow", expected=" | ".join(get_args(Overflow)), found=self.overflow)
+        if type(self.priority) is not int:
+            raise UsageError("priority must be a whole number", where="priority", found=self.priority)
 
 
 class MaskFactory(Protocol):

@@ -412,3 +412,21 @@ def test_a_higher_priority_takes_the_pages():
             finished += [output.id] * (output.finish_reason is not None)
     assert finished == [soon, slow]
     assert said == continuation([2] * 20, 12)
+
+
+@pytest.mark.parametrize(("continues", "text"), [(True, " A"), (False, "A")])
+def test_the_first_space_of_a_continuation_is_the_models_own(continues, text, monkeypatch):
+    """Where decoding drops a space before the first word, a text that goes on keeps it."""
+    tokenizer = letters()
+    monkeypatch.setattr(type(tokenizer._segmenter), "strips_first_space", True)
+    engine = Engine(FakeRunner(16), tokenizer, context=64)
+    params = SamplingParams(max_tokens=1, logit_bias={0: 1000.0})
+    engine.add(Request([5], params, continues=continues))
+    outputs = [output for _ in range(3) for output in engine.step()]
+    assert "".join(o.text for o in outputs) + "A" == text
+
+
+@pytest.mark.parametrize("change", [{"overflow": "cut"}, {"priority": 0.5}])
+def test_requests_are_checked_when_made(change):
+    with pytest.raises(UsageError, match=next(iter(change))):
+        Request([1], **change)
