@@ -14,6 +14,8 @@ def sample_next(row: NDArray[np.float32], sequence: Sequence) -> TokenLogprob:
     """The token that follows `sequence.tokens`. Chance depends on the seed and the position alone."""
     params = sequence.params
     mask = sequence.mask.allowed(sequence.generated) if sequence.mask is not None else None
+    if mask is not None and (missing := -(-len(row) // 32) - len(mask)) > 0:
+        mask = np.pad(mask, (0, missing))  # rows that only pad the model's matrix, which a grammar does not know
     settings = core.SampleSettings(
         params.temperature,
         params.top_k,

@@ -79,6 +79,21 @@ def test_prompt_scores_come_once_even_behind_forced_tokens():
     assert [o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None] == [(None,)]
 
 
+class Narrow(Spelled):
+    def allowed(self, generated):
+        return super().allowed(generated)[:1]
+
+
+def test_a_mask_may_know_fewer_tokens_than_the_model_has_rows():
+    engine = Engine(FakeRunner(16), letters(), context=64)
+    engine.add(Request([9], SamplingParams(max_tokens=8), make_mask=lambda: Narrow(TEXT, [])))
+    outputs = []
+    while engine.has_work:
+        outputs += engine.step()
+    assert [t for o in outputs for t in o.new_tokens] == TEXT
+    assert outputs[-1].error is None
+
+
 class Broken(Spelled):
     def allowed(self, generated):
         if len(generated) == 3:
