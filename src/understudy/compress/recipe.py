@@ -6,7 +6,7 @@
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
     [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate
-    [output]   folder, dtype, gguf, packed
+    [output]   folder, dtype, gguf, packed, threshold_kl
 
 Tables that are left out are stages that are not run.
 """
@@ -74,6 +74,7 @@ class OutputRecipe:
     folder: str
     dtype: str = "bf16"
     gguf: bool = True
+    threshold_kl: float = 0.0  # relu2: thresholds that make more zeros for at most so much KL, into config.json
     packed: bool = False  # also a compressed-tensors folder, which vLLM opens
 
 

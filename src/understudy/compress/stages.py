@@ -40,7 +40,7 @@ from understudy.compress.quantize import quantize, spend_bits
 from understudy.compress.recipe import PruneRecipe, Recipe, TrainRecipe
 from understudy.compress.report import Report
 from understudy.compress.search import candidates, search
-from understudy.compress.sparsity import zero_rates
+from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
 from understudy.spec import parameter_counts
@@ -122,6 +122,8 @@ class Pipeline:
     def check(self) -> None:
         """Target, data, settings and disk: every fault that is visible beforehand."""
         recipe, spec = self.recipe, self.start.network.spec
+        if recipe.output.threshold_kl and spec.activation != "relu2":
+            raise UsageError("thresholds need a relu2 network", found=spec.activation, do="leave out threshold_kl")
         if self.world.size > 1 and (recipe.search or recipe.prune or recipe.correct or recipe.quantize):
             raise UsageError("several processes distil only", do="run the other stages alone, before and after")
         check(self.start.network, LiveTeacher(self.source.network), self.train, DistillSettings(tokens=1, batch_rows=1))
@@ -260,7 +262,9 @@ class Pipeline:
         if output.gguf:
             gguf = self.out / "model.gguf"
             figures |= self._write_gguf(student, statistics, gguf, report)
-        note = {"zero_rates": rates, "teacher": self.recipe.model, "stages": [r.stage for r in self.reports]}
+        note: dict[str, Any] = {"zero_rates": rates, "teacher": self.recipe.model, "stages": [r.stage for r in self.reports]}
+        if output.threshold_kl:
+            note["thresholds"] = dataclasses.asdict(thresholds(student, self.held_out.take(8), output.threshold_kl))
         card.annotate(folder, note)
         if self.recipe.data.second:
             second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)

@@ -110,10 +110,14 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
     raw["correct"] = {"tokens": 2 * 8 * 32, "rate": 1e-4}
     raw["distill"] |= {"teacher": "live", "state_loss": "cosine"}
     raw["quantize"] = {"method": "search", "max_bits": 7.0, "tune_tokens": 8 * 8 * 32}
+    raw["output"]["threshold_kl"] = 0.05
     result = Pipeline(parse_recipe(raw)).run()
     final = result.reports[-1].figures
     assert final["gguf"]["bits_per_weight"] <= 7.0
     assert final["gguf"]["kl"] < final["before tuning"]["kl"]
+    note = json.loads((result.folder / "config.json").read_text())["understudy"]
+    assert len(note["thresholds"]["values"]) == 2
+    assert note["thresholds"]["kl"] <= 0.05
     assert [r.stage for r in result.reports] == ["prune", "correct", "distill", "export"]
 
 
