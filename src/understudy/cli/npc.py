@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from understudy.cli.options import add_loading, add_model, load_model
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lines() -> list[str] | object:
+def _lines() -> Iterator[str]:
     return (line.strip() for line in sys.stdin if line.strip())
 
 
@@ -83,10 +84,11 @@ def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:
 
 def _document(turn: Turn) -> dict[str, object]:
     assert turn.ledger is not None
+    tokens: dict[str, object] = {str(origin): count for origin, count in turn.ledger.tokens.items()}
     return {
         "say": turn.say, "emotion": turn.emotion, "memory": turn.memory, "fault": turn.fault,
         "actions": [{"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments} for a in turn.actions],
-        "ledger": {**turn.ledger.tokens, "reserve": turn.ledger.reserve, "free": turn.ledger.free, "dropped": turn.ledger.dropped},
+        "ledger": {**tokens, "reserve": turn.ledger.reserve, "free": turn.ledger.free, "dropped": turn.ledger.dropped},
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ class NpcSettings:
     context: int | None = None
     temperature: float = 0.7
     top_p: float = 0.9
+    repetition_penalty: float = 1.1
     seed: int = 0
     greeting: int = 0
 
@@ -162,7 +163,7 @@ class Npc:
                              max_memory=settings.max_memory)  # fmt: skip
         return {
             "make_mask": self._grammar.json_schema(schema), "max_tokens": settings.reserve, "temperature": settings.temperature,
-            "top_p": settings.top_p, "seed": settings.seed * 1_000_003 + self.memory.turn,
+            "top_p": settings.top_p, "repetition_penalty": settings.repetition_penalty, "seed": settings.seed * 1_000_003 + self.memory.turn,
         }  # fmt: skip
 
     def _scene(self, player_text: str, state: GameState) -> tuple[Scene, list[LoreMemory]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 
 import pytest
@@ -200,5 +201,5 @@ def test_overlap_repeats_whole_sentences(tmp_path):
     document = read(tmp_path, "a.txt", " ".join(f"Sentence number {i} is here." for i in range(30)))
     chunks = chunk_document(document, lambda text: len(text.split()), size=20, overlap=5)
     texts = [document.text[chunk.start : chunk.end] for chunk in chunks]
-    for before, after in zip(texts, texts[1:], strict=False):
+    for before, after in itertools.pairwise(texts):
         assert before.split(". ")[-1] == after.split(". ")[0] + "."

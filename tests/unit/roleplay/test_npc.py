@@ -124,8 +124,8 @@ def test_interrupt_keeps_what_was_heard(model):
     assert npc.memory.history[-1] == Said("assistant", heard, was_cut=True)
     assert npc.last.actions == ()
     npc.turn("Go on", STATE)
+    fresh = Npc(model, card())
     with pytest.raises(UsageError):
-        fresh = Npc(model, card())
         fresh.interrupt(3)
 
 
