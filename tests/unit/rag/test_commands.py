@@ -1,0 +1,19 @@
+"""`understudy rag search` as a user types it."""
+
+from __future__ import annotations
+
+import json
+
+from understudy.cli import main
+from understudy.rag.index import Index
+
+
+def test_search_from_the_command_line(tmp_path, capsys):
+    (tmp_path / "light.md").write_text("# Light\n\nAda keeps the light.\n")
+    with Index(tmp_path / "x.index", embedder="hashing") as index:
+        index.add([tmp_path])
+    assert main(["rag", "search", "who keeps the light", "--index", str(tmp_path / "x.index"), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["text"], row["heading"], row["start"]) == ("Ada keeps the light.", "Light", 9)
+    assert main(["rag", "search", "x", "--index", str(tmp_path / "none.index")]) == 2
+    assert "there is no index" in capsys.readouterr().err
