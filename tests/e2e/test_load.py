@@ -105,7 +105,7 @@ def test_leaving_a_stream_frees_its_pages(model):
     stream = model.stream("Once upon a time", max_tokens=200)
     next(stream)
     stream.close()
-    assert not model.generate("x", max_tokens=1).text == ""
+    assert model.generate("x", max_tokens=1).text != ""
     assert model.engine.pool.num_free == before
 
 

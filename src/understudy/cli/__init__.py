@@ -37,7 +37,7 @@ COMMANDS: dict[str, str] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; every error that a user can meet becomes one line on stderr."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [*(sys.argv[1:] if arguments is None else arguments)]  # the command `list` hides the built-in here
     try:
         return _dispatch(words)
     except UnderstudyError as error:

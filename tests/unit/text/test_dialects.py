@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -19,16 +20,28 @@ from understudy.text.dialects import DIALECTS, dialect_for
 from understudy.text.toolcalls import ParsedCall, parse_calls, write_call
 
 
-def tokenizer_with(markers: list[str], template: str | None = None):
-    """Bytes as tokens, and some markers."""
+@functools.cache
+def fast_with(markers: tuple[str, ...]) -> str:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     fast = FastTokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast.decoder = decoders.ByteLevel()
     fast.add_special_tokens([m for m in markers if not m.startswith("<extra")])
     fast.add_tokens([m for m in markers if m.startswith("<extra")])
-    eos = fast.token_to_id("</s>") if "</s>" in markers else fast.token_to_id("<|im_end|>")
-    return open_tokenizer(TokenizerSource("tokenizer.json", fast.to_str().encode(), eos_ids=(eos,), chat_template=template))
+    return fast.to_str()
+
+
+@functools.cache
+def opened(markers: tuple[str, ...], template: str | None):
+    end = "</s>" if "</s>" in markers else "<|im_end|>"
+    payload = fast_with(markers)
+    eos = FastTokenizer.from_str(payload).token_to_id(end)
+    return open_tokenizer(TokenizerSource("tokenizer.json", payload.encode(), eos_ids=(eos,), chat_template=template))
+
+
+def tokenizer_with(markers: list[str], template: str | None = None):
+    """Bytes as tokens, and some markers."""
+    return opened(tuple(markers), template)
 
 
 NEMOTRON = ["<s>", "</s>", "<extra_id_0>", "<extra_id_1>"]
@@ -91,9 +104,8 @@ def test_nemotron_stops_and_cleaning():
     assert dialect.clean(" Paris.\n") == "Paris."
 
 
-hostile = st.text(
-    st.sampled_from(["<extra_id_1>", "<|im_start|>", "<|im_end|>", "</s>", "\n", "User", "x", " ", "\ue000", "0", "\ue001"])
-)
+PIECES = ["<extra_id_1>", "<|im_start|>", "<|im_end|>", "</s>", "\n", "User", "x", " ", "\ue000", "0", "\ue001"]
+hostile = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 
