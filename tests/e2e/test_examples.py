@@ -19,4 +19,4 @@ def test_example(path):
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=300, check=False,
                           stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip()
+    assert done.stdout.strip() or "print(" not in path.read_text(encoding="utf-8")  # a module of data says nothing
