@@ -28,6 +28,7 @@ from understudy.rag.store import ChunkRow, Store
 from understudy.rag.words import query_words
 
 DEPTH = 40  # passages that each ranking gives to the fusion
+MAX_POSTINGS = 12_000  # entries of word lists that one search reads
 RRF_K = 10
 WORD_WEIGHT = 1.0
 VECTOR_WEIGHT = 0.25
@@ -90,6 +91,7 @@ class Index:
         self._store: Store | None = None
         self._embedder: Embedder | None = None
         self._vectors: tuple[tuple[int, int], NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._counts: tuple[tuple[int, int], dict[str, int]] | None = None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Index:
@@ -224,7 +226,7 @@ class Index:
             ]
 
     def _search_words(self, question: str, depth: int) -> list[int]:
-        words = query_words(question)
+        words = self._affordable(query_words(question))
         if not words:
             return []
         rows = self.store.connection.execute(
@@ -232,6 +234,24 @@ class Index:
             (" OR ".join(f'"{word}"' for word in words), HEADING_WEIGHT, depth),
         )
         return [int(id) for (id,) in rows]
+
+    def _affordable(self, words: list[str]) -> list[str]:
+        """The rarest words whose lists together have at most `MAX_POSTINGS` entries: common words cost the most and tell the least."""
+        counter = self.store.change_counter()
+        if self._counts is None or self._counts[0] != counter:
+            self._counts = counter, {}
+        counts = self._counts[1]
+        for word in words:
+            if word not in counts:
+                counts[word] = self.store.count_word(word)
+        kept: list[str] = []
+        total = 0
+        for word in sorted(words, key=lambda word: counts[word]):
+            total += counts[word]
+            if kept and total > MAX_POSTINGS:
+                break
+            kept.append(word)
+        return kept
 
     def _search_vectors(self, question: str, depth: int) -> list[tuple[int, float]]:
         ids, vectors = self._load_vectors()

@@ -204,6 +204,11 @@ class Store:
         if verdict != "ok":
             raise DocumentError(f"index is damaged ({verdict})", where=self.path, do="make it anew")
 
+    def count_word(self, word: str) -> int:
+        """In how many chunks a word stands, in any of its forms."""
+        row = self.connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',)).fetchone()
+        return int(row[0])
+
     def change_counter(self) -> tuple[int, int]:
         """Differs after every change, by this connection or another."""
         return self.connection.execute("PRAGMA data_version").fetchone()[0], self.connection.total_changes
