@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (what is not named stays)")
     for name in AXES:
         group.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N")
-    parser.add_argument("--criterion", default="reconstruction", help="reconstruction, minitron, magnitude or random")
+    parser.add_argument("--criterion", default="minitron", help="minitron, reconstruction, magnitude or random")
     parser.add_argument("--depth", default="influence", help="influence, perplexity or contiguous")
     parser.add_argument("--no-compensate", action="store_true", help="only trim, refit nothing")
     parser.add_argument("--residual-heads", action="store_true", help="Minitron's residual of pruned heads")

@@ -47,7 +47,7 @@ class DataRecipe:
 @dataclass(frozen=True)
 class PruneRecipe:
     shape: Shape = Shape()  # noqa: RUF009 - frozen
-    criterion: str = "reconstruction"
+    criterion: str = "minitron"
     depth: str = "influence"
     compensate: bool = True
     residual_heads: bool = False

@@ -169,7 +169,7 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     field_of = [_Candidate(shape, value, folder) for shape, value in candidates(teacher.spec, settings)]
     memory = remember(teacher, held_out)
-    scores = CRITERIA["reconstruction"](teacher, statistics, 0)
+    scores = CRITERIA["minitron"](teacher, statistics, 0)
     for number, candidate in enumerate(field_of):
         progress(number, len(field_of), "healing candidates")
         if "kl_healed" not in candidate.known:

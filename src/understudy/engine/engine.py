@@ -300,7 +300,7 @@ class Engine:
         has_token = timing.first_token > 0
         return Usage(
             sequence.num_prompt,
-            sequence.num_cached,
+            sequence.num_cached or 0,
             sequence.num_generated,
             sequence.num_dropped,
             sequence.num_drafted,

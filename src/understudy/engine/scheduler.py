@@ -77,8 +77,8 @@ class Scheduler:
             pool.release(pages)
             return False
         sequence.pages, sequence.num_computed = pages, count
-        if sequence.num_generated == 0:
-            sequence.num_cached = count
+        if sequence.num_cached is None:  # not when it comes back after its pages were taken
+            sequence.num_cached = min(count, sequence.num_prompt)
         return True
 
     def _reuse(self, sequence: Sequence) -> tuple[list[int], int]:

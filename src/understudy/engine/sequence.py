@@ -35,7 +35,7 @@ class Sequence:
     num_dropped: int = 0
     leader: Sequence | None = None
     num_computed: int = 0
-    num_cached: int = 0
+    num_cached: int | None = None  # tokens of the prompt that were there when it was first admitted
     pages: list[int] = field(default_factory=list)
     digests: list[Digest] = field(default_factory=list)
     num_scheduled: int = 0

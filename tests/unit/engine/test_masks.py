@@ -125,3 +125,14 @@ def test_a_broken_grammar_ends_its_own_request_only(mask, said):
     assert (last[broken].finish_reason, said in last[broken].error) == ("error", True)
     assert last[sound].finish_reason in ("stop", "length")
     assert engine.pool.num_free == 16
+
+
+def test_a_prompt_that_was_there_counts_as_cached_although_the_grammar_begins():
+    engine = Engine(FakeRunner(40), letters(), context=128)
+    prompt = list(range(21))
+    usages = []
+    for _ in range(2):
+        engine.add(Request(prompt, SamplingParams(max_tokens=30), make_mask=lambda: Spelled(TEXT, [(0, 3)])))
+        while engine.has_work:
+            usages += [output.usage for output in engine.step() if output.usage is not None]
+    assert [usage.cached_tokens for usage in usages] == [0, 21]
