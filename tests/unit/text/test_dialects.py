@@ -233,10 +233,9 @@ def test_what_is_written_is_read_back(name, arguments):
         made = DIALECTS[dialect](tokenizer_with([*NEMOTRON, *CHATML]))
         call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
         text = made.render([USER, call], add_generation_prompt=False).text
-        if made.call_close in json.dumps([name, arguments], ensure_ascii=False) or made.call_open in json.dumps(
-            [name, arguments]
-        ):
+        opening, closing = made.call_form.open, made.call_form.last
+        if closing in json.dumps([name, arguments], ensure_ascii=False) or opening in json.dumps([name, arguments]):
             continue
-        answer = text[text.index(made.call_open) : text.rindex(made.call_close) + len(made.call_close)]
+        answer = text[text.index(opening) : text.rindex(closing) + len(closing)]
         assert made.parse(answer) == ("", [ParsedCall(name, arguments)])
     assert json.loads(write_call(name, arguments)) == {"name": name, "arguments": arguments}

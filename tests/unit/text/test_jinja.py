@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.text.test_dialects import CHATML, tokenizer_with
 from understudy.errors import TemplateError
+from understudy.text.dialects.base import TOOLCALL_FORM
 from understudy.text.dialects.jinja import JinjaDialect
 
 USER = {"role": "user", "content": "hi"}
@@ -102,7 +103,7 @@ def test_a_template_may_insist_on_tools():
 
 def test_stops_and_call_tags_come_from_the_template():
     made = dialect("<toolcall> <|im_end|> {{ messages[0].content }}")
-    assert (made.call_open, made.call_close) == ("<toolcall>", "</toolcall>")
+    assert made.call_form == TOOLCALL_FORM
     assert made.stops.strings == ("<|im_end|>",)
 
 

@@ -60,14 +60,38 @@ class Prompt:
         return tokenizer.encode_segments(segments, add_bos=tokenizer.add_bos if add_bos is None else add_bos)
 
 
+@dataclass(frozen=True, slots=True)
+class CallForm:
+    """How a reply with tool calls is written: `open first CALL between CALL … last`; CALL is a JSON object of name and arguments."""
+
+    open: str
+    first: str
+    between: str
+    last: str
+    arguments_key: str = "arguments"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a reply can hold one call only."""
+        return not self.between
+
+    def write(self, calls: Sequence[str]) -> str:
+        return self.open + self.first + self.between.join(calls) + self.last
+
+
+TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>\n<toolcall> ", " </toolcall>")
+TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>")
+MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", ", ", "]")
+LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", "parameters")
+
+
 class Dialect(ABC):
     """One way to write a conversation down."""
 
     name: str
     stops: Stops
     note: str = ""  # what the reader should know about this choice
-    call_open: str | None = None  # text with which a tool call opens, None where the dialect has no calls
-    call_close: str = ""
+    call_form: CallForm | None = None  # None where the dialect has no calls
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy.text.dialects.base import (
+    TOOL_CALL_FORM,
     Dialect,
     Message,
     Origin,
@@ -45,7 +46,7 @@ _TOOLS_AFTER = (
 
 class ChatmlDialect(Dialect):
     name = "chatml"
-    call_open, call_close = "<tool_call>", "</tool_call>"
+    call_form = TOOL_CALL_FORM
 
     def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
         super().__init__(tokenizer)

@@ -19,6 +19,11 @@ from typing import Any
 from understudy.errors import TemplateError
 from understudy.text.dialects import sandbox
 from understudy.text.dialects.base import (
+    LLAMA_FORM,
+    MISTRAL_FORM,
+    TOOL_CALL_FORM,
+    TOOLCALL_FORM,
+    CallForm,
     Dialect,
     Message,
     Origin,
@@ -36,7 +41,7 @@ from understudy.text.tokenizer import Tokenizer
 from understudy.text.toolcalls import calls_of_message, write_call
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<extra_id_1>")
-_CALLS = (("<toolcall>", "</toolcall>"), ("<tool_call>", "</tool_call>"), ("[TOOL_CALLS]", ""), ("<|python_tag|>", ""))
+_FORMS = (TOOLCALL_FORM, TOOL_CALL_FORM, MISTRAL_FORM, LLAMA_FORM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Conversation:
     tools: tuple[Mapping[str, Any], ...]
     contexts: tuple[str, ...]
     notes: tuple[Part, ...] = ()
-    call_tags: tuple[str, str] | None = None  # for templates that do not know `tool_calls`: they become text
+    call_form: CallForm | None = None  # for templates that do not know `tool_calls`: they become text
 
     def lacking(self, name: str) -> Conversation:
         emptied: dict[str, Any] = {name: ()}
@@ -66,7 +71,7 @@ class Conversation:
     def values(self, hide: Hide) -> dict[str, Any]:
         """The template's variables, each text of the data through `hide`."""
         last_user = last_user_index(self.turns)
-        messages = [_message(turn, hide, origin_of(turn, i, last_user), self.call_tags) for i, turn in enumerate(self.turns)]
+        messages = [_message(turn, hide, origin_of(turn, i, last_user), self.call_form) for i, turn in enumerate(self.turns)]
         if self.notes:
             messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
         contexts = [hide(text, "documents") for text in self.contexts]
@@ -101,7 +106,7 @@ def _as_it_is(text: str, _: Origin) -> str:
     return text
 
 
-def _message(turn: Message, hide: Hide, origin: Origin, call_tags: tuple[str, str] | None) -> dict[str, Any]:
+def _message(turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None) -> dict[str, Any]:
     """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
     known = ("role", "content", "origin", "tool_calls")
     message = {key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known}
@@ -112,16 +117,15 @@ def _message(turn: Message, hide: Hide, origin: Origin, call_tags: tuple[str, st
     for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
         call["id"] = hide(str(given.get("id", "")), origin)
     text = content_of(turn)
-    if call_tags is not None:
-        written = [f"{call_tags[0]}\n{write_call(*call)}\n{call_tags[1]}".strip() for call in calls_of_message(turn)]
-        text, calls = "\n".join([text, *written] if text else written), []
+    written = [write_call(*call) for call in calls_of_message(turn)]
+    if call_form is not None and written:
+        text, calls = "\n".join([*([text] if text else []), call_form.write(written)]), []
     content = {"role": turn["role"], "content": hide(text, origin)}
     return message | content | ({"tool_calls": calls} if calls else {})
 
 
 class JinjaDialect(Dialect):
     name = "jinja"
-    call_open, call_close = "<tool_call>", "</tool_call>"
 
     def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
         super().__init__(tokenizer)
@@ -133,7 +137,7 @@ class JinjaDialect(Dialect):
         ends = [token for text in _TURN_ENDS if text in source and (token := tokenizer.marker_id(text)) is not None]
         strings = tuple(text for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>") if text in source)
         self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
-        self.call_open, self.call_close = next((tags for tags in _CALLS if tags[0] in source), _CALLS[1])
+        self.call_form: CallForm = next((form for form in _FORMS if form.open in source), TOOL_CALL_FORM)
 
     def render(
         self,
@@ -150,8 +154,8 @@ class JinjaDialect(Dialect):
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
             return sandbox.render(self._template, limits, values | {"add_generation_prompt": add_generation_prompt})
 
-        tags = None if self._knows_calls else (self.call_open, self.call_close)
-        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_tags=tags)
+        form = None if self._knows_calls else self.call_form
+        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_form=form)
         plain = run(given)
         unsaid = {name for name in ("tools", "contexts") if getattr(given, name) and _same(plain, run, given.lacking(name))}
         if unsaid:

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy.text.dialects.base import (
+    TOOLCALL_FORM,
     Dialect,
     Message,
     Origin,
@@ -43,7 +44,7 @@ _SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 class NemotronDialect(Dialect):
     name = "nemotron"
-    call_open, call_close = "<toolcall>", "</toolcall>"
+    call_form = TOOLCALL_FORM
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
