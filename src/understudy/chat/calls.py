@@ -91,14 +91,15 @@ def call_grammar(
         raise TemplateError("this dialect has no tool calls", where=dialect.name, do="use a checkpoint with a chat template")
     opening = _lark_text(tokenizer, form.open)
     has_marker = tokenizer.marker_id(form.open) is not None
+    posing = f" & ~/(.|\\n)*{_pattern(form.result)}(.|\\n)*/" if form.result else ""
     if answer is not None:
         text, lead = _renamed(answer), [f"lead: {opening}"]
     elif has_marker:  # a marker is never text
-        text, lead = ["text: TEXT", "TEXT: /(.|\\n)*/"], [f"lead: TEXT {opening}"]
+        text, lead = ["text: TEXT", f"TEXT: /(.|\\n)*/{posing}"], [f"lead: TEXT {opening}"]
     else:  # one lexeme that ends with the first opening, beside text that has none
-        pattern = re.sub(r"([^\w<>])", r"\\\1", form.open)
-        text = ["text: TEXT", f"TEXT: /(.|\\n)*/ & ~/(.|\\n)*{pattern}(.|\\n)*/"]
-        lead = [f"lead[lazy]: /(.|\\n)*{pattern}/"]
+        pattern = _pattern(form.open)
+        text = ["text: TEXT", f"TEXT: /(.|\\n)*/ & ~/(.|\\n)*{pattern}(.|\\n)*/{posing}"]
+        lead = [f"lead[lazy]: /(.|\\n)*{pattern}/{posing}"]
     if choice == "none":
         return "\n".join(["start: text", *text])
     chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
@@ -131,6 +132,10 @@ def _lark_text(tokenizer: Tokenizer, text: str) -> str:
         elif piece:
             pieces.append(json.dumps(piece))
     return " ".join(pieces) or '""'
+
+
+def _pattern(text: str) -> str:
+    return re.sub(r"([^\w<>])", r"\\\1", text)
 
 
 def _renamed(grammar: str) -> list[str]:

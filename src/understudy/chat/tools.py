@@ -57,7 +57,7 @@ class Tool:
         Raises:
             SchemaError: a parameter without a name of its own (`*args`), or of a type that JSON cannot carry.
         """
-        name = name or getattr(function, "__name__", type(function).__name__)
+        name = name or str(getattr(function, "__name__", type(function).__name__))
         hints = _hints(function)
         text, of_argument = read_docstring(inspect.getdoc(function) or "")
         properties: dict[str, Any] = {}
@@ -210,7 +210,7 @@ def _typed(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[.
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else getattr(type(function), "__call__", function)
+    target = function if inspect.isroutine(function) else function.__call__  # type: ignore[operator]
     try:
         return typing.get_type_hints(target, include_extras=True)
     except (NameError, TypeError) as error:

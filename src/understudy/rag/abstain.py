@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.rag.index import Passage
+from understudy.rag.store import Passage
 from understudy.rag.words import query_words, stem
 
 WEIGHTS = (-10.039, 11.253, 10.629)  # bias, coverage, cosine

@@ -14,22 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import UsageError
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence
-from understudy.rag.cite import Citation, answer_grammar, parse_answer, shown
-from understudy.rag.index import Index, Passage
-from understudy.spec import parameter_counts
+from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
+from understudy.rag.cite import Citation
+from understudy.rag.ground import SYSTEM, Grounding, contexts_of, ground
+from understudy.rag.index import Index
+from understudy.rag.store import Passage
 from understudy.text.grammar import Grammar
 
 if TYPE_CHECKING:
     from understudy.engine import Usage
     from understudy.model import Model
 
-SYSTEM = (
-    "Answer the user's question from the numbered passages only. First quote the words that hold the answer, then answer in a "
-    "sentence. If the passages do not hold the answer, say: The documents do not say."
-)
 RESERVE = 384  # tokens for the answer
-JUDGE_PARAMETERS = 1_000_000_000  # a smaller model says "the documents do not say" to everything, so it is not asked
 MAX_QUESTION = 256
 
 
@@ -73,29 +69,26 @@ def ask(
     num_tokens = len(model.tokenizer.encode(question))
     if not question.strip() or num_tokens > MAX_QUESTION:
         raise UsageError("question cannot be used", expected=f"1 to {MAX_QUESTION} tokens", found=f"{num_tokens} tokens")
-    passages = index.search(question, k)
-    sure = confidence(question, passages)
-    if not passages or sure < point.threshold:
-        return Answer(None, (), tuple(passages), sure, point, "nothing near enough was found")
-    fitting, prompt = _fit(model, question, passages, max_tokens)
-    if may_abstain is None:
-        may_abstain = parameter_counts(model.spec)["total"] >= JUDGE_PARAMETERS
-    grammar = Grammar(model.tokenizer).lark(answer_grammar(fitting, may_abstain=may_abstain))
+    found = ground(index, question, k=k, point=point)
+    if not found.is_enough:
+        return Answer(None, (), found.passages, found.confidence, point, "nothing near enough was found")
+    count, prompt = _fit(model, question, found, max_tokens)
+    grammar = Grammar(model.tokenizer).lark(found.grammar(count, model.spec, may_abstain=may_abstain))
     reply = model.generate(prompt, make_mask=grammar, max_tokens=max_tokens, **{"temperature": 0.0, **sampling})
-    parsed = parse_answer(reply.raw_text, fitting)
-    why = "the model found no answer in the passages" if parsed.text is None else ""
+    text, citations = found.read(reply.raw_text, count)
+    why = "the model found no answer in the passages" if text is None else ""
     return Answer(
-        parsed.text, parsed.citations, tuple(fitting), sure, point, why, reply.usage, reply.usage.prompt_tokens,
-        tuple(f"passage {i + 1}: no room" for i in range(len(fitting), len(passages))),
+        text, citations, found.passages[:count], found.confidence, point, why, reply.usage, reply.usage.prompt_tokens,
+        tuple(f"passage {i + 1}: no room" for i in range(count, len(found.passages))),
     )  # fmt: skip
 
 
-def _fit(model: Model, question: str, passages: Sequence[Passage], reserve: int) -> tuple[list[Passage], Any]:
-    """As many of the best passages as fit, and their prompt."""
-    for count in range(len(passages), 0, -1):
-        prompt = prompt_of(model, question, passages[:count])
+def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[int, Any]:
+    """How many of the best passages fit, and their prompt."""
+    for count in range(len(found.passages), 0, -1):
+        prompt = prompt_of(model, question, found.passages[:count])
         if len(prompt.encode(model.tokenizer)) + reserve <= model.context:
-            return list(passages[:count]), prompt
+            return count, prompt
     raise UsageError(
         "not one passage fits the context", expected=f"{model.context} tokens", do="give more context, or make the chunks smaller"
     )
@@ -103,10 +96,5 @@ def _fit(model: Model, question: str, passages: Sequence[Passage], reserve: int)
 
 def prompt_of(model: Model, question: str, passages: Sequence[Passage]) -> Any:
     """The rendered prompt: instructions and passages in the system turn, the question as the user's."""
-    contexts = [f"[{i}] {_heading(passage)}{shown(passage.text)}" for i, passage in enumerate(passages, 1)]
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    return model.dialect.render(messages, contexts=contexts)
-
-
-def _heading(passage: Passage) -> str:
-    return f"({shown(passage.chunk.heading)}) " if passage.chunk.heading else ""
+    return model.dialect.render(messages, contexts=contexts_of(passages))

@@ -16,8 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.rag.index import Passage
-from understudy.rag.store import ChunkRow
+from understudy.rag.store import ChunkRow, Passage
 
 NOT_SAID = "The documents do not say."
 MIN_QUOTE = 12  # characters; an empty quote is a span of everything

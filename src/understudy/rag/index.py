@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from understudy.errors import DocumentError, UnderstudyError, UsageError
 from understudy.rag.chunk import DEFAULT_OVERLAP, DEFAULT_SIZE, CountTokens, chunk_document
+from understudy.rag.cite import NOT_SAID
 from understudy.rag.document import Document
 from understudy.rag.embed import Embedder, open_embedder
+from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.readers import can_read, read_document
-from understudy.rag.store import ChunkRow, Store
+from understudy.rag.store import Passage, Store
 from understudy.rag.words import query_words
 
 DEPTH = 40  # passages that each ranking gives to the fusion
@@ -36,21 +38,6 @@ HEADING_WEIGHT = 0.5  # of a word in the heading path against one in the text, f
 
 Mode = Literal["fused", "words", "vectors"]
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A chunk that a search found. `words_rank` and `vector_rank` count from 1; None where that search did not find it."""
-
-    chunk: ChunkRow
-    score: float
-    words_rank: int | None = None
-    vector_rank: int | None = None
-    similarity: float = 0.0  # cosine of the question's and the chunk's vector
-
-    @property
-    def text(self) -> str:
-        return self.chunk.text
 
 
 @dataclass(slots=True)
@@ -200,6 +187,12 @@ class Index:
         self.store.add(path, digest, document, chunks, vectors)
 
     # ---- searching ----
+
+    instructions, not_said = SYSTEM, NOT_SAID
+
+    def ground(self, question: str, k: int = 8) -> Grounding:
+        """What `Session(documents=index)` asks for."""
+        return ground(self, question, k=k)
 
     def search(self, question: str, k: int = 8, *, mode: Mode = "fused") -> list[Passage]:
         """The k best passages, best first; empty for an empty index or a question without words.

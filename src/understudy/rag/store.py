@@ -55,6 +55,21 @@ class ChunkRow:
     later_pages: tuple[tuple[int, int], ...] = ()  # (offset in the chunk, page) of pages that begin inside it
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that a search found. `words_rank` and `vector_rank` count from 1; None where that search did not find it."""
+
+    chunk: ChunkRow
+    score: float
+    words_rank: int | None = None
+    vector_rank: int | None = None
+    similarity: float = 0.0  # cosine of the question's and the chunk's vector
+
+    @property
+    def text(self) -> str:
+        return self.chunk.text
+
+
 class Store:
     """An open index file."""
 

@@ -12,9 +12,12 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from understudy.errors import DocumentError, UsageError
+
+if TYPE_CHECKING:
+    from understudy.roleplay.part import Part
 
 MAX_CARD_BYTES = 16 << 20
 STRINGS = {
@@ -155,6 +158,12 @@ class Card:
         if not translations:
             return self.text("creator_notes")
         return str(translations.get(language) or translations.get("en") or self.text("creator_notes"))
+
+    def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> Part:
+        """The character in play, as `Session(character=card)` asks for it."""
+        from understudy.roleplay.part import Part
+
+        return Part(self, user=user, seed=seed, greeting=greeting)
 
     def problems(self) -> list[str]:
         """What the specification would have otherwise, in words; empty for a clean card."""

@@ -18,15 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.chat import saved
+from understudy.chat.plan import Block, Ledger, fit
+from understudy.chat.plan import Turn as ChatTurn
 from understudy.engine import Output, Usage
-from understudy.errors import DocumentError, FormatError, UsageError
-from understudy.files.atomic import written_aside
+from understudy.errors import DocumentError, UsageError
 from understudy.roleplay.card import Card
 from understudy.roleplay.guard import Guard
-from understudy.roleplay.layout import Ledger, Scene, examples_of, fit
-from understudy.roleplay.lorebook import Line, Lorebook, LoreMemory, ScanSettings
-from understudy.roleplay.macros import MacroContext, expand
-from understudy.roleplay.memory import Memory, Said, first_sentences
+from understudy.roleplay.lorebook import Lorebook
+from understudy.roleplay.macros import MacroContext
+from understudy.roleplay.memory import Said, first_sentences
+from understudy.roleplay.part import Part
 from understudy.roleplay.state import Action, GameState, turn_schema
 from understudy.text.grammar import Grammar
 
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from understudy.model import Model
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "afraid", "surprised")
-LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
-SAVE_FORMAT = 1
 _UNIT = re.compile(r'[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]', re.DOTALL)  # one character of a JSON string
 _BODY = re.compile(rf"(?:{_UNIT.pattern})*", re.DOTALL)
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
@@ -73,7 +73,7 @@ class NpcSettings:
     greeting: int = 0
 
 
-class Npc:
+class Npc(Part):
     """One character: its card, what it remembers, and a model to speak with. The model may be shared by many."""
 
     def __init__(
@@ -85,39 +85,14 @@ class Npc:
         guard: Guard | None = None,
         settings: NpcSettings | None = None,
     ) -> None:
-        self.model, self.card = model, card
-        self.settings = settings or NpcSettings()
-        self.guard = guard or Guard.from_card(card)
-        own = [Lorebook(card.lorebook)] if card.lorebook is not None else []
-        self.lorebooks = [*own, *lorebooks]
-        self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
+        self.model, self.settings = model, settings or NpcSettings()
+        super().__init__(
+            card, lorebooks=lorebooks, guard=guard, user=self.settings.user, seed=self.settings.seed,
+            greeting=self.settings.greeting,
+        )  # fmt: skip
         self.last: Turn | None = None
         self._grammar = Grammar(model.tokenizer)
         self._prompt: list[int] = []
-        if greeting := self.greeting():
-            self.memory.history.append(Said("assistant", greeting))
-
-    @property
-    def macros(self) -> MacroContext:
-        card = self.card
-        values = {
-            "description": card.text("description"),
-            "personality": card.text("personality"),
-            "scenario": card.text("scenario"),
-        }
-        return MacroContext(card.shown_name, self.settings.user, values=values, seed=self.settings.seed, turn=self.memory.turn)
-
-    def greeting(self) -> str:
-        """The message that opens the play, chosen by `settings.greeting`."""
-        greetings = self.card.greetings
-        if not 0 <= self.settings.greeting < len(greetings):
-            raise UsageError(
-                "the card has no such greeting",
-                where="greeting",
-                expected=f"0 to {len(greetings) - 1}",
-                found=self.settings.greeting,
-            )
-        return expand(greetings[self.settings.greeting], self.macros)
 
     # ---- a turn ----
 
@@ -137,10 +112,15 @@ class Npc:
     def stream(self, player_text: str, state: GameState | None = None) -> Iterator[str]:
         """As `turn`, giving what is said piece by piece; the turn is in `last` at the end. Leaving early interrupts."""
         state = state or GameState()
-        scene, found = self._scene(player_text, state)
-        context = min(self.settings.context or self.model.context, self.model.context)
-        prompt, ledger = fit(scene, self.model.dialect, self.model.tokenizer, context=context, reserve=self.settings.reserve)
-        self.memory.absorb(len(self.memory.history) - len(scene.history))
+        model, memory = self.model, self.memory
+        context = min(self.settings.context or model.context, model.context)
+        history = [spoken(said) for said in memory.history[memory.num_summarised :]]
+        plan = self.plan(history, player_text, count_tokens=lambda text: len(model.tokenizer.encode(text)), context=context,
+                         note=state.in_words())  # fmt: skip
+        prompt, ledger = fit(
+            plan, model.dialect, model.tokenizer, context=context, reserve=self.settings.reserve, where=self.name
+        )
+        self.absorb(len(plan.dropped_turns))
         self._prompt = prompt.encode(self.model.tokenizer)
         writing = _Writing(self.guard, player_text, self.macros)
         outputs = self.model.stream_outputs(prompt, **self._options(state))
@@ -154,7 +134,6 @@ class Npc:
                         break
             yield from writing.finish()
         finally:
-            self.lore_memory = found
             self.last = self._finish(player_text, writing, ledger, usage)
 
     def _options(self, state: GameState) -> dict[str, Any]:
@@ -166,31 +145,9 @@ class Npc:
             "top_p": settings.top_p, "repetition_penalty": settings.repetition_penalty, "seed": settings.seed * 1_000_003 + self.memory.turn,
         }  # fmt: skip
 
-    def _scene(self, player_text: str, state: GameState) -> tuple[Scene, list[LoreMemory]]:
-        macros, memory = self.macros, self.memory
-        lines = [Line(said.role, said.text) for said in memory.history] + [Line("user", player_text)]
-        settings = ScanSettings(
-            count_tokens=lambda text: len(self.model.tokenizer.encode(text)), budget=int(LORE_SHARE * self.model.context),
-            greeting=self.settings.greeting, may_use=self.guard.may_know, macros=macros,
-        )  # fmt: skip
-        found = [book.scan(lines, settings, before) for book, before in zip(self.lorebooks, self.lore_memory, strict=True)]
-        merged = found[0] if found else Lorebook({"entries": []}).scan([])
-        for more in found[1:]:
-            merged = replace(merged, placed=merged.placed + more.placed, dropped=merged.dropped + more.dropped,
-                             disabled_prompts=merged.disabled_prompts | more.disabled_prompts)  # fmt: skip
-        secrets = self.guard.asked_about(player_text)
-        note = [state.in_words(), *(f"You know nothing about {topic}." for topic in secrets)]
-        scene = Scene(
-            self.card, macros, merged, memory.history[memory.num_summarised :], player_text, memory.summary,
-            [fact.text for fact in memory.recall(player_text)], "\n".join(line for line in note if line),
-            examples_of(self.card, macros), [f"lore: {label} ({rule})" for label, rule in merged.dropped],
-        )  # fmt: skip
-        return scene, [result.memory for result in found]
-
     def _finish(self, player_text: str, writing: _Writing, ledger: Ledger, usage: Usage | None) -> Turn:
         turn = writing.turn(ledger, usage, self.settings.emotions)
-        self.memory.history += [Said("user", player_text), Said("assistant", turn.say, was_cut=not writing.is_done)]
-        self.memory.turn += 1
+        self.commit(player_text, turn.say, was_cut=not writing.is_done)
         for fact in turn.memory:
             self.memory.remember(fact)
         return turn
@@ -223,15 +180,7 @@ class Npc:
 
     def save(self, path: str | Path) -> None:
         """Writes the session (`path`) and its keys and values (`path` + `.kv`)."""
-        path = Path(path)
-        document = {
-            "format": SAVE_FORMAT, "card": self.card.digest, "model": self.model.fingerprint, "memory": self.memory.to_document(),
-            "lore": [sorted(memory.matched) for memory in self.lore_memory], "prompt": self._prompt,
-        }  # fmt: skip
-        if self._prompt:
-            self.model.save_state(path.with_name(path.name + ".kv"), self._prompt)
-        with written_aside(path) as aside:
-            aside.write_text(json.dumps(document, ensure_ascii=True), encoding="utf-8")
+        saved.save(path, self.model, self._prompt, self.digest, self.to_document())
 
     def resume(self, path: str | Path) -> None:
         """Goes on with a saved session of the same character; with the same model without computing its prompt again.
@@ -239,23 +188,17 @@ class Npc:
         Raises:
             DocumentError: not a session, or of another character.
         """
-        path = Path(path)
+        document = saved.read(path, self.digest)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            memory = Memory.from_document(document["memory"])
-            lore = [LoreMemory(frozenset(matched)) for matched in document["lore"]]
-            found = (document["format"], document["card"], document["model"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.restore(document)
+        except (ValueError, KeyError, TypeError) as error:
             raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
-        if found[:2] != (SAVE_FORMAT, self.card.digest) or len(lore) != len(self.lorebooks):
-            raise DocumentError("session belongs to another character", where=path, expected=self.card.digest, found=found[1])
-        self.memory, self.lore_memory = memory, lore
-        state = path.with_name(path.name + ".kv")
-        if found[2] == self.model.fingerprint and state.is_file():
-            try:
-                self.model.load_state(state)
-            except FormatError:
-                state.unlink(missing_ok=True)  # damaged: the text is enough, its prompt is computed again
+        saved.load_state(path, self.model, document)
+
+
+def spoken(said: Said) -> ChatTurn:
+    """A message of the memory as a turn of a prompt."""
+    return ChatTurn(said.role, [Block("history", said.text + (" —" if said.was_cut else ""))])
 
 
 class _Writing:

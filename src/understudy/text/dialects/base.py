@@ -69,6 +69,7 @@ class CallForm:
     between: str
     last: str
     arguments_key: str = "arguments"
+    result: str = ""  # what opens a tool's result where that is no marker: nothing that an assistant writes
 
     @property
     def is_single(self) -> bool:
@@ -80,7 +81,7 @@ class CallForm:
 
 
 TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>\n<toolcall> ", " </toolcall>")
-TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>")
+TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", result="<tool_response")
 MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", ", ", "]")
 LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", "parameters")
 

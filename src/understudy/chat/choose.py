@@ -1,0 +1,60 @@
+"""Which of many tools a prompt shows: as many as its budget holds, those first whose words the message shares."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from understudy.chat.tools import Tool
+from understudy.text import Tokenizer
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def choose(
+    tools: Sequence[Tool], text: str, tokenizer: Tokenizer, budget: int, *, keep: Collection[str] = ()
+) -> tuple[tuple[Tool, ...], int]:
+    """The tools to show, in their own order, and how many are left out.
+
+    Args:
+        budget: tokens for all of them; the first chosen is shown even if it is longer.
+        keep: names that the conversation has used, which come first.
+    """
+    room = budget
+    chosen: set[str] = set()
+    for tool in tools if _surely_fits(tools, budget) else _ranked(tools, text, keep):
+        cost = len(tokenizer.encode(json.dumps(tool.to_openai(), ensure_ascii=False)))
+        if cost > room and chosen:
+            if room < budget // 8:
+                break
+            continue
+        room -= cost
+        chosen.add(tool.name)
+    return tuple(tool for tool in tools if tool.name in chosen), len(tools) - len(chosen)
+
+
+def _surely_fits(tools: Sequence[Tool], budget: int) -> bool:
+    """A token is a byte at least, so a short list needs no ranking."""
+    return sum(len(json.dumps(tool.to_openai())) for tool in tools[:64]) <= budget and len(tools) <= 64
+
+
+def _ranked(tools: Sequence[Tool], text: str, keep: Collection[str]) -> list[Tool]:
+    documents = [Counter(_words(f"{tool.name} {tool.name} {tool.description}")) for tool in tools]
+    holding = Counter(word for document in documents for word in document)
+    asked = set(_words(text))
+
+    def score(document: Counter[str]) -> float:
+        length = 1 + math.log1p(sum(document.values()))
+        return (
+            sum(math.log(1 + len(tools) / holding[word]) * document[word] for word in sorted(asked) if word in document) / length
+        )
+
+    order = sorted(range(len(tools)), key=lambda i: (tools[i].name not in keep, -score(documents[i]), i))
+    return [tools[i] for i in order]
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold()[:6] for word in _WORD.findall(text) if len(word) > 1]

@@ -1,0 +1,80 @@
+"""What a session is asked for and what it answers: its settings and its replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.chat.loop import ToolCall, ToolResult
+from understudy.chat.plan import Ledger
+from understudy.engine import Usage
+from understudy.errors import UsageError
+from understudy.text.toolcalls import ParsedCall
+
+Finish = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How replies are made.
+
+    Attributes:
+        context: tokens of prompt and answer; default the model's.
+        reserve: tokens kept free for the answer, and most tokens of one.
+        rounds: how often tools may be called for one reply.
+        timeout_s, max_result: seconds and tokens that one tool's result may take.
+        tools_budget: tokens of tool descriptions; beyond it the tools nearest to the message are shown.
+        passages: most passages of documents for one message.
+        grounded: answers must quote the documents, and without a passage near enough the answer is that they do not say; default
+            where there are documents and neither tools nor a character.
+        passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system` (as NVIDIA's sample has it).
+        user, seed, greeting: for characters: the user's name, of random macros, which greeting.
+    """
+
+    context: int | None = None
+    reserve: int = 384
+    rounds: int = 4
+    timeout_s: float = 30.0
+    max_result: int = 512
+    tools_budget: int = 1200
+    passages: int = 6
+    grounded: bool | None = None
+    passages_in: Literal["user", "system"] = "user"
+    is_parallel: bool = True
+    user: str = "User"
+    seed: int = 0
+    greeting: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("reserve", 1), ("rounds", 0), ("max_result", 32), ("tools_budget", 1), ("passages", 1)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < low:
+                raise UsageError("setting is out of range", where=name, expected=f"at least {low}", found=getattr(self, name))
+        if not self.timeout_s > 0:
+            raise UsageError("setting is out of range", where="timeout_s", expected="more than 0", found=self.timeout_s)
+        if self.passages_in not in ("user", "system"):
+            raise UsageError("no such place", where="passages_in", expected="user | system", found=self.passages_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer and how it came about.
+
+    `tool_calls` are all calls that were made; with finish_reason "tool_calls" the last of them wait for `give_results`.
+    `refused` are calls that the model wrote and that could not be run, with the reason. `is_answered` is False where the
+    documents do not say. `usages` has one entry for each time that the model was asked, `ledger` belongs to the last.
+    """
+
+    text: str
+    ledger: Ledger | None
+    finish_reason: Finish
+    tool_calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+    refused: tuple[tuple[ParsedCall, str], ...] = ()
+    citations: tuple[Any, ...] = ()
+    is_answered: bool = True
+    confidence: float | None = None
+    usages: tuple[Usage, ...] = ()
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.usages[-1] if self.usages else None

@@ -1,0 +1,54 @@
+"""Saved conversations: their text as JSON, beside it the keys and values of their prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import DocumentError, FormatError
+from understudy.files.atomic import written_aside
+from understudy.model import Model
+
+FORMAT = 2
+
+
+def save(path: str | Path, model: Model, tokens: Sequence[int], owner: str, document: dict[str, Any]) -> None:
+    """Writes a conversation (`path`) and what is computed of its prompt (`path` + `.kv`). `owner` says what it belongs to."""
+    path = Path(path)
+    if tokens:
+        model.save_state(_state_path(path), tokens)
+    document = {"format": FORMAT, "owner": owner, "model": model.fingerprint, **document}
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(document, ensure_ascii=True), encoding="utf-8")
+
+
+def read(path: str | Path, owner: str) -> dict[str, Any]:
+    """The document of a saved conversation.
+
+    Raises:
+        DocumentError: not one, or of another owner.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = document["format"], document["owner"], document["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
+    if found[:2] != (FORMAT, owner):
+        raise DocumentError("session belongs to another character or setting", where=path, expected=owner, found=found[1])
+    return dict(document)
+
+
+def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None:
+    """Brings the prompt's keys and values back; of another model, or damaged, they are computed again when they are needed."""
+    state = _state_path(Path(path))
+    if document["model"] == model.fingerprint and state.is_file():
+        try:
+            model.load_state(state)
+        except FormatError:
+            state.unlink(missing_ok=True)
+
+
+def _state_path(path: Path) -> Path:
+    return path.with_name(path.name + ".kv")

@@ -1,0 +1,395 @@
+"""`Session`: a conversation with a system text, tools, documents and a character, each optional.
+
+session = Session(model, system="You are brief.", tools=[weather])
+reply = session.say("What is the weather in Paris?")
+print(reply.text, reply.tool_calls, reply.ledger)
+
+A reply is held to what it may be: calls to their schemas, answers from documents to quotes that stand in them. What a tool
+returns, a document holds or a card says is data, and opens no turn. Nothing leaves the prompt without a line in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy.chat import saved
+from understudy.chat.calls import call_grammar, choice_of, read_calls
+from understudy.chat.choose import choose
+from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_call
+from understudy.chat.plan import Block, Ledger, Plan, Turn, fit
+from understudy.chat.reply import Finish, Reply, SessionSettings
+from understudy.chat.shown import Shown
+from understudy.chat.sources import Character, Documents, Grounding
+from understudy.chat.tools import Tool, as_tools
+from understudy.engine import Output, Usage
+from understudy.errors import DocumentError, UsageError
+from understudy.model import Model
+from understudy.text.grammar import Grammar, GrammarMask
+from understudy.text.toolcalls import ParsedCall
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A message on its way to its reply. `newest` are its turns: the message, then calls and results."""
+
+    text: str
+    grounding: Grounding | None
+    newest: list[Turn] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[ToolResult] = field(default_factory=list)
+    usages: list[Usage] = field(default_factory=list)
+    waiting: list[ToolCall] = field(default_factory=list)
+    num_passages: int = 0
+    refused: tuple[tuple[ParsedCall, str], ...] = ()
+    ledger: Ledger | None = None
+
+
+class Session:
+    """See the module's docstring. A session is used by one thread; its model may be shared by many."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        system: str = "",
+        tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]] = (),
+        documents: Documents | Sequence[str] | None = None,
+        character: Character | None = None,
+        settings: SessionSettings | None = None,
+        approve: Approve | None = None,
+        **sampling: Any,
+    ) -> None:
+        """Args:
+            documents: a `rag.Index`, or texts that stand in every prompt.
+            character: a `roleplay.Card`.
+            approve: asked before a tool runs; False refuses the call.
+            sampling: settings of `SamplingParams` for every reply.
+
+        Raises:
+            SchemaError, UsageError: a tool or a setting cannot be used.
+        """
+        self.model, self.system, self.settings = model, system, settings or SessionSettings()
+        self.tools, self.approve, self.sampling = as_tools(tools), approve, sampling
+        if isinstance(documents, str):
+            raise UsageError("documents are an index or a list of texts", where="documents", found="one text")
+        self._fixed = tuple(documents) if isinstance(documents, Sequence) else ()
+        self.documents = documents if documents is not None and not isinstance(documents, Sequence) else None
+        settings = self.settings
+        self.part = (
+            None if character is None else character.play(user=settings.user, seed=settings.seed, greeting=settings.greeting)
+        )
+        self.turns: list[Turn] = []
+        if self.part is not None and (greeting := self.part.greeting()):
+            self.turns.append(Turn("assistant", [Block("history", greeting)]))
+        self.last: Reply | None = None
+        self._start = 0  # the first turn that prompts still hold
+        self._prompt: list[int] = []
+        self._exchange: _Exchange | None = None  # one that waits for results
+        self._num_calls = 0
+
+    @property
+    def context(self) -> int:
+        return min(self.settings.context or self.model.context, self.model.context)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation so far as OpenAI's messages, without the system text."""
+        return [{key: value for key, value in turn.to_message().items() if key != "origin"} for turn in self.turns]
+
+    # ---- saying ----
+
+    def say(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Reply:
+        """One message and its reply.
+
+        Raises:
+            ContextError: what must be said does not fit; the session is as it was.
+        """
+        return self._drained(self.stream(text, tool_choice=tool_choice, **sampling))
+
+    def stream(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Iterator[str]:
+        """As `say`, the answer's text piece by piece, without calls; the reply is in `last` at the end.
+
+        Leaving early cuts the reply: what was given out stays in the conversation.
+        """
+        if self._exchange is not None:
+            raise UsageError("tool calls wait for their results", do="give_results, or forget them with results of your own")
+        choice = choice_of(tool_choice, self.tools)
+        grounding = self.documents.ground(text, self.settings.passages) if self.documents is not None else None
+        exchange = _Exchange(text, grounding, [Turn("user", [Block("user", text)])])
+        return self._answer(exchange, choice, sampling)
+
+    def give_results(self, results: Mapping[str, str], **sampling: Any) -> Reply:
+        """Goes on after calls that the caller has run: their results by id.
+
+        Raises:
+            UsageError: no call waits, or not these.
+        """
+        exchange = self._exchange
+        wanted = [call.id for call in exchange.waiting] if exchange is not None else []
+        if exchange is None or sorted(wanted) != sorted(results):
+            raise UsageError(
+                "results do not belong to the calls that wait", expected=" ".join(wanted) or "none", found=list(results)
+            )
+        self._exchange = None
+        for call in exchange.waiting:
+            self._take_result(exchange, ToolResult(call, results[call.id]))
+        exchange.waiting = []
+        return self._drained(self._answer(exchange, "auto", sampling))
+
+    async def asay(self, text: str, **options: Any) -> Reply:
+        """As `say`, for asyncio; cancelling the task cuts the reply."""
+        async for _ in self.astream(text, **options):
+            pass
+        assert self.last is not None
+        return self.last
+
+    async def astream(self, text: str, **options: Any) -> AsyncIterator[str]:
+        """As `stream`, for asyncio; each step runs in a thread."""
+        pieces = self.stream(text, **options)
+        step: asyncio.Future[str | None] | None = None
+        try:
+            while True:
+                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+                if (piece := await asyncio.shield(step)) is None:
+                    return
+                yield piece
+        finally:
+            if step is not None and not step.done():
+                with contextlib.suppress(Exception):
+                    await step  # a running generator cannot be closed
+            pieces.close()  # type: ignore[attr-defined]
+
+    def _drained(self, pieces: Iterator[str]) -> Reply:
+        for _ in pieces:
+            pass
+        assert self.last is not None
+        return self.last
+
+    def _answer(self, exchange: _Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
+        if self._is_grounded and exchange.grounding is not None and not exchange.grounding.is_enough:
+            assert self.documents is not None
+            self._finish(exchange, self.documents.not_said, "stop", is_answered=False)
+            yield self.documents.not_said
+            return
+        for number in range(self.settings.rounds + 1):
+            choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
+            shown = Shown(self._is_grounded and exchange.grounding is not None, self.model.dialect, bool(self.tools))
+            try:
+                reason = yield from self._ask(exchange, choice, sampling, shown)
+            except GeneratorExit:
+                self._finish(exchange, shown.given, "cancelled")
+                raise
+            found = read_calls(self.model.dialect, shown.raw, self.tools if choice != "none" else ())
+            if not found.calls:
+                break
+            self._call(exchange, found.calls, found.text)
+            if exchange.waiting:
+                self._exchange, reason = exchange, "tool_calls"
+                break
+        exchange.refused = found.refused
+        tail = "" if found.calls else shown.finish()
+        self._finish(exchange, found.text, reason)
+        if tail:
+            yield tail
+
+    @property
+    def _is_grounded(self) -> bool:
+        if self.documents is None or self.settings.grounded is not None:
+            return bool(self.settings.grounded) and self.documents is not None
+        return not self.tools and self.part is None
+
+    def _ask(self, exchange: _Exchange, choice: str, sampling: dict[str, Any], shown: Shown) -> Generator[str, None, Finish]:
+        """Lets the model write once; returns why it ended."""
+        options = {**self.sampling, **sampling}
+        reserve = max(self.settings.reserve, options.get("max_tokens") or 0)
+        options["max_tokens"] = options.get("max_tokens") or reserve
+        plan, tools = self._plan(exchange)
+        prompt, ledger = fit(
+            plan, self.model.dialect, self.model.tokenizer, context=self.context, reserve=reserve, where="session"
+        )
+        self._absorb(plan)
+        exchange.num_passages = _count_passages(plan)
+        exchange.ledger, self._prompt = ledger, prompt.encode(self.model.tokenizer)
+        mask = self._mask(exchange, tools, choice)
+        if mask is not None:
+            options["make_mask"] = mask
+        outputs = self.model.stream_outputs(prompt, **options)
+        final: Output | None = None
+        with contextlib.closing(outputs):  # type: ignore[type-var]
+            for output in outputs:
+                final = output
+                self._prompt += output.new_tokens
+                if piece := shown.push(output.text):
+                    yield piece
+        assert final is not None
+        assert final.usage is not None
+        exchange.usages.append(final.usage)
+        return "length" if final.finish_reason == "length" else "stop"
+
+    def _mask(self, exchange: _Exchange, tools: Sequence[Tool], choice: str) -> Callable[[], GrammarMask] | None:
+        answer = None
+        if self._is_grounded and exchange.grounding is not None:
+            answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
+        tokenizer, dialect = self.model.tokenizer, self.model.dialect
+        if tools:
+            is_parallel = self.settings.is_parallel
+            answer = call_grammar(tokenizer, dialect, tools, choice, is_parallel=is_parallel, answer=answer)
+        return Grammar(tokenizer).lark(answer) if answer is not None else None
+
+    # ---- the prompt ----
+
+    def _plan(self, exchange: _Exchange) -> tuple[Plan, Sequence[Tool]]:
+        history = self.turns[self._start :]
+        tokenizer = self.model.tokenizer
+        system = "\n\n".join(text for text in (self.system, self._instructions(exchange)) if text)
+        if self.part is not None:
+            plan = self.part.plan(
+                history, exchange.text, count_tokens=lambda text: len(tokenizer.encode(text)), context=self.context, system=system
+            )
+        else:
+            plan = Plan(
+                [Block("system", system)] if system else [], list(history), [Turn("user", [Block("user", exchange.text)])]
+            )
+        plan.newest += exchange.newest[1:]
+        plan.contexts, plan.num_fixed = list(self._fixed), len(self._fixed)
+        if exchange.grounding is not None and exchange.grounding.is_enough:
+            self._place_passages(plan, exchange.grounding)
+        if self._start:
+            plan.dropped_turns = list(self.turns[: self._start])
+            plan.dropped.insert(0, f"history: {self._start} oldest messages")
+        used = {call.name for turn in history + exchange.newest for call in turn.calls}
+        tools, unsaid = choose(self.tools, exchange.text, tokenizer, self.settings.tools_budget, keep=used)
+        if unsaid:
+            plan.dropped.append(f"tools: {unsaid} of {len(self.tools)} not shown")
+        plan.tools = [tool.to_openai() for tool in tools]
+        return plan, tools
+
+    def _instructions(self, exchange: _Exchange) -> str:
+        return self.documents.instructions if self.documents is not None and self._is_grounded else ""
+
+    def _place_passages(self, plan: Plan, grounding: Grounding) -> None:
+        if self.settings.passages_in == "system":
+            plan.contexts = [*self._fixed, *grounding.contexts]
+            return
+        blocks = [Block("documents", text, "documents", -i, f"passage {i}") for i, text in enumerate(grounding.contexts, 1)]
+        plan.newest[0].blocks[:0] = blocks
+
+    def _absorb(self, plan: Plan) -> None:
+        """What left the prompt stays out, so that the next prompts begin alike."""
+        newly = plan.dropped_turns[self._start :]
+        self._start = len(plan.dropped_turns)
+        if self.part is not None and newly:
+            self.part.absorb(sum(turn.role in ("user", "assistant") and not turn.calls for turn in newly))
+
+    # ---- calls ----
+
+    def _call(self, exchange: _Exchange, found: Sequence[ParsedCall], text: str) -> None:
+        calls = [ToolCall(f"call_{i}", c.name, c.arguments) for i, c in enumerate(found, self._num_calls + 1)]
+        self._num_calls += len(calls)
+        exchange.calls += calls
+        exchange.newest.append(Turn("assistant", [Block("tools", text)], tuple(found)))
+        runs = {tool.name: tool.run for tool in self.tools}
+        for call in calls:
+            if runs[call.name] is None:
+                exchange.waiting.append(call)
+        if exchange.waiting:
+            exchange.waiting = calls  # all of one message, so that results stand in order
+            return
+        for call in calls:
+            self._take_result(exchange, run_call(self.tools, call, timeout_s=self.settings.timeout_s, approve=self.approve))
+
+    def _take_result(self, exchange: _Exchange, result: ToolResult) -> None:
+        result = clamped(result, self.model.tokenizer, self.settings.max_result)
+        exchange.results.append(result)
+        exchange.newest.append(Turn("tool", [Block("tools", result.content)]))
+
+    # ---- the end of an exchange ----
+
+    def _finish(self, exchange: _Exchange, text: str, reason: Finish, *, is_answered: bool = True) -> None:
+        citations: tuple[Any, ...] = ()
+        grounding = exchange.grounding
+        if grounding is not None and is_answered and exchange.num_passages:
+            if self._is_grounded and reason not in ("tool_calls", "cancelled"):
+                answer, citations = grounding.read(text, exchange.num_passages)
+                assert self.documents is not None
+                is_answered, text = answer is not None, answer or self.documents.not_said
+            else:
+                citations = grounding.quotes(text, exchange.num_passages)
+        self.last = Reply(
+            text, exchange.ledger, reason, tuple(exchange.calls), tuple(exchange.results), exchange.refused, citations, is_answered,
+            grounding.confidence if grounding is not None else None, tuple(exchange.usages),
+        )  # fmt: skip
+        if reason == "tool_calls":
+            return
+        for turn in exchange.newest:
+            for block in turn.blocks:
+                block.origin = "history" if block.origin == "user" else block.origin
+        self.turns += [*exchange.newest, Turn("assistant", [Block("history", text)])]
+        if self.part is not None:
+            self.part.commit(exchange.text, text, was_cut=reason == "cancelled")
+
+    def undo(self) -> None:
+        """Forgets the last exchange."""
+        self._exchange = None
+        while self.turns and self.turns[-1].role != "user":
+            self.turns.pop()
+        if self.turns:
+            self.turns.pop()
+        self._start = min(self._start, len(self.turns))
+
+    # ---- saved sessions ----
+
+    @property
+    def _owner(self) -> str:
+        return self.part.digest if self.part is not None else "session"
+
+    def save(self, path: str | Path) -> None:
+        """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
+        turns = [
+            {"role": turn.role, "text": turn.text, "calls": [dataclasses.asdict(call) for call in turn.calls]}
+            for turn in self.turns
+        ]
+        document = {"system": self.system, "turns": turns, "start": self._start, "calls": self._num_calls}
+        if self.part is not None:
+            document["part"] = self.part.to_document()
+        saved.save(path, self.model, self._prompt, self._owner, document)
+
+    def resume(self, path: str | Path) -> None:
+        """Goes on with a saved conversation; with the same model without computing its prompt again.
+
+        Raises:
+            DocumentError: not a session, or of another character.
+        """
+        document = saved.read(path, self._owner)
+        try:
+            turns = [_read_turn(turn) for turn in document["turns"]]
+            start, num_calls, system = int(document["start"]), int(document["calls"]), str(document["system"])
+            if self.part is not None:
+                self.part.restore(document["part"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
+        self.turns, self._start, self._num_calls, self.system, self._exchange = turns, start, num_calls, system, None
+        saved.load_state(path, self.model, document)
+
+
+def _read_turn(document: dict[str, Any]) -> Turn:
+    role, text = document["role"], document["text"]
+    if role not in ("user", "assistant", "tool") or not isinstance(text, str):
+        raise ValueError(json.dumps(role))
+    calls = tuple(ParsedCall(call["name"], call["arguments"]) for call in document["calls"])
+    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls)
+
+
+def _count_passages(plan: Plan) -> int:
+    in_message = sum(block.rule == "documents" for block in plan.newest[0].blocks)
+    return in_message or max(0, len(plan.contexts) - plan.num_fixed)
+
+
+__all__ = ["Reply", "Session", "SessionSettings"]

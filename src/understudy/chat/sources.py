@@ -1,0 +1,72 @@
+"""What documents and characters must offer to a session. `rag.Index` and `roleplay.Card` do; anything else may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from understudy.chat.plan import Plan, Turn
+from understudy.spec import ModelSpec
+
+
+class Grounding(Protocol):
+    """Passages found for one question. Where a method takes a `count`, only the first so many found room in the prompt."""
+
+    confidence: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether an answer may be tried at all."""
+
+    @property
+    def contexts(self) -> list[str]:
+        """The passages as the model sees them, numbered from 1, the best first."""
+
+    def grammar(self, count: int, spec: ModelSpec) -> str:
+        """The form of an answer that quotes, in llguidance's Lark."""
+
+    def read(self, raw: str, count: int) -> tuple[str | None, tuple[Any, ...]]:
+        """An answer in that form as text (None where the documents do not say) and citations."""
+
+    def quotes(self, text: str, count: int) -> tuple[Any, ...]:
+        """Citations of what a free text quotes word for word."""
+
+
+class Documents(Protocol):
+    """Where passages come from. `instructions` tell the model how to answer from them, `not_said` is the answer of none."""
+
+    instructions: str
+    not_said: str
+
+    def ground(self, question: str, k: int) -> Grounding: ...
+
+
+class Part(Protocol):
+    """A character in play, with its memory."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str:
+        """Of what it is made: a saved session belongs to one."""
+
+    def greeting(self) -> str: ...
+
+    def plan(
+        self, history: Sequence[Turn], text: str, *, count_tokens: Callable[[str], int], context: int, system: str = ""
+    ) -> Plan: ...
+
+    def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
+        """An exchange took place."""
+
+    def absorb(self, num_messages: int) -> None:
+        """So many more of the oldest messages have left the prompt."""
+
+    def to_document(self) -> dict[str, Any]: ...
+
+    def restore(self, document: dict[str, Any]) -> None: ...
+
+
+class Character(Protocol):
+    def play(self, *, user: str, seed: int, greeting: int) -> Part: ...

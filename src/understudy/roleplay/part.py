@@ -1,0 +1,120 @@
+"""A character in play: its card, its lorebooks, what it remembers, and the plan of its next prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from understudy.chat.plan import Plan, Turn
+from understudy.errors import UsageError
+from understudy.roleplay.card import Card
+from understudy.roleplay.guard import Guard
+from understudy.roleplay.layout import Scene, plan
+from understudy.roleplay.lorebook import Found, Line, Lorebook, LoreMemory, ScanSettings
+from understudy.roleplay.macros import MacroContext, expand
+from understudy.roleplay.memory import Memory, Said
+
+LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
+
+
+class Part:
+    """See `chat.sources.Part`. The greeting opens the history."""
+
+    def __init__(
+        self,
+        card: Card,
+        *,
+        lorebooks: Sequence[Lorebook] = (),
+        guard: Guard | None = None,
+        user: str = "Traveller",
+        seed: int = 0,
+        greeting: int = 0,
+    ) -> None:
+        self.card, self.guard = card, guard or Guard.from_card(card)
+        self.user, self.seed, self.greeting_index = user, seed, greeting
+        own = [Lorebook(card.lorebook)] if card.lorebook is not None else []
+        self.lorebooks = [*own, *lorebooks]
+        self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
+        self._found = self.lore_memory
+        if text := self.greeting():
+            self.memory.history.append(Said("assistant", text))
+
+    @property
+    def name(self) -> str:
+        return self.card.shown_name
+
+    @property
+    def digest(self) -> str:
+        return self.card.digest
+
+    @property
+    def macros(self) -> MacroContext:
+        values = {name: self.card.text(name) for name in ("description", "personality", "scenario")}
+        return MacroContext(self.name, self.user, values=values, seed=self.seed, turn=self.memory.turn)
+
+    def greeting(self) -> str:
+        """The message that opens the play."""
+        greetings = self.card.greetings
+        if not 0 <= self.greeting_index < len(greetings):
+            raise UsageError(
+                "the card has no such greeting",
+                where="greeting",
+                expected=f"0 to {len(greetings) - 1}",
+                found=self.greeting_index,
+            )
+        return expand(greetings[self.greeting_index], self.macros)
+
+    def plan(
+        self,
+        history: Sequence[Turn],
+        text: str,
+        *,
+        count_tokens: Callable[[str], int],
+        context: int,
+        system: str = "",
+        note: str = "",
+    ) -> Plan:
+        """The prompt that answers `text`: persona first, called-up lore and memories in the newest message."""
+        lines = [Line(turn.role, turn.text) for turn in history if turn.role in ("user", "assistant")]  # type: ignore[arg-type]
+        settings = ScanSettings(
+            count_tokens=count_tokens, budget=int(LORE_SHARE * context), greeting=self.greeting_index,
+            may_use=self.guard.may_know, macros=self.macros,
+        )  # fmt: skip
+        found = [book.scan([*lines, Line("user", text)], settings, before)
+                 for book, before in zip(self.lorebooks, self.lore_memory, strict=True)]  # fmt: skip
+        self._found = [result.memory for result in found]
+        secrets = [f"You know nothing about {topic}." for topic in self.guard.asked_about(text)]
+        memories = [fact.text for fact in self.memory.recall(text)]
+        notes = "\n".join(line for line in (note, *secrets) if line)
+        return plan(Scene(self.card, self.macros, _merged(found), history, text, self.memory.summary, memories, notes, system))
+
+    def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
+        self.lore_memory = self._found
+        self.memory.history += [Said("user", text), Said("assistant", reply, was_cut=was_cut)]
+        self.memory.turn += 1
+
+    def absorb(self, num_messages: int) -> None:
+        """Lets the summary cover so many more of the oldest messages."""
+        self.memory.absorb(self.memory.num_summarised + num_messages)
+
+    def to_document(self) -> dict[str, Any]:
+        return {"memory": self.memory.to_document(), "lore": [sorted(memory.matched) for memory in self.lore_memory]}
+
+    def restore(self, document: dict[str, Any]) -> None:
+        memory, lore = Memory.from_document(document["memory"]), document["lore"]
+        if len(lore) != len(self.lorebooks):
+            raise ValueError("another number of lorebooks")
+        self.memory, self.lore_memory = memory, [LoreMemory(frozenset(matched)) for matched in lore]
+
+
+def _merged(found: Sequence[Found]) -> Found:
+    merged = found[0] if found else Lorebook({"entries": []}).scan([])
+    for more in found[1:]:
+        merged = replace(
+            merged,
+            placed=merged.placed + more.placed,
+            dropped=merged.dropped + more.dropped,
+            disabled_prompts=merged.disabled_prompts | more.disabled_prompts,
+        )
+    return merged
