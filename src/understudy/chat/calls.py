@@ -48,7 +48,7 @@ def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]
     """
     if isinstance(tool_choice, Mapping):
         function = tool_choice.get("function", tool_choice)
-        tool_choice = function.get("name") if isinstance(function, Mapping) else None
+        tool_choice = function.get("name", "") if isinstance(function, Mapping) else ""
     choice = "auto" if tool_choice is None else tool_choice
     names = [tool.name for tool in tools]
     if choice not in CHOICES and choice not in names:

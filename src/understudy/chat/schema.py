@@ -86,7 +86,12 @@ def _mapping(annotation: Any, depth: int) -> dict[str, Any]:
 
 def _typed_dict(annotation: Any, depth: int) -> dict[str, Any]:
     hints = typing.get_type_hints(annotation, include_extras=True)
-    required = [name for name in hints if name in annotation.__required_keys__]
+    kinds = {name: get_origin(hint) for name, hint in hints.items()}  # annotations that are strings hide them from the class
+    required = [
+        name
+        for name, kind in kinds.items()
+        if kind is typing.Required or (kind is not typing.NotRequired and name in annotation.__required_keys__)
+    ]
     return _object({name: schema_of(_bare(hint), depth) for name, hint in hints.items()}, required)
 
 
