@@ -27,6 +27,7 @@ from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import ParsedCall
 
 MAX_CALLS = 8
+EXACT = 2**53 - 1
 CHOICES = ("none", "auto", "required")
 _JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -119,8 +120,20 @@ def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: in
     for i, tool in enumerate(tools):
         head = json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
         rules.append(f'call_{i}: {json.dumps(head)} arguments_{i} "}}"')
-        rules.append(f"arguments_{i}: %json {json.dumps({**closed(tool.parameters), 'x-guidance': _JSON})}")
+        rules.append(f"arguments_{i}: %json {json.dumps({**_bounded(closed(tool.parameters)), 'x-guidance': _JSON})}")
     return rules
+
+
+def _bounded(schema: Any) -> Any:
+    """Whole numbers kept to what a JSON reader holds exactly: an undecided model would write digits for ever."""
+    if isinstance(schema, list):
+        return [_bounded(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: value if key in ("enum", "const", "default", "examples") else _bounded(value) for key, value in schema.items()}
+    if schema.get("type") == "integer" and "enum" not in schema and "const" not in schema:
+        result = {"minimum": -EXACT, "maximum": EXACT, **result}
+    return result
 
 
 def _lark_text(tokenizer: Tokenizer, text: str) -> str:
