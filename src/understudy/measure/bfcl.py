@@ -93,7 +93,10 @@ def _data_folder(folder: Path) -> Path:
         if (place / _FILE.format("simple_python")).is_file():
             return place
     raise InputError(
-        "no BFCL data", where=str(folder), expected=_FILE.format("simple_python"), do="unzip the wheel bfcl-eval and name its folder"
+        "no BFCL data",
+        where=str(folder),
+        expected=_FILE.format("simple_python"),
+        do="unzip the wheel bfcl-eval and name its folder",
     )
 
 
