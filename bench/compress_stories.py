@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from compress_stories_teacher import generate  # the neighbour of this script
+from compress_stories_start import warm_start  # the neighbours of this script
+from compress_stories_teacher import generate
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,6 +55,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--kv-heads", type=int, default=2)
     parser.add_argument("--state", type=Path, default=None, help="a file to resume from and to write each minute")
+    parser.add_argument("--head-dim", type=int, default=32)
+    parser.add_argument("--start", choices=["nothing", "teacher"], default="nothing")
+    parser.add_argument("--start-steps", type=int, default=300, help="of regression a layer, with --start teacher")
+    parser.add_argument("--stories", type=Path, default=None, help="a file to keep the teacher's stories in")
+    parser.add_argument("--story-share", type=float, default=0.25, help="of the time, for the teacher's stories")
+    parser.add_argument("--save-minutes", type=float, default=1.0)
+    parser.add_argument("--held-out", type=int, default=512, help="stories to measure on")
     parser.add_argument("--no-compile", action="store_true")
     return parser.parse_args()
 
@@ -61,9 +69,9 @@ def parse() -> argparse.Namespace:
 def student_spec(options: argparse.Namespace, vocab_size: int, max_positions: int) -> ModelSpec:
     return ModelSpec(
         architecture="nemotron", num_layers=options.layers, hidden_size=options.hidden,
-        intermediate_size=options.inner, num_heads=options.heads, num_kv_heads=options.kv_heads, head_dim=32,
+        intermediate_size=options.inner, num_heads=options.heads, num_kv_heads=options.kv_heads, head_dim=options.head_dim,
         vocab_size=vocab_size, max_positions=max_positions, norm="layer_norm_1p", norm_eps=1e-5, activation="relu2",
-        gated=False, rotary_dim=16, rope_theta=1e4,
+        gated=False, rotary_dim=options.head_dim // 2, rope_theta=1e4,
     )  # fmt: skip
 
 
@@ -93,17 +101,26 @@ class Run:
         return (time.monotonic() - self.started) / max(self.options.minutes * 60 - 25, 1)
 
     def prepare_stories(self) -> None:
-        """Stories until a quarter of the time is used: half at temperature 1, half at 0.7; the first are held out."""
-        n = self.options.sample_rows
+        """Stories until their share of the time is used: half at temperature 1, half at 0.7; the first are held out."""
+        options, n = self.options, self.options.sample_rows
         generator = torch.Generator(self.device).manual_seed(0)
         temperature = torch.where(torch.arange(n, device=self.device) % 2 == 0, 1.0, 0.7)[:, None]
-        parts = [generate(self.teacher, self.kept, n, temperature, generator).short()]
-        while self.share() < 0.25:
+        parts = []
+        if options.stories is not None and options.stories.exists():
+            parts.append(load_file(options.stories)["stories"].to(self.device))
+        while not parts or (self.share() < options.story_share and (options.stories is None or not options.stories.exists())):
             parts.append(generate(self.teacher, self.kept, n, temperature, generator).short())
+            print(f"{sum(map(len, parts))} stories, {self.clock():.0f} s", flush=True)
         stories = torch.cat(parts)
-        held_out = min(512, n // 2)
+        if options.stories is not None and not options.stories.exists():
+            save_file({"stories": stories.cpu()}, options.stories)
+        held_out = min(options.held_out, len(stories) // 2)
         self.held_out, self.stories = stories[:held_out].long(), stories[held_out:]
         print(f"{len(stories)} stories, {(stories > 2).sum().item()} tokens, {self.clock():.0f} s", flush=True)
+        has_state = options.state is not None and options.state.exists()
+        if options.start == "teacher" and not has_state:
+            rows = self.stories[: 256].long()[:, :-1]
+            warm_start(self.teacher, self.student, self.kept, rows, steps=options.start_steps)
 
     def clock(self) -> float:
         return time.monotonic() - self.started
@@ -128,10 +145,10 @@ class Run:
                 group["lr"] = rate
             picked = torch.randint(len(self.stories), (self.options.rows,), generator=picker)
             losses_seen.append(self.train_step(optimizer, self.stories[picked.to(self.device)].long()))
-            if self.step % 200 == 0 or self.device.type == "cpu":
+            if self.step % (200 if self.device.type == "cuda" else 20) == 0:
                 self.note(rate, torch.stack(losses_seen).mean().item())
                 losses_seen = []
-            if time.monotonic() - saved > 60:
+            if time.monotonic() - saved > 60 * self.options.save_minutes:
                 self.save()
                 self.keep(optimizer)
                 saved = time.monotonic()
