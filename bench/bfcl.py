@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("model")
     parser.add_argument("--categories", nargs="+", default=list(CATEGORIES), choices=CATEGORIES)
-    parser.add_argument("--limit", type=int, help="cases of each category, chosen evenly over its file")
+    parser.add_argument("--limit", type=int, help="cases of each category, drawn by the hash of their ids")
     parser.add_argument("--choice", choices=["auto", "required"], help="the tool_choice of every case")
     parser.add_argument("--one-call", action="store_true", help="at most one call an answer, as parallel_tool_calls=false")
     parser.add_argument("--max-tokens", type=int, default=256)
@@ -52,12 +52,12 @@ def main() -> None:
 
 
 def sample(cases: list[BfclCase], limit: int | None) -> list[BfclCase]:
-    """At most `limit` cases of each category, evenly spaced; the categories take turns, so that a part run is a sample too."""
+    """At most `limit` cases of each category, drawn by the hash of their ids; the categories take turns, so a part is a sample too."""
     rows = []
     for category in dict.fromkeys(case.category for case in cases):
         group = [case for case in cases if case.category == category]
-        count = min(limit or len(group), len(group))
-        rows += [((i + 0.5) / count, group[(2 * i + 1) * len(group) // (2 * count)]) for i in range(count)]
+        group.sort(key=lambda case: hashlib.sha256(case.id.encode()).digest())
+        rows += list(enumerate(group[:limit]))
     return [case for _, case in sorted(rows, key=lambda row: row[0])]
 
 
@@ -159,13 +159,18 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def is_right(row: dict[str, Any]) -> bool:
+    """An answer cut by the token limit within a call is wrong, whatever its calls before that."""
+    return bool(row["is_right"]) and not row.get("is_cut", False)
+
+
 def summary(results: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
     table = {}
     for category in arguments.categories:
         rows = [row for row in results if row["category"] == category]
         if not rows:
             continue
-        right, calls = sum(row["is_right"] for row in rows), sum(len(row["calls"]) for row in rows)
+        right, calls = sum(map(is_right, rows)), sum(len(row["calls"]) for row in rows)
         table[category] = {
             "choice": rows[0]["choice"], "cases": len(rows), "right": right, "accuracy": right / len(rows),
             "wilson_95": wilson(right, len(rows)), "calls": calls, "valid_calls": sum(row.get("valid", 0) for row in rows),

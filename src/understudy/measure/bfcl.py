@@ -143,7 +143,7 @@ def _schema(document: Mapping[str, Any]) -> dict[str, Any]:
     schema.update({key: document[key] for key in _KEPT if key in document})
     if "enum" in schema:
         fitting = [value for value in schema["enum"] if _fits(value, kind)]
-        schema["enum"] = list(dict.fromkeys(fitting)) if _hashable(fitting) else fitting
+        schema["enum"] = [value for i, value in enumerate(fitting) if value not in fitting[:i]]
         if not fitting:
             del schema["enum"]
     if kind == "array" and isinstance(document.get("items"), Mapping):
@@ -163,10 +163,6 @@ def _fits(value: Any, kind: str | None) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
     return isinstance(value, _PYTHON_OF[kind])  # type: ignore[arg-type]
-
-
-def _hashable(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def _source_text(document: Mapping[str, Any], language: Language) -> dict[str, Any]:

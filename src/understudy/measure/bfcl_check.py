@@ -122,12 +122,15 @@ def _has_type(value: Any, allowed: Sequence[Any], declared: _Declared) -> tuple[
         is_variable = given is not None and given is not declared.kind
         if declared.element is None:
             return True, is_variable
-        element = _Declared(declared.element)
-        for answer in allowed:
-            if not isinstance(answer, list) or all(_has_type(entry, answer, element)[0] for entry in value):
-                return True, is_variable
-        return False, False
+        return _have_type(value, allowed, _Declared(declared.element)), is_variable
     return given is not None and type(value) is given, True
+
+
+def _have_type(values: Any, allowed: Sequence[Any], element: _Declared) -> bool:
+    """Whether the elements of a list have the types that one of the answers lets them have."""
+    return any(
+        not isinstance(answer, list) or all(_has_type(value, answer, element)[0] for value in values) for answer in allowed
+    )
 
 
 def _is_allowed(value: Any, allowed: Sequence[Any], declared: _Declared) -> bool:
