@@ -69,10 +69,12 @@ def one_call_case(
         ("integer", ["n"], "n", True),  # a variable stands for a number
         ("integer", ["n"], "N", False),
         ("any", [3], 3, True),
+        ("integer", ["", 5], "", False),  # what marks a parameter as optional is no value of it
+        ("array", [""], [], True),
     ],
 )
 def test_values_are_compared_by_type_then_content(kind: str, allowed: list[Any], value: Any, is_right: bool) -> None:
-    case = one_call_case({"p": {"type": kind}}, ["p"], {"p": allowed})
+    case = one_call_case({"p": {"type": kind, "items": {"type": "string"}}}, ["p"], {"p": allowed})
     assert check(case, [ParsedCall("a_f", {"p": value})]).is_right == is_right
 
 
@@ -83,6 +85,11 @@ def test_what_may_be_left_out_is_marked_by_an_empty_text() -> None:
     assert check(one_call_case(properties, ["p"], expected), [ParsedCall("a_f", {"p": "x"})]).fault == "expected q missing"
     assert check(one_call_case(properties, ["p"], optional), [ParsedCall("a_f", {})]).fault == "required p missing"
     assert check(one_call_case(properties, ["p"], optional), [ParsedCall("a.f", {"p": "x"})]).fault == "a.f called instead of a_f"
+
+
+def test_a_parameter_that_no_answer_gives_is_unexpected() -> None:
+    case = one_call_case({"p": {"type": "string"}, "q": {"type": "integer"}}, ["p"], {"p": ["x"]})
+    assert check(case, [ParsedCall("a_f", {"p": "x", "q": 1})]).fault == "unexpected q"
 
 
 @pytest.mark.parametrize(("category", "wants"), [("irrelevance", False), ("live_irrelevance", False), ("live_relevance", True)])
