@@ -1,0 +1,82 @@
+"""Errors as HTTP answers: one exception of our own, and what the tree of `understudy.errors` means in HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from understudy.errors import ContextError, InputError, MemoryBudgetError, SchemaError, TemplateError, UnderstudyError, UsageError
+
+_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+          405: "invalid_request_error", 408: "timeout_error", 409: "invalid_request_error", 413: "invalid_request_error",
+          415: "invalid_request_error", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error"}  # fmt: skip
+_UNION_NOISE = {"str", "int", "float", "bool", "none", "dict", "list", "tuple"}
+
+
+class ApiError(Exception):
+    """An answer that is an error. `param` names the field of the body, `code` is for programs."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers or {}
+
+    @property
+    def type(self) -> str:
+        return _TYPES.get(self.status, "server_error")
+
+    def to_openai(self) -> dict[str, Any]:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def to_anthropic(self) -> dict[str, Any]:
+        kind = {429: "rate_limit_error", 503: "overloaded_error", 413: "request_too_large"}.get(self.status, self.type)
+        kind = "api_error" if kind == "server_error" else kind
+        return {"type": "error", "error": {"type": kind, "message": self.message}}
+
+
+def unsupported(param: str, why: str = "is not implemented by this server") -> ApiError:
+    return ApiError(400, f"{param}: {why}", param=param, code="unsupported_parameter")
+
+
+def from_validation(error: ValidationError) -> ApiError:
+    """The first fault of a body, named the way its writer would."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, f"the body is no JSON ({first['msg']})", code="invalid_json")
+    param = param_name(first["loc"])
+    if first["type"] == "extra_forbidden":
+        return ApiError(400, f"{param}: unknown parameter", param=param, code="unknown_parameter")
+    if first["type"] == "missing":
+        return ApiError(400, f"{param}: missing", param=param, code="missing_required_parameter")
+    return ApiError(400, f"{param}: {first['msg']}", param=param, code="invalid_value")
+
+
+def param_name(place: tuple[int | str, ...]) -> str:
+    """`messages[0].content` out of pydantic's place, without the names of union members."""
+    name = ""
+    for entry in place:
+        if isinstance(entry, int):
+            name += f"[{entry}]"
+        elif entry.isidentifier() and entry not in _UNION_NOISE and not entry[:1].isupper():
+            name += f".{entry}" if name else entry
+    return name or "body"
+
+
+def from_understudy(error: UnderstudyError) -> ApiError:
+    """What one of our errors means to a client; those of the machine tell nothing about the request."""
+    if isinstance(error, ContextError):
+        return ApiError(400, str(error), code="context_length_exceeded")
+    if isinstance(error, UsageError):
+        param = error.where if isinstance(error.where, str) and error.where.isidentifier() else None
+        return ApiError(400, str(error), param=param, code="invalid_value")
+    if isinstance(error, SchemaError):
+        return ApiError(400, str(error), code="invalid_schema")
+    if isinstance(error, TemplateError):
+        return ApiError(400, str(error), param="messages", code="invalid_value")
+    if isinstance(error, MemoryBudgetError):
+        return ApiError(503, str(error), code="out_of_memory")
+    if isinstance(error, InputError):
+        return ApiError(400, str(error), code="invalid_value")
+    return ApiError(500, str(error), code="generation_failed")
