@@ -178,7 +178,7 @@ def summary(results: list[dict[str, Any]], arguments: argparse.Namespace) -> dic
         }  # fmt: skip
     calls, valid = (sum(entry[key] for entry in table.values()) for key in ("calls", "valid_calls"))
     return {
-        "model": arguments.model, "data": "bfcl-eval 2026.3.23", "one_call": arguments.one_call, "max_tokens": arguments.max_tokens, "limit": arguments.limit,
+        "model": Path(arguments.model).name, "data": "bfcl-eval 2026.3.23", "one_call": arguments.one_call, "max_tokens": arguments.max_tokens, "limit": arguments.limit,
         "cases": len(results), "seconds": round(sum(row["seconds"] for row in results), 1), "calls": calls, "valid_calls": valid,
         "syntax_validity": valid / calls if calls else None,
         "answers_cut_by_limit": sum(entry["cut_by_limit"] for entry in table.values()), "categories": table,
