@@ -81,40 +81,43 @@ def call_grammar(
     *,
     is_parallel: bool = True,
     answer: str | None = None,
+    opens_with_word: bool = False,
 ) -> str:
     """The grammar itself.
 
     Args:
         answer: a grammar (with a `start` rule) of what may stand instead of free text.
+        opens_with_word: text does not begin with a tag or a brace, for models that would parrot the form of a result.
     """
+    anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
     form = dialect.call_form
     if form is None:
         raise TemplateError("this dialect has no tool calls", where=dialect.name, do="use a checkpoint with a chat template")
     opening = _lark_text(tokenizer, form.open)
     has_marker = tokenizer.marker_id(form.open) is not None
-    posing = f" & ~/(.|\\n)*{_pattern(form.result)}(.|\\n)*/" if form.result else ""
     if answer is not None:
         text, lead = _renamed(answer), [f"lead: {opening}"]
     elif has_marker:  # a marker is never text
-        text, lead = ["text: TEXT", f"TEXT: /(.|\\n)*/{posing}"], [f"lead: TEXT {opening}"]
+        text, lead = ["text: TEXT", f"TEXT: {anything}"], [f"lead: TEXT {opening}"]
     else:  # one lexeme that ends with the first opening, beside text that has none
         pattern = _pattern(form.open)
-        text = ["text: TEXT", f"TEXT: /(.|\\n)*/ & ~/(.|\\n)*{pattern}(.|\\n)*/{posing}"]
-        lead = [f"lead[lazy]: /(.|\\n)*{pattern}/{posing}"]
+        text = ["text: TEXT", f"TEXT: {anything} & ~/(.|\\n)*{pattern}(.|\\n)*/"]
+        lead = [f"lead[lazy]: /(.|\\n)*{pattern}/"]
     if choice == "none":
         return "\n".join(["start: text", *text])
     chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
-    calls = _calls(tokenizer, form, chosen, MAX_CALLS if is_parallel and not form.is_single else 1)
+    calls = _calls(tokenizer, form, chosen, MAX_CALLS if is_parallel and form.again else 1)
     if choice == "auto":
         return "\n".join(["start: text | lead calls", *text, *lead, *calls])
     return "\n".join([f"start: {opening} calls", *calls])
 
 
 def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: int) -> list[str]:
-    first, between, last = (_lark_text(tokenizer, text) for text in (form.first, form.between, form.last))
-    more = f" ({between} call){{0,{most - 1}}}" if most > 1 else ""
+    first, close, again, last = (_lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last))
+    more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
     rules = [
-        f"calls: {first} call{more} {last}",
+        f"calls: {first} call {close}{more} {last} end",
+        'end: "" | /[\\n ]{1,2}/',  # many models end their turn with a line feed, which must not open the next call
         "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
     ]
     for i, tool in enumerate(tools):

@@ -26,7 +26,7 @@ from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_cal
 from understudy.chat.plan import Block, Ledger, Plan, Turn, fit
 from understudy.chat.reply import Finish, Reply, SessionSettings
 from understudy.chat.shown import Shown
-from understudy.chat.sources import Character, Documents, Grounding
+from understudy.chat.sources import Character, Documents, Grounding, Part
 from understudy.chat.tools import Tool, as_tools
 from understudy.engine import Output, Usage
 from understudy.errors import DocumentError, UsageError
@@ -81,10 +81,15 @@ class Session:
             raise UsageError("documents are an index or a list of texts", where="documents", found="one text")
         self._fixed = tuple(documents) if isinstance(documents, Sequence) else ()
         self.documents = documents if documents is not None and not isinstance(documents, Sequence) else None
-        settings = self.settings
-        self.part = (
-            None if character is None else character.play(user=settings.user, seed=settings.seed, greeting=settings.greeting)
-        )
+        self._character = character
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew; a character forgets."""
+        settings, character = self.settings, self._character
+        self.part: Part | None = None
+        if character is not None:
+            self.part = character.play(user=settings.user, seed=settings.seed, greeting=settings.greeting)
         self.turns: list[Turn] = []
         if self.part is not None and (greeting := self.part.greeting()):
             self.turns.append(Turn("assistant", [Block("history", greeting)]))
@@ -183,7 +188,7 @@ class Session:
             shown = Shown(self._is_grounded and exchange.grounding is not None, self.model.dialect, bool(self.tools))
             try:
                 reason = yield from self._ask(exchange, choice, sampling, shown)
-            except GeneratorExit:
+            except (GeneratorExit, KeyboardInterrupt):
                 self._finish(exchange, shown.given, "cancelled")
                 raise
             found = read_calls(self.model.dialect, shown.raw, self.tools if choice != "none" else ())
@@ -208,8 +213,7 @@ class Session:
     def _ask(self, exchange: _Exchange, choice: str, sampling: dict[str, Any], shown: Shown) -> Generator[str, None, Finish]:
         """Lets the model write once; returns why it ended."""
         options = {**self.sampling, **sampling}
-        reserve = max(self.settings.reserve, options.get("max_tokens") or 0)
-        options["max_tokens"] = options.get("max_tokens") or reserve
+        reserve = options["max_tokens"] = options.get("max_tokens") or min(self.settings.reserve, self.context // 2)
         plan, tools = self._plan(exchange)
         prompt, ledger = fit(
             plan, self.model.dialect, self.model.tokenizer, context=self.context, reserve=reserve, where="session"
@@ -239,8 +243,10 @@ class Session:
             answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
         tokenizer, dialect = self.model.tokenizer, self.model.dialect
         if tools:
-            is_parallel = self.settings.is_parallel
-            answer = call_grammar(tokenizer, dialect, tools, choice, is_parallel=is_parallel, answer=answer)
+            answer = call_grammar(
+                tokenizer, dialect, tools, choice, is_parallel=self.settings.is_parallel, answer=answer,
+                opens_with_word=bool(exchange.results) and self._repeats_question,
+            )  # fmt: skip
         return Grammar(tokenizer).lark(answer) if answer is not None else None
 
     # ---- the prompt ----
@@ -258,6 +264,10 @@ class Session:
                 [Block("system", system)] if system else [], list(history), [Turn("user", [Block("user", exchange.text)])]
             )
         plan.newest += exchange.newest[1:]
+        if exchange.results and self._repeats_question:
+            said = [Block("tools", f"{result.call.name} says: {result.content}") for result in exchange.results]
+            again = Block("user", f"Now answer my question in a sentence: {exchange.text}")
+            plan.newest.append(Turn("user", [*said, again]))
         plan.contexts, plan.num_fixed = list(self._fixed), len(self._fixed)
         if exchange.grounding is not None and exchange.grounding.is_enough:
             self._place_passages(plan, exchange.grounding)
@@ -270,6 +280,13 @@ class Session:
             plan.dropped.append(f"tools: {unsaid} of {len(self.tools)} not shown")
         plan.tools = [tool.to_openai() for tool in tools]
         return plan, tools
+
+    @property
+    def _repeats_question(self) -> bool:
+        if self.settings.repeats_question is not None:
+            return self.settings.repeats_question
+        dialect, template = self.model.dialect, self.model.tokenizer.chat_template or ""
+        return dialect.name != "nemotron" and "tool" not in template
 
     def _instructions(self, exchange: _Exchange) -> str:
         return self.documents.instructions if self.documents is not None and self._is_grounded else ""

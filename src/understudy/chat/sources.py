@@ -12,7 +12,8 @@ from understudy.spec import ModelSpec
 class Grounding(Protocol):
     """Passages found for one question. Where a method takes a `count`, only the first so many found room in the prompt."""
 
-    confidence: float
+    @property
+    def confidence(self) -> float: ...
 
     @property
     def is_enough(self) -> bool:
@@ -35,8 +36,11 @@ class Grounding(Protocol):
 class Documents(Protocol):
     """Where passages come from. `instructions` tell the model how to answer from them, `not_said` is the answer of none."""
 
-    instructions: str
-    not_said: str
+    @property
+    def instructions(self) -> str: ...
+
+    @property
+    def not_said(self) -> str: ...
 
     def ground(self, question: str, k: int) -> Grounding: ...
 

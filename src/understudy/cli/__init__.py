@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "quantize": "write a model in 4 or 8 bits, by calibration",
     "compress": "run a recipe: prune, distil, quantize",
     "rag": "answers from documents, with quotes that can be checked",
+    "tool": "answer with your functions: schemas, calls, results",
     "card": "read, check, edit and convert character cards",
     "npc": "play with a character in the terminal",
     "bench": "how fast a model runs here, against the machine's limits",

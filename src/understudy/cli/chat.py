@@ -10,41 +10,46 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
+from understudy.chat.session import Session
+from understudy.cli.jobs import add_sources, add_tools, session_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.terminal import write
-from understudy.engine import Output
-from understudy.errors import ContextError, UnderstudyError, UsageError
+from understudy.errors import UnderstudyError, UsageError
 from understudy.files.packed import cache_folder
-from understudy.model import Model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--system", help="system message")
+    add_tools(parser)
+    add_sources(parser)
     add_sampling(parser, max_tokens=512)
     add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments)
-    conversation = Conversation(model, arguments.system, sampling_of(arguments))
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if is_terminal:
-        write(f"{model.path.name}, {model.context} tokens. /help lists the commands.\n")
-    for line in _terminal_lines() if is_terminal else (line.rstrip("\n") for line in sys.stdin):
-        if not line.strip():
-            continue
-        try:
-            if line.startswith("/"):
-                if not conversation.command(line):
-                    break
-            else:
-                conversation.say(line)
-        except UnderstudyError as error:
-            write(f"understudy: {error}\n", sys.stderr)
+    with session_of(arguments, model) as session:
+        conversation = Conversation(session, sampling_of(arguments))
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        if is_terminal:
+            write(f"{model.path.name}, {session.context} tokens. /help lists the commands.\n")
+        if session.turns and session.part is not None:
+            write(f"{session.part.name}: {session.turns[0].text}\n")
+        for line in _terminal_lines() if is_terminal else (line.rstrip("\n") for line in sys.stdin):
+            if not line.strip():
+                continue
+            try:
+                if line.startswith("/"):
+                    if not conversation.command(line):
+                        break
+                else:
+                    conversation.say(line)
+            except UnderstudyError as error:
+                write(f"understudy: {error}\n", sys.stderr)
     return 0
 
 
@@ -65,42 +70,46 @@ def _terminal_lines() -> Iterator[str]:
 
 
 class Conversation:
-    """Messages, settings and the commands that change them."""
+    """A session, its settings and the commands that change them."""
 
-    def __init__(self, model: Model, system: str | None, sampling: dict[str, Any]) -> None:
-        self.model, self.sampling = model, sampling
-        self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
-        self.last: Output | None = None
+    def __init__(self, session: Session, sampling: dict[str, Any]) -> None:
+        self.session, self.sampling = session, sampling
         self.commands: dict[str, tuple[str, Callable[[str], object]]] = {
             "help": ("this list", self._help),
             "system": ("TEXT: set the system message and begin anew", self._system),
-            "reset": ("begin anew", lambda _: self._keep_system()),
+            "reset": ("begin anew", lambda _: self.session.reset()),
             "set": ("NAME VALUE: a sampling setting, such as temperature 0.7", self._set),
             "stats": ("figures of the last reply", self._stats),
-            "save": ("FILE: write the conversation as JSON", self._save),
-            "load": ("FILE: read such a conversation", self._load),
-            "undo": ("forget the last exchange", self._undo),
+            "ledger": ("where the tokens of the last prompt went", self._ledger),
+            "tools": ("the tools", self._tools),
+            "save": (
+                "FILE: write the conversation, and what is computed of it",
+                lambda name: self.session.save(name or _no_file()),
+            ),
+            "load": ("FILE: go on with such a conversation", lambda name: self.session.resume(name or _no_file())),
+            "undo": ("forget the last exchange", lambda _: self.session.undo()),
             "quit": ("leave", lambda _: None),
         }
 
     def say(self, text: str) -> None:
         """One exchange. A reply that is interrupted stays in the conversation as far as it was spoken."""
-        self.messages.append({"role": "user", "content": text})
-        spoken = ""
-        outputs = self.model.stream_outputs(self.messages, **self.sampling)
-        try:
-            for output in outputs:
-                spoken += output.text
-                self.last = output
-                write(output.text)
-        except KeyboardInterrupt:
-            write(" …")
-            outputs.close()  # type: ignore[attr-defined]
-        except ContextError:
-            self.messages.pop()
-            raise
+        with closing(self.session.stream(text, **self.sampling)) as pieces:  # type: ignore[type-var]
+            try:
+                for piece in pieces:
+                    write(piece)
+            except KeyboardInterrupt:
+                write(" …")
         write("\n")
-        self.messages.append({"role": "assistant", "content": self.model.dialect.clean(spoken)})
+        reply = self.session.last
+        if reply is None:
+            return
+        for result in reply.results:
+            write(f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) -> {result.content}\n")
+        for call in reply.tool_calls if reply.finish_reason == "tool_calls" else ():
+            write(f"  {call.name}({json.dumps(call.arguments, ensure_ascii=False)}) waits: the tool has no function here\n")
+            self.session.undo()
+        for citation in reply.citations:
+            write(f'  "{citation.quote}" ({citation.path}, characters {citation.start} to {citation.end})\n')
 
     def command(self, line: str) -> bool:
         """Runs a /command; False when the conversation is to end."""
@@ -116,11 +125,9 @@ class Conversation:
         for name, (meaning, _run) in self.commands.items():
             write(f"/{name:8} {meaning}\n")
 
-    def _keep_system(self) -> None:
-        self.messages = [m for m in self.messages if m["role"] == "system"]
-
     def _system(self, text: str) -> None:
-        self.messages = [{"role": "system", "content": text}] if text else []
+        self.session.reset()
+        self.session.system = text
 
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")
@@ -132,7 +139,7 @@ class Conversation:
             raise UsageError("not a value", where=f"/set {name}", found=value) from error
 
     def _stats(self, _: str) -> None:
-        usage = self.last.usage if self.last is not None else None
+        usage = self.session.last.usage if self.session.last is not None else None
         if usage is None:
             write("no finished reply yet\n")
             return
@@ -141,20 +148,14 @@ class Conversation:
             f"first after {usage.first_token_s * 1000:.0f} ms, then {usage.decode_rate:.1f} tokens/s\n"
         )
 
-    def _save(self, name: str) -> None:
-        try:
-            Path(name).write_text(json.dumps(self.messages, ensure_ascii=False, indent=1), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write: {error.strerror}", where=name or "/save") from error
+    def _ledger(self, _: str) -> None:
+        ledger = self.session.last.ledger if self.session.last is not None else None
+        write(f"{ledger}\n" if ledger is not None else "no prompt yet\n")
 
-    def _load(self, name: str) -> None:
-        try:
-            messages = json.loads(Path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read a conversation: {error}", where=name or "/load") from error
-        self.model.dialect.render(messages)
-        self.messages = messages
+    def _tools(self, _: str) -> None:
+        for tool in self.session.tools:
+            write(f"{tool.name}: {tool.description}\n")
 
-    def _undo(self, _: str) -> None:
-        while self.messages and self.messages.pop()["role"] != "user":
-            pass
+
+def _no_file() -> str:
+    raise UsageError("no file named", where="/save, /load")

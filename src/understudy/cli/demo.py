@@ -1,25 +1,51 @@
-"""`understudy demo`: the main job on the embedded model, streamed, with figures against this machine's limits."""
+"""`understudy demo`: the three jobs on the embedded model, streamed, with figures against this machine's limits.
+
+A character speaks, a document answers with a quote that is checked against its file, a function is called and its result used.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import tempfile
 import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
 
 from understudy import core
+from understudy.chat.session import Reply, Session, SessionSettings
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.terminal import write
+from understudy.errors import UnderstudyError
 from understudy.measure.memory import peak_memory_bytes
+from understudy.model import Model
+from understudy.roleplay.card import Card
 
-PROMPT = (
-    "You are the keeper of a lighthouse on a small island. A traveller knocks at the door in the storm. "
-    "Greet the traveller and tell in a few sentences what the light is for."
+KEEPER = Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": {
+    "name": "Ada Vane",
+    "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and kind, and speaks of the sea.",
+    "first_mes": "Come in out of the storm, {{user}}.",
+}})  # fmt: skip
+PAGE = (
+    "# The lighthouse\n\nThe lighthouse on the island was built in 1812 from grey granite. Its lamp burns rape oil, and its light "
+    "is seen for eleven miles.\n\n# The village\n\nHilde the miller grinds rye. The ferry to the mainland leaves from the pier.\n"
 )
+
+
+def price(item: Literal["lantern", "rope", "bread"], count: int) -> str:
+    """The price of an item in the village shop.
+
+    Args:
+        item: what to buy
+        count: how many
+    """
+    return f"{count} {item} cost {count * {'lantern': 12, 'rope': 4, 'bread': 1}[item]} silver coins."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--prompt", default=PROMPT)
-    parser.add_argument("--max-tokens", type=int, default=160)
+    parser.add_argument("--max-tokens", type=int, default=96, help="most tokens of an answer (default 96)")
     add_loading(parser)
 
 
@@ -27,23 +53,75 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     model = load_model(arguments)
     loaded = time.perf_counter() - started
-    write(f"> {arguments.prompt}\n\n")
-    last = None
-    for output in model.stream_outputs([{"role": "user", "content": arguments.prompt}], max_tokens=arguments.max_tokens):
-        write(output.text)
-        last = output
-    assert last is not None
-    assert last.usage is not None
-    usage, threads = last.usage, model.core_model.num_threads
-    peak = peak_memory_bytes()
+    replies = [
+        _character(model, arguments.max_tokens),
+        *_document(model, arguments.max_tokens),
+        _function(model, arguments.max_tokens),
+    ]
+    _figures(model, loaded, replies)
+    return 0
+
+
+def _character(model: Model, max_tokens: int) -> Reply:
+    session = Session(model, character=KEEPER, settings=SessionSettings(user="traveller"), max_tokens=max_tokens)
+    write(f"1  A character speaks\n\n{KEEPER.shown_name}: {session.turns[0].text}\n")
+    reply = _say(session, "What is the light for?", KEEPER.shown_name)
+    write(f"   {reply.ledger}\n")
+    return reply
+
+
+def _document(model: Model, max_tokens: int) -> list[Reply]:
+    from understudy.rag.index import Index
+
+    write("\n2  A document answers, with a quote\n\n")
+    with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "demo.index") as index:
+        page = Path(folder) / "island.md"
+        page.write_text(PAGE, encoding="utf-8")
+        index.add([page])
+        session = Session(model, documents=index, max_tokens=max_tokens)
+        reply = _say(session, "When was the lighthouse built?")
+        for citation in reply.citations:
+            if PAGE[citation.start : citation.end] != citation.quote:
+                raise UnderstudyError("a quote does not stand in its document", where=page.name, found=citation.quote)
+            write(f'   "{citation.quote}" stands in {page.name}, characters {citation.start} to {citation.end}: checked\n')
+        return [reply, _say(session, "Who won the chess olympiad in Dresden?")]
+
+
+def _function(model: Model, max_tokens: int) -> Reply:
+    write("\n3  A function is called, and its result used\n\n")
+    settings = SessionSettings(is_parallel=False, rounds=1)
+    session = Session(model, tools=[price], settings=settings, max_tokens=max_tokens)
+    return _say(session, "What do 3 lanterns cost?", tool_choice="required")
+
+
+def _say(session: Session, text: str, name: str = "model", **options: str) -> Reply:
+    write(f"> {text}\n")
+    reply = _shown(session, session.stream(text, **options), name)  # type: ignore[arg-type]
+    write("\n")
+    for call, result in zip(reply.tool_calls, reply.results, strict=True):
+        write(f"   called {call.name}({json.dumps(call.arguments)}), which said: {result.content}\n")
+    return reply
+
+
+def _shown(session: Session, pieces: Iterable[str], name: str) -> Reply:
+    write(f"{name}: ")
+    for piece in pieces:
+        write(piece)
+    assert session.last is not None
+    return session.last
+
+
+def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
+    usages = [usage for reply in replies for usage in reply.usages]
+    longest = max((u for u in usages if u.first_token_s > 1e-3), key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
+    slowest = max(usages, key=lambda usage: usage.completion_tokens)
+    threads = model.core_model.num_threads
     bandwidth = core.measure_bandwidth(threads) / 1e9
-    used = usage.decode_rate * model.core_model.weight_bytes_per_token / 1e9
-    write("\n\n")
-    write(f"model     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n")
-    write(f"prefill   {usage.prefill_rate:8.1f} tokens/s  ({usage.prompt_tokens} tokens, first token after "
-          f"{usage.first_token_s * 1000:.0f} ms)\n")  # fmt: skip
-    write(f"decode    {usage.decode_rate:8.1f} tokens/s  ({usage.completion_tokens} tokens)\n")
-    write(f"memory    {peak / 1e6:8.1f} MB at the peak\n")
+    used = slowest.decode_rate * model.core_model.weight_bytes_per_token / 1e9
+    write(f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n")
+    write(f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first token after "
+          f"{longest.first_token_s * 1000:.0f} ms)\n")  # fmt: skip
+    write(f"decode    {slowest.decode_rate:8.1f} tokens/s  ({slowest.completion_tokens} tokens)\n")
+    write(f"memory    {peak_memory_bytes() / 1e6:8.1f} MB at the peak\n")
     write(f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
           "that this machine reads now\n")  # fmt: skip
-    return 0

@@ -15,12 +15,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy.rag.store import ChunkRow, Passage
 
 NOT_SAID = "The documents do not say."
 MIN_QUOTE = 12  # characters; an empty quote is a span of everything
 MAX_ANSWER = 600  # characters
+_SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'”’)\]]*(?=\s)|\Z)", re.DOTALL)
 _LINE = re.compile(r'\[(\d+)\] "(.*)"')
 
 
@@ -51,22 +53,46 @@ def shown(text: str) -> str:
     return "".join(" " if c.isspace() or not c.isprintable() else c for c in text)
 
 
-def answer_grammar(passages: Sequence[Passage], *, max_quotes: int = 2, may_abstain: bool = True, is_free: bool = False) -> str:
+Spans = Literal["sentences", "words", "free"]
+
+
+def answer_grammar(
+    passages: Sequence[Passage], *, max_quotes: int = 2, may_abstain: bool = True, spans: Spans = "sentences"
+) -> str:
     """The grammar of answers in llguidance's Lark.
 
     Args:
-        is_free: let the quotes be any text, for measuring what the grammar is worth.
+        spans: what a quote may be: whole sentences of the passage, so that little is left to choose and the rest is copied
+            without asking the model; any run of its words; or any text, for measuring what the grammar is worth.
     """
     lines = [f"start: cited{' | ' + json.dumps(NOT_SAID) if may_abstain else ''}"]
     lines.append("cited: " + "quote (quote)" + f"{{0,{max_quotes - 1}}} " + f'"Answer: " /[^\\n ][^\\n]{{0,{MAX_ANSWER}}}/')
     lines.append("quote: " + " | ".join(f"quote_{i}" for i in range(1, len(passages) + 1)))
     for i, passage in enumerate(passages, 1):
         lines.append(f'quote_{i}: "[{i}] \\"" SPAN_{i} "\\"\\n"')
-        text = shown(passage.text).strip()
-        least = min(MIN_QUOTE, len(text))
-        words = "/[^\\n]{1,400}/" if is_free else f"/[^\\n]{{{least},}}/ & %regex " + json.dumps({"substring_words": text})
-        lines.append(f"SPAN_{i}: {words}")
+        lines.append(f"SPAN_{i}: {_span(passage.text, spans)}")
     return "\n".join(lines)
+
+
+def _span(text: str, spans: Spans) -> str:
+    if spans == "free":
+        return "/[^\\n]{1,400}/"
+    sentences = sentences_of(text) if spans == "sentences" else []
+    if sentences:
+        return " | ".join(json.dumps(sentence) for sentence in sentences)
+    words = shown(text).strip()
+    return f"/[^\\n]{{{min(MIN_QUOTE, len(words))},}}/ & %regex " + json.dumps({"substring_words": words})
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences and lines of a passage as the model sees them, without headings and without those too short to say anything."""
+    found: list[str] = []
+    for line in text.splitlines():
+        for sentence in _SENTENCE.findall(line.strip()):
+            words = shown(sentence).strip()
+            if MIN_QUOTE <= len(words) and not words.startswith("#") and words not in found:
+                found.append(words)
+    return found
 
 
 def parse_answer(text: str, passages: Sequence[Passage]) -> Parsed:

@@ -100,7 +100,7 @@ def test_other_forms_compile_and_are_read_back(model, form):
     reply = model.generate(QUESTION, make_mask=mask, max_tokens=400, temperature=1.0, seed=1)
     assert reply.raw_text.startswith(form.open)
     assert {call.name for call in read_calls(dialect, reply.raw_text, TOOLS).calls} == {"stop"}
-    assert form.is_single == (len(read_calls(dialect, reply.raw_text, TOOLS).calls) == 1) or not form.is_single
+    assert form.again or len(read_calls(dialect, reply.raw_text, TOOLS).calls) == 1
 
 
 def test_a_wrong_call_is_text(model):

@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from understudy import hub
+from understudy.chat.session import Session
 from understudy.cli import COMMANDS, main
 from understudy.cli.chat import Conversation
 from understudy.cli.terminal import harmless
-from understudy.errors import UsageError
+from understudy.errors import InputError, UnderstudyError, UsageError
 from understudy.models import pack
 
 
@@ -142,36 +143,42 @@ def model():
 
 @pytest.fixture
 def conversation(model):
-    return Conversation(model, None, {"max_tokens": 8, "temperature": 0.0, "stop": []})
+    return Conversation(Session(model), {"max_tokens": 8, "temperature": 0.0, "stop": []})
 
 
 def test_a_conversation_remembers(conversation, capsys):
     conversation.say("Hello")
     conversation.say("And again")
-    assert [m["role"] for m in conversation.messages] == ["user", "assistant"] * 2
+    assert [m["role"] for m in conversation.session.messages] == ["user", "assistant"] * 2
     assert conversation.command("/stats")
     assert "remembered" in capsys.readouterr().out
     conversation.command("/undo")
-    assert len(conversation.messages) == 2
+    assert len(conversation.session.messages) == 2
     conversation.command("/system Be brief.")
-    assert conversation.messages == [{"role": "system", "content": "Be brief."}]
+    assert (conversation.session.messages, conversation.session.system) == ([], "Be brief.")
     conversation.say("Hello")
+    conversation.command("/ledger")
+    assert "system 3 +" in capsys.readouterr().out
     conversation.command("/reset")
-    assert conversation.messages == [{"role": "system", "content": "Be brief."}]
+    assert (conversation.session.messages, conversation.session.system) == ([], "Be brief.")
     assert not conversation.command("/quit")
 
 
 def test_settings_and_files(conversation, tmp_path):
     conversation.command("/set temperature 0.5")
     assert conversation.sampling["temperature"] == 0.5
-    for bad in ("/set tempo 3", "/set temperature warm", "/sing", f"/load {tmp_path}/none", "/save /no/such/place/x"):
-        with pytest.raises(UsageError):
+    for bad in ("/set tempo 3", "/set temperature warm", "/sing", f"/load {tmp_path}/none", "/save"):
+        with pytest.raises(InputError):
             conversation.command(bad)
-    conversation.messages = [{"role": "user", "content": "héllo"}]
+    with pytest.raises(UnderstudyError, match="cannot write"):
+        conversation.command("/save /dev/null/x")
+    conversation.say("héllo")
+    said = conversation.session.messages
     conversation.command(f"/save {tmp_path}/talk.json")
-    conversation.messages = []
+    conversation.command("/reset")
     conversation.command(f"/load {tmp_path}/talk.json")
-    assert conversation.messages == [{"role": "user", "content": "héllo"}]
+    assert conversation.session.messages == said
+    assert said[0] == {"role": "user", "content": "héllo"}
 
 
 def test_ctrl_c_ends_the_reply_and_keeps_what_was_said(conversation, monkeypatch, capsys):
@@ -192,9 +199,9 @@ def test_ctrl_c_ends_the_reply_and_keeps_what_was_said(conversation, monkeypatch
         def close(self):
             pass
 
-    monkeypatch.setattr(conversation.model, "stream_outputs", lambda *_, **__: Interrupted(), raising=False)
+    monkeypatch.setattr(conversation.session.model, "stream_outputs", lambda *_, **__: Interrupted(), raising=False)
     conversation.say("Tell")
-    assert conversation.messages[-1] == {"role": "assistant", "content": "Once upon"}
+    assert conversation.session.messages[-1] == {"role": "assistant", "content": "Once upon"}
     assert "…" in capsys.readouterr().out
 
 

@@ -44,7 +44,7 @@ def test_every_quote_of_a_babbler_stands_in_its_passage(model, index):
 
 def test_without_the_grammar_quotes_are_caught(model, index):
     passages = index.search("light river")
-    grammar = Grammar(model.tokenizer).lark(answer_grammar(passages, is_free=True, may_abstain=False))
+    grammar = Grammar(model.tokenizer).lark(answer_grammar(passages, spans="free", may_abstain=False))
     reply = model.generate(prompt_of(model, "Who?", passages), make_mask=grammar, max_tokens=600, temperature=2.0, seed=1)
     parsed = parse_answer(reply.raw_text, passages)
     assert parsed.faults or not parsed.citations

@@ -233,7 +233,7 @@ def test_what_is_written_is_read_back(name, arguments):
         made = DIALECTS[dialect](tokenizer_with([*NEMOTRON, *CHATML]))
         call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
         text = made.render([USER, call], add_generation_prompt=False).text
-        opening, closing = made.call_form.open, made.call_form.last
+        opening, closing = made.call_form.open, made.call_form.close
         if closing in json.dumps([name, arguments], ensure_ascii=False) or opening in json.dumps([name, arguments]):
             continue
         answer = text[text.index(opening) : text.rindex(closing) + len(closing)]

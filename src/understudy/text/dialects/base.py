@@ -62,28 +62,24 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """How a reply with tool calls is written: `open first CALL between CALL … last`; CALL is a JSON object of name and arguments."""
+    """How a reply with tool calls is written: `open first CALL close (again CALL close)* last`; CALL is a JSON object of name
+    and arguments. An empty `again` means one call only."""
 
     open: str
     first: str
-    between: str
-    last: str
+    close: str
+    again: str
+    last: str = ""
     arguments_key: str = "arguments"
-    result: str = ""  # what opens a tool's result where that is no marker: nothing that an assistant writes
-
-    @property
-    def is_single(self) -> bool:
-        """Whether a reply can hold one call only."""
-        return not self.between
 
     def write(self, calls: Sequence[str]) -> str:
-        return self.open + self.first + self.between.join(calls) + self.last
+        return self.open + self.first + self.again.join(call + self.close for call in calls) + self.last
 
 
-TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>\n<toolcall> ", " </toolcall>")
-TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", result="<tool_response")
-MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", ", ", "]")
-LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", "parameters")
+TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>", "\n<toolcall> ")
+TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>", "\n<tool_call>\n")
+MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", "", ", ", "]")
+LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", arguments_key="parameters")
 
 
 class Dialect(ABC):
