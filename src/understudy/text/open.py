@@ -35,6 +35,8 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
         pad = model.pad_id if pad is None else pad
     elif source.model == "gpt2":
         segmenter, markers = segmenter_of_gguf(source)
+        # A GGUF names one end; generation_config.json of these checkpoints lists this one too, and llama.cpp ends there as well.
+        eos = tuple(dict.fromkeys([*eos, *(m.token for m in markers if m.text == "<|endoftext|>" and m.is_special)]))
     else:
         raise UnsupportedError("tokenizer model is not implemented", where="tokenizer.ggml.model", expected="gpt2 or llama",
                                found=source.model)  # fmt: skip
