@@ -54,8 +54,8 @@ class McpServer:
         self._name = " ".join([command, *arguments])[:80]
         self._loop = asyncio.new_event_loop()
         self._ready: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
-        self._stop = asyncio.Event()
         self._session: Any = None
+        self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=f"mcp {self._name}", daemon=True)
         self._thread.start()
         try:
@@ -81,11 +81,12 @@ class McpServer:
     async def _serve(self) -> None:
         from mcp import ClientSession, stdio_client
 
+        self._task = asyncio.current_task()
         async with stdio_client(self._parameters) as (reader, writer), ClientSession(reader, writer) as session:
             await session.initialize()
             self._session = session
             self._ready.set_result(list((await session.list_tools()).tools))
-            await self._stop.wait()
+            await asyncio.Event().wait()  # until `close` cancels
 
     def _tool(self, listed: Any) -> Tool | None:
         async def call(**arguments: Any) -> str:
@@ -112,8 +113,8 @@ class McpServer:
 
     def close(self) -> None:
         """Ends the server."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.is_alive() and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(5)
 
     def __enter__(self) -> McpServer:
