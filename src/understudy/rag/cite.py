@@ -90,7 +90,7 @@ def sentences_of(text: str) -> list[str]:
     for line in text.splitlines():
         for sentence in _SENTENCE.findall(line.strip()):
             words = shown(sentence).strip()
-            if MIN_QUOTE <= len(words) and not words.startswith("#") and words not in found:
+            if len(words) >= MIN_QUOTE and not words.startswith("#") and words not in found:
                 found.append(words)
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +81,7 @@ class Index:
         self._vectors: tuple[tuple[int, int], NDArray[np.int64], NDArray[np.float32]] | None = None
         self._counts: tuple[tuple[int, int], dict[str, int]] | None = None
         self._lock = threading.RLock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="vectors")
 
     def __enter__(self) -> Index:
         return self
@@ -88,6 +90,8 @@ class Index:
         self.close()
 
     def close(self) -> None:
+        self._pool.shutdown()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="vectors")  # costs nothing until it is used
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -204,8 +208,9 @@ class Index:
             raise UsageError("number of passages is out of range", where="k", expected="at least 1", found=k)
         depth = max(DEPTH, k)
         with self._lock:
-            words = self._search_words(question, depth) if mode != "vectors" else []
-            near = self._search_vectors(question, depth) if mode != "words" else []
+            vectors = self._pool.submit(self._vector_search(question, depth)) if mode != "words" else None
+            words = self._search_words(question, depth) if mode != "vectors" else []  # both leave the interpreter free
+            near = vectors.result() if vectors is not None else []
             scores: dict[int, float] = {}
             for ranking, weight in ((words, WORD_WEIGHT), ([id for id, _ in near], VECTOR_WEIGHT)):
                 for rank, id in enumerate(ranking, 1):
@@ -246,15 +251,20 @@ class Index:
             kept.append(word)
         return kept
 
-    def _search_vectors(self, question: str, depth: int) -> list[tuple[int, float]]:
+    def _vector_search(self, question: str, depth: int) -> Callable[[], list[tuple[int, float]]]:
+        """A search ready to run anywhere: what it needs of the file is read here."""
         ids, vectors = self._load_vectors()
         query = self.embedder.embed([question])[0]
-        if not len(ids) or not query.any():
-            return []
-        similarities = vectors @ query  # (chunks,)
-        best = np.argpartition(-similarities, depth - 1)[:depth] if len(ids) > depth else np.arange(len(ids))
-        best = best[np.lexsort((ids[best], -similarities[best]))]
-        return [(int(ids[i]), float(similarities[i])) for i in best]
+
+        def search() -> list[tuple[int, float]]:
+            if not len(ids) or not query.any():
+                return []
+            similarities = vectors @ query  # (chunks,)
+            best = np.argpartition(-similarities, depth - 1)[:depth] if len(ids) > depth else np.arange(len(ids))
+            best = best[np.lexsort((ids[best], -similarities[best]))]
+            return [(int(ids[i]), float(similarities[i])) for i in best]
+
+        return search
 
     def _load_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The int8 vectors, widened once: numpy multiplies float32 by BLAS and int8 by a slow loop."""
