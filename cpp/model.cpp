@@ -56,13 +56,13 @@ struct AttendTask {
 
 struct Model::Buffers {
   std::vector<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
-  std::vector<uint8_t> quantized;
+  std::vector<uint8_t> quantized, remainders;
   std::vector<AttendTask> tasks;
   int max_chunks = 0;
   bool split_chunks = false;  // few tasks: chunks are shared between members and merged afterwards
   size_t partial_size = 0;    // floats of one (task, head, chunk)
 
-  void reserve(const Spec& s, int64_t n) {
+  void reserve(const Spec& s, int64_t n, bool has_fine) {
     const auto grow = [](auto& buffer, size_t size) {
       if (buffer.size() < size) buffer.resize(size);
     };
@@ -78,12 +78,14 @@ struct Model::Buffers {
     grow(cos, n * (s.rotary_dim / 2));
     grow(sin, n * (s.rotary_dim / 2));
     grow(quantized, n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP);
+    if (has_fine) grow(remainders, quantized.size());
   }
 };
 
 Model::~Model() = default;
 
-Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads)
+Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads,
+             const std::vector<std::string>& fine)
     : spec_(spec), kernels_(kernels), team_(num_threads), buffers_(new Buffers) {
   const int64_t hidden = spec.hidden_size, inner = spec.intermediate_size;
   const auto vector = [&](const std::string& name, int64_t size, bool is_optional) -> const float* {
@@ -94,14 +96,24 @@ Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels,
     return padded_.back().get();
   };
   const auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
-    return Linear{require(tensors, name + ".weight", rows, columns), vector(name + ".bias", rows, true)};
+    const std::string last = name.substr(name.rfind('.') + 1);
+    const bool is_fine = std::find(fine.begin(), fine.end(), last) != fine.end();
+    has_fine_ = has_fine_ || is_fine;
+    const PackedTensor& weight = require(tensors, name + ".weight", rows, columns);
+    return Linear{weight, vector(name + ".bias", rows, true), is_fine && is_integer(weight.format)};
   };
   const auto norm = [&](const std::string& name) {
     return NormWeights{vector(name + ".weight", hidden, false),
                        spec.is_layer_norm ? vector(name + ".bias", hidden, false) : nullptr};
   };
   embedding_ = require(tensors, "model.embed_tokens.weight", spec.vocab_size, hidden);
-  head_ = tensors.count("lm_head.weight") ? require(tensors, "lm_head.weight", spec.vocab_size, hidden) : embedding_;
+  if (tensors.count("lm_head.weight")) {
+    head_ = linear("lm_head", spec.vocab_size, hidden);
+  } else {
+    const bool is_fine = std::find(fine.begin(), fine.end(), "lm_head") != fine.end() && is_integer(embedding_.format);
+    has_fine_ = has_fine_ || is_fine;
+    head_ = Linear{embedding_, nullptr, is_fine};
+  }
   final_norm_ = norm("model.norm");
   for (int i = 0; i < spec.num_layers; ++i) {
     const std::string p = "model.layers." + std::to_string(i) + ".";
@@ -126,7 +138,7 @@ Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels,
 }
 
 size_t Model::weight_bytes_per_token() const {
-  size_t bytes = head_.bytes();
+  size_t bytes = head_.weight.bytes();
   for (const Layer& l : layers_)
     for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
       if (w->weight.data != nullptr) bytes += w->weight.bytes();
@@ -156,7 +168,7 @@ void Model::step(const Batch& batch, Cache& cache, float* logits) {
 // What all members need to know beforehand: angles, attention tasks, buffer sizes.
 void Model::plan(const Batch& batch) {
   Buffers& b = *buffers_;
-  b.reserve(spec_, std::max(batch.num_tokens, batch.num_logits));
+  b.reserve(spec_, std::max(batch.num_tokens, batch.num_logits), has_fine_);
   const int half = spec_.rotary_dim / 2;
   for (int t = 0; t < batch.num_tokens; ++t)
     for (int i = 0; i < half; ++i) {
@@ -190,18 +202,18 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
   embed(batch);
   for (int i = 0; i < spec_.num_layers; ++i) {
     const Layer& layer = layers_[i];
-    norm_and_quantize(layer.attention_norm, n, nullptr);
+    norm_and_quantize(layer.attention_norm, n, nullptr, layer.q.is_fine || layer.k.is_fine || layer.v.is_fine);
     const Product qkv[] = {{&layer.q, b.q.data(), false, padded(spec_.query_size())},
                            {&layer.k, b.k.data(), false, padded(spec_.kv_size())},
                            {&layer.v, b.v.data(), false, padded(spec_.kv_size())}};
     multiply(qkv, 3, b.h.data(), hidden, n);
     rotate_and_store(i, batch, cache);
     attend(i, batch, cache);
-    quantize(b.attention.data(), spec_.query_size(), n, layer.o.weight.format);
+    quantize(b.attention.data(), spec_.query_size(), n, layer.o);
     const Product output = {&layer.o, b.x.data(), true, stride};
     multiply(&output, 1, b.attention.data(), spec_.query_size(), n);
 
-    norm_and_quantize(layer.mlp_norm, n, nullptr);
+    norm_and_quantize(layer.mlp_norm, n, nullptr, layer.up.is_fine || layer.gate.is_fine);
     const Product inner[] = {{&layer.up, b.up.data(), false, padded(spec_.intermediate_size)},
                              {&layer.gate, b.gate.data(), false, padded(spec_.intermediate_size)}};
     multiply(inner, spec_.gated ? 2 : 1, b.h.data(), hidden, n);
@@ -210,9 +222,8 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
     multiply(&down, 1, b.up.data(), spec_.intermediate_size, n);
   }
   if (batch.num_logits == 0) return;
-  norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows);
-  const Linear head = {head_, nullptr};
-  const Product product = {&head, logits, false, spec_.vocab_size};
+  norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows, head_.is_fine);
+  const Product product = {&head_, logits, false, spec_.vocab_size};
   multiply(&product, 1, b.h.data(), hidden, batch.num_logits);
 }
 
@@ -224,7 +235,7 @@ void Model::embed(const Batch& batch) {
 }
 
 // h[i] = norm(x[rows ? rows[i] : i]), then its int8 tiles where the next product wants them.
-void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows) {
+void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows, bool is_fine) {
   Buffers& b = *buffers_;
   const int64_t stride = padded(spec_.hidden_size);
   const int width = kernels_.tile_tokens;
@@ -238,21 +249,41 @@ void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int
         else
           kernels_.rms_norm(x, norm.gain, spec_.hidden_size, spec_.norm_eps, b.h.data() + t * stride);
       }
-      const Tile out = tile(b.h.data(), spec_.hidden_size, num_tokens, index);
-      kernels_.quantize(out.x, stride, count, spec_.hidden_size, const_cast<uint8_t*>(out.q));
+      quantize_tile(tile(b.h.data(), spec_.hidden_size, num_tokens, index), 0, spec_.hidden_size, is_fine);
     }
   });
 }
 
-void Model::quantize(const float* x, int64_t columns, int num_tokens, Format format) {
-  if (!is_integer(format)) return;
+void Model::quantize(const float* x, int64_t columns, int num_tokens, const Linear& linear) {
+  if (!is_integer(linear.weight.format)) return;
   const int width = kernels_.tile_tokens;
   team_.share((num_tokens + width - 1) / width, 1, [&](int64_t first, int64_t last) {
-    for (int64_t index = first; index < last; ++index) {
-      const Tile out = tile(x, columns, num_tokens, index);
-      kernels_.quantize(out.x, out.x_stride, out.width, columns, const_cast<uint8_t*>(out.q));
-    }
+    for (int64_t index = first; index < last; ++index)
+      quantize_tile(tile(x, columns, num_tokens, index), 0, columns, linear.is_fine);
   });
+}
+
+// int8 values of `count` columns from column `from` on (a multiple of GROUP), and of what their rounding left over.
+void Model::quantize_tile(const Tile& tile, int64_t from, int64_t count, bool is_fine) {
+  const int64_t offset = from / GROUP * tile.width * TILE_BYTES_PER_TOKEN_GROUP;
+  kernels_.quantize(tile.x + from, tile.x_stride, tile.width, count, const_cast<uint8_t*>(tile.q) + offset);
+  if (!is_fine) return;
+  thread_local std::vector<float> scratch;
+  const int64_t stride = padded(count);
+  scratch.resize(std::max(scratch.size(), static_cast<size_t>(tile.width * stride)));
+  const uint8_t* group = tile.q + offset;
+  for (int64_t g = 0; g < stride / GROUP; ++g, group += tile.width * TILE_BYTES_PER_TOKEN_GROUP) {
+    const int8_t* q = reinterpret_cast<const int8_t*>(group);
+    const float* scales = reinterpret_cast<const float*>(group + tile.width * GROUP);
+    const int64_t used = std::min<int64_t>(GROUP, count - g * GROUP);
+    for (int t = 0; t < tile.width; ++t) {
+      const float* x = tile.x + t * tile.x_stride + from + g * GROUP;
+      float* left = scratch.data() + t * stride + g * GROUP;
+      for (int64_t c = 0; c < used; ++c) left[c] = x[c] - scales[t] * static_cast<float>(q[t * GROUP + c]);
+    }
+  }
+  uint8_t* out = buffers_->remainders.data() + (tile.q - buffers_->quantized.data()) + offset;
+  kernels_.quantize(scratch.data(), stride, tile.width, count, out);
 }
 
 Tile Model::tile(const float* x, int64_t columns, int num_tokens, int64_t index) const {
@@ -282,15 +313,20 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
       const int64_t begin = std::max<int64_t>(first, 0), end = std::min(last, w.panels());
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
         const Tile input = tile(x, columns, num_tokens, index);
+        Tile rest = input;
+        if (product.linear->is_fine) rest.q = buffers_->remainders.data() + (input.q - buffers_->quantized.data());
         float* out = product.out + index * kernels_.tile_tokens * product.stride;
         for (int64_t p = begin; p < end; ++p) {
           const auto matmul = kernels_.matmul[static_cast<int>(w.format)];
           if ((p + 1) * PANEL_ROWS <= product.stride) {
-            matmul(w.panel(p), w.groups(), input, out + p * PANEL_ROWS, product.stride, product.accumulate);
+            float* at = out + p * PANEL_ROWS;
+            matmul(w.panel(p), w.groups(), input, at, product.stride, product.accumulate);
+            if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, at, product.stride, true);
             continue;
           }
           float edge[MAX_TILE * PANEL_ROWS];  // the last panel hangs over the end of the output's rows
           matmul(w.panel(p), w.groups(), input, edge, PANEL_ROWS, false);
+          if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, edge, PANEL_ROWS, true);
           for (int t = 0; t < input.width; ++t)
             std::memcpy(out + t * product.stride + p * PANEL_ROWS, edge + t * PANEL_ROWS,
                         (product.stride - p * PANEL_ROWS) * sizeof(float));
@@ -474,9 +510,7 @@ void Model::activate(int layer, int num_tokens) {
         if (count_zeros_) zeros += std::count(x, x + count, 0.0f);
       }
       if (count_zeros_) __atomic_fetch_add(&zeros_[layer], zeros, __ATOMIC_RELAXED);
-      if (integer)
-        kernels_.quantize(out.x + from, stride, out.width, count,
-                          const_cast<uint8_t*>(out.q) + from / GROUP * out.width * TILE_BYTES_PER_TOKEN_GROUP);
+      if (integer) quantize_tile(out, from, count, layers_[layer].down.is_fine);
     }
   });
 }

@@ -16,9 +16,11 @@ namespace understudy {
 
 using TensorMap = std::unordered_map<std::string, PackedTensor>;
 
+// With `is_fine` the input is taken in two int8 planes: the values, and what rounding them left over.
 struct Linear {
   PackedTensor weight;
   const float* bias = nullptr;
+  bool is_fine = false;
 };
 
 struct NormWeights {
@@ -43,8 +45,10 @@ struct Batch {
 
 class Model {
  public:
-  // Tensors are named as in Hugging Face files and must outlive the model. Throws std::invalid_argument.
-  Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads);
+  // Tensors are named as in Hugging Face files and must outlive the model; `fine` names matrices by the last part of
+  // their name (q_proj, ..., lm_head). Throws std::invalid_argument.
+  Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads,
+        const std::vector<std::string>& fine);
 
   const Spec& spec() const { return spec_; }
   const Kernels& kernels() const { return kernels_; }
@@ -62,8 +66,9 @@ class Model {
   struct Buffers;
   void run(const Batch& batch, Cache& cache, float* logits);
   void embed(const Batch& batch);
-  void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows);
-  void quantize(const float* x, int64_t columns, int num_tokens, Format format);
+  void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows, bool is_fine);
+  void quantize(const float* x, int64_t columns, int num_tokens, const Linear& linear);
+  void quantize_tile(const Tile& tile, int64_t from, int64_t count, bool is_fine);
   Tile tile(const float* x, int64_t columns, int num_tokens, int64_t index) const;
   struct Product {
     const Linear* linear;
@@ -81,13 +86,14 @@ class Model {
   Spec spec_;
   const Kernels& kernels_;
   Team team_;
-  PackedTensor embedding_, head_;
+  PackedTensor embedding_;
+  Linear head_;
   NormWeights final_norm_;
   std::vector<Layer> layers_;
   std::vector<float> inverse_frequencies_;
   std::unique_ptr<Buffers> buffers_;
   std::vector<std::unique_ptr<float[]>> padded_;  // norms and biases, copied and padded
-  bool count_zeros_ = false;
+  bool count_zeros_ = false, has_fine_ = false;
   std::vector<int64_t> zeros_, activations_;
 
  public:

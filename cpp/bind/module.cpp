@@ -75,7 +75,8 @@ struct BoundModel {
   std::vector<nb::object> arrays;
   std::unique_ptr<Model> model;
 
-  BoundModel(const nb::dict& spec, const nb::dict& tensors, const std::string& isa, int num_threads) {
+  BoundModel(const nb::dict& spec, const nb::dict& tensors, const std::string& isa, int num_threads,
+             const std::vector<std::string>& fine) {
     const Kernels* kernels = find_kernels(isa.c_str());
     if (kernels == nullptr) refuse("no kernels named " + isa + " on this CPU");
     TensorMap map;
@@ -93,7 +94,7 @@ struct BoundModel {
       map.emplace(name, t);
       arrays.push_back(nb::cast<nb::object>(entry[3]));
     }
-    model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads);
+    model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads, fine);
   }
 };
 
@@ -302,8 +303,8 @@ NB_MODULE(_core, m) {
   });
   bind_blocks(m);
   nb::class_<BoundModel>(m, "Model")
-      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int>(), "spec"_a, "tensors"_a, "isa"_a,
-           "num_threads"_a)
+      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int, const std::vector<std::string>&>(),
+           "spec"_a, "tensors"_a, "isa"_a, "num_threads"_a, "fine"_a)
       .def_prop_ro("isa", [](const BoundModel& b) { return std::string(b.model->kernels().name); })
       .def_prop_ro("num_threads", [](const BoundModel& b) { return b.model->num_threads(); })
       .def_prop_ro("weight_bytes_per_token", [](const BoundModel& b) { return b.model->weight_bytes_per_token(); })

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,18 @@ from understudy.errors import ContextError, FormatError, MissingError, Understud
 from understudy.files.state import read_state, write_state
 from understudy.models.checkpoint import Checkpoint, open_checkpoint
 from understudy.models.pack import check_memory, pack, packed_sizes
-from understudy.spec import KvFormat, ModelSpec, QuantSpec
+from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.dialects import Dialect, Message, ParsedCall, Prompt, dialect_for
 from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_SPECULATION = 0
+FINE = ("v_proj", "up_proj", "down_proj", "lm_head")  # where rounding inputs to int8 costs most (docs/log.md)
+FINE_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
 LOGIT_ROWS = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
 
+Activations = Literal["int8", "fine"]
 PromptLike = str | Sequence[int] | Sequence[Message] | Prompt
 
 
@@ -62,6 +65,7 @@ def load(
     *,
     weights: QuantSpec | str | None = None,
     kv: KvFormat = "f16",
+    activations: Activations | None = None,
     context: int | None = None,
     cache_tokens: int | None = None,
     num_threads: int | None = None,
@@ -77,6 +81,8 @@ def load(
         model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that `understudy list` prints.
         weights: f32, bf16, q8 or q4 (or a QuantSpec); default what the file holds.
         kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
+        activations: int8, or fine: the inputs of `FINE` in two int8 planes, a fifth of the divergence for some of the speed;
+            default fine below `FINE_BELOW` parameters.
         context: longest prompt plus answer in tokens; default 4096 or less if the model allows less.
         cache_tokens: tokens that the cache holds for all requests together; default `context`.
         num_threads, isa: see `core.Model`.
@@ -90,7 +96,7 @@ def load(
     """
     return Model(
         open_checkpoint(hub.resolve(model)),
-        weights=_quant_spec(weights), kv=kv, context=context, cache_tokens=cache_tokens, num_threads=num_threads, isa=isa,
+        weights=_quant_spec(weights), kv=kv, activations=activations, context=context, cache_tokens=cache_tokens, num_threads=num_threads, isa=isa,
         max_batch_tokens=max_batch_tokens, speculate=speculate, use_cache=use_cache, progress=progress,
     )  # fmt: skip
 
@@ -112,6 +118,7 @@ class Model:
         *,
         weights: QuantSpec | None = None,
         kv: KvFormat = "f16",
+        activations: Activations | None = None,
         context: int | None = None,
         cache_tokens: int | None = None,
         num_threads: int | None = None,
@@ -126,6 +133,7 @@ class Model:
         num_pages = -(-max(_chosen_cache_tokens(cache_tokens), self.context) // core.PAGE_SIZE)
         if kv not in ("f16", "int8", "f32"):
             raise UsageError("unknown cache format", where="kv", expected="f16 int8 f32", found=kv)
+        fine = fine_matrices(spec, activations)
         core.choose_isa(isa)
         core.choose_threads(num_threads)
         kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
@@ -136,9 +144,9 @@ class Model:
         tokenizer = open_tokenizer(checkpoint.tokenizer_source) if checkpoint.tokenizer_source is not None else None
         packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
         self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
-        self.fingerprint = f"{packed.fingerprint}-{kv}"
+        self.fingerprint = f"{packed.fingerprint}-{kv}{'-fine' if fine else ''}"
         self.packed_bytes = packed.num_bytes()
-        self.core_model = core.Model(spec, packed.tensors, isa=isa, num_threads=num_threads)
+        self.core_model = core.Model(spec, packed.tensors, isa=isa, num_threads=num_threads, fine=fine)
         self.runner = Runner(self.core_model, num_pages, kv)
         self._tokenizer = tokenizer
         self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
@@ -404,6 +412,14 @@ class Model:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def fine_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
+    """The matrices whose inputs `core.Model` takes in two int8 planes."""
+    if activations not in (None, "int8", "fine"):
+        raise UsageError("unknown activations", where="activations", expected="int8 fine", found=activations)
+    is_small = parameter_counts(spec)["total"] < FINE_BELOW
+    return FINE if activations == "fine" or (activations is None and is_small) else ()
 
 
 def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:

@@ -132,3 +132,15 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
     zeros = np.zeros(40, np.int32)
     got = core.step(run.model, run.cache, tokens, np.arange(40, dtype=np.int32), zeros, run.page_tables, rows)
     assert np.array_equal(got, NativeRun(run.model, spec).prefill(tokens)[rows])
+
+
+@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("target", ["q8", "q4", "q4m"])
+@pytest.mark.parametrize("name", SPECS)
+def test_inputs_in_two_planes_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
+    spec = SPECS[name]
+    weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 40, seed=5)
+    packed = pack_weights(spec, weights, target)
+    every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
+    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(tokens)
+    assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 3e-3

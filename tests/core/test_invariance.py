@@ -11,8 +11,16 @@ from understudy import core
 
 ISA_ROWS = core.isa_rows()
 SHAPES = ["nemotron", "nemotron_odd", "llama_tied", "qwen2"]
-# Weight and cache formats together, so that each occurs on each row.
-FORMATS = [("f32", "f32"), ("bf16", "f16"), ("q8", "int8"), ("q4", "f16"), ("q4m", "f16")]
+# Weight and cache formats together, so that each occurs on each row; the third says whether inputs come in two planes.
+FORMATS = [
+    ("f32", "f32", ""),
+    ("bf16", "f16", ""),
+    ("q8", "int8", "fine"),
+    ("q4", "f16", ""),
+    ("q4m", "f16", "fine"),
+    ("q8", "f16", ""),
+]
+FINE = ("k_proj", "o_proj", "up_proj", "down_proj", "lm_head")
 
 
 CASES = [
@@ -26,12 +34,12 @@ CASES = [
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def case(request):
-    name, isa, target, kv_format = request.param
+    name, isa, target, kv_format, fine = request.param
     spec = SPECS[name]
     weights = random_weights(spec, seed=1)
 
     def make(num_threads: int = 1, num_sequences: int = 1) -> NativeRun:
-        model = native_model(spec, weights, target, isa=isa, num_threads=num_threads)
+        model = native_model(spec, weights, target, isa=isa, num_threads=num_threads, fine=FINE if fine else ())
         return NativeRun(model, spec, num_sequences=num_sequences, max_tokens=330, kv_format=kv_format)
 
     return spec, make

@@ -35,13 +35,13 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def test_the_fast_path_keeps_the_distribution(model, tokens):
-    """KL from float32 arithmetic on the same dequantised weights, on real text: measured 3.9e-3 (int8 activations)."""
+    """KL from float32 arithmetic on the same dequantised weights, on real text. All inputs in plain int8 would be 3.9e-3."""
     with understudy.load("smollm2-135m-instruct", weights="f32", kv="f32", context=512, use_cache=False) as exact:
         expected = log_softmax(exact.logits(tokens))
     found = log_softmax(model.logits(tokens))
     divergence = (np.exp(expected) * (expected - found)).sum(axis=-1)
-    assert divergence.mean() < 6e-3
-    assert (expected.argmax(-1) == found.argmax(-1)).mean() > 0.9
+    assert divergence.mean() < 1e-3
+    assert (expected.argmax(-1) == found.argmax(-1)).mean() > 0.95
 
 
 def test_perplexity_is_that_of_the_logits(model, tokens):

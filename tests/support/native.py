@@ -49,8 +49,9 @@ def native_model(
     *,
     isa: str | None = None,
     num_threads: int = 1,
+    fine: Sequence[str] = (),
 ) -> core.Model:
-    return core.Model(spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads)
+    return core.Model(spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, fine=fine)
 
 
 class NativeRun:

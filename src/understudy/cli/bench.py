@@ -10,6 +10,7 @@ from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.measure.memory import peak_memory_bytes
 from understudy.measure.speed import SpeedTest, measure_speed
+from understudy.model import fine_matrices
 from understudy.spec import ModelSpec, QuantSpec
 
 
@@ -62,4 +63,6 @@ def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec]:
     from understudy.measure.synthetic import synthetic_packed
 
     packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers)
-    return core.Model(packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads), packed.spec
+    fine = fine_matrices(packed.spec, arguments.activations)
+    model = core.Model(packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads, fine=fine)
+    return model, packed.spec

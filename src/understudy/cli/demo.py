@@ -96,7 +96,7 @@ def _function(model: Model, max_tokens: int) -> Reply:
 
 def _say(session: Session, text: str, name: str = "model", **options: str) -> Reply:
     write(f"> {text}\n")
-    reply = _shown(session, session.stream(text, **options), name)  # type: ignore[arg-type]
+    reply = _shown(session, session.stream(text, **options), name)
     write("\n")
     for call, result in zip(reply.tool_calls, reply.results, strict=True):
         write(f"   called {call.name}({json.dumps(call.arguments)}), which said: {result.content}\n")

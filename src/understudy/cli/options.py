@@ -22,6 +22,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("loading")
     group.add_argument("--weights", choices=["f32", "bf16", "q8", "q4"], help="format to compute in (default: the file's own)")
     group.add_argument("--kv", choices=["f16", "int8", "f32"], default="f16", help="format of the cache (default f16)")
+    group.add_argument("--activations", choices=["int8", "fine"], help="inputs of products (default fine below 10^9 parameters)")
     group.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt plus answer (default 4096 or the model's)")
     group.add_argument("--threads", type=int, metavar="N", help="threads (default one per physical core)")
     group.add_argument("--isa", help="kernel row: reference, avx2 or avx512 (default the best)")
@@ -59,6 +60,7 @@ def load_model(arguments: argparse.Namespace) -> Model:
             arguments.model,
             weights=arguments.weights,
             kv=arguments.kv,
+            activations=arguments.activations,
             context=arguments.context,
             num_threads=arguments.threads,
             isa=arguments.isa,

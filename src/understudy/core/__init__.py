@@ -77,6 +77,8 @@ class Model(_core.Model):
         tensors: packed weights by Hugging Face name (`spec.tensor_shapes`); held, not copied.
         isa: a name of `isa_rows()`; default the environment variable UNDERSTUDY_ISA, else the best of this CPU.
         num_threads: default UNDERSTUDY_THREADS, else one per physical core that this process may use.
+        fine: matrices, by the last part of their name (`q_proj`, …, `lm_head`), whose int8 inputs come in two planes: the
+            rounded values and, rounded once more, what that left over.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class Model(_core.Model):
         *,
         isa: str | None = None,
         num_threads: int | None = None,
+        fine: Sequence[str] = (),
     ) -> None:
         entries = {name: (t.format, t.rows, t.columns, t.data) for name, t in tensors.items()}
-        super().__init__(dataclasses.asdict(spec), entries, choose_isa(isa), choose_threads(num_threads))
+        super().__init__(dataclasses.asdict(spec), entries, choose_isa(isa), choose_threads(num_threads), list(fine))
 
 
 def choose_isa(isa: str | None = None) -> str:

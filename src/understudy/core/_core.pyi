@@ -1,6 +1,6 @@
 """The compiled module's face (cpp/bind/module.cpp)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Model:
         tensors: Mapping[str, tuple[str, int, int, NDArray[np.uint8]]],
         isa: str,
         num_threads: int,
+        fine: Sequence[str],
     ) -> None: ...
     @property
     def isa(self) -> str: ...
