@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "tool": "answer with your functions: schemas, calls, results",
     "card": "read, check, edit and convert character cards",
     "npc": "play with a character in the terminal",
+    "serve": "models over HTTP, for the clients of OpenAI, Anthropic and llama.cpp",
+    "ps": "what a running server has loaded and is doing",
     "bench": "how fast a model runs here, against the machine's limits",
     "perplexity": "how well a model predicts a text",
     "doctor": "what this machine and installation can do",

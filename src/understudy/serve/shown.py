@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from understudy.serve.partial_json import PartialJson
@@ -101,7 +101,7 @@ class Reading:
                 return length
         return 0
 
-    def _calls(self) -> Iterator[Piece]:
+    def _calls(self) -> Generator[Piece, None, bool]:
         """Reads on in calls; returns whether there may be more to read at once."""
         if self._json is None:
             match = _HEAD.search(self._buffer)

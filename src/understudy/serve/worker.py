@@ -192,7 +192,7 @@ class Worker:
 
     def fail_all(self, why: str) -> None:
         """Ends every open request with an error, as the end of a period of grace."""
-        self.tell(lambda: [self._fail(ticket, StoppedError(why)) for ticket in self._open()])
+        self.tell(self._fail_all, why)
 
     # ---- the worker's thread ----
 
@@ -226,8 +226,8 @@ class Worker:
             outputs = engine.step()
         except Exception as error:  # a fault of ours must not leave anybody waiting for ever
             _log.exception("a step of the engine failed")
-            for ticket in list(self._running.values()):
-                self._fail(ticket, UnderstudyError(f"the engine failed ({type(error).__name__})"))
+            for failed in list(self._running.values()):
+                self._fail(failed, UnderstudyError(f"the engine failed ({type(error).__name__})"))
             return
         for output in outputs:
             ticket = self._running.get(output.id)
@@ -276,6 +276,10 @@ class Worker:
 
     def _open(self) -> list[Ticket]:
         return [*self._running.values(), *(ticket for row in self._waiting.values() for ticket in row)]
+
+    def _fail_all(self, why: str) -> None:
+        for ticket in self._open():
+            self._fail(ticket, StoppedError(why))
 
     def _fail(self, ticket: Ticket, error: Exception) -> None:
         self.drop(ticket)

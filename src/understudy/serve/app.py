@@ -1,0 +1,113 @@
+"""The application: `create_app({"name": model}, Settings())` is an ASGI application for uvicorn or any other server.
+
+To add a route: a function in a `routes_*.py` and its line in `ROUTES`, which is also what `/openapi.json` is written from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from understudy.errors import UnderstudyError
+from understudy.model import Model
+from understudy.serve import routes_server
+from understudy.serve.errors import ApiError
+from understudy.serve.events import ClientGone
+from understudy.serve.guard import Guard
+from understudy.serve.metrics import Metrics
+from understudy.serve.openapi import describe
+from understudy.serve.pool import Loader, Pool, Served
+from understudy.serve.routes import ROUTES
+from understudy.serve.server import Server, as_api_error, json_response
+from understudy.serve.settings import Settings
+
+
+def create_app(models: Mapping[str, Model | Loader], settings: Settings | None = None) -> Starlette:
+    """The application.
+
+    Args:
+        models: by name, the first is the default: loaded models, which then belong to the server's engine threads, or functions that
+            load one when it is first asked for.
+    """
+    settings = settings or Settings()
+    server = Server(settings, Pool(models, settings), Metrics())
+    routes_server.declare(server)
+
+    def on_load(served: Served) -> None:
+        routes_server.watch(server, served)
+
+    server.pool.on_load = on_load
+    document = describe(ROUTES)
+
+    async def openapi(request: Request) -> Response:
+        return json_response(document)
+
+    routes = [Route(entry.path, entry.endpoint, methods=[entry.method]) for entry in ROUTES]
+    app = Starlette(
+        routes=[
+            *routes,
+            Route("/openapi.json", openapi),
+            Route("/", routes_server.page),
+            Route("/page/{name:path}", routes_server.page),
+        ],
+        middleware=[Middleware(Guard, server=server)],
+        exception_handlers={
+            ApiError: _fault,
+            UnderstudyError: _fault,
+            HTTPException: _missing,
+            ClientGone: _gone,
+            Exception: _broken,
+        },
+        lifespan=_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.server = server
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Loads the default model before the first request; at the end fails what is left and ends the engines."""
+    server: Server = app.state.server
+    if server.pool.names:
+        server.pool.give_back(await server.pool.take(None))
+    try:
+        yield
+    finally:
+        server.is_stopping = True
+        await server.pool.stop()
+
+
+def _write(request: Request, error: ApiError) -> Response:
+    document = error.to_anthropic() if request.url.path.startswith("/v1/messages") else error.to_openai()
+    request.state.record["error"] = error.message[:200]
+    return json_response(document, error.status, error.headers)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return _write(request, as_api_error(error))
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return _write(request, ApiError(error.status_code, message, code="not_found", headers=dict(error.headers or {})))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this; the status is nginx's for a client that closed the connection."""
+    return Response(status_code=499)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return _write(request, ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"))
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]

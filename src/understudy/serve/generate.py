@@ -1,0 +1,180 @@
+"""From messages to the engine and back to pieces of text and calls: what chat completions, messages and responses share.
+
+prepared = await prepare_chat(model, ChatAsk(messages, tools=…))      # checked: whatever is wrong is said here
+async for piece in run(served, prepared, client): ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from understudy.chat.calls import call_grammar
+from understudy.chat.plan import Ledger, count_origins
+from understudy.chat.tools import Tool, as_tools
+from understudy.engine import Output, Request, SamplingParams
+from understudy.engine.request import MaskFactory, Overflow
+from understudy.errors import ContextError, UsageError
+from understudy.model import Model
+from understudy.serve.errors import ApiError
+from understudy.serve.pool import Served
+from understudy.serve.settings import Settings
+from understudy.serve.shown import Piece, Reading
+from understudy.serve.worker import AsyncTicket, BusyError, StoppedError
+from understudy.text.dialects import Prompt
+from understudy.text.grammar import Grammar
+
+Finish = Literal["stop", "length", "calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What may stand as text: `json_schema` or a `lark` grammar, of which at most one is given."""
+
+    json_schema: Mapping[str, Any] | None = None
+    lark: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        return self.json_schema is not None or self.lark is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAsk:
+    """A conversation to go on with. `choice` is none, auto, required or the name of a tool."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: tuple[Tool, ...] = ()
+    choice: str = "auto"
+    is_parallel: bool = True
+    answer: Answer = field(default_factory=Answer)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    overflow: Overflow = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that the engine will take. `prompt` is there for conversations, `has_calls` where calls may come."""
+
+    request: Request
+    prompt: Prompt | None = None
+    has_calls: bool = False
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def num_prompt(self) -> int:
+        return len(self.request.prompt)
+
+
+async def prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
+    """Renders, encodes and compiles, in a thread: a schema can take a while.
+
+    Raises:
+        UnderstudyError: what is wrong with the request, in a line.
+    """
+    return await asyncio.to_thread(_prepare_chat, model, ask, settings)
+
+
+def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
+    tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
+    prompt = model.dialect.render(ask.messages, tools=tools or None)
+    stops = model.dialect.stops
+    sampling = {**ask.sampling}
+    sampling["stop"] = tuple(dict.fromkeys((*sampling.get("stop", ()), *stops.strings)))
+    if not sampling.get("ignore_eos"):
+        sampling["stop_token_ids"] = stops.token_ids
+    request = make_request(model, prompt.encode(model.tokenizer), sampling, settings, overflow=ask.overflow,
+                           make_mask=_chat_mask(model, ask))  # fmt: skip
+    return Prepared(request, prompt, bool(ask.tools) and ask.choice != "none")
+
+
+def make_request(
+    model: Model, tokens: Sequence[int], sampling: Mapping[str, Any], settings: Settings, *, overflow: Overflow = "refuse",
+    make_mask: MaskFactory | None = None, continues: bool = False,
+) -> Request:  # fmt: skip
+    """A request as the engine will take it: limits are put in, and what the engine would refuse is refused here."""
+    given = {name: value for name, value in sampling.items() if value is not None}
+    given.setdefault("temperature", settings.temperature)
+    if settings.max_tokens is not None:
+        given["max_tokens"] = min(given.get("max_tokens", settings.max_tokens), settings.max_tokens)
+    if given.get("top_p") == 0:
+        given["top_p"] = 1e-6
+    params = SamplingParams(**given)
+    if not tokens:
+        raise UsageError("the prompt is empty", where="prompt", do="give at least one token")
+    reserve = params.max_tokens or 1
+    limit = model.spec.vocab_size
+    for token in (*tokens, *params.logit_bias):
+        if not 0 <= token < limit:
+            raise UsageError("a token is outside the vocabulary", expected=f"0 to {limit - 1}", found=token)
+    if overflow == "refuse" and len(tokens) + reserve > model.engine.context:
+        raise ContextError(
+            "prompt and answer do not fit the context", expected=f"at most {model.engine.context} tokens",
+            found=f"{len(tokens)} of the prompt and {reserve} for the answer", do="shorten the prompt or ask for fewer tokens",
+        )  # fmt: skip
+    return Request(list(tokens), params, overflow, make_mask, continues=continues)
+
+
+def _chat_mask(model: Model, ask: ChatAsk) -> MaskFactory | None:
+    lark = ask.answer.lark
+    if ask.tools:
+        if ask.answer.json_schema is not None:
+            lark = f"start: %json {json.dumps(ask.answer.json_schema)}"
+        grammar = call_grammar(model.tokenizer, model.dialect, ask.tools, ask.choice, is_parallel=ask.is_parallel, answer=lark)
+        return Grammar(model.tokenizer).lark(grammar)
+    return answer_mask(model, ask.answer)
+
+
+def answer_mask(model: Model, answer: Answer) -> MaskFactory | None:
+    """The grammar of an answer without tools, compiled."""
+    if answer.json_schema is not None:
+        return Grammar(model.tokenizer).json_schema(answer.json_schema)
+    return Grammar(model.tokenizer).lark(answer.lark) if answer.lark is not None else None
+
+
+def read_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
+    """OpenAI's dicts as tools; what is wrong with one is said of `tools`."""
+    if len(tools) > 128:
+        raise ApiError(400, "tools: at most 128", param="tools", code="invalid_value")
+    return as_tools(tools)
+
+
+def submit(served: Served, prepared: Prepared, client: str) -> AsyncTicket:
+    """Queues a request; a full queue is a 429, a stopping server a 503."""
+    try:
+        return served.worker.submit(prepared.request, client=client)
+    except BusyError as error:
+        raise ApiError(429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}) from error
+    except StoppedError as error:
+        raise ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"}) from error
+
+
+async def read(model: Model, prepared: Prepared, ticket: AsyncTicket) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
+    """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended."""
+    readings = [Reading(model.dialect, has_calls=prepared.has_calls) for _ in range(prepared.request.params.n)]
+    async for output in ticket:
+        reading = readings[output.index]
+        pieces = list(reading.push(output.text))
+        finish: Finish | None = None
+        if output.finish_reason is not None:
+            pieces += reading.finish()
+            finish = "length" if output.finish_reason == "length" else "calls" if reading.num_calls else "stop"
+        yield output, pieces, finish
+
+
+async def ledger_of(model: Model, prepared: Prepared) -> dict[str, Any] | None:
+    """Where the tokens of a conversation's prompt went: they sum to its length."""
+    if prepared.prompt is None:
+        return None
+    tokens = await asyncio.to_thread(count_origins, prepared.prompt, model.tokenizer)
+    total, context = sum(tokens.values()), model.engine.context
+    dropped: tuple[str, ...] = ()
+    if total > context - (prepared.request.params.max_tokens or 1):
+        dropped = (
+            f"{total + (prepared.request.params.max_tokens or 1) - context} tokens of the prompt ({prepared.request.overflow})",
+        )
+    reserve = min(prepared.request.params.max_tokens or context, context - min(total, context))
+    return Ledger(tokens, reserve, context, dropped).to_document()

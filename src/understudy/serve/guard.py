@@ -1,0 +1,139 @@
+"""Who may ask, before anything is read: host, origin, key, size. Also the log line of every request, since it sees them all.
+
+A page of another site can make a browser ask this machine: by name (DNS rebinding; the Host header tells) or across origins (the
+Origin header tells). Requests without these headers' foreign values come from programs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from understudy.serve.errors import ApiError
+from understudy.serve.keys import Keys, key_of
+from understudy.serve.server import Server, json_response
+from understudy.serve.settings import is_loopback
+
+OPEN_PATHS = ("/health", "/ready")
+UPLOAD_PATHS = ("/v1/characters", "/v1/collections")
+CORS_HEADERS = "authorization, content-type, x-api-key, anthropic-version"
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, server: Server) -> None:
+        self.app, self.server = app, server
+        self.keys = Keys(server.settings.key_file) if server.settings.key_file is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        record: dict[str, Any] = {}
+        state = scope.setdefault("state", {})
+        state["record"], state["client"] = record, (scope.get("client") or ("?",))[0]
+        started, status = time.monotonic(), 500
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if origin:
+                    allowed = (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")
+                    message["headers"] = [*message["headers"], *allowed]
+            await send(message)
+
+        try:
+            fault = self._fault(scope, headers)
+            if fault is not None:
+                origin = None
+                await self._refuse(fault, scope, receive, sending)
+            elif scope["method"] == "OPTIONS" and origin:
+                answer = {"access-control-allow-methods": "GET, POST, DELETE", "access-control-allow-headers": CORS_HEADERS}
+                await json_response({}, 200, answer)(scope, receive, sending)
+            else:
+                await self.app(scope, self._limited(scope, receive), sending)
+        finally:
+            self._note(scope, status, time.monotonic() - started, record)
+
+    def _fault(self, scope: Scope, headers: Headers) -> ApiError | None:
+        settings = self.server.settings
+        host = headers.get("host", "")
+        if not self._is_known(host, (*settings.allowed_hosts, settings.host)):
+            return ApiError(403, f"host {host[:100]!r} is not served here; allow it with --allow-host", code="host_not_allowed")
+        origin = headers.get("origin")
+        if origin and origin not in settings.allowed_origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not self._is_known(
+                parts.netloc, (*settings.allowed_hosts, settings.host)
+            ):
+                return ApiError(
+                    403, f"origin {origin[:100]!r} may not ask; allow it with --allow-origin", code="origin_not_allowed"
+                )
+        if scope["path"] not in OPEN_PATHS and scope["method"] != "OPTIONS" and self.keys is not None:
+            name = self.keys.name_of(key_of(headers))
+            if name is None:
+                return ApiError(
+                    401,
+                    "a key is needed: Authorization: Bearer KEY",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            scope["state"]["client"] = name
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length[:20]) > self._limit(scope):
+            return self._too_large(scope)
+        return None
+
+    @staticmethod
+    def _is_known(netloc: str, names: tuple[str, ...]) -> bool:
+        try:
+            name = urlsplit(f"//{netloc}").hostname or ""
+        except ValueError:
+            return False
+        return is_loopback(name) or name.casefold() in {entry.casefold().strip("[]") for entry in names}
+
+    def _limit(self, scope: Scope) -> int:
+        settings = self.server.settings
+        return settings.max_upload_bytes if scope["path"].startswith(UPLOAD_PATHS) else settings.max_body_bytes
+
+    def _too_large(self, scope: Scope) -> ApiError:
+        return ApiError(413, f"the body is too large; at most {self._limit(scope)} bytes", code="body_too_large")
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """The body as it comes, up to its limit: a chunked one does not tell its length before."""
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit(scope):
+                raise self._too_large(scope)
+            return message
+
+        return limited
+
+    @staticmethod
+    async def _refuse(fault: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        document = fault.to_anthropic() if scope["path"].startswith("/v1/messages") else fault.to_openai()
+        await json_response(document, fault.status, {**fault.headers, "Connection": "close"})(scope, receive, send)
+
+    def _note(self, scope: Scope, status: int, seconds: float, record: dict[str, Any]) -> None:
+        route = scope.get("route")
+        path = getattr(route, "path", None) or "other"
+        self.server.metrics.count("understudy_http_requests_total", path=path, status=str(status))
+        self.server.metrics.observe("understudy_http_request_seconds", seconds, path=path)
+        if self.server.settings.log:
+            line = {"time": round(time.time(), 3), "method": scope["method"], "path": scope["path"][:200], "status": status,
+                    "seconds": round(seconds, 4), "client": scope["state"]["client"], **record}  # fmt: skip
+            print(json.dumps(line), file=sys.stderr, flush=True)

@@ -1,0 +1,136 @@
+"""Models by name: loaded when they are asked for, the longest unused one let go where another needs its place.
+
+async with pool.lease("smollm2-135m-instruct") as served: served.worker.submit(...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+from understudy.errors import UnderstudyError
+from understudy.model import Model
+from understudy.serve.errors import ApiError
+from understudy.serve.settings import Settings
+from understudy.serve.worker import Worker
+
+Loader = Callable[[], Model]
+
+
+@dataclass(eq=False)
+class Served:
+    """A loaded model with its worker. `num_users` leases are open."""
+
+    name: str
+    model: Model
+    worker: Worker
+    loaded: float = field(default_factory=time.time)
+    last_used: float = field(default_factory=time.time)
+    num_users: int = 0
+
+
+class Pool:
+    """The first name is the default. Values are loaded models, or functions that load one."""
+
+    def __init__(self, models: Mapping[str, Model | Loader], settings: Settings) -> None:
+        self.settings = settings
+        self.created = int(time.time())
+        self._loaders: dict[str, Loader] = {}
+        self._loaded: OrderedDict[str, Served] = OrderedDict()
+        self._lock = asyncio.Lock()
+        self._pinned = {name for name, model in models.items() if isinstance(model, Model)}  # handed in loaded: not ours to close
+        self.num_loads = 0
+        self.num_unloads = 0
+        self.on_load: Callable[[Served], None] | None = None
+        for name, model in models.items():
+            if isinstance(model, Model):
+                self._loaders[name] = _returns(model)
+            else:
+                self._loaders[name] = model
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._loaders)
+
+    @property
+    def loaded(self) -> list[Served]:
+        return list(self._loaded.values())
+
+    def resolve(self, name: str | None) -> str:
+        if not self._loaders:
+            raise ApiError(404, "this server has no model", param="model", code="model_not_found")
+        if not name:
+            return self.names[0]
+        if name not in self._loaders:
+            raise ApiError(
+                404, f"there is no model {name!r}; there are: {', '.join(self.names[:20])}", param="model", code="model_not_found"
+            )
+        return name
+
+    @contextlib.asynccontextmanager
+    async def lease(self, name: str | None) -> AsyncIterator[Served]:
+        """A model that stays loaded until the block ends.
+
+        Raises:
+            ApiError: no such model, or it cannot be loaded beside those that are in use.
+        """
+        served = await self.take(name)
+        try:
+            yield served
+        finally:
+            self.give_back(served)
+
+    async def take(self, name: str | None) -> Served:
+        name = self.resolve(name)
+        async with self._lock:
+            served = self._loaded.get(name) or await self._load(name)
+            self._loaded.move_to_end(name)
+            served.num_users += 1
+            served.last_used = time.time()
+        return served
+
+    def give_back(self, served: Served) -> None:
+        served.num_users -= 1
+        served.last_used = time.time()
+
+    async def _load(self, name: str) -> Served:
+        while len(self._loaded) >= self.settings.max_loaded:
+            idle = next((s for s in self._loaded.values() if self._is_idle(s)), None)
+            if idle is None:
+                raise ApiError(503, "all places for models are in use", code="models_busy", headers={"Retry-After": "5"})
+            await self._unload(idle)
+        try:
+            model = await asyncio.to_thread(self._loaders[name])
+        except UnderstudyError as error:
+            raise ApiError(503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded") from error
+        settings = self.settings
+        worker = Worker(
+            model, max_running=settings.max_running, max_waiting=settings.max_waiting, timeout_s=settings.request_timeout_s
+        )
+        served = self._loaded[name] = Served(name, model, worker)
+        self.num_loads += 1
+        if self.on_load is not None:
+            self.on_load(served)
+        return served
+
+    def _is_idle(self, served: Served) -> bool:
+        return not served.num_users and not served.worker.num_open and served.name not in self._pinned
+
+    async def _unload(self, served: Served) -> None:
+        del self._loaded[served.name]
+        self.num_unloads += 1
+        await asyncio.to_thread(served.worker.stop)
+        await asyncio.to_thread(served.model.close)
+
+    async def stop(self) -> None:
+        """Fails what is open and ends the workers; models that were handed in loaded stay usable by nobody else."""
+        for served in self.loaded:
+            await asyncio.to_thread(served.worker.stop)
+
+
+def _returns(model: Model) -> Loader:
+    return lambda: model

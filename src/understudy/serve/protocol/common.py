@@ -1,0 +1,41 @@
+"""What all bodies have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+Seed = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
+Tokens = Annotated[int, Field(ge=1, le=1 << 30)]
+Stop = str | Annotated[list[str], Field(max_length=32)] | None
+JsonObject = dict[str, Any]
+
+
+class Body(BaseModel):
+    """A request: unknown fields are faults, and nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Samplers(Body):
+    """Settings beyond OpenAI's that all our generating routes take, named as in `SamplingParams`."""
+
+    top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    min_p: Probability | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    grammar: str | None = None
+    overflow: Literal["refuse", "keep_start", "keep_end"] | None = None
+    ignore_eos: bool | None = None
+
+
+class StreamOptions(Body):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())

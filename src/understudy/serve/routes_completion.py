@@ -1,0 +1,154 @@
+"""`/v1/completions`: texts continued, with the prompt's own log-probabilities where `echo` asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.engine import Output
+from understudy.model import Model
+from understudy.serve.errors import ApiError, unsupported
+from understudy.serve.events import event
+from understudy.serve.generate import Prepared, answer_mask, make_request
+from understudy.serve.protocol.common import stops_of
+from understudy.serve.protocol.openai import CompletionRequest
+from understudy.serve.routes_openai import answer_of, bias_of, timings, usage_document
+from understudy.serve.server import Work, read_body, respond, server_of, working
+from understudy.serve.settings import Settings
+from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
+
+DEFAULT_TOKENS = 16  # OpenAI's
+
+
+async def completions(request: Request) -> Response:
+    body = await read_body(request, CompletionRequest)
+    settings = server_of(request).settings
+    if body.best_of not in (None, body.n or 1):
+        raise unsupported("best_of", "only as many answers are made as are returned (n)")
+    num_prompts = len(body.prompt) if isinstance(body.prompt, list) and body.prompt and not isinstance(body.prompt[0], int) else 1
+    if num_prompts * (body.n or 1) > settings.max_choices:
+        raise ApiError(400, f"prompt: at most {settings.max_choices} answers a request", param="prompt", code="invalid_value")
+    async with working(request, body.model) as work:
+        prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
+        for one in prepared:
+            work.submit(one)
+        writer = _Completion(work, body)
+        return await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
+    raise AssertionError("working ends with the block")
+
+
+def _prepare(model: Model, body: CompletionRequest, settings: Settings) -> list[Prepared]:
+    names = (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+        "ignore_eos",
+    )
+    sampling = {name: getattr(body, name) for name in names} | {
+        "max_tokens": DEFAULT_TOKENS if body.max_tokens is None else max(1, body.max_tokens),
+        "stop": stops_of(body.stop),
+        "logit_bias": bias_of(body.logit_bias),
+        "logprobs": body.logprobs,
+        "prompt_logprobs": body.logprobs if body.echo else None,
+    }
+    mask = answer_mask(model, answer_of(body.response_format, body.grammar))
+    prompts = _prompts(model, body)
+    overflow = body.overflow or "refuse"
+    return [
+        Prepared(make_request(model, p, sampling, settings, overflow=overflow, make_mask=mask, continues=True)) for p in prompts
+    ]
+
+
+def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
+    """Token ids of each prompt; a text gets the checkpoint's opening token, ids are taken as they are."""
+    prompt = body.prompt
+    if isinstance(prompt, str):
+        return [model.encode_prompt(prompt)]
+    if not prompt:
+        raise ApiError(400, "prompt: is empty", param="prompt", code="invalid_value")
+    if isinstance(prompt[0], int):
+        return [[int(token) for token in prompt]]
+    return [model.encode_prompt(one) for one in prompt]
+
+
+class _Completion:
+    """The answers to all prompts of one request: answer j of prompt i has index i * n + j."""
+
+    def __init__(self, work: Work, body: CompletionRequest) -> None:
+        self.work, self.body, self.n = work, body, body.n or 1
+        self.head = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
+                     "model": work.served.name, "system_fingerprint": work.model.fingerprint}  # fmt: skip
+
+    async def _choices(self) -> AsyncIterator[dict[str, Any]]:
+        """What each output adds to its choice."""
+        for i, ticket in enumerate(self.work.tickets):
+            writers = [_Choice(self.work.model, self.body, list(ticket.ticket.request.prompt)) for _ in range(self.n)]
+            async for output in ticket:
+                self.work.note(output.usage)
+                choice = writers[output.index].write(output)
+                if choice is not None:
+                    yield {"index": i * self.n + output.index, **choice}
+
+    async def events(self) -> AsyncIterator[bytes]:
+        async for choice in self._choices():
+            yield event({**self.head, "choices": [choice]})
+        if self.body.stream_options is not None and self.body.stream_options.include_usage:
+            yield event({**self.head, "choices": [], "usage": usage_document(self.work), "timings": timings(self.work.usages)})
+        yield event("[DONE]")
+
+    async def whole(self) -> dict[str, Any]:
+        choices: list[dict[str, Any]] = [
+            {"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(self.work.tickets) * self.n)
+        ]
+        async for choice in self._choices():
+            known = choices[choice["index"]]
+            known["text"] += choice["text"]
+            known["finish_reason"] = choice["finish_reason"]
+            if choice["logprobs"] is not None:
+                known["logprobs"] = known["logprobs"] or {name: [] for name in choice["logprobs"]}
+                for name, values in choice["logprobs"].items():
+                    known["logprobs"][name] += values
+        return {**self.head, "choices": choices, "usage": usage_document(self.work), "timings": timings(self.work.usages)}
+
+
+class _Choice:
+    """One answer, piece by piece."""
+
+    def __init__(self, model: Model, body: CompletionRequest, prompt: list[int]) -> None:
+        self.model, self.body, self.prompt = model, body, prompt
+        self.logprobs = CompletionLogprobs(model.tokenizer, body.logprobs or 0)
+        self.is_first = True
+
+    def write(self, output: Output) -> dict[str, Any] | None:
+        text, logprobs = "", None
+        if self.is_first and self.body.echo:
+            text = (
+                self.model.tokenizer.decode(self.prompt, skip_special=True)
+                if not isinstance(self.body.prompt, str)
+                else self.body.prompt
+            )
+            if self.body.logprobs is not None:
+                entries = output.prompt_logprobs or (None,) * len(self.prompt)
+                logprobs = self.logprobs.write(entries, self.prompt)
+        self.is_first = False
+        if self.body.max_tokens != 0:
+            text += output.text
+            if self.body.logprobs is not None:
+                shown = shown_logprobs(output)
+                more = self.logprobs.write(shown, [entry.token for entry in shown])
+                logprobs = more if logprobs is None else {name: logprobs[name] + more[name] for name in more}
+        finish = None if output.finish_reason is None else "length" if output.finish_reason == "length" else "stop"
+        has_news = text or finish or (logprobs is not None and logprobs["tokens"])
+        return {"text": text, "logprobs": logprobs, "finish_reason": finish} if has_news else None

@@ -1,0 +1,250 @@
+"""`/v1/models` and `/v1/chat/completions`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.chat.calls import choice_of
+from understudy.engine import TokenLogprob, Usage
+from understudy.errors import SchemaError, UsageError
+from understudy.serve.errors import ApiError
+from understudy.serve.events import event
+from understudy.serve.generate import Answer, ChatAsk, Finish, Prepared, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.protocol.common import stops_of
+from understudy.serve.protocol.openai import AllowedChoice, ChatRequest, NamedChoice, ResponseFormat
+from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.shown import CallPiece, CallStart, Piece, Text
+from understudy.serve.tokens import chat_logprobs, shown_logprobs
+from understudy.serve.worker import AsyncTicket
+
+FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "calls": "tool_calls"}
+
+
+async def models(request: Request) -> Response:
+    """The models of this server; those that are loaded say how much they hold."""
+    return json_response({"object": "list", "data": [_model(request, name) for name in server_of(request).pool.names]})
+
+
+async def model(request: Request) -> Response:
+    name = server_of(request).pool.resolve(request.path_params["name"])
+    return json_response(_model(request, name))
+
+
+def _model(request: Request, name: str) -> dict[str, Any]:
+    pool = server_of(request).pool
+    served = next((served for served in pool.loaded if served.name == name), None)
+    document: dict[str, Any] = {"id": name, "object": "model", "created": pool.created, "owned_by": "understudy"}
+    if served is not None:
+        document |= {"max_model_len": served.model.engine.context, "meta": {"n_vocab": served.model.spec.vocab_size,
+                     "n_ctx": served.model.engine.context, "size": served.model.packed_bytes}}  # fmt: skip
+    return document
+
+
+async def chat_completions(request: Request) -> Response:
+    body = await read_body(request, ChatRequest)
+    ask = chat_ask(body)
+    async with working(request, body.model) as work:
+        prepared = await prepare_chat(work.model, ask, work.server.settings)
+        chat = _Chat(work, body, prepared, work.submit(prepared))
+        return await (respond(work, events=chat.events()) if body.stream else respond(work, whole=chat.whole()))
+    raise AssertionError("working ends with the block")
+
+
+def chat_ask(body: ChatRequest) -> ChatAsk:
+    """What a body asks for.
+
+    Raises:
+        ApiError: parts of it contradict each other.
+    """
+    tools = tuple(body.tools or ())
+    choice: Any = body.tool_choice
+    if isinstance(choice, NamedChoice):
+        choice = choice.function.name
+    elif isinstance(choice, AllowedChoice):
+        names = {
+            tool.get("function", tool).get("name")
+            for tool in choice.allowed_tools.tools
+            if isinstance(tool.get("function", tool), dict)
+        }
+        tools = tuple(tool for tool in tools if tool.function.name in names)
+        choice = choice.allowed_tools.mode
+    try:
+        made = read_tools([tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools])
+        chosen = choice_of(choice, made)
+    except (UsageError, SchemaError) as error:
+        place = "tool_choice" if error.where == "tool_choice" else "tools"
+        raise ApiError(400, str(error), param=place, code="invalid_value") from error
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value")
+    return ChatAsk(
+        [message.to_message() for message in body.messages], made, chosen, body.parallel_tool_calls is not False,
+        answer_of(body.response_format, body.grammar), sampling_of(body), body.overflow or "refuse",
+    )  # fmt: skip
+
+
+def answer_of(form: ResponseFormat | None, grammar: str | None) -> Answer:
+    if form is None or form.type == "text":
+        return Answer(lark=grammar)
+    if grammar is not None:
+        raise ApiError(400, "grammar: not together with response_format", param="grammar", code="invalid_value")
+    if form.type == "json_object":
+        return Answer(json_schema={"type": "object"})
+    if form.json_schema is None or form.json_schema.schema_ is None:
+        name = "response_format.json_schema"
+        raise ApiError(400, f"{name}: a schema is needed", param=name, code="missing_required_parameter")
+    return Answer(json_schema=form.json_schema.schema_)
+
+
+def sampling_of(body: ChatRequest) -> dict[str, Any]:
+    if body.max_tokens is not None and body.max_completion_tokens not in (None, body.max_tokens):
+        raise ApiError(400, "max_tokens: contradicts max_completion_tokens", param="max_tokens", code="invalid_value")
+    names = (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+        "ignore_eos",
+    )
+    return {name: getattr(body, name) for name in names} | {
+        "max_tokens": body.max_completion_tokens or body.max_tokens,
+        "stop": stops_of(body.stop),
+        "logit_bias": bias_of(body.logit_bias),
+        "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
+    }
+
+
+def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
+    try:
+        return None if bias is None else {int(token): value for token, value in bias.items()}
+    except ValueError as error:
+        raise ApiError(400, "logit_bias: keys are token ids", param="logit_bias", code="invalid_value") from error
+
+
+def usage_document(work: Work, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
+    used = work.usage()
+    document: dict[str, Any] = {
+        "prompt_tokens": used["prompt"], "completion_tokens": used["completion"], "total_tokens": used["prompt"] + used["completion"],
+        "prompt_tokens_details": {"cached_tokens": used["cached"]},
+    }  # fmt: skip
+    return document if ledger is None else {**document, "context": ledger}
+
+
+def timings(usages: list[Usage]) -> dict[str, float]:
+    """How fast it went, in llama-server's words."""
+    first = max((u.first_token_s for u in usages), default=0.0)
+    decode = max((u.decode_s for u in usages), default=0.0)
+    tokens = sum(max(0, u.completion_tokens - 1) for u in usages)
+    return {"prompt_ms": round(first * 1e3, 2), "predicted_ms": round(decode * 1e3, 2),
+            "predicted_per_second": round(tokens / decode, 2) if decode > 0 else 0.0}  # fmt: skip
+
+
+class _Chat:
+    """One chat completion, written as chunks or as a whole. Both read the same pieces."""
+
+    def __init__(self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket) -> None:
+        self.work, self.body, self.prepared, self.ticket = work, body, prepared, ticket
+        self.head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": work.served.name,
+                     "system_fingerprint": work.model.fingerprint}  # fmt: skip
+
+    def _logprobs(self, entries: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
+        if not self.body.logprobs:
+            return None
+        return {"content": chat_logprobs(self.work.model.tokenizer, entries, self.body.top_logprobs or 0), "refusal": None}
+
+    async def events(self) -> AsyncIterator[bytes]:
+        for index in range(self.body.n or 1):
+            yield self._chunk(index, {"role": "assistant", "content": ""})
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+            self.work.note(output.usage)
+            entries = shown_logprobs(output)
+            deltas = [_delta(piece) for piece in pieces] or ([{}] if entries and self.body.logprobs else [])
+            for i, delta in enumerate(deltas):
+                yield self._chunk(output.index, delta, logprobs=self._logprobs(entries) if i == 0 else None)
+            if finish is not None:
+                yield self._chunk(output.index, {}, finish=FINISH[finish])
+        if self.body.stream_options is not None and self.body.stream_options.include_usage:
+            usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
+            yield event(
+                {
+                    **self.head,
+                    "object": "chat.completion.chunk",
+                    "choices": [],
+                    "usage": usage,
+                    "timings": timings(self.work.usages),
+                }
+            )
+        yield event("[DONE]")
+
+    def _chunk(
+        self, index: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: dict[str, Any] | None = None
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return event({**self.head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    async def whole(self) -> dict[str, Any]:
+        answers = [_Answer() for _ in range(self.body.n or 1)]
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+            self.work.note(output.usage)
+            answers[output.index].take(pieces, shown_logprobs(output), finish)
+        usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
+        choices = [
+            {
+                "index": i,
+                "message": answer.message(),
+                "logprobs": self._logprobs(tuple(answer.logprobs)),
+                "finish_reason": answer.finish,
+            }
+            for i, answer in enumerate(answers)
+        ]
+        return {
+            **self.head,
+            "object": "chat.completion",
+            "choices": choices,
+            "usage": usage,
+            "timings": timings(self.work.usages),
+        }
+
+
+def _delta(piece: Piece) -> dict[str, Any]:
+    if isinstance(piece, Text):
+        return {"content": piece.text}
+    if isinstance(piece, CallStart):
+        function = {"name": piece.name, "arguments": ""}
+        return {"tool_calls": [{"index": piece.index, "id": piece.id, "type": "function", "function": function}]}
+    return {"tool_calls": [{"index": piece.index, "function": {"arguments": piece.text}}]}
+
+
+class _Answer:
+    """One answer put together from its pieces."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.calls: list[dict[str, Any]] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.finish: str | None = None
+
+    def take(self, pieces: list[Piece], entries: tuple[TokenLogprob, ...], finish: Finish | None) -> None:
+        self.logprobs += entries
+        self.finish = FINISH[finish] if finish is not None else self.finish
+        for piece in pieces:
+            if isinstance(piece, Text):
+                self.text += piece.text
+            elif isinstance(piece, CallStart):
+                self.calls.append({"id": piece.id, "type": "function", "function": {"name": piece.name, "arguments": ""}})
+            elif isinstance(piece, CallPiece):
+                self.calls[piece.index]["function"]["arguments"] += piece.text
+
+    def message(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if self.calls else ""), "refusal": None}
+        return {**message, "tool_calls": self.calls} if self.calls else message

@@ -1,0 +1,124 @@
+"""How the server is: `/health`, `/ready`, `/metrics`, `/ps`, and the page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.serve.errors import ApiError
+from understudy.serve.pool import Served
+from understudy.serve.server import Server, json_response, server_of
+
+PAGE = Path(__file__).parent / "page"
+
+
+async def health(request: Request) -> Response:
+    """The process answers."""
+    return json_response({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """The default model is loaded and requests are taken."""
+    server = server_of(request)
+    is_ready = not server.is_stopping and bool(server.pool.loaded)
+    return json_response(
+        {"status": "ready" if is_ready else "stopping" if server.is_stopping else "loading"}, 200 if is_ready else 503
+    )
+
+
+async def metrics(request: Request) -> Response:
+    return Response(server_of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def ps(request: Request) -> Response:
+    """The models that are loaded and what they are doing."""
+    server = server_of(request)
+    return json_response({
+        "uptime_s": round(time.time() - server.started, 1),
+        "models": [_served(served) for served in server.pool.loaded],
+        "not_loaded": [name for name in server.pool.names if name not in {s.name for s in server.pool.loaded}],
+    })  # fmt: skip
+
+
+def _served(served: Served) -> dict[str, Any]:
+    model, pool = served.model, served.model.engine.pool
+    return {
+        "name": served.name, "architecture": model.spec.architecture, "weight_bytes": model.packed_bytes,
+        "context": model.engine.context, "running": served.worker.num_running, "waiting": served.worker.num_waiting,
+        "cache_pages": pool.num_pages, "cache_pages_held": pool.num_pages - pool.num_free,
+        "idle_s": round(time.time() - served.last_used, 1),
+    }  # fmt: skip
+
+
+async def page(request: Request) -> Response:
+    """The page and the files beside it; nothing outside its folder."""
+    name = request.path_params.get("name") or "index.html"
+    path = (PAGE / name).resolve()
+    if not path.is_relative_to(PAGE.resolve()) or not path.is_file():
+        raise ApiError(404, "there is no such page", code="not_found")
+    kinds = {
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".css": "text/css",
+        ".svg": "image/svg+xml",
+        ".json": "application/json",
+    }
+    policy = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return Response(path.read_bytes(), media_type=kinds.get(path.suffix, "application/octet-stream"), headers=headers)
+
+
+def declare(server: Server) -> None:
+    """What `/metrics` tells."""
+    metrics, pool = server.metrics, server.pool
+    metrics.counter("understudy_http_requests_total", "Requests by route and status.")
+    metrics.histogram("understudy_http_request_seconds", "Seconds from a request to the end of its answer.")
+    metrics.counter("understudy_prompt_tokens_total", "Tokens of prompts.")
+    metrics.counter("understudy_cached_tokens_total", "Tokens of prompts that the cache already held.")
+    metrics.counter("understudy_completion_tokens_total", "Tokens of answers.")
+    metrics.counter("understudy_answers_total", "Answers by the reason of their end.")
+    metrics.counter("understudy_tool_calls_total", "Tool calls written; `cut` ended before they were complete.")
+    metrics.histogram("understudy_first_token_seconds", "Seconds from a request to its first token, queueing included.")
+    metrics.histogram("understudy_token_seconds", "Seconds between tokens, mean of an answer.")
+    metrics.gauge(
+        "understudy_requests_running",
+        "Requests in the engine.",
+        lambda: [({"model": s.name}, s.worker.num_running) for s in pool.loaded],
+    )
+    metrics.gauge(
+        "understudy_requests_waiting",
+        "Requests in the queue.",
+        lambda: [({"model": s.name}, s.worker.num_waiting) for s in pool.loaded],
+    )
+    metrics.gauge(
+        "understudy_cache_pages",
+        "Cache pages.",
+        lambda: [({"model": s.name}, s.model.engine.pool.num_pages) for s in pool.loaded],
+    )
+    metrics.gauge("understudy_cache_pages_held", "Cache pages that requests hold.", lambda: [
+        ({"model": s.name}, s.model.engine.pool.num_pages - s.model.engine.pool.num_free) for s in pool.loaded])  # fmt: skip
+    metrics.gauge("understudy_models_loaded", "Models in memory.", lambda: [({}, len(pool.loaded))])
+
+
+def watch(server: Server, served: Served) -> None:
+    """Counts what a model's engine gives out."""
+    metrics, name = server.metrics, served.name
+
+    def on_output(ticket: object, output: Any) -> None:
+        usage = output.usage
+        if usage is None:
+            return
+        metrics.count("understudy_answers_total", model=name, reason=output.finish_reason)
+        metrics.count("understudy_completion_tokens_total", usage.completion_tokens, model=name)
+        if output.index == 0:
+            metrics.count("understudy_prompt_tokens_total", usage.prompt_tokens, model=name)
+            metrics.count("understudy_cached_tokens_total", usage.cached_tokens, model=name)
+            metrics.observe("understudy_first_token_seconds", usage.first_token_s, model=name)
+        if usage.completion_tokens > 1:
+            metrics.observe("understudy_token_seconds", usage.decode_s / (usage.completion_tokens - 1), model=name)
+
+    served.worker.on_output = on_output

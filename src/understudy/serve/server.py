@@ -1,0 +1,166 @@
+"""What routes share: the server's parts, reading bodies, and one request's work from the lease of its model to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.engine import Usage
+from understudy.errors import UnderstudyError
+from understudy.serve.errors import ApiError, from_understudy, from_validation
+from understudy.serve.events import EventStream, event, unless_gone
+from understudy.serve.generate import Prepared, submit
+from understudy.serve.metrics import Metrics
+from understudy.serve.pool import Pool, Served
+from understudy.serve.settings import Settings
+from understudy.serve.worker import AsyncTicket, BusyError, StoppedError, TimeoutExceeded
+
+B = TypeVar("B", bound=BaseModel)
+
+
+@dataclass(eq=False)
+class Server:
+    """The parts of one server; `app.state.server`."""
+
+    settings: Settings
+    pool: Pool
+    metrics: Metrics
+    started: float = field(default_factory=time.time)
+    is_stopping: bool = False
+    kept: dict[str, Any] = field(default_factory=dict)  # what families of routes keep between requests, by name
+
+
+def server_of(request: Request) -> Server:
+    server = request.app.state.server
+    assert isinstance(server, Server)
+    return server
+
+
+async def read_body(request: Request, kind: type[B]) -> B:
+    """The body, checked.
+
+    Raises:
+        ApiError: no JSON, or not such a body; the first fault, named.
+    """
+    try:
+        return kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
+def as_api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, TimeoutExceeded):
+        return ApiError(504, str(error), code="timeout")
+    if isinstance(error, BusyError):
+        return ApiError(429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)})
+    if isinstance(error, StoppedError):
+        return ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"})
+    if isinstance(error, UnderstudyError):
+        return from_understudy(error)
+    raise error
+
+
+def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON as UTF-8; lone surrogates, which a model's bytes cannot give but a client's text could, become question marks."""
+    data = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(data, status, headers, media_type="application/json")
+
+
+class Work:
+    """One request's hold on a model and on the engine. `close` ends both; it may be called twice."""
+
+    def __init__(self, request: Request, server: Server, served: Served) -> None:
+        self.request, self.server, self.served = request, server, served
+        self.model = served.model
+        self.started = time.monotonic()
+        self.tickets: list[AsyncTicket] = []
+        self.usages: list[Usage] = []
+        self._is_closed = False
+        request.state.record["model"] = served.name
+
+    @property
+    def client(self) -> str:
+        return str(self.request.state.client)
+
+    def submit(self, prepared: Prepared) -> AsyncTicket:
+        ticket = submit(self.served, prepared, self.client)
+        self.tickets.append(ticket)
+        return ticket
+
+    def note(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self.usages.append(usage)
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of all answers; those of a prompt count once for all its answers."""
+        return {
+            "prompt": sum(len(ticket.ticket.request.prompt) for ticket in self.tickets),
+            "cached": min((usage.cached_tokens for usage in self.usages), default=0),
+            "completion": sum(usage.completion_tokens for usage in self.usages),
+        }
+
+    def close(self, how: str = "done") -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for ticket in self.tickets:
+            ticket.cancel()
+        self.server.pool.give_back(self.served)
+        usage = self.usage()
+        self.request.state.record.update(
+            prompt_tokens=usage["prompt"], cached_tokens=usage["cached"], completion_tokens=usage["completion"], end=how
+        )
+
+
+@contextlib.asynccontextmanager
+async def working(request: Request, model: str | None) -> AsyncIterator[Work]:
+    """Work on a model; what goes wrong in the block closes it, else whoever answers does."""
+    server = server_of(request)
+    if server.is_stopping:
+        raise ApiError(503, "the server is stopping", code="server_stopping", headers={"Retry-After": "5"})
+    work = Work(request, server, await server.pool.take(model))
+    try:
+        yield work
+    except BaseException:
+        work.close("error")
+        raise
+
+
+async def respond(
+    work: Work,
+    *,
+    events: AsyncIterator[bytes] | None = None,
+    whole: Awaitable[dict[str, Any]] | None = None,
+    write_error: Callable[[ApiError], bytes] = lambda error: event(error.to_openai()),
+) -> Response:
+    """Answers with events as they come, or with one JSON document; then the work is closed."""
+    if events is not None:
+        settings = work.server.settings
+        stream = with_errors(events, write_error)
+        return EventStream(stream, ping_s=settings.ping_s, write_timeout_s=settings.write_timeout_s, on_end=work.close)
+    assert whole is not None
+    try:
+        return json_response(await unless_gone(work.request, whole))
+    finally:
+        work.close()
+
+
+async def with_errors(events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]) -> AsyncIterator[bytes]:
+    """The events; a fault after the beginning becomes the last one, since the status has been sent."""
+    try:
+        async for data in events:
+            yield data
+    except (ApiError, UnderstudyError) as error:
+        yield write_error(as_api_error(error))
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,62 @@
+"""One live server for all tests of a folder: the embedded model behind uvicorn on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+import understudy
+from understudy.serve.app import create_app
+from understudy.serve.run import make_server
+from understudy.serve.settings import Settings
+
+MODEL = "smollm2-135m-instruct"
+
+
+@dataclass
+class Live:
+    url: str
+    port: int
+    app: object
+    model: understudy.Model
+
+    @property
+    def server(self):
+        return self.app.state.server
+
+
+@contextlib.contextmanager
+def live(model, **options):
+    """A running server for the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = Settings(**{"port": port, "log": False, "grace_s": 2.0, **options})
+    app = create_app(model if isinstance(model, dict) else {MODEL: model}, settings)
+    server = make_server(app, settings)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    try:
+        yield Live(f"http://127.0.0.1:{port}", port, app, model if not isinstance(model, dict) else None)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("state")
+    with understudy.load(MODEL, context=1024, cache_tokens=4096) as model, live(model, state_folder=folder) as running:
+        yield running
