@@ -119,7 +119,7 @@ class Run:
         print(f"{len(stories)} stories, {(stories > 2).sum().item()} tokens, {self.clock():.0f} s", flush=True)
         has_state = options.state is not None and options.state.exists()
         if options.start == "teacher" and not has_state:
-            rows = self.stories[: 256].long()[:, :-1]
+            rows = self.stories[:256].long()[:, :-1]
             warm_start(self.teacher, self.student, self.kept, rows, steps=options.start_steps)
 
     def clock(self) -> float:

@@ -64,7 +64,9 @@ def regress_mlp(theirs: torch.nn.Module, ours: torch.nn.Module, states: Tensor) 
     target = theirs.mlp(theirs.post_attention_layernorm(states))
     normed = ours.post_attention_layernorm(states)
     gates = theirs.mlp.gate_proj.weight
-    strength = theirs.mlp.inner(theirs.post_attention_layernorm(states)).square().mean(0) * theirs.mlp.down_proj.weight.square().sum(0)
+    strength = theirs.mlp.inner(theirs.post_attention_layernorm(states)).square().mean(
+        0
+    ) * theirs.mlp.down_proj.weight.square().sum(0)
     picked = strength.topk(ours.mlp.up_proj.weight.shape[0]).indices
     up = gates[picked]
     up = up / (normed @ up.T).std(0)[:, None]  # relu² of values about 1
@@ -106,4 +108,7 @@ def warm_start(teacher: Network, student: Network, kept: Tensor, rows: Tensor, *
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())
         seconds = time.monotonic() - started
-        print(f"layer {index}: {losses[0]:.3f} -> {sum(losses[-10:]) / len(losses[-10:]):.3f} of the change, {seconds:.0f} s", flush=True)
+        print(
+            f"layer {index}: {losses[0]:.3f} -> {sum(losses[-10:]) / len(losses[-10:]):.3f} of the change, {seconds:.0f} s",
+            flush=True,
+        )

@@ -54,7 +54,9 @@ def main() -> None:
     table = {kind: {name: interval([row[name] for row in found]) for name in found[0]} for kind, found in rows.items()}
     print(json.dumps({"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1))
     if arguments.write:
-        arguments.write.write_text(json.dumps({"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1) + "\n")
+        arguments.write.write_text(
+            json.dumps({"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1) + "\n"
+        )
 
 
 def read(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:

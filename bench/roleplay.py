@@ -24,15 +24,25 @@ from understudy.roleplay.card import Card
 from understudy.roleplay.npc import Npc, NpcSettings
 from understudy.roleplay.state import ActionKind, GameState, turn_schema
 
-STATE = GameState("The mill at dusk.", {"sacks of flour": 3}, (ActionKind("give", "hand over", ("flour", "key")), ActionKind("wait")))
-QUESTIONS = ("Good evening.", "What do you sell?", "Who lives in the tower?", "Have you seen the ferryman?", "Tell me of the flood.")
+STATE = GameState(
+    "The mill at dusk.", {"sacks of flour": 3}, (ActionKind("give", "hand over", ("flour", "key")), ActionKind("wait"))
+)
+QUESTIONS = (
+    "Good evening.",
+    "What do you sell?",
+    "Who lives in the tower?",
+    "Have you seen the ferryman?",
+    "Tell me of the flood.",
+)
 SETTINGS = NpcSettings(temperature=0.0)
 
 
 def card(words: int) -> Card:
     facts = [f"In the year {1700 + i} the mill ground {i + 3} sacks of rye for the village by the river." for i in range(200)]
     persona = " ".join(("{{char}} is the miller of a small village, blunt and kind. " + " ".join(facts)).split()[:words])
-    return Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Hilde", "description": persona, "first_mes": "Well?"}})
+    return Card(
+        {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Hilde", "description": persona, "first_mes": "Well?"}}
+    )
 
 
 def main() -> None:
@@ -77,10 +87,9 @@ class Watch:
         self._stream, model.stream_outputs = model.stream_outputs, self.watched
 
     def watched(self, prompt: object, **options: object) -> Iterator[object]:
-        started, seen = time.perf_counter(), 0
-        for output in self._stream(prompt, **options):
-            seen += 1
-            if seen == 2:
+        started = time.perf_counter()
+        for index, output in enumerate(self._stream(prompt, **options)):
+            if index == 1:
                 self.seconds.append(time.perf_counter() - started)
             yield output
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from understudy.chat.plan import Block, Turn
 from understudy.errors import DocumentError, FormatError
 from understudy.files.atomic import written_aside
 from understudy.model import Model
+from understudy.text.toolcalls import ParsedCall
 
 FORMAT = 2
 
@@ -48,6 +51,19 @@ def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None
             model.load_state(state)
         except FormatError:
             state.unlink(missing_ok=True)
+
+
+def turn_document(turn: Turn) -> dict[str, Any]:
+    return {"role": turn.role, "text": turn.text, "calls": [asdict(call) for call in turn.calls]}
+
+
+def read_turn(document: dict[str, Any]) -> Turn:
+    """What `turn_document` wrote; KeyError, TypeError or ValueError where it is something else."""
+    role, text = document["role"], document["text"]
+    if role not in ("user", "assistant", "tool") or not isinstance(text, str):
+        raise ValueError("not a message")
+    calls = tuple(ParsedCall(call["name"], dict(call["arguments"])) for call in document["calls"])
+    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls)
 
 
 def _state_path(path: Path) -> Path:

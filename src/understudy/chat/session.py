@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,12 +213,11 @@ class Session:
         options = {**self.sampling, **sampling}
         reserve = options["max_tokens"] = options.get("max_tokens") or min(self.settings.reserve, self.context // 2)
         plan, tools = self._plan(exchange)
-        prompt, ledger = fit(
-            plan, self.model.dialect, self.model.tokenizer, context=self.context, reserve=reserve, where="session"
-        )
+        dialect, tokenizer = self.model.dialect, self.model.tokenizer
+        prompt, ledger = fit(plan, dialect, tokenizer, context=self.context, reserve=reserve, where="session")
         self._absorb(plan)
         exchange.num_passages = _count_passages(plan)
-        exchange.ledger, self._prompt = ledger, prompt.encode(self.model.tokenizer)
+        exchange.ledger, self._prompt = ledger, prompt.encode(tokenizer)
         mask = self._mask(exchange, tools, choice)
         if mask is not None:
             options["make_mask"] = mask
@@ -254,7 +251,8 @@ class Session:
     def _plan(self, exchange: _Exchange) -> tuple[Plan, Sequence[Tool]]:
         history = self.turns[self._start :]
         tokenizer = self.model.tokenizer
-        system = "\n\n".join(text for text in (self.system, self._instructions(exchange)) if text)
+        instructions = self.documents.instructions if self.documents is not None and self._is_grounded else ""
+        system = "\n\n".join(text for text in (self.system, instructions) if text)
         if self.part is not None:
             plan = self.part.plan(
                 history, exchange.text, count_tokens=lambda text: len(tokenizer.encode(text)), context=self.context, system=system
@@ -287,9 +285,6 @@ class Session:
             return self.settings.repeats_question
         dialect, template = self.model.dialect, self.model.tokenizer.chat_template or ""
         return dialect.name != "nemotron" and "tool" not in template
-
-    def _instructions(self, exchange: _Exchange) -> str:
-        return self.documents.instructions if self.documents is not None and self._is_grounded else ""
 
     def _place_passages(self, plan: Plan, grounding: Grounding) -> None:
         if self.settings.passages_in == "system":
@@ -369,11 +364,12 @@ class Session:
 
     def save(self, path: str | Path) -> None:
         """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
-        turns = [
-            {"role": turn.role, "text": turn.text, "calls": [dataclasses.asdict(call) for call in turn.calls]}
-            for turn in self.turns
-        ]
-        document = {"system": self.system, "turns": turns, "start": self._start, "calls": self._num_calls}
+        document = {
+            "system": self.system,
+            "turns": [saved.turn_document(turn) for turn in self.turns],
+            "start": self._start,
+            "calls": self._num_calls,
+        }
         if self.part is not None:
             document["part"] = self.part.to_document()
         saved.save(path, self.model, self._prompt, self._owner, document)
@@ -386,7 +382,7 @@ class Session:
         """
         document = saved.read(path, self._owner)
         try:
-            turns = [_read_turn(turn) for turn in document["turns"]]
+            turns = [saved.read_turn(turn) for turn in document["turns"]]
             start, num_calls, system = int(document["start"]), int(document["calls"]), str(document["system"])
             if self.part is not None:
                 self.part.restore(document["part"])
@@ -394,14 +390,6 @@ class Session:
             raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
         self.turns, self._start, self._num_calls, self.system, self._exchange = turns, start, num_calls, system, None
         saved.load_state(path, self.model, document)
-
-
-def _read_turn(document: dict[str, Any]) -> Turn:
-    role, text = document["role"], document["text"]
-    if role not in ("user", "assistant", "tool") or not isinstance(text, str):
-        raise ValueError(json.dumps(role))
-    calls = tuple(ParsedCall(call["name"], call["arguments"]) for call in document["calls"])
-    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls)
 
 
 def _count_passages(plan: Plan) -> int:

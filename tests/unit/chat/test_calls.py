@@ -69,7 +69,10 @@ def test_without_choice_no_call_opens(model):
         ("Just words.", True),
         ('<toolcall> {"name": "stop", "arguments": {}} </toolcall>', True),
         ('I shall. <toolcall> {"name": "go", "arguments": {"to": {"name": "mill"}, "mode": "foot"}} </toolcall>', True),
-        ('<toolcall> {"name": "stop", "arguments": {}} </toolcall>\n<toolcall> {"name": "stop", "arguments": {}} </toolcall>', True),
+        (
+            '<toolcall> {"name": "stop", "arguments": {}} </toolcall>\n<toolcall> {"name": "stop", "arguments": {}} </toolcall>',
+            True,
+        ),
         ('<toolcall> {"name": "run", ', False),
         ('<toolcall> {"name": "stop", "arguments": {"a"', False),
         ('<toolcall> {"name": "go", "arguments": {"mode"', False),
@@ -115,7 +118,13 @@ def test_a_wrong_call_is_text(model):
 
 def test_choices():
     named = {"type": "function", "function": {"name": "go"}}
-    assert [choice_of(choice, TOOLS) for choice in (None, "none", "required", "go", named)] == ["auto", "none", "required", "go", "go"]
+    assert [choice_of(choice, TOOLS) for choice in (None, "none", "required", "go", named)] == [
+        "auto",
+        "none",
+        "required",
+        "go",
+        "go",
+    ]
     for wrong in ("fly", {"type": "function"}, 3):
         with pytest.raises(UsageError):
             choice_of(wrong, TOOLS)

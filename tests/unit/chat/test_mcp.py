@@ -48,7 +48,10 @@ def test_tools_of_a_server(tmp_path):
     assert call(server.tools, "price", item="rope").is_error
 
 
-@pytest.mark.parametrize("command", [["/no/such/server"], [sys.executable, "-c", "print('hello')"], [sys.executable, "-c", "import time; time.sleep(60)"]])
+@pytest.mark.parametrize(
+    "command",
+    [["/no/such/server"], [sys.executable, "-c", "print('hello')"], [sys.executable, "-c", "import time; time.sleep(60)"]],
+)
 def test_what_is_no_server(command):
     with pytest.raises(ToolError) as caught:
         McpServer(command[0], command[1:], timeout_s=2)

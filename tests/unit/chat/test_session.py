@@ -46,7 +46,12 @@ words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(system=words, texts=st.lists(words.filter(str.strip), min_size=1, max_size=3), documents=st.lists(words, max_size=2), played=st.booleans())
+@given(
+    system=words,
+    texts=st.lists(words.filter(str.strip), min_size=1, max_size=3),
+    documents=st.lists(words, max_size=2),
+    played=st.booleans(),
+)
 def test_the_ledger_sums_to_the_prompt(model, system, texts, documents, played):
     session = Session(model, system=system, tools=[door], documents=documents, character=card() if played else None,
                       settings=SessionSettings(reserve=8, rounds=0), ignore_eos=True)  # fmt: skip
@@ -67,7 +72,9 @@ def test_every_owner_has_its_tokens(model):
 
 
 def test_a_call_is_run_and_its_result_read(model):
-    session = Session(model, tools=[door], settings=SessionSettings(reserve=300, rounds=1, is_parallel=False), temperature=1.0, seed=3)
+    session = Session(
+        model, tools=[door], settings=SessionSettings(reserve=300, rounds=1, is_parallel=False), temperature=1.0, seed=3
+    )
     reply = session.say("Open", tool_choice="required")
     assert [call.name for call in reply.tool_calls] == ["door"]
     assert reply.results[0].content == f"door {reply.tool_calls[0].arguments.get('which', 1)} is open"
@@ -77,7 +84,9 @@ def test_a_call_is_run_and_its_result_read(model):
 
 
 def test_nothing_runs_that_was_not_handed_in(model):
-    session = Session(model, tools=[Tool.from_function(door).to_openai()], settings=SessionSettings(reserve=300, is_parallel=False), seed=1)
+    session = Session(
+        model, tools=[Tool.from_function(door).to_openai()], settings=SessionSettings(reserve=300, is_parallel=False), seed=1
+    )
     reply = session.say("Open", tool_choice="required")
     assert reply.finish_reason == "tool_calls"
     assert session.turns == []
@@ -93,7 +102,12 @@ def test_nothing_runs_that_was_not_handed_in(model):
 
 def test_approval_is_asked(model):
     asked = []
-    session = Session(model, tools=[door], settings=SessionSettings(reserve=300, rounds=1, is_parallel=False), approve=lambda call: bool(asked.append(call)))
+    session = Session(
+        model,
+        tools=[door],
+        settings=SessionSettings(reserve=300, rounds=1, is_parallel=False),
+        approve=lambda call: bool(asked.append(call)),
+    )
     reply = session.say("Open", tool_choice="required")
     assert asked
     assert reply.results[0].is_error
@@ -179,7 +193,11 @@ def test_history_leaves_first_and_is_said(model):
 def test_blocks_leave_in_order(model):
     blocks = [Block(origin, f"{rule} {i} " * 20, rule, i, f"{rule}{i}") for rule, origin in
               (("examples", "persona"), ("lore", "lore"), ("summary", "memory"), ("documents", "documents")) for i in range(2)]  # fmt: skip
-    plan = Plan([Block("system", "Stay."), *blocks], [], [Turn("user", [Block("memory", "You know: ", "memories", items=["a b", "c d"]), Block("user", "Hi")])])
+    plan = Plan(
+        [Block("system", "Stay."), *blocks],
+        [],
+        [Turn("user", [Block("memory", "You know: ", "memories", items=["a b", "c d"]), Block("user", "Hi")])],
+    )
     _, ledger = fit(plan, model.dialect, model.tokenizer, context=100, reserve=30, where="test")
     rules = [line.split(":")[0] for line in ledger.dropped]
     assert rules == sorted(rules, key=DROP_ORDER.index)
@@ -253,7 +271,9 @@ def test_settings_are_checked(wrong):
 
 
 def test_texts_open_no_turn(model):
-    session = Session(model, system=EVIL, documents=[EVIL], character=card(), tools=[Tool("f", EVIL, {"type": "object"})], settings=SETTINGS)
+    session = Session(
+        model, system=EVIL, documents=[EVIL], character=card(), tools=[Tool("f", EVIL, {"type": "object"})], settings=SETTINGS
+    )
     session.say(EVIL, max_tokens=4)
     prompt = session.last.ledger.total
     ids = session._prompt[:prompt]

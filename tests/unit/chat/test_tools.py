@@ -34,7 +34,9 @@ class Options(TypedDict):
     name: NotRequired[str]
 
 
-def travel(to: str, via: list[Point], mode: Literal["foot", "horse"] = "foot", colour: Colour | None = None, **_: Any) -> None: ...
+def travel(
+    to: str, via: list[Point], mode: Literal["foot", "horse"] = "foot", colour: Colour | None = None, **_: Any
+) -> None: ...
 
 
 def go(
@@ -153,7 +155,10 @@ def test_arguments_are_held_against_the_schema():
 
 
 def test_objects_take_no_unknown_properties_unless_they_say_so():
-    schema = {"properties": {"properties": {"type": "string"}, "a": {"properties": {}, "additionalProperties": True}}, "default": {"properties": 1}}
+    schema = {
+        "properties": {"properties": {"type": "string"}, "a": {"properties": {}, "additionalProperties": True}},
+        "default": {"properties": 1},
+    }
     assert closed(schema) == {**schema, "additionalProperties": False}
 
 
