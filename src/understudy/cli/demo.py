@@ -113,7 +113,7 @@ def _shown(session: Session, pieces: Iterable[str], name: str) -> Reply:
 
 def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
     usages = [usage for reply in replies for usage in reply.usages]
-    longest = max((u for u in usages if u.first_token_s > 1e-3), key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
+    longest = max(usages, key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
     slowest = max(usages, key=lambda usage: usage.completion_tokens)
     threads = model.core_model.num_threads
     bandwidth = core.measure_bandwidth(threads) / 1e9

@@ -231,10 +231,11 @@ class Engine:
         sequence.prompt_logprobs += score_prompt(rows, sequence, first)
         del sequence.prompt_logprobs[sequence.num_prompt :]
 
-    def _append(self, sequence: Sequence, chosen: TokenLogprob, said: _Said) -> None:
+    def _append(self, sequence: Sequence, chosen: TokenLogprob, said: _Said, *, is_forced: bool = False) -> None:
         """Adds a token to an answer: what text it makes certain and whether it ends the answer."""
         now, token = time.perf_counter(), chosen.token
-        sequence.timing.first_token = sequence.timing.first_token or now
+        if not is_forced:  # what a grammar forces is there at once and says nothing about the prompt
+            sequence.timing.first_token = sequence.timing.first_token or now
         sequence.timing.last_token = now
         sequence.tokens.append(token)
         said.new.append(chosen)
@@ -258,7 +259,7 @@ class Engine:
             for token in mask.forced(sequence.generated):
                 if not 0 <= token < self.vocab_size:
                     raise ValueError(f"the mask forces token {token}, which is outside the vocabulary")
-                self._append(sequence, TokenLogprob(token, 0.0), said)
+                self._append(sequence, TokenLogprob(token, 0.0), said, is_forced=True)
                 if said.reason is not None:
                     return
             if mask.is_finished:

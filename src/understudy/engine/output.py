@@ -22,7 +22,8 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts in tokens, times in seconds. `cached_tokens` of the prompt were not computed again."""
+    """Counts in tokens, times in seconds. `cached_tokens` of the prompt were not computed again; `first_token_s` is that of the
+    first token that was sampled, not of what a grammar forced before it."""
 
     prompt_tokens: int
     cached_tokens: int
