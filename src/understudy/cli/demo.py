@@ -33,14 +33,14 @@ PAGE = (
 )
 
 
-def price(item: Literal["lantern", "rope", "bread"], count: int) -> str:
+def price(item: Literal["apple", "bread", "rope"], count: int) -> str:
     """The price of an item in the village shop.
 
     Args:
         item: what to buy
         count: how many
     """
-    return f"{count} {item} cost {count * {'lantern': 12, 'rope': 4, 'bread': 1}[item]} silver coins."
+    return f"{count} {item} cost {count * {'apple': 2, 'bread': 3, 'rope': 7}[item]} silver coins."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,7 @@ def _function(model: Model, max_tokens: int) -> Reply:
     write("\n3  A function is called, and its result used\n\n")
     settings = SessionSettings(is_parallel=False, rounds=1)
     session = Session(model, tools=[price], settings=settings, max_tokens=max_tokens)
-    return _say(session, "What do 3 lanterns cost?", tool_choice="required")
+    return _say(session, "What is the price of 4 apples?", tool_choice="required")
 
 
 def _say(session: Session, text: str, name: str = "model", **options: str) -> Reply:
@@ -112,16 +112,16 @@ def _shown(session: Session, pieces: Iterable[str], name: str) -> Reply:
 
 
 def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
-    usages = [usage for reply in replies for usage in reply.usages]
-    longest = max(usages, key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
-    slowest = max(usages, key=lambda usage: usage.completion_tokens)
+    longest = max((u for reply in replies for u in reply.usages), key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
+    free = replies[0].usage  # the character spoke without a grammar, so every token was the model's
+    assert free is not None
     threads = model.core_model.num_threads
     bandwidth = core.measure_bandwidth(threads) / 1e9
-    used = slowest.decode_rate * model.core_model.weight_bytes_per_token / 1e9
+    used = free.decode_rate * model.core_model.weight_bytes_per_token / 1e9
     write(f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n")
     write(f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first token after "
           f"{longest.first_token_s * 1000:.0f} ms)\n")  # fmt: skip
-    write(f"decode    {slowest.decode_rate:8.1f} tokens/s  ({slowest.completion_tokens} tokens)\n")
+    write(f"decode    {free.decode_rate:8.1f} tokens/s  ({free.completion_tokens} tokens)\n")
     write(f"memory    {peak_memory_bytes() / 1e6:8.1f} MB at the peak\n")
     write(f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
           "that this machine reads now\n")  # fmt: skip
