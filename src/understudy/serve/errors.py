@@ -11,7 +11,7 @@ from understudy.errors import ContextError, InputError, MemoryBudgetError, Schem
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
           405: "invalid_request_error", 408: "timeout_error", 409: "invalid_request_error", 413: "invalid_request_error",
           415: "invalid_request_error", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error"}  # fmt: skip
-_UNION_NOISE = {"str", "int", "float", "bool", "none", "dict", "list", "tuple"}
+_UNION_NOISE = {"str", "int", "float", "bool", "none", "dict", "list", "tuple", "tool_use", "tool_result"}
 
 
 class ApiError(Exception):
@@ -47,8 +47,12 @@ def unsupported(param: str, why: str = "is not implemented by this server") -> A
 
 
 def from_validation(error: ValidationError) -> ApiError:
-    """The first fault of a body, named the way its writer would."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    """The first fault of a body, named the way its writer would; of the members of a union that of the one that fits best."""
+    faults = error.errors(include_url=False, include_context=False)
+    beginning = param_name(faults[0]["loc"])
+    first = max(
+        (fault for fault in faults if param_name(fault["loc"]).startswith(beginning)), key=lambda fault: len(fault["loc"])
+    )
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is no JSON ({first['msg']})", code="invalid_json")
     param = param_name(first["loc"])

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from understudy.serve import routes_completion, routes_openai, routes_server
+from understudy.serve import (
+    routes_anthropic,
+    routes_completion,
+    routes_embeddings,
+    routes_llama,
+    routes_openai,
+    routes_server,
+    routes_tokens,
+)
 from understudy.serve.openapi import Entry
-from understudy.serve.protocol import openai
+from understudy.serve.protocol import anthropic, llama, openai
 
 ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/health", routes_server.health),
@@ -15,4 +23,14 @@ ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/v1/models/{name:path}", routes_openai.model, summary="One model"),
     Entry("POST", "/v1/chat/completions", routes_openai.chat_completions, openai.ChatRequest, "Answer a conversation (OpenAI)"),
     Entry("POST", "/v1/completions", routes_completion.completions, openai.CompletionRequest, "Continue texts (OpenAI)"),
+    Entry("POST", "/v1/embeddings", routes_embeddings.embeddings, openai.EmbeddingsRequest, "Vectors of texts (OpenAI)"),
+    Entry("POST", "/v1/messages", routes_anthropic.messages, anthropic.MessagesRequest, "Answer a conversation (Anthropic)"),
+    Entry("POST", "/v1/messages/count_tokens", routes_anthropic.count_tokens, anthropic.CountRequest),
+    Entry("POST", "/tokenize", routes_tokens.tokenize, llama.TokenizeBody),
+    Entry("POST", "/detokenize", routes_tokens.detokenize, llama.DetokenizeBody),
+    Entry("GET", "/tokenizer_info", routes_tokens.tokenizer_info),
+    Entry("GET", "/props", routes_llama.props),
+    Entry("POST", "/completion", routes_llama.completion, llama.CompletionBody, "Continue a text (llama-server)"),
+    Entry("GET", "/slots", routes_llama.slots),
+    Entry("POST", "/slots/{id}", routes_llama.slot_action, llama.SlotBody),
 )

@@ -1,0 +1,151 @@
+"""`/v1/messages` and `/v1/messages/count_tokens`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.chat.calls import choice_of
+from understudy.errors import SchemaError, UsageError
+from understudy.serve.errors import ApiError
+from understudy.serve.events import event
+from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.protocol.anthropic import CountRequest, MessagesRequest
+from understudy.serve.server import Work, json_response, read_body, respond, working
+from understudy.serve.shown import CallStart, Piece, Text
+from understudy.serve.worker import AsyncTicket
+
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use"}
+
+
+async def messages(request: Request) -> Response:
+    body = await read_body(request, MessagesRequest)
+    sampling = {
+        "max_tokens": body.max_tokens, "temperature": body.temperature, "top_k": body.top_k, "top_p": body.top_p,
+        "stop": tuple(body.stop_sequences or ()),
+    }  # fmt: skip
+    form = body.output_config.format if body.output_config is not None else None
+    ask = _ask(body, sampling, Answer(json_schema=form.schema_ if form is not None else None))
+    async with working(request, body.model) as work:
+        prepared = await prepare_chat(work.model, ask, work.server.settings)
+        message = _Message(work, body, prepared, work.submit(prepared))
+        if not body.stream:
+            return await respond(work, whole=message.whole())
+        return await respond(work, events=message.events(), write_error=lambda error: event(error.to_anthropic(), "error"))
+    raise AssertionError("working ends with the block")
+
+
+async def count_tokens(request: Request) -> Response:
+    """Tokens that a conversation would have as a prompt."""
+    body = await read_body(request, CountRequest)
+    ask = _ask(body, {})
+    async with working(request, body.model) as work:
+        tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
+        tokens = await asyncio.to_thread(work.model.encode_prompt, ask.messages, tools=tools or None)
+        work.close()
+        return json_response({"input_tokens": len(tokens)})
+    raise AssertionError("working ends with the block")
+
+
+def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = None) -> ChatAsk:
+    choice = body.tool_choice
+    wanted = None if choice is None else choice.name or "" if choice.type == "tool" else _CHOICES[choice.type]
+    try:
+        tools = read_tools([tool.to_openai() for tool in body.tools or ()])
+        chosen = choice_of(wanted, tools)
+    except (UsageError, SchemaError) as error:
+        place = "tool_choice" if error.where == "tool_choice" else "tools"
+        raise ApiError(400, f"{place}: {error}", param=place) from error
+    is_parallel = choice is None or not choice.disable_parallel_tool_use
+    return ChatAsk(body.to_messages(), tools, chosen, is_parallel, answer or Answer(), sampling)
+
+
+class _Message:
+    """One message, as events or whole: `_blocks` gives both what they need."""
+
+    def __init__(self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket) -> None:
+        self.work, self.body, self.prepared, self.ticket = work, body, prepared, ticket
+        self.head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": work.served.name}
+        self.content: list[dict[str, Any]] = []
+        self.stop_reason: str | None = None
+        self.stop_sequence: str | None = None
+
+    async def _pieces(self) -> AsyncIterator[Piece]:
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+            self.work.note(output.usage)
+            for piece in pieces:
+                yield piece
+            if finish is not None:
+                self.stop_reason = _STOPS[finish]
+                if finish == "stop" and output.stop in (self.body.stop_sequences or ()):
+                    self.stop_reason, self.stop_sequence = "stop_sequence", str(output.stop)
+
+    def _usage(self) -> dict[str, int]:
+        used = self.work.usage()
+        return {"input_tokens": used["prompt"] - used["cached"], "output_tokens": used["completion"],
+                "cache_read_input_tokens": used["cached"], "cache_creation_input_tokens": 0}  # fmt: skip
+
+    async def whole(self) -> dict[str, Any]:
+        async for piece in self._pieces():
+            self._take(piece)
+        for block in self.content:
+            if block["type"] == "tool_use":
+                block["input"] = json.loads(block["input"] or "{}")
+        usage = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
+        return {
+            **self.head,
+            "content": self.content,
+            "stop_reason": self.stop_reason,
+            "stop_sequence": self.stop_sequence,
+            "usage": usage,
+        }
+
+    def _take(self, piece: Piece) -> bool:
+        """Adds a piece to the content; whether it began a new block."""
+        if isinstance(piece, CallStart):
+            self.content.append(
+                {"type": "tool_use", "id": "toolu_" + piece.id.removeprefix("call_"), "name": piece.name, "input": ""}
+            )
+            return True
+        name = "text" if isinstance(piece, Text) else "input"
+        is_new = not self.content or (name == "text" and self.content[-1]["type"] != "text")
+        if is_new:
+            self.content.append({"type": "text", "text": ""})
+        self.content[-1][name] += piece.text
+        return is_new
+
+    async def events(self) -> AsyncIterator[bytes]:
+        usage = {**self._usage(), "input_tokens": self.prepared.num_prompt}
+        start: dict[str, Any] = {**self.head, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        yield _event("message_start", message=start)
+        async for piece in self._pieces():
+            if self._take(piece):
+                if len(self.content) > 1:
+                    yield _event("content_block_stop", index=len(self.content) - 2)
+                block = self.content[-1]
+                empty = {**block, "input": {}} if block["type"] == "tool_use" else {**block, "text": ""}
+                yield _event("content_block_start", index=len(self.content) - 1, content_block=empty)
+            if not isinstance(piece, CallStart):
+                kind = (
+                    {"type": "text_delta", "text": piece.text}
+                    if isinstance(piece, Text)
+                    else {"type": "input_json_delta", "partial_json": piece.text}
+                )
+                yield _event("content_block_delta", index=len(self.content) - 1, delta=kind)
+        if self.content:
+            yield _event("content_block_stop", index=len(self.content) - 1)
+        end = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
+        usage_end = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
+        yield _event("message_delta", delta=end, usage=usage_end)
+        yield _event("message_stop")
+
+
+def _event(name: str, **fields: Any) -> bytes:
+    return event({"type": name, **fields}, name)

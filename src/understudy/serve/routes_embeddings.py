@@ -1,0 +1,58 @@
+"""`/v1/embeddings` from the embedder of documents."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.rag.embed import Embedder, open_embedder
+from understudy.serve.errors import ApiError
+from understudy.serve.protocol.openai import EmbeddingsRequest
+from understudy.serve.server import json_response, read_body, server_of
+
+_OPENING = asyncio.Lock()
+
+
+async def embeddings(request: Request) -> Response:
+    body = await read_body(request, EmbeddingsRequest)
+    server = server_of(request)
+    if body.model not in (None, server.settings.embedder, *server.pool.names):
+        raise ApiError(
+            404, f"there is no model {body.model!r}; there is: {server.settings.embedder}", param="model", code="model_not_found"
+        )
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if not all(texts):
+        raise ApiError(400, "input: holds an empty text", param="input", code="invalid_value")
+    async with _OPENING:
+        if "embedder" not in server.kept:
+            server.kept["embedder"] = await asyncio.to_thread(open_embedder, server.settings.embedder)
+    embedder: Embedder = server.kept["embedder"]
+    if body.dimensions is not None and body.dimensions > embedder.dim:
+        raise ApiError(400, f"dimensions: at most {embedder.dim}", param="dimensions", code="invalid_value")
+    vectors = await asyncio.to_thread(embedder.embed, texts)
+    if body.dimensions is not None:  # the first so many, made unit length again
+        vectors = vectors[:, : body.dimensions]
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    words = sum(len(text.split()) for text in texts)
+
+    def shown(row: Any) -> Any:
+        return (
+            base64.b64encode(row.astype("<f4").tobytes()).decode()
+            if body.encoding_format == "base64"
+            else row.astype(float).tolist()
+        )
+
+    data = [{"object": "embedding", "index": i, "embedding": shown(row)} for i, row in enumerate(vectors)]
+    return json_response(
+        {
+            "object": "list",
+            "data": data,
+            "model": server.settings.embedder,
+            "usage": {"prompt_tokens": words, "total_tokens": words},
+        }
+    )

@@ -1,0 +1,202 @@
+"""llama-server's own routes, as SillyTavern calls them: `/props`, `/completion`, `/slots`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.engine import Output
+from understudy.serve.errors import ApiError
+from understudy.serve.events import event
+from understudy.serve.generate import Answer, Prepared, answer_mask, make_request
+from understudy.serve.pool import Served
+from understudy.serve.protocol.common import stops_of
+from understudy.serve.protocol.llama import TOLERATED, CompletionBody, SlotBody
+from understudy.serve.routes_openai import bias_of, timings
+from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.tokens import chat_logprobs, shown_logprobs
+from understudy.text import Tokenizer
+
+_FILE = re.compile(r"[\w-][\w.-]{0,127}\Z")
+
+
+async def props(request: Request) -> Response:
+    """Template and context, which SillyTavern asks when it connects."""
+    async with server_of(request).pool.lease(None) as served:
+        tokenizer, worker = served.model.tokenizer, served.worker
+        generation = {"n_ctx": served.model.engine.context, "id": 0, "is_processing": worker.num_running > 0, "params": {}}
+        return json_response({
+            "default_generation_settings": generation, "total_slots": worker.max_running, "model_path": served.name, "model_alias": served.name,
+            "chat_template": tokenizer.chat_template or "", "bos_token": _marker(tokenizer, tokenizer.bos_id),
+            "eos_token": _marker(tokenizer, tokenizer.eos_ids[0] if tokenizer.eos_ids else None), "modalities": {"vision": False, "audio": False},
+            "build_info": "understudy",
+        })  # fmt: skip
+
+
+def _marker(tokenizer: Tokenizer, token: int | None) -> str:
+    return "" if token is None else tokenizer.id_to_piece(token)
+
+
+async def completion(request: Request) -> Response:
+    body = await read_body(request, CompletionBody)
+    ignored = ignored_fields(body)
+    async with working(request, body.model) as work:
+        prepared = await asyncio.to_thread(_prepare, work, body)
+        work.submit(prepared)
+        writer = _Completion(work, body)
+        answer = await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
+    if ignored:
+        answer.headers["X-Understudy-Ignored"] = ", ".join(ignored)
+    return answer
+
+
+def ignored_fields(body: CompletionBody) -> list[str]:
+    """Tolerated fields that asked for something.
+
+    Raises:
+        ApiError: a field that is not tolerated either.
+    """
+    extra = body.model_extra or {}
+    if unknown := sorted(set(extra) - set(TOLERATED)):
+        raise ApiError(400, f"{unknown[0][:80]}: unknown parameter", param=unknown[0][:80], code="unknown_parameter")
+    return sorted(name for name, value in extra.items() if TOLERATED[name] and value is not None and value not in TOLERATED[name])
+
+
+def _prepare(work: Work, body: CompletionBody) -> Prepared:
+    model = work.model
+    tokens = model.encode_prompt(body.prompt) if isinstance(body.prompt, str) else body.prompt
+    num = body.first("n_predict", "max_tokens", "max_new_tokens")
+    grammar = body.first("grammar", "grammar_string") or None
+    if grammar is not None and body.json_schema is not None:
+        raise ApiError(400, "grammar: not together with json_schema", param="grammar", code="invalid_value")
+    stops = dict.fromkeys((*stops_of(body.stop), *(body.stopping_strings or ()), *(body.stop_sequence or ())))
+    top_k = body.top_k if body.top_k is not None and body.top_k > 0 else None
+    sampling = {
+        "max_tokens": None if num is None or num < 0 else max(1, num), "temperature": body.temperature, "top_k": top_k, "top_p": body.top_p,
+        "min_p": body.min_p, "repetition_penalty": body.first("repeat_penalty", "repetition_penalty", "rep_pen"),
+        "frequency_penalty": body.frequency_penalty, "presence_penalty": body.presence_penalty, "ignore_eos": body.ignore_eos,
+        "seed": body.seed if body.seed is None or body.seed >= 0 else None, "stop": tuple(stop for stop in stops if stop),
+        "logit_bias": _bias(model.tokenizer, body.logit_bias), "logprobs": body.n_probs or None,
+    }  # fmt: skip
+    mask = answer_mask(model, Answer(json_schema=body.json_schema, lark=grammar))
+    return Prepared(make_request(model, tokens, sampling, work.server.settings, make_mask=mask, continues=True))
+
+
+def _bias(tokenizer: Tokenizer, bias: list[list[Any]] | dict[str, float] | None) -> dict[int, float] | None:
+    """`[[id or text, number or false], …]`; false forbids a token."""
+    if bias is None or isinstance(bias, dict):
+        return bias_of(bias)
+    result: dict[int, float] = {}
+    for entry in bias:
+        if len(entry) != 2 or isinstance(entry[0], (bool, float)) or isinstance(entry[1], str) or entry[1] is True:
+            raise ApiError(400, "logit_bias: entries are [token, number or false]", param="logit_bias", code="invalid_value")
+        tokens = tokenizer.encode(entry[0]) if isinstance(entry[0], str) else [entry[0]]
+        result |= dict.fromkeys(tokens, -1e9 if entry[1] is False else float(entry[1]))
+    return result
+
+
+class _Completion:
+    def __init__(self, work: Work, body: CompletionBody) -> None:
+        self.work, self.body = work, body
+
+    def _document(self, output: Output) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "content": output.text,
+            "tokens": list(output.new_tokens),
+            "stop": output.finish_reason is not None,
+            "index": 0,
+            "id_slot": 0,
+        }
+        if self.body.n_probs:
+            entries = chat_logprobs(self.work.model.tokenizer, shown_logprobs(output), self.body.n_probs)
+            document["completion_probabilities"] = entries
+        if output.finish_reason is not None and output.usage is not None:
+            self.work.note(output.usage)
+            kind = "limit" if output.finish_reason == "length" else "word" if isinstance(output.stop, str) else "eos"
+            document |= {
+                "model": self.work.served.name, "stop_type": kind, "stopping_word": output.stop if isinstance(output.stop, str) else "",
+                "truncated": False, "tokens_evaluated": output.usage.prompt_tokens, "tokens_cached": output.usage.cached_tokens,
+                "tokens_predicted": output.usage.completion_tokens, "timings": timings([output.usage]),
+            }  # fmt: skip
+        return document
+
+    async def events(self) -> AsyncIterator[bytes]:
+        async for output in self.work.tickets[0]:
+            yield event(self._document(output))
+
+    async def whole(self) -> dict[str, Any]:
+        text, probabilities, tokens = "", [], []
+        document: dict[str, Any] = {}
+        async for output in self.work.tickets[0]:
+            document = self._document(output)
+            text += document["content"]
+            tokens += document["tokens"]
+            probabilities += document.get("completion_probabilities", [])
+        document |= {"content": text, "tokens": tokens}
+        return document | ({"completion_probabilities": probabilities} if self.body.n_probs else {})
+
+
+# ---- slots ----
+
+
+async def slots(request: Request) -> Response:
+    """One slot per request under way: their number is all that clients read."""
+    async with server_of(request).pool.lease(None) as served:
+        return json_response([{"id": 0, "n_ctx": served.model.engine.context, "is_processing": served.worker.num_running > 0}])
+
+
+async def slot_action(request: Request) -> Response:
+    """`?action=save`, `restore` or `erase`. The cache is found by text, so a slot's number is only repeated; what is saved is `prompt`'s."""
+    body = await read_body(request, SlotBody)
+    action = request.query_params.get("action", "")
+    slot = request.path_params["id"]
+    if not slot.isascii() or not slot.isdigit() or len(slot) > 6:
+        raise ApiError(404, "there is no such slot", param="id", code="not_found")
+    if action not in ("save", "restore", "erase"):
+        raise ApiError(400, "action: is save, restore or erase", param="action", code="invalid_value")
+    async with server_of(request).pool.lease(body.model) as served:
+        if action == "erase":
+            erased = served.model.engine.pool.num_free
+            await _between_steps(served, served.model.engine.pool.forget_all)
+            return json_response({"id_slot": int(slot), "n_erased": erased * served.model.engine.pool.page_size})
+        path = slot_path(server_of(request).settings.state_folder, body.filename)
+        if action == "save":
+            return await _save(served, int(slot), path, body)
+        if not path.is_file():
+            raise ApiError(404, "there is no such file", param="filename", code="not_found")
+        tokens = await _between_steps(served, lambda: served.model.load_state(path))
+        return json_response(
+            {"id_slot": int(slot), "filename": path.name, "n_restored": len(tokens), "n_read": path.stat().st_size}
+        )
+
+
+async def _save(served: Served, slot: int, path: Path, body: SlotBody) -> Response:
+    if body.prompt is None:
+        raise ApiError(400, "prompt: says what to save", param="prompt", code="missing_required_parameter")
+    tokens = served.model.encode_prompt(body.prompt)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = await _between_steps(served, lambda: served.model.save_state(path, tokens))
+    return json_response({"id_slot": slot, "filename": path.name, "n_saved": count, "n_written": path.stat().st_size})
+
+
+async def _between_steps(served: Served, action: Callable[[], Any]) -> Any:
+    return await asyncio.wrap_future(served.worker.call(action))
+
+
+def slot_path(folder: Path | None, filename: str | None) -> Path:
+    """A file directly in the folder for slots.
+
+    Raises:
+        ApiError: no folder, or a name that could lead out of it.
+    """
+    if folder is None:
+        raise ApiError(400, "slots cannot be saved; start the server with --state FOLDER", code="no_state_folder")
+    if filename is None or not _FILE.match(filename):
+        raise ApiError(400, "filename: letters, digits and _ . -, without folders", param="filename", code="invalid_value")
+    return folder / "slots" / filename

@@ -1,0 +1,83 @@
+"""llama-server's routes as SillyTavern and lm-eval call them, and embeddings."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import numpy as np
+import openai
+import pytest
+
+TEXT = "Once upon a time there was a lighthouse"
+
+
+def events(answer: httpx.Response) -> list[dict]:
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line.startswith("data: {")]
+
+
+def test_tokenize_and_back(served):
+    tokenizer = served.model.tokenizer
+    for name in ("content", "prompt"):
+        tokens = httpx.post(served.url + "/tokenize", json={name: TEXT}).json()["tokens"]
+        assert tokens == tokenizer.encode(TEXT, add_bos=name == "prompt" and tokenizer.add_bos)
+    assert httpx.post(served.url + "/detokenize", json={"tokens": tokens}).json()["content"] == TEXT
+    marked = {"content": "<|im_end|>"}
+    assert len(httpx.post(served.url + "/tokenize", json=marked).json()["tokens"]) > 1
+    assert len(httpx.post(served.url + "/tokenize", json={**marked, "parse_special": True}).json()["tokens"]) == 1
+    info = httpx.get(served.url + "/tokenizer_info").json()
+    assert info["eos_token_id"] in tokenizer.eos_ids
+    assert info["chat_template"]
+    assert httpx.post(served.url + "/tokenize", json={}).status_code == 400
+    assert httpx.post(served.url + "/detokenize", json={"tokens": [10**9]}).status_code == 400
+
+
+def test_completion(served):
+    body = {
+        "prompt": TEXT,
+        "n_predict": 8,
+        "temperature": 0,
+        "dry_multiplier": 0.8,
+        "xtc_probability": 0,
+        "stop": [],
+        "cache_prompt": True,
+    }
+    whole = httpx.post(served.url + "/completion", json=body)
+    assert whole.json()["content"] == served.model.generate(TEXT, max_tokens=8).text
+    assert whole.json()["stop"] is True
+    assert whole.headers["x-understudy-ignored"] == "dry_multiplier"
+    found = events(httpx.post(served.url + "/completion", json={**body, "stream": True}))
+    assert "".join(one["content"] for one in found) == whole.json()["content"]
+    assert [one["stop"] for one in found] == [False] * (len(found) - 1) + [True]
+    assert httpx.post(served.url + "/completion", json={**body, "colour": 1}).json()["error"]["param"] == "colour"
+    props = httpx.get(served.url + "/props").json()
+    assert props["default_generation_settings"]["n_ctx"] == 1024
+    assert props["chat_template"]
+
+
+def test_slots_are_saved_and_confined(served):
+    prompt = TEXT + " on a rock." * 20
+    httpx.post(served.url + "/completion", json={"prompt": prompt, "n_predict": 1})
+    save = {"filename": "one.kv", "prompt": prompt}
+    saved = httpx.post(served.url + "/slots/0?action=save", json=save).json()
+    assert saved["n_saved"] > 64
+    assert httpx.post(served.url + "/slots/0?action=erase", json={}).status_code == 200
+    cold = httpx.post(served.url + "/tokenize", json={"content": prompt}).json()["count"]
+    restored = httpx.post(served.url + "/slots/0?action=restore", json={"filename": "one.kv"}).json()
+    assert restored["n_restored"] == saved["n_saved"]
+    warm = httpx.post(served.url + "/completion", json={"prompt": prompt, "n_predict": 1}).json()
+    assert warm["tokens_cached"] >= cold - 32
+    for name in ("../x", "a/b", "/etc/passwd", "..", ".", "", "x\0y"):
+        assert httpx.post(served.url + "/slots/0?action=save", json={**save, "filename": name}).status_code == 400
+    assert httpx.post(served.url + "/slots/0?action=restore", json={"filename": "none"}).status_code == 404
+    assert httpx.post(served.url + "/slots/0?action=burn", json={}).status_code == 400
+
+
+def test_embeddings(served):
+    pytest.importorskip("wordllama")
+    client = openai.OpenAI(base_url=served.url + "/v1", api_key="none")
+    answer = client.embeddings.create(model="wordllama", input=["a sailing boat", "a ship at sea", "tax law"])
+    vectors = np.asarray([row.embedding for row in answer.data])
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    floats = client.embeddings.create(model="wordllama", input="a sailing boat", encoding_format="float")
+    assert np.allclose(floats.data[0].embedding, vectors[0], atol=1e-6)

@@ -1,0 +1,147 @@
+"""Tool calls through the real clients: every choice, streamed and not; arguments always are JSON that fits the schema."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import openai
+import pytest
+
+from tests.serve.conftest import MODEL
+
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "unit": {"enum": ["C", "F"]}},
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+}
+TIME = {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"], "additionalProperties": False}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": WEATHER, "strict": True}},
+    {"type": "function", "function": {"name": "time", "description": "The time.", "parameters": TIME}},
+]
+ASK = [{"role": "user", "content": "What is the weather in Paris?"}]
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return openai.OpenAI(base_url=served.url + "/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def claude(served):
+    return anthropic.Anthropic(base_url=served.url, api_key="none", max_retries=0)
+
+
+def ask(client, **options):
+    settings = {"model": MODEL, "messages": ASK, "tools": TOOLS, "max_tokens": 80, "temperature": 1, "seed": 3, **options}
+    return client.chat.completions.create(**settings)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "time"}}])
+def test_a_call_that_must_come(client, choice):
+    answer = ask(client, tool_choice=choice).choices[0]
+    assert answer.finish_reason == "tool_calls"
+    call = answer.message.tool_calls[0]
+    arguments = json.loads(call.function.arguments)
+    assert set(arguments) == ({"zone"} if call.function.name == "time" else {"city", "unit"})
+    assert choice == "required" or call.function.name == "time"
+
+
+def test_none_and_auto(client):
+    assert ask(client, tool_choice="none").choices[0].message.tool_calls is None
+    message = ask(client, tool_choice="auto").choices[0].message
+    assert message.content or message.tool_calls
+    allowed = {
+        "type": "allowed_tools",
+        "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "time"}}]},
+    }
+    assert {c.function.name for c in ask(client, tool_choice=allowed).choices[0].message.tool_calls} == {"time"}
+
+
+def test_one_call_where_one_is_asked(client):
+    options = {"tool_choice": "required", "max_tokens": 200, "temperature": 2}
+    many = [ask(client, **options, seed=seed) for seed in range(8)]
+    one = [ask(client, **options, seed=seed, parallel_tool_calls=False) for seed in range(4)]
+    assert max(len(answer.choices[0].message.tool_calls) for answer in many) > 1
+    assert {len(answer.choices[0].message.tool_calls) for answer in one} == {1}
+
+
+def test_streamed_calls_are_the_whole_ones(client):
+    whole = ask(client, tool_choice="required").choices[0].message.tool_calls
+    calls = {}
+    for chunk in ask(client, tool_choice="required", stream=True):
+        for piece in chunk.choices[0].delta.tool_calls or ():
+            name, text = calls.get(piece.index, ("", ""))
+            calls[piece.index] = (name + (piece.function.name or ""), text + (piece.function.arguments or ""))
+    assert list(calls.values()) == [(call.function.name, call.function.arguments) for call in whole]
+
+
+@pytest.mark.parametrize("tokens", range(8, 24, 3))
+def test_cut_arguments_are_json(client, tokens):
+    answer = ask(client, tool_choice={"type": "function", "function": {"name": "weather"}}, max_tokens=tokens).choices[0]
+    for call in answer.message.tool_calls or ():
+        assert isinstance(json.loads(call.function.arguments), dict)
+    assert answer.finish_reason in ("length", "tool_calls")
+
+
+def test_results_go_back(client):
+    first = ask(client, tool_choice="required", parallel_tool_calls=False).choices[0].message
+    messages = [*ASK, first.model_dump(), {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "12 degrees"}]
+    answer = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, max_tokens=12, temperature=0)
+    assert answer.usage.context["tools"] > 0
+
+
+CLAUDE = [{"name": "weather", "description": "The weather.", "input_schema": WEATHER}]
+
+
+def test_messages(served, claude):
+    settings = {"model": MODEL, "max_tokens": 20, "messages": ASK, "extra_body": {"temperature": 0}, "system": "Be brief."}
+    answer = claude.messages.create(**settings)
+    expected = served.model.generate([{"role": "system", "content": "Be brief."}, *ASK], max_tokens=20)
+    assert answer.content[0].text == expected.text
+    assert answer.stop_reason == ("max_tokens" if expected.finish_reason == "length" else "end_turn")
+    counted = claude.messages.count_tokens(model=MODEL, messages=ASK, system="Be brief.").input_tokens
+    assert counted == expected.usage.prompt_tokens
+    assert answer.usage.input_tokens + answer.usage.cache_read_input_tokens == counted
+    with claude.messages.stream(**settings) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == answer.content[0].text
+    assert final.stop_reason == answer.stop_reason
+    word = text.split()[1]
+    stopped = claude.messages.create(**settings, stop_sequences=[word])
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", word)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_messages_with_tools(claude, is_streamed):
+    settings = {
+        "model": MODEL,
+        "max_tokens": 80,
+        "messages": ASK,
+        "tools": CLAUDE,
+        "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+    }
+    if is_streamed:
+        with claude.messages.stream(**settings) as stream:
+            answer = stream.get_final_message()
+    else:
+        answer = claude.messages.create(**settings)
+    assert answer.stop_reason == "tool_use"
+    (block,) = answer.content
+    assert block.name == "weather"
+    assert set(block.input) == {"city", "unit"}
+    result = {"type": "tool_result", "tool_use_id": block.id, "content": [{"type": "text", "text": "12 degrees"}]}
+    messages = [*ASK, {"role": "assistant", "content": [block.model_dump()]}, {"role": "user", "content": [result]}]
+    assert claude.messages.create(model=MODEL, max_tokens=8, messages=messages, tools=CLAUDE).content
+
+
+def test_faults_have_anthropics_shape(claude):
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        claude.messages.create(model=MODEL, max_tokens=8, messages=ASK, extra_body={"colour": 1})
+    assert caught.value.body["type"] == "error"
+    assert "colour" in caught.value.body["error"]["message"]
+    with pytest.raises(anthropic.NotFoundError):
+        claude.messages.create(model="other", max_tokens=8, messages=ASK)
