@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -26,6 +27,11 @@ class Live:
     port: int
     app: object
     model: understudy.Model
+    running: object
+
+    def begin_stop(self):
+        """What SIGTERM does."""
+        self.running.handle_exit(signal.SIGTERM, None)
 
     @property
     def server(self):
@@ -48,7 +54,7 @@ def live(model, **options):
         time.sleep(0.02)
     assert server.started
     try:
-        yield Live(f"http://127.0.0.1:{port}", port, app, model if not isinstance(model, dict) else None)
+        yield Live(f"http://127.0.0.1:{port}", port, app, model if not isinstance(model, dict) else None, server)
     finally:
         server.should_exit = True
         thread.join(30)
