@@ -17,3 +17,18 @@ def test_search_from_the_command_line(tmp_path, capsys):
     assert (row["text"], row["heading"], row["start"]) == ("Ada keeps the light.", "Light", 9)
     assert main(["rag", "search", "x", "--index", str(tmp_path / "none.index")]) == 2
     assert "there is no index" in capsys.readouterr().err
+
+
+def test_ask_from_the_command_line(tmp_path, capsys):
+    text = "The lighthouse on the island was built in 1812 from grey granite.\n"
+    (tmp_path / "light.md").write_text(text)
+    assert main(["rag", "add", str(tmp_path / "light.md"), "--index", str(tmp_path / "x.index"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["documents"] == 1
+    ask = ["rag", "ask", "--index", str(tmp_path / "x.index"), "--json", "--context", "1024"]
+    assert main([*ask, "When was the lighthouse on the island built?"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    for citation in answer["citations"]:
+        assert text[citation["start"] : citation["end"]] == citation["quote"]
+    assert answer["citations"]
+    assert main([*ask, "Who won the chess olympiad in Dresden?"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"] is None
