@@ -8,11 +8,12 @@ from understudy.serve import (
     routes_embeddings,
     routes_llama,
     routes_openai,
+    routes_responses,
     routes_server,
     routes_tokens,
 )
 from understudy.serve.openapi import Entry
-from understudy.serve.protocol import anthropic, llama, openai
+from understudy.serve.protocol import anthropic, llama, openai, responses
 
 ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/health", routes_server.health),
@@ -24,6 +25,15 @@ ROUTES: tuple[Entry, ...] = (
     Entry("POST", "/v1/chat/completions", routes_openai.chat_completions, openai.ChatRequest, "Answer a conversation (OpenAI)"),
     Entry("POST", "/v1/completions", routes_completion.completions, openai.CompletionRequest, "Continue texts (OpenAI)"),
     Entry("POST", "/v1/embeddings", routes_embeddings.embeddings, openai.EmbeddingsRequest, "Vectors of texts (OpenAI)"),
+    Entry(
+        "POST",
+        "/v1/responses",
+        routes_responses.responses,
+        responses.ResponsesRequest,
+        "Answer a conversation and remember it (OpenAI)",
+    ),
+    Entry("GET", "/v1/responses/{id}", routes_responses.get_response),
+    Entry("DELETE", "/v1/responses/{id}", routes_responses.delete_response),
     Entry("POST", "/v1/messages", routes_anthropic.messages, anthropic.MessagesRequest, "Answer a conversation (Anthropic)"),
     Entry("POST", "/v1/messages/count_tokens", routes_anthropic.count_tokens, anthropic.CountRequest),
     Entry("POST", "/tokenize", routes_tokens.tokenize, llama.TokenizeBody),

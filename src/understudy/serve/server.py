@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from understudy.serve.pool import Pool, Served
 from understudy.serve.settings import Settings
 from understudy.serve.worker import AsyncTicket, BusyError, StoppedError, TimeoutExceeded
 
+_log = logging.getLogger("understudy.serve")
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -162,5 +164,8 @@ async def with_errors(events: AsyncIterator[bytes], write_error: Callable[[ApiEr
             yield data
     except (ApiError, UnderstudyError) as error:
         yield write_error(as_api_error(error))
+    except Exception as error:  # our fault: said to the client, told to the log
+        _log.exception("an answer failed midway")
+        yield write_error(ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"))
     finally:
         await events.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,244 @@
+"""`/v1/responses`: conversations that the server remembers, in memory and per client, the longest unused forgotten first."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.chat.calls import choice_of
+from understudy.errors import SchemaError, UsageError
+from understudy.serve.errors import ApiError
+from understudy.serve.events import event
+from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.protocol.responses import CallItem, Item, MessageItem, NamedChoice, ResponsesRequest, messages_of
+from understudy.serve.server import Server, Work, json_response, read_body, respond, server_of, working
+from understudy.serve.shown import CallStart, Piece, Text
+from understudy.serve.worker import AsyncTicket
+
+MAX_STORED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    document: dict[str, Any]
+    items: list[Item]  # the conversation up to and with this response
+
+
+class Store:
+    """Responses by client and id."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+
+    def put(self, client: str, stored: Stored) -> None:
+        self._known[client, stored.document["id"]] = stored
+        while len(self._known) > MAX_STORED:
+            self._known.popitem(last=False)
+
+    def get(self, client: str, id: str, param: str | None = None) -> Stored:
+        stored = self._known.get((client, id))
+        if stored is None:
+            raise ApiError(404, f"there is no response {id[:80]!r}", param=param, code="not_found")
+        self._known.move_to_end((client, id))
+        return stored
+
+    def delete(self, client: str, id: str) -> None:
+        self.get(client, id)
+        del self._known[client, id]
+
+
+def _store(server: Server) -> Store:
+    store: Store = server.kept.setdefault("responses", Store())
+    return store
+
+
+async def responses(request: Request) -> Response:
+    body = await read_body(request, ResponsesRequest)
+    store, client = _store(server_of(request)), str(request.state.client)
+    before = store.get(client, body.previous_response_id, "previous_response_id").items if body.previous_response_id else []
+    new: list[Item] = [MessageItem(role="user", content=body.input)] if isinstance(body.input, str) else list(body.input)
+    items = [*before, *new]
+    ask = _ask(body, items)
+    async with working(request, body.model) as work:
+        prepared = await prepare_chat(work.model, ask, work.server.settings)
+        response = _Response(work, body, prepared, work.submit(prepared), store, items)
+        if not body.stream:
+            return await respond(work, whole=response.whole())
+        return await respond(
+            work,
+            events=response.events(),
+            write_error=lambda error: event({"type": "error", **error.to_openai()["error"]}, "error"),
+        )
+    raise AssertionError("working ends with the block")
+
+
+async def get_response(request: Request) -> Response:
+    stored = _store(server_of(request)).get(str(request.state.client), request.path_params["id"])
+    return json_response(stored.document)
+
+
+async def delete_response(request: Request) -> Response:
+    id = request.path_params["id"]
+    _store(server_of(request)).delete(str(request.state.client), id)
+    return json_response({"id": id, "object": "response", "deleted": True})
+
+
+def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
+    choice = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else body.tool_choice
+    try:
+        tools = read_tools([tool.to_openai() for tool in body.tools or ()])
+        chosen = choice_of(choice, tools)
+    except (UsageError, SchemaError) as error:
+        place = "tool_choice" if error.where == "tool_choice" else "tools"
+        raise ApiError(400, str(error), param=place, code="invalid_value") from error
+    form, answer = body.text.format if body.text is not None else None, Answer()
+    if form is not None and form.type == "json_schema" and form.schema_ is None:
+        raise ApiError(400, "text.format.schema: missing", param="text.format.schema", code="missing_required_parameter")
+    if form is not None and form.type != "text":
+        answer = Answer(json_schema=form.schema_ if form.type == "json_schema" else {"type": "object"})
+    head = [{"role": "system", "content": body.instructions}] if body.instructions else []
+    sampling = {"temperature": body.temperature, "top_p": body.top_p, "max_tokens": body.max_output_tokens}
+    overflow: Any = "keep_end" if body.truncation == "auto" else "refuse"
+    return ChatAsk([*head, *messages_of(items)], tools, chosen, body.parallel_tool_calls is not False, answer, sampling, overflow)
+
+
+class _Response:
+    """One response, as events or whole."""
+
+    def __init__(
+        self, work: Work, body: ResponsesRequest, prepared: Prepared, ticket: AsyncTicket, store: Store, items: list[Item]
+    ) -> None:
+        self.work, self.body, self.prepared, self.ticket, self.store, self.items = work, body, prepared, ticket, store, items
+        self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
+        self.output: list[dict[str, Any]] = []
+        self.status, self.number = "in_progress", 0
+
+    def _document(self, usage: dict[str, Any] | None = None) -> dict[str, Any]:
+        body, params = self.body, self.prepared.request.params
+        tools = [{"type": "function", "strict": True, **t.model_dump(exclude={"type", "strict"})} for t in body.tools or ()]
+        choice = body.tool_choice.model_dump() if isinstance(body.tool_choice, NamedChoice) else body.tool_choice or "auto"
+        return {
+            "id": self.id, "object": "response", "created_at": self.created, "status": self.status, "background": False, "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if self.status == "incomplete" else None,
+            "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "metadata": body.metadata or {},
+            "model": self.work.served.name, "output": self.output, "parallel_tool_calls": body.parallel_tool_calls is not False,
+            "previous_response_id": body.previous_response_id, "store": body.store is not False, "temperature": params.temperature,
+            "text": {"format": body.text.format.model_dump(by_alias=True, exclude_none=True)} if body.text and body.text.format
+            else {"format": {"type": "text"}}, "tool_choice": choice, "tools": tools, "top_p": params.top_p,
+            "truncation": body.truncation or "disabled", "usage": usage,
+        }  # fmt: skip
+
+    async def _pieces(self) -> AsyncIterator[Piece]:
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+            self.work.note(output.usage)
+            for piece in pieces:
+                yield piece
+            if finish is not None:
+                self.status = "incomplete" if finish == "length" else "completed"
+
+    async def _finished(self) -> dict[str, Any]:
+        used = self.work.usage()
+        usage = {
+            "input_tokens": used["prompt"], "input_tokens_details": {"cached_tokens": used["cached"]}, "output_tokens": used["completion"],
+            "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": used["prompt"] + used["completion"],
+            "context": await ledger_of(self.work.model, self.prepared),
+        }  # fmt: skip
+        document = self._document(usage)
+        if self.body.store is not False:
+            self.store.put(self.work.client, Stored(document, [*self.items, *map(_as_item, self.output)]))
+        return document
+
+    async def whole(self) -> dict[str, Any]:
+        async for piece in self._pieces():
+            self._take(piece)
+        for item in self.output:
+            item["status"] = self._item_status(item)
+        return await self._finished()
+
+    def _item_status(self, item: dict[str, Any]) -> str:
+        return "incomplete" if self.status == "incomplete" and item is self.output[-1] else "completed"
+
+    def _take(self, piece: Piece) -> bool:
+        """Adds a piece to the output; whether it began a new item."""
+        if isinstance(piece, CallStart):
+            self.output.append({"type": "function_call", "id": f"fc_{secrets.token_hex(12)}", "call_id": piece.id, "name": piece.name,
+                                "arguments": "", "status": "in_progress"})  # fmt: skip
+            return True
+        if not isinstance(piece, Text):
+            self.output[-1]["arguments"] += piece.text
+            return False
+        is_new = not self.output or self.output[-1]["type"] != "message"
+        if is_new:
+            content = [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
+            message = {"type": "message", "id": f"msg_{secrets.token_hex(12)}", "role": "assistant", "status": "in_progress"}
+            self.output.append({**message, "content": content})
+        self.output[-1]["content"][0]["text"] += piece.text
+        return is_new
+
+    # ---- events ----
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        self.number += 1
+        return event({"type": kind, "sequence_number": self.number - 1, **fields}, kind)
+
+    def _place(self) -> dict[str, Any]:
+        return {"output_index": len(self.output) - 1, "item_id": self.output[-1]["id"]}
+
+    async def events(self) -> AsyncIterator[bytes]:
+        yield self._event("response.created", response=self._document())
+        yield self._event("response.in_progress", response=self._document())
+        async for piece in self._pieces():
+            if self.output and (
+                isinstance(piece, CallStart) or (isinstance(piece, Text) and self.output[-1]["type"] != "message")
+            ):
+                for data in self._closing("completed"):
+                    yield data
+            if self._take(piece):
+                for data in self._opening():
+                    yield data
+            if isinstance(piece, Text):
+                yield self._event("response.output_text.delta", **self._place(), content_index=0, delta=piece.text, logprobs=[])
+            elif not isinstance(piece, CallStart):
+                yield self._event("response.function_call_arguments.delta", **self._place(), delta=piece.text)
+        if self.output:
+            for data in self._closing(self._item_status(self.output[-1])):
+                yield data
+        document = await self._finished()
+        yield self._event(f"response.{self.status}", response=document)
+
+    def _opening(self) -> list[bytes]:
+        item, index = self.output[-1], len(self.output) - 1
+        is_text = item["type"] == "message"
+        empty = {**item, "content": []} if is_text else {**item, "arguments": ""}
+        opened = [self._event("response.output_item.added", output_index=index, item=empty)]
+        if is_text:
+            part = {**item["content"][0], "text": ""}
+            opened.append(self._event("response.content_part.added", **self._place(), content_index=0, part=part))
+        return opened
+
+    def _closing(self, status: str) -> list[bytes]:
+        item = self.output[-1]
+        item["status"], place = status, self._place()
+        end = self._event
+        if item["type"] == "message":
+            part = item["content"][0]
+            closed = [
+                end("response.output_text.done", **place, content_index=0, text=part["text"], logprobs=[]),
+                end("response.content_part.done", **place, content_index=0, part=part),
+            ]
+        else:
+            closed = [end("response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"])]
+        return [*closed, end("response.output_item.done", output_index=place["output_index"], item=item)]
+
+
+def _as_item(item: dict[str, Any]) -> Item:
+    if item["type"] == "function_call":
+        return CallItem(type="function_call", call_id=item["call_id"], name=item["name"], arguments=item["arguments"])
+    return MessageItem(role="assistant", content=item["content"][0]["text"])
