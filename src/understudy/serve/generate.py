@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -152,8 +152,13 @@ def submit(served: Served, prepared: Prepared, client: str) -> AsyncTicket:
         raise ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"}) from error
 
 
-async def read(model: Model, prepared: Prepared, ticket: AsyncTicket) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
-    """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended."""
+async def read(
+    model: Model, prepared: Prepared, ticket: AsyncTicket, count_calls: Callable[[int, int], None]
+) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
+    """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended.
+
+    `count_calls` is told how many calls an answer holds whole, and how many were cut.
+    """
     readings = [Reading(model.dialect, has_calls=prepared.has_calls) for _ in range(prepared.request.params.n)]
     async for output in ticket:
         reading = readings[output.index]
@@ -161,6 +166,7 @@ async def read(model: Model, prepared: Prepared, ticket: AsyncTicket) -> AsyncIt
         finish: Finish | None = None
         if output.finish_reason is not None:
             pieces += reading.finish()
+            count_calls(reading.num_calls - reading.is_cut, int(reading.is_cut))
             finish = "length" if output.finish_reason == "length" else "calls" if reading.num_calls else "stop"
         yield output, pieces, finish
 

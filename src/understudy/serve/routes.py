@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from understudy.serve import (
     routes_anthropic,
+    routes_characters,
+    routes_collections,
     routes_completion,
     routes_embeddings,
     routes_llama,
@@ -13,7 +15,7 @@ from understudy.serve import (
     routes_tokens,
 )
 from understudy.serve.openapi import Entry
-from understudy.serve.protocol import anthropic, llama, openai, responses
+from understudy.serve.protocol import anthropic, llama, openai, ours, responses
 
 ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/health", routes_server.health),
@@ -43,4 +45,21 @@ ROUTES: tuple[Entry, ...] = (
     Entry("POST", "/completion", routes_llama.completion, llama.CompletionBody, "Continue a text (llama-server)"),
     Entry("GET", "/slots", routes_llama.slots),
     Entry("POST", "/slots/{id}", routes_llama.slot_action, llama.SlotBody),
+    Entry("POST", "/v1/characters", routes_characters.add_character),
+    Entry("GET", "/v1/characters", routes_characters.characters),
+    Entry("GET", "/v1/characters/{id}", routes_characters.character),
+    Entry("DELETE", "/v1/characters/{id}", routes_characters.delete_character),
+    Entry("POST", "/v1/sessions", routes_characters.add_session, ours.SessionRequest),
+    Entry("GET", "/v1/sessions/{id}", routes_characters.session),
+    Entry("DELETE", "/v1/sessions/{id}", routes_characters.delete_session),
+    Entry("POST", "/v1/sessions/{id}/turn", routes_characters.turn, ours.TurnRequest),
+    Entry("POST", "/v1/sessions/{id}/interrupt", routes_characters.interrupt, ours.InterruptRequest),
+    Entry("GET", "/v1/collections", routes_collections.collections),
+    Entry("POST", "/v1/collections", routes_collections.add_collection, ours.CollectionRequest),
+    Entry("GET", "/v1/collections/{name}", routes_collections.collection),
+    Entry("DELETE", "/v1/collections/{name}", routes_collections.delete_collection),
+    Entry("POST", "/v1/collections/{name}/documents", routes_collections.add_documents, ours.DocumentRequest),
+    Entry("GET", "/v1/collections/{name}/documents/{document:path}", routes_collections.document),
+    Entry("POST", "/v1/collections/{name}/search", routes_collections.search, ours.SearchRequest),
+    Entry("POST", "/v1/collections/{name}/ask", routes_collections.ask_collection, ours.AskRequest),
 )

@@ -78,7 +78,7 @@ class _Message:
         self.stop_sequence: str | None = None
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece

@@ -165,7 +165,7 @@ class _Chat:
     async def events(self) -> AsyncIterator[bytes]:
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": ""})
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
             self.work.note(output.usage)
             entries = shown_logprobs(output)
             deltas = [_delta(piece) for piece in pieces] or ([{}] if entries and self.body.logprobs else [])
@@ -194,7 +194,7 @@ class _Chat:
 
     async def whole(self) -> dict[str, Any]:
         answers = [_Answer() for _ in range(self.body.n or 1)]
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
             self.work.note(output.usage)
             answers[output.index].take(pieces, shown_logprobs(output), finish)
         usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))

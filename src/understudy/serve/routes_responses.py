@@ -136,7 +136,7 @@ class _Response:
         }  # fmt: skip
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece

@@ -103,6 +103,11 @@ class Work:
         if usage is not None:
             self.usages.append(usage)
 
+    def count_calls(self, num_whole: int, num_cut: int) -> None:
+        for end, number in (("whole", num_whole), ("cut", num_cut)):
+            if number:
+                self.server.metrics.count("understudy_tool_calls_total", number, model=self.served.name, end=end)
+
     def usage(self) -> dict[str, int]:
         """Tokens of all answers; those of a prompt count once for all its answers."""
         return {

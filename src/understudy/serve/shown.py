@@ -59,6 +59,11 @@ class Reading:
         self._json: PartialJson | None = None
         self.num_calls = 0
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last call has begun and is not complete."""
+        return self._json is not None and not self._json.is_done
+
     def push(self, text: str) -> Iterator[Piece]:
         self._buffer += text
         if not self._in_calls:

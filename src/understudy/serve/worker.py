@@ -18,10 +18,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import TypeVar
 
 from understudy.engine import Output, Request
-from understudy.errors import UnderstudyError
+from understudy.errors import Cancelled, UnderstudyError
 from understudy.model import Model
 
 Delivered = Output | Exception
@@ -61,6 +62,28 @@ class Ticket:
         if self.num_left and not self.is_cancelled:
             self.is_cancelled = True
             self._worker.tell(self._worker.drop, self)
+
+    def fail(self, error: Exception) -> None:
+        """As `cancel`, but whoever waits is told."""
+        self._worker.tell(self._worker.fail, self, error)
+
+
+class Hold:
+    """What lets another thread end the requests of a session: set `HOLD` where the session runs, call `cancel` anywhere."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.tickets: list[Ticket] = []
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Whoever waits for these requests gets Cancelled before the engine's next step."""
+        self.is_cancelled = True
+        for ticket in self.tickets:
+            ticket.fail(Cancelled("the request was cancelled"))
+
+
+HOLD: ContextVar[Hold | None] = ContextVar("HOLD", default=None)
 
 
 class AsyncTicket:
@@ -155,12 +178,17 @@ class Worker:
         self.tell(self._enqueue, ticket.ticket)
         return ticket
 
-    def outputs(self, request: Request, *, client: str = "inside") -> Iterator[Output]:
+    def outputs(self, request: Request) -> Iterator[Output]:
         """As `Model.outputs`, for a thread that is not the worker's."""
         self._book()
+        hold = HOLD.get()
         arrived: queue.SimpleQueue[Delivered] = queue.SimpleQueue()
-        ticket = Ticket(self, request, client, arrived.put)
+        ticket = Ticket(self, request, hold.client if hold is not None else "", arrived.put)
+        if hold is not None:
+            hold.tickets.append(ticket)
         self.tell(self._enqueue, ticket)
+        if hold is not None and hold.is_cancelled:  # before there was anything to cancel
+            hold.cancel()
         return self._receive(ticket, arrived)
 
     def _receive(self, ticket: Ticket, arrived: queue.SimpleQueue[Delivered]) -> Iterator[Output]:
@@ -276,6 +304,10 @@ class Worker:
 
     def _open(self) -> list[Ticket]:
         return [*self._running.values(), *(ticket for row in self._waiting.values() for ticket in row)]
+
+    def fail(self, ticket: Ticket, error: Exception) -> None:
+        if ticket.num_left:
+            self._fail(ticket, error)
 
     def _fail_all(self, why: str) -> None:
         for ticket in self._open():

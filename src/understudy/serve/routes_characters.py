@@ -1,0 +1,214 @@
+"""Ours: `/v1/characters` and `/v1/sessions`, turns of game characters, streamed and interruptible.
+
+Characters belong to the server, sessions to the client that opened them. Both are kept in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.errors import Cancelled
+from understudy.roleplay.card import Card
+from understudy.roleplay.card_files import card_from_bytes
+from understudy.roleplay.npc import Npc, NpcSettings, Turn
+from understudy.serve.errors import ApiError
+from understudy.serve.events import event
+from understudy.serve.pool import Served
+from understudy.serve.protocol.ours import InterruptRequest, SessionRequest, TurnRequest
+from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.threads import in_thread, pieces_of
+from understudy.serve.worker import Hold
+
+MAX_KEPT = 1000
+
+
+@dataclass(eq=False)
+class Playing:
+    """One session. `hold` is that of the turn under way."""
+
+    id: str
+    character: str
+    model: str
+    npc: Npc
+    served: Served
+    created: int = field(default_factory=lambda: int(time.time()))
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hold: Hold | None = None
+
+
+def _kept(request: Request, name: str) -> OrderedDict[Any, Any]:
+    kept: OrderedDict[Any, Any] = server_of(request).kept.setdefault(name, OrderedDict())
+    return kept
+
+
+# ---- characters ----
+
+
+async def add_character(request: Request) -> Response:
+    """A card: the bytes of a PNG, CHARX or JSON file as the body."""
+    data = await request.body()
+    card = await asyncio.to_thread(card_from_bytes, data, "body")
+    kept, id = _kept(request, "characters"), card.digest[:16]
+    kept[id] = card
+    while len(kept) > MAX_KEPT:
+        kept.popitem(last=False)
+    return json_response(_character(id, card), 201)
+
+
+async def characters(request: Request) -> Response:
+    return json_response({"object": "list", "data": [_character(id, card) for id, card in _kept(request, "characters").items()]})
+
+
+async def character(request: Request) -> Response:
+    """The whole card as JSON."""
+    id = request.path_params["id"]
+    return json_response({**_character(id, _card(request, id)), "card": _card(request, id).document})
+
+
+async def delete_character(request: Request) -> Response:
+    id = request.path_params["id"]
+    _card(request, id)
+    del _kept(request, "characters")[id]
+    return json_response({"id": id, "object": "character", "deleted": True})
+
+
+def _card(request: Request, id: str, param: str | None = None) -> Card:
+    card = _kept(request, "characters").get(id)
+    if not isinstance(card, Card):
+        raise ApiError(404, f"there is no character {id[:80]!r}", param=param, code="not_found")
+    return card
+
+
+def _character(id: str, card: Card) -> dict[str, Any]:
+    return {"id": id, "object": "character", "name": card.shown_name, "version": card.version, "num_greetings": len(card.greetings),
+            "greeting": card.greetings[0] if card.greetings else "", "warnings": card.warnings}  # fmt: skip
+
+
+# ---- sessions ----
+
+
+async def add_session(request: Request) -> Response:
+    """A play with a character."""
+    body = await read_body(request, SessionRequest)
+    card = _card(request, body.character, "character")
+    server, client = server_of(request), str(request.state.client)
+    settings = NpcSettings(user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting)
+    async with server.pool.lease(body.model) as served:
+        hold = Hold(client)
+        npc = await in_thread(lambda: Npc(served.model, card, settings=settings), hold)
+        playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
+    kept = _kept(request, "sessions")
+    kept[client, playing.id] = playing
+    while len(kept) > MAX_KEPT:
+        kept.popitem(last=False)
+    return json_response(_session(playing), 201)
+
+
+async def session(request: Request) -> Response:
+    return json_response(_session(_playing(request)))
+
+
+async def delete_session(request: Request) -> Response:
+    playing = _playing(request)
+    if playing.hold is not None:
+        playing.hold.cancel()
+    del _kept(request, "sessions")[str(request.state.client), playing.id]
+    return json_response({"id": playing.id, "object": "session", "deleted": True})
+
+
+def _playing(request: Request) -> Playing:
+    playing = _kept(request, "sessions").get((str(request.state.client), request.path_params["id"]))
+    if not isinstance(playing, Playing):
+        raise ApiError(404, f"there is no session {request.path_params['id'][:80]!r}", code="not_found")
+    return playing
+
+
+def _session(playing: Playing) -> dict[str, Any]:
+    history = [{"role": said.role, "text": said.text, "was_cut": said.was_cut} for said in playing.npc.memory.history]
+    return {"id": playing.id, "object": "session", "character": playing.character, "name": playing.npc.name, "model": playing.model,
+            "created": playing.created, "history": history}  # fmt: skip
+
+
+async def turn(request: Request) -> Response:
+    """One turn: what is said comes sentence by sentence, then the whole turn."""
+    body = await read_body(request, TurnRequest)
+    playing = _playing(request)
+    if playing.lock.locked():
+        raise ApiError(409, "a turn is under way; interrupt it, or wait", code="turn_under_way")
+    async with working(request, playing.model) as work:
+        if work.served is not playing.served:  # unloaded and loaded again meanwhile
+            playing.npc.model, playing.served = work.model, work.served
+        events = _turn(work, playing, body)
+        if body.stream:
+            return await respond(work, events=_written(events))
+        return await respond(work, whole=_last(events))
+    raise AssertionError("working ends with the block")
+
+
+async def _turn(work: Work, playing: Playing, body: TurnRequest) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """(event, data): `say` for each piece, `turn` at the end."""
+    async with playing.lock:
+        hold = playing.hold = Hold(work.client)
+        is_cut = False
+        pieces = pieces_of(lambda: playing.npc.stream(body.text, body.state()), hold)
+        try:
+            async for piece in pieces:
+                yield "say", {"text": piece}
+        except Cancelled:
+            is_cut = True
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+            playing.hold = None
+        last = playing.npc.last
+        assert last is not None
+        work.note(last.usage)
+        yield "turn", {**_turn_document(last), "interrupted": is_cut}
+
+
+async def _written(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> AsyncIterator[bytes]:
+    try:
+        async for name, data in events:
+            yield event(data, name)
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+async def _last(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    try:
+        found = [data async for _, data in events]
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+    return found[-1]
+
+
+def _turn_document(turn: Turn) -> dict[str, Any]:
+    actions = [{"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions]
+    document: dict[str, Any] = {"object": "turn", "say": turn.say, "emotion": turn.emotion, "actions": actions,
+                                "memory": list(turn.memory), "fault": turn.fault, "is_cut": turn.is_cut}  # fmt: skip
+    ledger = turn.ledger.to_document() if turn.ledger is not None else None
+    usage: dict[str, Any] = {"context": ledger}
+    if turn.usage is not None:
+        usage |= {"prompt_tokens": turn.usage.prompt_tokens, "completion_tokens": turn.usage.completion_tokens,
+                  "total_tokens": turn.usage.prompt_tokens + turn.usage.completion_tokens,
+                  "prompt_tokens_details": {"cached_tokens": turn.usage.cached_tokens}}  # fmt: skip
+    return {**document, "usage": usage}
+
+
+async def interrupt(request: Request) -> Response:
+    """The player cut in: a turn under way ends before its next token, and what was not heard was never said."""
+    body = await read_body(request, InterruptRequest)
+    playing = _playing(request)
+    if playing.hold is not None:
+        playing.hold.cancel()
+    async with playing.lock:
+        heard = playing.npc.interrupt(body.heard_chars)
+    return json_response({"id": playing.id, "heard": heard})

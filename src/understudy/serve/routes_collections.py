@@ -1,0 +1,200 @@
+"""Ours: `/v1/collections`, documents in, passages and quoted answers out.
+
+A collection is one index file in the state folder; without one it lasts as long as the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.errors import DocumentError
+from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
+from understudy.rag.ask import Answer, ask
+from understudy.rag.document import Builder
+from understudy.rag.index import Index
+from understudy.rag.readers import can_read, read_document
+from understudy.serve.errors import ApiError
+from understudy.serve.protocol.ours import AskRequest, CollectionRequest, DocumentRequest, SearchRequest
+from understudy.serve.server import Server, Work, json_response, read_body, respond, server_of, working
+from understudy.serve.threads import in_thread
+from understudy.serve.worker import Hold
+
+MAX_FILES = 100
+
+
+class Collections:
+    """The indexes of a folder by name, opened when they are asked for."""
+
+    def __init__(self, folder: Path | None, embedder: str) -> None:
+        self._own = tempfile.TemporaryDirectory(prefix="understudy-") if folder is None else None
+        self.folder = Path(self._own.name) if self._own is not None else folder / "collections" if folder is not None else Path()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.embedder = embedder
+        self.lock = asyncio.Lock()  # of changes
+        self._open: dict[str, Index] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("*.index"))
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.index"
+
+    def get(self, name: str) -> Index:
+        if name not in self.names:
+            raise ApiError(404, f"there is no collection {name[:80]!r}", code="not_found")
+        if name not in self._open:
+            self._open[name] = Index(self.path(name))
+        return self._open[name]
+
+    def create(self, name: str) -> None:
+        if name in self.names:
+            raise ApiError(409, f"there is a collection {name!r} already", param="name", code="exists")
+        self._open[name] = index = Index(self.path(name), embedder=self.embedder)
+        index.add([])
+
+    def delete(self, name: str) -> None:
+        self.get(name).close()
+        del self._open[name]
+        for ending in ("", "-wal", "-shm", "-journal"):
+            self.path(name).with_name(f"{name}.index{ending}").unlink(missing_ok=True)
+
+
+def _collections(server: Server) -> Collections:
+    if "collections" not in server.kept:
+        server.kept["collections"] = Collections(server.settings.state_folder, server.settings.embedder)
+    collections: Collections = server.kept["collections"]
+    return collections
+
+
+async def collections(request: Request) -> Response:
+    known = _collections(server_of(request))
+    return json_response({"object": "list", "data": [_document(known, name) for name in known.names]})
+
+
+async def add_collection(request: Request) -> Response:
+    body = await read_body(request, CollectionRequest)
+    known = _collections(server_of(request))
+    async with known.lock:
+        await asyncio.to_thread(known.create, body.name)
+    return json_response(_document(known, body.name), 201)
+
+
+async def collection(request: Request) -> Response:
+    """A collection and the names of its documents."""
+    known, name = _collections(server_of(request)), request.path_params["name"]
+    index = known.get(name)
+    return json_response({**_document(known, name), "names": sorted(index.store.hashes())})
+
+
+async def delete_collection(request: Request) -> Response:
+    known, name = _collections(server_of(request)), request.path_params["name"]
+    async with known.lock:
+        known.delete(name)
+    return json_response({"id": name, "object": "collection", "deleted": True})
+
+
+def _document(known: Collections, name: str) -> dict[str, Any]:
+    documents, chunks = known.get(name).store.counts()
+    return {"id": name, "object": "collection", "documents": documents, "chunks": chunks}
+
+
+async def add_documents(request: Request) -> Response:
+    """Files as multipart/form-data, or one text as JSON. A document of the same name is replaced."""
+    known = _collections(server_of(request))
+    index = known.get(request.path_params["name"])
+    added: list[str] = []
+    failed: dict[str, str] = {}
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
+            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            for file in files:
+                name = PurePosixPath((file.filename or "").replace("\\", "/")).name[:255]
+                data = await file.read()
+                try:
+                    async with known.lock:
+                        await asyncio.to_thread(_add_file, index, name, data)
+                    added.append(name)
+                except DocumentError as error:
+                    failed[name] = str(error)
+    else:
+        body = await read_body(request, DocumentRequest)
+        builder = Builder(title=body.name)
+        for paragraph in body.text.split("\n\n"):
+            builder.add(paragraph)
+        async with known.lock:
+            await asyncio.to_thread(index.add_document, body.name, builder.build())
+        added.append(body.name)
+    if not added and not failed:
+        raise ApiError(400, "no file came with the request", code="invalid_value")
+    return json_response(
+        {"added": added, "failed": failed, **_document(known, request.path_params["name"])}, 201 if added else 400
+    )
+
+
+def _add_file(index: Index, name: str, data: bytes) -> None:
+    """Reads a file from a folder of its own, since readers go by its ending."""
+    if not name or not can_read(Path(name)):
+        raise DocumentError("no reader for this kind of file", where=name or "file")
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        path = Path(folder) / f"document{Path(name).suffix}"
+        path.write_bytes(data)
+        try:
+            index.add_document(name, read_document(path))
+        except DocumentError as error:
+            raise DocumentError(error.what, where=name, expected=error.expected, found=error.found) from error
+
+
+async def document(request: Request) -> Response:
+    """The text of a document, in which citations are counted."""
+    index = _collections(server_of(request)).get(request.path_params["name"])
+    name = request.path_params["document"]
+    if name not in index.store.hashes():
+        raise ApiError(404, f"there is no document {name[:80]!r}", code="not_found")
+    return json_response({"object": "document", "name": name, "text": index.store.text_of(name)})
+
+
+async def search(request: Request) -> Response:
+    """Passages for a query, the best first."""
+    body = await read_body(request, SearchRequest)
+    index = _collections(server_of(request)).get(request.path_params["name"])
+    passages = await asyncio.to_thread(index.search, body.query, body.k, mode=body.mode)
+    rows = [
+        {"document": p.chunk.path, "page": p.chunk.page, "start": p.chunk.start, "end": p.chunk.end, "heading": p.chunk.heading,
+         "score": round(p.score, 6), "text": p.chunk.text}
+        for p in passages
+    ]  # fmt: skip
+    return json_response({"object": "list", "data": rows})
+
+
+async def ask_collection(request: Request) -> Response:
+    """An answer with quotes that stand in the documents, or that they do not say."""
+    body = await read_body(request, AskRequest)
+    index = _collections(server_of(request)).get(request.path_params["name"])
+    async with working(request, body.model) as work:
+        return await respond(work, whole=_ask(work, index, body))
+    raise AssertionError("working ends with the block")
+
+
+async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
+    point = DEFAULT_POINT
+    if body.threshold is not None:
+        point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
+    sampling = {name: getattr(body, name) for name in ("temperature", "seed") if getattr(body, name) is not None}
+
+    def run() -> Answer:
+        return ask(work.model, index, body.question, k=body.k, point=point, max_tokens=body.max_tokens, **sampling)
+
+    answer = await in_thread(run, Hold(work.client))
+    work.note(answer.usage)
+    citations = [{"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end} for c in answer.citations]
+    usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.usage.completion_tokens if answer.usage else 0}
+    return {"object": "answer", "answer": answer.text, "is_answered": answer.text is not None, "why": answer.why, "citations": citations,
+            "confidence": round(answer.confidence, 4), "dropped": list(answer.dropped), "usage": usage}  # fmt: skip

@@ -1,0 +1,124 @@
+"""Characters, their turns, and collections of documents over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from tests.serve.test_load import wait_until_quiet
+
+CARD = {
+    "spec": "chara_card_v2",
+    "spec_version": "2.0",
+    "data": {
+        "name": "Hilde", "description": "Hilde keeps the lighthouse.", "personality": "gruff", "scenario": "", "first_mes": "What is it?",
+        "mes_example": "", "creator_notes": "", "system_prompt": "", "post_history_instructions": "", "alternate_greetings": [],
+        "tags": [], "creator": "", "character_version": "", "extensions": {},
+    },
+}  # fmt: skip
+TEXT = "The lighthouse of Skerry was built in 1821 by Robert Lowe.\n\nIts lamp burned whale oil until 1870."
+
+
+@pytest.fixture
+def http(served):
+    with httpx.Client(base_url=served.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def session(http):
+    character = http.post("/v1/characters", content=json.dumps(CARD)).json()
+    assert character["name"] == "Hilde"
+    return http.post("/v1/sessions", json={"character": character["id"], "seed": 2}).json()
+
+
+def test_characters(http):
+    made = http.post("/v1/characters", content=json.dumps(CARD))
+    assert made.status_code == 201
+    id = made.json()["id"]
+    assert id in [one["id"] for one in http.get("/v1/characters").json()["data"]]
+    assert http.get(f"/v1/characters/{id}").json()["card"] == CARD
+    assert http.delete(f"/v1/characters/{id}").json()["deleted"]
+    assert http.get(f"/v1/characters/{id}").status_code == 404
+    assert http.post("/v1/characters", content=b"\x89PNG\r\n\x1a\nbroken").status_code == 400
+    assert http.post("/v1/sessions", json={"character": id}).json()["error"]["param"] == "character"
+
+
+def test_turns_are_streamed_and_whole(http, session):
+    path = f"/v1/sessions/{session['id']}/turn"
+    actions = [{"name": "give", "targets": ["lamp", "rope"], "arguments": {"count": [1, 3]}}]
+    turn = http.post(path, json={"text": "Hello, who are you?", "scene": "A storm.", "actions": actions}).json()
+    assert turn["say"]
+    assert turn["emotion"]
+    assert all(action["target"] in ("lamp", "rope") and 1 <= action["arguments"]["count"] <= 3 for action in turn["actions"])
+    context = turn["usage"]["context"]
+    assert context["total"] == turn["usage"]["prompt_tokens"]
+    streamed = http.post(path, json={"text": "And the lamp?", "stream": True}).text
+    events = [
+        (block.split("\n")[0].removeprefix("event: "), json.loads(block.split("data: ")[1]))
+        for block in streamed.strip().split("\n\n")
+    ]
+    assert events[-1][0] == "turn"
+    assert "".join(data["text"] for name, data in events if name == "say").strip() == events[-1][1]["say"]
+    history = http.get(f"/v1/sessions/{session['id']}").json()["history"]
+    assert [said["role"] for said in history] == ["assistant", "user", "assistant", "user", "assistant"]
+
+
+def test_a_turn_can_be_interrupted(served, http, session):
+    path, found = f"/v1/sessions/{session['id']}", []
+    actions = [{"name": f"action{i}"} for i in range(8)]
+
+    def ask() -> None:
+        found.append(
+            httpx.post(served.url + path + "/turn", json={"text": "Tell me a long story.", "actions": actions}, timeout=60).json()
+        )
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    (loaded,) = served.server.pool.loaded
+    while not loaded.worker.num_running and thread.is_alive():
+        time.sleep(0.001)
+    assert http.post(path + "/turn", json={"text": "x"}).status_code == 409
+    heard = http.post(path + "/interrupt", json={"heard_chars": 4}).json()["heard"]
+    thread.join(30)
+    assert found[0]["interrupted"]
+    assert len(heard) <= 4
+    wait_until_quiet(served)
+    assert http.get(path).json()["history"][-1]["text"] == heard
+    assert http.delete(path).json()["deleted"]
+    assert http.get(path).status_code == 404
+
+
+def test_collections(http):
+    pytest.importorskip("wordllama")
+    assert http.post("/v1/collections", json={"name": "isles"}).status_code == 201
+    assert http.post("/v1/collections", json={"name": "isles"}).status_code == 409
+    assert http.post("/v1/collections", json={"name": "../x"}).status_code == 400
+    made = http.post(
+        "/v1/collections/isles/documents", files=[("files", ("light.md", TEXT.encode())), ("files", ("x.exe", b"MZ"))]
+    )
+    assert made.json()["added"] == ["light.md"]
+    assert "x.exe" in made.json()["failed"]
+    http.post("/v1/collections/isles/documents", json={"name": "tax.txt", "text": "Taxes are due in May."})
+    assert http.get("/v1/collections/isles").json()["names"] == ["light.md", "tax.txt"]
+    text = http.get("/v1/collections/isles/documents/light.md").json()["text"]
+    best = http.post("/v1/collections/isles/search", json={"query": "Who built the lighthouse?", "k": 1}).json()["data"][0]
+    assert best["document"] == "light.md"
+    assert text[best["start"] : best["end"]] == best["text"]
+    answer = http.post("/v1/collections/isles/ask", json={"question": "When was the lighthouse built?", "threshold": 0}).json()
+    for citation in answer["citations"]:
+        assert (
+            http.get(f"/v1/collections/isles/documents/{citation['document']}").json()["text"][
+                citation["start"] : citation["end"]
+            ]
+            == citation["quote"]
+        )
+    assert answer["is_answered"] == (answer["answer"] is not None)
+    unsaid = http.post("/v1/collections/isles/ask", json={"question": "Quantum chromodynamics of quarks?", "threshold": 1}).json()
+    assert not unsaid["is_answered"]
+    assert http.delete("/v1/collections/isles").json()["deleted"]
+    assert http.get("/v1/collections/isles").status_code == 404
