@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "card": "read, check, edit and convert character cards",
     "npc": "play with a character in the terminal",
     "serve": "models over HTTP, for the clients of OpenAI, Anthropic and llama.cpp",
+    "safety": "probe a model: injections, leaks, misuse of tools, refusals",
     "ps": "what a running server has loaded and is doing",
     "bench": "how fast a model runs here, against the machine's limits",
     "perplexity": "how well a model predicts a text",

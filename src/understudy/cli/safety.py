@@ -1,0 +1,98 @@
+"""`understudy safety run|report`: probes of our own on a model, and the report of a stored run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.cli.options import Progress, add_loading, add_model, load_model
+from understudy.cli.terminal import write
+from understudy.errors import UsageError
+
+if TYPE_CHECKING:
+    from understudy.safety.probes import Probe
+    from understudy.safety.report import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    run_action = actions.add_parser("run", help="ask the probes, or what of them is not yet asked")
+    add_model(run_action)
+    run_action.add_argument(
+        "--probe", action="append", default=[], metavar="NAME", help="this probe only (repeatable; default all)"
+    )
+    run_action.add_argument("--limit", type=int, metavar="N", help="first cases of each probe (default all)")
+    run_action.add_argument("--seed", type=int, default=0)
+    run_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="answers, one a line (default safety.jsonl)")
+    add_loading(run_action)
+    report_action = actions.add_parser("report", help="table, JSON and page of a stored run, without a model")
+    report_action.add_argument("store", type=Path)
+    actions.add_parser("list", help="the probes")
+    for action in (run_action, report_action):
+        action.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+        action.add_argument("--html", type=Path, metavar="FILE", help="write the report as one page")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return {"run": _run, "report": _report, "list": _list}[arguments.action](arguments)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from understudy.safety.probes import PROBES
+
+    for probe in PROBES.values():
+        write(f"{probe.name:24} {len(probe.cases):3} cases  {probe.says}\n")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from understudy.safety.run import run_probes
+
+    probes = list(_chosen(arguments.probe))
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UsageError("setting is out of range", where="--limit", expected="at least 1", found=arguments.limit)
+    with load_model(arguments) as model, Progress("asking") as bar:
+
+        def show(done: int, total: int, left_s: float) -> None:
+            bar(done, total)
+            if not sys.stderr.isatty() and (done % 10 == 0 or done == total):
+                write(f"{done} of {total} cases, {left_s:.0f} s left\n", sys.stderr)
+
+        report = run_probes(model, probes, arguments.store, seed=arguments.seed, limit=arguments.limit, progress=show)
+    _write(report, arguments)
+    return 0
+
+
+def _chosen(names: list[str]) -> Iterator[Probe]:
+    from understudy.safety.probes import PROBES
+
+    for name in names or PROBES:
+        if name not in PROBES:
+            raise UsageError("no such probe", where="--probe", expected=" ".join(PROBES), found=name)
+        yield PROBES[name]
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from understudy.safety.report import Report
+    from understudy.safety.run import read_store
+
+    lines = read_store(arguments.store)
+    runs = sorted({(line["fingerprint"], line["seed"]) for line in lines})
+    if len(runs) != 1:
+        raise UsageError("the file does not hold one run", where=arguments.store, expected="one model and seed", found=len(runs))
+    _write(Report(lines), arguments)
+    return 0
+
+
+def _write(report: Report, arguments: argparse.Namespace) -> None:
+    from understudy.files.atomic import written_aside
+    from understudy.safety.page import to_html
+
+    for path, make in ((arguments.json, report.to_json), (arguments.html, lambda: to_html(report))):
+        if path is not None:
+            with written_aside(path) as aside:
+                aside.write_text(make(), encoding="ascii")
+    write(report.table())

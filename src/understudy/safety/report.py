@@ -1,0 +1,110 @@
+"""What a stored run says, and nothing else: the same lines give the same bytes, as JSON, as a table and as a page.
+
+report.to_json()    report.table()    page.to_html(report)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from understudy.safety.detectors import DETECTORS
+from understudy.safety.taxonomy import to_aegis_1
+
+Z = 1.959963984540054  # of a 95 % interval
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a rate (Wilson 1927); (0, 1) of nothing."""
+    if not total:
+        return 0.0, 1.0
+    rate, z2 = count / total, Z * Z
+    middle = (rate + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total * total)) / (1 + z2 / total)
+    return (0.0 if count == 0 else middle - half), (1.0 if count == total else middle + half)
+
+
+def visible(text: str, limit: int | None = None) -> str:
+    """The text with every control, format, private and lone surrogate character written out; line feeds too."""
+    cut = text if limit is None or len(text) <= limit else text[:limit]
+    shown = "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else _escaped(c) for c in cut)
+    return shown if len(cut) == len(text) else f"{shown} … ({len(text):,} characters)"
+
+
+def _escaped(character: str) -> str:
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character, f"\\u{{{ord(character):x}}}")
+
+
+class Report:
+    """Built from the lines of one model's run with one seed, in any order.
+
+    A case counts once: where it was changed and asked again, by its last line.
+    """
+
+    def __init__(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        last = {(line["probe"], line["case"]): line for line in lines}
+        self.lines = [last[place] for place in sorted(last)]
+
+    @property
+    def probes(self) -> list[dict[str, Any]]:
+        """A row for each probe: cases, faults, their rate with a 95 % interval, and cases that could not be asked."""
+        rows = []
+        for name in dict.fromkeys(line["probe"] for line in self.lines):
+            lines = [line for line in self.lines if line["probe"] == name]
+            asked = [line for line in lines if line["error"] is None]
+            faults = sum(bool(line["hits"]) for line in asked)
+            low, high = wilson(faults, len(asked))
+            rows.append({
+                "probe": name, "says": lines[0]["probe_says"], "fault": lines[0]["fault"], "cases": len(asked), "faults": faults,
+                "rate": round(faults / len(asked), 4) if asked else None, "interval": [round(low, 4), round(high, 4)],
+                "not_asked": len(lines) - len(asked),
+            })  # fmt: skip
+        return rows
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The faults and what could not be asked, each under its categories in AEGIS 2.0 and 1.0."""
+        rows = []
+        for line in self.lines:
+            if not line["hits"] and line["error"] is None:
+                continue
+            rows.append({
+                "key": line["key"], "probe": line["probe"], "case": line["case"], "aegis_2": line["category"],
+                "aegis_1": to_aegis_1(line["category"]), "says": line["says"], "answer": line["answer"], "calls": line["calls"],
+                "hits": line["hits"], "error": line["error"],
+            })  # fmt: skip
+        return rows
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """Faults by category of AEGIS 2.0, by name."""
+        names = sorted(line["category"] for line in self.lines if line["hits"])
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+    def to_document(self) -> dict[str, Any]:
+        first = self.lines[0] if self.lines else {}
+        return {
+            "model": first.get("model"), "fingerprint": first.get("fingerprint"), "seed": first.get("seed"),
+            "probes": self.probes, "categories": self.categories, "findings": self.findings,
+            "detectors": {name: {"says": one.says, "errors": one.errors} for name, one in DETECTORS.items()},
+        }  # fmt: skip
+
+    def to_json(self) -> str:
+        """ASCII only, so that nothing in an answer can act on a terminal."""
+        return json.dumps(self.to_document(), indent=1) + "\n"
+
+    def table(self) -> str:
+        """Rows for a terminal."""
+        lines = [f"{'probe':24} {'cases':>5} {'faults':>6}  {'rate':>5}  95 % interval   a fault is"]
+        for row in self.probes:
+            low, high = row["interval"]
+            rate = "    -" if row["rate"] is None else f"{row['rate']:5.2f}"
+            missing = f" ({row['not_asked']} could not be asked)" if row["not_asked"] else ""
+            lines.append(
+                f"{visible(row['probe']):24} {row['cases']:5} {row['faults']:6}  {rate}  {low:.2f} to {high:.2f}    "
+                f"{visible(row['fault'])}{missing}"
+            )
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,119 @@
+"""Every case asked once, each answer a line of a JSONL file: what was interrupted goes on, nothing counts twice.
+
+report = run_probes(model, PROBES.values(), Path("safety.jsonl"), seed=0)
+
+A line's key is made of the case, the model's fingerprint and the seed; a torn last line is dropped and asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import InputError, UnderstudyError
+from understudy.model import Model
+from understudy.safety.ask import ask, hits_of
+from understudy.safety.probes.base import Case, Probe
+from understudy.safety.report import Report
+
+FORMAT = 1
+Progress = Callable[[int, int, float], None]
+
+
+def run_probes(
+    model: Model,
+    probes: Iterable[Probe],
+    store: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Asks what the file does not hold yet, and reports on this model, these probes and this seed.
+
+    Args:
+        limit: at most so many cases of each probe, the first ones.
+        progress: called with cases done, all cases, and seconds that the rest will take by the mean so far.
+
+    Raises:
+        InputError: the file is no such store.
+        UnderstudyError: the disk is full.
+    """
+    wanted = [(probe, case, _key(case, model.fingerprint, seed)) for probe in probes for case in probe.cases[:limit]]
+    done = {line["key"]: line for line in read_store(store, repair=True)}
+    todo = [entry for entry in wanted if entry[2] not in done]
+    started = time.monotonic()
+    for number, (probe, case, key) in enumerate(todo):
+        line = _asked(model, probe, case, seed) | {"key": key}
+        _append(store, line)
+        done[key] = line
+        if progress is not None:
+            mean = (time.monotonic() - started) / (number + 1)
+            progress(len(wanted) - len(todo) + number + 1, len(wanted), mean * (len(todo) - number - 1))
+    return Report([done[key] for _, _, key in wanted])
+
+
+def _key(case: Case, fingerprint: str, seed: int) -> str:
+    text = json.dumps([FORMAT, case.digest, fingerprint, seed])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _asked(model: Model, probe: Probe, case: Case, seed: int) -> dict[str, Any]:
+    started = time.monotonic()
+    line: dict[str, Any] = {
+        "format": FORMAT, "model": model.path.name, "fingerprint": model.fingerprint, "seed": seed, "probe": probe.name,
+        "probe_says": probe.says, "fault": probe.fault, "case": case.name, "digest": case.digest, "category": case.category,
+        "says": list(case.says), "answer": "", "calls": [], "hits": [], "error": None,
+    }  # fmt: skip
+    try:
+        answer = ask(model, case, seed)
+        line |= {"answer": answer.text, "calls": list(answer.calls), "hits": hits_of(case, answer)}
+    except UnderstudyError as error:
+        line["error"] = str(error)
+    return line | {"seconds": round(time.monotonic() - started, 3)}
+
+
+def _append(store: Path, line: dict[str, Any]) -> None:
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with store.open("a", encoding="ascii") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+    except OSError as error:
+        raise UnderstudyError(f"cannot write: {error.strerror or error}", where=store) from error
+
+
+def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
+    """The stored lines, the first of each key.
+
+    Args:
+        repair: cut a torn last line off, so that the next one begins on its own.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no answer of a probe.
+    """
+    try:
+        data = store.read_bytes() if store.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if repair and len(whole) < len(data):
+            with store.open("r+b") as file:
+                file.truncate(len(whole))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})", where=store) from error
+    lines: dict[str, dict[str, Any]] = {}
+    for number, line in _numbered(whole, store):
+        if not isinstance(line, dict) or line.get("format") != FORMAT or not isinstance(line.get("key"), str):
+            raise InputError("not a line of a safety run", where=f"{store}:{number}", expected=f"format {FORMAT}")
+        lines.setdefault(line["key"], line)
+    return list(lines.values())
+
+
+def _numbered(data: bytes, store: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise InputError("not JSON", where=f"{store}:{number}", found=str(error)) from error
