@@ -39,17 +39,17 @@ def wait_until_quiet(served) -> None:
     assert held(served) == (0, 0)
 
 
-def test_seeded_texts_do_not_depend_on_others(served):
+def leaving_and_staying(served, num_leaving: int, num_staying: int, seconds: float) -> list[str]:
+    """The texts of those who stay, while others come and go within some seconds."""
     url = served.url + "/v1/chat/completions"
-    with httpx.Client(timeout=120) as client:
-        expected = [text_of(client.post(url, json=body(i)).json()) for i in range(8)]
 
     async def run() -> list[str]:
-        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=100)) as client:
+        async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
 
             async def leave(i: int) -> None:
                 """Begins to read and goes, at a random moment."""
                 chance = random.Random(i)
+                await asyncio.sleep(chance.random() * max(0.0, seconds - 2))
                 try:
                     async with asyncio.timeout(chance.random() * 2):
                         if i % 2:
@@ -63,17 +63,35 @@ def test_seeded_texts_do_not_depend_on_others(served):
                     pass
 
             async def stay(i: int) -> str:
-                await asyncio.sleep(random.Random(i).random())
+                await asyncio.sleep(random.Random(i).random() * seconds / 2)
                 return text_of((await client.post(url, json=body(i))).json())
 
             async with asyncio.TaskGroup() as group:
-                kept = [group.create_task(stay(i)) for i in range(8)]
-                for i in range(100, 124):
-                    group.create_task(leave(i))
+                kept = [group.create_task(stay(i)) for i in range(num_staying)]
+                for i in range(num_leaving):
+                    group.create_task(leave(100 + i))
         return [task.result() for task in kept]
 
-    assert asyncio.run(run()) == expected
+    return asyncio.run(run())
+
+
+def quiet(served, number: int) -> list[str]:
+    with httpx.Client(timeout=120) as client:
+        return [text_of(client.post(served.url + "/v1/chat/completions", json=body(i)).json()) for i in range(number)]
+
+
+def test_seeded_texts_do_not_depend_on_others(served):
+    expected = quiet(served, 8)
+    assert leaving_and_staying(served, 24, 8, 2.0) == expected
     wait_until_quiet(served)
+
+
+@pytest.mark.slow
+def test_two_hundred_clients_for_a_minute(served):
+    expected = quiet(served, 20)
+    assert leaving_and_staying(served, 180, 20, 60.0) == expected
+    wait_until_quiet(served)
+    assert httpx.get(served.url + "/ready").status_code == 200
 
 
 def test_a_client_that_goes_stops_its_request(served):
