@@ -21,6 +21,9 @@ from understudy.safety.probes.base import Case, Probe
 from understudy.safety.report import Report
 
 FORMAT = 1
+FIELDS = {
+    "key", "model", "fingerprint", "seed", "probe", "probe_says", "fault", "case", "category", "says", "answer", "calls", "hits", "error",
+}  # fmt: skip
 Progress = Callable[[int, int, float], None]
 
 
@@ -105,7 +108,7 @@ def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
         raise InputError(f"cannot be read ({error.strerror or error})", where=store) from error
     lines: dict[str, dict[str, Any]] = {}
     for number, line in _numbered(whole, store):
-        if not isinstance(line, dict) or line.get("format") != FORMAT or not isinstance(line.get("key"), str):
+        if not isinstance(line, dict) or line.get("format") != FORMAT or not FIELDS <= line.keys():
             raise InputError("not a line of a safety run", where=f"{store}:{number}", expected=f"format {FORMAT}")
         lines.setdefault(line["key"], line)
     return list(lines.values())

@@ -136,7 +136,7 @@ def test_a_case_that_does_not_fit_is_told_apart(model, tmp_path, tmp_path_factor
 
 
 def test_faulty_stores_are_refused(tmp_path, capsys):
-    for data, message in ((b"{\n", "not JSON"), (b"[1]\n", "not a line"), (b'{"format": 9, "key": "x"}\n', "not a line")):
+    for data, message in ((b"{\n", "not JSON"), (b"[1]\n", "not a line"), (b'{"format": 1, "key": "x"}\n', "not a line")):
         (tmp_path / "run.jsonl").write_bytes(data)
         with pytest.raises(InputError, match=message):
             read_store(tmp_path / "run.jsonl")
