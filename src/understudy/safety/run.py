@@ -108,7 +108,7 @@ def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
         raise InputError(f"cannot be read ({error.strerror or error})", where=store) from error
     lines: dict[str, dict[str, Any]] = {}
     for number, line in _numbered(whole, store):
-        if not isinstance(line, dict) or line.get("format") != FORMAT or not FIELDS <= line.keys():
+        if not isinstance(line, dict) or line.get("format") != FORMAT or not line.keys() >= FIELDS:
             raise InputError("not a line of a safety run", where=f"{store}:{number}", expected=f"format {FORMAT}")
         lines.setdefault(line["key"], line)
     return list(lines.values())
