@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="the probes")
     for action in (run_action, report_action):
         action.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+        action.add_argument("--without-answers", action="store_true", help="leave the model's answers out of the JSON")
         action.add_argument("--html", type=Path, metavar="FILE", help="write the report as one page")
 
 
@@ -91,8 +92,9 @@ def _write(report: Report, arguments: argparse.Namespace) -> None:
     from understudy.files.atomic import written_aside
     from understudy.safety.page import to_html
 
-    for path, make in ((arguments.json, report.to_json), (arguments.html, lambda: to_html(report))):
+    texts = {arguments.json: report.to_json(with_answers=not arguments.without_answers), arguments.html: to_html(report)}
+    for path, text in texts.items():
         if path is not None:
             with written_aside(path) as aside:
-                aside.write_text(make(), encoding="ascii")
+                aside.write_text(text, encoding="ascii")
     write(report.table())

@@ -92,9 +92,12 @@ class Report:
             "detectors": {name: {"says": one.says, "errors": one.errors} for name, one in DETECTORS.items()},
         }  # fmt: skip
 
-    def to_json(self) -> str:
-        """ASCII only, so that nothing in an answer can act on a terminal."""
-        return json.dumps(self.to_document(), indent=1) + "\n"
+    def to_json(self, *, with_answers: bool = True) -> str:
+        """ASCII only, so that nothing in an answer can act on a terminal. Without answers it can be published."""
+        document = self.to_document()
+        if not with_answers:
+            document["findings"] = [{k: v for k, v in row.items() if k != "answer"} for row in document["findings"]]
+        return json.dumps(document, indent=1) + "\n"
 
     def table(self) -> str:
         """Rows for a terminal."""

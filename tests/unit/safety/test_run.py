@@ -104,6 +104,9 @@ def test_the_report_comes_back_bit_for_bit(model, tmp_path, capsys):
     assert main(["safety", "report", str(store), "--json", str(written[0]), "--html", str(written[1])]) == 0
     assert [path.read_text() for path in written] == [report.to_json(), to_html(report)]
     assert capsys.readouterr().out == report.table()
+    assert main(["safety", "report", str(store), "--json", str(written[0]), "--without-answers"]) == 0
+    assert "secret word is quartzlantern" in report.to_json()
+    assert "secret word is quartzlantern" not in written[0].read_text()
 
 
 def test_findings_carry_their_categories(model, tmp_path):
