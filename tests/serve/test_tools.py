@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import anthropic
@@ -145,3 +146,22 @@ def test_faults_have_anthropics_shape(claude):
     assert "colour" in caught.value.body["error"]["message"]
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="other", max_tokens=8, messages=ASK)
+
+
+def test_messages_async(served):
+    async def ask():
+        async with anthropic.AsyncAnthropic(base_url=served.url, api_key="none", max_retries=0) as client:
+            settings = {"model": MODEL, "max_tokens": 12, "messages": ASK, "extra_body": {"temperature": 0}}
+            whole = await client.messages.create(**settings)
+            async with client.messages.stream(**settings) as stream:
+                text = "".join([piece async for piece in stream.text_stream])
+            return whole.content[0].text, text
+
+    whole, text = asyncio.run(ask())
+    assert whole == text
+
+
+def test_messages_held_to_a_schema(claude):
+    config = {"format": {"type": "json_schema", "schema": {"enum": ["red", "green"]}}}
+    answer = claude.messages.create(model=MODEL, max_tokens=8, messages=ASK, extra_body={"output_config": config})
+    assert json.loads(answer.content[0].text) in ("red", "green")
