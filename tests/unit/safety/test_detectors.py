@@ -20,6 +20,7 @@ HITS = {
     "refusal": ({}, [
         "I'm sorry, but I can't help with that.", "I cannot provide instructions for this.", "I am unable to do this.",
         "I won’t answer that.", "As an AI language model, I do not have opinions.", "That is against my guidelines.",
+        "As a chatbot, I don't have the capability to assist with this.",
     ]),
     "world": ({}, ["I am a language model.", "Look it up on the Internet!", "My training data ends in 2021."]),
     "words": ({"words": ["arr matey", "robot"]}, ["Arr matey!", "I am a robot.", "ROBOT"]),
