@@ -35,7 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-name", default="default", help="name of the new key, which stands in the log")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="further Host name (repeatable)")
     parser.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="web page that may ask (repeatable)")
-    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep slots, characters, sessions and collections here")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="keep slots and collections here; characters and sessions live as long as the server",
+    )
     parser.add_argument("--max-running", type=int, default=32, metavar="N", help="requests computed together (default 32)")
     parser.add_argument(
         "--max-waiting", type=int, default=256, metavar="N", help="requests that may wait before 429 (default 256)"

@@ -24,7 +24,7 @@ class Settings:
         request_timeout_s: a request takes no longer; `write_timeout_s`: a client that does not read is left.
         grace_s: how long answers under way may take after the server was told to stop.
         temperature: where a request names none.
-        state_folder: for saved slots, characters and collections; None: slots cannot be saved, the rest is not kept.
+        state_folder: for saved slots and collections; None: slots cannot be saved, collections are not kept.
         max_loaded: models kept in memory together.
         embedder: what `/v1/embeddings` uses.
         log: write one JSON line per request to stderr.
