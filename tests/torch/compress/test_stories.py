@@ -89,7 +89,7 @@ def test_its_zeros_are_many_and_some_more_cost_nothing(source: Source, rows, tmp
 @pytest.mark.parametrize(
     "shape",
     [
-        Shape(intermediate_size=512), Shape(num_heads=4), Shape(num_kv_heads=1, num_heads=3), Shape(hidden_size=160),
+        Shape(intermediate_size=384), Shape(num_heads=3), Shape(num_kv_heads=2, num_heads=4), Shape(hidden_size=240),
         Shape(num_layers=5),
     ],
     ids=["mlp", "heads", "groups", "hidden", "depth"],
