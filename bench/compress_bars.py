@@ -1,12 +1,14 @@
-"""Prune, heal, distil and quantize SmolLM2-135M, each step against its baselines; figures into docs/results.
+"""Prune, heal, distil and quantize a model, each step against its baselines; figures into docs/results.
 
-    python bench/compress_smollm2.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...]   # weights and rows, spread over folders
-    python bench/compress_smollm2.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
+    python bench/compress_bars.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...]   # weights and rows, spread over folders
+    python bench/compress_bars.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
 
-TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. `run` needs torch, numpy and safetensors only. All
-width students have one shape (MLP 1536 -> 896, 75 % of the parameters), depth students 21 of 30 layers (76 %); calibration,
-tokens, optimizer and evaluation windows are the same for all. RESULT is rewritten after every figure; one that is there is not
-measured again, and none is begun after the minutes are over.
+SmolLM2-135M by default: TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. With `--model
+tests/data/stories-nemotron` the texts are one file of token rows, as `bench/compress_stories.py --stories` keeps them. `run` needs torch,
+numpy and safetensors only. Students have one size (`SHAPES`: MLP 1536 -> 896, 75 % of the parameters, or 21 of 30 layers,
+76 %); calibration, tokens, optimizer and evaluation windows are the same for all. All learn from one cache of the teacher but where
+a figure says live. RESULT is rewritten after every figure; one that is there is not measured again, none is begun after the
+minutes are over, and a run that was cut goes on from its last checkpoint in WORK.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from understudy.compress import losses
 from understudy.compress.calibrate import calibrate
@@ -41,7 +45,11 @@ from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.spec import ModelSpec, parameter_counts
 
-SHAPE, SHALLOW = Shape(intermediate_size=896), Shape(num_layers=21)
+SHAPES = {  # layers of the teacher -> a narrow and a shallow student of one size
+    30: (Shape(intermediate_size=896), Shape(num_layers=21)),
+    6: (Shape(intermediate_size=240), Shape(num_layers=4)),
+}
+OURS = "reconstruction healed"
 Student = tuple[Network, Selection]
 
 
@@ -50,7 +58,7 @@ def prepare(options: argparse.Namespace) -> None:
     from understudy.compress.data import read_rows
     from understudy.compress.folder import open_source
 
-    source = open_source("smollm2-135m-instruct")
+    source = open_source(options.model)
     stored = [source.checkpoint.weights[name] for name in source.checkpoint.weights]
     folders, size = options.folders, sum(t.data.size for t in stored) / len(options.folders)
     parts: list[dict[str, torch.Tensor]] = [{} for _ in folders]
@@ -61,17 +69,24 @@ def prepare(options: argparse.Namespace) -> None:
     for folder, part in zip(folders, parts, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         save_file(part, folder / "blocks.safetensors")
-    for name, length in (("train", 512), ("test", 1024), ("second", 1024)):
-        rows = read_rows([getattr(options, name)], source.encoder, length)
-        np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
+    if options.train.suffix == ".st":  # stories of the teacher: the first are held out, as they were when it was made
+        stories = load_file(options.train)["stories"].numpy().astype(np.uint16)
+        for name, part in (("test", stories[:64]), ("second", stories[64:128]), ("train", stories[128:])):
+            np.save(folders[0] / f"{name}.npy", part)
+    else:
+        for name, length in (("train", 512), ("test", 1024), ("second", 1024)):
+            rows = read_rows([getattr(options, name)], source.encoder, length)
+            np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
     about = {"spec": dataclasses.asdict(source.network.spec), "tensors": {t.name: [t.format, t.shape] for t in stored}}
     (folders[0] / "material.json").write_text(json.dumps(about))
 
 
 def decode(raw: torch.Tensor, kind: str, shape: list[int]) -> torch.Tensor:
-    """ggml's F32, Q8_0 (float16 d, 32 int8) and Q4_1 (float16 d and m, 16 bytes of low and high nibbles)."""
+    """ggml's F32, BF16, Q8_0 (float16 d, 32 int8) and Q4_1 (float16 d and m, 16 bytes of low and high nibbles)."""
     if kind == "F32":
         return raw.view(torch.float32).reshape(shape)
+    if kind == "BF16":
+        return raw.view(torch.bfloat16).float().reshape(shape)
     if kind == "Q8_0":
         blocks = raw.view(-1, 34)
         return (blocks[:, 2:].view(torch.int8).float() * blocks[:, :2].contiguous().view(torch.float16).float()).reshape(shape)
@@ -108,6 +123,8 @@ class Bench:
         self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
         self.live: Teacher = LiveTeacher(self.teacher)
         self.memory = {id(r): remember(self.teacher, r) for r in (self.test, self.second)}
+        self.narrow, self.shallow = SHAPES[spec.num_layers]
+        self.row_tokens = every.mask.shape[1]
         self.students: dict[str, Network] = {}
 
     def figure(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
@@ -138,16 +155,18 @@ class Bench:
         """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; on the device."""
         kind, _, healed = name.partition(" ")
         if kind in ("influence", "contiguous"):
-            kept = choose_layers(kind, self.here, self.statistics, 21, self.calibration.take(8))
-            selection = select(self.here, SHALLOW, self.scores("minitron"), kept)
+            kept = choose_layers(kind, self.here, self.statistics, self.shallow.num_layers or 1, self.calibration.take(8))
+            selection = select(self.here, self.shallow, self.scores("minitron"), kept)
         else:
-            selection = select(self.here, SHAPE, self.scores(kind))
+            selection = select(self.here, self.narrow, self.scores(kind))
         student = trim(self.here, selection).to(self.device).requires_grad_(False)
         if healed:
             compensate(self.teacher, student, selection, self.calibration, batch_rows=16)
         return student, selection
 
     def scores(self, criterion: str) -> Importance:
+        if criterion == "taylor":
+            return taylor(self.teacher, self.calibration.take(16))
         return CRITERIA[criterion](self.here, self.statistics, 0)
 
     def zero_shot(self, name: str) -> None:
@@ -162,7 +181,7 @@ class Bench:
 
     def student(self, name: str) -> Network:
         if name == "from nothing":
-            fresh = Network(SHAPE.apply(self.here.spec))
+            fresh = Network(self.narrow.apply(self.here.spec))
             initialise(fresh, seed=0)
             return fresh.to(self.device)
         if name not in self.students:
@@ -170,22 +189,34 @@ class Bench:
         kept = self.students[name]
         return network_from_weights(kept.spec, kept.state_dict())
 
-    def distilled(self, name: str, tokens: int, seed: int = 0, source: Teacher | None = None, label: str = "") -> None:
+    def distilled(self, name: str, tokens: int, seed: int = 0, is_live: bool = False, lora: bool = False) -> None:
+        label = f"distilled {tokens} {name}" + " live" * is_live + " by LoRA" * lora + (f", seed {seed}" if seed else "")
+        kept = self.work / f"{label.replace(' ', '-')}.safetensors"
+
         def measure() -> dict[str, Any]:
-            student, folder = self.student(name), self.work / "run"
-            shutil.rmtree(folder, ignore_errors=True)
-            settings = DistillSettings(
-                tokens=tokens, batch_rows=8, micro_rows=self.options.micro_rows, rate=self.options.rate,
-                final_rate=self.options.rate / 10, precision="bfloat16", checkpoint_steps=1 << 30, seed=seed,
-            )  # fmt: skip
-            rows = self.train.take(tokens // 512)  # one epoch
-            report = distill(student, source or self.live, rows, settings, folder, device=self.device)
+            student, folder = self.student(name), self.work / "runs" / kept.stem
+            if lora:
+                add_lora(student)
+            settings = self.settings(tokens, seed, self.options.rate * (5 if lora else 1))
+            rows = self.train.take(tokens // self.row_tokens)  # one epoch
+            teacher = self.live if is_live else self.cached(tokens)
+            report = distill(student, teacher, rows, settings, folder, device=self.device, trains_all=not lora)
             student.requires_grad_(False)
-            self.students[f"{name} {tokens}{label}"] = student
+            if lora:
+                for module in [m for m in student.modules() if parametrize.is_parametrized(m)]:
+                    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, kept)
+            shutil.rmtree(folder)
             step = report.seconds / report.steps
             return self.quality(student) | {"step_seconds": round(step, 4), "losses": [round(x, 4) for x in report.losses[::4]]}
 
-        self.figure(f"distilled {tokens}{label} {name}" + (f", seed {seed}" if seed else ""), measure)
+        self.figure(label, measure)
+
+    def settings(self, tokens: int, seed: int, rate: float) -> DistillSettings:
+        return DistillSettings(
+            tokens=tokens, batch_rows=max(1, 4096 // self.row_tokens), micro_rows=self.options.micro_rows, rate=rate, final_rate=rate / 10,
+            precision="bfloat16", checkpoint_steps=16 if self.device == "cpu" else 1 << 30, seed=seed,
+        )  # fmt: skip
 
     # ---- the plan -----------------------------------------------------------------------------------------------
 
@@ -195,27 +226,24 @@ class Bench:
         small, large = self.options.tokens
         for name in ("minitron", "minitron healed", "reconstruction", "reconstruction healed", "magnitude", "random"):
             self.zero_shot(name)
-        for name in ("influence", "contiguous", "influence healed"):
+        for name in ("influence", "contiguous", "influence healed", "taylor"):
             self.zero_shot(name)
         for seed in range(self.options.seeds):
-            for name in ("minitron", "reconstruction healed"):
+            for name in ("minitron", OURS):
                 self.distilled(name, small, seed)
-        if not self.options.only:
-            self.distilled("reconstruction healed", small, source=self.cached(small), label=" cached")
-        for name in ("reconstruction healed", "minitron", "influence", "contiguous"):
+        self.quantized(OURS, small)
+        self.distilled(OURS, small, is_live=True)
+        for name in (OURS, "influence", "contiguous", "minitron"):
             self.distilled(name, large)
-        self.quantized(f"reconstruction healed {large}")
+        self.distilled("taylor", large, lora=True)
         self.corrected(small)
         for name in ("from nothing", "random", "magnitude"):
             self.distilled(name, large)
-        self.distilled("from nothing", 4 * large)
+        self.distilled("from nothing", 20 * small)
 
-    def cached(self, tokens: int) -> Teacher | None:
-        if (time.monotonic() - self.started) / 60 > self.options.minutes:
-            return None
-        started = time.monotonic()
-        rows = self.train.take(tokens // 512)
-        cached = capture(self.teacher, rows, self.work / "cache", batch_rows=16)
+    def cached(self, tokens: int) -> Teacher:
+        rows, started = self.train.take(tokens // self.row_tokens), time.monotonic()
+        cached = capture(self.teacher, rows, self.work / f"cache-{tokens}", batch_rows=16)
         print(f"cache of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
         return cached
 
@@ -224,19 +252,16 @@ class Bench:
 
         def measure() -> dict[str, Any]:
             own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
-            folder = self.work / "run"
-            shutil.rmtree(folder, ignore_errors=True)
-            settings = DistillSettings(tokens=tokens, batch_rows=8, micro_rows=self.options.micro_rows, rate=2e-5, final_rate=2e-6,
-                                       precision="bfloat16", checkpoint_steps=1 << 30)  # fmt: skip
-            distill(own, Labels(), self.train, settings, folder, device=self.device)
+            distill(own, Labels(), self.train, self.settings(tokens, 0, 2e-5), self.work / "corrected", device=self.device)
             return self.quality(own.requires_grad_(False))
 
         self.figure(f"teacher corrected on {tokens}", measure)
 
-    def quantized(self, name: str) -> None:
-        if name not in self.students or (time.monotonic() - self.started) / 60 > self.options.minutes:
+    def quantized(self, name: str, tokens: int) -> None:
+        kept = self.work / f"distilled-{tokens}-{name.replace(' ', '-')}.safetensors"
+        if not kept.exists() or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
-        student = self.students[name]
+        student = network_from_weights(self.narrow.apply(self.here.spec), load_file(kept)).to(self.device).requires_grad_(False)
         statistics = calibrate(student, self.calibration, self.work / "student-calibration", batch_rows=16)
         memory = remember(student, self.test)
         found: dict[str, Any] = {}
@@ -256,23 +281,66 @@ class Bench:
                 return quality | {"bits_per_weight": bits, "quantize_seconds": round(seconds, 1)}
 
             self.figure(f"4 bits: {label}", measure)
-        best = found.get("scales, search, feedback")
-        if best is not None:
-            self.figure(
-                "4 bits: scales, search, feedback, then 65536 tokens of tuning", lambda: self.tuned(student, best, memory)
-            )
+        self.figure(
+            "4 bits: scales, search, feedback, then 65536 tokens of tuning", lambda: self.tuned(student, statistics, memory)
+        )
 
-    def tuned(self, student: Network, best: Any, memory: torch.Tensor) -> dict[str, Any]:
-        settings = DistillSettings(tokens=65_536, rate=1e-4, final_rate=1e-5, micro_rows=self.options.micro_rows,
-                                   checkpoint_steps=1 << 30)  # fmt: skip
-        folder = self.work / "tuning"
-        shutil.rmtree(folder, ignore_errors=True)
-        after, _ = tune_scales(best, LiveTeacher(student), self.train, settings, folder, device=self.device)
+    def tuned(self, student: Network, statistics: Any, memory: torch.Tensor) -> dict[str, Any]:
+        settings = self.settings(65_536, 0, 1e-4)
+        best = quantize(student, statistics, QuantizeSettings())
+        after, _ = tune_scales(best, LiveTeacher(student), self.train, settings, self.work / "tuning", device=self.device)
         return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}
 
 
+def taylor(network: Network, rows: Rows) -> Importance:
+    """LLM-Pruner's element-wise first order: the sum of |w · ∂loss/∂w| over all weights of a neuron, labels as the loss."""
+    layers = network.model.layers
+    learns = [m for layer in layers for m in (layer.mlp.up_proj, layer.mlp.gate_proj, layer.mlp.down_proj) if m is not None]
+    for module in learns:
+        module.weight.requires_grad_(True)
+    for row in range(0, len(rows), 4):
+        tokens = torch.from_numpy(rows.tokens[row : row + 4].astype(np.int64)).to(network.device)
+        mask = torch.from_numpy(rows.mask[row : row + 4]).float().flatten().to(network.device)
+        losses.cross_entropy(
+            network.hidden(tokens[:, :-1]).flatten(0, 1), network.head_weight, tokens[:, 1:].flatten(), mask
+        ).backward()
+
+    def score(module: nn.Linear | None, axis: int) -> Tensor:
+        return (module.weight * module.weight.grad).abs().sum(axis).detach().cpu() if module is not None else torch.zeros(())
+
+    inner = [score(layer.mlp.up_proj, 1) + score(layer.mlp.gate_proj, 1) + score(layer.mlp.down_proj, 0) for layer in layers]
+    for module in learns:
+        module.weight.requires_grad_(False).grad = None
+    spec = network.spec
+    return Importance(torch.stack(inner), torch.ones(spec.num_layers, spec.num_heads), torch.ones(spec.hidden_size))
+
+
+class LowRank(nn.Module):
+    """W + B A · alpha / rank, with alpha = 2 rank; A small noise, B zero (2106.09685)."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(weight.numel())
+        self.a = nn.Parameter(
+            torch.randn(rank, weight.shape[1], generator=generator).to(weight.device) / math.sqrt(weight.shape[1])
+        )
+        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + 2 * (self.b @ self.a)
+
+
+def add_lora(student: Network, rank: int = 8) -> None:
+    """Freezes all weights; every linear layer of every block learns an addition of this rank."""
+    student.requires_grad_(False)
+    for module in [m for m in student.model.layers.modules() if isinstance(m, nn.Linear)]:
+        parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank))
+
+
 def all_count(tokens: np.ndarray) -> Rows:
-    return Rows(tokens, np.ones((len(tokens), tokens.shape[1] - 1), np.uint8))
+    """All count but padding, which is a run of the stories' end token, 2."""
+    is_padding = (tokens[:, 1:] == 2) & (tokens[:, :-1] == 2)
+    return Rows(tokens, (~is_padding).astype(np.uint8))
 
 
 def check_decoding() -> None:
@@ -290,6 +358,7 @@ def main() -> None:
     for name in ("train", "test", "second"):
         made.add_argument(name, type=Path)
     made.add_argument("folders", type=Path, nargs="+")
+    made.add_argument("--model", default="smollm2-135m-instruct")
     made.set_defaults(work_of=prepare)
     ran = commands.add_parser("run")
     ran.add_argument("result", type=Path)
