@@ -20,7 +20,8 @@ from understudy.serve.keys import Keys, key_of
 from understudy.serve.server import Server, json_response
 from understudy.serve.settings import is_loopback
 
-OPEN_PATHS = ("/health", "/ready")
+OPEN_PATHS = ("/health", "/ready", "/")
+PAGE_PATHS = "/page/"  # the page asks for the key, so it has to come without one; it holds nothing of anyone
 UPLOAD_PATHS = ("/v1/characters", "/v1/collections")
 CORS_HEADERS = "authorization, content-type, x-api-key, anthropic-version"
 
@@ -79,7 +80,8 @@ class Guard:
                 return ApiError(
                     403, f"origin {origin[:100]!r} may not ask; allow it with --allow-origin", code="origin_not_allowed"
                 )
-        if scope["path"] not in OPEN_PATHS and scope["method"] != "OPTIONS" and self.keys is not None:
+        is_open = scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE_PATHS)
+        if not is_open and scope["method"] != "OPTIONS" and self.keys is not None:
             name = self.keys.name_of(key_of(headers))
             if name is None:
                 return ApiError(

@@ -14,6 +14,11 @@ from understudy.serve.pool import Served
 from understudy.serve.server import Server, json_response, server_of
 
 PAGE = Path(__file__).parent / "page"
+# Nothing from elsewhere, nothing inline: were a model's text ever taken for markup, it still could not run or load anything.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 async def health(request: Request) -> Response:
@@ -67,8 +72,12 @@ async def page(request: Request) -> Response:
         ".svg": "image/svg+xml",
         ".json": "application/json",
     }
-    policy = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
-    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
     return Response(path.read_bytes(), media_type=kinds.get(path.suffix, "application/octet-stream"), headers=headers)
 
 
