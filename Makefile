@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench install clean
+.PHONY: demo test test-slow test-page check bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*/*.h cpp/*/*/*.cpp)
@@ -25,6 +25,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	@scripts/test --slow
+
+test-page: $(VENV)/.installed-test
+	@scripts/test --page
 
 check: $(VENV)/.installed-test
 	@scripts/check
