@@ -47,13 +47,13 @@ def test_keys_are_kept_as_hashes(tmp_path, capsys):
         Keys(path)
 
 
-def test_keys_guard_every_route_but_health(tmp_path, capfd):
+def test_keys_guard_every_route_but_health_and_the_page_that_asks_for_one(tmp_path, capfd):
     key = new_key(tmp_path / "keys", "anna")
     with understudy.load(MODEL, context=256) as model, live(model, key_file=tmp_path / "keys", log=True) as served:
         for path in [route.path for route in served.app.routes]:
             for method in ("GET", "POST"):
                 status = httpx.request(method, served.url + path.replace("{", "").replace("}", "")).status_code
-                assert (status == 401) == (path not in ("/health", "/ready")), (method, path, status)
+                assert (status == 401) == (path not in ("/health", "/ready", "/", "/page/{name:path}")), (method, path, status)
         client = openai.OpenAI(base_url=served.url + "/v1", api_key=key)
         assert client.chat.completions.create(model=MODEL, **BODY).choices
         assert httpx.get(served.url + "/v1/models", headers={"x-api-key": key}).status_code == 200
