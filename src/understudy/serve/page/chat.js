@@ -79,7 +79,7 @@ function offerActions() {
     const actions = [];
     const { role, content } = bubble.turn;
     if (content) actions.push(["Copy", () => navigator.clipboard?.writeText(content).then(() => announce("Copied"))]);
-    if (!running && !scene && role === "user") actions.push(["Edit", () => bubble.edit((text) => { cutFrom(i); say(text); })]);
+    if (!running && !scene && role === "user") actions.push(["Edit", () => bubble.edit((text) => { if (!running) { cutFrom(i); say(text); } })]);
     if (!running && !scene && role === "assistant" && i === bubbles.length - 1) actions.push(["Retry", () => { cutFrom(i); answer(); }]);
     bubble.offer(actions);
   });
@@ -103,6 +103,7 @@ async function answer(text) {
   const bubble = put({ role: "assistant", content: "", calls: [] });
   const mine = (running = { controller: new AbortController(), bubble });
   show(true);
+  offerActions();
   bubble.item.classList.add("writing");
   const speed = new Speed();
   let rate = 0;
@@ -196,6 +197,7 @@ function add(bubble, text) {
 
 function takeResults(bubble) {
   bubble.askResults((results) => {
+    if (running || bubbles.at(-1) !== bubble) return;
     results.forEach((content, i) => put({ role: "tool", content, id: bubble.calls[i].id }));
     byId("say").focus();
     answer();
