@@ -82,3 +82,31 @@ def test_file_without_reader_is_told(open_page):
     page.get_by_role("link", name="Documents").click()
     drop(page, "#document-drop", "song.mp3", "x", "audio/mpeg")
     until(page, "document.querySelector('#document-status').textContent.includes('song.mp3')")
+
+
+def test_interrupted_character_keeps_what_was_heard(open_page, served):
+    page = open_page()
+    page.get_by_role("link", name="Characters").click()
+    drop(page, "#card-drop", "ada.json", json.dumps(CARD), "application/json")
+    page.wait_for_selector("#cards .person")
+    page.get_by_role("button", name="Play with").click()
+    page.wait_for_selector("#banner:visible")
+    say(page, "Tell me the whole story of the light.")
+    page.wait_for_selector("#stop:visible")
+    page.click("#stop")
+    wait_for_end(page)
+    assert page.locator(".fault").all_inner_texts() == []
+    say(page, "Go on.")  # the session is free for the next turn
+    wait_for_end(page)
+    assert page.locator(".fault").all_inner_texts() == []
+
+
+def test_nothing_is_changed_while_an_answer_is_under_way(open_page):
+    page = open_page()
+    say(page, "Write a very long story about a ship.", max_tokens=600)
+    page.wait_for_selector("#stop:visible")
+    assert page.get_by_role("button", name="Edit").count() == 0
+    assert page.get_by_role("button", name="Retry").count() == 0
+    page.click("#fresh")
+    wait_for_end(page)
+    assert page.locator(".message").count() == 0
