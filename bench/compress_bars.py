@@ -47,7 +47,7 @@ from understudy.spec import ModelSpec, parameter_counts
 
 SHAPES = {  # layers of the teacher -> a narrow and a shallow student of one size
     30: (Shape(intermediate_size=896), Shape(num_layers=21)),
-    6: (Shape(intermediate_size=240), Shape(num_layers=4)),
+    6: (Shape(intermediate_size=256), Shape(num_layers=4)),
 }
 OURS = "reconstruction healed"
 Student = tuple[Network, Selection]

@@ -118,24 +118,24 @@ class LlamaCpp:
             return [int(token) for token in complete(greedy_request(prompt, num_tokens))["tokens"]]
 
     @contextmanager
-    def server(self, model: Path, context: int) -> Iterator[Any]:
+    def server(self, model: Path, context: int, slots: int = 1) -> Iterator[Any]:
         """A llama-server for the time of the block; gives `complete(request) -> answer`, both JSON."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [
-            self.folder / "llama-server", "-m", model, "-t", self.num_threads, "-c", context, "-np", 1,
+            self.folder / "llama-server", "-m", model, "-t", self.num_threads, "-c", context, "-np", slots,
             "--host", "127.0.0.1", "--port", port, "--no-warmup",
         ]  # fmt: skip
         with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                _wait_until_healthy(process, port)
-                yield lambda request: _complete(port, request)
+                wait_until_healthy(process, port)
+                yield lambda request: complete_at(port, request)
             finally:
                 process.terminate()
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: float = 120) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: float = 120) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -157,7 +157,7 @@ def greedy_request(prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _complete(port: int, body: dict[str, Any]) -> dict[str, Any]:
+def complete_at(port: int, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -17,11 +18,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def event(data: Any, name: str | None = None) -> bytes:
     """One event with JSON (or a bare word) as its data."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = data if isinstance(data, str) else _JSON.encode(data)
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 
@@ -41,52 +43,55 @@ class EventStream(Response):
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events, self._ping_s, self._write_timeout_s, self._on_end = events, ping_s, write_timeout_s, on_end
+        self._look_s = min(ping_s, write_timeout_s) / 4
+        self._writing_since: float | None = None
+        self._written = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One task sends; this one only looks after it, now and then, so that an event costs no timer of its own."""
         gone = asyncio.ensure_future(_until_gone(receive))
+        sending = asyncio.ensure_future(self._send(send))
         how = "done"
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for data in self._with_pings(gone):
-                message = {"type": "http.response.body", "body": data, "more_body": True}
-                await asyncio.wait_for(send(message), self._write_timeout_s)
-            if gone.done():
-                how = "gone"
-            else:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            while not sending.done():
+                await asyncio.wait((sending, gone), timeout=self._look_s, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    break
+                if gone.done() or self._is_stuck():
+                    how = "gone"
+                    break
+                if self._is_silent():
+                    await asyncio.wait_for(self._write(send, b": ping\n\n"), self._write_timeout_s)
+            if sending.done():
+                sending.result()
         except (OSError, TimeoutError):
             how = "gone"
         finally:
             gone.cancel()
+            sending.cancel()
+            with contextlib.suppress(BaseException):
+                await sending
             with contextlib.suppress(Exception):
                 await self._events.aclose()  # type: ignore[attr-defined]
             if self._on_end is not None:
                 self._on_end(how)
 
-    async def _with_pings(self, gone: asyncio.Future[None]) -> AsyncIterator[bytes]:
-        """The events, with comments in long silences, up to the end or until the client has gone."""
-        following: asyncio.Future[bytes] | None = None
-        try:
-            while True:
-                if following is None:
-                    following = asyncio.ensure_future(anext(self._events))
-                await asyncio.wait((following, gone), timeout=self._ping_s, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                if not following.done():
-                    yield b": ping\n\n"
-                    continue
-                try:
-                    data = following.result()
-                except StopAsyncIteration:
-                    return
-                following = None
-                yield data
-        finally:
-            if following is not None and not following.done():
-                following.cancel()
-                with contextlib.suppress(BaseException):
-                    await following
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for data in self._events:
+            await self._write(send, data)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, send: Send, data: bytes) -> None:
+        self._writing_since = time.monotonic()
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        self._writing_since, self._written = None, time.monotonic()
+
+    def _is_stuck(self) -> bool:
+        return self._writing_since is not None and time.monotonic() - self._writing_since > self._write_timeout_s
+
+    def _is_silent(self) -> bool:
+        return self._writing_since is None and time.monotonic() - self._written > self._ping_s
 
 
 async def _until_gone(receive: Receive) -> None:
