@@ -108,14 +108,24 @@ class _Words:
         special = set(self.special_token_ids)
         self.tokens = [b"" if token in special else tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
         self._tokenizer = tokenizer
-        self._marker = next((marker for marker in tokenizer.markers.values() if not marker.strips_right), None)
+        self._before = next((marker for marker in tokenizer.markers.values() if not marker.strips_right), None)
 
     def __call__(self, text: str | bytes) -> list[int]:
-        """Ids of a text that goes on after others: behind a marker, where SentencePiece puts no space before it."""
+        """Ids of a text that goes on after others: no space before it that it does not have.
+
+        Most tokenizers put none behind a marker; SentencePiece's older ones do, but none behind a line's end.
+        """
         words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        if self._marker is None:
-            return self._tokenizer.encode(words)
-        return self._tokenizer.encode_segments([self._marker, words])[1:]
+        encode, wanted = self._tokenizer.encode, words.encode()
+        ids = self._tokenizer.encode_segments([self._before, words])[1:] if self._before is not None else encode(words)
+        if self._bytes(ids) == wanted:
+            return ids
+        line_end, both = encode("\n"), encode("\n" + words)
+        rest = both[len(line_end) :]
+        return rest if both[: len(line_end)] == line_end and self._bytes(rest) == wanted else ids
+
+    def _bytes(self, ids: Sequence[int]) -> bytes:
+        return b"".join(self.tokens[token] for token in ids)
 
 
 def _vocabulary(tokenizer: Tokenizer) -> Any:
