@@ -1,0 +1,82 @@
+"""Clients that behave badly on the wire: one that does not read, one that closes its half, one that sends half a body."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import httpx
+import pytest
+
+import understudy
+
+from .conftest import live
+
+
+@pytest.fixture(scope="module")
+def stories():
+    with (
+        understudy.load("tests/data/stories-nemotron", num_threads=1, cache_tokens=4096) as model,
+        live(model, write_timeout_s=1.0, ping_s=0.5) as running,
+    ):
+        yield running
+
+
+def connect(running) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.settimeout(20)
+    made.connect(("127.0.0.1", running.port))
+    return made
+
+
+def post(body: dict, path: str = "/v1/completions") -> bytes:
+    data = json.dumps(body).encode()
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+def held(running) -> tuple[int, int]:
+    """Requests in the engine, and answers that still hold the model."""
+    (served,) = running.server.pool.loaded
+    return served.worker.num_open, served.num_users
+
+
+def wait_until_idle(running, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while held(running) != (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held(running) == (0, 0)
+
+
+LONG = {"prompt": "Once", "max_tokens": 240, "n": 8, "logprobs": 5, "stream": True, "temperature": 1, "seed": 1, "ignore_eos": True}
+
+
+def test_one_that_does_not_read_is_left(stories):
+    quiet = httpx.post(f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}).json()
+    with connect(stories) as lazy:
+        for _ in range(8):  # pipelined, so that the buffers of both ends are full at some time
+            lazy.sendall(post(LONG))
+        time.sleep(0.5)
+        other = httpx.post(f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}, timeout=60)
+        assert other.json()["choices"] == quiet["choices"]
+        wait_until_idle(stories, 60)
+
+
+def test_one_that_closes_its_half_ends_its_request_or_gets_its_answer(stories):
+    with connect(stories) as half:
+        half.sendall(post({**LONG, "n": 1, "logprobs": None}))
+        half.shutdown(socket.SHUT_WR)
+        answer = bytearray()
+        while piece := half.recv(1 << 16):
+            answer += piece
+        assert not answer or answer.startswith(b"HTTP/1.1 200")
+    wait_until_idle(stories, 20)
+
+
+def test_half_a_body_holds_nothing(stories):
+    with connect(stories) as half:
+        half.sendall(post(LONG)[:-10])
+        time.sleep(0.2)
+        assert held(stories) == (0, 0)
+    assert httpx.get(f"{stories.url}/health").status_code == 200
