@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "ps": "what a running server has loaded and is doing",
     "bench": "how fast a model runs here, against the machine's limits",
     "perplexity": "how well a model predicts a text",
+    "eval": "how good a model is: questions, instructions, calls, documents, characters",
     "doctor": "what this machine and installation can do",
 }
 
