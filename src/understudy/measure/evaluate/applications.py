@@ -46,7 +46,7 @@ def f1(text: str, answer: str) -> float:
 def score_answer(judge: Judge, row: Row) -> dict[str, Any]:
     """A question with passages. `ability` is noise, rejection, integration or counterfactual, RGB's four."""
     listed = "\n".join(f"[{i}] {passage}" for i, passage in enumerate(row["passages"], 1))
-    text = judge.answer([{"role": "user", "content": f"{listed}\n\n{_ask}\n\nQuestion: {row['question']}"}], 48)
+    text = judge.answer([{"role": "user", "content": f"{listed}\n\n{_ASK}\n\nQuestion: {row['question']}"}], 48)
     return {**check_answer(row, text), "text": text}
 
 

@@ -21,7 +21,7 @@ class Judge:
         return perplexity(self.model, text)
 
     def answer(self, messages: Sequence[dict[str, Any]], max_tokens: int = 128, **options: Any) -> str:
-        return self.reply(messages, max_tokens, **options).text
+        return str(self.reply(messages, max_tokens, **options).text)
 
     def reply(self, messages: Sequence[dict[str, Any]], max_tokens: int = 128, **options: Any) -> Any:
         return self.model.generate(list(messages), temperature=0.0, max_tokens=max_tokens, seed=self.seed, **options)

@@ -1,0 +1,52 @@
+"""Intervals and tests against published values and counts made by hand."""
+
+import numpy as np
+import pytest
+
+from understudy.errors import UsageError
+from understudy.measure.evaluate.statistics import bootstrap, mcnemar, paired_bootstrap, wilson
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],  # the last: Newcombe 1998
+)
+def test_wilson_equals_known_intervals(hits, trials, low, high):
+    interval = wilson(hits, trials)
+    assert interval.value == hits / trials
+    assert interval.low == pytest.approx(low, abs=1e-4)
+    assert interval.high == pytest.approx(high, abs=1e-4)
+
+
+def test_wilson_refuses_what_is_no_share():
+    for hits, trials in [(0, 0), (3, 2), (-1, 2)]:
+        with pytest.raises(UsageError):
+            wilson(hits, trials)
+
+
+@pytest.mark.parametrize(("a", "b", "p"), [(0, 0, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (4, 4, 1.0), (2, 8, 112 / 1024)])
+def test_mcnemar_is_a_binomial_test_of_the_items_that_differ(a, b, p):
+    assert mcnemar(a, b) == pytest.approx(p)
+    assert mcnemar(b, a) == mcnemar(a, b)
+
+
+def test_bootstrap_nears_the_normal_interval_and_repeats():
+    values = np.random.default_rng(1).normal(3, 2, 400).tolist()
+    interval = bootstrap(values)
+    half = 1.96 * np.std(values) / 20
+    assert interval.low == pytest.approx(np.mean(values) - half, abs=0.05)
+    assert interval.high == pytest.approx(np.mean(values) + half, abs=0.05)
+    assert bootstrap(values) == interval
+
+
+def test_weights_count_items_as_often_as_they_say():
+    assert bootstrap([1.0, 4.0], [2, 1]).value == pytest.approx(2.0)
+
+
+def test_paired_bootstrap_sees_a_small_steady_difference():
+    a = np.random.default_rng(2).normal(0, 10, 100)
+    interval, p = paired_bootstrap(a.tolist(), (a + 0.1).tolist())
+    assert interval.value == pytest.approx(0.1)
+    assert interval.low > 0
+    assert p < 0.01
+    assert paired_bootstrap([1.0, 2.0], [1.0, 2.0])[1] == 1.0
