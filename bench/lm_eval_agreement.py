@@ -25,7 +25,9 @@ THEIRS = """
 import json, sys
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-model = HFLM(pretrained=sys.argv[1], dtype="float32", device="cpu", batch_size=8)
+config = json.load(open(sys.argv[1] + "/config.json"))
+prefix = config.get("bos_token_id") or config["eos_token_id"]  # a folder whose tokenizer names neither
+model = HFLM(pretrained=sys.argv[1], dtype="float32", device="cpu", batch_size=8, prefix_token_id=prefix)
 requests = [tuple(pair) for pair in json.load(open(sys.argv[2]))]
 instances = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in requests]
 json.dump(model.loglikelihood(instances, disable_tqdm=True), open(sys.argv[3], "w"))
