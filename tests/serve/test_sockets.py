@@ -49,7 +49,16 @@ def wait_until_idle(running, seconds: float) -> None:
     assert held(running) == (0, 0)
 
 
-LONG = {"prompt": "Once", "max_tokens": 240, "n": 8, "logprobs": 5, "stream": True, "temperature": 1, "seed": 1, "ignore_eos": True}
+LONG = {
+    "prompt": "Once",
+    "max_tokens": 240,
+    "n": 8,
+    "logprobs": 5,
+    "stream": True,
+    "temperature": 1,
+    "seed": 1,
+    "ignore_eos": True,
+}
 
 
 def test_one_that_does_not_read_is_left(stories):
@@ -58,7 +67,9 @@ def test_one_that_does_not_read_is_left(stories):
         for _ in range(8):  # pipelined, so that the buffers of both ends are full at some time
             lazy.sendall(post(LONG))
         time.sleep(0.5)
-        other = httpx.post(f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}, timeout=60)
+        other = httpx.post(
+            f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}, timeout=60
+        )
         assert other.json()["choices"] == quiet["choices"]
         wait_until_idle(stories, 60)
 
