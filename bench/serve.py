@@ -35,13 +35,13 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @contextmanager
-def ours(model: str, threads: int, context: int, tokens: int) -> Iterator[tuple[int, int]]:
+def ours(model: str, threads: int, context: int, tokens: int, *more: str) -> Iterator[tuple[int, int]]:
     """`understudy serve` in a process of its own; gives its port and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "understudy", "serve", model, "--port", port, "--threads", threads, "--no-log",
-               "--context", context, "--cache-tokens", tokens]  # fmt: skip
+               "--context", context, "--cache-tokens", tokens, *more]  # fmt: skip
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
         try:
             wait_until_healthy(process, port)
