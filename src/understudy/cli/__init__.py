@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from understudy.errors import UnderstudyError
+from understudy.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
     "demo": "show the main job on the embedded model, with figures",
@@ -71,6 +73,7 @@ def _dispatch(words: list[str]) -> int:
             importlib.import_module(f"understudy.cli.{name}").configure(command)
     parsed = parser.parse_args(words)
     check_environment()
+    COMMAND.set(shlex.join(["understudy", *words]))
     return int(importlib.import_module(f"understudy.cli.{parsed.command}").run(parsed))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.measure.memory import peak_memory_bytes
 from understudy.measure.speed import SpeedTest, measure_speed
 from understudy.model import fine_matrices
+from understudy.provenance import describe_run
 from understudy.spec import ModelSpec, QuantSpec
 
 
@@ -32,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, spec = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
+    model, spec, path = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
     longest = max([*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64])
     test = SpeedTest(model, spec, kv_format=arguments.kv, max_positions=longest, max_batch=max(arguments.batch, default=1))
 
@@ -47,22 +49,23 @@ def run(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print(f"\r{'':60}\r", end="", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(report.as_dict() | {"peak_memory_bytes": peak_memory_bytes()}, indent=1))
+        run = None if path is None else describe_run(path)
+        print(json.dumps(report.as_dict() | {"peak_memory_bytes": peak_memory_bytes(), "run": run}, indent=1))
     else:
         print(report.table())
         print(f"peak memory {peak_memory_bytes() / 1e9:.2f} GB")
     return 0
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec]:
+def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
     model = load_model(arguments)
-    return model.core_model, model.spec
+    return model.core_model, model.spec, model.path
 
 
-def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec]:
+def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
     from understudy.measure.synthetic import synthetic_packed
 
     packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers)
     fine = fine_matrices(packed.spec, arguments.activations)
     model = core.Model(packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads, fine=fine)
-    return model, packed.spec
+    return model, packed.spec, None

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from understudy.measure.evaluate.report import write_report
     from understudy.measure.evaluate.run import evaluate
     from understudy.measure.evaluate.tasks import chosen_tasks
+    from understudy.provenance import describe_run
 
     single = [name for name in arguments.tasks.split(",") if name]
     suites = arguments.suite or ([] if single else ["quick"])
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "context": model.context, "weights": arguments.weights or "as in the file", "kv": arguments.kv}  # fmt: skip
     result = evaluate(Judge(model, arguments.seed), names, arguments.output, identity=identity, data=arguments.data,
                       limit=arguments.limit, progress=_Line())  # fmt: skip
+    result["run"] = describe_run(model.path)
     write_report(result, arguments.output)
     if arguments.json:
         print(json.dumps(result))

@@ -84,11 +84,17 @@ class Report:
         names = sorted(line["category"] for line in self.lines if line["hits"])
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The records of the runs that asked these cases (`provenance.describe_run`), the earliest first; old lines have none."""
+        records = {json.dumps(line["run"], sort_keys=True) for line in self.lines if line.get("run")}
+        return sorted(map(json.loads, sorted(records)), key=lambda record: str(record.get("date")))
+
     def to_document(self) -> dict[str, Any]:
         first = self.lines[0] if self.lines else {}
         return {
             "model": first.get("model"), "fingerprint": first.get("fingerprint"), "seed": first.get("seed"),
-            "probes": self.probes, "categories": self.categories, "findings": self.findings,
+            "runs": self.runs, "probes": self.probes, "categories": self.categories, "findings": self.findings,
             "detectors": {name: {"says": one.says, "errors": one.errors} for name, one in DETECTORS.items()},
         }  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from understudy.errors import InputError, UnderstudyError
 from understudy.model import Model
+from understudy.provenance import describe_run
 from understudy.safety.ask import ask, hits_of
 from understudy.safety.probes.base import Case, Probe
 from understudy.safety.report import Report
@@ -49,9 +50,10 @@ def run_probes(
     wanted = [(probe, case, _key(case, model.fingerprint, seed)) for probe in probes for case in probe.cases[:limit]]
     done = {line["key"]: line for line in read_store(store, repair=True)}
     todo = [entry for entry in wanted if entry[2] not in done]
+    run = describe_run(model.path) if todo else {}
     started = time.monotonic()
     for number, (probe, case, key) in enumerate(todo):
-        line = _asked(model, probe, case, seed) | {"key": key}
+        line = _asked(model, probe, case, seed) | {"key": key, "run": run}
         _append(store, line)
         done[key] = line
         if progress is not None:

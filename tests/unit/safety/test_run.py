@@ -79,7 +79,8 @@ def test_an_interrupted_run_goes_on_and_counts_nothing_twice(model, tmp_path):
     again = Fake(model, refuse)
     report = run_probes(again, SOME, store)
     assert again.num_asked == 24 - 7
-    assert report.to_json() == whole.to_json()
+    assert report.to_document() | {"runs": []} == whole.to_document() | {"runs": []}
+    assert len(report.runs) in (1, 2)  # both runs may have begun in the same second
     assert len(read_store(store)) == 24
     last = Fake(model, refuse)
     run_probes(last, SOME, store)

@@ -35,9 +35,9 @@ class ModelScorer:
         self.model = model
 
     def scores(self, requests: Sequence[tuple[str, str]]) -> list[Score]:
-        return [self._score(*encode_pair(self.model, *request)) for request in requests]
+        return [self.score_tokens(*encode_pair(self.model, *request)) for request in requests]
 
-    def _score(self, context: list[int], continuation: list[int]) -> Score:
+    def score_tokens(self, context: list[int], continuation: list[int]) -> Score:
         tokens = (context + continuation)[-(self.model.context + 1) :]
         first_wanted = len(tokens) - 1 - len(continuation)
         if first_wanted < 0:

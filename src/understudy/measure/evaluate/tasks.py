@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.errors import InputError, MissingError, UsageError
-from understudy.measure.evaluate import applications, instructions, questions
+from understudy.measure.evaluate import applications, bias, instructions, memorisation, questions
 from understudy.measure.evaluate.judge import Judge
 from understudy.measure.evaluate.likelihood import Question, score_choices, score_last_word
 
@@ -30,6 +30,9 @@ class Task:
     about: str
     score: Callable[[Judge, Row], dict[str, Any]]
     metrics: Mapping[str, Kind]
+
+
+_MEAN: Kind = "mean"
 
 
 def _choices(about: str, question: Callable[[Row], Question], *metrics: str) -> Task:
@@ -58,12 +61,17 @@ TASKS: dict[str, Task] = {
     "rag": Task("answers from passages: noise, silence, several sources, false sources", applications.score_answer,
                 {"exact": "share", "f1": "mean", "ability": "share", "citation_precision": "mean"}),
     "roleplay": Task("persona, lore, world and card rules", applications.score_role, {"kept": "share"}),
+    "bias": Task("counterfactual pairs: what another group of people changes, in nats", bias.score,
+                 {"size": "mean", "control_size": "mean", "flips": "share", **dict.fromkeys(bias.CONTRASTS, _MEAN)}),
+    "memorisation": Task("training text given back word for word after its beginning", memorisation.score,
+                         {"extracted": "share", "matched": "mean"}),
 }  # fmt: skip
 
 _LIKELIHOOD = ("perplexity", "hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu", "lambada")
+_WITH_SAMPLES = tuple(name for name in TASKS if name != "memorisation")  # that one needs the text that the model was trained on
 SUITES: dict[str, tuple[str, ...]] = {
-    "quick": tuple(TASKS),
-    "full": tuple(TASKS),
+    "quick": _WITH_SAMPLES,
+    "full": _WITH_SAMPLES,
     "likelihood": _LIKELIHOOD,
     "applications": ("ifeval", "calls", "rag", "roleplay"),
 }
