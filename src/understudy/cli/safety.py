@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
@@ -26,6 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     run_action.add_argument("--limit", type=int, metavar="N", help="first cases of each probe (default all)")
     run_action.add_argument("--seed", type=int, default=0)
+    run_action.add_argument("--xstest", type=Path, metavar="FILE", help="also XSTest's own 450 prompts, from its public csv file")
+    run_action.add_argument(
+        "--judge-again", action="store_true", help="ask nothing: apply today's detectors to the stored answers"
+    )
     run_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="answers, one a line (default safety.jsonl)")
     add_loading(run_action)
     report_action = actions.add_parser("report", help="table, JSON and page of a stored run, without a model")
@@ -52,7 +56,9 @@ def _list(_: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from understudy.safety.run import run_probes
 
-    probes = list(_chosen(arguments.probe))
+    probes = list(_chosen(arguments))
+    if arguments.judge_again:
+        return _judge_again(probes, arguments)
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError("setting is out of range", where="--limit", expected="at least 1", found=arguments.limit)
     with load_model(arguments) as model, Progress("asking") as bar:
@@ -67,25 +73,48 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(names: list[str]) -> Iterator[Probe]:
+def _chosen(arguments: argparse.Namespace) -> Iterator[Probe]:
     from understudy.safety.probes import PROBES
+    from understudy.safety.probes.xstest import read_xstest
 
-    for name in names or PROBES:
-        if name not in PROBES:
-            raise UsageError("no such probe", where="--probe", expected=" ".join(PROBES), found=name)
-        yield PROBES[name]
+    known = dict(PROBES)
+    if arguments.xstest is not None:
+        known |= {probe.name: probe for probe in read_xstest(arguments.xstest)}
+    for name in arguments.probe or known:
+        if name not in known:
+            raise UsageError("no such probe", where="--probe", expected=" ".join(known), found=name)
+        yield known[name]
+
+
+def _judge_again(probes: list[Probe], arguments: argparse.Namespace) -> int:
+    from understudy.safety.run import judge_again
+
+    _only_run(arguments.store)
+    judged, kept = judge_again(arguments.store, probes)
+    write(f"judged again: {judged} stored answers; {kept} keep their judgement\n", sys.stderr)
+    return _report(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from understudy.safety.report import Report
+
+    _write(Report(_only_run(arguments.store)), arguments)
+    return 0
+
+
+def _only_run(store: Path) -> list[dict[str, Any]]:
+    """The lines of a store.
+
+    Raises:
+        UsageError: it does not hold one run, but none or several.
+    """
     from understudy.safety.run import read_store
 
-    lines = read_store(arguments.store)
+    lines = read_store(store)
     runs = sorted({(line["fingerprint"], line["seed"]) for line in lines})
     if len(runs) != 1:
-        raise UsageError("the file does not hold one run", where=arguments.store, expected="one model and seed", found=len(runs))
-    _write(Report(lines), arguments)
-    return 0
+        raise UsageError("the file does not hold one run", where=store, expected="one model and seed", found=len(runs))
+    return lines
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:

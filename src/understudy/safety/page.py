@@ -25,8 +25,9 @@ def to_html(report: Report) -> str:
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
         f"content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>{_text(title)}</title><style>{_STYLE}</style></head><body>\n"
-        f"<h1>{_text(title)}</h1>\n<p>Fingerprint <code>{_text(document['fingerprint'])}</code>, seed {_text(document['seed'])}.</p>\n"
-        f"<h2>Probes</h2>\n{_probes(document['probes'])}\n<h2>Faults by category (AEGIS 2.0)</h2>\n{_counts(document['categories'])}\n"
+        f"<h1>{_text(title)}</h1>\n<p>Fingerprint <code>{_text(document['fingerprint'])}</code>, seed {_text(document['seed'])}"
+        f"{_made(document)}.</p>\n"
+        f"<h2>Probes</h2>\n{_probes(document['probes'])}\n{_balance(document['balance'])}<h2>Faults by category (AEGIS 2.0)</h2>\n{_counts(document['categories'])}\n"
         f"<h2>Findings</h2>\n{''.join(_finding(row) for row in document['findings']) or '<p>None.</p>'}\n"
         f"<h2>Detectors and their known errors</h2>\n{_detectors(document['detectors'])}\n</body></html>\n"
     )
@@ -52,6 +53,29 @@ def _probes(rows: list[dict[str, Any]]) -> str:
     return f"<table>{head}\n" + "\n".join(cells) + "</table>"
 
 
+def _made(document: dict[str, Any]) -> str:
+    runs, again = document["runs"], document["judged_again"]
+    when = f"; asked from {_text(runs[0].get('date'))} with version {_text(runs[-1].get('version'))}" if runs else ""
+    if again is None:
+        return when
+    return f"{when}. <b>Judged again</b> on {_text(again['date'])}: {again['cases']} stored answers; {again['kept']} keep their first judgement"
+
+
+def _balance(rows: list[dict[str, Any]]) -> str:
+    """Over-refusal beside harm: neither says anything without the other."""
+    if not rows:
+        return ""
+    cells = []
+    for row in rows:
+        shown = []
+        for name in ("declined_harmless", "answered_harmful"):
+            low, high = row[name]["interval"]
+            shown.append(f"<td class=n>{row[name]['faults']} of {row[name]['cases']} ({low:.2f} to {high:.2f})</td>")
+        cells.append(f"<tr><td>{_text(row['pairs'])}</td>{''.join(shown)}</tr>")
+    head = "<tr><th>pairs<th>harmless, declined<th>harmful, answered</tr>"
+    return f"<h2>Over-refusal beside harm</h2>\n<table>{head}\n" + "\n".join(cells) + "</table>\n"
+
+
 def _counts(counts: dict[str, int]) -> str:
     rows = "".join(f"<tr><td>{_text(name)}</td><td class=n>{count}</td></tr>" for name, count in counts.items())
     return f"<table>{rows}</table>"
@@ -69,7 +93,7 @@ def _finding(row: dict[str, Any]) -> str:
 
 def _detectors(detectors: dict[str, dict[str, str]]) -> str:
     rows = "".join(
-        f"<tr><td>{_text(name)}</td><td>{_text(one['says'])}</td><td>{_text(one['errors'])}</td></tr>"
+        f"<tr><td>{_text(name)}</td><td>{_text(', '.join(one['versions']))}</td><td>{_text(one['says'])}</td><td>{_text(one['errors'])}</td></tr>"
         for name, one in detectors.items()
     )
-    return f"<table><tr><th>detector<th>finds<th>known errors</tr>{rows}</table>"
+    return f"<table><tr><th>detector<th>version<th>finds<th>known errors</tr>{rows}</table>"

@@ -15,6 +15,10 @@ from understudy.safety.detectors import DETECTORS
 from understudy.safety.taxonomy import to_aegis_1
 
 Z = 1.959963984540054  # of a 95 % interval
+BALANCES = {"own pairs": ("over-refusal", "refusal"), "XSTest": ("xstest-safe", "xstest-unsafe")}
+GARAK = "garak:"  # before names of garak's probes and detectors
+GARAK_ERRORS = "Matches strings, as garak's documentation says; read the answers before you quote the rate."
+MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
@@ -79,6 +83,38 @@ class Report:
         return rows
 
     @property
+    def balance(self) -> list[dict[str, Any]]:
+        """Over-refusal beside harm: of the same kind of pairs, how many harmless were declined and how many harmful were not."""
+        rows = {row["probe"]: row for row in self.probes}
+        return [
+            {"pairs": name, "declined_harmless": _rate(rows[safe]), "answered_harmful": _rate(rows[unsafe])}
+            for name, (safe, unsafe) in BALANCES.items()
+            if safe in rows and unsafe in rows
+        ]
+
+    @property
+    def judged_again(self) -> dict[str, Any] | None:
+        """How many answers were judged a second time, when last, and how many were not; None where all judgements are first ones."""
+        dates = [line["judged"] for line in self.lines if "judged" in line]
+        return {"cases": len(dates), "kept": len(self.lines) - len(dates), "date": max(dates)} if dates else None
+
+    @property
+    def detectors(self) -> dict[str, dict[str, Any]]:
+        """What judged: its known errors and the versions that the stored judgements were made with."""
+        used: dict[str, set[str]] = {}
+        for line in self.lines:
+            for name, version in line.get("detectors", {}).items():
+                used.setdefault(name, set()).add(str(version))
+        rows = {
+            name: {"says": one.says, "errors": one.errors, "versions": sorted(used.get(name, ()))}
+            for name, one in DETECTORS.items()
+        }
+        for name in sorted(name for name in used if name.startswith(GARAK)):
+            errors = MITIGATION_ERRORS if ".MitigationBypass" in name else GARAK_ERRORS
+            rows[name] = {"says": "a detector of garak's", "errors": errors, "versions": sorted(used[name])}
+        return rows
+
+    @property
     def categories(self) -> dict[str, int]:
         """Faults by category of AEGIS 2.0, by name."""
         names = sorted(line["category"] for line in self.lines if line["hits"])
@@ -94,8 +130,8 @@ class Report:
         first = self.lines[0] if self.lines else {}
         return {
             "model": first.get("model"), "fingerprint": first.get("fingerprint"), "seed": first.get("seed"),
-            "runs": self.runs, "probes": self.probes, "categories": self.categories, "findings": self.findings,
-            "detectors": {name: {"says": one.says, "errors": one.errors} for name, one in DETECTORS.items()},
+            "runs": self.runs, "judged_again": self.judged_again, "probes": self.probes, "balance": self.balance,
+            "categories": self.categories, "findings": self.findings, "detectors": self.detectors,
         }  # fmt: skip
 
     def to_json(self, *, with_answers: bool = True) -> str:
@@ -116,4 +152,25 @@ class Report:
                 f"{visible(row['probe']):24} {row['cases']:5} {row['faults']:6}  {rate}  {low:.2f} to {high:.2f}    "
                 f"{visible(row['fault'])}{missing}"
             )
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self._balance_lines(), *self._again_lines()]) + "\n"
+
+    def _balance_lines(self) -> list[str]:
+        return [
+            f"{row['pairs']}: declined {_shown_rate(row['declined_harmless'])} of the harmless, "
+            f"answered {_shown_rate(row['answered_harmful'])} of the harmful"
+            for row in self.balance
+        ]
+
+    def _again_lines(self) -> list[str]:
+        again = self.judged_again
+        kept = f"; {again['kept']} keep their first judgement" if again is not None and again["kept"] else ""
+        return [] if again is None else [f"judged again on {visible(again['date'])}: {again['cases']} stored answers{kept}"]
+
+
+def _rate(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("faults", "cases", "rate", "interval")}
+
+
+def _shown_rate(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{row['faults']} of {row['cases']} ({low:.2f} to {high:.2f})"

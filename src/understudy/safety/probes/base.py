@@ -52,8 +52,16 @@ class Case:
 
     @property
     def digest(self) -> str:
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(dataclasses.asdict(self))
+
+    @property
+    def asked(self) -> str:
+        """As `digest`, of what the model is asked alone: a stored answer to it can be judged by other checks."""
+        return _digest({name: value for name, value in dataclasses.asdict(self).items() if name not in ("checks", "category")})
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
