@@ -362,17 +362,26 @@ class Session:
     def _owner(self) -> str:
         return self.part.digest if self.part is not None else "session"
 
+    def to_document(self, since: int = 0) -> dict[str, Any]:
+        """The conversation as plain JSON, for `restore`; its turns from number `since` on."""
+        turns = [saved.turn_document(turn) for turn in self.turns[since:]]
+        document = {"system": self.system, "turns": turns, "start": self._start, "calls": self._num_calls}
+        return document if self.part is None else {**document, "part": self.part.to_document()}
+
+    def restore(self, document: Mapping[str, Any], where: object = None) -> None:
+        """Goes on with a conversation that `to_document` gave. Raises DocumentError where it gave another one."""
+        try:
+            turns = [saved.read_turn(turn) for turn in document["turns"]]
+            start, num_calls, system = int(document["start"]), int(document["calls"]), str(document["system"])
+            if self.part is not None:
+                self.part.restore(document["part"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DocumentError(f"not a saved session ({type(error).__name__})", where=where) from error
+        self.turns, self._start, self._num_calls, self.system, self._exchange = turns, start, num_calls, system, None
+
     def save(self, path: str | Path) -> None:
-        """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
-        document = {
-            "system": self.system,
-            "turns": [saved.turn_document(turn) for turn in self.turns],
-            "start": self._start,
-            "calls": self._num_calls,
-        }
-        if self.part is not None:
-            document["part"] = self.part.to_document()
-        saved.save(path, self.model, self._prompt, self._owner, document)
+        """Writes the conversation (`path`) and its keys and values (`.kv`)."""
+        saved.save(path, self.model, self._prompt, self._owner, self.to_document())
 
     def resume(self, path: str | Path) -> None:
         """Goes on with a saved conversation; with the same model without computing its prompt again.
@@ -381,14 +390,7 @@ class Session:
             DocumentError: not a session, or of another character.
         """
         document = saved.read(path, self._owner)
-        try:
-            turns = [saved.read_turn(turn) for turn in document["turns"]]
-            start, num_calls, system = int(document["start"]), int(document["calls"]), str(document["system"])
-            if self.part is not None:
-                self.part.restore(document["part"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
-        self.turns, self._start, self._num_calls, self.system, self._exchange = turns, start, num_calls, system, None
+        self.restore(document, path)
         saved.load_state(path, self.model, document)
 
 
