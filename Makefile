@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page check bench install clean
+.PHONY: demo test test-slow test-page test-neon check bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
-BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*/*.h cpp/*/*/*.cpp)
+BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
 
 demo: $(VENV)/.installed
 	@$(BIN)/understudy demo
@@ -28,6 +28,9 @@ test-slow: $(VENV)/.installed-test
 
 test-page: $(VENV)/.installed-test
 	@scripts/test --page
+
+test-neon: $(VENV)/.installed-test
+	@scripts/test --neon
 
 check: $(VENV)/.installed-test
 	@scripts/check

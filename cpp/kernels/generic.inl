@@ -84,8 +84,6 @@ static float sum_exp(const float* x, int64_t n, float top) {
 
 // ---- norms -------------------------------------------------------------------------------------------------------
 
-UNDERSTUDY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
-
 static void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
   F total = zero();
   int64_t i = 0;

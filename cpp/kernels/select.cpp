@@ -3,6 +3,13 @@
 
 #include "kernels.h"
 
+#if defined(UNDERSTUDY_ARM64) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(UNDERSTUDY_ARM64) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace understudy {
 
 #if defined(UNDERSTUDY_X86)
@@ -11,6 +18,25 @@ extern const Kernels TABLE;
 }
 namespace avx512 {
 extern const Kernels TABLE;
+}
+#elif defined(UNDERSTUDY_ARM64)
+namespace neon {
+extern const Kernels TABLE;
+}
+namespace neon_dotprod {
+extern const Kernels TABLE;
+}
+
+static bool has_dot_product() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  size_t size = sizeof(has);
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+#else
+  return false;
+#endif
 }
 #endif
 
@@ -25,6 +51,9 @@ const Kernels* const* available_kernels(int* count) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
       rows[n++] = &avx512::TABLE;
+#elif defined(UNDERSTUDY_ARM64)
+    rows[n++] = &neon::TABLE;  // part of every AArch64
+    if (has_dot_product()) rows[n++] = &neon_dotprod::TABLE;
 #endif
     return n;
   }();

@@ -28,6 +28,7 @@ UNDERSTUDY_INLINE F div(F a, F b) { return _mm256_div_ps(a, b); }
 UNDERSTUDY_INLINE F max(F a, F b) { return _mm256_max_ps(a, b); }
 UNDERSTUDY_INLINE F min(F a, F b) { return _mm256_min_ps(a, b); }
 UNDERSTUDY_INLINE F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+UNDERSTUDY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 UNDERSTUDY_INLINE float sum(F x) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));

@@ -28,6 +28,7 @@ UNDERSTUDY_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
 UNDERSTUDY_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
 UNDERSTUDY_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
 UNDERSTUDY_INLINE F abs(F a) { return _mm512_abs_ps(a); }
+UNDERSTUDY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 UNDERSTUDY_INLINE float sum(F x) { return _mm512_reduce_add_ps(x); }
 UNDERSTUDY_INLINE float largest(F x) { return _mm512_reduce_max_ps(x); }
 UNDERSTUDY_INLINE F round_nearest(F x) {

@@ -16,10 +16,10 @@ class Variable:
     expected: str
 
 
+ISA_ROWS = ("reference", "avx2", "avx512", "neon", "neon_dotprod")  # of all processors; `core.isa_rows()` knows this one's
+
 VARIABLES: dict[str, Variable] = {
-    "UNDERSTUDY_ISA": Variable(
-        "row of the kernel table to use", lambda v: v in ("reference", "avx2", "avx512"), "reference, avx2 or avx512"
-    ),
+    "UNDERSTUDY_ISA": Variable("row of the kernel table to use", lambda v: v in ISA_ROWS, " or ".join(ISA_ROWS)),
     "UNDERSTUDY_THREADS": Variable("threads of the engine", lambda v: v.isdigit() and 1 <= int(v) <= 1024, "1 to 1024"),
     "UNDERSTUDY_CACHE": Variable("folder of packed weights", lambda v: v != "", "a folder"),
     "UNDERSTUDY_DEBUG": Variable("1 shows tracebacks", lambda v: v in ("0", "1"), "0 or 1"),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from understudy.cli.environment import ISA_ROWS
 from understudy.hub import DEFAULT_MODEL
 from understudy.model import Model, load
 
@@ -25,7 +26,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--activations", choices=["int8", "fine"], help="inputs of products (default fine below 10^9 parameters)")
     group.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt plus answer (default 4096 or the model's)")
     group.add_argument("--threads", type=int, metavar="N", help="threads (default one per physical core)")
-    group.add_argument("--isa", help="kernel row: reference, avx2 or avx512 (default the best)")
+    group.add_argument("--isa", help=f"kernel row: {', '.join(ISA_ROWS)} (default the best that this processor runs)")
     group.add_argument(
         "--speculate", type=int, default=0, metavar="N", help="tokens to guess from the text and check (default 0)"
     )

@@ -1,0 +1,269 @@
+// Every slot of a row against the reference row, on sizes that leave tails everywhere.
+#include "check.h"
+
+namespace understudy::test {
+namespace {
+
+constexpr float ROUNDING = 2e-6f;  // sums in another order, and the polynomial of e^x
+const char* const FORMAT_NAMES[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m"};
+const int SIZES[] = {1, 3, 7, 8, 15, 16, 17, 31, 33, 100, 257};
+
+std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups) {
+  std::vector<uint8_t> panel(static_cast<size_t>(groups) * group_bytes(format));
+  for (uint8_t& byte : panel) byte = random.byte();
+  const auto put_half = [&](int64_t at, float value) {
+    const uint16_t half = format == Format::BF16 ? float_to_bf16(value) : float_to_f16(value);
+    std::memcpy(&panel[static_cast<size_t>(at)], &half, 2);
+  };
+  const int64_t size = static_cast<int64_t>(group_bytes(format));
+  for (int64_t g = 0; g < groups; ++g) {
+    if (format == Format::F32)
+      for (int64_t i = 0; i < size; i += 4) {
+        const float value = random.normal();
+        std::memcpy(&panel[static_cast<size_t>(g * size + i)], &value, 4);
+      }
+    const int num_halves = format == Format::F32    ? 0
+                           : format == Format::BF16 ? GROUP * PANEL_ROWS
+                           : format == Format::Q4M  ? 2 * PANEL_ROWS
+                                                    : PANEL_ROWS;
+    for (int i = 0; i < num_halves; ++i) put_half(g * size + 2 * i, random.normal());
+  }
+  return panel;
+}
+
+// A tile of `width` tokens, quantised by the reference, with its floats kept for the float formats.
+struct RandomTile {
+  std::vector<float> x;
+  std::vector<uint8_t> q;
+  Tile tile;
+  RandomTile(Random& random, int width, int64_t groups) : x(random.normals(width * groups * GROUP)) {
+    const int64_t columns = groups * GROUP;
+    q.resize(static_cast<size_t>(width * groups * TILE_BYTES_PER_TOKEN_GROUP));
+    reference_kernels().quantize(x.data(), columns, width, columns, q.data());
+    tile = {width, x.data(), columns, q.data()};
+  }
+};
+
+void compare_matmul(Check& check, const Kernels& row, Format format, const std::vector<uint8_t>& panel,
+                    const Tile& tile, int64_t groups, bool accumulate, const std::string& where) {
+  constexpr int STRIDE = PANEL_ROWS + 5;
+  const size_t size = static_cast<size_t>(tile.width) * STRIDE;
+  std::vector<float> found(size, 0.5f), expected(size, 0.5f);
+  const auto index = static_cast<int>(format);
+  row.matmul[index](panel.data(), groups, tile, found.data(), STRIDE, accumulate);
+  reference_kernels().matmul[index](panel.data(), groups, tile, expected.data(), STRIDE, accumulate);
+  check.equal(found.data(), expected.data(), static_cast<int64_t>(size), 0, where);
+}
+
+void check_matmul(const Kernels& row) {
+  Random random(1);
+  for (int f = 0; f < NUM_FORMATS; ++f) {
+    const std::string what = std::string("matmul ") + FORMAT_NAMES[f];
+    Check check(row, what.c_str());
+    const auto format = static_cast<Format>(f);
+    for (const int64_t groups : {1, 2, 3, 7, 33})
+      for (int width = 1; width <= row.tile_tokens; ++width) {
+        const std::vector<uint8_t> panel = random_panel(random, format, groups);
+        const RandomTile input(random, width, groups);
+        const std::string where = std::to_string(groups) + " groups, width " + std::to_string(width);
+        compare_matmul(check, row, format, panel, input.tile, groups, width % 2 == 0, where);
+      }
+  }
+}
+
+// Scales of one and the largest products there are: every result is an integer, and none may saturate.
+void check_integer_extremes(const Kernels& row) {
+  Check check(row, "largest integer products");
+  for (const Format format : {Format::Q8, Format::Q4, Format::Q4M})
+    for (const int weight : {0x00, 0xFF})
+      for (const int activation : {-127, 127}) {
+        const int width = row.tile_tokens;
+        std::vector<uint8_t> panel(group_bytes(format), static_cast<uint8_t>(weight));
+        const uint16_t one = float_to_f16(1.0f);
+        for (int r = 0; r < PANEL_ROWS; ++r) std::memcpy(&panel[2 * r], &one, 2);
+        if (format == Format::Q4M) std::memset(&panel[32], 0, 32);
+        const std::vector<float> x(static_cast<size_t>(width) * GROUP, static_cast<float>(activation));
+        std::vector<uint8_t> q(static_cast<size_t>(width) * TILE_BYTES_PER_TOKEN_GROUP);
+        reference_kernels().quantize(x.data(), GROUP, width, GROUP, q.data());
+        std::vector<float> out(static_cast<size_t>(width) * PANEL_ROWS);
+        row.matmul[static_cast<int>(format)](panel.data(), 1, {width, x.data(), GROUP, q.data()}, out.data(),
+                                             PANEL_ROWS, false);
+        const int u = format == Format::Q8 ? weight : weight & 15;
+        const int offset = format == Format::Q8 ? 128 : format == Format::Q4 ? 8 : 0;
+        const auto expected = static_cast<float>((u - offset) * activation * GROUP);
+        for (const float y : out)
+          check.hold(y == expected, "%s, u %d, a %d: found %.9g, expected %.9g", FORMAT_NAMES[static_cast<int>(format)],
+                     u, activation, y, expected);
+      }
+}
+
+void check_quantize(const Kernels& row) {
+  Random random(2);
+  Check check(row, "quantize");
+  for (const int columns : SIZES)
+    for (const int width : {1, 2, 5, MAX_TILE}) {
+      const int stride = columns + 3;
+      std::vector<float> x = random.normals(static_cast<int64_t>(width) * stride, 3.0f);
+      if (columns > 31) std::fill(x.begin(), x.begin() + 32, 0.0f);
+      for (int i = 0; i < 8 && i < columns; ++i) x[static_cast<size_t>(i)] = static_cast<float>(i) - 3.5f;  // ties
+      const size_t size = static_cast<size_t>(round_up(columns, GROUP) / GROUP * width * TILE_BYTES_PER_TOKEN_GROUP);
+      std::vector<uint8_t> found(size, 1), expected(size, 2);
+      row.quantize(x.data(), stride, width, columns, found.data());
+      reference_kernels().quantize(x.data(), stride, width, columns, expected.data());
+      check.hold(found == expected, "%d columns, width %d: other bytes", columns, width);
+    }
+}
+
+void check_norms(const Kernels& row) {
+  Random random(3);
+  Check layer(row, "layer_norm"), rms(row, "rms_norm");
+  for (const int n : SIZES) {
+    const std::vector<float> x = random.normals(n, 4.0f), gain = random.normals(n), bias = random.normals(n);
+    std::vector<float> found(static_cast<size_t>(n)), expected(found);
+    row.layer_norm(x.data(), gain.data(), bias.data(), n, 1e-5f, found.data());
+    reference_kernels().layer_norm(x.data(), gain.data(), bias.data(), n, 1e-5f, expected.data());
+    layer.equal(found.data(), expected.data(), n, ROUNDING, std::to_string(n) + " values");
+    row.rms_norm(x.data(), gain.data(), n, 1e-5f, found.data());
+    reference_kernels().rms_norm(x.data(), gain.data(), n, 1e-5f, expected.data());
+    rms.equal(found.data(), expected.data(), n, ROUNDING, std::to_string(n) + " values");
+  }
+}
+
+void check_elementwise(const Kernels& row) {
+  const Kernels& reference = reference_kernels();
+  Random random(4);
+  const auto one = [&](const char* what, auto slot, float tolerance) {
+    Check check(row, what);
+    for (const int n : SIZES) {
+      std::vector<float> found = random.normals(n, 20.0f), expected = found;
+      (row.*slot)(found.data(), n), (reference.*slot)(expected.data(), n);
+      check.equal(found.data(), expected.data(), n, tolerance, std::to_string(n) + " values");
+    }
+  };
+  const auto two = [&](const char* what, auto slot, float tolerance) {
+    Check check(row, what);
+    for (const int n : SIZES) {
+      const std::vector<float> other = random.normals(n, 20.0f);
+      std::vector<float> found = random.normals(n), expected = found;
+      (row.*slot)(other.data(), found.data(), n), (reference.*slot)(other.data(), expected.data(), n);
+      check.equal(found.data(), expected.data(), n, tolerance, std::to_string(n) + " values");
+    }
+  };
+  one("relu2", &Kernels::relu2, 0);
+  one("silu", &Kernels::silu, ROUNDING);
+  two("relu2_gate", &Kernels::relu2_gate, 0);
+  two("silu_gate", &Kernels::silu_gate, ROUNDING);
+  two("add", &Kernels::add, 0);
+}
+
+void check_reductions(const Kernels& row) {
+  const Kernels& reference = reference_kernels();
+  Random random(5);
+  Check top(row, "max_value"), sums(row, "sum_exp"), merging(row, "merge");
+  for (const int n : SIZES) {
+    const std::vector<float> x = random.normals(n, 5.0f);
+    const float largest = reference.max_value(x.data(), n), found_top = row.max_value(x.data(), n);
+    top.equal(&found_top, &largest, 1, 0, std::to_string(n) + " values");
+    const float found = row.sum_exp(x.data(), n, largest), expected = reference.sum_exp(x.data(), n, largest);
+    sums.equal(&found, &expected, 1, ROUNDING, std::to_string(n) + " values");
+  }
+  for (const int width : {32, 64, 96, 128})
+    for (const float shift : {-200.0f, -3.0f, 0.0f, 2.5f, 200.0f}) {
+      const std::vector<float> other = random.normals(width);
+      std::vector<float> found = random.normals(width), expected = found;
+      float m[2] = {1.5f, 1.5f}, l[2] = {2.0f, 2.0f};
+      row.merge(&m[0], &l[0], found.data(), 1.5f + shift, 3.0f, other.data(), width);
+      reference.merge(&m[1], &l[1], expected.data(), 1.5f + shift, 3.0f, other.data(), width);
+      merging.equal(found.data(), expected.data(), width, ROUNDING, "shift " + std::to_string(shift));
+      merging.equal(&m[0], &m[1], 1, 0, "maximum");
+      merging.equal(&l[0], &l[1], 1, ROUNDING, "sum of weights");
+    }
+}
+
+struct AttendCase {
+  KvFormat format;
+  int head_dim, num_pages, rows, start;
+};
+
+// Random pages: ordinary numbers in every format, also in the positions that no row may see.
+std::vector<std::vector<uint8_t>> random_pages(Random& random, const AttendCase& c, int padded_dim) {
+  const size_t elements = static_cast<size_t>(c.head_dim + padded_dim) * PAGE;
+  std::vector<std::vector<uint8_t>> pages(static_cast<size_t>(c.num_pages));
+  for (std::vector<uint8_t>& page : pages) {
+    const size_t width = c.format == KvFormat::INT8 ? 1 : c.format == KvFormat::F16 ? 2 : 4;
+    page.resize(elements * width + (c.format == KvFormat::INT8 ? 2 * PAGE * sizeof(float) : 0));
+    for (size_t i = 0; i < elements; ++i) {
+      const float value = random.normal();
+      const uint16_t half = float_to_f16(value);
+      if (c.format == KvFormat::INT8) page[i] = random.byte();
+      if (c.format == KvFormat::F16) std::memcpy(&page[2 * i], &half, 2);
+      if (c.format == KvFormat::F32) std::memcpy(&page[4 * i], &value, 4);
+    }
+    for (int i = 0; c.format == KvFormat::INT8 && i < 2 * PAGE; ++i) {
+      const float scale = (1.0f + 0.2f * random.normal()) / 70.0f;
+      std::memcpy(&page[elements + 4 * static_cast<size_t>(i)], &scale, 4);
+    }
+  }
+  return pages;
+}
+
+void compare_attend(Check& check, const Kernels& row, Random& random, const AttendCase& c) {
+  const int padded_dim = static_cast<int>(round_up(c.head_dim, 32));
+  const std::vector<std::vector<uint8_t>> pages = random_pages(random, c, padded_dim);
+  std::vector<const uint8_t*> page_pointers;
+  for (const std::vector<uint8_t>& page : pages) page_pointers.push_back(page.data());
+  const std::vector<float> q =
+      random.normals(static_cast<int64_t>(c.rows) * c.head_dim, 1.5f / std::sqrt(static_cast<float>(c.head_dim)));
+  std::vector<const float*> q_pointers;
+  std::vector<int32_t> limits;
+  for (int r = 0; r < c.rows; ++r) {
+    q_pointers.push_back(q.data() + static_cast<int64_t>(r) * c.head_dim);
+    limits.push_back(c.start + random.integer(0, c.num_pages * PAGE + 40));  // some rows see beyond these pages
+  }
+  struct Result {
+    std::vector<float> scores, out, m, l;
+  };
+  const auto run = [&](const Kernels& kernels) {
+    const auto rows = static_cast<size_t>(c.rows);
+    Result result{std::vector<float>(rows * CHUNK), std::vector<float>(rows * static_cast<size_t>(padded_dim)),
+                  std::vector<float>(rows), std::vector<float>(rows)};
+    kernels.attend({page_pointers.data(), c.num_pages, c.start, c.head_dim, padded_dim, c.rows, c.format,
+                    q_pointers.data(), limits.data(), result.scores.data(), result.out.data(), result.m.data(),
+                    result.l.data()});
+    return result;
+  };
+  const Result found = run(row), expected = run(reference_kernels());
+  const std::string where = "head of " + std::to_string(c.head_dim) + ", " + std::to_string(c.num_pages) + " pages, " +
+                            std::to_string(c.rows) + " rows";
+  check.equal(found.m.data(), expected.m.data(), c.rows, 1e-5f, where + ", maximum");
+  check.equal(found.l.data(), expected.l.data(), c.rows, 2e-5f, where + ", sum of weights");
+  check.equal(found.out.data(), expected.out.data(), static_cast<int64_t>(found.out.size()), 2e-5f, where);
+}
+
+void check_attend(const Kernels& row) {
+  const char* const names[] = {"attend f16", "attend int8", "attend f32"};
+  for (int format = 0; format < 3; ++format) {
+    Random random(6 + static_cast<uint32_t>(format));
+    Check check(row, names[format]);
+    for (const int head_dim : {8, 32, 64, 80, 128})
+      for (const int num_pages : {1, 2, CHUNK / PAGE})
+        for (int rows = 1; rows <= MAX_ATTEND_ROWS; ++rows)
+          compare_attend(check, row, random,
+                         {static_cast<KvFormat>(format), head_dim, num_pages, rows, rows % 2 ? 0 : CHUNK});
+  }
+}
+
+}  // namespace
+
+void check_slots(const Kernels& row) {
+  check_matmul(row);
+  check_integer_extremes(row);
+  check_quantize(row);
+  check_norms(row);
+  check_elementwise(row);
+  check_reductions(row);
+  check_attend(row);
+  Check(row, "busy").hold(row.busy(2) > 0, "no operations");
+}
+
+}  // namespace understudy::test
