@@ -21,12 +21,14 @@ class Report:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] | None = None  # `provenance.describe_run` of the file that came out, once there is one
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         content = {
             "stage": self.stage, "figures": self.figures, "tables": self.tables,
             "curves": {k: [list(p) for p in v] for k, v in self.curves.items()}, "recipe": self.recipe,
+            "run": self.run,
         }  # fmt: skip
         (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         (folder / "report.html").write_text(self.page(), encoding="utf-8")

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy import __version__
 from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
 from understudy.compress.compensate import compensate
@@ -43,6 +44,9 @@ from understudy.compress.search import candidates, search
 from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
+from understudy.models.checkpoint import Checkpoint
+from understudy.models.lineage import lineage_of
+from understudy.provenance import describe_run, model_sha256
 from understudy.spec import parameter_counts
 
 ORDER = ("prune", "correct", "distill", "quantize")
@@ -259,10 +263,12 @@ class Pipeline:
         quality = compare(open_source(folder).network, student, self.held_out)
         figures: dict[str, Any] = {"folder": quality.as_dict(), "zero_rates": rates}
         report = Report("export", figures, recipe=self.recipe.raw)
+        note = self._lineage() | {"zero_rates": rates}
         if output.gguf:
             gguf = self.out / "model.gguf"
-            figures |= self._write_gguf(student, statistics, gguf, report)
-        note: dict[str, Any] = {"zero_rates": rates, "teacher": self.recipe.model, "stages": [r.stage for r in self.reports]}
+            metadata = {**self.source.checkpoint.metadata, "understudy": note}
+            like = dataclasses.replace(self.source.checkpoint, metadata=metadata)
+            figures |= self._write_gguf(student, statistics, gguf, report, like)
         if output.threshold_kl:
             note["thresholds"] = dataclasses.asdict(thresholds(student, self.held_out.take(8), output.threshold_kl))
         card.annotate(folder, note)
@@ -270,15 +276,34 @@ class Pipeline:
             second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
             figures["second text"] = compare(student, self.source.network, second).as_dict()
         report.figures["final"] = compare(student, self.source.network, self.held_out).as_dict()
+        report.run = describe_run(gguf or folder)
         report.write(self.out)
         self.reports.append(report)
         card.write(folder, self.recipe, self.reports, self.source.network.spec, student.spec)
         return Result(folder, gguf, self.reports)
 
-    def _write_gguf(self, student: Network, statistics: Statistics, path: Path, report: Report) -> dict[str, Any]:
+    def _lineage(self) -> dict[str, Any]:
+        """What the files made here carry of where they come from (`models.lineage`); names of files without their places."""
+        recipe = {name: dict(table) for name, table in self.recipe.raw.items() if name != "output"}
+        for table in ("source", "data"):
+            recipe[table] = {key: _names(value) for key, value in recipe.get(table, {}).items()}
+        stages = [
+            {"stage": r.stage, "quality": r.figures.get("quality"), "parameters": r.figures.get("parameters")}
+            for r in self.reports
+        ]
+        before = lineage_of(self.source.checkpoint.metadata)
+        return {
+            "teacher": self.source.checkpoint.path.name, "teacher_sha256": model_sha256(self.source.checkpoint.path),
+            "teacher_parameters": parameter_counts(self.source.network.spec)["total"], "stages": stages, "recipe": recipe,
+            "version": __version__, **({"teacher_lineage": before} if before else {}),
+        }  # fmt: skip
+
+    def _write_gguf(
+        self, student: Network, statistics: Statistics, path: Path, report: Report, like: Checkpoint
+    ) -> dict[str, Any]:
         recipe = self.recipe.quantize
         if recipe is None:
-            save_network(student, self.source.checkpoint, path, "bf16")
+            save_network(student, like, path, "bf16")
             return {"gguf": {"bytes": path.stat().st_size} | self._reopened(path, student).as_dict()}
         settings = recipe.settings
         if recipe.max_bits is not None:
@@ -292,7 +317,7 @@ class Pipeline:
             report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
             run = self._fresh("tuning")
             result, _ = tune_scales(result, LiveTeacher(student), self.training_rows, tuning, run, self.progress)
-        save_quantized(result.tensors, result.network, self.source.checkpoint, path)
+        save_quantized(result.tensors, result.network, like, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
         if self.recipe.output.packed:
             save_packed(result, self.source.checkpoint, self.out / "model-packed")
@@ -314,6 +339,13 @@ class Pipeline:
         tables = ["source", "data", *ORDER[: ORDER.index(stage) + 1]]
         known = {name: self.recipe.raw.get(name) for name in tables}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _names(value: Any) -> Any:
+    """Paths without their folders, in a text or a list of texts."""
+    if isinstance(value, str):
+        return Path(value).name
+    return [_names(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _existing(path: Path) -> Path:

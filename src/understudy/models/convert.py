@@ -23,6 +23,7 @@ from understudy.files.tensor import BLOCKS, StoredTensor, num_bytes
 from understudy.models.architecture import Architecture, gguf_name, interleaved_order
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.finite import check_finite
+from understudy.models.lineage import gguf_entries, lineage_of
 from understudy.models.llama import llama3_factors
 from understudy.models.registry import ARCHITECTURES
 from understudy.models.tokenizer_files import tokenizer_files
@@ -145,7 +146,7 @@ def _gguf_metadata(checkpoint: Checkpoint, family: Architecture, plan: Plan, not
     }
     if any(format not in _FLOATS for format in sizes):
         metadata["general.quantization_version"] = 2
-    metadata |= family.gguf_metadata(spec)
+    metadata |= family.gguf_metadata(spec) | gguf_entries(checkpoint.metadata)
     if spec.rope_scaling is not None:
         scaling = spec.rope_scaling
         metadata["understudy.rope_scaling"] = [
@@ -240,6 +241,7 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
         key: value for key, value in ids.items() if value is not None
     }
     dtype = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[main]
+    lineage = lineage_of(checkpoint.metadata)
     return {
         "architectures": [family.class_name],
         "model_type": family.name,
@@ -247,6 +249,7 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
         **ids,
         "torch_dtype": dtype,
         "use_cache": True,
+        **({"understudy": lineage} if lineage else {}),
     }
 
 

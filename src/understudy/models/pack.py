@@ -91,8 +91,7 @@ def pack(
         FormatError: weights that are not finite numbers.
         MemoryBudgetError: it would not fit into this machine's memory; said before any work.
     """
-    key = _key(checkpoint, quant)
-    fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    key, fingerprint = _key(checkpoint, quant), packed_fingerprint(checkpoint, quant)
     path = cache_folder() / f"{checkpoint.path.stem}-{fingerprint}.pack"
     if use_cache and (tensors := read_packed(path, key)) is not None:
         return PackedModel(checkpoint.spec, tensors, fingerprint)
@@ -112,6 +111,11 @@ def pack(
         if progress is not None:
             progress(done + 1, len(entries))
     return PackedModel(checkpoint.spec, in_memory, fingerprint)
+
+
+def packed_fingerprint(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> str:
+    """`PackedModel.fingerprint` without packing: of the files' place, sizes and times of change, and of the formats."""
+    return hashlib.sha256(json.dumps(_key(checkpoint, quant), sort_keys=True).encode()).hexdigest()[:24]
 
 
 def available_memory() -> int | None:

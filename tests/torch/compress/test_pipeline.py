@@ -18,6 +18,9 @@ from understudy.compress.folder import open_source
 from understudy.compress.recipe import parse_recipe, read_recipe
 from understudy.compress.stages import Pipeline
 from understudy.errors import DocumentError, FormatError, MissingError, UsageError
+from understudy.models.checkpoint import open_checkpoint
+from understudy.models.lineage import lineage_of
+from understudy.provenance import model_sha256
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,18 @@ def test_the_card_tells_the_lineage_and_the_config_the_zeros(finished) -> None:
     note = json.loads((result.folder / "config.json").read_text())["understudy"]
     assert len(note["zero_rates"]) == 3
     assert all(0.2 < rate < 0.8 for rate in note["zero_rates"])
+
+
+def test_the_files_carry_their_lineage_without_places_and_the_report_names_the_file(world: Path, finished) -> None:
+    out, result = finished
+    lineages = [lineage_of(open_checkpoint(path).metadata) for path in (result.folder, result.gguf)]
+    for lineage in lineages:
+        assert (lineage["teacher"], lineage["teacher_sha256"]) == ("teacher", model_sha256(world / "teacher"))
+        assert [stage["stage"] for stage in lineage["stages"]] == ["prune", "distill"]
+        assert lineage["stages"][-1]["quality"]["kl"] > 0
+        assert lineage["recipe"]["data"]["train"] == ["text.txt"]
+        assert str(world) not in json.dumps(lineage)
+    assert json.loads((out / "report.json").read_text())["run"]["model_sha256"] == model_sha256(result.gguf)
 
 
 def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -> None:
