@@ -33,6 +33,14 @@ def describe_run(model: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def describe_served(name: str) -> dict[str, Any]:
+    """As `describe_run`, of a model behind an address: its content is not to be seen."""
+    return {
+        "model": name, "model_sha256": None, "model_bytes": None, "command": COMMAND.get(), "version": __version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
+    }  # fmt: skip
+
+
 def model_files(model: Path) -> list[Path]:
     """The files that are the model: itself, or what a folder holds of weights, configuration and tokenizer, by name."""
     if not model.exists():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.cli import safety_garak
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
@@ -34,15 +35,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_loading(run_action)
     report_action = actions.add_parser("report", help="table, JSON and page of a stored run, without a model")
     report_action.add_argument("store", type=Path)
+    garak_action = actions.add_parser("garak", help="garak's offline probes, run by a Python that has garak")
+    safety_garak.configure(garak_action)
+    garak_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="findings, beside those of `run`")
     actions.add_parser("list", help="the probes")
-    for action in (run_action, report_action):
+    for action in (run_action, report_action, garak_action):
         action.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
         action.add_argument("--without-answers", action="store_true", help="leave the model's answers out of the JSON")
         action.add_argument("--html", type=Path, metavar="FILE", help="write the report as one page")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return {"run": _run, "report": _report, "list": _list}[arguments.action](arguments)
+    return {"run": _run, "report": _report, "garak": _garak, "list": _list}[arguments.action](arguments)
 
 
 def _list(_: argparse.Namespace) -> int:
@@ -100,6 +104,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
     _write(Report(_only_run(arguments.store)), arguments)
     return 0
+
+
+def _garak(arguments: argparse.Namespace) -> int:
+    from understudy.safety.report import Report
+
+    if arguments.list:
+        safety_garak.list_probes()
+        return 0
+    lines, failed = safety_garak.run(arguments)
+    _write(Report(lines), arguments)
+    return 1 if failed else 0
 
 
 def _only_run(store: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
+from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
+from understudy.errors import UnderstudyError
 from understudy.serve.server import Server
 from understudy.serve.settings import Settings
 
@@ -37,6 +41,27 @@ def make_server(app: Starlette, settings: Settings) -> GracefulServer:
         timeout_graceful_shutdown=int(settings.grace_s) + 5, timeout_keep_alive=30, ws="none", h11_max_incomplete_event_size=64 << 10,
     )  # fmt: skip
     return GracefulServer(config)
+
+
+@contextlib.contextmanager
+def running(app: Starlette, settings: Settings) -> Iterator[int]:
+    """The server in a thread of its own for the block; gives its port, which with port 0 is a free one.
+
+    Raises:
+        UnderstudyError: it does not start.
+    """
+    server = make_server(app, settings)
+    thread = threading.Thread(target=server.run, name="server", daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.02)
+    if not server.started:
+        raise UnderstudyError("the server does not start", where=f"{settings.host}:{settings.port}")
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def serve(app: Starlette, settings: Settings) -> int:
