@@ -17,8 +17,8 @@ from pathlib import Path
 
 from understudy import load
 from understudy.measure.evaluate import TASKS
+from understudy.measure.evaluate.datasets import load_rows
 from understudy.measure.evaluate.likelihood import ModelScorer, Score
-from understudy.measure.evaluate.tasks import load_rows
 
 NAMES = ("hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu", "lambada")
 THEIRS = """

@@ -27,6 +27,7 @@ from understudy.engine import Engine, Output, Request, Runner, SamplingParams, T
 from understudy.engine.output import FinishReason
 from understudy.engine.pages import ROOT
 from understudy.engine.request import MaskFactory, Overflow
+from understudy.engine.scoring import Limits, Score, score_continuations
 from understudy.errors import ContextError, FormatError, MissingError, UnderstudyError, UsageError
 from understudy.files.state import read_state, write_state
 from understudy.models.checkpoint import Checkpoint, open_checkpoint
@@ -355,6 +356,25 @@ class Model:
                 yield first, rows
         finally:
             self._defer(lambda engine: engine.pool.release(pages))
+
+    def score_continuations(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+        """Log-likelihood in nats of each continuation after its context, both as token ids, computed together.
+
+        Raises:
+            UsageError: an empty context or continuation, or a token outside the vocabulary.
+            ContextError: both together are more than `context` + 1 tokens.
+        """
+        for context, continuation in pairs:
+            if not context or not continuation:
+                raise UsageError("a context and a continuation of at least one token are needed")
+            if not all(0 <= token < self.spec.vocab_size for token in (*context, *continuation)):
+                raise UsageError("token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}")
+            if (num_tokens := len(context) + len(continuation) - 1) > self.context:
+                raise ContextError("text does not fit the context", expected=f"at most {self.context} tokens", found=num_tokens)
+        rows = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size)
+        with self._engine_held() as engine:
+            limits = Limits(engine.scheduler.max_batch_tokens, rows)
+            return score_continuations(self.runner, engine.pool, pairs, limits)
 
     # ---- saved states ----
 

@@ -1,4 +1,4 @@
-"""`understudy eval`: how good a model is, measured here, from local files."""
+"""`understudy eval`: how good a model is, measured here, from local files; `understudy eval fetch`: the whole sets."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli.options import add_loading, add_model, load_model
+
+if TYPE_CHECKING:
+    from understudy.model import Model
+
+KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, beyond one context
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
+    parser.epilog = "`understudy eval fetch [TASK …] --data FOLDER` fetches whole public sets and checks them; --list shows them."
+    parser.add_argument("names", nargs="*", metavar="TASK", help=argparse.SUPPRESS)  # of `eval fetch`
     parser.add_argument("--suite", nargs="+", default=[], metavar="NAME",
                         help="quick (default: the samples in the package), full, likelihood, applications or a task")  # fmt: skip
     parser.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="TASK.jsonl of whole sets in their public layouts")
-    parser.add_argument("--limit", type=int, metavar="N", help="rows of each task, from the first")
+    parser.add_argument("--data", type=Path, metavar="FOLDER",
+                        help="whole sets in their public layouts; a task without a file there is taken from the samples")  # fmt: skip
+    parser.add_argument("--whole", action="store_true", help="no samples: a task without its whole set is an error")
+    parser.add_argument("--limit", type=int, metavar="N", help="rows of each task, drawn evenly over its categories")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="FOLDER",
                         help="where items and reports go; a run that was stopped goes on there (default evaluation)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parallel", type=int, default=8, metavar="N", help="answers under way at once (default 8)")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two reports or their folders; runs no model")
+    parser.add_argument("--list", action="store_true", help="the tasks, and the sets that `fetch` knows; runs no model")
+    parser.add_argument("--yes", action="store_true", help="with fetch: do not ask before fetching")
     parser.add_argument("--json", action="store_true")
     add_loading(parser)
 
@@ -31,9 +43,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(arguments)
     from understudy.errors import UsageError
+
+    if arguments.names:
+        raise UsageError("one model is judged at a time", found=", ".join([str(arguments.model), *arguments.names]),
+                         do="name tasks with --tasks")  # fmt: skip
+    return _evaluate(arguments)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from understudy.errors import UsageError
     from understudy.measure.evaluate.judge import Judge
     from understudy.measure.evaluate.report import write_report
-    from understudy.measure.evaluate.run import evaluate
+    from understudy.measure.evaluate.run import RunSettings, evaluate
     from understudy.measure.evaluate.tasks import chosen_tasks
     from understudy.provenance import describe_run
 
@@ -42,12 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     names = chosen_tasks(suites, single)
     if "full" in suites and arguments.data is None:
         raise UsageError("the whole sets are not in the package", where="--suite full", do="name their folder with --data")
-    model = load_model(arguments)
-    identity = {"model": str(arguments.model), "fingerprint": str(model.fingerprint), "seed": arguments.seed,
-                "context": model.context, "weights": arguments.weights or "as in the file", "kv": arguments.kv}  # fmt: skip
-    result = evaluate(Judge(model, arguments.seed), names, arguments.output, identity=identity, data=arguments.data,
-                      limit=arguments.limit, progress=_Line())  # fmt: skip
-    result["run"] = describe_run(model.path)
+    model = load_model(arguments, cache_tokens=_cache_tokens(arguments))
+    with Judge(model, arguments.seed) as judge:
+        settings = RunSettings(
+            identity=_identity(arguments, model, judge.embedder), model=_facts(model), run=describe_run(model.path), suite=[*suites, *single],
+            data=arguments.data, is_whole=arguments.whole, limit=arguments.limit, parallel=arguments.parallel,
+        )  # fmt: skip
+        result = evaluate(judge, names, arguments.output, settings, _Line())
     write_report(result, arguments.output)
     if arguments.json:
         print(json.dumps(result))
@@ -57,39 +79,76 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _identity(arguments: argparse.Namespace, model: Model, embedder: str) -> dict[str, Any]:
+    """What a folder's run is of; a folder of another is refused."""
+    from understudy import __version__
+
+    return {"model": model.path.name, "fingerprint": str(model.fingerprint), "seed": arguments.seed, "context": model.context,
+            "weights": arguments.weights or "as in the file", "kv": arguments.kv, "embedder": embedder, "understudy": __version__}  # fmt: skip
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    from understudy.spec import parameter_counts
+
+    return {"name": model.path.name, "fingerprint": str(model.fingerprint), "architecture": model.spec.architecture,
+            "parameters": parameter_counts(model.spec)["total"], "packed_bytes": model.packed_bytes}  # fmt: skip
+
+
+def _cache_tokens(arguments: argparse.Namespace) -> int:
+    """Room for the answers under way at once: some 1,024 tokens each, as far as the budget goes."""
+    from understudy import hub
+    from understudy.model import kv_bytes_per_token
+    from understudy.models.checkpoint import open_checkpoint
+
+    per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
+    return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))
+
+
 def _compare(arguments: argparse.Namespace) -> int:
-    from understudy.measure.evaluate.report import compare, comparison_page
+    from understudy.measure.evaluate.compare import compare, comparison_page
 
     result = compare(*arguments.compare)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "comparison.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (arguments.output / "comparison.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (arguments.output / "comparison.html").write_text(comparison_page(result), encoding="utf-8")
     if arguments.json:
         print(json.dumps(result))
     else:
         _print_figures(result)
+        print(f"{arguments.output / 'comparison.html'}")
     return 0
 
 
 def _print_figures(result: dict[str, Any]) -> None:
     for name, task in result["tasks"].items():
         for metric, figure in task["figures"].items():
-            p = f"  p {figure['p']:.4f}" if "p" in figure else ""
-            low_to_high = f"{figure['low']:.3f} to {figure['high']:.3f}"
-            print(f"{name:14} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{p}")
+            _print_figure(name, metric, figure)
+        for group, found in task["groups"].items() if len(task["groups"]) <= 20 else ():
+            metric = next(iter(found))
+            _print_figure(f"  {group}", metric, found[metric])
+
+
+def _print_figure(name: str, metric: str, figure: dict[str, Any]) -> None:
+    test = f"  p {figure['p_holm']:.4f} {figure['verdict']}" if "p_holm" in figure else ""
+    low_to_high = f"{figure['low']:.3f} to {figure['high']:.3f}"
+    print(f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{test}")
 
 
 class _Line:
-    """Tasks, items and the time left on one line of a terminal."""
+    """Tasks, items and the time left: on one line of a terminal, or a line every half minute elsewhere."""
 
     def __init__(self) -> None:
-        self._begin, self._first = time.monotonic(), -1
+        self._begin, self._first, self._said = time.monotonic(), -1, 0.0
 
     def __call__(self, task: str, done: int, total: int) -> None:
+        now = time.monotonic()
         if self._first < 0:
-            self._begin, self._first = time.monotonic(), done
-        rate = (done - self._first) / max(1e-9, time.monotonic() - self._begin)
-        left = f"{(total - done) / rate:.0f} s left" if rate else ""
+            self._begin, self._first = now, done
+        rate = (done - self._first) / max(1e-9, now - self._begin)
+        left = f", {(total - done) / rate:.0f} s left" if rate else ""
+        text = f"{task}: {done} of {total} items{left}"
         if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r\x1b[K{task}: {done} of {total} items, {left}", end=end, file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{text}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif now - self._said > 30 or done == total:
+            self._said = now
+            print(text, file=sys.stderr, flush=True)

@@ -54,7 +54,7 @@ def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names + penalties}
 
 
-def load_model(arguments: argparse.Namespace) -> Model:
+def load_model(arguments: argparse.Namespace, **more: Any) -> Model:
     """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a minute."""
     with Progress("packing weights") as progress:
         return load(
@@ -67,6 +67,7 @@ def load_model(arguments: argparse.Namespace) -> Model:
             isa=arguments.isa,
             speculate=arguments.speculate,
             progress=progress,
+            **more,
         )
 
 

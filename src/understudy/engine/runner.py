@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy import core
+from understudy.engine.scoring import Piece
 from understudy.engine.sequence import Sequence
 from understudy.spec import KvFormat
 
@@ -62,12 +63,28 @@ class Runner:
 
     def logits(self, tokens: list[int], pages: list[int], first: int, count: int) -> NDArray[np.float32]:
         """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
+        return self.rows([Piece(tokens[first : first + count], first, pages, range(first, first + count))])
+
+    def rows(self, pieces: list[Piece]) -> NDArray[np.float32]:
+        """Computes stretches of texts and returns the rows of logits they want, piece by piece: (rows, vocab) float32."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        rows: list[int] = []
+        for slot, piece in enumerate(pieces):
+            rows += [len(tokens) + position - piece.first for position in piece.wanted]
+            tokens += piece.tokens
+            positions += range(piece.first, piece.first + len(piece.tokens))
+            slots += [slot] * len(piece.tokens)
+        tables = np.full((len(pieces), max(len(piece.pages) for piece in pieces)), -1, np.int32)
+        for slot, piece in enumerate(pieces):
+            tables[slot, : len(piece.pages)] = piece.pages
         return core.step(
             self.model,
             self.cache,
-            np.asarray(tokens[first : first + count], np.int32),
-            np.arange(first, first + count, dtype=np.int32),
-            np.zeros(count, np.int32),
-            np.asarray([pages], np.int32),
-            np.arange(count, dtype=np.int32),
+            np.asarray(tokens, np.int32),
+            np.asarray(positions, np.int32),
+            np.asarray(slots, np.int32),
+            tables,
+            np.asarray(rows, np.int32),
         )

@@ -9,10 +9,11 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.measure.evaluate import bias, memorisation
+from understudy.measure.evaluate.datasets import load_rows
 from understudy.measure.evaluate.judge import Judge
 from understudy.measure.evaluate.likelihood import Score
 from understudy.measure.evaluate.run import figures_of
-from understudy.measure.evaluate.tasks import TASKS, load_rows
+from understudy.measure.evaluate.tasks import TASKS
 
 
 class Stub:
@@ -28,7 +29,7 @@ class Stub:
         return [self.logprob(question, text) for text in beginnings]
 
 
-ROWS = load_rows("bias")
+ROWS = load_rows("bias").rows
 
 
 def figures(logprob):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from understudy.errors import UsageError
-from understudy.measure.evaluate.statistics import bootstrap, mcnemar, paired_bootstrap, wilson
+from understudy.measure.evaluate.statistics import bootstrap, holm, macro, mcnemar, paired_bootstrap, wilson
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,20 @@ def test_paired_bootstrap_sees_a_small_steady_difference():
     assert interval.low > 0
     assert p < 0.01
     assert paired_bootstrap([1.0, 2.0], [1.0, 2.0])[1] == 1.0
+
+
+def test_a_mean_of_shares_has_wilson_s_interval_of_each_in_it():
+    one = macro([(5, 10)])
+    assert one == pytest.approx(wilson(5, 10))
+    none = macro([(0, 8), (0, 8)])
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert 0 < none.high < wilson(0, 8).high
+    assert macro([(8, 8), (0, 8)]).value == 0.5
+    with pytest.raises(UsageError):
+        macro([])
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -7,21 +7,16 @@ likeliest by character. A text too long for the window loses its beginning.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from understudy import core
+from understudy.engine.scoring import Score
 from understudy.errors import UsageError
 from understudy.model import Model
-
-
-class Score(NamedTuple):
-    """Natural log-likelihood of a continuation, and whether greedy decoding would have written it."""
-
-    logprob: float
-    is_greedy: bool
 
 
 class Scorer(Protocol):
@@ -29,29 +24,36 @@ class Scorer(Protocol):
 
 
 class ModelScorer:
-    """Scores with a loaded model."""
+    """Scores with a loaded model, all requests of a call together."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
     def scores(self, requests: Sequence[tuple[str, str]]) -> list[Score]:
-        return [self.score_tokens(*encode_pair(self.model, *request)) for request in requests]
+        return self.model.score_continuations([self._pair(*request) for request in requests])
 
-    def score_tokens(self, context: list[int], continuation: list[int]) -> Score:
-        tokens = (context + continuation)[-(self.model.context + 1) :]
-        first_wanted = len(tokens) - 1 - len(continuation)
-        if first_wanted < 0:
-            raise UsageError("a continuation fills the window", expected=f"< {self.model.context} tokens", found=len(tokens))
-        total, is_greedy = 0.0, True
-        for first, rows in self.model.iterate_logits(tokens[:-1]):
-            skipped = max(0, first_wanted - first)
-            wanted = rows[skipped:]
-            if not len(wanted):
-                continue
+    def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        before, after = encode_pair(self.model, context, continuation)
+        room = self.model.context + 1 - len(after)
+        if room < 1:
+            raise UsageError("a continuation fills the window", expected=f"<= {self.model.context} tokens", found=len(after))
+        return before[-room:], after
+
+
+def score_alone(model: Model, context: list[int], continuation: list[int]) -> Score:
+    """The definition, one text at a time: what `Model.score_continuations` must equal bit for bit."""
+    tokens = context + continuation
+    first_wanted = len(context) - 1
+    logprobs: list[float] = []
+    is_greedy = True
+    for first, rows in model.iterate_logits(tokens[:-1]):
+        skipped = max(0, first_wanted - first)
+        wanted = rows[skipped:]
+        if len(wanted):
             targets = np.asarray(tokens[first + skipped + 1 : first + len(rows) + 1], np.int32)
-            total += sum(row[0] for row in core.logprobs(wanted, targets, 0))
+            logprobs += [row[0] for row in core.logprobs(wanted, targets, 0)]
             is_greedy = is_greedy and bool((wanted.argmax(1) == targets).all())
-        return Score(total, is_greedy)
+    return Score(math.fsum(logprobs), is_greedy)
 
 
 def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -76,9 +78,13 @@ class Question(NamedTuple):
     answer: int
 
 
-def score_choices(scorer: Scorer, question: Question) -> dict[str, Any]:
-    """`acc`, `acc_norm` and the log-likelihoods; the first of equal choices is taken."""
-    logprobs = [score.logprob for score in scorer.scores(question.requests)]
+def score_choices(scorer: Scorer, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """`acc`, `acc_norm` and the log-likelihoods of each; the first of equal choices is taken."""
+    scores = iter(scorer.scores([request for question in questions for request in question.requests]))
+    return [_chosen(question, [next(scores).logprob for _ in question.requests]) for question in questions]
+
+
+def _chosen(question: Question, logprobs: list[float]) -> dict[str, Any]:
     by_length = [logprob / max(1, len(text)) for logprob, text in zip(logprobs, question.texts, strict=True)]
     return {
         "acc": int(int(np.argmax(logprobs)) == question.answer),
@@ -87,8 +93,13 @@ def score_choices(scorer: Scorer, question: Question) -> dict[str, Any]:
     }
 
 
-def score_last_word(scorer: Scorer, row: Mapping[str, Any]) -> dict[str, Any]:
+def score_last_words(scorer: Scorer, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """LAMBADA: is the last word what greedy decoding writes, and its likelihood."""
-    context, _, word = str(row["text"]).rpartition(" ")
-    score = scorer.scores([(context, " " + word)])[0]
-    return {"acc": int(score.is_greedy), "perplexity": -score.logprob, "weight": 1, "logprobs": [score.logprob]}
+    requests = []
+    for row in rows:
+        context, _, word = str(row["text"]).rpartition(" ")
+        requests.append((context, " " + word))
+    return [
+        {"acc": int(score.is_greedy), "perplexity": -score.logprob, "weight": 1, "logprobs": [score.logprob]}
+        for score in scorer.scores(requests)
+    ]

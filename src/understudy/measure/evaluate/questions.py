@@ -16,6 +16,8 @@ def _ask(context: str, choices: list[str], answer: int) -> Question:
 
 
 def hellaswag(row: Row) -> Question:
+    if "query" in row:  # already cleaned
+        return _ask(row["query"], list(row["choices"]), int(row["gold"]))
     context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
     return _ask(_without_marks(context), [_without_marks(ending) for ending in row["endings"]], int(row["label"]))
 
@@ -26,7 +28,9 @@ def _without_marks(text: str) -> str:
 
 
 def arc(row: Row) -> Question:
-    """ARC as the hub gives it (`choices` of texts and labels) or as its authors do (`question.stem`)."""
+    """ARC as the hub gives it (`choices` of texts and labels), as its authors do (`question.stem`), or with its prompt (`query`)."""
+    if "query" in row:
+        return _ask(row["query"], list(row["choices"]), int(row["gold"]))
     if isinstance(row["question"], Mapping):
         stem, listed = row["question"]["stem"], row["question"]["choices"]
         texts, labels = [choice["text"] for choice in listed], [choice["label"] for choice in listed]

@@ -1,96 +1,162 @@
-"""Runs tasks item by item. One JSON line per item is written as it is done, so that a killed run goes on where it was."""
+"""Runs tasks item by item. One JSON line per item is written as it is done, so that a killed run goes on where it was.
+
+Rows of likelihood tasks are scored many at a time; of the others several are answered at once. Neither changes a figure.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import FormatError, InputError, UsageError
+from understudy.measure.evaluate.datasets import RowSet, load_rows
 from understudy.measure.evaluate.judge import Judge
-from understudy.measure.evaluate.statistics import Interval, bootstrap, wilson
-from understudy.measure.evaluate.tasks import TASKS, Task, load_rows
+from understudy.measure.evaluate.statistics import Interval, bootstrap, macro, wilson
+from understudy.measure.evaluate.tasks import TASKS, Kind, Row, Task, drawn, key_of
 
+FORMAT, VERSION = "understudy-evaluation", 1
+BATCH = 16  # rows of a likelihood task that are scored, and may be lost by a kill, together
 Line = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What is run.
+
+    Attributes:
+        identity: what must be the same for a folder to be gone on with (model, seed …).
+        model: further facts of the model for the report.
+        run: the record that every stored run carries (`provenance.describe_run`); that of the first part of a run is kept.
+        suite: the names that were asked for, for the report.
+        data: folder of whole sets; a task without a file there is taken from the samples unless `is_whole`.
+        limit: at most so many rows of each task, drawn by `tasks.drawn`.
+        parallel: answers under way at once.
+    """
+
+    identity: Mapping[str, Any]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    suite: Sequence[str] = ()
+    data: Path | None = None
+    is_whole: bool = False
+    limit: int | None = None
+    parallel: int = 8
 
 
 def evaluate(
-    judge: Judge,
-    names: Sequence[str],
-    output: Path,
-    *,
-    identity: Mapping[str, Any],
-    data: Path | None = None,
-    limit: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda _task, _done, _all: None,
-) -> dict[str, Any]:
-    """Scores tasks and returns the result that `report.json` holds.
-
-    Args:
-        identity: what must be the same for a folder to be gone on with (model, seed …).
-        limit: rows of each task, from the first.
-        progress: called with (task, items done of all tasks, items in all).
+    judge: Judge, names: Sequence[str], output: Path, settings: RunSettings,
+    progress: Progress = lambda _task, _done, _all: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Scores tasks and returns the result that `report.json` holds; `docs/eval.md` lists its entries.
 
     Raises:
         UsageError: the folder holds a run of another identity, or no rows are left.
         InputError: a row that is not of its task's layout.
     """
-    if limit is not None and limit < 1:
-        raise UsageError("nothing to score", where="limit", expected="at least 1", found=limit)
-    _claim(output, identity)
-    rows = {name: load_rows(name, data)[:limit] for name in names}
-    total, done = sum(map(len, rows.values())), 0
-    result: dict[str, Any] = {"identity": dict(identity), "tasks": {}}
+    if settings.limit is not None and settings.limit < 1:
+        raise UsageError("nothing to score", where="limit", expected="at least 1", found=settings.limit)
+    if settings.parallel < 1:
+        raise UsageError("nothing to score with", where="parallel", expected="at least 1", found=settings.parallel)
+    sets = {name: load_rows(name, settings.data, is_whole=settings.is_whole) for name in names}
+    record = _claim(output, settings)
+    rows = {name: drawn(name, found.rows, settings.limit) for name, found in sets.items()}
+    counter = _Counter(progress, sum(map(len, rows.values())))
+    tasks = {}
     for name in names:
-        path = output / "items" / f"{name}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        known = read_lines(path)
-        lines = []
-        for row in rows[name]:
-            key = _key(name, row)
-            if key not in known:
-                known[key] = {"id": key, **_scored(name, TASKS[name], judge, row)}
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(known[key]) + "\n")
-            lines.append(known[key])
-            done += 1
-            progress(name, done, total)
-        unique = list({line["id"]: line for line in lines}.values())
-        result["tasks"][name] = {"items": len(unique), "figures": figures_of(TASKS[name], unique), "about": TASKS[name].about}
-    return result
+        lines = _run_task(name, judge, rows[name], output, settings.parallel, counter)
+        tasks[name] = _summary(name, lines, sets[name])
+    return {
+        "format": FORMAT, "version": VERSION, "identity": dict(settings.identity), "model": dict(settings.model), "run": record,
+        "seed": settings.identity.get("seed", 0), "suite": list(settings.suite), "limit": settings.limit, "tasks": tasks,
+    }  # fmt: skip
 
 
-def _claim(output: Path, identity: Mapping[str, Any]) -> None:
+def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
+    """Makes the folder this run's, or checks that it is; returns the record of the run that began it."""
     output.mkdir(parents=True, exist_ok=True)
-    path = output / "run.json"
+    path, identity = output / "run.json", dict(settings.identity)
     if path.exists():
         try:
-            found = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
+            content = json.loads(path.read_text("utf-8"))
+            record, known = dict(content["run"]), content["identity"]
+        except (ValueError, KeyError, TypeError) as error:
             raise FormatError("not a run's description", where=path, found=str(error)) from error
-        if found != dict(identity):
-            raise UsageError("the folder holds another run", where=output, expected=dict(identity), found=found,
+        if known != identity:
+            raise UsageError("the folder holds another run", where=output, expected=identity, found=known,
                              do="name another --output")  # fmt: skip
-        return
+        return record
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(dict(identity)), encoding="utf-8")
+    beside.write_text(json.dumps({"identity": identity, "run": dict(settings.run)}), encoding="utf-8")
     beside.replace(path)
+    return dict(settings.run)
 
 
-def _key(name: str, row: Mapping[str, Any]) -> str:
-    """A row by its content, so that a changed row is another item."""
-    text = json.dumps([name, row], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+@dataclass(slots=True)
+class _Counter:
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def add(self, name: str, count: int) -> None:
+        if count:
+            self.done += count
+            self.progress(name, self.done, self.total)
 
 
-def _scored(name: str, task: Task, judge: Judge, row: Mapping[str, Any]) -> Line:
+def _run_task(name: str, judge: Judge, rows: Sequence[Row], output: Path, parallel: int, counter: _Counter) -> list[Line]:
+    """The lines of all rows, each once; those that the folder does not hold are scored and written as they are done."""
+    path = output / "items" / f"{name}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    known = read_lines(path)
+    keyed = {key_of(name, row): row for row in rows}
+    todo = [(key, row) for key, row in keyed.items() if key not in known]
+    counter.add(name, len(rows) - len(todo))
+    last = time.perf_counter()
+    with path.open("a", encoding="utf-8") as file:
+        for lines in _scored(name, judge, todo, parallel):
+            now = time.perf_counter()
+            for line in lines:
+                line["seconds"] = round((now - last) / len(lines), 4)  # of the clock, so that they sum to what the task took
+                known[line["id"]] = line
+                file.write(json.dumps(line) + "\n")
+            file.flush()
+            last = now
+            counter.add(name, len(lines))
+    return [known[key] for key in keyed]
+
+
+def _scored(name: str, judge: Judge, todo: Sequence[tuple[str, Row]], parallel: int) -> Iterator[list[Line]]:
+    if TASKS[name].is_batched:
+        for begin in range(0, len(todo), BATCH):
+            yield _score(name, judge, todo[begin : begin + BATCH])
+        return
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix=name)
+    waiting = list(reversed(todo))
+    running: set[Future[list[Line]]] = set()
     try:
-        return task.score(judge, row)
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                running.add(pool.submit(_score, name, judge, [waiting.pop()]))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _score(name: str, judge: Judge, keyed: Sequence[tuple[str, Row]]) -> list[Line]:
+    try:
+        scores = TASKS[name].score(judge, [row for _, row in keyed])
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise InputError("a row is not of its task's layout", where=name, found=f"{type(error).__name__}: {error}") from error
+    return [{"id": key, **line} for (key, _), line in zip(keyed, scores, strict=True)]
 
 
 def read_lines(path: Path) -> dict[str, Line]:
@@ -112,19 +178,42 @@ def read_lines(path: Path) -> dict[str, Line]:
     return lines
 
 
-def figures_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, float]]:
+def _summary(name: str, lines: Sequence[Line], found: RowSet) -> dict[str, Any]:
+    task = TASKS[name]
+    figures, groups = figures_of(task, lines), groups_of(task, lines)
+    first = next(iter(task.metrics))
+    if task.macro and groups:
+        shares = [found[first] for found in groups.values() if first in found]
+        interval = macro([(round(share["value"] * share["items"]), share["items"]) for share in shares])
+        figures[f"{first}_macro"] = {**interval._asdict(), "items": len(lines), "kind": "mean"}
+    return {
+        "about": task.about, "area": task.area, "items": len(lines), "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "data": found.facts(), "primary": f"{first}_macro" if task.macro and groups else first, "figures": figures,
+        "groups": groups,
+    }  # fmt: skip
+
+
+def groups_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The same figures of each category; none where there is only one."""
+    names = list(dict.fromkeys(line[task.by] for line in lines)) if task.by else []
+    if len(names) < 2:
+        return {}
+    return {name: figures_of(task, [line for line in lines if line[task.by] == name]) for name in sorted(names)}
+
+
+def figures_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     """Each metric with its 95 % interval; items that have none of a metric are left out of it."""
     figures = {}
     for metric, kind in task.metrics.items():
         having = [line for line in lines if line.get(metric) is not None]
-        if not having:
-            continue
-        values = [float(line[metric]) for line in having]
-        if kind == "share":
-            interval = wilson(round(sum(values)), len(values))
-        else:
-            interval = bootstrap(values, [float(line.get("weight", 1)) for line in having])
-        if kind == "perplexity":
-            interval = Interval(*(math.exp(min(value, 700.0)) for value in interval))
-        figures[metric] = {**interval._asdict(), "items": len(having)}
+        if having:
+            figures[metric] = {**_interval(kind, metric, having)._asdict(), "items": len(having), "kind": kind}
     return figures
+
+
+def _interval(kind: Kind, metric: str, lines: Sequence[Line]) -> Interval:
+    values = [float(line[metric]) for line in lines]
+    if kind == "share":
+        return wilson(round(sum(values)), len(values))
+    interval = bootstrap(values, [float(line.get("weight", 1)) for line in lines])
+    return Interval(*(math.exp(min(value, 700.0)) for value in interval)) if kind == "perplexity" else interval

@@ -51,6 +51,27 @@ def _resampled(values: NDArray[np.float64], weights: NDArray[np.float64], seed: 
     return np.concatenate(means)
 
 
+def macro(groups: Sequence[tuple[int, int]]) -> Interval:
+    """The plain mean of shares, each (hits, trials), with a 95 % interval out of their Wilson intervals (Zou and Donner 2008)."""
+    if not groups:
+        raise UsageError("a mean of shares needs at least one")
+    shares = [wilson(*group) for group in groups]
+    mean = sum(share.value for share in shares) / len(shares)
+    below = math.sqrt(sum((share.value - share.low) ** 2 for share in shares)) / len(shares)
+    above = math.sqrt(sum((share.high - share.value) ** 2 for share in shares)) / len(shares)
+    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p adjusted for several tests (Holm 1979): each below 0.05 only if the chance of even one false alarm is."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p of `only_a` items that A alone got against `only_b` that B alone got."""
     trials = only_a + only_b

@@ -1,70 +1,103 @@
 """The tasks by name. A new one is an entry of `TASKS` and a file of rows, `data/<name>.jsonl`.
 
-A task scores one row with a `Judge` and returns metrics by name; `metrics` says what kind each is: a share of items
-(0 or 1 each), a mean, or a perplexity (mean negative log-likelihood in nats, items weighted by `weight`).
+A task scores rows with a `Judge` and returns metrics by name for each; `metrics` says what kind each is: a share of items
+(0 or 1 each), a mean, or a perplexity (mean negative log-likelihood in nats, items weighted by `weight`). The first metric is the
+one to look at. A line that has no value of a metric (None, or no entry) does not count in it.
 """
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from understudy.errors import InputError, MissingError, UsageError
-from understudy.measure.evaluate import applications, bias, instructions, memorisation, questions
+from understudy.errors import UsageError
+from understudy.measure.evaluate import applications, arithmetic, bias, instructions, memorisation, questions
 from understudy.measure.evaluate.judge import Judge
-from understudy.measure.evaluate.likelihood import Question, score_choices, score_last_word
+from understudy.measure.evaluate.likelihood import Question, score_choices, score_last_words
 
 Kind = Literal["share", "mean", "perplexity"]
+Area = Literal["language", "knowledge", "instructions", "calls", "documents", "characters", "bias", "privacy"]
 Row = Mapping[str, Any]
-SAMPLES = Path(__file__).parent / "data"
+Scores = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`score` gives a row's metrics; `about` is for the report."""
+    """One benchmark.
+
+    Attributes:
+        about: for the report.
+        area: which part of a model card its figures belong to.
+        score: metrics of rows, in their order. Where `is_batched`, a call takes many rows; else one, and several calls run at once.
+        metrics: kind of each, the one to look at first.
+        by: the entry of a line by which the report also has a row each (a category, an ability).
+        macro: whether the report also has the plain mean of the first metric over those rows.
+    """
 
     about: str
-    score: Callable[[Judge, Row], dict[str, Any]]
+    area: Area
+    score: Callable[[Judge, Sequence[Row]], Scores]
     metrics: Mapping[str, Kind]
+    by: str = ""
+    macro: bool = False
+    is_batched: bool = False
 
 
-_MEAN: Kind = "mean"
-
-
-def _choices(about: str, question: Callable[[Row], Question], *metrics: str) -> Task:
+def _choices(about: str, area: Area, question: Callable[[Row], Question], *metrics: str, by: str = "") -> Task:
     kinds: dict[str, Kind] = dict.fromkeys(metrics, "share")
-    return Task(about, lambda judge, row: score_choices(judge.scorer, question(row)), kinds)
+
+    def score(judge: Judge, rows: Sequence[Row]) -> Scores:
+        found = score_choices(judge.scorer, [question(row) for row in rows])
+        return [{**line, by: row[by]} if by else line for line, row in zip(found, rows, strict=True)]
+
+    return Task(about, area, score, kinds, by=by, is_batched=True)
+
+
+def _single(about: str, area: Area, score: Callable[[Judge, Row], dict[str, Any]], metrics: Mapping[str, Kind],
+            by: str = "", *, macro: bool = False) -> Task:  # fmt: skip
+    return Task(about, area, lambda judge, rows: [score(judge, row) for row in rows], metrics, by, macro)
 
 
 def _text(judge: Judge, row: Row) -> dict[str, Any]:
     result = judge.perplexity(str(row["text"]))
-    return {"perplexity": result.nll, "weight": result.num_scored}
+    return {"perplexity": result.nll, "weight": result.num_scored, "source": row.get("source", "own")}
 
+
+_CALLS: dict[str, Kind] = {"acc": "share", "acc_required": "share", "valid": "share"}
+_DOCUMENTS: dict[str, Kind] = {
+    "ability": "share", "exact": "share", "f1": "mean", "recall_1": "mean", "recall_3": "mean", "recall_5": "mean",
+    "citation_exists": "mean", "citation_precision": "mean", "abstain_precision": "share", "abstain_recall": "share",
+}  # fmt: skip
+_INSTRUCTIONS: dict[str, Kind] = {
+    "prompt_strict": "share", "prompt_loose": "share", "instruction_strict": "mean", "instruction_loose": "mean",
+}  # fmt: skip
+
+_MEAN: Kind = "mean"
+_BIAS: dict[str, Kind] = {"size": "mean", "control_size": "mean", "flips": "share", **dict.fromkeys(bias.CONTRASTS, _MEAN)}
 
 TASKS: dict[str, Task] = {
-    "perplexity": Task("texts in windows of 512 tokens", _text, {"perplexity": "perplexity"}),
-    "hellaswag": _choices("how a scene goes on", questions.hellaswag, "acc", "acc_norm"),
-    "arc_easy": _choices("school science, easy", questions.arc, "acc", "acc_norm"),
-    "arc_challenge": _choices("school science, harder", questions.arc, "acc", "acc_norm"),
-    "piqa": _choices("everyday physics", questions.piqa, "acc", "acc_norm"),
-    "winogrande": _choices("whom a pronoun's gap means", questions.winogrande, "acc"),
-    "mmlu": _choices("knowledge, choices by letter", questions.mmlu, "acc"),
-    "lambada": Task("the last word of a passage", lambda judge, row: score_last_word(judge.scorer, row),
-                    {"acc": "share", "perplexity": "perplexity"}),
-    "ifeval": Task("instructions that a program can check", instructions.score,
-                   {"prompt_strict": "share", "prompt_loose": "share", "instruction_strict": "mean", "instruction_loose": "mean"}),
-    "calls": Task("function calling, checked as BFCL does", applications.score_calls, {"acc": "share"}),
-    "rag": Task("answers from passages: noise, silence, several sources, false sources", applications.score_answer,
-                {"exact": "share", "f1": "mean", "ability": "share", "citation_precision": "mean"}),
-    "roleplay": Task("persona, lore, world and card rules", applications.score_role, {"kept": "share"}),
-    "bias": Task("counterfactual pairs: what another group of people changes, in nats", bias.score,
-                 {"size": "mean", "control_size": "mean", "flips": "share", **dict.fromkeys(bias.CONTRASTS, _MEAN)}),
-    "memorisation": Task("training text given back word for word after its beginning", memorisation.score,
-                         {"extracted": "share", "matched": "mean"}),
+    "perplexity": _single("texts in windows of 512 tokens", "language", _text, {"perplexity": "perplexity"}, by="source"),
+    "hellaswag": _choices("how a scene goes on", "knowledge", questions.hellaswag, "acc_norm", "acc"),
+    "arc_easy": _choices("school science, easy", "knowledge", questions.arc, "acc_norm", "acc"),
+    "arc_challenge": _choices("school science, harder", "knowledge", questions.arc, "acc_norm", "acc"),
+    "piqa": _choices("everyday physics", "knowledge", questions.piqa, "acc_norm", "acc"),
+    "winogrande": _choices("whom a pronoun's gap means", "knowledge", questions.winogrande, "acc"),
+    "mmlu": _choices("knowledge, choices by letter", "knowledge", questions.mmlu, "acc", by="subject"),
+    "lambada": Task("the last word of a passage", "language", lambda judge, rows: score_last_words(judge.scorer, rows),
+                    {"acc": "share", "perplexity": "perplexity"}, is_batched=True),
+    "gsm8k": _single("sums in words, the last number of the answer", "knowledge", arithmetic.score, {"exact": "share"}),
+    "ifeval": _single("instructions that a program can check", "instructions", instructions.score, _INSTRUCTIONS),
+    "calls": _single("function calling, checked as BFCL does", "calls", applications.score_calls, _CALLS, "category", macro=True),
+    "rag": _single("answers from documents: retrieval, quotes, silence, RGB's four abilities", "documents",
+                   applications.score_answer, _DOCUMENTS, "kind"),
+    "roleplay": _single("persona, lore, world and card rules", "characters", applications.score_role, {"kept": "share"}, "kind",
+                        macro=True),
+    "bias": _single("counterfactual pairs: what another group of people changes, in nats", "bias", bias.score, _BIAS),
+    "memorisation": _single("training text given back word for word after its beginning", "privacy", memorisation.score,
+                            {"extracted": "share", "matched": "mean"}),
 }  # fmt: skip
 
 _LIKELIHOOD = ("perplexity", "hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu", "lambada")
@@ -77,7 +110,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 
 
-def chosen_tasks(suites: list[str], names: list[str]) -> list[str]:
+def chosen_tasks(suites: Sequence[str], names: Sequence[str]) -> list[str]:
     """Task names of suites and single names, each once, in the order of `TASKS`."""
     wanted: set[str] = set(names)
     for suite in suites:
@@ -88,24 +121,22 @@ def chosen_tasks(suites: list[str], names: list[str]) -> list[str]:
     return [name for name in TASKS if name in wanted]
 
 
-def load_rows(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
-    """A task's rows: `<name>.jsonl` or `.jsonl.gz` in `folder`, else the sample in the package.
+def key_of(name: str, row: Row) -> str:
+    """A row by its content, so that a changed row is another item."""
+    text = json.dumps([name, row], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    Raises MissingError where a folder was given and has no such file, InputError for a line that is no JSON object.
+
+def drawn(name: str, rows: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
+    """At most `limit` rows, drawn by the hash of their content, categories taking turns, so that a part is a sample of the whole.
+
+    A smaller limit draws a subset of what a larger one does.
     """
-    base = SAMPLES if folder is None else folder
-    path = next((p for p in (base / f"{name}.jsonl", base / f"{name}.jsonl.gz") if p.is_file()), None)
-    if path is None:
-        raise MissingError("no data for this task", where=base, expected=f"{name}.jsonl")
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    rows = []
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            row = json.loads(line) if line.strip() else None
-        except ValueError as error:
-            raise InputError("not a line of JSON", where=f"{path}:{number}", found=str(error)) from error
-        if row is not None and not isinstance(row, dict):
-            raise InputError("not a JSON object", where=f"{path}:{number}")
-        if row is not None:
-            rows.append(row)
-    return rows
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for i, row in enumerate(rows):
+        group = next((str(row[by]) for by in ("category", "subject", "ability", "kind", "contrast", "source") if by in row), "")
+        groups.setdefault(group, []).append((key_of(name, row), i))
+    turns = [(turn, key, i) for group in groups.values() for turn, (key, i) in enumerate(sorted(group))]
+    return [rows[i] for i in sorted(i for _, _, i in sorted(turns)[:limit])]
