@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 from understudy.chat.session import Session
 from understudy.cli.jobs import add_sources, add_tools, session_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
-from understudy.cli.terminal import write
+from understudy.cli.terminal import typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.files.packed import cache_folder
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             write(f"{model.path.name}, {session.context} tokens. /help lists the commands.\n")
         if session.turns and session.part is not None:
             write(f"{session.part.name}: {session.turns[0].text}\n")
-        for line in _terminal_lines() if is_terminal else (line.rstrip("\n") for line in sys.stdin):
+        for line in typed_lines(cache_folder() / "chat-history") if is_terminal else (line.rstrip("\n") for line in sys.stdin):
             if not line.strip():
                 continue
             try:
@@ -51,22 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
             except UnderstudyError as error:
                 write(f"understudy: {error}\n", sys.stderr)
     return 0
-
-
-def _terminal_lines() -> Iterator[str]:
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory
-
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(folder / "chat-history")))
-    while True:
-        try:
-            yield session.prompt("> ")
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
 
 
 class Conversation:

@@ -1,4 +1,4 @@
-"""`understudy safety run|report`: probes of our own on a model, and the report of a stored run."""
+"""`understudy safety run|report|redteam`: probes of our own on a model, the report of a stored run, and attacks by people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.cli import safety_garak
+from understudy.cli import redteam, safety_garak
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     safety_garak.configure(garak_action)
     garak_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="findings, beside those of `run`")
     actions.add_parser("list", help="the probes")
+    redteam.configure(actions.add_parser("redteam", help="attack a model by hand, rate what it says, agree on it"))
     for action in (run_action, report_action, garak_action):
         action.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
         action.add_argument("--without-answers", action="store_true", help="leave the model's answers out of the JSON")
@@ -46,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return {"run": _run, "report": _report, "garak": _garak, "list": _list}[arguments.action](arguments)
+    ways = {"run": _run, "report": _report, "garak": _garak, "redteam": redteam.run, "list": _list}
+    return ways[arguments.action](arguments)
 
 
 def _list(_: argparse.Namespace) -> int:

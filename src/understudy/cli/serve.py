@@ -59,9 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for package in ("starlette", "uvicorn", "pydantic"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingError("the server's packages are not installed", where=package, do="pip install 'understudy[serve]'")
+    check_packages()
     if arguments.new_key is not None:
         from understudy.serve.keys import new_key
 
@@ -77,6 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"understudy: {', '.join(models)} at http://{shown}:{settings.port}/v1 (Ctrl+C stops)", file=sys.stderr)
     return serve(create_app(models, settings), settings)
+
+
+def check_packages() -> None:
+    """Raises MissingError where the extra `serve` is not installed."""
+    for package in ("starlette", "uvicorn", "pydantic"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingError("the server's packages are not installed", where=package, do="pip install 'understudy[serve]'")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

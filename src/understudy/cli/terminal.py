@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -21,3 +23,20 @@ def write(text: str, stream: TextIO | None = None) -> None:
     out = sys.stdout if stream is None else stream
     out.write(harmless(text) if out.isatty() else text)
     out.flush()
+
+
+def typed_lines(history: Path | None) -> Iterator[str]:
+    """The lines that a person types, until the end of input; those typed before are remembered in a file, or only until then."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    if history is not None:
+        history.parent.mkdir(parents=True, exist_ok=True)
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)) if history is not None else InMemoryHistory())
+    while True:
+        try:
+            yield session.prompt("> ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return

@@ -60,10 +60,18 @@ def _served(served: Served) -> dict[str, Any]:
 
 
 async def page(request: Request) -> Response:
-    """The page and the files beside it; nothing outside its folder."""
-    name = request.path_params.get("name") or "index.html"
-    path = (PAGE / name).resolve()
-    if not path.is_relative_to(PAGE.resolve()) or not path.is_file():
+    """The page and the files beside it."""
+    return static_file(PAGE, request.path_params.get("name") or "index.html")
+
+
+def static_file(folder: Path, name: str) -> Response:
+    """A file of a page, under its policy; nothing outside its folder.
+
+    Raises:
+        ApiError: 404.
+    """
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise ApiError(404, "there is no such page", code="not_found")
     kinds = {
         ".html": "text/html",

@@ -10,7 +10,7 @@ so that nothing that a model wrote can act on a terminal.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,15 @@ def read_export(path: Path) -> Records:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read: {getattr(error, 'strerror', None) or 'not UTF-8'}", where=path) from error
+    return read_lines(lines, path)
+
+
+def read_lines(lines: Iterable[str], where: object) -> Records:
+    """As `read_export`, of lines."""
     records = Records()
     for number, line in enumerate(lines, 1):
         if line.strip():
-            _take(records, _parsed(line, f"{path}:{number}"), number, f"{path}:{number}")
+            _take(records, _parsed(line, f"{where}:{number}"), number, f"{where}:{number}")
     return records
 
 
