@@ -5,6 +5,7 @@ import * as characters from "/page/characters.js";
 import { beginScene, setUpChat } from "/page/chat.js";
 import * as documents from "/page/documents.js";
 import { byId, make, shown } from "/page/dom.js";
+import { setUpTheme } from "/page/theme.js";
 import { setUpTools } from "/page/tools.js";
 
 const VIEWS = ["chat", "characters", "documents", "tools"];
@@ -37,21 +38,6 @@ function settings() {
     model: model(), system: byId("system").value.trim(),
     temperature: Number.isFinite(temperature) ? temperature : undefined, maxTokens: Number.isFinite(maxTokens) ? maxTokens : undefined,
   };
-}
-
-function setUpTheme() {
-  const wantsDark = matchMedia("(prefers-color-scheme: dark)");
-  const current = () => localStorage.getItem("understudy-theme") ?? (wantsDark.matches ? "dark" : "light");
-  const apply = () => {
-    document.documentElement.dataset.theme = current();
-    byId("theme").setAttribute("aria-label", `Change to the ${current() === "dark" ? "light" : "dark"} theme`);
-  };
-  byId("theme").addEventListener("click", () => {
-    localStorage.setItem("understudy-theme", current() === "dark" ? "light" : "dark");
-    apply();
-  });
-  wantsDark.addEventListener("change", apply);
-  apply();
 }
 
 function openSettings(why = "") {
