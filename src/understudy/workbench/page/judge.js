@@ -79,7 +79,7 @@ function fillFix(one) {
   const now = one.fix, reruns = one.children.filter((child) => child.relation === "rerun");
   byId("fix-rerun").replaceChildren(...reruns.map((child) => make("option", { value: child.id }, shown(`on ${child.model}, by ${child.by}`))));
   byId("fix-now").replaceChildren(now ? shown(`${now.status}, by ${now.by}${now.is_embargoed ? ", under embargo" : ""}. `) : "Open: nobody has said more.");
-  if (now && /^https?:\/\//i.test(now.link)) byId("fix-now").append(make("a", { href: now.link, rel: "noreferrer noopener", target: "_blank" }, shown(now.link)));
+  if (now && /^https?:/i.test(now.link)) byId("fix-now").append(make("a", { href: now.link, rel: "noreferrer noopener", target: "_blank" }, shown(now.link)));
   else if (now?.link) byId("fix-now").append(shown(now.link));
   const key = `${one.id} ${now?.id}`;
   if (byId("fix").dataset.key !== key) {

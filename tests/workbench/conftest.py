@@ -1,0 +1,76 @@
+"""The workbench over a store and a model that says what a test wants, through ASGI or behind uvicorn on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("httpx")
+
+from tests.support.random_model import babbler
+from tests.unit.safety.redteam.test_conversation import Slow
+from understudy.safety.redteam.conversation import Live
+from understudy.safety.redteam.store import Store
+from understudy.workbench.app import create_app
+from understudy.workbench.run import make_server
+
+
+@pytest.fixture(scope="package")
+def loaded(tmp_path_factory):
+    with babbler(tmp_path_factory.mktemp("model")) as model:
+        yield model
+
+
+class Paced(Slow):
+    """Says a word every `pause` seconds."""
+
+    pause = 0.0
+
+    def stream_outputs(self, prompt, **options):
+        for output in super().stream_outputs(prompt, **options):
+            time.sleep(self.pause)
+            yield output
+
+
+@dataclass
+class Bench:
+    url: str
+    live: Live
+    store: Store
+    model: Paced
+
+
+@contextlib.contextmanager
+def running(app):
+    """Behind uvicorn; gives the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = make_server(app, port)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def bench(loaded, tmp_path):
+    model = Paced(loaded, lambda prompt: f"I say {prompt.text.count('I say') + 1}")
+    with Store(tmp_path / "team.sqlite") as store:
+        live = Live(store, model, "fake")
+        with running(create_app(live, rater="rater-a")) as url:
+            yield Bench(url, live, store, model)
