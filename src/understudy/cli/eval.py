@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.cli.options import add_loading, add_model, load_model
+from understudy.cli.options import Progress, add_loading, add_model, load_model
 
 if TYPE_CHECKING:
     from understudy.model import Model
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER",
                         help="whole sets in their public layouts; a task without a file there is taken from the samples")  # fmt: skip
     parser.add_argument("--whole", action="store_true", help="no samples: a task without its whole set is an error")
-    parser.add_argument("--limit", type=int, metavar="N", help="rows of each task, drawn evenly over its categories")
+    parser.add_argument("--limit", nargs="+", default=[], metavar="N", help="rows of each task, drawn evenly over its categories; TASK=N for one")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="FOLDER",
                         help="where items and reports go; a run that was stopped goes on there (default evaluation)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
@@ -42,6 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(arguments)
+    if arguments.model == "fetch" or arguments.list:
+        return _fetch(arguments)
     from understudy.errors import UsageError
 
     if arguments.names:
@@ -63,11 +65,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     names = chosen_tasks(suites, single)
     if "full" in suites and arguments.data is None:
         raise UsageError("the whole sets are not in the package", where="--suite full", do="name their folder with --data")
+    limit, limits = _limits(arguments.limit)
     model = load_model(arguments, cache_tokens=_cache_tokens(arguments))
     with Judge(model, arguments.seed) as judge:
         settings = RunSettings(
             identity=_identity(arguments, model, judge.embedder), model=_facts(model), run=describe_run(model.path), suite=[*suites, *single],
-            data=arguments.data, is_whole=arguments.whole, limit=arguments.limit, parallel=arguments.parallel,
+            data=arguments.data, is_whole=arguments.whole, limit=limit, limits=limits, parallel=arguments.parallel,
         )  # fmt: skip
         result = evaluate(judge, names, arguments.output, settings, _Line())
     write_report(result, arguments.output)
@@ -77,6 +80,60 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         _print_figures(result)
         print(f"{arguments.output / 'report.html'}")
     return 0
+
+
+def _limits(words: list[str]) -> tuple[int | None, dict[str, int]]:
+    """`N` for all tasks and `TASK=N` for single ones."""
+    from understudy.errors import UsageError
+    from understudy.measure.evaluate.tasks import TASKS
+
+    limit, limits = None, {}
+    for word in words:
+        name, is_one, number = word.rpartition("=")
+        if not number.isdecimal() or (is_one and name not in TASKS):
+            raise UsageError("not a limit", where="--limit", expected="N or TASK=N", found=word)
+        if is_one:
+            limits[name] = int(number)
+        else:
+            limit = int(number)
+    return limit, limits
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    """Says what would be fetched under which licence, asks on a terminal, fetches; a set that fails does not stop the others."""
+    from understudy.errors import UnderstudyError, UsageError
+    from understudy.measure.evaluate.fetch import chosen_sets, fetch, forget_archives, is_complete
+
+    sets = chosen_sets(arguments.names)
+    folder = arguments.data
+    for one in sets:
+        state = "there" if folder is not None and is_complete(one, folder) else f"{one.num_bytes / 1e6:,.1f} MB"
+        source = one.archive.requirement or one.archive.url if one.archive is not None else one.files[0].url.split("/master/")[0]
+        print(f"{one.name:16} for {one.task:14} {one.rows:6} rows  {state:>10}  {one.licence:16} {one.home}; from {source}")
+    if arguments.list:
+        return 0
+    if folder is None:
+        raise UsageError("where to?", where="fetch", do="name a folder with --data")
+    wanted = [one for one in sets if not is_complete(one, folder)]
+    if not wanted or not _agreed(arguments):
+        return 0
+    failed = 0
+    for one in wanted:
+        try:
+            with Progress(f"fetching {one.name}") as progress:
+                paths = fetch(one, folder, progress)
+            print(f"{one.name}: {len(paths)} files in {folder / one.task}, checked")
+        except UnderstudyError as error:
+            failed += 1
+            print(f"understudy: {one.name}: {error}", file=sys.stderr)
+    forget_archives(folder)
+    return 1 if failed else 0
+
+
+def _agreed(arguments: argparse.Namespace) -> bool:
+    if arguments.yes or not sys.stdin.isatty():
+        return True
+    return input("Fetch these under their licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _identity(arguments: argparse.Namespace, model: Model, embedder: str) -> dict[str, Any]:

