@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER",
                         help="whole sets in their public layouts; a task without a file there is taken from the samples")  # fmt: skip
     parser.add_argument("--whole", action="store_true", help="no samples: a task without its whole set is an error")
-    parser.add_argument("--limit", nargs="+", default=[], metavar="N", help="rows of each task, drawn evenly over its categories; TASK=N for one")
+    parser.add_argument(
+        "--limit", nargs="+", default=[], metavar="N", help="rows of each task, drawn evenly over its categories; TASK=N for one"
+    )
     parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="FOLDER",
                         help="where items and reports go; a run that was stopped goes on there (default evaluation)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
