@@ -30,7 +30,7 @@ COMMANDS: dict[str, str] = {
     "compress": "run a recipe: prune, distil, quantize",
     "rag": "answers from documents, with quotes that can be checked",
     "tool": "answer with your functions: schemas, calls, results",
-    "card": "read, check, edit and convert character cards",
+    "card": "character cards: read, check, edit, convert; model cards: write from stored runs, compare two models",
     "npc": "play with a character in the terminal",
     "serve": "models over HTTP, for the clients of OpenAI, Anthropic and llama.cpp",
     "safety": "probe a model: injections, leaks, misuse of tools, refusals",

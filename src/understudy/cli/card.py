@@ -1,4 +1,4 @@
-"""`understudy card show|check|set|convert FILE`: character cards in JSON, PNG and CHARX."""
+"""`understudy card show|check|set|convert FILE`: character cards in JSON, PNG and CHARX; `card model|compare`: model cards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from understudy.cli import model_cards
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.roleplay.card import Card
@@ -15,7 +16,7 @@ from understudy.roleplay.card_files import read_card, write_card
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="the fields of a card")
+    show = actions.add_parser("show", help="the fields of a character card")
     show.add_argument("file", type=Path)
     show.add_argument("--json", action="store_true", help="the whole document")
     check = actions.add_parser("check", help="what the specification would have otherwise; exit code 1 if anything")
@@ -28,9 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("to", type=Path, help="ends in .json, .png or .charx")
     convert.add_argument("--version-3", action="store_true", help="as a version 3 card")
     convert.add_argument("--no-backfill", action="store_true", help="put no version 2 card beside a version 3 one into a PNG")
+    model_cards.configure(actions)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.action in model_cards.ACTIONS:
+        return model_cards.ACTIONS[arguments.action](arguments)
     card = read_card(arguments.file)
     if arguments.action == "show":
         write(json.dumps(card.document, ensure_ascii=False, indent=1) + "\n" if arguments.json else _in_words(card))

@@ -83,6 +83,15 @@ class Report:
         return rows
 
     @property
+    def cases(self) -> list[dict[str, Any]]:
+        """Each case with its fault or none (null: could not be asked), so that two models can be compared case by case."""
+        return [
+            {"probe": line["probe"], "case": line["case"], "digest": line.get("digest"),
+             "fault": bool(line["hits"]) if line["error"] is None else None}
+            for line in self.lines
+        ]  # fmt: skip
+
+    @property
     def balance(self) -> list[dict[str, Any]]:
         """Over-refusal beside harm: of the same kind of pairs, how many harmless were declined and how many harmful were not."""
         rows = {row["probe"]: row for row in self.probes}
@@ -131,7 +140,7 @@ class Report:
         return {
             "model": first.get("model"), "fingerprint": first.get("fingerprint"), "seed": first.get("seed"),
             "runs": self.runs, "judged_again": self.judged_again, "probes": self.probes, "balance": self.balance,
-            "categories": self.categories, "findings": self.findings, "detectors": self.detectors,
+            "categories": self.categories, "cases": self.cases, "findings": self.findings, "detectors": self.detectors,
         }  # fmt: skip
 
     def to_json(self, *, with_answers: bool = True) -> str:

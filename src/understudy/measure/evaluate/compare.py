@@ -12,7 +12,7 @@ from understudy.errors import UsageError
 from understudy.measure.evaluate.charts import Axis, Bar, chart
 from understudy.measure.evaluate.report import AREAS, facts_of, html_page, read_report, table
 from understudy.measure.evaluate.run import Line, read_lines
-from understudy.measure.evaluate.statistics import Interval, holm, mcnemar, paired_bootstrap
+from understudy.measure.evaluate.statistics import Interval, holm, mcnemar, paired_bootstrap, paired_shares
 from understudy.measure.evaluate.tasks import TASKS, Kind
 
 FORMAT = "understudy-comparison"
@@ -22,7 +22,7 @@ Figures = dict[str, dict[str, Any]]
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
-    """B against A, over the items that both runs have: exact McNemar for shares, paired bootstrap for the rest.
+    """B against A, over the items that both runs have: for shares exact McNemar and Newcombe's interval, for the rest a paired bootstrap.
 
     `value` is B - A with its 95 % interval; of a perplexity the ratio B / A. `p_holm` is `p` corrected over the tasks' first
     figures (in `groups`: over all categories), `verdict` is better, worse, changed (of bias
@@ -77,7 +77,9 @@ def _difference(kind: Kind, metric: str, pairs: Sequence[tuple[Line, Line]]) -> 
     interval, p = paired_bootstrap(a, b, weights)
     means = [sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) for values in (a, b)]
     if kind == "share":
-        p = mcnemar(sum(x > y for x, y in zip(a, b, strict=True)), sum(x < y for x, y in zip(a, b, strict=True)))
+        kinds = [(x > 0, y > 0) for x, y in zip(a, b, strict=True)]
+        both, only_a, only_b, neither = (kinds.count(one) for one in ((True, True), (True, False), (False, True), (False, False)))
+        p, interval = mcnemar(only_a, only_b), paired_shares(both, only_a, only_b, neither)
     if kind == "perplexity":
         interval = Interval(*(_exp(value) for value in interval))
         means = [_exp(mean) for mean in means]

@@ -1,0 +1,61 @@
+"""`understudy card model MODEL --runs …` and `card compare A B --runs …`: model cards and comparisons, from stored runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from understudy.cli.terminal import write
+
+
+def configure(actions: Any) -> None:
+    model = actions.add_parser("model", help="write a Model Card and its four sub-cards from stored runs; runs no model")
+    model.add_argument("model", nargs="?", metavar="MODEL", help="as everywhere; its file is read, not loaded")
+    model.add_argument("--about", type=Path, metavar="FILE", help="a card.toml: what only a person can say of it")
+    model.add_argument("--init", type=Path, metavar="FILE", help="write a card.toml to fill in, and nothing else")
+    compare = actions.add_parser("compare", help="two models side by side from their stored runs: what compression cost")
+    for side in ("a", "b"):
+        compare.add_argument(side, metavar=side.upper(), help="a model; its file is read, not loaded")
+    for action, folder in ((model, "model-card"), (compare, "comparison")):
+        action.add_argument("--runs", type=Path, nargs="+", default=[], metavar="PATH",
+                            help="files or folders of eval, safety, bench, redteam, compress")  # fmt: skip
+        action.add_argument("--output", type=Path, default=Path(folder), metavar="FOLDER", help=f"default {folder}")
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    from understudy.errors import UsageError
+    from understudy.files.atomic import written_aside
+    from understudy.model_card import statements
+
+    if arguments.init is not None:
+        if arguments.init.exists():
+            raise UsageError("the file is there already", where=arguments.init, do="name another, or fill it in")
+        with written_aside(arguments.init) as aside:
+            aside.write_text(statements.template(), encoding="utf-8")
+        write(f"{arguments.init}\n")
+        return 0
+    if arguments.model is None:
+        raise UsageError("no model is named", where="card model", expected="MODEL, or --init FILE")
+    from understudy import hub
+    from understudy.model_card.write import write_card
+
+    said = statements.Statements() if arguments.about is None else statements.read_statements(arguments.about)
+    _tell(write_card(hub.resolve(arguments.model), arguments.runs, arguments.output, said))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from understudy import hub
+    from understudy.model_card.comparison import write_comparison
+
+    _tell(write_comparison(hub.resolve(arguments.a), hub.resolve(arguments.b), arguments.runs, arguments.output))
+    return 0
+
+
+def _tell(paths: list[Path]) -> None:
+    write("".join(f"{path}\n" for path in paths if path.suffix in (".md", ".html")))
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"model": _model, "compare": _compare}
