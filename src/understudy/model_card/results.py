@@ -24,7 +24,8 @@ Figure = Mapping[str, Any]
 
 
 def interval(figure: Figure) -> str:
-    return f"{number(figure['low'])} to {number(figure['high'])}"
+    low, high = figure["low"], figure["high"]
+    return f"{low:.2f} to {high:.2f}" if max(abs(low), abs(high)) <= 1 else f"{number(low)} to {number(high)}"
 
 
 def primary(task: Mapping[str, Any]) -> tuple[str, Figure] | None:
@@ -108,7 +109,7 @@ def rate_cell(row: Mapping[str, Any], run: Run) -> Text:
 
 
 def _spread(row: Mapping[str, Any]) -> str:
-    return f"{number(row['interval'][0])} to {number(row['interval'][1])}"
+    return interval({"low": row["interval"][0], "high": row["interval"][1]})
 
 
 def balance(evidence: Evidence) -> list[Cell]:

@@ -259,7 +259,7 @@ def _generatable(evidence: Evidence) -> list[Cell]:
 def _leaks(evidence: Evidence) -> list[Block]:
     rows: list[list[Cell]] = [
         [row["probe"], row["says"], row["fault"], f"{row['faults']} of {row['cases']}", results.rate_cell(row, run),
-         f"{number(row['interval'][0])} to {number(row['interval'][1])}"]
+         results.interval({"low": row["interval"][0], "high": row["interval"][1]})]
         for run, row in _leak_rows(evidence)
     ]  # fmt: skip
     if not rows:

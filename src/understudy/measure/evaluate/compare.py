@@ -43,7 +43,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
             "the runs have no item in common", where=f"{a}, {b}", do="run the same tasks with the same data and limit"
         )
     _correct(tasks)
-    about = [{key: report[key] for key in _ABOUT} for report in reports]
+    about = [{key: report.get(key) for key in _ABOUT} for report in reports]
     return {"format": FORMAT, "version": 1, "a": about[0], "b": about[1], "tasks": tasks}
 
 

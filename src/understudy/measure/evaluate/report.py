@@ -73,7 +73,7 @@ def facts_of(result: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": f"{model['parameters']:,}" if "parameters" in model else "", "bytes": f"{record.get('model_bytes', 0):,}",
         "date": record.get("date", ""), "command": record.get("command") or "", "version": record.get("version", ""),
         "machine": record.get("machine", ""), "seed": result["seed"], "suite": ", ".join(result["suite"]),
-        "limit of rows": ", ".join([str(result["limit"] or "none"), *(f"{name} {n}" for name, n in result["limits"].items())]),
+        "limit of rows": ", ".join([str(result["limit"] or "none"), *(f"{name} {n}" for name, n in (result.get("limits") or {}).items())]),
     }  # fmt: skip
 
 
