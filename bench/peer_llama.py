@@ -19,11 +19,14 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+Decode = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,29 @@ class LlamaCpp:
         return " ".join((result.stdout + result.stderr).split())[:200]
 
     def prefill(self, model: Path, num_tokens: int) -> float:
-        """Tokens per second of one prompt (llama-bench, its own warm-up first)."""
-        return self._bench(model, "-p", num_tokens, "-n", 0)
+        """Tokens per second of one prompt (llama-bench; its own warm-up, a whole prompt, first where that is short)."""
+        return self._bench(model, "-p", num_tokens, "-n", 0, *(["--no-warmup"] if num_tokens >= 1024 else []))
 
     def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto") -> float:
-        """Tokens per second after `depth` positions."""
+        """Tokens per second after `depth` positions (llama-bench, which fills them anew each time)."""
         return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention)
+
+    @contextmanager
+    def at_depth(self, model: Path, prompt: Sequence[int], num_tokens: int, flash_attention: str) -> Iterator[Decode]:
+        """A llama-server that keeps the prompt's positions; gives `decode() -> tokens per second` of the tokens after it.
+
+        The first of `n` tokens comes with the prompt, so n - 1 intervals are timed, as the server reports them.
+        """
+        request = greedy_request(prompt, num_tokens + 1) | {"cache_prompt": True, "n_probs": 0, "samplers": ["top_k"]}
+        context = 256 * (-(-(len(prompt) + num_tokens) // 256) + 1)
+        with self.server(model, context, more=("-fa", flash_attention, "--cache-ram", 0)) as complete:
+            complete(request | {"n_predict": 2})
+
+            def decode() -> float:
+                timings = complete(request)["timings"]
+                return float(timings["predicted_n"] - 1) * 1e3 / float(timings["predicted_ms"])
+
+            yield decode
 
     def _bench(self, model: Path, *arguments: str | int) -> float:
         command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", "1", "-o", "json"]
@@ -104,13 +124,19 @@ class LlamaCpp:
         rows = [json.loads(line) for line in run(list(map(str, command))).output.splitlines() if line.startswith("{")]
         return float(rows[-1]["speed_tg"])
 
-    def first_token(self, model: Path, context: int) -> Run:
-        """From nothing to one token with a cache of `context` positions."""
+    def first_token(self, model: Path, context: int, kv: str = "f16") -> Run:
+        """From nothing to one token with a cache of `context` positions (kv: f16 or q8_0)."""
         command = [
             self.folder / "llama-completion", "-m", model, "-t", self.num_threads, "-c", context, "-n", 1, "-p", "Hello",
-            "-no-cnv", "--no-warmup",
+            "-no-cnv", "--no-warmup", "-ctk", kv, "-ctv", kv,
         ]  # fmt: skip
         return run(list(map(str, command)))
+
+    def load(self, model: Path, context: int) -> float:
+        """Seconds from nothing to a server that would take a request."""
+        start = time.perf_counter()
+        with self.server(model, context):
+            return time.perf_counter() - start
 
     def greedy(self, model: Path, prompt: Sequence[int], num_tokens: int) -> list[int]:
         """Token ids that follow `prompt` (token ids too) at temperature 0."""
@@ -118,14 +144,14 @@ class LlamaCpp:
             return [int(token) for token in complete(greedy_request(prompt, num_tokens))["tokens"]]
 
     @contextmanager
-    def server(self, model: Path, context: int, slots: int = 1) -> Iterator[Any]:
+    def server(self, model: Path, context: int, slots: int = 1, more: Sequence[str | int] = ()) -> Iterator[Complete]:
         """A llama-server for the time of the block; gives `complete(request) -> answer`, both JSON."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [
             self.folder / "llama-server", "-m", model, "-t", self.num_threads, "-c", context, "-np", slots,
-            "--host", "127.0.0.1", "--port", port, "--no-warmup",
+            "--host", "127.0.0.1", "--port", port, "--no-warmup", *more,
         ]  # fmt: skip
         with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
@@ -145,7 +171,7 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: flo
                 if answer.status == 200:
                     return
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.02)
     raise TimeoutError("llama-server did not get ready")
 
 

@@ -1,71 +1,49 @@
 """This engine and stock llama.cpp on the same GGUF with the same threads, turn about in one run.
 
     python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5] [--prefill 128 512 2048]
-                          [--depth 0 2048 3500] [--batch 4 8] [--tokens 32] [--json docs/results/NAME.json] [--plot FILE]
+                          [--depth 0 2048 3500] [--batch 4 8] [--tokens 32] [--starts 3] [--json docs/results/NAME.json]
 
-How to build llama.cpp: `bench/peer_llama.py`. In each round every situation is run by both, who goes first alternates, and the
-read bandwidth is measured before and after. What is reported is the median of the rounds' ratios with their spread, and the
-share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds allows. Before anything is timed,
-the tokens that llama.cpp chooses are checked against our logits; a model that the two compute differently is not timed.
-At depth llama.cpp runs with flash attention on and off, and its faster one counts.
+How to build llama.cpp: `bench/peer_llama.py`; a model of random weights in a published shape, with a share of zeros after the
+squared ReLU: `bench/synthetic.py`. The machine is measured first. In each round every situation is run by both, who goes first
+alternates, and the read bandwidth is measured before and after. What is reported is the median of the rounds' ratios with their
+spread, and the share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds allows. Before
+anything is timed, the tokens that llama.cpp chooses are checked against our logits; a model that the two compute differently is
+not timed. From a depth of 512 on llama.cpp decodes with flash attention on and off, and its faster one counts.
+
+A run can be made in pieces: with the same `--json` each adds its situations, or further rounds of those that are there, and is
+refused if the model, the machine, the compiled core or llama.cpp is another. `--starts 0` leaves out load time and memory,
+`--prefill`, `--depth` and `--batch` without a number leave out theirs. `bench/peer_plot.py` draws the files.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
+import hashlib
 import json
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import processor_name
-from peer_llama import LlamaCpp, run
+from machine import measure, processor_name
+from peer_llama import Decode, LlamaCpp, run
+from peer_rows import Result, Setting, Situation, spread, table
 
 import understudy
 from understudy import core, hub
+from understudy.core import _core
 from understudy.measure.speed import SpeedTest
 
 CHECK_TOKENS = 48
 NEAR_TIE = 0.5  # logits; both engines round activations to 8 bits, which moves a logit by a few hundredths of its spread
-
-
-@dataclass
-class Situation:
-    """One thing that both engines do, with a rate of each for every round (tokens per second)."""
-
-    kind: str
-    tokens: int
-    depth: int = 0
-    batch: int = 1
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    bandwidths: list[float] = field(default_factory=list)
-    limits: list[float] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        if self.kind == "prefill":
-            return f"prefill {self.tokens}"
-        return f"decode at {self.depth}" + (f" × {self.batch}" if self.batch > 1 else "")
-
-    @property
-    def ratios(self) -> list[float]:
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
-
-    def as_dict(self) -> dict[str, Any]:
-        ratios = self.ratios
-        return dataclasses.asdict(self) | {
-            "label": self.label,
-            "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-            "share_of_limit": statistics.median(a / b for a, b in zip(self.ours, self.limits, strict=True)),
-            "peer_share_of_limit": statistics.median(a / b for a, b in zip(self.theirs, self.limits, strict=True)),
-        }
+DEEP = 512  # positions from which llama.cpp keeps a server for each choice of flash attention
+KV_FORMATS = {"f16": "f16", "int8": "q8_0"}  # ours: llama.cpp's
 
 
 def situations(arguments: argparse.Namespace) -> list[Situation]:
@@ -86,14 +64,14 @@ def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[
     theirs = llama.greedy(path, prompt, CHECK_TOKENS)
     logits = model.logits([*prompt, *theirs])[len(prompt) - 1 : -1]
     gaps = logits.max(axis=-1) - logits[np.arange(len(theirs)), theirs]
-    spread = float(logits.std())
+    spread_of_logits = float(logits.std())
     found = {
         "tokens": len(theirs),
         "agreement": float(np.mean(gaps == 0)),
         "largest_gap": float(gaps.max()),
-        "deviation_of_logits": spread,
+        "deviation_of_logits": spread_of_logits,
     }
-    if found["largest_gap"] > NEAR_TIE * max(1.0, spread) or found["agreement"] < 0.75:
+    if found["largest_gap"] > NEAR_TIE * max(1.0, spread_of_logits) or found["agreement"] < 0.75:
         raise RuntimeError(f"the engines disagree on this model, so their speeds cannot be compared: {found}")
     return found
 
@@ -101,11 +79,13 @@ def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[
 class Contest:
     """Both engines, loaded and ready, and how each does a situation."""
 
-    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation]) -> None:
-        self.path, self.llama, self.todo = path, llama, todo
+    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation], stack: ExitStack) -> None:
+        self.path, self.llama, self.todo, self.stack = path, llama, todo, stack
         longest = max(s.tokens + s.depth for s in todo)
+        self.vocab_size = model.spec.vocab_size
         self.test = SpeedTest(model.core_model, model.spec, max_positions=longest, max_batch=max(s.batch for s in todo))
         self.int8_ops = core.measure_int8_peak(llama.num_threads)
+        self.servers: dict[int, list[Decode]] = {}
 
     def ours(self, s: Situation) -> float:
         if s.kind == "prefill":
@@ -117,73 +97,102 @@ class Contest:
             return self.llama.prefill(self.path, s.tokens)
         if s.batch > 1:
             return self.llama.decode_batch(self.path, s.tokens, s.batch, s.depth)
-        choices = ("auto",) if s.depth < 512 else ("on", "off")
-        return max(self.llama.decode(self.path, s.tokens, s.depth, choice) for choice in choices)
+        if s.depth < DEEP:
+            return self.llama.decode(self.path, s.tokens, s.depth)
+        return max(decode() for decode in self.servers[s.depth])
+
+    def fill_servers(self) -> None:
+        """llama.cpp's prompts at depth take minutes: once each, before the rounds."""
+        for s in self.todo:
+            if s.kind == "decode" and s.batch == 1 and s.depth >= DEEP:
+                prompt = np.random.default_rng(2).integers(300, self.vocab_size, s.depth).tolist()
+                self.servers[s.depth] = [
+                    self.stack.enter_context(self.llama.at_depth(self.path, prompt, s.tokens, choice)) for choice in ("on", "off")
+                ]
+
+    def operations(self, s: Situation) -> float:
+        """Multiplications and additions of one token, in the mean."""
+        if s.kind == "prefill":
+            return self.test.prefill_operations(s.tokens) / s.tokens
+        return self.test.prefill_operations(1)
 
     def limit(self, s: Situation, bandwidth: float) -> float:
         """Tokens per second at most: arithmetic for a prompt; bytes, or arithmetic where it is less, for decoding."""
+        arithmetic = self.int8_ops / self.operations(s)
         if s.kind == "prefill":
-            return self.int8_ops * s.tokens / self.test.prefill_operations(s.tokens)
-        return s.batch * bandwidth / self.test.decode_bytes(s.depth, s.batch)
+            return arithmetic
+        return min(s.batch * bandwidth / self.test.decode_bytes(s.depth, s.batch), arithmetic)
 
     def round(self, number: int) -> None:
         for s in self.todo:
             before = core.measure_bandwidth(self.llama.num_threads)
             order: list[tuple[list[float], Callable[[Situation], float]]] = [(s.ours, self.ours), (s.theirs, self.theirs)]
-            for samples, play in order if number % 2 == 0 else reversed(order):
-                samples.append(play(s))
+            rates = [(samples, play(s)) for samples, play in (order if number % 2 == 0 else reversed(order))]
             bandwidth = (before + core.measure_bandwidth(self.llama.num_threads)) / 2
+            for samples, rate in rates:  # all at once: an interrupted round leaves no half of a row behind
+                samples.append(rate)
             s.bandwidths.append(bandwidth)
             s.limits.append(self.limit(s, bandwidth))
+            s.work = self.operations(s) if s.kind == "prefill" else self.test.decode_bytes(s.depth, s.batch) / s.batch
             print(f"  {s.label}: {s.ours[-1]:.1f} against {s.theirs[-1]:.1f}, {bandwidth / 1e9:.0f} GB/s", flush=True)
 
 
-def starts(path: Path, llama: LlamaCpp, context: int) -> dict[str, Any]:
-    """Time and memory of a start to the first token, each engine in a process of its own; ours cold, then warm."""
+def measure_apart(num_threads: int, seconds: float) -> dict[str, Any]:
+    """`machine.measure` in a process of its own: what a process has used before it starts another counts as the other's peak."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, num_threads, seconds).result()
+
+
+def our_start(path: Path, threads: int, context: int, kv: str) -> dict[str, float]:
+    """Seconds to a ready model and to the first token, peak memory with a full cache, of a process of its own."""
     script = Path(__file__).with_name("first_token.py")
-    command = [sys.executable, script, path, "--context", context, "--threads", llama.num_threads]
-    warm = [run(list(map(str, command))) for _ in range(2)][-1]
-    theirs = [llama.first_token(path, context) for _ in range(2)][-1]
+    done = run([sys.executable, script, path, "--context", str(context), "--threads", str(threads), "--kv", kv])
+    inside = json.loads(done.output.splitlines()[-1])
+    outside = done.seconds - inside["total_s"]  # the interpreter's own start, before our clock
     return {
-        "context": context,
-        "ours_warm": {"seconds": warm.seconds, "peak_bytes": warm.peak_bytes} | json.loads(warm.output.splitlines()[-1]),
-        "llama_cpp": {"seconds": theirs.seconds, "peak_bytes": theirs.peak_bytes},
-    }
+        "ready_s": inside["ready_s"] + outside, "first_token_s": inside["first_token_s"] + outside, "peak_bytes": done.peak_bytes,
+    }  # fmt: skip
 
 
-def table(todo: list[Situation]) -> str:
-    lines = [f"{'tokens/s, medians':20}{'ours':>9}{'llama.cpp':>11}{'ratio':>8}{'from … to':>16}{'GB/s':>7}{'of limit':>10}"]
-    for s in todo:
-        d = s.as_dict()
-        ratio = d["ratio"]
-        lines.append(
-            f"{s.label:20}{statistics.median(s.ours):>9.1f}{statistics.median(s.theirs):>11.1f}{ratio['median']:>8.2f}"
-            f"{ratio['min']:>8.2f} … {ratio['max']:.2f}{statistics.median(s.bandwidths) / 1e9:>8.0f}{d['share_of_limit']:>9.0%}"
-        )
-    return "\n".join(lines)
+def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, Any]:
+    """Load time, first token and peak memory of both, alternately, warm page cache; with each format of the cache.
+
+    llama.cpp's time to the first token is that of its whole process, which ends after it; its load time that of a ready server.
+    """
+    our_start(path, llama.num_threads, context, "f16"), llama.load(path, context)  # packed weights written, pages warm
+    found: dict[str, Any] = {"context": context}
+    for kv, their_kv in KV_FORMATS.items():
+        ours, theirs = [], []
+        for _ in range(rounds):
+            ours.append(our_start(path, llama.num_threads, context, kv))
+            done = llama.first_token(path, context, their_kv)
+            load = llama.load(path, context) if kv == "f16" else float("nan")
+            theirs.append({"ready_s": load, "first_token_s": done.seconds, "peak_bytes": done.peak_bytes})
+        found[kv] = {
+            what: {"ours": spread([o[what] for o in ours]), "theirs": spread([t[what] for t in theirs])}
+            for what in ("ready_s", "first_token_s", "peak_bytes")
+            if kv == "f16" or what == "peak_bytes"
+        }
+    return found
 
 
-def plot(todo: list[Situation], path: Path, title: str) -> None:
-    """Bars of both medians, ratio above. Needs matplotlib."""
-    import matplotlib as mpl
+def show_starts(found: dict[str, Any]) -> None:
+    named = {"ready_s": ("load, s", 1), "first_token_s": ("start to first token, s", 1), "peak_bytes": ("peak memory, GB", 1e9)}
+    for kv in KV_FORMATS:
+        for what, pair in found.get(kv, {}).items():
+            words, unit = named[what]
+            print(f"{words} ({kv} cache): {pair['ours']['median'] / unit:.2f} against {pair['theirs']['median'] / unit:.2f}")
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(1.1 * len(todo) + 3, 4))
-    places = np.arange(len(todo))
-    ours = [statistics.median(s.ours) for s in todo]
-    theirs = [statistics.median(s.theirs) for s in todo]
-    axes.bar(places - 0.2, ours, 0.4, label="understudy")
-    axes.bar(places + 0.2, theirs, 0.4, label="llama.cpp", color="0.7")
-    for place, top, s in zip(places, np.maximum(ours, theirs), todo, strict=True):
-        axes.text(place, top, f"{statistics.median(s.ratios):.2f}×", ha="center", va="bottom")
-    axes.set_xticks(places, [s.label for s in todo], rotation=20, ha="right")
-    axes.set_ylabel("tokens per second")
-    axes.set_title(title)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
+def share_of_zeros(model: understudy.Model) -> float | None:
+    """Exact zeros after the squared ReLU over a short random text; None where the activation has none."""
+    if model.spec.activation != "relu2":
+        return None
+    model.core_model.count_zeros(True)
+    model.logits(np.random.default_rng(3).integers(300, model.spec.vocab_size, 32).tolist())
+    shares = model.core_model.zero_shares()
+    model.core_model.count_zeros(False)
+    return statistics.fmean(shares)
 
 
 def parse() -> argparse.Namespace:
@@ -196,41 +205,56 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--depth", type=int, nargs="*", default=[0, 2048, 3500])
     parser.add_argument("--batch", type=int, nargs="*", default=[4, 8])
     parser.add_argument("--tokens", type=int, default=32, help="tokens of a decode sample")
+    parser.add_argument("--starts", type=int, default=3, help="rounds of load time and memory")
     parser.add_argument("--context", type=int, default=4096, help="context for load time and memory")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--activations", choices=["int8", "fine"], help="inputs of our products (default as `understudy.load`)")
+    parser.add_argument("--json", type=Path, help="result file; added to if it is there")
     return parser.parse_args()
+
+
+def setting_of(arguments: argparse.Namespace, path: Path, llama: LlamaCpp) -> Setting:
+    digest = hashlib.sha256(Path(str(_core.__file__)).read_bytes()).hexdigest()[:12]
+    return Setting(
+        path.name, path.stat().st_size, processor_name(), arguments.threads, core.choose_isa(), digest, llama.version(),
+        arguments.activations or "default",
+    )  # fmt: skip
 
 
 def main() -> None:
     arguments = parse()
     path = Path(hub.resolve(arguments.model))
     llama = LlamaCpp(arguments.llama_bin, arguments.threads)
-    started = starts(path, llama, arguments.context)
-    model = understudy.load(path, num_threads=arguments.threads, context=arguments.context)
-    checked = check_outputs(model, llama, path)
-    print(
-        f"{path.name}: {checked['agreement']:.0%} of {checked['tokens']} greedy tokens agree, "
-        f"largest gap {checked['largest_gap']:.3f}"
+    result = Result.open(arguments.json, setting_of(arguments, path, llama))
+    limits = measure_apart(arguments.threads, 2.0)
+    bandwidth = limits["bandwidth_gb_s"]
+    print(f"{result.setting.processor}, {arguments.threads} threads: int8 {limits['int8_gop_s']:.0f} Gop/s, read {bandwidth['median']:.0f} "
+          f"GB/s ({bandwidth['min']:.0f} … {bandwidth['max']:.0f})", flush=True)  # fmt: skip
+    if arguments.starts:
+        result.start = starts(path, llama, arguments.context, arguments.starts)
+        show_starts(result.start)
+    todo = [result.row(s) for s in situations(arguments)]
+    model = understudy.load(
+        path, num_threads=arguments.threads, context=arguments.context, activations=arguments.activations, cache_tokens=512
     )
-    contest = Contest(path, model, llama, situations(arguments))
-    for number in range(arguments.rounds):
-        print(f"round {number + 1} of {arguments.rounds}", flush=True)
-        contest.round(number)
-    print(table(contest.todo))
-    for what, key, unit in [("start to first token, s", "seconds", 1), ("peak memory, GB", "peak_bytes", 1e9)]:
-        print(f"{what}: {started['ours_warm'][key] / unit:.2f} against {started['llama_cpp'][key] / unit:.2f}")
-    found = {
-        "model": path.name, "bytes": path.stat().st_size, "processor": processor_name(), "threads": arguments.threads,
-        "isa": contest.test.model.isa, "date": datetime.date.today().isoformat(), "llama_cpp": llama.version(),
-        "int8_ops": contest.int8_ops, "outputs": checked, "start": started,
-        "situations": [s.as_dict() for s in contest.todo],
-    }  # fmt: skip
+    result.outputs = check_outputs(model, llama, path) | {"zeros_after_relu2": share_of_zeros(model)}
+    print(f"{path.name}: {result.outputs['agreement']:.0%} of {result.outputs['tokens']} greedy tokens agree, largest gap "
+          f"{result.outputs['largest_gap']:.3f}", flush=True)  # fmt: skip
+    result.pieces.append({
+        "date": datetime.datetime.now().isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]), "rounds": 0, "machine": limits,
+    })  # fmt: skip
+    with ExitStack() as stack:
+        if todo:
+            contest = Contest(path, model, llama, todo, stack)
+            contest.fill_servers()
+        for number in range(arguments.rounds if todo else 0):
+            print(f"round {number + 1} of {arguments.rounds}", flush=True)
+            contest.round(number)
+            result.pieces[-1]["rounds"] = number + 1
+            if arguments.json:
+                result.write(arguments.json)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
-    if arguments.plot:
-        plot(contest.todo, arguments.plot, f"{path.name}, {arguments.threads} threads")
+        result.write(arguments.json)
+    print(table([s for s in result.situations if s.ours], "llama.cpp"))
 
 
 if __name__ == "__main__":
