@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-WIDTH, LEFT, BAR, RIGHT = 860, 150, 520, 190  # of the picture; labels, bars at 100 %, ratios
+WIDTH, LEFT, BAR = 880, 190, 490  # of the picture; labels, bars at 100 %; ratios take the rest
 ROW, BAND, HEAD, LEGEND = 46, 16, 54, 40  # heights: a situation, one engine's bar, a file's heading, the legend
 OURS, THEIRS, GRID, INK, FAINT = "#2f6f4f", "#b9b4a7", "#e4e0d8", "#24231f", "#6d6a62"
 
@@ -52,7 +52,7 @@ def situation(row: dict[str, Any], y: float) -> list[str]:
         *bar(y + 3, row["share_of_limit"], rate(statistics.median(row["ours"])), OURS),
         *bar(y + 3 + BAND + 2, row["peer_share_of_limit"], rate(statistics.median(row["theirs"])), THEIRS),
         text(LEFT + BAR + 20, y + 23, f"{ratio['median']:.2f}×", size=16, weight="bold"),
-        text(LEFT + BAR + 82, y + 22, f"{ratio['min']:.2f} … {ratio['max']:.2f}", fill=FAINT, size=11),
+        text(LEFT + BAR + 94, y + 22, f"{ratio['min']:.2f} … {ratio['max']:.2f}", fill=FAINT, size=11),
     ]
 
 

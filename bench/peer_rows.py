@@ -44,7 +44,7 @@ class Situation:
     def label(self) -> str:
         if self.kind == "prefill":
             return f"prefill {self.tokens}"
-        return f"decode at {self.depth}" + (f" × {self.batch}" if self.batch > 1 else "")
+        return f"decode at {self.depth}" + (f", {self.batch} at once" if self.batch > 1 else "")
 
     @property
     def ratios(self) -> list[float]:
@@ -135,14 +135,14 @@ class Result:
 def table(rows: Sequence[Situation], peer: str) -> str:
     """Lines of text: medians, ratio with its spread, what was read or computed a second, share of the limit."""
     lines = [
-        f"{'tokens/s, medians':20}{'ours':>9}{peer:>11}{'ratio':>8}{'from … to':>15}{'ours does':>14}{'read GB/s':>11}"
+        f"{'tokens/s, medians':26}{'ours':>9}{peer:>11}{'ratio':>8}{'from … to':>15}{'ours does':>14}{'read GB/s':>11}"
         f"{'of limit':>10}{'peer':>6}"
     ]
     for s in rows:
         ratio, rate = spread(s.ratios), statistics.median(s.ours) * s.work / 1e9
         does = f"{rate:.0f} Gop/s" if s.kind == "prefill" else f"{rate:.1f} GB/s"
         lines.append(
-            f"{s.label:20}{statistics.median(s.ours):>9.1f}{statistics.median(s.theirs):>11.1f}{ratio['median']:>8.2f}"
+            f"{s.label:26}{statistics.median(s.ours):>9.1f}{statistics.median(s.theirs):>11.1f}{ratio['median']:>8.2f}"
             f"{ratio['min']:>8.2f} … {ratio['max']:.2f}{does:>14}{statistics.median(s.bandwidths) / 1e9:>11.0f}"
             f"{s.share(s.ours):>10.0%}{s.share(s.theirs):>6.0%}"
         )

@@ -1,9 +1,10 @@
 """What guessing from the text is worth: a copy-heavy greedy answer with and without it, and what checking guesses costs.
 
-    python bench/speculation.py [MODEL] [--rounds 5] [--speculate 8] [--write F]
+    python bench/speculation.py [MODEL] [--only copy|check] [--guesses 4 8] [--rounds 5] [--speculate 8] [--json F]
 
-The prompt holds a passage and asks for it again; both runs must give the same tokens. `check`: one step over 1 + n tokens at depth 512
-against a step over one, alternating. Medians of ratios over the rounds, with their spread.
+`copy`: the prompt holds a passage and asks for it again; both runs must give the same tokens. Needs a model that can copy: random weights in
+the shape of one (`bench/synthetic.py`) do not, so ask for `check` alone there. `check`: one step over 1 + n tokens at depth 512 against a step
+over one, alternating. Medians of ratios over the rounds, with their spread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import processor_name
 
 import understudy
 from understudy import core
@@ -32,18 +34,23 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="smollm2-135m-instruct")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--speculate", type=int, default=8)
+    parser.add_argument("--only", choices=("copy", "check"), help="one of the two (default both)")
+    parser.add_argument("--guesses", type=int, nargs="*", default=[4, 8], help="guesses that a step checks")
     parser.add_argument("--weights")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     model = understudy.load(arguments.model, weights=arguments.weights, context=1024)
-    result = {
-        "model": model.path.name, "threads": model.core_model.num_threads, "speculate": arguments.speculate,
-        "copy": copy(model, arguments.rounds, arguments.speculate),
-        "check": {n: check(model, n, 6 * arguments.rounds) for n in (4, 8)},
+    result: dict[str, object] = {
+        "model": model.path.name, "processor": processor_name(), "threads": model.core_model.num_threads, "isa": model.core_model.isa,
+        "speculate": arguments.speculate,
     }  # fmt: skip
+    if arguments.only != "check":
+        result["copy"] = copy(model, arguments.rounds, arguments.speculate)
+    if arguments.only != "copy":
+        result["check"] = {n: check(model, n, 6 * arguments.rounds) for n in arguments.guesses}
     print(json.dumps(result, indent=1))
-    if arguments.write:
-        arguments.write.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def copy(model: understudy.Model, rounds: int, speculate: int) -> dict[str, object]:
