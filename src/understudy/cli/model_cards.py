@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from understudy.cli.terminal import write
 
 
 def configure(actions: Any) -> None:
-    model = actions.add_parser("model", help="write a Model Card and its four sub-cards from stored runs; runs no model")
+    model = actions.add_parser("model", help="write a Model Card and its four sub-cards from stored runs")
     model.add_argument("model", nargs="?", metavar="MODEL", help="as everywhere; its file is read, not loaded")
     model.add_argument("--about", type=Path, metavar="FILE", help="a card.toml: what only a person can say of it")
     model.add_argument("--init", type=Path, metavar="FILE", help="write a card.toml to fill in, and nothing else")
+    model.add_argument("--measure", type=Path, metavar="FOLDER",
+                       help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER is among --runs then")  # fmt: skip
     compare = actions.add_parser("compare", help="two models side by side from their stored runs: what compression cost")
     for side in ("a", "b"):
         compare.add_argument(side, metavar=side.upper(), help="a model; its file is read, not loaded")
@@ -41,9 +45,35 @@ def _model(arguments: argparse.Namespace) -> int:
     from understudy import hub
     from understudy.model_card.write import write_card
 
+    if arguments.measure is not None:
+        if code := _measure(arguments.model, arguments.measure):
+            return code
+        arguments.runs = [*arguments.runs, arguments.measure]
     said = statements.Statements() if arguments.about is None else statements.read_statements(arguments.about)
     _tell(write_card(hub.resolve(arguments.model), arguments.runs, arguments.output, said))
     return 0
+
+
+def _measure(model: str, folder: Path) -> int:
+    """Runs the commands that make evidence, each into its place in the folder; evaluation and probes go on where they were stopped."""
+    from understudy import cli
+    from understudy.files.atomic import written_aside
+
+    for words in (
+        ["eval", model, "--output", str(folder / "eval")],
+        ["safety", "run", model, "--store", str(folder / "safety.jsonl")],
+    ):
+        if code := cli.main(words):
+            return code
+    if (bench := folder / "bench.json").exists():
+        return 0
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = cli.main(["bench", model, "--json"])
+    if code == 0:
+        with written_aside(bench) as aside:
+            aside.write_text(said.getvalue(), encoding="utf-8")
+    return code
 
 
 def _compare(arguments: argparse.Namespace) -> int:

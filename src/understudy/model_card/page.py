@@ -40,7 +40,7 @@ a{color:var(--accent)}table{border-collapse:collapse;width:100%;margin:.6rem 0;f
 th,td{padding:.4rem .7rem .4rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);overflow-wrap:anywhere}th,td.s{overflow-wrap:normal}
 th{color:var(--soft);font-weight:600;font-size:.83rem}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr:last-child td{border-bottom:0}tr:target td{background:var(--warn-back)}
-td.field{width:34%;color:var(--soft)}code{font:.86em/1.4 ui-monospace,Menlo,Consolas,monospace;background:var(--back);border-radius:.3rem;padding:.1rem .35rem;overflow-wrap:anywhere}
+td{min-width:4.5rem}td.field{width:34%;color:var(--soft)}code{font:.86em/1.4 ui-monospace,Menlo,Consolas,monospace;background:var(--back);border-radius:.3rem;padding:.1rem .35rem;overflow-wrap:anywhere}
 .missing,.unstated{border-radius:.4rem;padding:.08rem .5rem;font-size:.9em}
 .missing{color:var(--warn);background:var(--warn-back)}.missing b:before{content:"\\26A0\\00A0"}.unstated{color:var(--none);background:var(--none-back)}
 .good{color:var(--accent);font-weight:600}.bad{color:var(--mark);font-weight:600}

@@ -112,10 +112,7 @@ def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
 
 def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
     figures = {name: task["figures"][name] for name in CONTRASTS if name in task["figures"]}
-    points = [
-        Point(name, figure["value"], figure["low"], figure["high"], figure["low"] > 0 or figure["high"] < 0)
-        for name, figure in figures.items()
-    ]
+    points = [Point(name, figure["value"], figure["low"], figure["high"], _is_beyond(figure)) for name, figure in figures.items()]
     rows: list[list[Cell]] = [
         [name, CONTRASTS[name], str(figure["items"]), Text(number(figure["value"]), runs=(run.number,)), results.interval(figure)]
         for name, figure in figures.items()

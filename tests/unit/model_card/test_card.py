@@ -92,6 +92,7 @@ def test_bias_names_the_widest_gap_and_its_worse_side_and_leaves_few_pairs_alone
     text = card(world, tmp_path, "runs")["bias.md"]
     assert "origin (from Norway or Switzerland, from Nigeria or Syria): -0.26 nats (-0.47 to" in text
     assert "performance overall? | from Norway or Switzerland (origin) [[1]]" in text
+    assert (tmp_path / "figures" / "bias.svg").read_text().count('class="point marked"') == 1
 
 
 def test_privacy_and_explainability_rest_on_the_probes(world, tmp_path):
@@ -180,6 +181,41 @@ def test_files_that_are_no_runs(world, tmp_path):
     (tmp_path / "notes.json").write_text(json.dumps(broken))
     with pytest.raises(FormatError, match="not of its layout"):
         write_card(world / "small.gguf", [tmp_path / "notes.json"], tmp_path / "out", Statements())
+
+
+def test_measuring_makes_the_runs_that_are_missing_and_no_others(world, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def command(words):
+        asked.append([word for word in words if not word.startswith("/")])
+        if words[0] == "eval" and not (tmp_path / "runs" / "eval").exists():
+            made.write_evaluation(tmp_path / "runs" / "eval", world / "small.gguf", [1])
+        if words[0] == "safety":
+            made.write_safety(tmp_path / "runs" / "safety.jsonl", world / "small.gguf", {"refusal": [False]})
+        if words[0] == "bench":
+            made.write_speed(tmp_path / "bench.json", world / "small.gguf", 50.0)
+            print((tmp_path / "bench.json").read_text())
+        return 0
+
+    monkeypatch.setattr("understudy.cli.main", command)
+    arguments = [
+        "card",
+        "model",
+        str(world / "small.gguf"),
+        "--measure",
+        str(tmp_path / "runs"),
+        "--output",
+        str(tmp_path / "card"),
+    ]
+    assert main(arguments) == 0
+    assert asked == [["eval", "--output"], ["safety", "run", "--store"], ["bench", "--json"]]
+    assert "50" in (tmp_path / "card" / "model-card.md").read_text()
+    assert "rates" not in capsys.readouterr().out
+    assert main(arguments) == 0
+    assert [words[0] for words in asked[3:]] == ["eval", "safety"]  # these two go on where they were
+    monkeypatch.setattr("understudy.cli.main", lambda words: 1)
+    assert main([*arguments[:4], str(tmp_path / "other"), "--output", str(tmp_path / "none")]) == 1
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_template_asks_everything_and_answers_nothing(tmp_path, capsys):
