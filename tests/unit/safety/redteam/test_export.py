@@ -117,6 +117,18 @@ def test_a_rating_stays_with_the_turns_that_were_rated(pair, tmp_path):
     assert ratings == {"rater-a": 2, "rater-b": 3}
 
 
+def test_a_rating_of_fewer_turns_comes_with_those(pair, tmp_path):
+    first, second = pair
+    id = first.records().conversations[0].id
+    first.rate(id, "rater-a", "none")
+    second.end_turn(second.begin_turn(id, "three").id, "bad")
+    send(first, second, tmp_path)
+    (rating,) = second.records().ratings
+    assert rating.conversation != id
+    assert [turn.sent for turn in second.turns(rating.conversation)] == ["one", "two"]
+    assert set(send(first, second, tmp_path).values()) == {0}
+
+
 def test_an_answer_that_was_cut_here_is_completed_from_there(pair, tmp_path):
     first, second = pair
     id = first.records().conversations[0].id
