@@ -322,7 +322,7 @@ NB_MODULE(_core, m) {
         nb::gil_scoped_release release;
         return read_bandwidth(num_threads, megabytes << 20, seconds);
       },
-      "num_threads"_a, "megabytes"_a = 512, "seconds"_a = 0.5);
+      "num_threads"_a, "megabytes"_a = 1024, "seconds"_a = 0.5);
   m.def(
       "measure_int8_peak",
       [](int num_threads, double seconds) {

@@ -7,6 +7,7 @@
 
 constexpr int HALVES = PANEL_ROWS / LANES;  // vectors that hold one value of each panel row
 constexpr int BLOCK_VECTORS = 32 / LANES;   // vectors in 32 values
+constexpr int64_t AHEAD_BYTES = 4096;       // how far before its use a weight is asked for (docs/log.md)
 
 // ---- elementwise -------------------------------------------------------------------------------------------------
 
@@ -170,6 +171,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
     const uint8_t* p = panel;
     const uint8_t* a = tile.q;
     for (int64_t g = 0; g < groups; ++g, p += group_bytes(FORMAT), a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+      for (size_t line = 0; line < group_bytes(FORMAT); line += 64) prefetch_far(p + AHEAD_BYTES + line);
       const int8_t* q = reinterpret_cast<const int8_t*>(a);
       const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
       const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);

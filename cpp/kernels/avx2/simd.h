@@ -11,6 +11,9 @@ namespace understudy::avx2 {
 using F = __m256;
 using I = __m256i;
 UNDERSTUDY_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) {  // into the second-level cache
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
 
 constexpr int LANES = 8;
 constexpr int TILE_TOKENS = 4;  // 8 weight + 4 sum registers of 16

@@ -11,6 +11,9 @@ namespace understudy::avx512 {
 using F = __m512;
 using I = __m512i;
 UNDERSTUDY_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) {  // into the second-level cache
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
 
 constexpr int LANES = 16;
 constexpr int TILE_TOKENS = 16;  // 8 weight + 16 sum registers of 32

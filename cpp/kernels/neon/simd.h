@@ -16,6 +16,7 @@ struct I {
   int32x4_t low, high;
 };
 UNDERSTUDY_INLINE void prefetch(const uint8_t* p) { __builtin_prefetch(p); }
+UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }  // second-level cache
 
 constexpr int LANES = 8;
 constexpr int TILE_TOKENS = 4;  // 16 weight + 8 sum registers of 32
