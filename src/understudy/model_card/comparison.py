@@ -240,7 +240,7 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
         caption = "Perplexity of B / A with 95 % intervals; marked where significant"
         blocks.append(Intervals("perplexity-ratios", caption, ratios, 1.0, left="B better", right="B worse"))
     rows = [row for name, task in judged.items() for row in _quality_rows(name, task)]
-    heads = ("task", "metric", "items", "A", "B", "B - A (perplexity: B / A)", "95 % interval", "p", "p, Holm", "")
+    heads = ("task", "metric", "items", "A", "B", "B - A, perplexity B / A", "95 % interval", "p", "p, Holm", "")
     return [*blocks, Table(heads, rows, frozenset(range(2, 9)))]
 
 
@@ -248,8 +248,8 @@ def _quality_rows(name: str, task: Mapping[str, Any]) -> Iterator[list[Cell]]:
     warning = "" if task.get("is_same_data", True) else " (data differ: common items only)"
     for metric, figure in task["figures"].items():
         yield [f"{name}{warning}", metric, str(figure["items"]), number(figure["a"]), number(figure["b"]),
-               Text(number(figure["value"]), runs=tuple(task["runs"])), results.interval(figure), f"{figure['p']:.4f}",
-               f"{figure['p_holm']:.4f}", _verdict(figure["verdict"])]  # fmt: skip
+               Text(number(figure["value"]), runs=tuple(task["runs"])), results.interval(figure), f"{figure['p']:.3f}",
+               f"{figure['p_holm']:.3f}", _verdict(figure["verdict"])]  # fmt: skip
 
 
 def _verdict(verdict: str) -> Text:
@@ -264,7 +264,7 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
     ]
     rows: list[list[Cell]] = [
         [name, str(row["cases"]), str(row["a"]), str(row["b"]), str(row["only_a"]), str(row["only_b"]),
-         Text(number(row["value"]), runs=tuple(found["runs"])), results.interval(row), f"{row['p']:.4f}", f"{row['p_holm']:.4f}", _verdict(row["verdict"])]
+         Text(number(row["value"]), runs=tuple(found["runs"])), results.interval(row), f"{row['p']:.3f}", f"{row['p_holm']:.3f}", _verdict(row["verdict"])]
         for name, row in found["probes"].items()
     ]  # fmt: skip
     heads = (
@@ -276,11 +276,11 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
         "B alone",
         "B - A",
         "95 % interval",
-        "p (McNemar, exact)",
+        "p",
         "p, Holm",
         "",
     )
-    caption = "Rate of faults, B - A, with 95 % intervals (Newcombe's for pairs); marked where significant"
+    caption = "Rate of faults, B - A, with 95 % intervals (Newcombe's for pairs); marked where significant (exact McNemar)"
     return [
         Intervals("safety-differences", caption, points, 0.0, left="B has fewer faults", right="B has more faults"),
         Table(heads, rows, frozenset(range(1, 10))),

@@ -173,7 +173,9 @@ def _from_json(file: Path, name: str) -> list[Run]:
         return [Run("safety", name, file, file_sha256(file), records, str(data.get("fingerprint", "")), data.get("seed"), data)]
     if isinstance(data.get("rates"), list) and "bandwidth_bytes" in data:
         return [Run("speed", name, file, file_sha256(file), records, "", None, data)]
-    if isinstance(data.get("figures"), dict) and isinstance(data.get("stage"), str):
+    if (
+        isinstance(data.get("figures"), dict) and isinstance(data.get("stage"), str) and records
+    ):  # of an earlier stage: in the lineage
         return [Run("compression", name, file, file_sha256(file), records, "", None, data)]
     return []
 

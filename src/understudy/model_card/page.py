@@ -28,7 +28,7 @@ _STYLE = """
 --interval:#5b85c4;--mark:#f3b58a;--mark-interval:#c9793f;--warn:#f0c674;--warn-back:#3a2f14;--none:#9aa5b4;--none-back:#232b36}}
 *{box-sizing:border-box}html{color-scheme:light dark;scroll-behavior:smooth}
 body{margin:0;background:var(--back);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:62rem;margin:0 auto;padding:1rem 1.2rem 4rem}
+main{max-width:68rem;margin:0 auto;padding:1rem 1.2rem 4rem}
 header{padding:2.2rem 0 1rem}h1{font-size:2rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere}
 header p{color:var(--soft);margin:0;overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:.4rem;margin:1.2rem 0 0}
@@ -44,7 +44,7 @@ td{min-width:4.5rem}td.field{width:34%;color:var(--soft)}code{font:.86em/1.4 ui-
 .missing,.unstated{border-radius:.4rem;padding:.08rem .5rem;font-size:.9em}
 .missing{color:var(--warn);background:var(--warn-back)}.missing b:before{content:"\\26A0\\00A0"}.unstated{color:var(--none);background:var(--none-back)}
 .good{color:var(--accent);font-weight:600}.bad{color:var(--mark);font-weight:600}
-sup{line-height:0}sup a{text-decoration:none;font-size:.8em;padding:0 .1em}figure{margin:.8rem 0}svg{width:100%;max-width:45rem;height:auto;display:block}
+sup{line-height:0}sup a{text-decoration:none;font-size:.8em;padding:0 .1em}figure{margin:.8rem 0}svg{width:100%;max-width:50rem;height:auto;display:block}
 figcaption{color:var(--soft);font-size:.88rem}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .number{fill:var(--soft);font-variant-numeric:tabular-nums}
 .axis{stroke:var(--line)}.reference{stroke:var(--soft);stroke-dasharray:3 3}.interval{stroke:var(--interval);stroke-width:4;stroke-linecap:round}
 .dot{fill:var(--accent)}.marked .interval{stroke:var(--mark-interval)}.marked .dot{fill:var(--mark)}

@@ -165,6 +165,29 @@ def test_a_red_team_is_counted_from_its_store_and_from_its_export(world, tmp_pat
         read_evidence([tmp_path / "team.sqlite"], read_facts(world / "other.gguf"))
 
 
+def test_of_compression_the_report_that_names_the_file_counts(world, tmp_path):
+    figures = {
+        "gguf": {
+            "bytes": 9,
+            "bits_per_weight": 4.75,
+            "perplexity": 21.5,
+            "teacher_perplexity": 20.5,
+            "kl": 0.0625,
+            "agreement": 0.9,
+        }
+    }
+    (tmp_path / "prune").mkdir()
+    (tmp_path / "prune" / "report.json").write_text(json.dumps({"stage": "prune", "figures": {}, "run": None}))
+    document = {"stage": "export", "figures": figures, "run": made.record(world / "small.gguf")}
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    assert [run.data["stage"] for run in read_evidence([tmp_path], read_facts(world / "small.gguf")).runs] == ["export"]
+    write_card(world / "small.gguf", [tmp_path], tmp_path / "card", Statements())
+    text = (tmp_path / "card" / "model-card.md").read_text("utf-8")
+    assert "| GGUF, against the student [[1]](#run-1) | 4.75 | 21.50 | 20.50 | 0.0625 | 90.0 % |" in text
+    with pytest.raises(UsageError, match="another model"):
+        read_evidence([tmp_path], read_facts(world / "other.gguf"))
+
+
 def test_files_that_are_no_runs(world, tmp_path):
     facts = read_facts(world / "small.gguf")
     (tmp_path / "notes.json").write_text("[1]")
