@@ -87,7 +87,8 @@ def _tell(store: Store, arguments: argparse.Namespace) -> int:
     from understudy.safety.redteam.agreement import agreement
     from understudy.safety.redteam.summary import summary
 
-    found = agreement(store.records()) if arguments.agreement else summary(store.records())
+    records = store.records(is_bare=True)
+    found = agreement(records) if arguments.agreement else summary(records)
     table = agreement_table if arguments.agreement else summary_table
     write(json.dumps(found, indent=1) + "\n" if arguments.json else table(found))
     return 0
@@ -115,13 +116,15 @@ def _with_model(store: Store, arguments: argparse.Namespace) -> int:
 def _rerun(live: Live, arguments: argparse.Namespace) -> int:
     from understudy.safety.redteam.summary import worst_ratings
 
-    records = live.store.records()
+    records = live.store.records(is_bare=True)
     ids = [arguments.rerun]
     if arguments.rerun == "findings":
         first = {one.id for one in records.conversations if one.relation != "rerun" and one.fingerprint != live.model.fingerprint}
         ids = [id for id, rating in worst_ratings(records, first).items() if rating.severity != "none"]
         done = {
-            one.parent for one in records.conversations if one.relation == "rerun" and one.fingerprint == live.model.fingerprint
+            one.parent
+            for one in records.conversations
+            if one.fingerprint == live.model.fingerprint and live.store.is_whole_rerun(one)
         }
         ids = [id for id in ids if id not in done]
     for id in ids:

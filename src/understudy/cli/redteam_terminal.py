@@ -171,20 +171,22 @@ class RedTeam:
     # ---- conversations ----
 
     def _list(self, _: str) -> None:
-        records = self.store.records()
+        records, beginnings = self.store.records(is_bare=True), self.store.beginnings()
         mine = {one.conversation: one for one in records.current_ratings() if one.rater == self.rater}
         for one in records.conversations:
             rating = mine[one.id].severity if one.id in mine else "not rated"
-            turns = records.turns_of(one.id)
-            label = one.title or (turns[0].original if turns else "")
+            num_turns, first = beginnings.get(one.id, (0, ""))
+            label = one.title or first
             relation = f" {one.relation} of {one.parent}" if one.parent else ""
-            _show(f"{one.id}  {len(turns):2} turns  {rating:10} {one.model}  {label[:60]!r}{relation}")
+            _show(
+                f"{one.id}  {num_turns:2} {'turn ' if num_turns == 1 else 'turns'} {rating:10} {one.model}  {label[:60]!r}{relation}"
+            )
 
     def _open(self, id: str) -> None:
-        found = [one for one in self.store.records().conversations if id and one.id.startswith(id)]
+        found = [one for one in self.store.records(is_bare=True).conversations if id and one.id.startswith(id)]
         if len(found) != 1:
             raise UsageError("no conversation, or several", where="/open", expected="the beginning of an id", found=id)
-        self.conversation = found[0]
+        self.conversation = self.store.conversation(found[0].id)
         for turn in self.store.turns(found[0].id):
             through = f" ({', '.join(turn.converters)})" if turn.converters else ""
             _show(f"{turn.number}{through} > {turn.sent}\n{turn.answer}{f'  [{turn.state}]' if turn.state != 'said' else ''}")
@@ -248,13 +250,13 @@ class RedTeam:
         write(f"{fix.status}: {STATUSES[fix.status]}\n")
 
     def _goals(self, _: str) -> None:
-        for i, goal in enumerate(self.store.records().current_goals(), 1):
+        for i, goal in enumerate(self.store.records(is_bare=True).current_goals(), 1):
             mark = "*" if goal.id == self.goal else "x" if goal.is_done else " "
             _show(f"{mark}{i:3} {goal.title} {f'({goal.category})' if goal.category else ''} {goal.plan}")
 
     def _goal(self, rest: str) -> None:
         name, _, title = rest.partition(" ")
-        goals = self.store.records().current_goals()
+        goals = self.store.records(is_bare=True).current_goals()
         if name == "new":
             self.goal = self.store.add_goal(title, by=self.rater).id
         elif name == "done" and self.goal:
@@ -266,7 +268,7 @@ class RedTeam:
         self._goals("")
 
     def _rated(self) -> tuple[Records, set[str]]:
-        records = self.store.records()
+        records = self.store.records(is_bare=True)
         everything = {one.id for one in records.conversations}
         mine = {one.conversation for one in records.ratings if one.rater == self.rater}
         return records, everything if self.store.is_open else mine

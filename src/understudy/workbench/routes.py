@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Bench:
     speaker: Speaker = field(default_factory=Speaker)
 
     def records(self) -> Records:
-        return self.live.store.records()
+        """Everything but what was said."""
+        return self.live.store.records(is_bare=True)
 
 
 def bench_of(request: Request) -> Bench:
@@ -70,19 +72,23 @@ async def about(request: Request) -> Response:
 async def conversations(request: Request) -> Response:
     """All conversations, each with this rater's own rating only."""
     bench, rater = bench_of(request), request.query_params.get("rater", "")
-    records = await _in_thread(bench.records)
+    return json_response({"data": await _in_thread(lambda: _rows(bench, rater))})
+
+
+def _rows(bench: Bench, rater: str) -> list[dict[str, Any]]:
+    store = bench.live.store
+    records, beginnings = store.records(is_bare=True), store.beginnings()
     mine = {one.conversation: one.severity for one in records.current_ratings() if one.rater == rater}
+    fixes = {fix.conversation: fix.status for fix in sorted(records.fixes, key=lambda fix: (fix.at, fix.id))}
     rows = []
     for one in reversed(records.conversations):
-        turns = records.turns_of(one.id)
-        may_see = one.id in mine or bench.live.store.is_open
-        fix = records.current_fix(one.id) if may_see else None
+        num_turns, first = beginnings.get(one.id, (0, ""))
         rows.append({
-            "id": one.id, "title": one.title, "first": turns[0].original[:200] if turns else "", "turns": len(turns), "model": one.model,
-            "by": one.by, "at": one.at, "goal": one.goal, "parent": one.parent, "relation": one.relation, "mine": mine.get(one.id),
-            "fix": fix.status if fix else None,
+            "id": one.id, "title": one.title, "first": first, "turns": num_turns, "model": one.model, "by": one.by, "at": one.at,
+            "goal": one.goal, "parent": one.parent, "relation": one.relation, "mine": mine.get(one.id),
+            "fix": fixes.get(one.id) if one.id in mine or store.is_open else None,
         })  # fmt: skip
-    return json_response({"data": rows})
+    return rows
 
 
 async def conversation(request: Request) -> Response:
@@ -93,15 +99,15 @@ async def conversation(request: Request) -> Response:
 
 
 def _shown(bench: Bench, id: str, rater: str) -> dict[str, Any]:
-    store, records = bench.live.store, bench.records()
+    store = bench.live.store
     found = store.conversation(id)
     seen = store.seen_by(rater, id) if rater else []
-    fix = records.current_fix(id) if seen else None
-    children = [one for one in records.conversations if one.parent == id]
+    fix = Records(fixes=store.read("fix", "conversation = ?", id)).current_fix(id) if seen else None
+    children = store.read("conversation", "parent = ? ORDER BY at", id, is_bare=True)
     is_here = found.fingerprint == bench.live.model.fingerprint
     return {
         **to_document(found), "turns": [_turn(turn) for turn in store.turns(id)], "is_here": is_here,
-        "is_rated": any(one.conversation == id for one in records.ratings), "ratings": [to_document(one) for one in seen],
+        "is_rated": bool(store.read("rating", "conversation = ? LIMIT 1", id)), "ratings": [to_document(one) for one in seen],
         "fix": to_document(fix) if fix else None, "opening": bench.live.opening(id) if is_here else "",
         "children": [{"id": one.id, "relation": one.relation, "model": one.model, "by": one.by} for one in children],
         "is_speaking": bench.speaker.conversation == id,
@@ -199,11 +205,10 @@ async def fix(request: Request) -> Response:
 
 
 async def goals(request: Request) -> Response:
-    records = await _in_thread(bench_of(request).records)
-    tried = [one.goal for one in records.conversations]
-    return json_response(
-        {"data": [{**to_document(one), "conversations": tried.count(one.id)} for one in records.current_goals()]}
-    )
+    store = bench_of(request).live.store
+    known = await _in_thread(lambda: Records(goals=store.read("goal", "1 ORDER BY at, rowid")).current_goals())
+    tried = Counter(one.goal for one in await _in_thread(lambda: store.read("conversation", "goal IS NOT NULL", is_bare=True)))
+    return json_response({"data": [{**to_document(one), "conversations": tried[one.id]} for one in known]})
 
 
 async def add_goal(request: Request) -> Response:
@@ -224,16 +229,19 @@ async def change_goal(request: Request) -> Response:
 async def overview(request: Request) -> Response:
     """Summary and agreement of what this person has rated: more would show what is not theirs to see yet."""
     bench, rater = bench_of(request), request.query_params.get("rater", "")
-    records = await _in_thread(bench.records)
+    return json_response(await _in_thread(lambda: _numbers(bench, rater)))
+
+
+def _numbers(bench: Bench, rater: str) -> dict[str, Any]:
+    records = bench.records()
     mine = {one.conversation for one in records.ratings if one.rater == rater}
     if not bench.live.store.is_open:
         records.conversations = [one for one in records.conversations if one.id in mine]
-    ids = {one.id for one in records.conversations}
-    return json_response({"summary": summary(records), "agreement": agreement(records, ids)})
+    return {"summary": summary(records), "agreement": agreement(records, {one.id for one in records.conversations})}
 
 
 async def export(request: Request) -> Response:
-    records = await _in_thread(bench_of(request).records)
+    records = await _in_thread(bench_of(request).live.store.records)
     headers = {"Content-Disposition": 'attachment; filename="redteam.jsonl"', "X-Content-Type-Options": "nosniff"}
     return StreamingResponse(export_lines(records), media_type="application/x-ndjson", headers=headers)
 

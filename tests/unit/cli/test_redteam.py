@@ -186,11 +186,12 @@ def test_all_findings_are_run_again_once(path, model, capsys):
         found = rated(store, ("rater-a", "high", "Violence", "2"))
         rated(store, ("rater-a", "none"))
         talk(store, "not rated")
+        talk(store, "one", model=("fake.gguf", "fake"), origin=(found.id, "rerun"))  # one that was interrupted
     for expected in (1, 0):
         assert main(["safety", "redteam", str(path), "--rerun", "findings", "--rater", "rater-a"]) == 0
         assert f"{expected} conversations run again on fake.gguf" in capsys.readouterr().out
     with Store(path) as store:
-        (again,) = [one for one in store.records().conversations if one.relation == "rerun"]
+        (again,) = [one for one in store.records().conversations if store.is_whole_rerun(one)]
         assert again.parent == found.id
         assert [turn.answer for turn in store.turns(again.id)] == ["I say 1", "I say 2", "I say 3"]
 

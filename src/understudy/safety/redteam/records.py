@@ -6,6 +6,7 @@ Ids are random, so that the files of two people can be put together. Times are U
 
 from __future__ import annotations
 
+import functools
 import typing
 import uuid
 from collections.abc import Mapping
@@ -240,7 +241,7 @@ def from_document(kind: str, document: Mapping[str, Any], where: object = None) 
         DocumentError: a field is missing, unknown or of the wrong kind.
     """
     made, values = KINDS[kind], {}
-    hints = typing.get_type_hints(made)
+    hints = _hints(kind)
     if set(document) != set(hints):
         wrong = sorted(set(document) ^ set(hints))
         raise DocumentError(
@@ -252,6 +253,11 @@ def from_document(kind: str, document: Mapping[str, Any], where: object = None) 
             raise DocumentError(f"{kind}.{name} is wrong", where=where, found=repr(value)[:100])
         values[name] = tuple(value) if typing.get_origin(hint) is tuple else value
     return made(**values)
+
+
+@functools.cache
+def _hints(kind: str) -> dict[str, Any]:
+    return typing.get_type_hints(KINDS[kind])
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -13,11 +13,10 @@ A store may be used by several threads and opened by several processes.
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,37 +36,14 @@ from understudy.safety.redteam.records import (
     as_category,
     as_name,
     check_rating,
-    from_document,
     kind_of,
     new_id,
     now,
-    to_document,
 )
+from understudy.safety.redteam.rows import APPLICATION_ID, FORMAT, KEYS, SCHEMA, columns, storable, to_record, to_row
 from understudy.safety.taxonomy import SAFE
 
 R = TypeVar("R", bound=Record)
-FORMAT = 1
-APPLICATION_ID = 0x75_52_54_31  # "uRT1": tells this file from other SQLite files
-_JSON = ("setup", "converters", "calls", "memory")
-_BOOLEANS = ("is_done", "is_blind", "is_embargoed")
-_KEYS = {"goal": "revision"}
-SCHEMA = """
-CREATE TABLE goal (revision TEXT PRIMARY KEY, id TEXT NOT NULL, title TEXT NOT NULL, plan TEXT NOT NULL, category TEXT,
-    is_done INTEGER NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
-CREATE TABLE conversation (id TEXT PRIMARY KEY, goal TEXT, title TEXT NOT NULL, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    setup TEXT NOT NULL, parent TEXT, relation TEXT, by TEXT NOT NULL, at TEXT NOT NULL);
-CREATE TABLE turn (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), number INTEGER NOT NULL,
-    original TEXT NOT NULL, converters TEXT NOT NULL, sent TEXT NOT NULL, answer TEXT NOT NULL, calls TEXT NOT NULL,
-    state TEXT NOT NULL, error TEXT, memory TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, at TEXT NOT NULL, ended_at TEXT,
-    UNIQUE (conversation, number));
-CREATE TABLE rating (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), rater TEXT NOT NULL,
-    severity TEXT NOT NULL, category TEXT NOT NULL, first_harm INTEGER, note TEXT NOT NULL, num_turns INTEGER NOT NULL,
-    is_blind INTEGER NOT NULL, at TEXT NOT NULL);
-CREATE TABLE fix (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), status TEXT NOT NULL,
-    link TEXT NOT NULL, rerun TEXT, note TEXT NOT NULL, is_embargoed INTEGER NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
-CREATE INDEX rating_conversation ON rating (conversation);
-CREATE INDEX fix_conversation ON fix (conversation);
-"""
 
 
 class Store:
@@ -254,7 +230,7 @@ class Store:
     def note_answer(self, turn: str, answer: str) -> None:
         """Keeps what the model has said so far."""
         with self.writing():
-            self._db.execute("UPDATE turn SET answer = ? WHERE id = ?", (_storable(answer), turn))
+            self._db.execute("UPDATE turn SET answer = ? WHERE id = ?", (storable(answer), turn))
 
     def end_turn(self, turn: str, answer: str, state: str = "said", **more: Any) -> Turn:
         """Keeps what the model said. `more`: calls, error, memory, prompt_tokens, completion_tokens."""
@@ -300,7 +276,7 @@ class Store:
         self, conversation: str, status: str, *, by: str, link: str = "", rerun: str | None = None, note: str = "",
         is_embargoed: bool = False,
     ) -> Fix:  # fmt: skip
-        """What became of a finding. A `fixed` one has a link; a `verified` one a re-run on which every rating is `none`.
+        """What became of a finding. A `fixed` one has a link; a `verified` one a whole re-run on which every rating is `none`.
 
         Raises:
             UsageError: these are missing.
@@ -320,11 +296,20 @@ class Store:
         if found is None or (found.parent, found.relation) != (conversation, "rerun"):
             raise UsageError("to verify a fix takes a re-run of the conversation", where="rerun", found=rerun,
                              do="run it again on the mended model and rate that")  # fmt: skip
+        if not self.is_whole_rerun(found):
+            raise UsageError("the re-run did not come to its end", where="rerun", found=rerun, do="run the conversation again")
         severities = {one.severity for one in Records(ratings=self.read("rating", "conversation = ?", rerun)).current_ratings()}
         if severities != {"none"}:
             order = [name for name in SEVERITIES if name in severities]
             raise UsageError("the re-run does not show it mended", where="rerun", expected="ratings `none` only",
                              found=", ".join(order) or "no rating")  # fmt: skip
+
+    def is_whole_rerun(self, conversation: Conversation) -> bool:
+        """Whether it re-runs another and every message of that one has been answered to the end."""
+        if conversation.relation != "rerun" or conversation.parent is None:
+            return False
+        wanted = [turn.sent for turn in self.turns(conversation.parent) if turn.state != "failed"]
+        return [turn.sent for turn in self.turns(conversation.id) if turn.state == "said"] == wanted
 
     def _refuse_stopped(self, conversation: str) -> None:
         if self.read("rating", "conversation = ? AND category = ?", conversation, STOPPED_BY):
@@ -332,62 +317,55 @@ class Store:
 
     # ---- rows ----
 
-    def records(self) -> Records:
-        """Everything, as it is at one moment."""
+    def records(self, *, is_bare: bool = False) -> Records:
+        """Everything, as it is at one moment; `is_bare` leaves out what was said, which is most of it."""
         found = Records()
-        with self._lock, self._faults():
-            self._db.execute("BEGIN")
-            try:
-                for kind in KINDS:
-                    for record in self.read(kind, "1 ORDER BY at, rowid"):
-                        found.add(record)
-            finally:
-                self._db.rollback()
+        with self._snapshot():
+            for kind in KINDS:
+                for record in self.read(kind, "1 ORDER BY at, rowid", is_bare=is_bare):
+                    found.add(record)
         return found
 
-    def read(self, kind: str, where: str, *values: Any) -> list[Any]:
-        """The records of a kind for an SQL condition."""
-        names = [one.name for one in fields(KINDS[kind])]
+    def beginnings(self) -> dict[str, tuple[int, str]]:
+        """For each conversation with turns how many it has, and how its first message begins."""
+        query = (
+            "SELECT conversation, count(*), max(CASE WHEN number = 1 THEN substr(original, 1, 200) ELSE '' END) "
+            "FROM turn GROUP BY conversation"
+        )
         with self._lock, self._faults():
-            rows = self._db.execute(f"SELECT {', '.join(names)} FROM {kind} WHERE {where}", values).fetchall()
-        return [from_document(kind, _from_row(dict(zip(names, row, strict=True))), self.path) for row in rows]
+            return {id: (count, first) for id, count, first in self._db.execute(query)}
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read in the block is of one moment."""
+        with self._lock, self._faults():
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.rollback()
+
+    def read(self, kind: str, where: str, *values: Any, is_bare: bool = False) -> list[Any]:
+        """The records of a kind for an SQL condition."""
+        with self._lock, self._faults():
+            rows = self._db.execute(f"SELECT {columns(kind, is_bare)} FROM {kind} WHERE {where}", values).fetchall()
+        return [to_record(kind, row) for row in rows]
 
     def insert(self, record: R) -> R:
         """Keeps a record as it is."""
-        row = _to_row(record)
+        row = to_row(record)
         with self.writing():
             marks = ", ".join("?" * len(row))
             self._db.execute(f"INSERT INTO {kind_of(record)} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
         return record
 
     def _update(self, record: R) -> R:
-        row, kind = _to_row(record), kind_of(record)
-        key = _KEYS.get(kind, "id")
+        row, kind = to_row(record), kind_of(record)
+        key = KEYS.get(kind, "id")
         self._db.execute(
             f"UPDATE {kind} SET {', '.join(f'{name} = ?' for name in row)} WHERE {key} = ?", [*row.values(), row[key]]
         )
         return record
-
-
-def _storable(text: str) -> str:
-    """UTF-8 holds no lone surrogates, which no character is: they become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _to_row(record: Record) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in to_document(record).items():
-        if name in _JSON:
-            row[name] = None if value is None else json.dumps(value, ensure_ascii=True)
-        else:
-            row[name] = _storable(value) if isinstance(value, str) else value
-    return row
-
-
-def _from_row(row: dict[str, Any]) -> dict[str, Any]:
-    for name, value in row.items():
-        if name in _JSON and value is not None:
-            row[name] = json.loads(value)
-        elif name in _BOOLEANS:
-            row[name] = bool(value)
-    return row

@@ -140,7 +140,7 @@ function endTurn(bubble, turn) {
       make("pre", {}, shown(`${JSON.stringify(call.arguments)}\n→ ${result}`).slice(0, 20000))));
   }
   if (turn.state === "interrupted") bubble.note("Stopped here.");
-  if (turn.state === "speaking") bubble.note("The program was ended while the model spoke. This much was kept.");
+  if (turn.state === "speaking") bubble.note(state.conversation.is_speaking ? "The model is speaking, asked from another window." : "The program was ended while the model spoke. This much was kept.");
   if (turn.state === "failed") bubble.note(turn.error ?? "It failed.", "fault");
   const actions = [["Branch here", () => branch(turn.number)]];
   if (turn.answer) actions.unshift(["Copy", () => navigator.clipboard?.writeText(turn.answer).then(() => announce("Copied"))]);

@@ -202,6 +202,8 @@ def test_embargo_and_texts_can_be_left_out(pair):
     assert {secret.id, branch.id}.isdisjoint(one.id for one in public.conversations)
     assert public.fixes == []
     assert {turn.conversation for turn in public.turns} == {one.id for one in public.conversations}
+    assert summary(store.records(is_bare=True)) == summary(store.records())
+    assert store.beginnings()[secret.id] == (3, "one")
     bare = without_texts(store.records())
     assert not {"one", "ONE", "Be kind.", "hush"} & {word.strip('",') for line in export_lines(bare) for word in line.split()}
     assert summary(bare) == summary(store.records())

@@ -129,7 +129,12 @@ def test_a_fix_is_verified_by_a_re_run_rated_none(store):
     for rerun in (None, found.id):
         with pytest.raises(UsageError, match="re-run"):
             store.set_fix(found.id, "verified", by="rater-a", rerun=rerun)
-    again = talk(store, "one", model=("mended", "m" * 8), origin=(found.id, "rerun"))
+    cut = talk(store, "one", model=("mended", "m" * 8), origin=(found.id, "rerun"))
+    store.rate(cut.id, "rater-a", "none")
+    with pytest.raises(UsageError, match="its end"):
+        store.set_fix(found.id, "verified", by="rater-a", rerun=cut.id)
+    again = talk(store, "one", "two", "three", model=("mended", "m" * 8), origin=(found.id, "rerun"))
+    assert (store.is_whole_rerun(again), store.is_whole_rerun(cut), store.is_whole_rerun(found)) == (True, False, False)
     with pytest.raises(UsageError, match="no rating"):
         store.set_fix(found.id, "verified", by="rater-a", rerun=again.id)
     store.rate(again.id, "rater-a", "none")
