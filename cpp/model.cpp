@@ -54,9 +54,25 @@ struct AttendTask {
   int num_chunks() const { return last_position / CHUNK + 1; }
 };
 
+// Bytes that begin on a cache line: 16 rows of a tile lie in as few lines as can be.
+class LineBytes {
+ public:
+  void reserve(size_t size) {
+    if (bytes_.size() < size + LINE) bytes_.resize(size + LINE);
+  }
+  uint8_t* data() {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(bytes_.data());
+    return bytes_.data() + (LINE - address % LINE) % LINE;
+  }
+
+ private:
+  static constexpr size_t LINE = 64;
+  std::vector<uint8_t> bytes_;
+};
+
 struct Model::Buffers {
   std::vector<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
-  std::vector<uint8_t> quantized, remainders;
+  LineBytes quantized, remainders;
   std::vector<AttendTask> tasks;
   int max_chunks = 0;
   bool split_chunks = false;  // few tasks: chunks are shared between members and merged afterwards
@@ -77,8 +93,8 @@ struct Model::Buffers {
     if (s.gated) grow(gate, n * padded(s.intermediate_size));
     grow(cos, n * (s.rotary_dim / 2));
     grow(sin, n * (s.rotary_dim / 2));
-    grow(quantized, n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP);
-    if (has_fine) grow(remainders, quantized.size());
+    quantized.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
+    if (has_fine) remainders.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
   }
 };
 
@@ -304,13 +320,17 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   }
   const int64_t tiles = (num_tokens + kernels_.tile_tokens - 1) / kernels_.tile_tokens;
   const int64_t fair = (total + 8 * team_.size() - 1) / (8 * team_.size());
-  const int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
+  int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
+  const bool in_blocks = kernels_.block_tokens > 0 && num_tokens >= kernels_.block_tokens;
+  if (in_blocks) grain = round_up(grain, kernels_.block_panels);
   team_.share(total, grain, [&](int64_t first, int64_t last) {
     for (int i = 0; i < count;
          first -= products[i].linear->weight.panels(), last -= products[i].linear->weight.panels(), ++i) {
       const Product& product = products[i];
       const PackedTensor& w = product.linear->weight;
-      const int64_t begin = std::max<int64_t>(first, 0), end = std::min(last, w.panels());
+      int64_t begin = std::max<int64_t>(first, 0);
+      const int64_t end = std::min(last, w.panels());
+      if (in_blocks) begin = multiply_block(product, begin, end, num_tokens);
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
         const Tile input = tile(x, columns, num_tokens, index);
         Tile rest = input;
@@ -336,6 +356,19 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   });
   for (int i = 0; i < count; ++i)
     if (products[i].linear->bias != nullptr) add_bias(*products[i].linear, products[i].out, num_tokens);
+}
+
+// The panels from `begin` on that lie wholly inside the output, for all tokens at once where this row of kernels can;
+// returns the first panel that is left.
+int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens) {
+  const PackedTensor& w = product.linear->weight;
+  const auto matmul = kernels_.matmul_block[static_cast<int>(w.format)];
+  end = std::min(end, product.stride / PANEL_ROWS);
+  if (matmul == nullptr || begin >= end) return begin;
+  matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), static_cast<int>(end - begin), num_tokens,
+          buffers_->quantized.data(), product.linear->is_fine ? buffers_->remainders.data() : nullptr,
+          product.out + begin * PANEL_ROWS, product.stride, product.accumulate});
+  return end;
 }
 
 void Model::add_bias(const Linear& linear, float* out, int num_tokens) {

@@ -77,6 +77,7 @@ class Model {
     int64_t stride;
   };
   void multiply(const Product* products, int count, const float* x, int64_t columns, int num_tokens);
+  int64_t multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens);
   void add_bias(const Linear& linear, float* out, int num_tokens);
   void rotate_and_store(int layer, const Batch& batch, Cache& cache);
   void attend(int layer, const Batch& batch, Cache& cache);

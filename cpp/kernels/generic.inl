@@ -122,7 +122,7 @@ static void quantize_group(const float* x, int width, int token, uint8_t* group)
   F largest_abs = zero();
   for (int i = 0; i < BLOCK_VECTORS; ++i) largest_abs = max(largest_abs, abs(load(x + i * LANES)));
   const float top = largest(largest_abs);
-  const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+  const float scale = short_scale(top / 127.0f), inverse = top > 0 ? 127.0f / top : 0.0f;
   I total = set_int(0);
   for (int i = 0; i < BLOCK_VECTORS; ++i)
     total = add_int(total, store_i8(reinterpret_cast<int8_t*>(group) + token * GROUP + i * LANES,
@@ -402,6 +402,9 @@ static int64_t busy(int64_t rounds) {
    TILE_TOKENS,                                                                                              \
    ATTEND_ROWS,                                                                                              \
    {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>}, \
+   0,                                                                                                        \
+   0,                                                                                                        \
+   {},                                                                                                       \
    quantize,                                                                                                 \
    layer_norm,                                                                                               \
    rms_norm,                                                                                                 \

@@ -29,6 +29,29 @@ struct Tile {
 };
 constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
 
+// A scale has 22 significant bits, so that its product with 1.5 · 2^n is exact (amx/matmul.cpp).
+static inline float short_scale(float scale) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &scale, 4);
+  bits &= ~3u;
+  __builtin_memcpy(&scale, &bits, 4);
+  return scale;
+}
+
+// Some panels of one matrix for all tokens of a batch: tile i of 16 tokens (the last may be narrower) begins at
+// q + i · 16 · groups · TILE_BYTES_PER_TOKEN_GROUP. `remainder` is the second plane of inputs, laid out alike, or null.
+// Up to BLOCK_OVERREAD bytes behind a plane may be read.
+struct Block {
+  const uint8_t* panels;
+  int64_t panel_bytes, groups;
+  int num_panels, num_tokens;
+  const uint8_t *q, *remainder;
+  float* out;  // of the first panel's first row
+  int64_t stride;
+  bool accumulate;
+};
+constexpr int64_t BLOCK_OVERREAD = MAX_TILE * GROUP;
+
 // One chunk of attention for `rows` queries that share a key/value head.
 //   s = (q·k)·k_scale for positions start .. start + 32·num_pages - 1, -inf beyond each row's limit
 //   m = max s, l = Σ exp(s - m), out = Σ exp(s - m)·v
@@ -53,7 +76,13 @@ struct Kernels {
   // out[t·stride + r] (= or +=) Σ_c W[r, c]·x[t, c] for the 16 rows of one panel; indexed by Format.
   void (*matmul[NUM_FORMATS])(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                               bool accumulate);
-  // Symmetric int8 by group: scale = max|x| / 127, q = round(x / scale). Writes the tile described above.
+  // The same bits for several panels and all tokens at once, from `block_tokens` tokens on; null where a row gains
+  // nothing by it.
+  int block_tokens;
+  int block_panels;  // panels that it takes together
+  void (*matmul_block[NUM_FORMATS])(const Block& block);
+  // Symmetric int8 by group: scale = short_scale(max|x| / 127), q = round(x · 127 / max|x|). Writes the tile described
+  // above.
   void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);
   // y = (x - mean)/sqrt(var + eps)·gain + bias, or y = x/sqrt(mean x² + eps)·gain
   void (*layer_norm)(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y);

@@ -89,7 +89,7 @@ void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
       float largest = 0;
       for (int c = 0; c < count; ++c) largest = std::max(largest, std::fabs(row[c]));
-      const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      const float scale = short_scale(largest / 127.0f), inverse = largest > 0 ? 127.0f / largest : 0.0f;
       int32_t sum = 0;
       for (int c = 0; c < GROUP; ++c) {
         const int8_t q = c < count ? static_cast<int8_t>(std::nearbyintf(row[c] * inverse)) : 0;
@@ -220,6 +220,9 @@ const Kernels& reference_kernels() {
                                 4,
                                 {matmul_float<false>, matmul_float<true>, matmul_integer<Format::Q8>,
                                  matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>},
+                                0,
+                                0,
+                                {},
                                 quantize,
                                 layer_norm,
                                 rms_norm,

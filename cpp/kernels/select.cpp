@@ -19,6 +19,10 @@ extern const Kernels TABLE;
 namespace avx512 {
 extern const Kernels TABLE;
 }
+namespace amx {
+const Kernels& table();
+bool request_tiles();
+}  // namespace amx
 #elif defined(UNDERSTUDY_ARM64)
 namespace neon {
 extern const Kernels TABLE;
@@ -41,7 +45,7 @@ static bool has_dot_product() {
 #endif
 
 const Kernels* const* available_kernels(int* count) {
-  static const Kernels* rows[4];
+  static const Kernels* rows[8];
   static const int num_rows = [] {
     int n = 0;
     rows[n++] = &reference_kernels();
@@ -49,8 +53,11 @@ const Kernels* const* available_kernels(int* count) {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
       rows[n++] = &avx2::TABLE;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
       rows[n++] = &avx512::TABLE;
+      if (__builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") && amx::request_tiles())
+        rows[n++] = &amx::table();
+    }
 #elif defined(UNDERSTUDY_ARM64)
     rows[n++] = &neon::TABLE;  // part of every AArch64
     if (has_dot_product()) rows[n++] = &neon_dotprod::TABLE;

@@ -1,4 +1,6 @@
 // Every slot of a row against the reference row, on sizes that leave tails everywhere.
+#include <algorithm>
+
 #include "check.h"
 
 namespace understudy::test {
@@ -67,6 +69,65 @@ void check_matmul(const Kernels& row) {
         const RandomTile input(random, width, groups);
         const std::string where = std::to_string(groups) + " groups, width " + std::to_string(width);
         compare_matmul(check, row, format, panel, input.tile, groups, width % 2 == 0, where);
+      }
+  }
+}
+
+// Panels of a matrix for a batch of tokens in two planes against one panel and one tile at a time, by the reference.
+struct RandomBatch {
+  int num_tokens;
+  int64_t groups;
+  std::vector<std::vector<uint8_t>> tiles[2];
+  std::vector<uint8_t> planes[2];
+
+  RandomBatch(Random& random, int tokens, int64_t num_groups) : num_tokens(tokens), groups(num_groups) {
+    for (int plane = 0; plane < 2; ++plane) {
+      for (int t = 0; t < tokens; t += MAX_TILE) {
+        tiles[plane].push_back(RandomTile(random, std::min(MAX_TILE, tokens - t), groups).q);
+        planes[plane].insert(planes[plane].end(), tiles[plane].back().begin(), tiles[plane].back().end());
+      }
+      planes[plane].resize(planes[plane].size() + BLOCK_OVERREAD, 0x55);
+    }
+  }
+};
+
+void compare_block(Check& check, const Kernels& row, Format format, const std::vector<std::vector<uint8_t>>& panels,
+                   const RandomBatch& batch, bool accumulate, bool has_remainder) {
+  const int num_panels = static_cast<int>(panels.size()), stride = num_panels * PANEL_ROWS + 3;
+  const auto index = static_cast<int>(format);
+  std::vector<uint8_t> matrix;
+  for (const auto& panel : panels) matrix.insert(matrix.end(), panel.begin(), panel.end());
+  std::vector<float> found(static_cast<size_t>(batch.num_tokens) * stride, 0.5f), expected(found);
+  row.matmul_block[index]({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, num_panels,
+                           batch.num_tokens, batch.planes[0].data(), has_remainder ? batch.planes[1].data() : nullptr,
+                           found.data(), stride, accumulate});
+  for (int plane = 0; plane < (has_remainder ? 2 : 1); ++plane)
+    for (int t = 0; t < batch.num_tokens; t += MAX_TILE)
+      for (int p = 0; p < num_panels; ++p) {
+        const Tile tile = {std::min(MAX_TILE, batch.num_tokens - t), nullptr, 0,
+                           batch.tiles[plane][static_cast<size_t>(t / MAX_TILE)].data()};
+        reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile,
+                                          &expected[static_cast<size_t>(t * stride + p * PANEL_ROWS)], stride,
+                                          accumulate || plane > 0);
+      }
+  check.equal(found.data(), expected.data(), static_cast<int64_t>(found.size()), 0,
+              std::to_string(batch.groups) + " groups, " + std::to_string(batch.num_tokens) + " tokens, " +
+                  std::to_string(num_panels) + " panels" + (has_remainder ? ", two planes" : ""));
+}
+
+void check_matmul_block(const Kernels& row) {
+  Random random(8);
+  for (int f = 0; f < NUM_FORMATS; ++f) {
+    const auto format = static_cast<Format>(f);
+    if (row.matmul_block[f] == nullptr) continue;
+    const std::string what = std::string("matmul_block ") + FORMAT_NAMES[f];
+    Check check(row, what.c_str());
+    for (const int64_t groups : {1, 2, 3, 4, 18, 19, 41})
+      for (const int num_tokens : {1, 2, 5, 16, 17, 31, 44}) {
+        const RandomBatch batch(random, num_tokens, groups);
+        std::vector<std::vector<uint8_t>> panels;
+        for (int p = 0; p < random.integer(1, 7); ++p) panels.push_back(random_panel(random, format, groups));
+        compare_block(check, row, format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
       }
   }
 }
@@ -257,6 +318,7 @@ void check_attend(const Kernels& row) {
 
 void check_slots(const Kernels& row) {
   check_matmul(row);
+  check_matmul_block(row);
   check_integer_extremes(row);
   check_quantize(row);
   check_norms(row);

@@ -85,6 +85,18 @@ def test_verifying_several_tokens_equals_decoding_them(case) -> None:
     np.testing.assert_array_equal(at_once.feed([(0, tokens[45:])])[0], steps)
 
 
+@pytest.mark.skipif("amx" not in ISA_ROWS, reason="this processor has no AMX tiles, or the system does not hand them out")
+@pytest.mark.parametrize(("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE)])
+@pytest.mark.parametrize("name", SHAPES)
+def test_tiles_do_not_change_a_bit(name: str, target, fine) -> None:
+    """The AMX row multiplies many tokens in another way than the AVX-512 row does one: what it gives is the same."""
+    spec = SPECS[name]
+    weights, tokens = random_weights(spec, seed=6), random_tokens(spec, 150, seed=6)
+    models = [native_model(spec, weights, target, isa=isa, num_threads=2, fine=fine) for isa in ("avx512", "amx")]
+    plain, tiles = (NativeRun(model, spec, max_tokens=150).prefill(tokens) for model in models)
+    np.testing.assert_array_equal(tiles, plain)
+
+
 @pytest.mark.parametrize("kv_format", ["f32", "f16", "int8"])
 def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
     spec = SPECS["nemotron"]

@@ -1,0 +1,295 @@
+// A token tile is the A operand as `quantize` lays it out, [16 tokens][32] int8; a group of a panel, unpacked to signed
+// int8, is the B operand as the panel lays it out, [8 quads][16 rows][4]. One instruction gives the exact int32 sums of
+// a group for 16 tokens and 16 rows. What is left bounds this kernel, the conversion and scaling of each sum:
+//   sum += (float(dot) · a_scale) · w_scale                  (the order of generic.inl)
+// While tiles are in use the core multiplies on one of its two vector ports only, so what can be an integer addition is
+// one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| < 2^22, and fma(M + dot, a_scale, -M ·
+// a_scale) rounds dot · a_scale once, as the product does, because M · a_scale is exact: scales have 22 bits
+// (short_scale). A block of columns of some panels is unpacked once into the first-level cache and all tokens pass over
+// it; their sums rest in a workspace between blocks.
+#include "matmul.h"
+
+#include <immintrin.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <cstdlib>
+#include <cstring>
+
+namespace understudy::amx {
+namespace {
+
+using F = __m512;
+using I = __m512i;
+
+constexpr int TOKENS = MAX_TILE;
+constexpr int PANELS = BLOCK_PANELS;  // panels that a token tile meets while it is in the first-level cache
+constexpr int BLOCK_GROUPS = 18;      // groups unpacked at a time
+constexpr int TILE = GROUP * PANEL_ROWS;
+
+// What one panel's group becomes: the B operand, then scales (and minima) as floats.
+struct alignas(64) Unpacked {
+  int8_t weights[TILE];
+  float scale[PANEL_ROWS], minimum[PANEL_ROWS];
+};
+
+struct alignas(64) Scratch {
+  Unpacked panels[PANELS][BLOCK_GROUPS];
+  float offsets[BLOCK_GROUPS][TOKENS];
+  int32_t dots[2][TOKENS][PANEL_ROWS];
+};
+
+struct Config {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// Tiles 0, 1: sums; 2, 3: tokens; 4, 5: weights.
+void configure() {
+  Config config;
+  for (int i = 0; i < 6; ++i) {
+    config.rows[i] = i < 4 ? TOKENS : GROUP / 4;
+    config.bytes[i] = i == 2 || i == 3 ? GROUP : 4 * PANEL_ROWS;
+  }
+  asm volatile("ldtilecfg %0" ::"m"(config));  // gcc 12's intrinsic claims to read 8 of the 64 bytes
+}
+
+UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+template <Format FORMAT>
+void unpack(const uint8_t* group, Unpacked& out) {
+  constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
+  const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
+  const auto put = [&](int quad, I u) {
+    const I w = FORMAT == Format::Q4 ? _mm512_sub_epi8(u, eight) : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top) : u;
+    _mm512_store_si512(out.weights + 64 * quad, w);
+  };
+  _mm512_store_ps(out.scale, load_f16(group));
+  if (FORMAT == Format::Q4M) _mm512_store_ps(out.minimum, load_f16(group + 32));
+  if (FORMAT == Format::Q8) {
+    for (int i = 0; i < 8; ++i) put(i, _mm512_loadu_si512(group + HEADER + 64 * i));
+    return;
+  }
+  for (int i = 0; i < 4; ++i) {
+    const I packed = _mm512_loadu_si512(group + HEADER + 64 * i);
+    put(i, _mm512_and_si512(packed, low));
+    put(i + 4, _mm512_and_si512(_mm512_srli_epi16(packed, 4), low));
+  }
+}
+
+// The tile numbers of an instruction are literals; `memory` on the store orders the reads of what it wrote.
+#define LOAD_TILE(tile, pointer, stride) \
+  asm volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(pointer), "r"(static_cast<int64_t>(stride)))
+#define STORE_TILE(tile, pointer) \
+  asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(pointer), "r"(int64_t{64}) : "memory")
+#define DOT(sum, tokens, weights) \
+  asm volatile("tilezero %%tmm" #sum "\n\ttdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sum::)
+
+// For every group of a block, -M · scale of each token.
+using Offsets = float[TOKENS];
+constexpr float MAGIC = 12582912.0f;
+
+template <Format FORMAT, int WIDTH>
+UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel, const float* offsets,
+                                   const int32_t (*dots)[PANEL_ROWS], F* sums) {
+  const float* a_scale = reinterpret_cast<const float*>(scales);
+  const F scale = _mm512_load_ps(panel.scale);
+  const I magic = _mm512_castps_si512(_mm512_set1_ps(MAGIC));
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t) {
+    const F dot = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_load_si512(dots[t]), magic));
+    const F product = _mm512_fmadd_ps(dot, _mm512_set1_ps(a_scale[t]), _mm512_set1_ps(offsets[t]));
+    sums[t] = _mm512_fmadd_ps(product, scale, sums[t]);
+  }
+  if (FORMAT != Format::Q4M) return;
+  const float* scaled_sum = a_scale + 2 * WIDTH;
+  const F minimum = _mm512_load_ps(panel.minimum);
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t) sums[t] = _mm512_fmadd_ps(_mm512_set1_ps(scaled_sum[t]), minimum, sums[t]);
+}
+
+// sums (WIDTH tokens, one panel) += one block of groups. Step g loads the operands of group g, stores the sums of g -
+// 2, starts the product of g and scales the sums of g - 3: nothing waits for the group before it.
+template <Format FORMAT, int WIDTH>
+__attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unpacked* panel, Scratch& scratch,
+                                         float* sums_at) {
+  constexpr int64_t GROUP_SIZE = WIDTH * TILE_BYTES_PER_TOKEN_GROUP;
+  F sums[WIDTH];
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t) sums[t] = _mm512_load_ps(sums_at + t * PANEL_ROWS);
+  int32_t (*const even)[PANEL_ROWS] = scratch.dots[0], (*const odd)[PANEL_ROWS] = scratch.dots[1];
+  const uint8_t* scales = q + GROUP * WIDTH;
+  const Offsets* offsets = scratch.offsets;
+  const Unpacked* scaled = panel;
+  const auto scale = [&](const int32_t (*dots)[PANEL_ROWS]) __attribute__((always_inline)) {
+    scale_group<FORMAT, WIDTH>(scales, *scaled, *offsets, dots, sums);
+    scales += GROUP_SIZE, ++scaled, ++offsets;
+  };
+  int g = 0;
+  for (; g < groups && g < 2; ++g) {
+    if (g == 0) {
+      LOAD_TILE(2, q, GROUP);
+      LOAD_TILE(4, panel->weights, 64);
+      DOT(0, 2, 4);
+    } else {
+      LOAD_TILE(3, q, GROUP);
+      LOAD_TILE(5, panel->weights, 64);
+      DOT(1, 3, 5);
+    }
+    q += GROUP_SIZE, ++panel;
+  }
+  if (g < groups) {
+    LOAD_TILE(2, q, GROUP);
+    LOAD_TILE(4, panel->weights, 64);
+    STORE_TILE(0, even);
+    DOT(0, 2, 4);
+    q += GROUP_SIZE, ++panel, ++g;
+  }
+  for (; g + 1 < groups; g += 2) {
+    LOAD_TILE(3, q, GROUP);
+    LOAD_TILE(5, panel->weights, 64);
+    STORE_TILE(1, odd);
+    DOT(1, 3, 5);
+    scale(even);
+    LOAD_TILE(2, q + GROUP_SIZE, GROUP);
+    LOAD_TILE(4, panel[1].weights, 64);
+    STORE_TILE(0, even);
+    DOT(0, 2, 4);
+    scale(odd);
+    q += 2 * GROUP_SIZE, panel += 2;
+  }
+  if (g < groups) {  // one more, g is odd
+    LOAD_TILE(3, q, GROUP);
+    LOAD_TILE(5, panel->weights, 64);
+    STORE_TILE(1, odd);
+    DOT(1, 3, 5);
+    scale(even);
+    ++g;
+  }
+  for (int left = groups < 3 ? groups : 3; left > 0; --left) {
+    const bool is_odd = (groups - left) & 1;
+    if (left == 3) {
+      // stored already
+    } else if (is_odd) {
+      STORE_TILE(1, odd);
+    } else {
+      STORE_TILE(0, even);
+    }
+    scale(is_odd ? odd : even);
+  }
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t) _mm512_store_ps(sums_at + t * PANEL_ROWS, sums[t]);
+}
+
+template <Format FORMAT, int WIDTH = TOKENS>
+void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch, float* sums) {
+  if (width == WIDTH) return add_block<FORMAT, WIDTH>(q, groups, panel, scratch, sums);
+  if constexpr (WIDTH > 1) add_width<FORMAT, WIDTH - 1>(q, width, groups, panel, scratch, sums);
+}
+
+// Memory of one thread that only grows: the scratch, and the sums of all tokens for `count` sets of three panels.
+struct Workspace {
+  Scratch* scratch = nullptr;
+  float* sums = nullptr;
+  size_t size = 0;
+  ~Workspace() {
+    std::free(scratch);
+    std::free(sums);
+  }
+  void reserve(size_t wanted) {
+    if (scratch == nullptr) scratch = static_cast<Scratch*>(std::aligned_alloc(64, sizeof(Scratch)));
+    if (wanted <= size) return;
+    std::free(sums);
+    sums = static_cast<float*>(std::aligned_alloc(64, wanted * sizeof(float)));
+    size = wanted;
+  }
+};
+
+void offset_scales(const uint8_t* q, int width, int groups, Offsets* offsets) {
+  const __mmask16 used = static_cast<__mmask16>((1u << width) - 1);
+  for (int g = 0; g < groups; ++g, q += width * TILE_BYTES_PER_TOKEN_GROUP)
+    _mm512_store_ps(offsets[g], _mm512_mul_ps(_mm512_maskz_loadu_ps(used, q + width * GROUP), _mm512_set1_ps(-MAGIC)));
+}
+
+// out (+)= the sums of one panel, (tokens, 16).
+void finish(const Block& block, int panel, const float* sums, bool accumulate) {
+  for (int t = 0; t < block.num_tokens; ++t) {
+    float* y = block.out + t * block.stride + panel * PANEL_ROWS;
+    const F sum = _mm512_load_ps(sums + t * PANEL_ROWS);
+    _mm512_storeu_ps(y, accumulate ? _mm512_add_ps(_mm512_loadu_ps(y), sum) : sum);
+  }
+}
+
+}  // namespace
+
+// Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
+template <Format FORMAT>
+void matmul_block(const Block& block) {
+  thread_local Workspace workspace;
+  const int planes = block.remainder == nullptr ? 1 : 2;
+  const int64_t plane_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS, panel_size = planes * plane_size;
+  workspace.reserve(panel_size * block.num_panels);
+  Scratch& scratch = *workspace.scratch;
+  std::memset(workspace.sums, 0, panel_size * block.num_panels * sizeof(float));
+  const int64_t blocks = (block.groups + BLOCK_GROUPS - 1) / BLOCK_GROUPS;
+  configure();
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t from = block.groups * b / blocks, groups = block.groups * (b + 1) / blocks - from;
+    for (int first = 0; first < block.num_panels; first += PANELS) {
+      const int left = block.num_panels - first, count = left < PANELS ? left : PANELS;
+      for (int p = 0; p < count; ++p) {
+        const uint8_t* group = block.panels + (first + p) * block.panel_bytes + from * group_bytes(FORMAT);
+        for (int64_t g = 0; g < groups; ++g, group += group_bytes(FORMAT)) unpack<FORMAT>(group, scratch.panels[p][g]);
+      }
+      for (int plane = 0; plane < planes; ++plane)
+        for (int t = 0; t < block.num_tokens; t += TOKENS) {
+          const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
+          const uint8_t* q =
+              (plane == 0 ? block.q : block.remainder) + (t * block.groups + from * width) * TILE_BYTES_PER_TOKEN_GROUP;
+          offset_scales(q, width, static_cast<int>(groups), scratch.offsets);
+          for (int p = 0; p < count; ++p)
+            add_width<FORMAT>(q, width, static_cast<int>(groups), scratch.panels[p], scratch,
+                              workspace.sums + (first + p) * panel_size + plane * plane_size + t * PANEL_ROWS);
+        }
+    }
+  }
+  asm volatile("tilerelease");
+  for (int p = 0; p < block.num_panels; ++p)
+    for (int plane = 0; plane < planes; ++plane)
+      finish(block, p, workspace.sums + p * panel_size + plane * plane_size, plane > 0 || block.accumulate);
+}
+
+int64_t busy(int64_t rounds) {
+  static const int8_t zeros[1024] = {};
+  Config config;
+  for (int i = 0; i < 8; ++i) config.rows[i] = 16, config.bytes[i] = 64;
+  asm volatile("ldtilecfg %0" ::"m"(config));
+  LOAD_TILE(4, zeros, 64);
+  LOAD_TILE(5, zeros, 64);
+  for (int64_t round = 0; round < rounds; ++round)
+    asm volatile(
+        "tdpbssd %%tmm4, %%tmm5, %%tmm0\n\ttdpbssd %%tmm4, %%tmm5, %%tmm1\n\t"
+        "tdpbssd %%tmm4, %%tmm5, %%tmm2\n\ttdpbssd %%tmm4, %%tmm5, %%tmm3" ::);
+  asm volatile("tilerelease");
+  return rounds * 4 * 16 * 16 * 64 * 2;
+}
+
+bool request_tiles() {
+#if defined(__linux__)
+  constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
+
+template void matmul_block<Format::Q8>(const Block&);
+template void matmul_block<Format::Q4>(const Block&);
+template void matmul_block<Format::Q4M>(const Block&);
+
+}  // namespace understudy::amx
