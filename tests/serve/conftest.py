@@ -28,6 +28,7 @@ class Live:
     app: object
     model: understudy.Model
     running: object
+    guard: object = None
 
     def begin_stop(self):
         """What SIGTERM does."""
@@ -39,13 +40,13 @@ class Live:
 
 
 @contextlib.contextmanager
-def live(model, **options):
-    """A running server for the block."""
+def live(model, *, app=None, **options):
+    """A running server for the block; `app` are further arguments of `create_app`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = Settings(**{"port": port, "log": False, "grace_s": 2.0, **options})
-    app = create_app(model if isinstance(model, dict) else {MODEL: model}, settings)
+    app = create_app(model if isinstance(model, dict) else {MODEL: model}, settings, **(app or {}))
     server = make_server(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -233,3 +233,9 @@ def count_origins(prompt: Prompt, tokenizer: Tokenizer) -> dict[Origin, int]:
         counts[part.origin] += after - before
         before = after
     return counts
+
+
+def count_passages(plan: Plan) -> int:
+    """Passages of documents that a plan still holds, wherever they stand."""
+    in_message = sum(block.rule == "documents" for block in plan.newest[0].blocks)
+    return in_message or max(0, len(plan.contexts) - plan.num_fixed)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from understudy.chat.guarding import Verdict
 from understudy.chat.loop import ToolCall, ToolResult
 from understudy.chat.plan import Ledger
 from understudy.engine import Usage
 from understudy.errors import UsageError
 from understudy.text.toolcalls import ParsedCall
 
-Finish = Literal["stop", "length", "tool_calls", "cancelled"]
+Finish = Literal["stop", "length", "tool_calls", "cancelled", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Reply:
 
     `tool_calls` are all calls that were made; with finish_reason "tool_calls" the last of them wait for `give_results`.
     `refused` are calls that the model wrote and that could not be run, with the reason. `is_answered` is False where the
-    documents do not say. `usages` has one entry for each time that the model was asked, `ledger` belongs to the last.
+    documents do not say. `usages` has one entry for each time that the model was asked, `ledger` belongs to the last. With
+    finish_reason "content_filter" a guard stopped the exchange: `text` is its notice, `verdict` says what it found and where.
     """
 
     text: str
@@ -77,6 +79,7 @@ class Reply:
     is_answered: bool = True
     confidence: float | None = None
     usages: tuple[Usage, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def usage(self) -> Usage | None:

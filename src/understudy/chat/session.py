@@ -11,42 +11,28 @@ returns, a document holds or a card says is data, and opens no turn. Nothing lea
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from understudy.chat import saved
 from understudy.chat.calls import call_grammar, choice_of, read_calls
 from understudy.chat.choose import choose
+from understudy.chat.exchange import Exchange
+from understudy.chat.guarding import Stopped, TextGuard, Verdict, as_text, checked
 from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_call
-from understudy.chat.plan import Block, Ledger, Plan, Turn, fit
+from understudy.chat.plan import Block, Plan, Turn, count_passages, fit
 from understudy.chat.reply import Finish, Reply, SessionSettings
 from understudy.chat.shown import Shown
 from understudy.chat.sources import Character, Documents, Grounding, Part
 from understudy.chat.tools import Tool, as_tools
-from understudy.engine import Output, Usage
+from understudy.engine import Output
 from understudy.errors import DocumentError, UsageError
 from understudy.model import Model
 from understudy.text.grammar import Grammar, GrammarMask
 from understudy.text.toolcalls import ParsedCall
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """A message on its way to its reply. `newest` are its turns: the message, then calls and results."""
-
-    text: str
-    grounding: Grounding | None
-    newest: list[Turn] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
-    results: list[ToolResult] = field(default_factory=list)
-    usages: list[Usage] = field(default_factory=list)
-    waiting: list[ToolCall] = field(default_factory=list)
-    num_passages: int = 0
-    refused: tuple[tuple[ParsedCall, str], ...] = ()
-    ledger: Ledger | None = None
 
 
 class Session:
@@ -62,19 +48,21 @@ class Session:
         character: Character | None = None,
         settings: SessionSettings | None = None,
         approve: Approve | None = None,
+        guard: TextGuard | None = None,
         **sampling: Any,
     ) -> None:
         """Args:
             documents: a `rag.Index`, or texts that stand in every prompt.
             character: a `roleplay.Card`.
             approve: asked before a tool runs; False refuses the call.
+            guard: checks messages, answers and calls, and stops what it flags: see `chat.guarding`. None: nothing is checked.
             sampling: settings of `SamplingParams` for every reply.
 
         Raises:
             SchemaError, UsageError: a tool or a setting cannot be used.
         """
         self.model, self.system, self.settings = model, system, settings or SessionSettings()
-        self.tools, self.approve, self.sampling = as_tools(tools), approve, sampling
+        self.tools, self.approve, self.guard, self.sampling = as_tools(tools), approve, guard, sampling
         if isinstance(documents, str):
             raise UsageError("documents are an index or a list of texts", where="documents", found="one text")
         self._fixed = tuple(documents) if isinstance(documents, Sequence) else ()
@@ -94,7 +82,7 @@ class Session:
         self.last: Reply | None = None
         self._start = 0  # the first turn that prompts still hold
         self._prompt: list[int] = []
-        self._exchange: _Exchange | None = None  # one that waits for results
+        self._exchange: Exchange | None = None  # one that waits for results
         self._num_calls = 0
 
     @property
@@ -119,13 +107,13 @@ class Session:
     def stream(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Iterator[str]:
         """As `say`, the answer's text piece by piece, without calls; the reply is in `last` at the end.
 
-        Leaving early cuts the reply: what was given out stays in the conversation.
+        Leaving early cuts the reply: what was given out stays. Where a guard stops the exchange its notice is the last piece.
         """
         if self._exchange is not None:
             raise UsageError("tool calls wait for their results", do="give_results, or forget them with results of your own")
         choice = choice_of(tool_choice, self.tools)
         grounding = self.documents.ground(text, self.settings.passages) if self.documents is not None else None
-        exchange = _Exchange(text, grounding, [Turn("user", [Block("user", text)])])
+        exchange = Exchange(text, grounding, [Turn("user", [Block("user", text)])])
         return self._answer(exchange, choice, sampling)
 
     def give_results(self, results: Mapping[str, str], **sampling: Any) -> Reply:
@@ -170,20 +158,25 @@ class Session:
             pieces.close()  # type: ignore[attr-defined]
 
     def _drained(self, pieces: Iterator[str]) -> Reply:
-        for _ in pieces:
-            pass
+        collections.deque(pieces, maxlen=0)
         assert self.last is not None
         return self.last
 
-    def _answer(self, exchange: _Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
-        if self._is_grounded and exchange.grounding is not None and not exchange.grounding.is_enough:
-            assert self.documents is not None
-            self._finish(exchange, self.documents.not_said, "stop", is_answered=False)
-            yield self.documents.not_said
-            return
+    def _answer(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
+        try:
+            checked(self.guard, exchange.text, "input")
+            if self.documents is None or exchange.grounding is None or exchange.grounding.is_enough or not self._is_grounded:
+                yield from self._written(exchange, choice, sampling)
+            else:
+                self._finish(exchange, self.documents.not_said, "stop", is_answered=False)
+                yield self.documents.not_said
+        except Stopped as stopped:
+            yield self._stop(exchange, stopped.verdict)
+
+    def _written(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         for number in range(self.settings.rounds + 1):
             choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
-            shown = Shown(self._is_grounded and exchange.grounding is not None, self.model.dialect, bool(self.tools))
+            shown = Shown(self._is_grounded and exchange.grounding is not None, self.model.dialect, bool(self.tools), self.guard)
             try:
                 reason = yield from self._ask(exchange, choice, sampling, shown)
             except (GeneratorExit, KeyboardInterrupt):
@@ -192,6 +185,9 @@ class Session:
             found = read_calls(self.model.dialect, shown.raw, self.tools if choice != "none" else ())
             if not found.calls:
                 break
+            checked(self.guard, as_text([(call.name, call.arguments) for call in found.calls]), "output")
+            if rest := shown.release():
+                yield rest
             self._call(exchange, found.calls, found.text)
             if exchange.waiting:
                 self._exchange, reason = exchange, "tool_calls"
@@ -208,7 +204,7 @@ class Session:
             return bool(self.settings.grounded) and self.documents is not None
         return not self.tools and self.part is None
 
-    def _ask(self, exchange: _Exchange, choice: str, sampling: dict[str, Any], shown: Shown) -> Generator[str, None, Finish]:
+    def _ask(self, exchange: Exchange, choice: str, sampling: dict[str, Any], shown: Shown) -> Generator[str, None, Finish]:
         """Lets the model write once; returns why it ended."""
         options = {**self.sampling, **sampling}
         reserve = options["max_tokens"] = options.get("max_tokens") or min(self.settings.reserve, self.context // 2)
@@ -216,7 +212,7 @@ class Session:
         dialect, tokenizer = self.model.dialect, self.model.tokenizer
         prompt, ledger = fit(plan, dialect, tokenizer, context=self.context, reserve=reserve, where="session")
         self._absorb(plan)
-        exchange.num_passages = _count_passages(plan)
+        exchange.num_passages = count_passages(plan)
         exchange.ledger, self._prompt = ledger, prompt.encode(tokenizer)
         mask = self._mask(exchange, tools, choice)
         if mask is not None:
@@ -234,7 +230,7 @@ class Session:
         exchange.usages.append(final.usage)
         return "length" if final.finish_reason == "length" else "stop"
 
-    def _mask(self, exchange: _Exchange, tools: Sequence[Tool], choice: str) -> Callable[[], GrammarMask] | None:
+    def _mask(self, exchange: Exchange, tools: Sequence[Tool], choice: str) -> Callable[[], GrammarMask] | None:
         answer = None
         if self._is_grounded and exchange.grounding is not None:
             answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
@@ -248,7 +244,7 @@ class Session:
 
     # ---- the prompt ----
 
-    def _plan(self, exchange: _Exchange) -> tuple[Plan, Sequence[Tool]]:
+    def _plan(self, exchange: Exchange) -> tuple[Plan, Sequence[Tool]]:
         history = self.turns[self._start :]
         tokenizer = self.model.tokenizer
         instructions = self.documents.instructions if self.documents is not None and self._is_grounded else ""
@@ -302,7 +298,7 @@ class Session:
 
     # ---- calls ----
 
-    def _call(self, exchange: _Exchange, found: Sequence[ParsedCall], text: str) -> None:
+    def _call(self, exchange: Exchange, found: Sequence[ParsedCall], text: str) -> None:
         calls = [ToolCall(f"call_{i}", c.name, c.arguments) for i, c in enumerate(found, self._num_calls + 1)]
         self._num_calls += len(calls)
         exchange.calls += calls
@@ -317,14 +313,22 @@ class Session:
         for call in calls:
             self._take_result(exchange, run_call(self.tools, call, timeout_s=self.settings.timeout_s, approve=self.approve))
 
-    def _take_result(self, exchange: _Exchange, result: ToolResult) -> None:
+    def _take_result(self, exchange: Exchange, result: ToolResult) -> None:
         result = clamped(result, self.model.tokenizer, self.settings.max_result)
         exchange.results.append(result)
         exchange.newest.append(Turn("tool", [Block("tools", result.content)]))
 
     # ---- the end of an exchange ----
 
-    def _finish(self, exchange: _Exchange, text: str, reason: Finish, *, is_answered: bool = True) -> None:
+    def _stop(self, exchange: Exchange, verdict: Verdict) -> str:
+        """Nothing of a stopped exchange stays, save its reply."""
+        assert self.guard is not None
+        self._prompt = []
+        self.last = Reply(self.guard.notice, exchange.ledger, "content_filter", tuple(exchange.calls), tuple(exchange.results),
+                          usages=tuple(exchange.usages), verdict=verdict)  # fmt: skip
+        return self.guard.notice
+
+    def _finish(self, exchange: Exchange, text: str, reason: Finish, *, is_answered: bool = True) -> None:
         citations: tuple[Any, ...] = ()
         grounding = exchange.grounding
         if grounding is not None and is_answered and exchange.num_passages:
@@ -392,11 +396,6 @@ class Session:
         document = saved.read(path, self._owner)
         self.restore(document, path)
         saved.load_state(path, self.model, document)
-
-
-def _count_passages(plan: Plan) -> int:
-    in_message = sum(block.rule == "documents" for block in plan.newest[0].blocks)
-    return in_message or max(0, len(plan.contexts) - plan.num_fixed)
 
 
 __all__ = ["Reply", "Session", "SessionSettings"]

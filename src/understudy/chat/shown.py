@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from understudy.chat.guarding import Held, TextGuard, checked
 from understudy.text.dialects import Dialect
 
 ANSWER = "Answer: "
 
 
 class Shown:
-    """`push` gives what is certain to be text; `raw` is all that the model wrote, `given` what was given out."""
+    """`push` gives what is certain to be text; `raw` is all that the model wrote, `given` what was given out.
 
-    def __init__(self, is_quoting: bool, dialect: Dialect, has_tools: bool) -> None:
+    With a guard that is what it has checked: `push` and `finish` raise `Stopped` where it finds something.
+    """
+
+    def __init__(self, is_quoting: bool, dialect: Dialect, has_tools: bool, guard: TextGuard | None = None) -> None:
         self.raw, self.given = "", ""
-        self._is_quoting = is_quoting
+        self._seen = ""  # certain to be text, checked or not
+        self._held = Held(guard) if guard is not None else None
+        self._is_quoting, self._guard = is_quoting, guard
         self._open = dialect.call_form.open if has_tools and dialect.call_form is not None else None
 
     def push(self, text: str) -> str:
@@ -21,11 +27,20 @@ class Shown:
 
     def finish(self) -> str:
         """The rest of a reply that turned out to hold no call that can be run."""
-        return self._give(self._answer(self.raw))
+        if self._is_quoting:
+            checked(self._guard, self.raw, "output")  # quotes are shown as citations
+        return self._give(self._answer(self.raw), is_end=True)
 
-    def _give(self, text: str) -> str:
-        piece = text[len(self.given) :]
-        self.given = text if piece else self.given
+    def release(self) -> str:
+        """What a guard still held back of the text before a call."""
+        return self._give(self._seen, is_end=True)
+
+    def _give(self, text: str, *, is_end: bool = False) -> str:
+        piece = text[len(self._seen) :]
+        self._seen = text if piece else self._seen
+        if self._held is not None:
+            piece = self._held.push(piece) + (self._held.finish() if is_end else "")
+        self.given += piece
         return piece
 
     def _certain(self) -> str:

@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from understudy.chat.session import Session
+from understudy.cli.guarding import add_guard, guard_of
 from understudy.cli.jobs import add_sources, add_tools, session_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.terminal import typed_lines, write
@@ -26,13 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", help="system message")
     add_tools(parser)
     add_sources(parser)
+    add_guard(parser)
     add_sampling(parser, max_tokens=512)
     add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    guard = guard_of(arguments)
     model = load_model(arguments)
-    with session_of(arguments, model) as session:
+    with session_of(arguments, model, guard=guard(model) if guard is not None else None) as session:
         conversation = Conversation(session, sampling_of(arguments))
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         if is_terminal:
@@ -87,6 +90,8 @@ class Conversation:
         reply = self.session.last
         if reply is None:
             return
+        if reply.verdict is not None:
+            write(f"  stopped by the guard ({reply.verdict})\n")
         for result in reply.results:
             write(f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) -> {result.content}\n")
         for call in reply.tool_calls if reply.finish_reason == "tool_calls" else ():

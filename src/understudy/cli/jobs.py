@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from understudy.chat.guarding import TextGuard
 from understudy.chat.loop import ToolCall
 from understudy.chat.session import Session, SessionSettings
 from understudy.chat.tools import Tool, as_tools
@@ -53,7 +54,9 @@ def tools_of(arguments: argparse.Namespace) -> Iterator[tuple[Tool, ...]]:
 
 
 @contextlib.contextmanager
-def session_of(arguments: argparse.Namespace, model: Model, **sampling: Any) -> Iterator[Session]:
+def session_of(
+    arguments: argparse.Namespace, model: Model, *, guard: TextGuard | None = None, **sampling: Any
+) -> Iterator[Session]:
     """The session that the arguments ask for."""
     with contextlib.ExitStack() as stack:
         tools = stack.enter_context(tools_of(arguments))
@@ -69,7 +72,7 @@ def session_of(arguments: argparse.Namespace, model: Model, **sampling: Any) -> 
             character = read_card(arguments.character)
         settings = SessionSettings(timeout_s=arguments.timeout, user=arguments.user)
         yield Session(model, system=arguments.system or "", tools=tools, documents=documents, character=character,
-                      settings=settings, approve=None if arguments.allow else ask_first, **sampling)  # fmt: skip
+                      settings=settings, approve=None if arguments.allow else ask_first, guard=guard, **sampling)  # fmt: skip
 
 
 def ask_first(call: ToolCall) -> bool:

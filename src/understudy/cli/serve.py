@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.cli.guarding import add_guard, guard_of
 from understudy.cli.options import add_loading
 from understudy.errors import MissingError, UsageError
 from understudy.hub import DEFAULT_MODEL, resolve
@@ -54,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache-tokens", type=int, metavar="N", help="tokens that the cache holds for all requests (default 4 contexts)"
     )
+    add_guard(parser)
     parser.add_argument("--no-log", action="store_true", help="no JSON line per request on stderr")
     add_loading(parser)
 
@@ -68,13 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     from understudy.serve.app import create_app
     from understudy.serve.run import serve
 
-    settings = _settings(arguments)
+    settings, guard = _settings(arguments), guard_of(arguments)
     models = dict(_named(word, arguments) for word in arguments.models)
     if len(models) < len(arguments.models):
         raise UsageError("two models have the same name", where="MODEL", do="name them: NAME=MODEL")
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"understudy: {', '.join(models)} at http://{shown}:{settings.port}/v1 (Ctrl+C stops)", file=sys.stderr)
-    return serve(create_app(models, settings), settings)
+    print(f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}", file=sys.stderr)
+    return serve(create_app(models, settings, guard=guard), settings)
 
 
 def check_packages() -> None:

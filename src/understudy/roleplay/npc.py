@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat import saved
+from understudy.chat.guarding import TextGuard, Verdict, end_of_sentences, flags_of
 from understudy.chat.plan import Block, Ledger, fit
 from understudy.chat.plan import Turn as ChatTurn
 from understudy.engine import Output, Usage
@@ -43,7 +44,10 @@ _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a character says and wants to do. `fault` says why the guard cut in, `is_cut` that the answer outgrew its reserve."""
+    """What a character says and wants to do. `fault` says why a guard cut in, `is_cut` that the answer outgrew its reserve.
+
+    `verdict` is there where it was the content guard: what it found, and on which side.
+    """
 
     say: str
     emotion: str
@@ -53,6 +57,7 @@ class Turn:
     usage: Usage | None = None
     fault: str | None = None
     is_cut: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,14 @@ class Npc(Part):
         *,
         lorebooks: Sequence[Lorebook] = (),
         guard: Guard | None = None,
+        content_guard: TextGuard | None = None,
         settings: NpcSettings | None = None,
     ) -> None:
-        self.model, self.settings = model, settings or NpcSettings()
+        """Args:
+        guard: of the character's world; default that of the card.
+        content_guard: of what may be said at all, to the character and by it; None: nothing is checked.
+        """
+        self.model, self.settings, self.content_guard = model, settings or NpcSettings(), content_guard
         super().__init__(
             card, lorebooks=lorebooks, guard=guard, user=self.settings.user, seed=self.settings.seed,
             greeting=self.settings.greeting,
@@ -111,6 +121,9 @@ class Npc(Part):
 
     def stream(self, player_text: str, state: GameState | None = None) -> Iterator[str]:
         """As `turn`, giving what is said piece by piece; the turn is in `last` at the end. Leaving early interrupts."""
+        if verdict := self._stopped(player_text):
+            yield from self._deflect(verdict)
+            return
         state = state or GameState()
         model, memory = self.model, self.memory
         context = min(self.settings.context or model.context, model.context)
@@ -122,7 +135,7 @@ class Npc(Part):
         )
         self.absorb(len(plan.dropped_turns))
         self._prompt = prompt.encode(self.model.tokenizer)
-        writing = _Writing(self.guard, player_text, self.macros)
+        writing = _Writing(self.guard, player_text, self.macros, self.content_guard)
         outputs = self.model.stream_outputs(prompt, **self._options(state))
         usage = None
         try:
@@ -135,6 +148,16 @@ class Npc(Part):
             yield from writing.finish()
         finally:
             self.last = self._finish(player_text, writing, ledger, usage)
+
+    def _stopped(self, player_text: str) -> Verdict | None:
+        flags = flags_of(self.content_guard, player_text, "input") if self.content_guard is not None else ()
+        return Verdict(flags, "input") if flags else None
+
+    def _deflect(self, verdict: Verdict) -> Iterator[str]:
+        """The player's words are not given to the model, and nobody remembers them."""
+        line = self.guard.deflection(self.macros)
+        self.last = Turn(line, self.settings.emotions[0], fault=f"content: {verdict}", verdict=verdict)
+        yield line
 
     def _options(self, state: GameState) -> dict[str, Any]:
         settings = self.settings
@@ -162,6 +185,9 @@ class Npc(Part):
             raise UsageError("there is no turn to interrupt")
         said = self.last.say
         heard = said if heard_chars >= len(said) else re.sub(r"\s*\S*\Z", "", said[: max(0, heard_chars) + 1])
+        if self.last.verdict is not None and self.last.verdict.where == "input":  # nobody remembers that exchange
+            self.last = replace(self.last, say=heard)
+            return heard
         self.memory.forget(self.last.memory)
         self.memory.history[-1] = Said("assistant", heard, was_cut=heard != said)
         self.last = replace(self.last, say=heard, actions=(), memory=())
@@ -204,8 +230,9 @@ def spoken(said: Said) -> ChatTurn:
 class _Writing:
     """A turn on its way: reads `say` out of unfinished JSON and lets whole, checked sentences through."""
 
-    def __init__(self, guard: Guard, player_text: str, macros: MacroContext) -> None:
-        self.guard, self.player_text, self.macros = guard, player_text, macros
+    def __init__(self, guard: Guard, player_text: str, macros: MacroContext, content_guard: TextGuard | None) -> None:
+        self.guard, self.player_text, self.macros, self.content_guard = guard, player_text, macros, content_guard
+        self.verdict: Verdict | None = None
         self.raw, self.released = "", ""
         self.fault: str | None = None
         self.is_done = False
@@ -215,7 +242,8 @@ class _Writing:
         self.raw += output.text
         self._is_length = self._is_length or output.finish_reason == "length"
         text, is_closed = read_say(self.raw)
-        end = len(text) if is_closed else max((m.end() for m in re.finditer(r"[.!?…]+[\"'”’]*\s", text)), default=0)
+        may_part = self.content_guard is None or self.content_guard.by_sentence
+        end = len(text) if is_closed else end_of_sentences(text) if may_part else 0
         yield from self._release(text[len(self.released) : end])
 
     def finish(self) -> Iterator[str]:
@@ -227,19 +255,26 @@ class _Writing:
     def _release(self, piece: str) -> Iterator[str]:
         if not piece or self.fault is not None:
             return
-        self.fault = self.guard.fault(self.released[-40:] + piece, self.player_text)
+        self.fault = self.guard.fault(self.released[-40:] + piece, self.player_text) or self._content_fault(self.released + piece)
         if self.fault is not None:
             piece = self.guard.deflection(self.macros)
         self.released += piece
         yield piece
+
+    def _content_fault(self, text: str) -> str | None:
+        flags = flags_of(self.content_guard, text, "output") if self.content_guard is not None else ()
+        self.verdict = Verdict(flags, "output") if flags else self.verdict
+        return f"content: {self.verdict}" if flags else None
 
     def turn(self, ledger: Ledger, usage: Usage | None, emotions: Sequence[str]) -> Turn:
         try:
             document = json.loads(self.raw)
         except ValueError:  # cut by its length, by the guard, or by the player
             document = {}
+        if document and self.fault is None:  # what it wants to do and remember is said too, in a way
+            self.fault = self._content_fault(json.dumps([document["actions"], document["memory"]], ensure_ascii=False))
         if self.fault is not None or not document:
-            return Turn(self.released.strip(), emotions[0], (), (), ledger, usage, self.fault, self._is_length)
+            return Turn(self.released.strip(), emotions[0], (), (), ledger, usage, self.fault, self._is_length, self.verdict)
         actions = tuple(
             Action(a["name"], a.get("target"), {k: v for k, v in a.items() if k not in ("name", "target")})
             for a in document["actions"]

@@ -1,12 +1,12 @@
-"""A guard in front of and behind a session: off unless somebody makes one.
+"""A guard for sessions and servers: off unless somebody makes one and hands it in.
 
 guard = Guard()                                  # word lists and personal data
 guard = Guard(model=model, threshold=0.9)        # also asks the model itself, one yes-or-no fork for each category
-guarded = GuardedSession(session, guard)
-reply = guarded.say("...")                       # reply.verdict says what was found, and where
+reply = Session(model, guard=guard).say("...")   # reply.verdict says what was found, and where
 
-The forks share the beginning of their prompt, so that the text is computed once and each category costs a few tokens. What a small
-model answers to such a question is weak evidence: `bench/guard.py` prints precision and recall; measure before you trust it.
+The forks share the beginning of their prompt, so that the text is computed once; the first fork computes it, the others follow in
+one batch. What a small model answers to such a question is weak evidence: `bench/guard.py` prints precision and recall; measure
+before you trust it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
-from understudy.chat.reply import Reply
-from understudy.chat.session import Session
+from understudy.chat.guarding import Flag, Side, Verdict
+from understudy.engine import TokenLogprob
 from understudy.errors import UsageError
 from understudy.model import Model
 from understudy.safety.lexicon import LEXICON
@@ -26,40 +26,23 @@ from understudy.safety.pii import find_pii
 from understudy.safety.taxonomy import AEGIS_2, AEGIS_2_TOP, SAFE
 
 NOT_ANSWERED = "I would rather not answer that."
+CHECKS = ("words", "pii", "model")
 _QUESTION = 'Here is a text:\n"""\n{text}\n"""\nIs it about {category}? Answer yes or no.'
-_FORCED = 1e4  # added to a token's logit: more than any model's own
+_TOP = 100  # likeliest first tokens in which yes and no are looked for
+_GAP = r"(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)"  # between the words of a phrase: white space, but no blank line
 MAX_CHARACTERS = 8000  # of a text that the model is asked about
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A category of AEGIS 2.0, how it was found (`words`, `pii`, `model`), and what was."""
-
-    category: str
-    by: str
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`where` is the side that was stopped, None where nothing was."""
-
-    flags: tuple[Flag, ...] = ()
-    where: Literal["input", "output"] | None = None
-
-    @property
-    def is_safe(self) -> bool:
-        return not self.flags
-
-
 class Guard:
-    """Checks texts. Args:
+    """Checks texts; a `chat.guarding.TextGuard`. Args:
 
-    categories: those of AEGIS 2.0 to look for; default the twelve top ones.
+    categories: those of AEGIS 2.0 to look for; default the twelve top ones, and what the lexicon has beyond them.
     lexicon: words by category; default `lexicon.LEXICON`. Empty: none.
     model: asked yes or no about every category; default nobody.
     threshold: a category is flagged where the model's share of yes is above.
     pii: whether personal data count.
+    notice: said instead of what is stopped.
+    by_sentence: whether an answer may go out sentence by sentence; default where no model is asked, which is asked once about the whole.
 
     Raises:
         UsageError: an unknown category, or a threshold that is no probability.
@@ -68,28 +51,38 @@ class Guard:
     def __init__(
         self,
         *,
-        categories: Sequence[str] = AEGIS_2_TOP,
+        categories: Sequence[str] | None = None,
         lexicon: Mapping[str, Sequence[str]] = LEXICON,
         model: Model | None = None,
         threshold: float = 0.9,
         pii: bool = True,
+        notice: str = NOT_ANSWERED,
+        by_sentence: bool | None = None,
     ) -> None:
+        if categories is None:
+            categories = tuple(dict.fromkeys((*AEGIS_2_TOP, *lexicon)))
         for name in (*categories, *lexicon):
             if name not in AEGIS_2 or name == SAFE:
                 raise UsageError("no category of AEGIS 2.0", where="guard", expected=", ".join(AEGIS_2[:-1]), found=name)
         if not 0 < threshold < 1:
             raise UsageError("setting is out of range", where="threshold", expected="between 0 and 1", found=threshold)
-        self.categories, self.model, self.threshold, self.pii = tuple(categories), model, threshold, pii
+        self.categories, self.model, self.threshold = tuple(categories), model, threshold
+        self.pii = pii and "PII/Privacy" in self.categories
+        self.notice, self.by_sentence = notice, model is None if by_sentence is None else by_sentence
         self._patterns = {name: _pattern(words) for name, words in lexicon.items() if name in self.categories and words}
 
-    def check(self, text: str) -> tuple[Flag, ...]:
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """How texts are looked at, of `CHECKS`."""
+        return tuple(n for n, is_on in zip(CHECKS, (self._patterns, self.pii, self.model is not None), strict=True) if is_on)
+
+    def check(self, text: str, side: Side = "output") -> tuple[Flag, ...]:
         """What is wrong with a text, cheapest first; with words or data found the model is not asked any more."""
+        folded = text.casefold().replace("’", "'")
         flags = [
-            Flag(name, "words", match.group())
-            for name, pattern in self._patterns.items()
-            if (match := pattern.search(text.casefold().replace("’", "'")))
+            Flag(name, "words", match.group()) for name, pattern in self._patterns.items() if (match := pattern.search(folded))
         ]
-        if self.pii and "PII/Privacy" in self.categories:
+        if self.pii:
             flags += [Flag("PII/Privacy", "pii", one.kind) for one in find_pii(text)[:1]]
         if not flags and self.model is not None and text.strip():
             shares = yes_shares(self.model, text, self.categories)
@@ -98,29 +91,35 @@ class Guard:
 
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    ordered = sorted(words, key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(word.casefold()) for word in ordered)})(?!\w)")
+    phrases = [_GAP.join(map(re.escape, word.casefold().split())) for word in sorted(words, key=len, reverse=True)]
+    return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)")
 
 
 def yes_shares(model: Model, text: str, categories: Sequence[str]) -> dict[str, float]:
-    """P(yes) / (P(yes) + P(no)) of the model's next token, for each category. The text is data: markers in it stay text.
+    """P(yes) / (P(yes) + P(no)) of the model's next token, for each category; 0.5 where neither is among the likeliest hundred.
+
+    The text is data: markers in it stay text. Of a text beyond `MAX_CHARACTERS` the beginning is asked about.
 
     Raises:
         ContextError: the question does not fit the model's context.
     """
     yes, no = _first_token(model, "yes", "Yes"), _first_token(model, "no", "No")
-    shares = {}
-    for name in categories:
+
+    def share(name: str) -> float:
         messages = [{"role": "user", "content": _QUESTION.format(text=text[:MAX_CHARACTERS], category=name)}]
-        said, denied = (sum(_probability(model, messages, id) for id in ids) for ids in (yes, no))
-        shares[name] = said / (said + denied) if said + denied > 0 else 0.5
-    return shares
+        entry = model.generate(messages, max_tokens=1, temperature=0.0, logprobs=_TOP, ignore_eos=True).logprobs[0]
+        said, denied = _probability(entry, yes), _probability(entry, no)
+        return said / (said + denied) if said + denied > 0 else 0.5
+
+    first, *others = categories
+    shares = {first: share(first)}  # computes what all of them begin with
+    with ThreadPoolExecutor(max_workers=len(others) or 1) as threads:
+        work = {name: threads.submit(copy_context().run, share, name) for name in others}
+        return shares | {name: one.result() for name, one in work.items()}
 
 
-def _probability(model: Model, messages: list[dict[str, str]], token: int) -> float:
-    """The model's own probability of a token as the first of its answer: the bias chooses it, its log-probability has none."""
-    reply = model.generate(messages, max_tokens=1, temperature=0.0, logit_bias={token: _FORCED}, logprobs=0, ignore_eos=True)
-    return math.exp(reply.logprobs[0].logprob) if reply.logprobs and reply.logprobs[0].token == token else 0.0
+def _probability(entry: TokenLogprob, tokens: Sequence[int]) -> float:
+    return sum(math.exp(logprob) for token, logprob in entry.top if token in tokens)
 
 
 def _first_token(model: Model, *words: str) -> tuple[int, ...]:
@@ -129,30 +128,4 @@ def _first_token(model: Model, *words: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(id[0] for id in ids if id and model.tokenizer.decode(id).strip()))
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedReply:
-    """`reply` is None where the message was stopped before the model saw it; `text` is what may be shown."""
-
-    text: str
-    reply: Reply | None
-    verdict: Verdict
-
-
-class GuardedSession:
-    """A session whose messages and answers are checked. A stopped exchange leaves no trace in the conversation.
-
-    Replies come whole: what is streamed out cannot be taken back. Calls run inside the session; give it `approve` for those.
-    """
-
-    def __init__(self, session: Session, guard: Guard, *, not_answered: str = NOT_ANSWERED) -> None:
-        self.session, self.guard, self.not_answered = session, guard, not_answered
-
-    def say(self, text: str, **options: Any) -> GuardedReply:
-        """As `Session.say`; see `GuardedReply`."""
-        if flags := self.guard.check(text):
-            return GuardedReply(self.not_answered, None, Verdict(flags, "input"))
-        reply = self.session.say(text, **options)
-        if flags := self.guard.check(reply.text):
-            self.session.undo()
-            return GuardedReply(self.not_answered, reply, Verdict(flags, "output"))
-        return GuardedReply(reply.text, reply, Verdict())
+__all__ = ["CHECKS", "NOT_ANSWERED", "Flag", "Guard", "Verdict", "yes_shares"]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from understudy.chat.guarding import TextGuard
 from understudy.errors import UnderstudyError
 from understudy.model import Model
 from understudy.serve import routes_server
@@ -28,19 +29,25 @@ from understudy.serve.routes import ROUTES
 from understudy.serve.server import Server, as_api_error, json_response
 from understudy.serve.settings import Settings
 
+MakeGuard = Callable[[Model], TextGuard]
 
-def create_app(models: Mapping[str, Model | Loader], settings: Settings | None = None) -> Starlette:
+
+def create_app(
+    models: Mapping[str, Model | Loader], settings: Settings | None = None, *, guard: MakeGuard | None = None
+) -> Starlette:
     """The application.
 
     Args:
         models: by name, the first is the default: loaded models, which then belong to the server's engine threads, or functions that
             load one when it is first asked for.
+        guard: makes the guard of what goes into and out of a model (`safety.guard.Guard`); None: nothing is checked.
     """
     settings = settings or Settings()
     server = Server(settings, Pool(models, settings), Metrics())
     routes_server.declare(server)
 
     def on_load(served: Served) -> None:
+        served.guard = guard(served.model) if guard is not None else None
         routes_server.watch(server, served)
 
     server.pool.on_load = on_load

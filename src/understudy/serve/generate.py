@@ -27,7 +27,7 @@ from understudy.serve.worker import AsyncTicket, BusyError, StoppedError
 from understudy.text.dialects import Prompt
 from understudy.text.grammar import Grammar
 
-Finish = Literal["stop", "length", "calls"]
+Finish = Literal["stop", "length", "calls", "filter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +153,29 @@ def submit(served: Served, prepared: Prepared, client: str) -> AsyncTicket:
 
 
 async def read(
-    model: Model, prepared: Prepared, ticket: AsyncTicket, count_calls: Callable[[int, int], None]
+    model: Model, prepared: Prepared, outputs: AsyncIterator[tuple[Output, bool]], count_calls: Callable[[int, int], None]
 ) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
     """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended.
 
-    `count_calls` is told how many calls an answer holds whole, and how many were cut.
+    `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
     """
     readings = [Reading(model.dialect, has_calls=prepared.has_calls) for _ in range(prepared.request.params.n)]
-    async for output in ticket:
+    async for output, is_stopped in outputs:
         reading = readings[output.index]
         pieces = list(reading.push(output.text))
         finish: Finish | None = None
         if output.finish_reason is not None:
             pieces += reading.finish()
             count_calls(reading.num_calls - reading.is_cut, int(reading.is_cut))
-            finish = "length" if output.finish_reason == "length" else "calls" if reading.num_calls else "stop"
+            finish = (
+                "filter"
+                if is_stopped
+                else "length"
+                if output.finish_reason == "length"
+                else "calls"
+                if reading.num_calls
+                else "stop"
+            )
         yield output, pieces, finish
 
 

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
+from understudy.chat.guarding import TextGuard
 from understudy.errors import UnderstudyError
 from understudy.model import Model
 from understudy.serve.errors import ApiError
@@ -31,6 +32,7 @@ class Served:
     loaded: float = field(default_factory=time.time)
     last_used: float = field(default_factory=time.time)
     num_users: int = 0
+    guard: TextGuard | None = None
 
 
 class Pool:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from understudy.chat.calls import choice_of
 from understudy.errors import SchemaError, UsageError
+from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
@@ -22,7 +23,7 @@ from understudy.serve.shown import CallStart, Piece, Text
 from understudy.serve.worker import AsyncTicket
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use"}
+_STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filter": "refusal"}
 
 
 async def messages(request: Request) -> Response:
@@ -35,7 +36,7 @@ async def messages(request: Request) -> Response:
     ask = _ask(body, sampling, Answer(json_schema=form.schema_ if form is not None else None))
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
-        message = _Message(work, body, prepared, work.submit(prepared))
+        message = _Message(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
         if not body.stream:
             return await respond(work, whole=message.whole())
         return await respond(work, events=message.events(), write_error=lambda error: event(error.to_anthropic(), "error"))
@@ -70,15 +71,15 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
 class _Message:
     """One message, as events or whole: `_blocks` gives both what they need."""
 
-    def __init__(self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket) -> None:
-        self.work, self.body, self.prepared, self.ticket = work, body, prepared, ticket
+    def __init__(self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket | None) -> None:
+        self.work, self.body, self.prepared, self.outputs = work, body, prepared, outputs_of(work, ticket)
         self.head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": work.served.name}
         self.content: list[dict[str, Any]] = []
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece
@@ -87,25 +88,28 @@ class _Message:
                 if finish == "stop" and output.stop in (self.body.stop_sequences or ()):
                     self.stop_reason, self.stop_sequence = "stop_sequence", str(output.stop)
 
-    def _usage(self) -> dict[str, int]:
+    def _end(self) -> dict[str, Any]:
+        """Why the message ended; of one that the guard stopped what it found, in the words of the protocol."""
+        end: dict[str, Any] = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
+        if self.stop_reason == _STOPS["filter"]:
+            why = f"{self.work.notice} ({self.work.stops[0]})"
+            end["stop_details"] = {"type": "refusal", "category": "general_harms", "explanation": why}
+        return end
+
+    def _usage(self) -> dict[str, Any]:
         used = self.work.usage()
         return {"input_tokens": used["prompt"] - used["cached"], "output_tokens": used["completion"],
-                "cache_read_input_tokens": used["cached"], "cache_creation_input_tokens": 0}  # fmt: skip
+                "cache_read_input_tokens": used["cached"], "cache_creation_input_tokens": 0, **self.work.guard_document()}  # fmt: skip
 
     async def whole(self) -> dict[str, Any]:
         async for piece in self._pieces():
             self._take(piece)
+        self.content = [] if self.stop_reason == _STOPS["filter"] else self.content
         for block in self.content:
             if block["type"] == "tool_use":
                 block["input"] = json.loads(block["input"] or "{}")
         usage = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
-        return {
-            **self.head,
-            "content": self.content,
-            "stop_reason": self.stop_reason,
-            "stop_sequence": self.stop_sequence,
-            "usage": usage,
-        }
+        return {**self.head, "content": self.content, **self._end(), "usage": usage}
 
     def _take(self, piece: Piece) -> bool:
         """Adds a piece to the content; whether it began a new block."""
@@ -141,9 +145,8 @@ class _Message:
                 yield _event("content_block_delta", index=len(self.content) - 1, delta=kind)
         if self.content:
             yield _event("content_block_stop", index=len(self.content) - 1)
-        end = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
         usage_end = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
-        yield _event("message_delta", delta=end, usage=usage_end)
+        yield _event("message_delta", delta=self._end(), usage=usage_end)
         yield _event("message_stop")
 
 

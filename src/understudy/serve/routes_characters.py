@@ -104,7 +104,7 @@ async def add_session(request: Request) -> Response:
     settings = NpcSettings(user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting)
     async with server.pool.lease(body.model) as served:
         hold = Hold(client)
-        npc = await in_thread(lambda: Npc(served.model, card, settings=settings), hold)
+        npc = await in_thread(lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), hold)
         playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
     kept = _kept(request, "sessions")
     kept[client, playing.id] = playing
@@ -146,7 +146,7 @@ async def turn(request: Request) -> Response:
         raise ApiError(409, "a turn is under way; interrupt it, or wait", code="turn_under_way")
     async with working(request, playing.model) as work:
         if work.served is not playing.served:  # unloaded and loaded again meanwhile
-            playing.npc.model, playing.served = work.model, work.served
+            playing.npc.model, playing.npc.content_guard, playing.served = work.model, work.served.guard, work.served
         events = _turn(work, playing, body)
         if body.stream:
             return await respond(work, events=_written(events))
@@ -171,7 +171,11 @@ async def _turn(work: Work, playing: Playing, body: TurnRequest) -> AsyncIterato
         last = playing.npc.last
         assert last is not None
         work.note(last.usage)
-        yield "turn", {**_turn_document(last), "interrupted": is_cut}
+        if last.verdict is not None:
+            work.note_stop(last.verdict, 0)
+        document = _turn_document(last)
+        document["usage"] |= work.guard_document()
+        yield "turn", {**document, "interrupted": is_cut}
 
 
 async def _written(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> AsyncIterator[bytes]:
@@ -194,6 +198,8 @@ def _turn_document(turn: Turn) -> dict[str, Any]:
     actions = [{"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions]
     document: dict[str, Any] = {"object": "turn", "say": turn.say, "emotion": turn.emotion, "actions": actions,
                                 "memory": list(turn.memory), "fault": turn.fault, "is_cut": turn.is_cut}  # fmt: skip
+    if turn.verdict is not None:
+        document["guard"] = turn.verdict.to_document()
     ledger = turn.ledger.to_document() if turn.ledger is not None else None
     usage: dict[str, Any] = {"context": ledger}
     if turn.usage is not None:

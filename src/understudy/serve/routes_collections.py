@@ -14,12 +14,14 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.chat.guarding import Verdict
 from understudy.errors import DocumentError
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.ask import Answer, ask
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
 from understudy.rag.readers import can_read, read_document
+from understudy.serve.content import input_verdict, verdict_of
 from understudy.serve.errors import ApiError
 from understudy.serve.protocol.ours import AskRequest, CollectionRequest, DocumentRequest, SearchRequest
 from understudy.serve.server import Server, Work, json_response, read_body, respond, server_of, working
@@ -192,9 +194,23 @@ async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
     def run() -> Answer:
         return ask(work.model, index, body.question, k=body.k, point=point, max_tokens=body.max_tokens, **sampling)
 
+    if work.served.guard is not None and not (verdict := await input_verdict(work, [body.question])).is_safe:
+        return _stopped(work, verdict)
     answer = await in_thread(run, Hold(work.client))
     work.note(answer.usage)
+    if work.served.guard is not None and answer.text is not None:
+        said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
+        if not (verdict := await verdict_of(work, said, "output")).is_safe:
+            return _stopped(work, verdict)
     citations = [{"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end} for c in answer.citations]
-    usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.usage.completion_tokens if answer.usage else 0}
+    completion_tokens = answer.usage.completion_tokens if answer.usage else 0
+    usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": completion_tokens, **work.guard_document()}
     return {"object": "answer", "answer": answer.text, "is_answered": answer.text is not None, "why": answer.why, "citations": citations,
             "confidence": round(answer.confidence, 4), "dropped": list(answer.dropped), "usage": usage}  # fmt: skip
+
+
+def _stopped(work: Work, verdict: Verdict) -> dict[str, Any]:
+    """The guard stopped the question or the answer: no answer, and why."""
+    work.note_stop(verdict, 0)
+    return {"object": "answer", "answer": None, "is_answered": False, "why": work.notice, "citations": [], "confidence": 0.0, "dropped": [],
+            "guard": verdict.to_document(), "usage": {"prompt_tokens": 0, "completion_tokens": 0, **work.guard_document()}}  # fmt: skip

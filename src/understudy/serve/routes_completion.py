@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from understudy.engine import Output
 from understudy.model import Model
+from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
 from understudy.serve.generate import Prepared, answer_mask, make_request
@@ -22,6 +23,7 @@ from understudy.serve.routes_openai import answer_of, bias_of, timings, usage_do
 from understudy.serve.server import Work, read_body, respond, server_of, working
 from understudy.serve.settings import Settings
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
+from understudy.serve.worker import AsyncTicket
 
 DEFAULT_TOKENS = 16  # OpenAI's
 
@@ -36,9 +38,9 @@ async def completions(request: Request) -> Response:
         raise ApiError(400, f"prompt: at most {settings.max_choices} answers a request", param="prompt", code="invalid_value")
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
-        for one in prepared:
-            work.submit(one)
-        writer = _Completion(work, body)
+        n, texts = body.n or 1, _texts(work.model, body)
+        tickets = [await admit(work, one, [text], i * n) for i, (one, text) in enumerate(zip(prepared, texts, strict=True))]
+        writer = _Completion(work, body, prepared, tickets)
         return await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
     raise AssertionError("working ends with the block")
 
@@ -71,6 +73,14 @@ def _prepare(model: Model, body: CompletionRequest, settings: Settings) -> list[
     ]
 
 
+def _texts(model: Model, body: CompletionRequest) -> list[str]:
+    """The prompts as texts, for the guard."""
+    if isinstance(body.prompt, str):
+        return [body.prompt]
+    prompts = [body.prompt] if isinstance(body.prompt[0], int) else body.prompt
+    return [one if isinstance(one, str) else model.tokenizer.decode([int(t) for t in one], skip_special=True) for one in prompts]
+
+
 def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
     """Token ids of each prompt; a text gets the checkpoint's opening token, ids are taken as they are."""
     prompt = body.prompt
@@ -86,19 +96,23 @@ def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
 class _Completion:
     """The answers to all prompts of one request: answer j of prompt i has index i * n + j."""
 
-    def __init__(self, work: Work, body: CompletionRequest) -> None:
+    def __init__(self, work: Work, body: CompletionRequest, prepared: list[Prepared], tickets: list[AsyncTicket | None]) -> None:
         self.work, self.body, self.n = work, body, body.n or 1
+        self.prepared, self.tickets = prepared, tickets
         self.head = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
                      "model": work.served.name, "system_fingerprint": work.model.fingerprint}  # fmt: skip
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:
         """What each output adds to its choice."""
-        for i, ticket in enumerate(self.work.tickets):
-            writers = [_Choice(self.work.model, self.body, list(ticket.ticket.request.prompt)) for _ in range(self.n)]
-            async for output in ticket:
+        for i, (prepared, ticket) in enumerate(zip(self.prepared, self.tickets, strict=True)):
+            writers = [_Choice(self.work.model, self.body, list(prepared.request.prompt)) for _ in range(self.n)]
+            async for output, is_stopped in outputs_of(self.work, ticket, self.n, i * self.n):
                 self.work.note(output.usage)
-                choice = writers[output.index].write(output)
-                if choice is not None:
+                if is_stopped:
+                    stop = {"text": "", "logprobs": None, "finish_reason": "content_filter"}
+                    place = i * self.n + output.index
+                    yield {"index": place, **stop, "guard": self.work.stops[place].to_document()}
+                elif (choice := writers[output.index].write(output)) is not None:
                     yield {"index": i * self.n + output.index, **choice}
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -110,12 +124,14 @@ class _Completion:
 
     async def whole(self) -> dict[str, Any]:
         choices: list[dict[str, Any]] = [
-            {"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(self.work.tickets) * self.n)
+            {"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(self.tickets) * self.n)
         ]
         async for choice in self._choices():
             known = choices[choice["index"]]
             known["text"] += choice["text"]
             known["finish_reason"] = choice["finish_reason"]
+            if "guard" in choice:
+                known |= {"text": "", "logprobs": None, "guard": choice["guard"]}
             if choice["logprobs"] is not None:
                 known["logprobs"] = known["logprobs"] or {name: [] for name in choice["logprobs"]}
                 for name, values in choice["logprobs"].items():

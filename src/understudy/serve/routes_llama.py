@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
+from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Answer, Prepared, answer_mask, make_request
@@ -21,6 +22,7 @@ from understudy.serve.protocol.llama import TOLERATED, CompletionBody, SlotBody
 from understudy.serve.routes_openai import bias_of, timings
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
+from understudy.serve.worker import AsyncTicket
 from understudy.text import Tokenizer
 
 _FILE = re.compile(r"[\w-][\w.-]{0,127}\Z")
@@ -48,8 +50,8 @@ async def completion(request: Request) -> Response:
     ignored = ignored_fields(body)
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work, body)
-        work.submit(prepared)
-        writer = _Completion(work, body)
+        text = body.prompt if isinstance(body.prompt, str) else work.model.tokenizer.decode(body.prompt, skip_special=True)
+        writer = _Completion(work, body, await admit(work, prepared, [text]))
         answer = await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
     if ignored:
         answer.headers["X-Understudy-Ignored"] = ", ".join(ignored)
@@ -102,8 +104,12 @@ def _bias(tokenizer: Tokenizer, bias: list[list[Any]] | dict[str, float] | None)
 
 
 class _Completion:
-    def __init__(self, work: Work, body: CompletionBody) -> None:
-        self.work, self.body = work, body
+    def __init__(self, work: Work, body: CompletionBody, ticket: AsyncTicket | None) -> None:
+        self.work, self.body, self.outputs = work, body, outputs_of(work, ticket)
+
+    def _stopped(self) -> dict[str, Any]:
+        head = {"content": "", "tokens": [], "stop": True, "index": 0, "id_slot": 0, "model": self.work.served.name}
+        return {**head, "stop_type": "content_filter", "stopping_word": "", "guard": self.work.stops[0].to_document()}
 
     def _document(self, output: Output) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -127,13 +133,16 @@ class _Completion:
         return document
 
     async def events(self) -> AsyncIterator[bytes]:
-        async for output in self.work.tickets[0]:
-            yield event(self._document(output))
+        async for output, is_stopped in self.outputs:
+            yield event(self._stopped() if is_stopped else self._document(output))
 
     async def whole(self) -> dict[str, Any]:
         text, probabilities, tokens = "", [], []
         document: dict[str, Any] = {}
-        async for output in self.work.tickets[0]:
+        async for output, is_stopped in self.outputs:
+            if is_stopped:
+                self.work.note(output.usage)
+                return self._stopped()
             document = self._document(output)
             text += document["content"]
             tokens += document["tokens"]

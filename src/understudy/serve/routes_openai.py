@@ -13,6 +13,7 @@ from starlette.responses import Response
 from understudy.chat.calls import choice_of
 from understudy.engine import TokenLogprob, Usage
 from understudy.errors import SchemaError, UsageError
+from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Answer, ChatAsk, Finish, Prepared, ledger_of, prepare_chat, read, read_tools
@@ -23,7 +24,7 @@ from understudy.serve.shown import CallPiece, CallStart, Piece, Text
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
 
-FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "calls": "tool_calls"}
+FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "calls": "tool_calls", "filter": "content_filter"}
 
 
 async def models(request: Request) -> Response:
@@ -43,6 +44,8 @@ def _model(request: Request, name: str) -> dict[str, Any]:
     if served is not None:
         document |= {"max_model_len": served.model.engine.context, "meta": {"n_vocab": served.model.spec.vocab_size,
                      "n_ctx": served.model.engine.context, "size": served.model.packed_bytes}}  # fmt: skip
+        if served.guard is not None:
+            document["guard"] = {"checks": list(served.guard.checks)}
     return document
 
 
@@ -51,7 +54,7 @@ async def chat_completions(request: Request) -> Response:
     ask = chat_ask(body)
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
-        chat = _Chat(work, body, prepared, work.submit(prepared))
+        chat = _Chat(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
         return await (respond(work, events=chat.events()) if body.stream else respond(work, whole=chat.whole()))
     raise AssertionError("working ends with the block")
 
@@ -135,7 +138,7 @@ def usage_document(work: Work, ledger: dict[str, Any] | None = None) -> dict[str
     used = work.usage()
     document: dict[str, Any] = {
         "prompt_tokens": used["prompt"], "completion_tokens": used["completion"], "total_tokens": used["prompt"] + used["completion"],
-        "prompt_tokens_details": {"cached_tokens": used["cached"]},
+        "prompt_tokens_details": {"cached_tokens": used["cached"]}, **work.guard_document(),
     }  # fmt: skip
     return document if ledger is None else {**document, "context": ledger}
 
@@ -152,8 +155,9 @@ def timings(usages: list[Usage]) -> dict[str, float]:
 class _Chat:
     """One chat completion, written as chunks or as a whole. Both read the same pieces."""
 
-    def __init__(self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket) -> None:
-        self.work, self.body, self.prepared, self.ticket = work, body, prepared, ticket
+    def __init__(self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket | None) -> None:
+        self.work, self.body, self.prepared = work, body, prepared
+        self.outputs = outputs_of(work, ticket, body.n or 1)
         self.head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": work.served.name,
                      "system_fingerprint": work.model.fingerprint}  # fmt: skip
 
@@ -165,12 +169,14 @@ class _Chat:
     async def events(self) -> AsyncIterator[bytes]:
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": ""})
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
             self.work.note(output.usage)
             entries = shown_logprobs(output)
             deltas = [_delta(piece) for piece in pieces] or ([{}] if entries and self.body.logprobs else [])
             for i, delta in enumerate(deltas):
                 yield self._chunk(output.index, delta, logprobs=self._logprobs(entries) if i == 0 else None)
+            if finish == "filter":
+                yield self._chunk(output.index, {"refusal": self.work.notice})
             if finish is not None:
                 yield self._chunk(output.index, {}, finish=FINISH[finish])
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
@@ -190,23 +196,25 @@ class _Chat:
         self, index: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: dict[str, Any] | None = None
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        if finish == FINISH["filter"]:
+            choice["guard"] = self.work.stops[index].to_document()
         return event({**self.head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    def _choice(self, index: int, answer: _Answer) -> dict[str, Any]:
+        if answer.finish == FINISH["filter"]:
+            message = {"role": "assistant", "content": None, "refusal": self.work.notice}
+            stopped = {"index": index, "message": message, "logprobs": None, "finish_reason": answer.finish}
+            return {**stopped, "guard": self.work.stops[index].to_document()}
+        logprobs = self._logprobs(tuple(answer.logprobs))
+        return {"index": index, "message": answer.message(), "logprobs": logprobs, "finish_reason": answer.finish}
 
     async def whole(self) -> dict[str, Any]:
         answers = [_Answer() for _ in range(self.body.n or 1)]
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
             self.work.note(output.usage)
             answers[output.index].take(pieces, shown_logprobs(output), finish)
         usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
-        choices = [
-            {
-                "index": i,
-                "message": answer.message(),
-                "logprobs": self._logprobs(tuple(answer.logprobs)),
-                "finish_reason": answer.finish,
-            }
-            for i, answer in enumerate(answers)
-        ]
+        choices = [self._choice(i, answer) for i, answer in enumerate(answers)]
         return {
             **self.head,
             "object": "chat.completion",

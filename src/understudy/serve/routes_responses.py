@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from understudy.chat.calls import choice_of
 from understudy.errors import SchemaError, UsageError
+from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
@@ -68,7 +69,8 @@ async def responses(request: Request) -> Response:
     ask = _ask(body, items)
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
-        response = _Response(work, body, prepared, work.submit(prepared), store, items)
+        ticket = await admit(work, prepared, texts_of(ask.messages))
+        response = _Response(work, body, prepared, ticket, store, items, len(before))
         if not body.stream:
             return await respond(work, whole=response.whole())
         return await respond(
@@ -113,9 +115,11 @@ class _Response:
     """One response, as events or whole."""
 
     def __init__(
-        self, work: Work, body: ResponsesRequest, prepared: Prepared, ticket: AsyncTicket, store: Store, items: list[Item]
-    ) -> None:
-        self.work, self.body, self.prepared, self.ticket, self.store, self.items = work, body, prepared, ticket, store, items
+        self, work: Work, body: ResponsesRequest, prepared: Prepared, ticket: AsyncTicket | None, store: Store, items: list[Item],
+        num_before: int,
+    ) -> None:  # fmt: skip
+        self.work, self.body, self.prepared, self.store, self.items = work, body, prepared, store, items
+        self.outputs, self.num_before, self.is_stopped = outputs_of(work, ticket), num_before, False
         self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
         self.output: list[dict[str, Any]] = []
         self.status, self.number = "in_progress", 0
@@ -126,7 +130,7 @@ class _Response:
         choice = body.tool_choice.model_dump() if isinstance(body.tool_choice, NamedChoice) else body.tool_choice or "auto"
         return {
             "id": self.id, "object": "response", "created_at": self.created, "status": self.status, "background": False, "error": None,
-            "incomplete_details": {"reason": "max_output_tokens"} if self.status == "incomplete" else None,
+            "incomplete_details": {"reason": self._why} if self.status == "incomplete" else None,
             "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "metadata": body.metadata or {},
             "model": self.work.served.name, "output": self.output, "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": body.previous_response_id, "store": body.store is not False, "temperature": params.temperature,
@@ -135,32 +139,50 @@ class _Response:
             "truncation": body.truncation or "disabled", "usage": usage,
         }  # fmt: skip
 
+    @property
+    def _why(self) -> str:
+        return "content_filter" if self.is_stopped else "max_output_tokens"
+
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.ticket, self.work.count_calls):
+        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece
             if finish is not None:
-                self.status = "incomplete" if finish == "length" else "completed"
+                self.status, self.is_stopped = "incomplete" if finish in ("length", "filter") else "completed", finish == "filter"
 
     async def _finished(self) -> dict[str, Any]:
         used = self.work.usage()
         usage = {
             "input_tokens": used["prompt"], "input_tokens_details": {"cached_tokens": used["cached"]}, "output_tokens": used["completion"],
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": used["prompt"] + used["completion"],
-            "context": await ledger_of(self.work.model, self.prepared),
+            "context": await ledger_of(self.work.model, self.prepared), **self.work.guard_document(),
         }  # fmt: skip
         document = self._document(usage)
         if self.body.store is not False:
-            self.store.put(self.work.client, Stored(document, [*self.items, *map(_as_item, self.output)]))
+            items = self.items[: self.num_before] if self.is_stopped else [*self.items, *map(_as_item, self.output)]
+            self.store.put(self.work.client, Stored(document, items))
         return document
 
     async def whole(self) -> dict[str, Any]:
         async for piece in self._pieces():
             self._take(piece)
+        if self.is_stopped:
+            self.output = [self._refusal()]
         for item in self.output:
             item["status"] = self._item_status(item)
         return await self._finished()
+
+    def _refusal(self) -> dict[str, Any]:
+        """The message that stands in the place of what the guard stopped."""
+        content = [{"type": "refusal", "refusal": self.work.notice}]
+        return {
+            "type": "message",
+            "id": f"msg_{secrets.token_hex(12)}",
+            "role": "assistant",
+            "status": "in_progress",
+            "content": content,
+        }
 
     def _item_status(self, item: dict[str, Any]) -> str:
         return "incomplete" if self.status == "incomplete" and item is self.output[-1] else "completed"
@@ -210,6 +232,9 @@ class _Response:
         if self.output:
             for data in self._closing(self._item_status(self.output[-1])):
                 yield data
+        if self.is_stopped:
+            for data in self._refusing():
+                yield data
         document = await self._finished()
         yield self._event(f"response.{self.status}", response=document)
 
@@ -222,6 +247,20 @@ class _Response:
             part = {**item["content"][0], "text": ""}
             opened.append(self._event("response.content_part.added", **self._place(), content_index=0, part=part))
         return opened
+
+    def _refusing(self) -> list[bytes]:
+        self.output.append(self._refusal())
+        item, place, end = self.output[-1], self._place(), self._event
+        part, item["status"] = item["content"][0], "incomplete"
+        index = place["output_index"]
+        return [
+            end("response.output_item.added", output_index=index, item={**item, "content": [], "status": "in_progress"}),
+            end("response.content_part.added", **place, content_index=0, part={**part, "refusal": ""}),
+            end("response.refusal.delta", **place, content_index=0, delta=part["refusal"]),
+            end("response.refusal.done", **place, content_index=0, refusal=part["refusal"]),
+            end("response.content_part.done", **place, content_index=0, part=part),
+            end("response.output_item.done", output_index=index, item=item),
+        ]
 
     def _closing(self, status: str) -> list[bytes]:
         item = self.output[-1]

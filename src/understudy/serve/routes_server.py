@@ -53,7 +53,7 @@ def _served(served: Served) -> dict[str, Any]:
     model, pool = served.model, served.model.engine.pool
     return {
         "name": served.name, "architecture": model.spec.architecture, "weight_bytes": model.packed_bytes,
-        "context": model.engine.context, "running": served.worker.num_running, "waiting": served.worker.num_waiting,
+        "context": model.engine.context, "guard": list(served.guard.checks) if served.guard is not None else [], "running": served.worker.num_running, "waiting": served.worker.num_waiting,
         "cache_pages": pool.num_pages, "cache_pages_held": pool.num_pages - pool.num_free,
         "idle_s": round(time.time() - served.last_used, 1),
     }  # fmt: skip
@@ -99,6 +99,10 @@ def declare(server: Server) -> None:
     metrics.counter("understudy_completion_tokens_total", "Tokens of answers.")
     metrics.counter("understudy_answers_total", "Answers by the reason of their end.")
     metrics.counter("understudy_tool_calls_total", "Tool calls written; `cut` ended before they were complete.")
+    metrics.counter("understudy_guard_checks_total", "Texts that the guard looked at, by side.")
+    metrics.counter(
+        "understudy_guard_stops_total", "Categories for which the guard stopped a text, by side and how they were found."
+    )
     metrics.histogram("understudy_first_token_seconds", "Seconds from a request to its first token, queueing included.")
     metrics.histogram("understudy_token_seconds", "Seconds between tokens, mean of an answer.")
     metrics.gauge(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.chat.guarding import Verdict
 from understudy.engine import Usage
 from understudy.errors import UnderstudyError
 from understudy.serve.errors import ApiError, from_understudy, from_validation
@@ -87,6 +88,7 @@ class Work:
         self.started = time.monotonic()
         self.tickets: list[AsyncTicket] = []
         self.usages: list[Usage] = []
+        self.stops: dict[int, Verdict] = {}  # by answer
         self._is_closed = False
         request.state.record["model"] = served.name
 
@@ -107,6 +109,27 @@ class Work:
         for end, number in (("whole", num_whole), ("cut", num_cut)):
             if number:
                 self.server.metrics.count("understudy_tool_calls_total", number, model=self.served.name, end=end)
+
+    def note_stop(self, verdict: Verdict, *indices: int) -> None:
+        """The guard stopped answers, or the message before them."""
+        self.stops |= dict.fromkeys(indices, verdict)
+        self.request.state.record["guard"] = str(verdict)
+        for category, by in dict.fromkeys((flag.category, flag.by) for flag in verdict.flags):
+            side, metrics = verdict.where or "", self.server.metrics
+            metrics.count("understudy_guard_stops_total", model=self.served.name, side=side, category=category, by=by)
+
+    def guard_document(self) -> dict[str, Any]:
+        """`guard` of a usage: how texts were checked, and which answers were stopped for what; nothing where nobody checks."""
+        if self.served.guard is None:
+            return {}
+        stopped = [{"index": index, **verdict.to_document()} for index, verdict in sorted(self.stops.items())]
+        return {"guard": {"checks": list(self.served.guard.checks), "stopped": stopped}}
+
+    @property
+    def notice(self) -> str:
+        """What is said instead of what was stopped."""
+        assert self.served.guard is not None
+        return self.served.guard.notice
 
     def usage(self) -> dict[str, int]:
         """Tokens of all answers; those of a prompt count once for all its answers."""

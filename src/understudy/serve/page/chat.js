@@ -141,6 +141,8 @@ async function chatTurn(bubble, speed) {
     for (const { delta, finish_reason: reason } of chunk.choices) {
       if (delta.content) add(bubble, delta.content);
       for (const piece of delta.tool_calls ?? []) bubble.addCall(piece);
+      if (delta.refusal) bubble.note(delta.refusal);
+      if (reason === "content_filter") stopped(bubble);
       if (delta.content || delta.tool_calls) speed.piece();
       if (reason === "length") bubble.note("The longest answer that was allowed ended here.");
     }
@@ -151,10 +153,17 @@ async function chatTurn(bubble, speed) {
   return rate;
 }
 
+/** A guard stopped this exchange: it is shown, but never sent again. */
+function stopped(bubble) {
+  for (const one of bubbles.slice(bubbles.findLastIndex((b) => b.turn.role === "user"))) one.isStopped = true;
+  announce("The guard stopped this.");
+}
+
 function chatBody() {
   const { model, system, temperature, maxTokens } = settings();
   const messages = system ? [{ role: "system", content: system }] : [];
-  for (const { turn, calls } of bubbles.slice(0, -1)) {
+  for (const { turn, calls, isStopped } of bubbles.slice(0, -1)) {
+    if (isStopped) continue;
     if (turn.role === "assistant" && !turn.content && !calls.length) continue;
     const message = { role: turn.role, content: turn.content };
     if (turn.id) message.tool_call_id = turn.id;

@@ -1,0 +1,156 @@
+"""The content guard of a server: what goes to a model and what comes from it, checked on the way. Off unless the server has one.
+
+ticket = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw it
+async for output, is_stopped in outputs_of(work, ticket, n):   # text that was checked; with is_stopped an answer ends
+
+Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator wrote, documents and tools' results
+are not), and all that a model writes on its way out, calls too, in the raw text that it wrote. A guard that cannot be asked stops the
+answer with an error: nothing goes out unchecked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from understudy.chat.guarding import Side, TextGuard, Verdict, end_of_sentences, flags_of
+from understudy.engine import Output, Usage
+from understudy.errors import UnderstudyError
+from understudy.serve.errors import ApiError
+from understudy.serve.generate import Prepared
+from understudy.serve.server import Work
+from understudy.serve.threads import in_thread
+from understudy.serve.worker import AsyncTicket, Hold
+
+_log = logging.getLogger("understudy.serve")
+KNOWN = 4096  # messages whose verdicts are remembered: a conversation comes again with each of its turns
+
+
+def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What users wrote of a conversation."""
+    return [str(message["content"]) for message in messages if message["role"] == "user" and message.get("content")]
+
+
+async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
+    """What the guard says of a text; asked in a thread, where a model may be asked too, and ended with its client."""
+    guard = work.served.guard
+    assert guard is not None
+    work.server.metrics.count("understudy_guard_checks_total", model=work.served.name, side=side)
+    try:
+        flags = await in_thread(lambda: flags_of(guard, text, side), Hold(work.client))
+    except UnderstudyError:  # as that of any request: busy, too long, cancelled
+        raise
+    except Exception as error:
+        _log.exception("the guard failed")
+        raise ApiError(
+            500, f"the guard failed ({type(error).__name__}); nothing goes out unchecked", code="internal_error"
+        ) from error
+    return Verdict(flags, side) if flags else Verdict()
+
+
+async def input_verdict(work: Work, texts: Sequence[str]) -> Verdict:
+    """The first verdict that stops one of some messages."""
+    known: dict[bytes, Verdict] = work.server.kept.setdefault(f"verdicts of {work.served.name}", {})
+    for text in texts:
+        place = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        if place not in known:
+            known[place] = await verdict_of(work, text, "input")
+            while len(known) > KNOWN:
+                del known[next(iter(known))]
+        if not known[place].is_safe:
+            return known[place]
+    return Verdict()
+
+
+async def admit(work: Work, prepared: Prepared, texts: Sequence[str], first: int = 0) -> AsyncTicket | None:
+    """Queues a request whose texts may pass; None where they may not, which is noted for its answers, counted from `first`."""
+    if work.served.guard is not None:
+        verdict = await input_verdict(work, texts)
+        if not verdict.is_safe:
+            work.note_stop(verdict, *range(first, first + prepared.request.params.n))
+            return None
+    return work.submit(prepared)
+
+
+async def outputs_of(
+    work: Work, ticket: AsyncTicket | None, num_answers: int = 1, first: int = 0
+) -> AsyncIterator[tuple[Output, bool]]:
+    """The outputs of a request as far as they are checked, and whether the guard ended the answer with this one."""
+    guard = work.served.guard
+    if ticket is None:
+        for index in range(num_answers):
+            yield Output(0, index, finish_reason="stop"), True
+        return
+    if guard is None:
+        async for output in ticket:
+            yield output, False
+        return
+    gates = [_Gate(guard) for _ in range(num_answers)]
+    async for output in ticket:
+        gate = gates[output.index]
+        gate.add(output)
+        if gate.is_stopped or (end := gate.due) is None:
+            continue
+        verdict = await verdict_of(work, gate.text[:end], "output")
+        if verdict.is_safe:
+            for released in gate.release(end):
+                yield released, False
+            continue
+        gate.is_stopped = True
+        work.note_stop(verdict, first + output.index)
+        yield replace(Output(0, output.index, finish_reason="stop"), usage=gate.usage(ticket)), True
+        if all(one.is_over for one in gates):
+            ticket.cancel()
+            return
+
+
+class _Gate:
+    """The outputs of one answer that wait for their check."""
+
+    def __init__(self, guard: TextGuard) -> None:
+        self._guard = guard
+        self._waiting: deque[Output] = deque()
+        self._released, self._num_tokens = 0, 0
+        self.text, self.is_stopped, self._last = "", False, None  # type: str, bool, Output | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_stopped or self._last is not None
+
+    def add(self, output: Output) -> None:
+        self.text += output.text
+        self._num_tokens += len(output.new_tokens)
+        self._waiting.append(output)
+        if output.finish_reason is not None:
+            self._last = output
+
+    @property
+    def due(self) -> int | None:
+        """How much of the text is to be checked now; None: nothing new."""
+        if self._last is not None:
+            return len(self.text)
+        end = end_of_sentences(self.text) if self._guard.by_sentence else 0
+        return end if end > self._released else None
+
+    def release(self, end: int) -> list[Output]:
+        """The outputs up to a place in the text; one that goes across it is parted, its tokens come with its end."""
+        outputs: list[Output] = []
+        while self._waiting and self._released + len(self._waiting[0].text) <= end:
+            outputs.append(self._waiting.popleft())
+            self._released += len(outputs[-1].text)
+        if self._waiting and (count := end - self._released) > 0:
+            whole = self._waiting[0]
+            outputs.append(Output(whole.id, whole.index, whole.text[:count]))
+            self._waiting[0] = replace(whole, text=whole.text[count:])
+            self._released = end
+        return outputs
+
+    def usage(self, ticket: AsyncTicket) -> Usage:
+        """The engine's, or what was counted of an answer that was ended."""
+        if self._last is not None and self._last.usage is not None:
+            return self._last.usage
+        return Usage(len(ticket.ticket.request.prompt), 0, self._num_tokens)
