@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import statistics
 import subprocess
 import time
 import urllib.request
@@ -34,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
-Decode = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -96,31 +96,14 @@ class LlamaCpp:
         """Tokens per second of one prompt (llama-bench; its own warm-up, a whole prompt, first where that is short)."""
         return self._bench(model, "-p", num_tokens, "-n", 0, *(["--no-warmup"] if num_tokens >= 1024 else []))
 
-    def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto") -> float:
-        """Tokens per second after `depth` positions (llama-bench, which fills them anew each time)."""
-        return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention)
+    def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto", repeats: int = 1) -> float:
+        """Tokens per second after `depth` positions, which are filled once; the median of the repeats."""
+        return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, repeats=repeats)
 
-    @contextmanager
-    def at_depth(self, model: Path, prompt: Sequence[int], num_tokens: int, flash_attention: str) -> Iterator[Decode]:
-        """A llama-server that keeps the prompt's positions; gives `decode() -> tokens per second` of the tokens after it.
-
-        The first of `n` tokens comes with the prompt, so n - 1 intervals are timed, as the server reports them.
-        """
-        request = greedy_request(prompt, num_tokens + 1) | {"cache_prompt": True, "n_probs": 0, "samplers": ["top_k"]}
-        context = 256 * (-(-(len(prompt) + num_tokens) // 256) + 1)
-        with self.server(model, context, more=("-fa", flash_attention, "--cache-ram", 0)) as complete:
-            complete(request | {"n_predict": 2})
-
-            def decode() -> float:
-                timings = complete(request)["timings"]
-                return float(timings["predicted_n"] - 1) * 1e3 / float(timings["predicted_ms"])
-
-            yield decode
-
-    def _bench(self, model: Path, *arguments: str | int) -> float:
-        command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", "1", "-o", "json"]
+    def _bench(self, model: Path, *arguments: str | int, repeats: int = 1) -> float:
+        command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", str(repeats), "-o", "json"]
         rows = json.loads(run([*command, *map(str, arguments)]).output)
-        return float(rows[0]["avg_ts"])
+        return float(statistics.median(rows[0]["samples_ts"]))
 
     def decode_batch(self, model: Path, num_tokens: int, batch: int, depth: int) -> float:
         """Tokens per second of `batch` sequences together (llama-batched-bench)."""
@@ -152,14 +135,14 @@ class LlamaCpp:
             return [int(token) for token in complete(greedy_request(prompt, num_tokens))["tokens"]]
 
     @contextmanager
-    def server(self, model: Path, context: int, slots: int = 1, more: Sequence[str | int] = ()) -> Iterator[Complete]:
+    def server(self, model: Path, context: int, slots: int = 1) -> Iterator[Complete]:
         """A llama-server for the time of the block; gives `complete(request) -> answer`, both JSON."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [
             self.folder / "llama-server", "-m", model, "-t", self.num_threads, "-c", context, "-np", slots,
-            "--host", "127.0.0.1", "--port", port, "--no-warmup", *more,
+            "--host", "127.0.0.1", "--port", port, "--no-warmup",
         ]  # fmt: skip
         with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:

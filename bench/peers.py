@@ -8,7 +8,8 @@ squared ReLU: `bench/synthetic.py`. The machine is measured first. In each round
 alternates, and the read bandwidth is measured before and after. What is reported is the median of the rounds' ratios with their
 spread, and the share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds allows. Before
 anything is timed, the tokens that llama.cpp chooses are checked against our logits; a model that the two compute differently is
-not timed. From a depth of 512 on llama.cpp decodes with flash attention on and off, and its faster one counts.
+not timed. From a depth of 512 on llama.cpp decodes with flash attention on and off in the first round of a piece, and its faster
+one counts and goes on; as it fills the cache anew for each, it then decodes three times and its median counts.
 
 A run can be made in pieces: with the same `--json` each adds its situations, or further rounds of those that are there, and is
 refused if the model, the machine, the compiled core or llama.cpp is another. `--starts 0` leaves out load time and memory,
@@ -25,14 +26,13 @@ import statistics
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import measure, processor_name
-from peer_llama import Decode, LlamaCpp, run
+from peer_llama import LlamaCpp, run
 from peer_rows import Result, Setting, Situation, spread, table
 
 import understudy
@@ -42,7 +42,8 @@ from understudy.measure.speed import SpeedTest
 
 CHECK_TOKENS = 48
 NEAR_TIE = 0.5  # logits; both engines round activations to 8 bits, which moves a logit by a few hundredths of its spread
-DEEP = 512  # positions from which llama.cpp keeps a server for each choice of flash attention
+DEEP = 512  # positions from which llama.cpp is given the choice of flash attention, and several decodes for one prompt
+DEEP_REPEATS = 3
 KV_FORMATS = {"f16": "f16", "int8": "q8_0"}  # ours: llama.cpp's
 
 
@@ -79,13 +80,12 @@ def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[
 class Contest:
     """Both engines, loaded and ready, and how each does a situation."""
 
-    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation], stack: ExitStack) -> None:
-        self.path, self.llama, self.todo, self.stack = path, llama, todo, stack
+    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation]) -> None:
+        self.path, self.llama, self.todo = path, llama, todo
         longest = max(s.tokens + s.depth for s in todo)
-        self.vocab_size = model.spec.vocab_size
         self.test = SpeedTest(model.core_model, model.spec, max_positions=longest, max_batch=max(s.batch for s in todo))
         self.int8_ops = core.measure_int8_peak(llama.num_threads)
-        self.servers: dict[int, list[Decode]] = {}
+        self.flash: dict[int, str] = {}  # by depth: which choice of flash attention llama.cpp decodes faster with
 
     def ours(self, s: Situation) -> float:
         if s.kind == "prefill":
@@ -99,16 +99,10 @@ class Contest:
             return self.llama.decode_batch(self.path, s.tokens, s.batch, s.depth)
         if s.depth < DEEP:
             return self.llama.decode(self.path, s.tokens, s.depth)
-        return max(decode() for decode in self.servers[s.depth])
-
-    def fill_servers(self) -> None:
-        """llama.cpp's prompts at depth take minutes: once each, before the rounds."""
-        for s in self.todo:
-            if s.kind == "decode" and s.batch == 1 and s.depth >= DEEP:
-                prompt = np.random.default_rng(2).integers(300, self.vocab_size, s.depth).tolist()
-                self.servers[s.depth] = [
-                    self.stack.enter_context(self.llama.at_depth(self.path, prompt, s.tokens, choice)) for choice in ("on", "off")
-                ]
+        choices = (self.flash[s.depth],) if s.depth in self.flash else ("on", "off")
+        rates = {choice: self.llama.decode(self.path, s.tokens, s.depth, choice, DEEP_REPEATS) for choice in choices}
+        self.flash[s.depth] = max(rates, key=lambda choice: rates[choice])
+        return rates[self.flash[s.depth]]
 
     def operations(self, s: Situation) -> float:
         """Multiplications and additions of one token, in the mean."""
@@ -242,16 +236,14 @@ def main() -> None:
     result.pieces.append({
         "date": datetime.datetime.now().isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]), "rounds": 0, "machine": limits,
     })  # fmt: skip
-    with ExitStack() as stack:
-        if todo:
-            contest = Contest(path, model, llama, todo, stack)
-            contest.fill_servers()
-        for number in range(arguments.rounds if todo else 0):
-            print(f"round {number + 1} of {arguments.rounds}", flush=True)
-            contest.round(number)
-            result.pieces[-1]["rounds"] = number + 1
-            if arguments.json:
-                result.write(arguments.json)
+    contest = Contest(path, model, llama, todo) if todo else None
+    for number in range(arguments.rounds if contest else 0):
+        assert contest
+        print(f"round {number + 1} of {arguments.rounds}", flush=True)
+        contest.round(number)
+        result.pieces[-1] |= {"rounds": number + 1, "flash_attention_by_depth": contest.flash}
+        if arguments.json:
+            result.write(arguments.json)
     if arguments.json:
         result.write(arguments.json)
     print(table([s for s in result.situations if s.ours], "llama.cpp"))
