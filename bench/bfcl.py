@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
 
 import understudy
 from understudy.chat.calls import call_mask, read_calls
@@ -25,7 +22,8 @@ from understudy.chat.tools import Tool
 from understudy.errors import UnderstudyError
 from understudy.measure.bfcl import CATEGORIES, RELEVANCE_CATEGORIES, BfclCase, load_cases, tools_of
 from understudy.measure.bfcl_check import check
-from understudy.text.toolcalls import ParsedCall
+from understudy.measure.evaluate.judge import satisfies
+from understudy.measure.evaluate.statistics import wilson
 
 
 def main() -> None:
@@ -141,24 +139,6 @@ def ask(model: understudy.Model, case: BfclCase, arguments: argparse.Namespace) 
     }  # fmt: skip
 
 
-def satisfies(call: ParsedCall, documents: list[dict[str, Any]]) -> bool:
-    """Whether a call names an offered function, gives only its parameters, and satisfies its schema."""
-    for document in documents:
-        function = document["function"]
-        if function["name"] == call.name:
-            known = set(call.arguments) <= set(function["parameters"]["properties"])
-            return known and Draft202012Validator(function["parameters"]).is_valid(call.arguments)
-    return False
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.959964
-    middle = (right + z * z / 2) / (count + z * z)
-    half = z / (count + z * z) * math.sqrt(right * (count - right) / count + z * z / 4)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def is_right(row: dict[str, Any]) -> bool:
     """An answer cut by the token limit within a call is wrong, whatever its calls before that."""
     return bool(row["is_right"]) and not row.get("is_cut", False)
@@ -173,7 +153,7 @@ def summary(results: list[dict[str, Any]], arguments: argparse.Namespace) -> dic
         right, calls = sum(map(is_right, rows)), sum(len(row["calls"]) for row in rows)
         table[category] = {
             "choice": rows[0]["choice"], "cases": len(rows), "right": right, "accuracy": right / len(rows),
-            "wilson_95": wilson(right, len(rows)), "calls": calls, "valid_calls": sum(row.get("valid", 0) for row in rows),
+            "wilson_95": wilson(right, len(rows))[1:], "calls": calls, "valid_calls": sum(row.get("valid", 0) for row in rows),
             "cut_by_limit": sum(row.get("is_cut", False) for row in rows), "not_asked": sum("error" in row for row in rows),
         }  # fmt: skip
     calls, valid = (sum(entry[key] for entry in table.values()) for key in ("calls", "valid_calls"))

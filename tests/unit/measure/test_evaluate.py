@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.measure.fakes import Oracle, Wrong
-from understudy.errors import FormatError, InputError, MissingError, UsageError
+from understudy.errors import ContextError, FormatError, InputError, MissingError, UsageError
 from understudy.measure.evaluate import RunSettings, questions
 from understudy.measure.evaluate.applications import check_answer, f1, keeps
 from understudy.measure.evaluate.compare import compare, comparison_page
@@ -148,6 +148,31 @@ def test_rows_of_another_layout_and_missing_files_are_one_line_errors(tmp_path):
         load_rows("mmlu", tmp_path / "nowhere")
 
 
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    class Second(Stub):
+        def scores(self, requests):
+            with pytest.raises(UsageError, match="another run is at work"):
+                evaluate(Stub(), ["piqa"], tmp_path, settings())
+            return super().scores(requests)
+
+    assert evaluate(Second(), ["piqa"], tmp_path, settings())["tasks"]["piqa"]["items"] == 20
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_an_item_that_does_not_fit_the_window_is_failed_and_said(tmp_path):
+    class Narrow(Oracle):
+        def ask(self, documents, question):
+            if "lighthouse" in question:
+                raise ContextError("prompt and answer do not fit the context")
+            return super().ask(documents, question)
+
+    result = evaluate(Narrow(), ["rag"], tmp_path, settings())
+    task = result["tasks"]["rag"]
+    assert task["errors"] == 3
+    assert task["figures"]["ability"]["value"] == pytest.approx(1 - 3 / 72)
+    assert "could not be asked" in page({**result, "model": {}})
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_nothing_to_score_is_refused(tmp_path, limit):
     with pytest.raises(UsageError, match="nothing to score"):
@@ -179,7 +204,7 @@ def test_a_report_describes_itself_and_is_the_same_from_stored_items(tmp_path):
     assert {"format", "version", "identity", "model", "run", "seed", "suite", "limit", "limits", "tasks"} == set(result)
     assert "<script>" not in page(result)
     for task in result["tasks"].values():
-        assert {"about", "area", "items", "seconds", "data", "primary", "figures", "groups"} == set(task)
+        assert {"about", "area", "items", "seconds", "errors", "data", "primary", "figures", "groups"} == set(task)
         assert task["primary"] in task["figures"]
         assert len(task["data"]["sha256"]) == 64
     once = {name: (tmp_path / name).read_bytes() for name in ("report.json", "report.html")}

@@ -22,7 +22,6 @@ from understudy.chat.calls import call_mask, read_calls
 from understudy.chat.plan import Block, Turn
 from understudy.chat.session import Session
 from understudy.chat.tools import Tool
-from understudy.errors import ContextError
 from understudy.measure.bfcl import BfclCase, tools_of
 from understudy.measure.evaluate.likelihood import ModelScorer, Scorer
 from understudy.measure.perplexity import Perplexity, perplexity
@@ -100,11 +99,8 @@ class Judge:
         documents = tools_of(case)
         tools = [Tool.from_openai(document) for document in documents]
         mask = call_mask(self.model.tokenizer, self.model.dialect, tools, choice)
-        try:
-            reply = self.model.generate(list(case.messages), tools=documents, make_mask=mask, max_tokens=MAX_CALL_TOKENS,
-                                        temperature=0.0, seed=self.seed)  # fmt: skip
-        except ContextError as error:  # its functions do not fit the model's window: a case that it fails
-            return Called((), False, f"not asked: {error}")
+        reply = self.model.generate(list(case.messages), tools=documents, make_mask=mask, max_tokens=MAX_CALL_TOKENS,
+                                    temperature=0.0, seed=self.seed)  # fmt: skip
         read = read_calls(self.model.dialect, reply.raw_text, tools)
         calls = (*read.calls, *(call for call, _ in read.refused))
         return Called(calls, bool(calls) and all(satisfies(call, documents) for call in calls), reply.raw_text)

@@ -98,7 +98,7 @@ def _bar(label: str, figure: Mapping[str, Any], mark: str = "plain") -> Bar:
 
 def _task(name: str, task: Mapping[str, Any]) -> str:
     figures, groups = task["figures"], task["groups"]
-    head = f"<h3>{html.escape(name)}</h3><p class=note>{html.escape(task['about'])}; {task['items']} items, {task['seconds']:.0f} s.</p>"
+    head = f"<h3>{html.escape(name)}</h3><p class=note>{html.escape(task['about'])}; {task['items']} items, {task['seconds']:.0f} s{_errors(task)}.</p>"
     bars = [_bar(metric, figure, "main" if metric == task["primary"] else "plain")
             for metric, figure in figures.items() if _is_share(figure)]  # fmt: skip
     first = task["primary"].removesuffix("_macro")
@@ -115,6 +115,10 @@ def _task(name: str, task: Mapping[str, Any]) -> str:
     if every:
         by_group = f"<p>{html.escape(first)} by category</p>{by_group}<details><summary>Every figure by category</summary>{figure_table(every)}</details>"
     return head + chart(bars, SHARES, f"{name}, with 95 % intervals") + tables + by_group
+
+
+def _errors(task: Mapping[str, Any]) -> str:
+    return f", {task['errors']} could not be asked and count as failed" if task["errors"] else ""
 
 
 def figure_table(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:

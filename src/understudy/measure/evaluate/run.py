@@ -10,11 +10,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import FormatError, InputError, UsageError
+from understudy.errors import ContextError, FormatError, InputError, SchemaError, UsageError
 from understudy.measure.evaluate.datasets import RowSet, load_rows
 from understudy.measure.evaluate.judge import Judge
 from understudy.measure.evaluate.statistics import Interval, bootstrap, macro, wilson
@@ -68,13 +69,13 @@ def evaluate(
     if settings.parallel < 1:
         raise UsageError("nothing to score with", where="parallel", expected="at least 1", found=settings.parallel)
     sets = {name: load_rows(name, settings.data, is_whole=settings.is_whole) for name in names}
-    record = _claim(output, settings)
-    rows = {name: drawn(name, found.rows, settings.limits.get(name, settings.limit)) for name, found in sets.items()}
-    counter = _Counter(progress, sum(map(len, rows.values())))
-    tasks = {}
-    for name in names:
-        lines = _run_task(name, judge, rows[name], output, settings.parallel, counter)
-        tasks[name] = _summary(name, lines, sets[name])
+    with _claimed(output, settings) as record:
+        rows = {name: drawn(name, found.rows, settings.limits.get(name, settings.limit)) for name, found in sets.items()}
+        counter = _Counter(progress, sum(map(len, rows.values())))
+        tasks = {}
+        for name in names:
+            lines = _run_task(name, judge, rows[name], output, settings.parallel, counter)
+            tasks[name] = _summary(name, lines, sets[name])
     return {
         "format": FORMAT, "version": VERSION, "identity": dict(settings.identity), "model": dict(settings.model), "run": record,
         "seed": settings.identity.get("seed", 0), "suite": list(settings.suite), "limit": settings.limit, "limits": dict(settings.limits),
@@ -82,9 +83,25 @@ def evaluate(
     }  # fmt: skip
 
 
+@contextmanager
+def _claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
+    """The folder, for this process alone as long as it runs."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "run.lock").open("w") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not on this system: two runs of one folder would score items twice, and count them once
+            pass
+        except OSError as error:
+            raise UsageError("another run is at work in the folder", where=output, do="wait, or name another --output") from error
+        yield _claim(output, settings)
+    (output / "run.lock").unlink(missing_ok=True)
+
+
 def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
     """Makes the folder this run's, or checks that it is; returns the record of the run that began it."""
-    output.mkdir(parents=True, exist_ok=True)
     path, identity = output / "run.json", dict(settings.identity)
     if path.exists():
         try:
@@ -158,9 +175,21 @@ def _scored(name: str, judge: Judge, todo: Sequence[tuple[str, Row]], parallel: 
 def _score(name: str, judge: Judge, keyed: Sequence[tuple[str, Row]]) -> list[Line]:
     try:
         scores = TASKS[name].score(judge, [row for _, row in keyed])
+    except (ContextError, SchemaError) as error:  # an item that this model cannot be asked is one that it fails
+        if len(keyed) > 1:
+            raise
+        scores = [_failed(TASKS[name], keyed[0][1], str(error))]
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise InputError("a row is not of its task's layout", where=name, found=f"{type(error).__name__}: {error}") from error
     return [{"id": key, **line} for (key, _), line in zip(keyed, scores, strict=True)]
+
+
+def _failed(task: Task, row: Row, error: str) -> Line:
+    metrics: Line = {metric: 0 for metric, kind in task.metrics.items() if kind == "share"}
+    if not metrics:
+        raise ContextError(error)
+    first = next(iter(metrics))
+    return {first: 0, **({task.by: row[task.by]} if task.by else {}), "error": error}
 
 
 def read_lines(path: Path) -> dict[str, Line]:
@@ -192,6 +221,7 @@ def _summary(name: str, lines: Sequence[Line], found: RowSet) -> dict[str, Any]:
         figures[f"{first}_macro"] = {**interval._asdict(), "items": len(lines), "kind": "mean"}
     return {
         "about": task.about, "area": task.area, "items": len(lines), "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "errors": sum("error" in line for line in lines),
         "data": found.facts(), "primary": f"{first}_macro" if task.macro and groups else first, "figures": figures,
         "groups": groups,
     }  # fmt: skip
