@@ -116,6 +116,12 @@ def test_a_larger_limit_goes_on_from_a_smaller_one(tmp_path):
     assert more.count < 2 * 18 + 1
 
 
+def test_a_run_in_parts_has_the_date_of_the_first_and_the_command_of_the_last(tmp_path):
+    records = [{"date": "d1", "command": "c1"}, {"date": "d2", "command": "c2"}]
+    results = [evaluate(Stub(), ["piqa"], tmp_path, RunSettings({"model": "m"}, run=record)) for record in records]
+    assert [result["run"] for result in results] == [records[0], {"date": "d1", "command": "c2"}]
+
+
 def test_drawing_is_steady_and_takes_turns():
     rows = load_rows("mmlu").rows
     small, large = drawn("mmlu", rows, 6), drawn("mmlu", rows, 12)

@@ -34,7 +34,8 @@ class RunSettings:
     Attributes:
         identity: what must be the same for a folder to be gone on with (model, seed …).
         model: further facts of the model for the report.
-        run: the record that every stored run carries (`provenance.describe_run`); that of the first part of a run is kept.
+        run: the record that every stored run carries (`provenance.describe_run`); of a run in parts that of the first with the
+            command of the last, which says what the report is of.
         suite: the names that were asked for, for the report.
         data: folder of whole sets; a task without a file there is taken from the samples unless `is_whole`.
         limit: at most so many rows of each task, drawn by `tasks.drawn`.
@@ -112,7 +113,7 @@ def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
         if known != identity:
             raise UsageError("the folder holds another run", where=output, expected=identity, found=known,
                              do="name another --output")  # fmt: skip
-        return record
+        return {**record, **{key: value for key, value in settings.run.items() if key == "command"}}
     beside = path.with_suffix(".part")
     beside.write_text(json.dumps({"identity": identity, "run": dict(settings.run)}), encoding="utf-8")
     beside.replace(path)
