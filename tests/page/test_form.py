@@ -45,6 +45,29 @@ def test_hostile_answer_is_only_text(open_page, text):
     assert page.is_visible("#send")
 
 
+def test_what_a_guard_stopped_is_shown_and_never_sent_again(open_page):
+    page = open_page()
+    sent = []
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"content": "One. "}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {"refusal": "Not here."}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]},
+    ]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+    def answer(route):
+        sent.append(json.loads(route.request.post_data)["messages"])
+        route.fulfill(body=body, content_type="text/event-stream")
+
+    page.route("**/v1/chat/completions", answer)
+    say(page, "A bad thing")
+    wait_for_end(page)
+    assert "Not here." in page.inner_text(".message.assistant")
+    say(page, "A good thing")
+    wait_for_end(page)
+    assert [message["content"] for message in sent[1]] == ["A good thing"]
+
+
 def test_line_of_a_megabyte_leaves_the_page_usable(open_page):
     page = open_page(width=375)
     answer_with(page, "x" * 1_000_000, 50_000)

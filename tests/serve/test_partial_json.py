@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.serve.partial_json import PartialJson
@@ -18,6 +18,7 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=3)
 
 
+@settings(deadline=None)
 @given(OBJECTS, st.booleans(), st.integers(1, 5))
 def test_every_cut_can_be_closed(value, is_ascii, size):
     text = json.dumps(value, ensure_ascii=is_ascii)
