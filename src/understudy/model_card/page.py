@@ -52,7 +52,8 @@ ul.pages{list-style:none;padding:0;display:grid;grid-template-columns:repeat(aut
 ul.pages a{display:block;height:100%;border:1px solid var(--line);border-radius:.6rem;padding:.7rem .9rem;text-decoration:none;font-weight:600}
 ul.pages span{display:block;color:var(--soft);font-weight:400;font-size:.88rem}
 @media(max-width:40rem){section{padding:.2rem .9rem .8rem}td.field{width:40%}h1{font-size:1.5rem}}
-@media print{body,section{background:#fff;color:#000}section{border:0;padding:0;overflow:visible}nav{display:none}
+@media print{:root{--ink:#000;--soft:#444;--line:#ccc;--paper:#fff;--back:#fff;--accent:#1f4e8c;--interval:#5b7fb5;--mark:#a3430f;
+--mark-interval:#d08a5a;--warn:#7a4a00;--warn-back:#fff4d9;--none:#444;--none-back:#eee}body,section{background:#fff;color:#000}section{border:0;padding:0;overflow:visible}nav{display:none}
 tr,figure{break-inside:avoid}h2,h3{break-after:avoid}}
 """.replace("\n", "")
 
