@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
+import itertools
 import json
 import math
 import shutil
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +38,7 @@ from understudy.compress.compensate import compensate
 from understudy.compress.data import Rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
-from understudy.compress.evaluate import compare, remember
+from understudy.compress.evaluate import compare, perplexity, remember
 from understudy.compress.grids import GRIDS, plain
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
@@ -102,7 +105,7 @@ class Bench:
         self.options, self.work, self.started = options, options.work, time.monotonic()
         self.device = options.device
         self.work.mkdir(parents=True, exist_ok=True)
-        self.result: dict[str, Any] = json.loads(options.result.read_text()) if options.result.exists() else {}
+        self.result = self.known()
         about = json.loads((options.folders[0] / "material.json").read_text())
         spec = ModelSpec(**about["spec"])
         weights: dict[str, torch.Tensor] = {}
@@ -119,13 +122,17 @@ class Bench:
         every = all_count(rows["train"])
         picked = np.linspace(0, len(every) - 1, options.calibration_rows).astype(int)
         self.calibration = Rows(every.tokens[picked], every.mask[picked])
+        some = slice(None, None, max(1, len(picked) // options.refit_rows))
+        self.refit = Rows(self.calibration.tokens[some], self.calibration.mask[some])
         shuffled = np.random.default_rng(0).permutation(len(every))
         self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
         self.live: Teacher = LiveTeacher(self.teacher)
         self.memory = {id(r): remember(self.teacher, r) for r in (self.test, self.second)}
         self.narrow, self.shallow = SHAPES[spec.num_layers]
         self.row_tokens = every.mask.shape[1]
-        self.students: dict[str, Network] = {}
+
+    def known(self) -> dict[str, Any]:
+        return json.loads(self.options.result.read_text()) if self.options.result.exists() else {}
 
     def figure(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
         spent = (time.monotonic() - self.started) / 60
@@ -133,13 +140,15 @@ class Bench:
         if name in self.result or spent > self.options.minutes or not is_wanted:
             return
         started = time.monotonic()
-        found = measure()
-        self.result[name] = found | {"seconds": round(time.monotonic() - started, 1)}
-        self.result["machine"] = (
-            torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-        )
+        found = measure() | {"seconds": round(time.monotonic() - started, 1)}
         self.options.result.parent.mkdir(parents=True, exist_ok=True)
-        self.options.result.write_text(json.dumps(self.result, indent=1) + "\n")
+        with (self.work / "result.lock").open("w") as lock:  # several may run at once, each with its own --only
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.result = self.known() | {name: found}
+            self.result["machine"] = (
+                torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+            )
+            self.options.result.write_text(json.dumps(self.result, indent=1) + "\n")
         brief = {k: v for k, v in self.result[name].items() if k != "losses"}
         print(f"{spent:.1f} min  {name}  {json.dumps(brief)}", flush=True)
 
@@ -161,8 +170,12 @@ class Bench:
             selection = select(self.here, self.narrow, self.scores(kind))
         student = trim(self.here, selection).to(self.device).requires_grad_(False)
         if healed:
-            compensate(self.teacher, student, selection, self.calibration, batch_rows=16)
+            compensate(self.teacher, student, selection, self.refit, batch_rows=16)
+        save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, self.kept(name))
         return student, selection
+
+    def kept(self, name: str) -> Path:
+        return self.work / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
 
     def scores(self, criterion: str) -> Importance:
         if criterion == "taylor":
@@ -171,11 +184,10 @@ class Bench:
 
     def zero_shot(self, name: str) -> None:
         def measure() -> dict[str, Any]:
-            started = time.monotonic()
-            student, selection = self.make(name)
-            seconds = time.monotonic() - started
-            self.students[name] = student
-            return self.quality(student) | {"making_seconds": round(seconds, 1), "layers": len(selection.layers)}
+            started, is_new = time.monotonic(), not self.kept(name).exists()
+            student = self.student(name).requires_grad_(False)
+            seconds = {"making_seconds": round(time.monotonic() - started, 1)} if is_new else {}
+            return self.quality(student) | seconds | {"layers": student.spec.num_layers}
 
         self.figure(f"zero-shot {name}", measure)
 
@@ -184,31 +196,45 @@ class Bench:
             fresh = Network(self.narrow.apply(self.here.spec))
             initialise(fresh, seed=0)
             return fresh.to(self.device)
-        if name not in self.students:
-            self.students[name] = self.make(name)[0]
-        kept = self.students[name]
-        return network_from_weights(kept.spec, kept.state_dict())
+        if not self.kept(name).exists():
+            self.make(name)
+        is_shallow = name.split()[0] in ("influence", "contiguous")
+        shape = self.shallow if is_shallow else self.narrow
+        return network_from_weights(shape.apply(self.here.spec), load_file(self.kept(name))).to(self.device)
 
     def distilled(self, name: str, tokens: int, seed: int = 0, is_live: bool = False, lora: bool = False) -> None:
         label = f"distilled {tokens} {name}" + " live" * is_live + " by LoRA" * lora + (f", seed {seed}" if seed else "")
-        kept = self.work / f"{label.replace(' ', '-')}.safetensors"
+        kept = self.kept(label)
 
         def measure() -> dict[str, Any]:
+            if kept.exists():  # trained before: a second RESULT with other windows costs no training
+                return self.quality(network_from_weights(self.student(name).spec, load_file(kept)).to(self.device))
             student, folder = self.student(name), self.work / "runs" / kept.stem
             if lora:
                 add_lora(student)
             settings = self.settings(tokens, seed, self.options.rate * (5 if lora else 1))
             rows = self.train.take(tokens // self.row_tokens)  # one epoch
             teacher = self.live if is_live else self.cached(tokens)
-            report = distill(student, teacher, rows, settings, folder, device=self.device, trains_all=not lora)
+            curve: list[list[float]] = []
+            times = [time.monotonic()]
+
+            def note(done: int, total: int, what: str) -> None:
+                del total, what
+                times.append(time.monotonic())
+                if (at := done * settings.batch_rows * self.row_tokens) % (1 << 17) == 0 and tokens > 1 << 18:
+                    curve.append([at, round(perplexity(student, self.test.take(8)), 3)])
+
+            report = distill(student, teacher, rows, settings, folder, progress=note, device=self.device, trains_all=not lora)
             student.requires_grad_(False)
             if lora:
                 for module in [m for m in student.modules() if parametrize.is_parametrized(m)]:
                     parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
             save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, kept)
             shutil.rmtree(folder)
-            step = report.seconds / report.steps
-            return self.quality(student) | {"step_seconds": round(step, 4), "losses": [round(x, 4) for x in report.losses[::4]]}
+            step = statistics.median(after - before for before, after in itertools.pairwise(times))
+            return self.quality(student) | {
+                "step_seconds": round(step, 4), "curve": curve, "losses": [round(x, 4) for x in report.losses[::4]],
+            }  # fmt: skip
 
         self.figure(label, measure)
 
@@ -221,29 +247,33 @@ class Bench:
     # ---- the plan -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        """By value: what a bar needs first, comparisons that only widen the picture last."""
         self.figure("teacher", lambda: self.quality(self.teacher))
         self.statistics = calibrate(self.teacher, self.calibration, self.work / "calibration", batch_rows=16)
         small, large = self.options.tokens
-        for name in ("minitron", "minitron healed", "reconstruction", "reconstruction healed", "magnitude", "random"):
-            self.zero_shot(name)
-        for name in ("influence", "contiguous", "influence healed", "taylor"):
-            self.zero_shot(name)
-        for seed in range(self.options.seeds):
-            for name in ("minitron", OURS):
-                self.distilled(name, small, seed)
+        self.zero_shot("minitron")
+        self.zero_shot(OURS)
+        self.distilled("minitron", small)
+        self.distilled(OURS, small)
         self.quantized(OURS, small)
         self.distilled(OURS, small, is_live=True)
-        for name in (OURS, "influence", "contiguous", "minitron"):
-            self.distilled(name, large)
+        for name in ("magnitude", "minitron healed", "reconstruction", "random", "influence", "contiguous", "taylor"):
+            self.zero_shot(name)
+        self.zero_shot("influence healed")
+        self.distilled(OURS, large)
+        self.distilled("influence", large)
         self.distilled("taylor", large, lora=True)
+        for seed in range(1, self.options.seeds):
+            for name in ("minitron", OURS):
+                self.distilled(name, small, seed)
         self.corrected(small)
-        for name in ("from nothing", "random", "magnitude"):
-            self.distilled(name, large)
         self.distilled("from nothing", 20 * small)
+        for name in ("contiguous", "minitron", "random", "magnitude"):
+            self.distilled(name, large)
 
     def cached(self, tokens: int) -> Teacher:
         rows, started = self.train.take(tokens // self.row_tokens), time.monotonic()
-        cached = capture(self.teacher, rows, self.work / f"cache-{tokens}", batch_rows=16)
+        cached = capture(self.teacher, rows, self.work / f"cache-{tokens}", batch_rows=16, precision="bfloat16")
         print(f"cache of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
         return cached
 
@@ -258,7 +288,7 @@ class Bench:
         self.figure(f"teacher corrected on {tokens}", measure)
 
     def quantized(self, name: str, tokens: int) -> None:
-        kept = self.work / f"distilled-{tokens}-{name.replace(' ', '-')}.safetensors"
+        kept = self.kept(f"distilled {tokens} {name}")
         if not kept.exists() or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
         student = network_from_weights(self.narrow.apply(self.here.spec), load_file(kept)).to(self.device).requires_grad_(False)
@@ -369,6 +399,7 @@ def main() -> None:
     ran.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="only figures whose name holds one of these")
     ran.add_argument("--windows", type=int, default=64, help="test windows of 1024 tokens")
     ran.add_argument("--calibration-rows", type=int, default=128)
+    ran.add_argument("--refit-rows", type=int, default=128, help="of the calibration rows, how many the healing sees")
     ran.add_argument("--tokens", type=int, nargs=2, default=[262_144, 1_048_576])
     ran.add_argument("--seeds", type=int, default=3)
     ran.add_argument("--micro-rows", type=int, default=8)

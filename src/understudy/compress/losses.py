@@ -2,13 +2,13 @@
 
 Forward KL per token, τ = 1 (Minitron: the best of all losses tried, alone):
     KL(p ‖ q) = Σ_v p_v (log p_v - log q_v),   ∂/∂logits_q = q - p
-The gradients with respect to the student's hidden states and head are formed chunk by chunk in the forward pass, so
-that what lives at once is [chunk, vocab] twice. `LOSSES` are the names that recipes use for losses on states.
+The gradients with respect to the student's hidden states and head are formed chunk by chunk in the forward pass, in the
+place of the logits, so that what lives at once is [chunk, vocab] once, twice with a live teacher. `LOSSES` are the names that recipes use for losses on states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHUNK_ELEMENTS = 24 << 20  # logits of one chunk: 96 MiB of float32; smaller ones add to the head's gradient too often
+CHUNK_ELEMENTS = 48 << 20  # logits of one chunk: 96 MiB of bfloat16; smaller ones add to the head's gradient too often
+BLOCK_ELEMENTS = 1 << 20  # logits whose softmax is taken at once on a CPU
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def forward_kl(hidden: Tensor, head: Tensor, target: Target, mask: Tensor) -> Te
     """Σ over tokens of mask · KL(teacher ‖ student), a scalar in nats.
 
     Args:
-        hidden: (tokens, width), what the student's head reads.
-        head: (vocab, width).
+        hidden: (tokens, width), what the student's head reads; its type is that of the products.
+        head: (vocab, width); its gradient is summed in float32.
         target: the teacher's distribution of the same tokens.
         mask: (tokens,) float; 0 leaves a token out.
     """
@@ -60,48 +61,61 @@ def cross_entropy(hidden: Tensor, head: Tensor, labels: Tensor, mask: Tensor) ->
 class _ChunkedKl(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, target: Target, mask: Tensor, needs_grad: bool) -> Tensor:
-        step = max(1, CHUNK_ELEMENTS // head.shape[0])
         total = torch.zeros((), dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32, device=mask.device)
         grad_hidden = torch.zeros_like(hidden) if needs_grad else None
         grad_head = torch.zeros(head.shape, dtype=torch.float32, device=head.device) if needs_grad else None
-        for start in range(0, len(hidden), step):
-            rows = slice(start, start + step)
-            logits = functional.linear(hidden[rows], head).float()
-            log_q = logits.log_softmax(-1)
-            loss, grad = _TERMS[type(target)](log_q, target, rows, needs_grad)
-            total += (loss * mask[rows]).sum()
-            if grad_hidden is None or grad_head is None:
-                continue
-            grad = (grad * mask[rows, None]).to(hidden.dtype)
-            grad_hidden[rows] = grad @ head
-            grad_head += grad.T @ hidden[rows]
-        if needs_grad:
-            ctx.save_for_backward(grad_hidden, grad_head.to(head.dtype))  # type: ignore[union-attr]
+        narrow = head.to(hidden.dtype)
+        for rows in chunks(hidden, head):
+            logits = functional.linear(hidden[rows], narrow)  # turns into its own gradient, block by block
+            theirs = functional.linear(target.hidden[rows], target.head) if isinstance(target, LiveTarget) else None
+            for block, place in blocks(rows, logits):
+                log_q = logits[block].float().log_softmax(-1)
+                if theirs is not None:
+                    loss, grad = _live_terms(log_q, theirs[block], needs_grad)
+                else:
+                    loss, grad = _sparse_terms(log_q, target, place, needs_grad)
+                total += (loss * mask[place]).sum()
+                if needs_grad:
+                    logits[block] = grad.mul_(mask[place, None])
+            if grad_hidden is not None and grad_head is not None:
+                grad_hidden[rows] = logits @ narrow
+                grad_head += logits.T @ hidden[rows]
+        ctx.grads, ctx.head_dtype = (grad_hidden, grad_head), head.dtype
         return total.float()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        grad_hidden, grad_head = ctx.saved_tensors
-        scale = grads[0]
-        return grad_hidden * scale.to(grad_hidden.dtype), grad_head * scale.to(grad_head.dtype), None, None, None
+        grad_hidden, grad_head = ctx.grads
+        return grad_hidden * grads[0].to(grad_hidden.dtype), grad_head.mul_(grads[0]).to(ctx.head_dtype), None, None, None
 
 
-def _live_terms(log_q: Tensor, target: LiveTarget, rows: slice, needs_grad: bool) -> tuple[Tensor, Tensor]:
-    log_p = functional.linear(target.hidden[rows], target.head).float().log_softmax(-1)
+def chunks(hidden: Tensor, head: Tensor) -> Iterator[slice]:
+    """Slices of the tokens whose logits are at most CHUNK_ELEMENTS: as large as memory bears, for the products."""
+    step = max(1, CHUNK_ELEMENTS // head.shape[0])
+    return (slice(start, min(start + step, len(hidden))) for start in range(0, len(hidden), step))
+
+
+def blocks(rows: slice, logits: Tensor) -> Iterator[tuple[slice, slice]]:
+    """A chunk in parts that a CPU's second-level cache holds as float32: (place in the chunk, place among all tokens)."""
+    step = max(1, BLOCK_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    for start in range(0, len(logits), step):
+        stop = min(start + step, len(logits))
+        yield slice(start, stop), slice(rows.start + start, rows.start + stop)
+
+
+def _live_terms(log_q: Tensor, theirs: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor]:
+    log_p = theirs.float().log_softmax(-1)
     p = log_p.exp()
-    loss = (p * (log_p - log_q)).sum(-1)
+    loss = log_p.sub_(log_q).mul_(p).sum(-1)
     return loss, log_q.exp_().sub_(p) if needs_grad else loss
 
 
-def _sparse_terms(log_q: Tensor, target: SparseTarget, rows: slice, needs_grad: bool) -> tuple[Tensor, Tensor]:
-    ids, weights = target.ids[rows], target.weights[rows]
-    loss = -(weights * log_q.gather(-1, ids)).sum(-1) - target.entropy[rows]
+def _sparse_terms(log_q: Tensor, target: Any, place: slice, needs_grad: bool) -> tuple[Tensor, Tensor]:
+    ids, weights = target.ids[place], target.weights[place]
+    loss = -(weights * log_q.gather(-1, ids)).sum(-1) - target.entropy[place]
     if not needs_grad:
         return loss, loss
     return loss, log_q.exp_().scatter_add_(-1, ids, -weights)
-
-
-_TERMS: dict[type, Callable[..., tuple[Tensor, Tensor]]] = {LiveTarget: _live_terms, SparseTarget: _sparse_terms}
 
 
 def cosine(student: Tensor, teacher: Tensor) -> Tensor:
@@ -125,14 +139,15 @@ def dynamic_weight(logit_loss: Tensor, state_loss: Tensor) -> Tensor:
 
 def token_statistics(hidden: Tensor, head: Tensor, target: LiveTarget, labels: Tensor) -> dict[str, Tensor]:
     """Per token, for evaluation: `kl` to the teacher, `nll` of both, and `agree` (same top-1), each (tokens,)."""
-    step = max(1, CHUNK_ELEMENTS // head.shape[0])
     parts: dict[str, list[Tensor]] = {"kl": [], "nll": [], "teacher_nll": [], "agree": []}
-    for start in range(0, len(hidden), step):
-        rows = slice(start, start + step)
-        log_q = functional.linear(hidden[rows], head).float().log_softmax(-1)
-        log_p = functional.linear(target.hidden[rows], target.head).float().log_softmax(-1)
-        parts["kl"].append((log_p.exp() * (log_p - log_q)).sum(-1))
-        parts["nll"].append(-log_q.gather(-1, labels[rows, None])[:, 0])
-        parts["teacher_nll"].append(-log_p.gather(-1, labels[rows, None])[:, 0])
-        parts["agree"].append((log_q.argmax(-1) == log_p.argmax(-1)).float())
+    for rows in chunks(hidden, head):
+        ours = functional.linear(hidden[rows], head)
+        theirs = functional.linear(target.hidden[rows], target.head)
+        for block, place in blocks(rows, ours):
+            log_q, log_p = ours[block].float().log_softmax(-1), theirs[block].float().log_softmax(-1)
+            own = labels[place, None]
+            parts["nll"].append(-log_q.gather(-1, own)[:, 0])
+            parts["teacher_nll"].append(-log_p.gather(-1, own)[:, 0])
+            parts["agree"].append((log_q.argmax(-1) == log_p.argmax(-1)).float())
+            parts["kl"].append(log_q.neg_().add_(log_p).mul_(log_p.exp_()).sum(-1))
     return {name: torch.cat(values) for name, values in parts.items()}

@@ -33,6 +33,7 @@ from understudy.compress.distill import DistillSettings, check, distill
 from understudy.compress.evaluate import Quality, compare
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
+from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.packed_folder import save_packed
 from understudy.compress.prune import select, trim
@@ -63,6 +64,7 @@ class Pipeline:
     """One recipe on its way. Everything that can be seen to be wrong is said in `check`, before any long work."""
 
     def __init__(self, recipe: Recipe, progress: Progress = quiet) -> None:
+        keep_freed_memory()
         self.recipe, self.progress = recipe, progress
         self.out = Path(recipe.output.folder)
         self.reports: list[Report] = []
@@ -237,7 +239,10 @@ class Pipeline:
         teacher: Teacher = LiveTeacher(self.teacher)
         if recipe.teacher == "cache":
             if self.world.is_first:
-                capture(self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes, progress=self.progress)
+                capture(
+                    self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes,
+                    precision=recipe.settings.precision, progress=self.progress,
+                )  # fmt: skip
             self.world.wait()
             teacher = CachedTeacher(folder / "cache", self.training_rows)
         copy = network_from_weights(student.spec, student.state_dict())

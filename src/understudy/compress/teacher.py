@@ -132,9 +132,11 @@ def sparse_target(logits: Tensor, form: CacheFormat, generator: torch.Generator)
 @torch.no_grad()
 def capture(
     network: Network, rows: Rows, folder: Path, *, budget: int = 64, batch_rows: int = 4, seed: int = 0,
-    progress: Progress = quiet,
+    precision: str = "float32", progress: Progress = quiet,
 ) -> CachedTeacher:  # fmt: skip
     """Run the teacher over all rows once and keep its targets in `folder`. A second call on the folder goes on.
+
+    precision: of the teacher's products, float32 or bfloat16.
 
     Raises:
         UsageError: the folder holds the cache of other rows, or the budget is too small.
@@ -151,7 +153,8 @@ def capture(
     for start in range(finished, len(rows), batch_rows):
         tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64)).to(network.device)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
-        records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
+        with torch.autocast(network.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
         records.flush()
         write_json(about, known | {"finished": min(start + batch_rows, len(rows))})
         progress(min(start + batch_rows, len(rows)), len(rows), "asking the teacher")
@@ -159,12 +162,11 @@ def capture(
 
 
 def _capture_batch(network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator) -> NDArray[np.uint8]:
-    hidden = network.hidden(tokens).flatten(0, 1)
-    step = max(1, losses.CHUNK_ELEMENTS // form.vocab_size)
+    hidden, head = network.hidden(tokens).flatten(0, 1), network.head_weight
     parts = []
-    for start in range(0, len(hidden), step):
-        logits = functional.linear(hidden[start : start + step], network.head_weight)
-        parts.append(form.encode(*sparse_target(logits, form, generator)))
+    for rows in losses.chunks(hidden, head):
+        logits = functional.linear(hidden[rows], head)
+        parts += [form.encode(*sparse_target(logits[block], form, generator)) for block, _ in losses.blocks(rows, logits)]
     return np.concatenate(parts).reshape(*tokens.shape, form.bytes_per_token)
 
 

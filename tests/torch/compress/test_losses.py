@@ -25,9 +25,10 @@ def _whole_kl(hidden, head, teacher, mask):
     return (functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1) * mask).sum()
 
 
-@pytest.mark.parametrize("chunk", [1, 101 * 4, 1 << 25])
-def test_chunked_kl_and_its_gradients_equal_torch(chunk: int, monkeypatch) -> None:
+@pytest.mark.parametrize(("chunk", "block"), [(1, 1), (101 * 4, 101 * 3), (101 * 8, 1 << 20), (1 << 25, 101 * 5)])
+def test_chunked_kl_and_its_gradients_equal_torch(chunk: int, block: int, monkeypatch) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(losses, "BLOCK_ELEMENTS", block)
     hidden, head, teacher, mask = _inputs()
     expected = torch.autograd.grad(_whole_kl(hidden, head, teacher, mask) * 0.5, (hidden, head))
     ours = forward_kl(hidden, head, teacher, mask)
@@ -95,3 +96,24 @@ def test_the_dynamic_weight_makes_both_terms_equal() -> None:
     torch.testing.assert_close(weighted, logit)
     weighted.backward()
     torch.testing.assert_close(state.grad, torch.tensor(15.0))  # the weight itself has no gradient
+
+
+def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 101 * 7)
+    monkeypatch.setattr(losses, "BLOCK_ELEMENTS", 101 * 2)
+    hidden, head, teacher, _ = _inputs()
+    labels = torch.arange(len(hidden))
+    found = losses.token_statistics(hidden.detach(), head.detach(), teacher, labels)
+    log_q, log_p = (hidden @ head.T).log_softmax(-1), (teacher.hidden @ teacher.head.T).log_softmax(-1)
+    torch.testing.assert_close(found["kl"], functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1))
+    torch.testing.assert_close(found["nll"], functional.nll_loss(log_q, labels, reduction="none"))
+    torch.testing.assert_close(found["teacher_nll"], functional.nll_loss(log_p, labels, reduction="none"))
+    assert torch.equal(found["agree"], (log_q.argmax(-1) == log_p.argmax(-1)).float())
+
+
+def test_the_head_learns_in_float32_from_products_in_bfloat16() -> None:
+    hidden, head, teacher, mask = _inputs()
+    expected = torch.autograd.grad(_whole_kl(hidden, head, teacher, mask), head)[0]
+    found = torch.autograd.grad(forward_kl(hidden.bfloat16(), head, teacher, mask), head)[0]
+    assert found.dtype == torch.float32
+    assert (found - expected).norm() < 0.02 * expected.norm()

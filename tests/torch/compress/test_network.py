@@ -8,7 +8,7 @@ import torch
 
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.torch.stock import stock_logits, stock_model
-from understudy.compress.network import Network, initialise, network_from_weights, weights_of
+from understudy.compress.network import Network, Norm, initialise, network_from_weights, rotate, rotation_table, weights_of
 from understudy.errors import MissingError
 from understudy.models import reference
 from understudy.spec import tensor_shapes
@@ -59,3 +59,36 @@ def test_the_same_seed_draws_the_same_network() -> None:
     initialise(first, seed=5)
     initialise(second, seed=5)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_derivatives_of_the_norm_are_those_of_its_formula() -> None:
+    norm = Norm(SPECS["llama"])
+    x = torch.randn(3, 5, SPECS["llama"].hidden_size, requires_grad=True)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+    outer = torch.randn_like(x)
+    plain = x / (x.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight
+    expected = torch.autograd.grad((plain * outer).sum(), (x, norm.weight))
+    found = torch.autograd.grad((norm(x) * outer).sum(), (x, norm.weight))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "nemotron"])  # all of a head turned, and half of it
+def test_the_derivative_of_a_rotation_turns_back(name: str) -> None:
+    spec = SPECS[name]
+    x = torch.randn(2, 3, 7, spec.head_dim, requires_grad=True)
+    rotation = rotation_table(spec, 7, "cpu")
+    outer = torch.randn_like(x)
+    found = torch.autograd.grad((rotate(x, rotation) * outer).sum(), x)[0]
+    back = rotate(outer, (rotation[0], -rotation[1]))
+    torch.testing.assert_close(found, back)
+    torch.testing.assert_close(rotate(rotate(x, rotation), (rotation[0], -rotation[1])), x)
+
+
+def test_under_autocast_norms_hand_on_what_products_read() -> None:
+    network = network_from_weights(SPECS["llama"], random_weights(SPECS["llama"]))
+    x = torch.randn(1, 4, SPECS["llama"].hidden_size)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network.model.norm(x).dtype == torch.bfloat16
+    assert network.model.norm(x).dtype == torch.float32

@@ -59,6 +59,15 @@ def test_losses_from_the_cache_are_those_of_the_live_teacher(tmp_path) -> None:
     assert sparse.item() == pytest.approx(live.item(), rel=0.01)
 
 
+def test_a_teacher_asked_in_bfloat16_says_nearly_the_same(tmp_path) -> None:
+    teacher = tiny_teacher("llama")
+    rows = random_rows(teacher.spec)
+    exact = capture(teacher, rows, tmp_path / "exact").target(np.arange(16), torch.zeros(1))
+    near = capture(teacher, rows, tmp_path / "near", precision="bfloat16").target(np.arange(16), torch.zeros(1))
+    assert not torch.equal(near.entropy, exact.entropy)
+    torch.testing.assert_close(near.entropy, exact.entropy, rtol=0.02, atol=0.02)
+
+
 def test_an_interrupted_capture_goes_on(tmp_path, monkeypatch) -> None:
     teacher = tiny_teacher("llama")
     rows = random_rows(teacher.spec)
