@@ -43,7 +43,7 @@ from understudy.compress.grids import GRIDS, plain
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
 from understudy.compress.prune import Selection, Shape, select, trim
-from understudy.compress.qad import tune_scales
+from understudy.compress.qad import tune
 from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.spec import ModelSpec, parameter_counts
@@ -311,14 +311,19 @@ class Bench:
                 return quality | {"bits_per_weight": bits, "quantize_seconds": round(seconds, 1)}
 
             self.figure(f"4 bits: {label}", measure)
-        self.figure(
-            "4 bits: scales, search, feedback, then 65536 tokens of tuning", lambda: self.tuned(student, statistics, memory)
-        )
+        for learns, count, rate in (("scales", 65_536, 1e-4), ("weights", 262_144, 2e-5)):
+            self.figure(
+                f"4 bits: scales, search, feedback, then {count} tokens of tuning {learns}",
+                lambda tuning=(learns, count, rate): self.tuned(student, statistics, memory, *tuning),
+            )
 
-    def tuned(self, student: Network, statistics: Any, memory: torch.Tensor) -> dict[str, Any]:
-        settings = self.settings(65_536, 0, 1e-4)
+    def tuned(
+        self, student: Network, statistics: Any, memory: torch.Tensor, learns: str, count: int, rate: float
+    ) -> dict[str, Any]:
+        settings = self.settings(count, 0, rate)
         best = quantize(student, statistics, QuantizeSettings())
-        after, _ = tune_scales(best, LiveTeacher(student), self.train, settings, self.work / "tuning", device=self.device)
+        folder = self.work / f"tuning-{learns}"
+        after, _ = tune(best, LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
         return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}
 
 

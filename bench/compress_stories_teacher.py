@@ -235,10 +235,7 @@ def main() -> None:
     spec, weights = read_teacher(raw)
     pieces = read_pieces(raw[MODEL_BYTES:])
     teacher = network_from_weights(spec, weights)
-    if options.tokenizer is not None:
-        kept = pieces_of(options.tokenizer, pieces)
-    else:
-        kept = most_written(teacher, pieces, options)
+    kept = pieces_of(options.tokenizer, pieces) if options.tokenizer is not None else most_written(teacher, pieces, options)
     options.folder.mkdir(parents=True, exist_ok=True)
     save_file({n: w.half().contiguous() for n, w in weights.items()}, options.folder / "teacher.safetensors")
     (options.folder / "teacher.json").write_text(json.dumps(dataclasses.asdict(spec)))

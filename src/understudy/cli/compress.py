@@ -74,6 +74,10 @@ def run_recipe(recipe: Any, arguments: argparse.Namespace) -> int:
     if result.gguf is not None:
         gguf = result.reports[-1].figures["gguf"]
         print(f"gguf     {result.gguf}  {gguf['bytes'] / 1e6:.1f} MB  KL to the float student {gguf['kl']:.4f}")
+    if packed := result.reports[-1].figures.get("packed"):
+        print(
+            f"packed   {pipeline.out / 'model-packed'}  {packed['bytes'] / 1e6:.1f} MB  KL to the float student {packed['kl']:.4f}"
+        )
     print(f"report   {pipeline.out / 'report.html'}")
     return 0
 

@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.compress.folder import save_network
 from understudy.compress.grids import BLOCK, GRIDS, Rounded
+from understudy.compress.network import Network, network_from_weights
 from understudy.compress.quantize import Quantized
 from understudy.errors import UnsupportedError
 from understudy.models.checkpoint import Checkpoint
+from understudy.spec import ModelSpec
 
 
 def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
@@ -61,6 +63,30 @@ def pack(rounded: Rounded) -> Tensor:
     words = unsigned.reshape(len(unsigned), -1, 32 // bits)
     shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
     return torch.from_numpy(np.bitwise_or.reduce(words << shifts, axis=-1).view(np.int32))
+
+
+def unpack(words: Tensor, bits: int) -> Tensor:
+    """(rows, columns · bits / 32) int32 -> (rows, columns) integers."""
+    shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
+    unsigned = (words.numpy().view(np.uint32)[..., None] >> shifts) & np.uint32((1 << bits) - 1)
+    return torch.from_numpy(unsigned.reshape(len(unsigned), -1).astype(np.int16) - (1 << (bits - 1))).to(torch.int8)
+
+
+def open_packed(folder: Path, spec: ModelSpec) -> Network:
+    """The network that such a folder holds, from its own bytes: to measure what was written."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    bits = config["config_groups"]["group_0"]["weights"]["num_bits"]
+    grid = next(grid for grid in GRIDS.values() if int(grid.bits) == bits)
+    state = load_file(folder / "model.safetensors")
+    weights: dict[str, Tensor] = {}
+    for name, value in state.items():
+        stem, _, part = name.rpartition(".")
+        if part == "weight_packed":
+            rounded = Rounded(grid, unpack(value, bits), state[f"{stem}.weight_scale"].float())
+            weights[f"{stem}.weight"] = rounded.values()
+        elif not part.startswith("weight_"):
+            weights[name] = value.float()
+    return network_from_weights(spec, weights).requires_grad_(False)
 
 
 def quantization_config(grid: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Quantization-aware distillation, scales only: the integers stay, the scale of every block of 32 is trained.
+"""Quantization-aware distillation: what 4 bits took is partly given back by the KL to the float student.
 
-    tuned = tune_scales(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
+    tuned = tune(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
 
-The network keeps its size and its file format; what 4 bits took is partly given back by the teacher's KL. Scales move by
-small steps from searched ones (LSQ with the integers fixed), so a few ten thousand tokens are enough and nothing can be
-lost but the scales. Embedding and head stay as they are.
+"scales": the integers stay, the scale of every block of 32 learns (LSQ with the integers fixed). They move by small steps
+from searched ones, so a few ten thousand tokens are enough and nothing can be lost but the scales. "weights": behind every
+integer a float weight learns too, rounded anew in every pass (straight-through, 1902.08153), and the norms with them: more
+is given back, for twice the memory of training. Size and file format stay; embedding and head stay as they are.
 """
 
 from __future__ import annotations
@@ -21,55 +22,79 @@ from understudy.compress.grids import BLOCK, Rounded
 from understudy.compress.network import Network
 from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
+from understudy.errors import UsageError
+
+LEARNS = ("scales", "weights")
 
 
-class ScaledLinear(nn.Module):
-    """y = W x + b with W = scales · integers; only the scales (rows, columns / 32) learn."""
+class RoundedLinear(nn.Module):
+    """y = W x + b with W = scales · integers; the scales (rows, columns / 32) learn, and `latent` weights if there are any."""
 
-    def __init__(self, rounded: Rounded, bias: Tensor | None) -> None:
+    def __init__(self, rounded: Rounded, bias: Tensor | None, learns: str) -> None:
         super().__init__()
         self.grid = rounded.grid
-        self.register_buffer("integers", rounded.integers.clone())
+        self.register_buffer("fixed", rounded.integers.clone() if learns == "scales" else None)
         self.scales = nn.Parameter(rounded.scales.clone())
+        self.latent = nn.Parameter(rounded.values()) if learns == "weights" else None
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
 
     @property
     def weight(self) -> Tensor:
-        return (self.integers.float().unflatten(1, (-1, BLOCK)) * self.scales[..., None]).flatten(1)
+        return (self.integers(self.scales) * self.scales[..., None]).flatten(1)
+
+    def integers(self, scales: Tensor) -> Tensor:
+        """(rows, blocks, 32) float32; what `latent` rounds to, with the gradient of what it was before, inside the grid."""
+        if self.latent is None:
+            return self.fixed.float().unflatten(1, (-1, BLOCK))
+        inverse = torch.where(scales == 0, 0.0, 1 / scales)
+        wanted = (self.latent.unflatten(1, (-1, BLOCK)) * inverse[..., None]).clamp(self.grid.low, self.grid.high)
+        return wanted + (wanted.round() - wanted).detach()
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight, self.bias)
 
+    @torch.no_grad()
     def rounded(self) -> Rounded:
-        """Scales as float16 holds them, which is what the file stores."""
-        return Rounded(self.grid, self.integers.clone(), self.scales.detach().to(torch.float16).float())
+        """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
+        scales = self.scales.to(torch.float16).float()
+        return Rounded(self.grid, self.integers(scales).round().to(torch.int8).flatten(1), scales)
 
 
-def tune_scales(
-    result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path,
+def tune(
+    result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *, learns: str = "scales",
     progress: Progress = quiet, device: str = "cpu",
 ) -> tuple[Quantized, DistillReport]:  # fmt: skip
-    """Train the scales of all linears against `teacher` (usually the float student); a new Quantized comes back."""
+    """Train what `learns` names of all linears against `teacher` (usually the float student); a new Quantized comes back.
+
+    Raises:
+        UsageError: `learns` is not one of LEARNS.
+    """
+    if learns not in LEARNS:
+        raise UsageError("unknown way to tune", found=learns, expected=list(LEARNS))
     network = copy.deepcopy(result.network)
-    places = _replace_linears(network, result)
+    places = _replace_linears(network, result, learns)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.endswith(".scales"))
+        is_norm = "norm" in name
+        parameter.requires_grad_(name.endswith((".scales", ".latent")) or (is_norm and learns == "weights"))
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
-    tensors = dict(result.tensors)
-    final = copy.deepcopy(result.network)
+    tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
         tensors[name] = module.rounded()
         final.get_parameter(name).data.copy_(module.rounded().values())
+    for name, value in network.state_dict().items():
+        if "norm" in name:
+            tensors[name] = value.detach().clone()
+            final.get_parameter(name).data.copy_(value)
     return Quantized(final, tensors, result.errors), report
 
 
-def _replace_linears(network: Network, result: Quantized) -> dict[str, ScaledLinear]:
-    places: dict[str, ScaledLinear] = {}
+def _replace_linears(network: Network, result: Quantized, learns: str) -> dict[str, RoundedLinear]:
+    places: dict[str, RoundedLinear] = {}
     for name, rounded in result.tensors.items():
         if not isinstance(rounded, Rounded) or not name.startswith("model.layers."):
             continue
         path, _, part = name.removesuffix(".weight").rpartition(".")
         owner = network.get_submodule(path)
-        places[name] = ScaledLinear(rounded, getattr(owner, part).bias)
+        places[name] = RoundedLinear(rounded, getattr(owner, part).bias, learns)
         setattr(owner, part, places[name])
     return places

@@ -5,7 +5,7 @@
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
-    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate
+    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate, tune
     [output]   folder, dtype, gguf, packed, threshold_kl
 
 Tables that are left out are stages that are not run.
@@ -23,6 +23,7 @@ from understudy.compress.depth import DEPTH_METHODS
 from understudy.compress.distill import DistillSettings
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
+from understudy.compress.qad import LEARNS
 from understudy.compress.quantize import QuantizeSettings
 from understudy.compress.search import SearchSettings
 from understudy.errors import FormatError, MissingError, UsageError
@@ -65,8 +66,9 @@ class TrainRecipe:
 class QuantizeRecipe:
     settings: QuantizeSettings
     max_bits: float | None = None  # spend bits up to this many a weight
-    tune_tokens: int = 0  # then train the scales on the float student for so many tokens
+    tune_tokens: int = 0  # then distil the float student into the quantized one for so many tokens
     tune_rate: float = 1e-4
+    tune: str = "scales"  # or weights: what learns then
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ def _check(recipe: Recipe, where: object) -> None:
             raise UsageError("unknown criterion", where=where, found=recipe.prune.criterion, expected=list(CRITERIA))
         if recipe.prune.depth not in DEPTH_METHODS:
             raise UsageError("unknown depth method", where=where, found=recipe.prune.depth, expected=list(DEPTH_METHODS))
+    if recipe.quantize is not None and recipe.quantize.tune not in LEARNS:
+        raise UsageError("unknown way to tune", where=where, found=recipe.quantize.tune, expected=list(LEARNS))
     if recipe.output.packed and recipe.quantize is None:
         raise UsageError("a packed folder needs [quantize]", where=where)
     if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():

@@ -30,16 +30,16 @@ from understudy.compress.compensate import compensate
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, read_rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, check, distill
-from understudy.compress.evaluate import Quality, compare
+from understudy.compress.evaluate import Quality, compare, int8_cache_kl
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
 from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network, network_from_weights
-from understudy.compress.packed_folder import save_packed
+from understudy.compress.packed_folder import open_packed, save_packed
 from understudy.compress.prune import select, trim
-from understudy.compress.qad import tune_scales
-from understudy.compress.quantize import quantize, spend_bits
-from understudy.compress.recipe import PruneRecipe, Recipe, TrainRecipe
+from understudy.compress.qad import tune
+from understudy.compress.quantize import Quantized, quantize, spend_bits
+from understudy.compress.recipe import PruneRecipe, QuantizeRecipe, Recipe, TrainRecipe
 from understudy.compress.report import Report
 from understudy.compress.search import candidates, search
 from understudy.compress.sparsity import thresholds, zero_rates
@@ -48,7 +48,7 @@ from understudy.errors import UnderstudyError, UsageError
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.lineage import lineage_of
 from understudy.provenance import describe_run, model_sha256
-from understudy.spec import parameter_counts
+from understudy.spec import ModelSpec, parameter_counts
 
 ORDER = ("prune", "correct", "distill", "quantize")
 
@@ -181,11 +181,8 @@ class Pipeline:
         made, report = work(network, folder)
         if not self.world.is_first:
             return made
-        report.figures |= {
-            "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
-            "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-            "quality": compare(made, self.source.network, self.held_out).as_dict(),
-        }  # fmt: skip
+        report.figures |= _effort(made.spec, started)
+        report.figures["quality"] = compare(made, self.source.network, self.held_out).as_dict()
         report.recipe = self.recipe.raw
         save_network(made, self.source.checkpoint, folder / "model", "f32")
         report.write(folder)
@@ -260,7 +257,7 @@ class Pipeline:
         """The folder, the GGUF, their checks against the networks they were made of, and the card."""
         if not self.world.is_first:
             return Result(self.out / "model", None, self.reports)
-        output, quality = self.recipe.output, None
+        output, started = self.recipe.output, time.monotonic()
         folder, gguf = self.out / "model", None
         save_network(student, self.source.checkpoint, folder, output.dtype)
         statistics = calibrate(student, self.calibration, self._fresh("statistics"), progress=self.progress)
@@ -281,6 +278,7 @@ class Pipeline:
             second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
             figures["second text"] = compare(student, self.source.network, second).as_dict()
         report.figures["final"] = compare(student, self.source.network, self.held_out).as_dict()
+        report.figures |= _effort(student.spec, started)
         report.run = describe_run(gguf or folder)
         report.write(self.out)
         self.reports.append(report)
@@ -317,21 +315,33 @@ class Pipeline:
             report.tables["what q8 would bring"] = table
         result = quantize(student, statistics, settings, self.progress)
         if recipe.tune_tokens:
-            rate = recipe.tune_rate
-            tuning = DistillSettings(tokens=recipe.tune_tokens, rate=rate, final_rate=rate / 10)
             report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
-            run = self._fresh("tuning")
-            result, _ = tune_scales(result, LiveTeacher(student), self.training_rows, tuning, run, self.progress)
+            result, _ = tune(
+                result, LiveTeacher(student), self.training_rows, self._tuning(recipe), self._fresh("tuning"),
+                learns=recipe.tune, progress=self.progress,
+            )  # fmt: skip
         save_quantized(result.tensors, result.network, like, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
-        if self.recipe.output.packed:
-            save_packed(result, self.source.checkpoint, self.out / "model-packed")
         exact = self._reopened(path, result.network)
-        return {
+        return self._packed(result, student, like) | {
+            "kv int8": {"kl": int8_cache_kl(path, self.held_out.take(2))},
             "gguf": {"bytes": path.stat().st_size, "bits_per_weight": result.bits_per_weight()}
             | self._reopened(path, student).as_dict(),
             "gguf against its own network": {"kl": exact.kl},
         }
+
+    def _packed(self, result: Quantized, student: Network, like: Checkpoint) -> dict[str, Any]:
+        if not self.recipe.output.packed:
+            return {}
+        folder = save_packed(result, like, self.out / "model-packed")
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        return {"packed": {"bytes": size} | compare(open_packed(folder, student.spec), student, self.held_out).as_dict()}
+
+    def _tuning(self, recipe: QuantizeRecipe) -> DistillSettings:
+        """In the precision of [distill], if there is one."""
+        precision = self.recipe.distill.settings.precision if self.recipe.distill is not None else "float32"
+        rate = recipe.tune_rate
+        return DistillSettings(tokens=recipe.tune_tokens, rate=rate, final_rate=rate / 10, precision=precision)
 
     def _reopened(self, path: Path, like: Network) -> Quality:
         return compare(open_source(path).network, like, self.held_out)
@@ -351,6 +361,12 @@ def _names(value: Any) -> Any:
     if isinstance(value, str):
         return Path(value).name
     return [_names(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _effort(spec: ModelSpec, started: float) -> dict[str, Any]:
+    """What a stage made and what it took; started: by the monotonic clock."""
+    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"parameters": parameter_counts(spec), "seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": memory}
 
 
 def _existing(path: Path) -> Path:

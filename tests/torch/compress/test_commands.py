@@ -43,7 +43,7 @@ def test_prune_then_distill_then_quantize(world: Path, pruned: Path, capsys) -> 
     assert main(command) == 0
     figures = json.loads(capsys.readouterr().out)["export"]
     assert figures["gguf"]["bits_per_weight"] < 4.7
-    assert (world / "small" / "model-packed" / "model.safetensors").exists()
+    assert figures["packed"]["kl"] == pytest.approx(figures["gguf"]["kl"], abs=0.02)
     assert (world / "small" / "model.gguf").stat().st_size == figures["gguf"]["bytes"]
 
 

@@ -14,7 +14,7 @@ from tests.torch.compress.support import logits_of, random_rows
 from understudy.compress.calibrate import calibrate
 from understudy.compress.folder import open_source
 from understudy.compress.grids import GRIDS, Rounded
-from understudy.compress.packed_folder import pack, save_packed
+from understudy.compress.packed_folder import open_packed, pack, save_packed, unpack
 from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.errors import UnsupportedError
 
@@ -31,6 +31,7 @@ def test_packing_can_be_undone_by_hand(name: str) -> None:
         word = words[:, column // per_word] >> np.uint32(bits * (column % per_word))
         unpacked = (word & np.uint32((1 << bits) - 1)).astype(np.int64) - (1 << (bits - 1))
         assert np.array_equal(unpacked, integers[:, column].numpy())
+    assert torch.equal(unpack(torch.from_numpy(words.view(np.int32)), bits), integers)
 
 
 @pytest.fixture
@@ -65,6 +66,15 @@ def test_transformers_reads_it_with_equal_logits(saved) -> None:
     with torch.no_grad():
         theirs = model(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64))).logits
     torch.testing.assert_close(logits_of(result.network, rows), theirs.float(), rtol=1e-2, atol=2e-2)
+
+
+def test_what_was_written_is_measured_from_its_own_bytes(saved) -> None:
+    result, source, folder, rows = saved
+    save_packed(result, source.checkpoint, folder)
+    back = open_packed(folder, result.network.spec)
+    torch.testing.assert_close(logits_of(back, rows), logits_of(result.network, rows), rtol=1e-2, atol=2e-2)
+    name = "model.layers.1.mlp.down_proj.weight"
+    assert torch.equal(back.state_dict()[name], result.tensors[name].values())
 
 
 @pytest.mark.parametrize("saved", [("v_proj",)], indirect=True)

@@ -130,6 +130,8 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
     final = result.reports[-1].figures
     assert final["gguf"]["bits_per_weight"] <= 7.0
     assert final["gguf"]["kl"] < final["before tuning"]["kl"]
+    assert 0 <= final["kv int8"]["kl"] < 0.1
+    assert final["seconds"] > 0
     note = json.loads((result.folder / "config.json").read_text())["understudy"]
     assert len(note["thresholds"]["values"]) == 2
     assert note["thresholds"]["kl"] <= 0.05

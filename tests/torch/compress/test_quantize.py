@@ -14,7 +14,7 @@ from understudy.compress.distill import DistillSettings
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
 from understudy.compress.grids import GRIDS, Rounded
-from understudy.compress.qad import tune_scales
+from understudy.compress.qad import RoundedLinear, tune
 from understudy.compress.quantize import METHODS, QuantizeSettings, quantize, spend_bits
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
@@ -152,18 +152,42 @@ def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) 
         quantize(network, statistics, QuantizeSettings(weights="q3"))
 
 
-def test_tuned_scales_give_back_a_part_of_what_four_bits_took(tmp_path) -> None:
+@pytest.mark.parametrize(("learns", "rate", "share"), [("scales", 1e-3, 0.85), ("weights", 3e-4, 0.7)])
+def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, learns: str, rate: float, share: float) -> None:
     network = tiny_teacher("nemotron")
     rows = random_rows(network.spec, count=32)
     result = quantize(
         network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain", embedding="q8", head="q8")
     )
     before = compare(result.network, network, rows).kl
-    settings = DistillSettings(tokens=40 * 8 * 24, rate=1e-3, final_rate=1e-4)
-    tuned, _ = tune_scales(result, LiveTeacher(network), rows, settings, tmp_path / "run")
-    assert compare(tuned.network, network, rows).kl < 0.85 * before
+    settings = DistillSettings(tokens=40 * 8 * 24, rate=rate, final_rate=rate / 10)
+    tuned, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
+    assert compare(tuned.network, network, rows).kl < share * before
+    moved = 0
     for name, tensor in tuned.tensors.items():
+        found = tensor.values() if isinstance(tensor, Rounded) else tensor
+        assert torch.equal(tuned.network.state_dict()[name], found)
         if isinstance(tensor, Rounded):
-            assert torch.equal(tensor.integers, result.tensors[name].integers)
-            assert torch.equal(tuned.network.state_dict()[name], tensor.values())
+            moved += int((tensor.integers != result.tensors[name].integers).sum())
             assert torch.equal(tensor.scales, tensor.scales.half().float())
+            assert tensor.integers.min() >= tensor.grid.low
+            assert tensor.integers.max() <= tensor.grid.high
+    assert (moved > 0) == (learns == "weights")
+
+
+def test_a_rounded_linear_starts_as_the_file_says_and_passes_gradients_through_its_rounding() -> None:
+    rounded = grids.search(_weight(), GRIDS["q4"])
+    linear = RoundedLinear(rounded, None, "weights")
+    torch.testing.assert_close(linear.weight, rounded.values())
+    linear.weight.sum().backward()
+    inside = (rounded.integers > GRIDS["q4"].low) & (rounded.integers < GRIDS["q4"].high)
+    assert (linear.latent.grad[inside & (rounded.values() != 0)] - 1).abs().max() < 1e-5
+    assert torch.equal(linear.rounded().integers, rounded.integers)
+
+
+def test_an_unknown_way_to_tune_is_refused(tmp_path) -> None:
+    network = tiny_teacher("nemotron")
+    rows = random_rows(network.spec)
+    result = quantize(network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain"))
+    with pytest.raises(UsageError, match=r"unknown way to tune; expected \["):
+        tune(result, LiveTeacher(network), rows, DistillSettings(tokens=1), tmp_path / "run", learns="everything")
