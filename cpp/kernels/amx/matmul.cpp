@@ -113,15 +113,42 @@ UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel,
   for (int t = 0; t < WIDTH; ++t) sums[t] = _mm512_fmadd_ps(_mm512_set1_ps(scaled_sum[t]), minimum, sums[t]);
 }
 
+// Where the sums of a token tile and a panel come from and go to: from nothing before the first block, into the output
+// after the last, between them in a place of their own.
+struct Sums {
+  float* between;
+  float* out;
+  int64_t stride;
+  bool is_first, is_last, accumulate;
+};
+
+template <int WIDTH>
+UNDERSTUDY_INLINE void begin(const Sums& at, F* sums) {
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t)
+    sums[t] = at.is_first ? _mm512_setzero_ps() : _mm512_load_ps(at.between + t * PANEL_ROWS);
+}
+
+template <int WIDTH>
+UNDERSTUDY_INLINE void end(const Sums& at, const F* sums) {
+  UNDERSTUDY_UNROLL
+  for (int t = 0; t < WIDTH; ++t) {
+    float* y = at.out + t * at.stride;
+    if (!at.is_last)
+      _mm512_store_ps(at.between + t * PANEL_ROWS, sums[t]);
+    else
+      _mm512_storeu_ps(y, at.accumulate ? _mm512_add_ps(_mm512_loadu_ps(y), sums[t]) : sums[t]);
+  }
+}
+
 // sums (WIDTH tokens, one panel) += one block of groups. Step g loads the operands of group g, stores the sums of g -
 // 2, starts the product of g and scales the sums of g - 3: nothing waits for the group before it.
 template <Format FORMAT, int WIDTH>
 __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unpacked* panel, Scratch& scratch,
-                                         float* sums_at) {
+                                         const Sums& at) {
   constexpr int64_t GROUP_SIZE = WIDTH * TILE_BYTES_PER_TOKEN_GROUP;
   F sums[WIDTH];
-  UNDERSTUDY_UNROLL
-  for (int t = 0; t < WIDTH; ++t) sums[t] = _mm512_load_ps(sums_at + t * PANEL_ROWS);
+  begin<WIDTH>(at, sums);
   int32_t (*const even)[PANEL_ROWS] = scratch.dots[0], (*const odd)[PANEL_ROWS] = scratch.dots[1];
   const uint8_t* scales = q + GROUP * WIDTH;
   const Offsets* offsets = scratch.offsets;
@@ -182,14 +209,13 @@ __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unp
     }
     scale(is_odd ? odd : even);
   }
-  UNDERSTUDY_UNROLL
-  for (int t = 0; t < WIDTH; ++t) _mm512_store_ps(sums_at + t * PANEL_ROWS, sums[t]);
+  end<WIDTH>(at, sums);
 }
 
 template <Format FORMAT, int WIDTH = TOKENS>
-void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch, float* sums) {
-  if (width == WIDTH) return add_block<FORMAT, WIDTH>(q, groups, panel, scratch, sums);
-  if constexpr (WIDTH > 1) add_width<FORMAT, WIDTH - 1>(q, width, groups, panel, scratch, sums);
+void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch, const Sums& at) {
+  if (width == WIDTH) return add_block<FORMAT, WIDTH>(q, groups, panel, scratch, at);
+  if constexpr (WIDTH > 1) add_width<FORMAT, WIDTH - 1>(q, width, groups, panel, scratch, at);
 }
 
 // Memory of one thread that only grows: the scratch, and the sums of all tokens for `count` sets of three panels.
@@ -216,15 +242,6 @@ void offset_scales(const uint8_t* q, int width, int groups, Offsets* offsets) {
     _mm512_store_ps(offsets[g], _mm512_mul_ps(_mm512_maskz_loadu_ps(used, q + width * GROUP), _mm512_set1_ps(-MAGIC)));
 }
 
-// out (+)= the sums of one panel, (tokens, 16).
-void finish(const Block& block, int panel, const float* sums, bool accumulate) {
-  for (int t = 0; t < block.num_tokens; ++t) {
-    float* y = block.out + t * block.stride + panel * PANEL_ROWS;
-    const F sum = _mm512_load_ps(sums + t * PANEL_ROWS);
-    _mm512_storeu_ps(y, accumulate ? _mm512_add_ps(_mm512_loadu_ps(y), sum) : sum);
-  }
-}
-
 }  // namespace
 
 // Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
@@ -233,35 +250,34 @@ void matmul_block(const Block& block) {
   thread_local Workspace workspace;
   const int planes = block.remainder == nullptr ? 1 : 2;
   const int64_t plane_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS, panel_size = planes * plane_size;
-  workspace.reserve(panel_size * block.num_panels);
-  Scratch& scratch = *workspace.scratch;
-  std::memset(workspace.sums, 0, panel_size * block.num_panels * sizeof(float));
   const int64_t blocks = (block.groups + BLOCK_GROUPS - 1) / BLOCK_GROUPS;
+  workspace.reserve(blocks > 1 ? panel_size * block.num_panels : 0);
+  Scratch& scratch = *workspace.scratch;
   configure();
   for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t from = block.groups * b / blocks, groups = block.groups * (b + 1) / blocks - from;
+    const int64_t from = block.groups * b / blocks;
+    const int groups = static_cast<int>(block.groups * (b + 1) / blocks - from);
     for (int first = 0; first < block.num_panels; first += PANELS) {
       const int left = block.num_panels - first, count = left < PANELS ? left : PANELS;
       for (int p = 0; p < count; ++p) {
         const uint8_t* group = block.panels + (first + p) * block.panel_bytes + from * group_bytes(FORMAT);
-        for (int64_t g = 0; g < groups; ++g, group += group_bytes(FORMAT)) unpack<FORMAT>(group, scratch.panels[p][g]);
+        for (int g = 0; g < groups; ++g, group += group_bytes(FORMAT)) unpack<FORMAT>(group, scratch.panels[p][g]);
       }
       for (int plane = 0; plane < planes; ++plane)
         for (int t = 0; t < block.num_tokens; t += TOKENS) {
           const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
           const uint8_t* q =
               (plane == 0 ? block.q : block.remainder) + (t * block.groups + from * width) * TILE_BYTES_PER_TOKEN_GROUP;
-          offset_scales(q, width, static_cast<int>(groups), scratch.offsets);
+          offset_scales(q, width, groups, scratch.offsets);
           for (int p = 0; p < count; ++p)
-            add_width<FORMAT>(q, width, static_cast<int>(groups), scratch.panels[p], scratch,
-                              workspace.sums + (first + p) * panel_size + plane * plane_size + t * PANEL_ROWS);
+            add_width<FORMAT>(q, width, groups, scratch.panels[p], scratch,
+                              {workspace.sums + (first + p) * panel_size + plane * plane_size + t * PANEL_ROWS,
+                               block.out + t * block.stride + (first + p) * PANEL_ROWS, block.stride, b == 0,
+                               b + 1 == blocks, plane > 0 || block.accumulate});
         }
     }
   }
   asm volatile("tilerelease");
-  for (int p = 0; p < block.num_panels; ++p)
-    for (int plane = 0; plane < planes; ++plane)
-      finish(block, p, workspace.sums + p * panel_size + plane * plane_size, plane > 0 || block.accumulate);
 }
 
 int64_t busy(int64_t rounds) {
