@@ -322,7 +322,7 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   const int64_t fair = (total + 8 * team_.size() - 1) / (8 * team_.size());
   int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
   const bool in_blocks = kernels_.block_tokens > 0 && num_tokens >= kernels_.block_tokens;
-  if (in_blocks) grain = round_up(grain, kernels_.block_panels);
+  if (in_blocks) grain = std::min<int64_t>(round_up(fair, kernels_.block_panels), 4 * kernels_.block_panels);
   team_.share(total, grain, [&](int64_t first, int64_t last) {
     for (int i = 0; i < count;
          first -= products[i].linear->weight.panels(), last -= products[i].linear->weight.panels(), ++i) {

@@ -82,6 +82,22 @@ void unpack(const uint8_t* group, Unpacked& out) {
   }
 }
 
+// A block of groups of one panel. What will be unpacked in its place next, the same groups of a later panel or later
+// ones of a panel of the first set, is asked for meanwhile: the products in between give it time to come from memory.
+template <Format FORMAT>
+void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpacked* out) {
+  constexpr int64_t SIZE = group_bytes(FORMAT);
+  const uint8_t* group = block.panels + panel * block.panel_bytes + from * SIZE;
+  const bool is_last_set = panel + PANELS >= block.num_panels;
+  const uint8_t* next = is_last_set ? block.panels + (panel % PANELS) * block.panel_bytes + (from + groups) * SIZE
+                                    : group + PANELS * block.panel_bytes;
+  for (int g = 0; g < groups; ++g, group += SIZE, next += SIZE) {
+    unpack<FORMAT>(group, out[g]);
+    for (int64_t line = 0; line < SIZE; line += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T1);
+  }
+}
+
 // The tile numbers of an instruction are literals; `memory` on the store orders the reads of what it wrote.
 #define LOAD_TILE(tile, pointer, stride) \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(pointer), "r"(static_cast<int64_t>(stride)))
@@ -259,10 +275,7 @@ void matmul_block(const Block& block) {
     const int groups = static_cast<int>(block.groups * (b + 1) / blocks - from);
     for (int first = 0; first < block.num_panels; first += PANELS) {
       const int left = block.num_panels - first, count = left < PANELS ? left : PANELS;
-      for (int p = 0; p < count; ++p) {
-        const uint8_t* group = block.panels + (first + p) * block.panel_bytes + from * group_bytes(FORMAT);
-        for (int g = 0; g < groups; ++g, group += group_bytes(FORMAT)) unpack<FORMAT>(group, scratch.panels[p][g]);
-      }
+      for (int p = 0; p < count; ++p) unpack_panel<FORMAT>(block, first + p, from, groups, scratch.panels[p]);
       for (int plane = 0; plane < planes; ++plane)
         for (int t = 0; t < block.num_tokens; t += TOKENS) {
           const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
