@@ -42,6 +42,14 @@ class RedTeam:
             "card": ("FILE: play against a character; without FILE none", self._card),
             "document": ("FILE: a document in every prompt; without FILE none", self._document),
             "tools": ("FILE: scripted tools, JSON, each with `returns`; without FILE none", self._tools),
+            "search": (
+                "on|off: find passages of the documents for each message (extra rag)",
+                lambda rest: self._flag("is_searched", rest),
+            ),
+            "guard": (
+                "on|off: word lists and personal data before and behind the model",
+                lambda rest: self._flag("is_guarded", rest),
+            ),
             "set": ("NAME VALUE: temperature, top_p, seed or max_tokens", self._set),
             "setup": ("the present setup", lambda _: _show(json.dumps(self.setup.to_document(), indent=1, ensure_ascii=False))),
             "converters": ("what can be done to a message", self._list_converters),
@@ -143,6 +151,11 @@ class RedTeam:
         except ValueError as error:
             raise UsageError(f"not JSON ({error})", where=path) from error
         return self._set_up(tools=tuple(listed if isinstance(listed, list) else [listed]))
+
+    def _flag(self, name: str, rest: str) -> None:
+        if rest not in ("on", "off"):
+            raise UsageError("on or off?", where=name, expected="on, off", found=rest)
+        self._set_up(**{name: rest == "on"})
 
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")

@@ -54,7 +54,7 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
     (tmp_path / "tools.json").write_text(json.dumps([ROPE]))
     (tmp_path / "note.txt").write_text("Rye is a grain.")
     out, err = typed(
-        "/goal new Make the miller swear", "/system Be kind.", f"/card {tmp_path}/card.json", f"/document {tmp_path}/note.txt", f"/tools {tmp_path}/tools.json",
+        "/goal new Make the miller swear", "/system Be kind.", "/guard on", "/search off", f"/card {tmp_path}/card.json", f"/document {tmp_path}/note.txt", f"/tools {tmp_path}/tools.json",
         "/set temperature 0.5", "/new first try", "Good day", "/convert base64 decode", "/preview lock", "lock", "/convert", "//slash",
         '/rate high "criminal" 2 said how', "/ratings", "/fix fixed https://example.org/7 '' later", "/list", "/goal done", "/summary", "/quit", "never read",
     )  # fmt: skip
@@ -70,6 +70,7 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
     assert [turn.original for turn in records.turns] == ["Good day", "lock", "/slash"]
     assert conversation.setup["system"] == "Be kind."
     assert conversation.setup["documents"] == [{"name": "note.txt", "text": "Rye is a grain."}]
+    assert (conversation.setup["is_guarded"], conversation.setup["is_searched"]) == (True, False)
     assert (conversation.title, conversation.model, conversation.goal) == ("first try", "fake.gguf", records.goals[0].id)
     assert records.ratings[0].note == "said how"
     assert records.fixes[0].note == "later"
@@ -113,7 +114,7 @@ def test_going_on_in_a_branch_and_running_again(typed, path, model):
 @pytest.mark.parametrize(
     "line",
     ["/dance", "/rate", "/rate high", "/rate awful Violence 1", "/rate high Nothing 1", "/branch x", "/branch 1", "/open zzz", "/convert rot26", "/set heat 1",
-     "/set seed x", "/card /no/such", "/document /no/such", "/tools /no/such", "/file /no/such", "/goal 9", "/goal new", "/fix fixed", "/rerun"],
+     "/set seed x", "/card /no/such", "/document /no/such", "/tools /no/such", "/file /no/such", "/goal 9", "/goal new", "/fix fixed", "/rerun", "/guard maybe"],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_the_program_goes_on(typed, path, model, line):
     out, err = typed(line, "hello")

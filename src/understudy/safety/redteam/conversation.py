@@ -18,6 +18,7 @@ from typing import Any
 
 from understudy.chat.plan import Block
 from understudy.chat.plan import Turn as Said
+from understudy.chat.reply import Reply
 from understudy.chat.saved import turn_document
 from understudy.chat.session import Session
 from understudy.errors import UnderstudyError, UsageError
@@ -53,7 +54,10 @@ class Live:
 
     def opening(self, conversation: str) -> str:
         """What a character says first."""
-        session = Setup.from_document(self.store.conversation(conversation).setup).open(self.model)
+        setup = Setup.from_document(self.store.conversation(conversation).setup)
+        if setup.character is None:
+            return ""
+        session = setup.open(self.model)
         return session.turns[0].text if session.turns else ""
 
     def say(self, conversation: str, text: str, converters: Sequence[str] = ()) -> Iterator[str]:
@@ -99,7 +103,7 @@ class Live:
         return pieces
 
     def _spoken(self, session: Session, turn: Turn) -> Generator[str, None, None]:
-        first, said, noted = len(session.turns), "", time.monotonic()
+        before, said, noted = (len(session.turns), session.last), "", time.monotonic()
         self._open = None  # until it is known how the turn ended
         try:
             yield ""
@@ -110,9 +114,9 @@ class Live:
                         self.store.note_answer(turn.id, said)
                         noted = time.monotonic()
                     yield piece
-            self._end(session, turn, first, "said")
+            self._end(session, turn, before, "said")
         except (GeneratorExit, KeyboardInterrupt):
-            self._end(session, turn, first, "interrupted")
+            self._end(session, turn, before, "interrupted")
             raise
         except UnderstudyError as error:
             self.store.end_turn(turn.id, said, "failed", error=str(error))
@@ -123,9 +127,9 @@ class Live:
         finally:
             self._speaking.release()
 
-    def _end(self, session: Session, turn: Turn, first: int, state: str) -> None:
-        reply = session.last
-        if reply is None or len(session.turns) == first:  # left before the model was asked
+    def _end(self, session: Session, turn: Turn, before: tuple[int, Reply | None], state: str) -> None:
+        first, reply = before[0], session.last
+        if reply is None or reply is before[1]:  # left before the model was asked
             self.store.end_turn(turn.id, "", state)
             return
         usage = reply.usage
@@ -163,8 +167,10 @@ def replay(session: Session, turns: Sequence[Turn]) -> None:
                 session.part.commit(turn.sent, turn.answer, was_cut=True)
 
 
-def _calls(reply: Any) -> Iterator[dict[str, Any]]:
+def _calls(reply: Reply) -> Iterator[dict[str, Any]]:
     for result in reply.results:
         yield {"name": result.call.name, "arguments": result.call.arguments, "result": result.content}
+    if reply.verdict is not None:
+        yield {"name": "guard", "arguments": reply.verdict.to_document(), "result": "stopped"}
     for call, why in reply.refused:
         yield {"name": call.name, "arguments": dict(call.arguments), "refused": why}

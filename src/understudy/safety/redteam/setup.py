@@ -7,15 +7,20 @@ document or in a card is part of the setup, and stays with the conversation.
 from __future__ import annotations
 
 import json
+import tempfile
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from understudy.chat.session import Session, SessionSettings
+from understudy.chat.sources import Documents
 from understudy.chat.tools import Tool
 from understudy.errors import UsageError
 from understudy.model import Model
 from understudy.roleplay.card import Card
+from understudy.safety.guard import Guard
 
 SAMPLING: dict[str, tuple[type, float, float]] = {
     "temperature": (float, 0.0, 2.0), "top_p": (float, 0.0, 1.0), "seed": (int, 0, 2**31 - 1), "max_tokens": (int, 1, 32_768),
@@ -29,8 +34,9 @@ class Setup:
     """Args:
     character: a card's document, version 1 to 3.
     user: the attacker's name, for characters.
-    documents: `{"name", "text"}` each; they stand in every prompt.
+    documents: `{"name", "text"}` each; they stand in every prompt, or, `is_searched`, their passages are found for each message (extra `rag`).
     tools: OpenAI's form each, with `returns` beside `function`: what a call of it gives back.
+    is_guarded: a `safety.guard.Guard` with its word lists and personal data stands before and behind the model.
     """
 
     system: str = ""
@@ -39,6 +45,8 @@ class Setup:
     documents: tuple[Mapping[str, str], ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
+    is_searched: bool = False
+    is_guarded: bool = False
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Setup:
@@ -47,17 +55,16 @@ class Setup:
         Raises:
             UsageError, SchemaError, DocumentError: what is wrong, by the name of its field.
         """
-        unknown = sorted(set(document) - {"system", "character", "user", "documents", "tools", "sampling"})
-        if unknown:
-            raise UsageError(
-                "unknown field", where="setup", expected="system character user documents tools sampling", found=unknown
-            )
+        names = [one.name for one in fields(cls)]
+        if unknown := sorted(set(document) - set(names)):
+            raise UsageError("unknown field", where="setup", expected=" ".join(names), found=" ".join(unknown))
         if len(json.dumps(document)) > MAX_CHARACTERS:
             raise UsageError("the setup is too large", where="setup", expected=f"at most {MAX_CHARACTERS} characters")
         made = cls(
             _text(document.get("system"), "system"), document.get("character"), _text(document.get("user"), "user") or "User",
             tuple(_document(one) for one in _list(document.get("documents"), "documents")),
             tuple(_list(document.get("tools"), "tools")), _sampling(document.get("sampling")),
+            _flag(document.get("is_searched"), "is_searched"), _flag(document.get("is_guarded"), "is_guarded"),
         )  # fmt: skip
         made.card()
         made.scripts()
@@ -67,6 +74,7 @@ class Setup:
         return {
             "system": self.system, "character": self.character, "user": self.user, "documents": [dict(one) for one in self.documents],
             "tools": [dict(one) for one in self.tools], "sampling": dict(self.sampling),
+            "is_searched": self.is_searched, "is_guarded": self.is_guarded,
         }  # fmt: skip
 
     def card(self) -> Card | None:
@@ -88,16 +96,42 @@ class Setup:
         return found
 
     def open(self, model: Model) -> Session:
-        """A fresh session in this setup."""
+        """A fresh session in this setup.
+
+        Raises:
+            MissingError: documents are to be searched, and the extra `rag` is not installed.
+        """
         settings = SessionSettings(user=self.user, seed=int(self.sampling["seed"]), timeout_s=5)
+        documents = self._index() if self.is_searched and self.documents else [one["text"] for one in self.documents] or None
         return Session(
-            model, system=self.system, tools=self.scripts(), documents=[one["text"] for one in self.documents] or None,
-            character=self.card(), settings=settings, **self.sampling,
+            model, system=self.system, tools=self.scripts(), documents=documents, character=self.card(), settings=settings,
+            guard=Guard() if self.is_guarded else None, **self.sampling,
         )  # fmt: skip
+
+    def _index(self) -> Documents:
+        """The documents as an index, which lasts as long as its session."""
+        from understudy.rag.document import Builder
+        from understudy.rag.index import Index
+
+        folder = tempfile.TemporaryDirectory(prefix="understudy-")
+        index = Index(Path(folder.name) / "documents.index")
+        for one in self.documents:
+            builder = Builder(title=one["name"])
+            for paragraph in one["text"].split("\n\n"):
+                builder.add(paragraph)
+            index.add_document(one["name"], builder.build())
+        weakref.finalize(index, folder.cleanup)
+        return index
 
 
 def _scripted(returns: str) -> Callable[..., str]:
     return lambda **_: returns
+
+
+def _flag(value: Any, where: str) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise UsageError("not true or false", where=where, found=repr(value)[:100])
+    return bool(value)
 
 
 def _text(value: Any, where: str) -> str:

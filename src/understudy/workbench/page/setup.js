@@ -79,7 +79,8 @@ function read() {
   const pending = byId("document-text").value.trim() ? [{ name: `text ${documents.length + 1}`, text: byId("document-text").value }] : [];
   const sampling = {};
   for (const name of ["temperature", "seed", "max_tokens"]) if (Number.isFinite(byId(name).valueAsNumber)) sampling[name] = byId(name).valueAsNumber;
-  return { system: byId("system").value, character, user: byId("user").value || "User", documents: [...documents, ...pending], tools, sampling };
+  return { system: byId("system").value, character, user: byId("user").value || "User", documents: [...documents, ...pending], tools, sampling,
+    is_searched: byId("is_searched").checked, is_guarded: byId("is_guarded").checked };
 }
 
 async function begin(event) {

@@ -97,6 +97,8 @@ function showSetup(setup) {
   const rows = [
     ["System text", setup.system], ["Character", setup.character?.data?.name ?? setup.character?.name],
     ["Documents", (setup.documents ?? []).map((one) => `${one.name}: ${one.text}`).join("\n\n")],
+    ["Searched", setup.is_searched && (setup.documents ?? []).length > 0 && "passages are found for each message"],
+    ["Guard", setup.is_guarded && "word lists and personal data"],
     ["Tools", (setup.tools ?? []).map((one) => `${(one.function ?? one).name} returns ${one.returns ?? ""}`).join("\n")],
     ["Sampling", setup.sampling && `temperature ${temperature}, seed ${seed}, at most ${most} tokens`],
   ];
@@ -135,6 +137,10 @@ function sentAs(turn) {
 function endTurn(bubble, turn) {
   bubble.item.dataset.turn = turn.number;
   for (const call of turn.calls) {
+    if (call.name === "guard" && call.result === "stopped") {
+      bubble.note(`The guard stopped the ${call.arguments.where}: ${call.arguments.categories.map((one) => one.category).join(", ")}.`);
+      continue;
+    }
     const result = call.result ?? `refused: ${call.refused}`;
     bubble.extra.append(make("div", { class: "call" }, make("p", { class: "call-name" }, "called ", make("b", {}, shown(call.name))),
       make("pre", {}, shown(`${JSON.stringify(call.arguments)}\n→ ${result}`).slice(0, 20000))));
