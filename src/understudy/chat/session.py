@@ -97,11 +97,7 @@ class Session:
     # ---- saying ----
 
     def say(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Reply:
-        """One message and its reply.
-
-        Raises:
-            ContextError: what must be said does not fit; the session is as it was.
-        """
+        """One message and its reply. ContextError where what must be said does not fit; the session is as it was."""
         return self._drained(self.stream(text, tool_choice=tool_choice, **sampling))
 
     def stream(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Iterator[str]:
