@@ -151,6 +151,8 @@ def _charts(result: Mapping[str, Any]) -> str:
     differences: list[Bar] = []
     ratios: list[Bar] = []
     for name, task in result["tasks"].items():
+        if task["area"] == "bias":  # in nats, which would stretch the axis
+            continue
         for metric, figure in task["figures"].items():
             mark = {"better": "better", "worse": "worse"}.get(figure["verdict"], "plain")
             bar = Bar(f"{name}: {metric}", figure["value"], figure["low"], figure["high"], mark)
