@@ -72,6 +72,14 @@ class DistillSettings:
     def num_steps(self, rows: Rows) -> int:
         return max(1, self.tokens // (self.batch_rows * rows.mask.shape[1]))
 
+    def rows_needed(self, rows: Rows) -> Rows:
+        """As many rows as all steps see, drawn from all by the seed: a cache of the teacher need hold no others."""
+        count = self.num_steps(rows) * self.batch_rows
+        if count >= len(rows):
+            return rows
+        picked = np.sort(np.random.default_rng(self.seed).permutation(len(rows))[:count])
+        return Rows(rows.tokens[picked], rows.mask[picked])
+
     def rate_at(self, step: int, num_steps: int) -> float:
         warm_up = max(1, round(self.warm_up * num_steps))
         if step < warm_up:

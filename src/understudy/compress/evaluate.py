@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from understudy.compress.data import Rows
 from understudy.compress.losses import LiveTarget, cross_entropy, token_statistics
 from understudy.compress.network import Network
-from understudy.model import load
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,3 @@ def perplexity(network: Network, rows: Rows, batch_rows: int = 4) -> float:
         hidden = network.hidden(tokens[:, :-1]).flatten(0, 1)
         total += cross_entropy(hidden, network.head_weight, tokens[:, 1:].flatten(), mask).item()
     return math.exp(total / int(rows.mask.sum()))
-
-
-def int8_cache_kl(model: Path, rows: Rows) -> float:
-    """KL in nats a token of the run-time engine with an int8 cache to itself with a float32 one, over all tokens of the rows."""
-    length, total = rows.mask.shape[1], 0.0
-    exact, small = (load(model, kv=kv, context=length, use_cache=False) for kv in ("f32", "int8"))
-    for tokens in rows.tokens[:, :-1]:
-        log_p, log_q = (torch.from_numpy(m.logits(tokens)).log_softmax(-1) for m in (exact, small))
-        total += (log_p.exp() * (log_p - log_q)).sum().item()
-    return total / rows.num_tokens

@@ -30,7 +30,8 @@ from understudy.compress.compensate import compensate
 from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, read_rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, check, distill
-from understudy.compress.evaluate import Quality, compare, int8_cache_kl
+from understudy.compress.engine_check import int8_cache_kl
+from understudy.compress.evaluate import Quality, compare
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
 from understudy.compress.memory import keep_freed_memory
@@ -195,9 +196,11 @@ class Pipeline:
         assert self.recipe.search is not None
         folder, network = self.out / "search", self.start.network
         statistics = calibrate(network, self.calibration, folder / "calibration", progress=self.progress)
-        cached = capture(network, self.training_rows, folder / "cache", progress=self.progress)
+        longest = DistillSettings(tokens=max(self.recipe.search.rungs), batch_rows=self.recipe.search.batch_rows)
+        rows = longest.rows_needed(self.training_rows)
+        cached = capture(network, rows, folder / "cache", progress=self.progress)
         found = search(
-            network, cached, statistics, self.training_rows, self.calibration, self.held_out, self.recipe.search, folder,
+            network, cached, statistics, rows, self.calibration, self.held_out, self.recipe.search, folder,
             self.progress,
         )  # fmt: skip
         recipe = dataclasses.replace(self.recipe.prune or PruneRecipe(), shape=found.best)
@@ -234,19 +237,21 @@ class Pipeline:
         recipe = self.recipe.distill
         assert recipe is not None
         teacher: Teacher = LiveTeacher(self.teacher)
+        rows = recipe.settings.rows_needed(self.training_rows)
         if recipe.teacher == "cache":
             if self.world.is_first:
                 capture(
-                    self.teacher, self.training_rows, folder / "cache", budget=recipe.cache_bytes,
+                    self.teacher, rows, folder / "cache", budget=recipe.cache_bytes,
                     precision=recipe.settings.precision, progress=self.progress,
                 )  # fmt: skip
             self.world.wait()
-            teacher = CachedTeacher(folder / "cache", self.training_rows)
+            teacher = CachedTeacher(folder / "cache", rows)
         copy = network_from_weights(student.spec, student.state_dict())
         return self._train("distill", copy, teacher, recipe, folder)
 
     def _train(self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path) -> tuple[Network, Report]:
-        done = distill(student, teacher, self.training_rows, recipe.settings, folder / "run", progress=self.progress)
+        rows = recipe.settings.rows_needed(self.training_rows)
+        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress)
         report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
         report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
         return network_from_weights(student.spec, student.state_dict()).requires_grad_(False), report

@@ -186,3 +186,12 @@ def test_schedules_warm_up_and_end_low(name: str) -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert (rates[-1] == 1.0) if name == "constant" else (rates[-1] < 0.2)
+
+
+def test_only_the_rows_that_the_steps_see_are_asked_of_the_teacher() -> None:
+    rows = random_rows(tiny_teacher("llama").spec, count=40)
+    some = _settings(tokens=3 * 8 * 24).rows_needed(rows)
+    assert len(some) == 24
+    assert len({row.tobytes() for row in some.tokens}) == 24
+    assert {row.tobytes() for row in some.tokens} < {row.tobytes() for row in rows.tokens}
+    assert _settings(tokens=10 * 8 * 24).rows_needed(rows) is rows
