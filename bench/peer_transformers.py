@@ -1,4 +1,4 @@
-"""Prefill against transformers in bfloat16 (oneDNN, AVX512-BF16 where the CPU has it), some layers of the 4B shape, turn about.
+"""Prefill against transformers in bfloat16 (oneDNN; AMX or AVX512-BF16 where the CPU has it), some layers of the 4B shape, turn about.
 
     python bench/peer_transformers.py [--layers 4] [--tokens 512] [--rounds 5] [--json F]
 
@@ -43,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     theirs = peer(spec)
     ids = torch.randint(0, spec.vocab_size, (1, arguments.tokens))
-    rates: dict[str, list[float]] = {"ours": [], "theirs": [], "int8_share": []}
+    rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     with torch.inference_mode():
         for _ in range(arguments.rounds + 1):  # the first warms up
             started = time.perf_counter()
@@ -53,7 +53,7 @@ def main() -> None:
     ratios = [a / b for a, b in zip(rates["ours"][1:], rates["theirs"][1:], strict=True)]
     result = {
         "machine": processor_name(), "threads": arguments.threads, "layers": arguments.layers, "tokens": arguments.tokens,
-        "torch": torch.__version__, "transformers": transformers.__version__,
+        "isa": core.choose_isa(), "peer_has_amx": torch.cpu._is_amx_tile_supported(), "torch": torch.__version__, "transformers": transformers.__version__,
         "ours_tokens_s": round(statistics.median(rates["ours"][1:]), 1), "theirs_tokens_s": round(statistics.median(rates["theirs"][1:]), 1),
         "ratio": round(statistics.median(ratios), 3), "least": round(min(ratios), 3), "most": round(max(ratios), 3),
     }  # fmt: skip
