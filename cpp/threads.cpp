@@ -7,11 +7,22 @@
 namespace understudy {
 namespace {
 
+// Half a millisecond to two, by processor. A core that is given away at a barrier comes back a time slice later, on a
+// busy machine after hundreds of barriers' worth of time; so it is kept for longer than the other member is ever late
+// by itself.
+constexpr int SPINS = 40000;
+constexpr int SPINS_BEFORE_SLEEP = 60000;
+
 inline void relax(int spins) {
 #if defined(__x86_64__)
-  if (spins < 4000) return _mm_pause();
+  if (spins < SPINS) return _mm_pause();
+#elif defined(__aarch64__)
+  if (spins < SPINS) {
+    asm volatile("isb" ::: "memory");  // about as long as the pause of x86; `yield` does nothing on most cores
+    return;
+  }
 #else
-  if (spins < 4000) return;
+  if (spins < SPINS) return;
 #endif
   std::this_thread::yield();  // somebody else needs this core, perhaps the one we wait for
 }
@@ -64,7 +75,7 @@ void Team::work(int member) {
   for (;;) {
     int spins = 0;
     while (generation_.load(std::memory_order_acquire) == seen && !stopping_.load(std::memory_order_relaxed)) {
-      if (++spins < 20000) {
+      if (++spins < SPINS_BEFORE_SLEEP) {
         relax(spins);
         continue;
       }
