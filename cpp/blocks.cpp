@@ -223,7 +223,7 @@ void quantize_group(Format target, GroupRow* out) {
   }
 }
 
-// Writes row r (0..15) of a group. Nibbles are or-ed in: the group must have been zeroed.
+// Writes row r (of a panel's) of a group. Nibbles are or-ed in: the group must have been zeroed.
 void place(Format format, const GroupRow& row, int r, uint8_t* group) {
   if (format == Format::F32 || format == Format::BF16) {
     for (int c = 0; c < GROUP; ++c) {
@@ -238,11 +238,13 @@ void place(Format format, const GroupRow& row, int r, uint8_t* group) {
   }
   std::memcpy(group + 2 * r, &row.scale, 2);
   if (format == Format::Q4M) std::memcpy(group + 32 + 2 * r, &row.minimum, 2);
-  uint8_t* quads = group + (format == Format::Q4M ? 64 : 32);
+  uint8_t* quads = group + (format == Format::Q4M || format == Format::Q4S ? 64 : 32);
   for (int c = 0; c < GROUP; ++c) {
-    const int quad = c / 4, byte = r * 4 + c % 4;
+    const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
     if (format == Format::Q8)
       quads[quad * 64 + byte] = row.codes[c];
+    else if (format == Format::Q4S)
+      quads[quad * 64 + byte] |= static_cast<uint8_t>(row.codes[c] << (r < PANEL_ROWS ? 0 : 4));
     else
       quads[quad % 4 * 64 + byte] |= static_cast<uint8_t>(row.codes[c] << (quad < 4 ? 0 : 4));
   }
@@ -250,11 +252,12 @@ void place(Format format, const GroupRow& row, int r, uint8_t* group) {
 
 void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format target, int r, uint8_t* panel) {
   const int64_t block = block_values(source), groups = round_up(columns, GROUP) / GROUP;
+  const Format codes = target == Format::Q4S ? Format::Q4 : target;  // the same values in another order
   float buffer[256];
   int64_t decoded = -1;
   for (int64_t g = 0; g < groups; ++g, panel += group_bytes(target)) {
     GroupRow row = {};
-    if (!direct_group(source, target, data, g, &row)) {
+    if (!direct_group(source, codes, data, g, &row)) {
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
       if (block <= GROUP) {
         dequantize(source, data + static_cast<size_t>(g * GROUP / block) * block_bytes(source), count, row.values);
@@ -265,7 +268,7 @@ void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format tar
         }
         std::memcpy(row.values, buffer + g * GROUP % block, GROUP * sizeof(float));
       }
-      quantize_group(target, &row);
+      quantize_group(codes, &row);
     }
     place(target, row, r, panel);
   }
@@ -280,7 +283,7 @@ BlockType block_type(const std::string& name) {
 }
 
 Format packed_format(const std::string& name) {
-  static const char* const names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m"};
+  static const char* const names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m", "q4s"};
   for (int i = 0; i < NUM_FORMATS; ++i)
     if (name == names[i]) return static_cast<Format>(i);
   throw std::invalid_argument("unknown packed format " + name);
@@ -333,28 +336,32 @@ void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t co
   for (int64_t p = first; p < last; ++p) {
     uint8_t* panel = out + static_cast<size_t>(p) * shape.panel_bytes();
     std::memset(panel, 0, shape.panel_bytes());
-    for (int r = 0; r < PANEL_ROWS && p * PANEL_ROWS + r < rows; ++r)
-      pack_row(source, data + static_cast<size_t>(p * PANEL_ROWS + r) * stride, columns, target, r, panel);
+    const int64_t first_row = p * panel_rows(target);
+    for (int r = 0; r < panel_rows(target) && first_row + r < rows; ++r)
+      pack_row(source, data + static_cast<size_t>(first_row + r) * stride, columns, target, r, panel);
   }
 }
 
 void unpack_row(const PackedTensor& t, int64_t row, float* out) {
-  const uint8_t* group = t.panel(row / PANEL_ROWS);
-  const int r = static_cast<int>(row % PANEL_ROWS);
+  const uint8_t* group = t.panel(row / panel_rows(t.format));
+  const int r = static_cast<int>(row % panel_rows(t.format));
   for (int64_t g = 0; g < t.groups(); ++g, group += group_bytes(t.format)) {
     const int count = static_cast<int>(std::min<int64_t>(GROUP, t.columns - g * GROUP));
     const float scale = read_half(group + 2 * r), minimum = t.format == Format::Q4M ? read_half(group + 32 + 2 * r) : 0;
-    const uint8_t* quads = group + (t.format == Format::Q4M ? 64 : 32);
+    const bool is_split = t.format == Format::Q4S;
+    const uint8_t* quads = group + (t.format == Format::Q4M || is_split ? 64 : 32);
     for (int c = 0; c < count; ++c) {
       float& y = out[g * GROUP + c];
-      const int quad = c / 4, byte = r * 4 + c % 4;
+      const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
       const int code = t.format == Format::Q8 ? quads[(quad * 64 + byte) % 512]
+                       : is_split             ? (quads[quad * 64 + byte] >> (r < PANEL_ROWS ? 0 : 4)) & 15
                                               : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
       switch (t.format) {
         case Format::F32: std::memcpy(&y, group + 4 * (c * PANEL_ROWS + r), 4); break;
         case Format::BF16: y = bf16_to_float(read_u16(group + 2 * (c * PANEL_ROWS + r))); break;
         case Format::Q8: y = scale * static_cast<float>(code - 128); break;
-        case Format::Q4: y = scale * static_cast<float>(code - 8); break;
+        case Format::Q4:
+        case Format::Q4S: y = scale * static_cast<float>(code - 8); break;
         case Format::Q4M: y = scale * static_cast<float>(code) + minimum; break;
       }
     }

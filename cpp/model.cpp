@@ -328,6 +328,7 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
          first -= products[i].linear->weight.panels(), last -= products[i].linear->weight.panels(), ++i) {
       const Product& product = products[i];
       const PackedTensor& w = product.linear->weight;
+      const int64_t rows = panel_rows(w.format);
       int64_t begin = std::max<int64_t>(first, 0);
       const int64_t end = std::min(last, w.panels());
       if (in_blocks) begin = multiply_block(product, begin, end, num_tokens);
@@ -338,18 +339,18 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
         float* out = product.out + index * kernels_.tile_tokens * product.stride;
         for (int64_t p = begin; p < end; ++p) {
           const auto matmul = kernels_.matmul[static_cast<int>(w.format)];
-          if ((p + 1) * PANEL_ROWS <= product.stride) {
-            float* at = out + p * PANEL_ROWS;
+          if ((p + 1) * rows <= product.stride) {
+            float* at = out + p * rows;
             matmul(w.panel(p), w.groups(), input, at, product.stride, product.accumulate);
             if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, at, product.stride, true);
             continue;
           }
-          float edge[MAX_TILE * PANEL_ROWS];  // the last panel hangs over the end of the output's rows
-          matmul(w.panel(p), w.groups(), input, edge, PANEL_ROWS, false);
-          if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, edge, PANEL_ROWS, true);
+          float edge[MAX_TILE * MAX_PANEL_ROWS];  // the last panel hangs over the end of the output's rows
+          matmul(w.panel(p), w.groups(), input, edge, rows, false);
+          if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, edge, rows, true);
           for (int t = 0; t < input.width; ++t)
-            std::memcpy(out + t * product.stride + p * PANEL_ROWS, edge + t * PANEL_ROWS,
-                        (product.stride - p * PANEL_ROWS) * sizeof(float));
+            std::memcpy(out + t * product.stride + p * rows, edge + t * rows,
+                        (product.stride - p * rows) * sizeof(float));
         }
       }
     }
@@ -363,11 +364,11 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
 int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens) {
   const PackedTensor& w = product.linear->weight;
   const auto matmul = kernels_.matmul_block[static_cast<int>(w.format)];
-  end = std::min(end, product.stride / PANEL_ROWS);
+  end = std::min(end, product.stride / panel_rows(w.format));
   if (matmul == nullptr || begin >= end) return begin;
   matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), static_cast<int>(end - begin), num_tokens,
           buffers_->quantized.data(), product.linear->is_fine ? buffers_->remainders.data() : nullptr,
-          product.out + begin * PANEL_ROWS, product.stride, product.accumulate});
+          product.out + begin * panel_rows(w.format), product.stride, product.accumulate});
   return end;
 }
 

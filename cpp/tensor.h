@@ -8,7 +8,9 @@
 //   q8    16 f16 scales; [8 quads][16 rows][4 columns] of q + 128                         544 bytes
 //   q4    16 f16 scales; [4][16 rows][4 columns], low nibble quad i, high nibble quad i+4 288 bytes
 //   q4m   16 f16 scales, 16 f16 minima; nibbles as q4                                     320 bytes
-// Meaning: q8 w = d·(u - 128); q4 w = d·(u - 8); q4m w = d·u + m.
+//   q4s   32 f16 scales; [8 quads][16 rows][4 columns], low nibble row r, high nibble row r + 16: panels of 32 rows, so
+//         that a cache line holds one quad and is not read where its four inputs are zero  576 bytes
+// Meaning: q8 w = d·(u - 128); q4, q4s w = d·(u - 8); q4m w = d·u + m.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,10 +18,11 @@
 namespace understudy {
 
 constexpr int PANEL_ROWS = 16;
+constexpr int MAX_PANEL_ROWS = 32;
 constexpr int GROUP = 32;
 
-enum class Format : int { F32 = 0, BF16 = 1, Q8 = 2, Q4 = 3, Q4M = 4 };
-constexpr int NUM_FORMATS = 5;
+enum class Format : int { F32 = 0, BF16 = 1, Q8 = 2, Q4 = 3, Q4M = 4, Q4S = 5 };
+constexpr int NUM_FORMATS = 6;
 
 constexpr size_t group_bytes(Format format) {
   switch (format) {
@@ -28,9 +31,11 @@ constexpr size_t group_bytes(Format format) {
     case Format::Q8: return 544;
     case Format::Q4: return 288;
     case Format::Q4M: return 320;
+    case Format::Q4S: return 576;
   }
   return 0;
 }
+constexpr int panel_rows(Format format) { return format == Format::Q4S ? MAX_PANEL_ROWS : PANEL_ROWS; }
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -40,7 +45,7 @@ struct PackedTensor {
   const uint8_t* data = nullptr;
 
   int64_t groups() const { return round_up(columns, GROUP) / GROUP; }
-  int64_t panels() const { return round_up(rows, PANEL_ROWS) / PANEL_ROWS; }
+  int64_t panels() const { return round_up(rows, panel_rows(format)) / panel_rows(format); }
   size_t panel_bytes() const { return static_cast<size_t>(groups()) * group_bytes(format); }
   size_t bytes() const { return static_cast<size_t>(panels()) * panel_bytes(); }
   const uint8_t* panel(int64_t index) const { return data + static_cast<size_t>(index) * panel_bytes(); }

@@ -158,13 +158,21 @@ UNDERSTUDY_INLINE void finish(const F* sums, float* out, int64_t stride, bool ac
   }
 }
 
+// LANES rows of a group of a panel, part `part` of them.
+template <Format FORMAT>
+UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
+  if constexpr (FORMAT == Format::Q4S)
+    return unpack_q4s(group + 64 + part * LANES % PANEL_ROWS * 4, part * LANES < PANEL_ROWS ? 0 : 4);
+  const uint8_t* quads = group + (FORMAT == Format::Q4M ? 64 : 32) + part * LANES * 4;
+  return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
+}
+
 // Integer formats. For each group: unpack the weights of LANES rows once, then for every token one exact int32 dot
 // product, converted and scaled: sum += (dot · a_scale) · w_scale. The order of additions does not depend on WIDTH.
 template <Format FORMAT, int WIDTH>
 UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
                                                int64_t stride, bool accumulate) {
-  constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
-  for (int half = 0; half < HALVES; ++half) {
+  for (int half = 0; half < panel_rows(FORMAT) / LANES; ++half) {
     F sums[WIDTH];
     UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
@@ -177,13 +185,12 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
       const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
       const float* scaled_sum = reinterpret_cast<const float*>(a + 40 * WIDTH);
       const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
-      const uint8_t* quads = p + HEADER + half * LANES * 4;
-      const Weights w = FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
+      const Weights w = unpack<FORMAT>(p, half);
       UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) {
-        const I dot = FORMAT == Format::Q8   ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
-                      : FORMAT == Format::Q4 ? dot_q4(w, q + t * GROUP, minus_8_sum[t])
-                                             : dot_q4(w, q + t * GROUP, 0);
+        const I dot = FORMAT == Format::Q8    ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
+                      : FORMAT == Format::Q4M ? dot_q4(w, q + t * GROUP, 0)
+                                              : dot_q4(w, q + t * GROUP, minus_8_sum[t]);
         sums[t] = fma(mul(to_float(dot), set(a_scale[t])), w_scale, sums[t]);
       }
       if (FORMAT == Format::Q4M) {
@@ -195,6 +202,109 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
     finish<WIDTH>(sums, out + half * LANES, stride, accumulate);
   }
 }
+
+#ifdef UNDERSTUDY_SKIPS
+constexpr int MOST_SKIP_GROUPS = 1024;  // of a panel; a wider matrix is read densely
+constexpr int AHEAD_LINES = AHEAD_BYTES / 64;
+
+// Which lines of a panel meet an input that is not zero.
+struct Lines {
+  int64_t num_groups, count = 0;
+  uint8_t quads[MOST_SKIP_GROUPS];                       // bit i: quad i of the group does
+  uint32_t offsets[MOST_SKIP_GROUPS * 9 + AHEAD_LINES];  // of every such line, and on into the next panel
+
+  // False where so many do that reading them all is faster.
+  bool find(const uint8_t* tile, int64_t groups) {
+    num_groups = groups;
+    int64_t wanted = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      quads[g] =
+          static_cast<uint8_t>(nonzero_quads(reinterpret_cast<const int8_t*>(tile + g * TILE_BYTES_PER_TOKEN_GROUP)));
+      wanted += __builtin_popcount(quads[g]);
+    }
+    return 2 * wanted < 8 * groups;
+  }
+  void list() {
+    constexpr uint32_t SIZE = group_bytes(Format::Q4S);
+    uint32_t at = 0;
+    for (int64_t g = 0; g < num_groups; ++g, at += SIZE) {
+      offsets[count] = at;
+      count += quads[g] != 0;
+      UNDERSTUDY_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        offsets[count] = at + 64 + 64 * static_cast<uint32_t>(i);
+        count += quads[g] >> i & 1;
+      }
+    }
+    for (int64_t i = 0; i < AHEAD_LINES; ++i) offsets[count + i] = count > 0 ? at + offsets[i] : 0;
+  }
+};
+
+// Q4S for one token: lines whose four inputs are zero are neither asked for nor read. They would add nothing to an
+// exact sum, and a group of zeros nothing to the float one, so the bits are those of `matmul_integer`.
+UNDERSTUDY_NOINLINE static void matmul_skipping(const uint8_t* panel, const Lines& lines, const Tile& tile, float* out,
+                                                bool accumulate) {
+  constexpr int PARTS = panel_rows(Format::Q4S) / LANES;
+  F sums[PARTS];
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < PARTS; ++i) sums[i] = zero();
+  const uint8_t *p = panel, *a = tile.q;
+  const uint32_t* next = lines.offsets + AHEAD_LINES;
+  for (int64_t g = 0; g < lines.num_groups; ++g, p += group_bytes(Format::Q4S), a += TILE_BYTES_PER_TOKEN_GROUP) {
+    unsigned left = lines.quads[g];
+    if (left == 0) continue;
+    prefetch_far(panel + *next++);
+    I dots[PARTS];
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < PARTS; ++i) dots[i] = set_int(*reinterpret_cast<const int32_t*>(a + 36));
+    for (; left != 0; left &= left - 1) {
+      const int quad = __builtin_ctz(left);
+      const uint8_t* line = p + 64 + 64 * quad;
+      prefetch_far(panel + *next++);
+      UNDERSTUDY_UNROLL
+      for (int i = 0; i < PARTS; ++i) {
+        const I w = quad_q4s(line + i * LANES % PANEL_ROWS * 4, i * LANES < PANEL_ROWS ? 0 : 4);
+        dots[i] = dot_quad(dots[i], w, reinterpret_cast<const int8_t*>(a) + 4 * quad);
+      }
+    }
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < PARTS; ++i)
+      sums[i] = fma(mul(to_float(dots[i]), set(*reinterpret_cast<const float*>(a + 32))),
+                    load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES), sums[i]);
+  }
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
+}
+
+// The same with all lines, both halves of a byte while it is at hand.
+UNDERSTUDY_NOINLINE static void matmul_all(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
+                                           bool accumulate) {
+  constexpr int PARTS = panel_rows(Format::Q4S) / LANES;
+  F sums[PARTS];
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < PARTS; ++i) sums[i] = zero();
+  const uint8_t *p = panel, *a = tile.q;
+  for (int64_t g = 0; g < groups; ++g, p += group_bytes(Format::Q4S), a += TILE_BYTES_PER_TOKEN_GROUP) {
+    for (size_t line = 0; line < group_bytes(Format::Q4S); line += 64) prefetch_far(p + AHEAD_BYTES + line);
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < PARTS; ++i) {
+      const I dot = dot_q4(unpack<Format::Q4S>(p, i), reinterpret_cast<const int8_t*>(a),
+                           *reinterpret_cast<const int32_t*>(a + 36));
+      sums[i] = fma(mul(to_float(dot), set(*reinterpret_cast<const float*>(a + 32))),
+                    load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES), sums[i]);
+    }
+  }
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
+}
+
+static void matmul_one(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, bool accumulate) {
+  Lines lines;
+  if (groups > MOST_SKIP_GROUPS || !lines.find(tile.q, groups)) return matmul_all(panel, groups, tile, out, accumulate);
+  lines.list();
+  matmul_skipping(panel, lines, tile, out, accumulate);
+}
+#endif
 
 // Float formats: sum += w · x, columns in rising order.
 template <Format FORMAT, int WIDTH>
@@ -218,6 +328,9 @@ UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t group
 template <Format FORMAT, int WIDTH>
 static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                          bool accumulate) {
+#ifdef UNDERSTUDY_SKIPS
+  if constexpr (FORMAT == Format::Q4S && WIDTH == 1) return matmul_one(panel, groups, tile, out, accumulate);
+#endif
   if constexpr (is_integer(FORMAT))
     matmul_integer<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
   else
@@ -397,24 +510,25 @@ static int64_t busy(int64_t rounds) {
   return rounds * 12 * LANES * 8;
 }
 
-#define UNDERSTUDY_TABLE(name)                                                                               \
-  {name,                                                                                                     \
-   TILE_TOKENS,                                                                                              \
-   ATTEND_ROWS,                                                                                              \
-   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>}, \
-   0,                                                                                                        \
-   0,                                                                                                        \
-   {},                                                                                                       \
-   quantize,                                                                                                 \
-   layer_norm,                                                                                               \
-   rms_norm,                                                                                                 \
-   relu2,                                                                                                    \
-   silu,                                                                                                     \
-   silu_gate,                                                                                                \
-   relu2_gate,                                                                                               \
-   add_to,                                                                                                   \
-   attend,                                                                                                   \
-   merge,                                                                                                    \
-   sum_exp,                                                                                                  \
-   max_value,                                                                                                \
+#define UNDERSTUDY_TABLE(name)                                                                              \
+  {name,                                                                                                    \
+   TILE_TOKENS,                                                                                             \
+   ATTEND_ROWS,                                                                                             \
+   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>, \
+    matmul<Format::Q4S>},                                                                                   \
+   0,                                                                                                       \
+   0,                                                                                                       \
+   {},                                                                                                      \
+   quantize,                                                                                                \
+   layer_norm,                                                                                              \
+   rms_norm,                                                                                                \
+   relu2,                                                                                                   \
+   silu,                                                                                                    \
+   silu_gate,                                                                                               \
+   relu2_gate,                                                                                              \
+   add_to,                                                                                                  \
+   attend,                                                                                                  \
+   merge,                                                                                                   \
+   sum_exp,                                                                                                 \
+   max_value,                                                                                               \
    busy}

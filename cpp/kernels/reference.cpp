@@ -28,11 +28,11 @@ inline TileGroup tile_group(const uint8_t* tile, int width, int64_t group) {
           reinterpret_cast<const int32_t*>(p + 36 * width), reinterpret_cast<const float*>(p + 40 * width)};
 }
 
-void finish(const float* sums, int width, float* out, int64_t stride, bool accumulate) {
+void finish(const float* sums, int rows, int width, float* out, int64_t stride, bool accumulate) {
   for (int t = 0; t < width; ++t)
-    for (int r = 0; r < PANEL_ROWS; ++r) {
+    for (int r = 0; r < rows; ++r) {
       float& y = out[t * stride + r];
-      y = accumulate ? y + sums[t * PANEL_ROWS + r] : sums[t * PANEL_ROWS + r];
+      y = accumulate ? y + sums[t * rows + r] : sums[t * rows + r];
     }
 }
 
@@ -54,31 +54,35 @@ void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float*
         s = std::fma(w, tile.x[t * tile.x_stride + c], s);
       }
     }
-  finish(sums, tile.width, out, stride, accumulate);
+  finish(sums, PANEL_ROWS, tile.width, out, stride, accumulate);
 }
 
 template <Format FORMAT>
 void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                     bool accumulate) {
-  float sums[MAX_TILE * PANEL_ROWS] = {};
+  constexpr int ROWS = panel_rows(FORMAT);
+  float sums[MAX_TILE * ROWS] = {};
   for (int64_t g = 0; g < groups; ++g, panel += group_bytes(FORMAT)) {
-    const uint8_t* quads = panel + (FORMAT == Format::Q4M ? 64 : 32);
+    const uint8_t* quads = panel + (FORMAT == Format::Q4M || FORMAT == Format::Q4S ? 64 : 32);
     const TileGroup a = tile_group(tile.q, tile.width, g);
     for (int t = 0; t < tile.width; ++t)
-      for (int r = 0; r < PANEL_ROWS; ++r) {
-        int32_t dot = FORMAT == Format::Q4 ? a.minus_8_sum[t] : FORMAT == Format::Q8 ? 16 * a.minus_8_sum[t] : 0;
+      for (int r = 0; r < ROWS; ++r) {
+        int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? a.minus_8_sum[t]
+                      : FORMAT == Format::Q8                        ? 16 * a.minus_8_sum[t]
+                                                                    : 0;
         for (int c = 0; c < GROUP; ++c) {
-          const int quad = c / 4, byte = r * 4 + c % 4;
-          const int u = FORMAT == Format::Q8 ? quads[quad * 64 + byte]
-                                             : (quads[(quad % 4) * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
+          const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
+          const int u = FORMAT == Format::Q8    ? quads[quad * 64 + byte]
+                        : FORMAT == Format::Q4S ? (quads[quad * 64 + byte] >> (r < PANEL_ROWS ? 0 : 4)) & 15
+                                                : (quads[(quad % 4) * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
           dot += u * a.q[t * GROUP + c];
         }
-        float& s = sums[t * PANEL_ROWS + r];
+        float& s = sums[t * ROWS + r];
         s = std::fma(static_cast<float>(dot) * a.scale[t], read_f16(panel, r), s);
         if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], read_f16(panel + 32, r), s);
       }
   }
-  finish(sums, tile.width, out, stride, accumulate);
+  finish(sums, ROWS, tile.width, out, stride, accumulate);
 }
 
 void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
@@ -219,7 +223,7 @@ const Kernels& reference_kernels() {
                                 4,
                                 4,
                                 {matmul_float<false>, matmul_float<true>, matmul_integer<Format::Q8>,
-                                 matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>},
+                                 matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>, matmul_integer<Format::Q4S>},
                                 0,
                                 0,
                                 {},

@@ -128,7 +128,7 @@ void compare(Check& check, const std::vector<float>& found, const std::vector<fl
 void check_forward(const Kernels& row) {
   Check check(row, "forward pass");
   const std::vector<std::string> fine = {"v_proj", "up_proj", "down_proj", "lm_head"};
-  const char* const format_names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m"};
+  const char* const format_names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m", "q4s"};
   for (const Shape& shape : SHAPES)
     for (int f = 0; f < NUM_FORMATS; ++f) {
       const auto format = static_cast<Format>(f);

@@ -7,7 +7,7 @@ namespace understudy::test {
 namespace {
 
 constexpr float ROUNDING = 2e-6f;  // sums in another order, and the polynomial of e^x
-const char* const FORMAT_NAMES[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m"};
+const char* const FORMAT_NAMES[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m", "q4s"};
 const int SIZES[] = {1, 3, 7, 8, 15, 16, 17, 31, 33, 100, 257};
 
 std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups) {
@@ -27,6 +27,7 @@ std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups)
     const int num_halves = format == Format::F32    ? 0
                            : format == Format::BF16 ? GROUP * PANEL_ROWS
                            : format == Format::Q4M  ? 2 * PANEL_ROWS
+                           : format == Format::Q4S  ? MAX_PANEL_ROWS
                                                     : PANEL_ROWS;
     for (int i = 0; i < num_halves; ++i) put_half(g * size + 2 * i, random.normal());
   }
@@ -40,6 +41,8 @@ struct RandomTile {
   Tile tile;
   RandomTile(Random& random, int width, int64_t groups) : x(random.normals(width * groups * GROUP)) {
     const int64_t columns = groups * GROUP;
+    for (int64_t quad = 0; quad < width * columns / 4; ++quad)  // zeros are skipped by some kernels
+      if (random.integer(0, 2) == 0) std::fill_n(x.begin() + 4 * quad, 4, 0.0f);
     q.resize(static_cast<size_t>(width * groups * TILE_BYTES_PER_TOKEN_GROUP));
     reference_kernels().quantize(x.data(), columns, width, columns, q.data());
     tile = {width, x.data(), columns, q.data()};
@@ -48,7 +51,7 @@ struct RandomTile {
 
 void compare_matmul(Check& check, const Kernels& row, Format format, const std::vector<uint8_t>& panel,
                     const Tile& tile, int64_t groups, bool accumulate, const std::string& where) {
-  constexpr int STRIDE = PANEL_ROWS + 5;
+  constexpr int STRIDE = MAX_PANEL_ROWS + 5;
   const size_t size = static_cast<size_t>(tile.width) * STRIDE;
   std::vector<float> found(size, 0.5f), expected(size, 0.5f);
   const auto index = static_cast<int>(format);
@@ -93,7 +96,7 @@ struct RandomBatch {
 
 void compare_block(Check& check, const Kernels& row, Format format, const std::vector<std::vector<uint8_t>>& panels,
                    const RandomBatch& batch, bool accumulate, bool has_remainder) {
-  const int num_panels = static_cast<int>(panels.size()), stride = num_panels * PANEL_ROWS + 3;
+  const int num_panels = static_cast<int>(panels.size()), rows = panel_rows(format), stride = num_panels * rows + 3;
   const auto index = static_cast<int>(format);
   std::vector<uint8_t> matrix;
   for (const auto& panel : panels) matrix.insert(matrix.end(), panel.begin(), panel.end());
@@ -107,7 +110,7 @@ void compare_block(Check& check, const Kernels& row, Format format, const std::v
         const Tile tile = {std::min(MAX_TILE, batch.num_tokens - t), nullptr, 0,
                            batch.tiles[plane][static_cast<size_t>(t / MAX_TILE)].data()};
         reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile,
-                                          &expected[static_cast<size_t>(t * stride + p * PANEL_ROWS)], stride,
+                                          &expected[static_cast<size_t>(t * stride + p * rows)], stride,
                                           accumulate || plane > 0);
       }
   check.equal(found.data(), expected.data(), static_cast<int64_t>(found.size()), 0,
@@ -135,22 +138,23 @@ void check_matmul_block(const Kernels& row) {
 // Scales of one and the largest products there are: every result is an integer, and none may saturate.
 void check_integer_extremes(const Kernels& row) {
   Check check(row, "largest integer products");
-  for (const Format format : {Format::Q8, Format::Q4, Format::Q4M})
+  for (const Format format : {Format::Q8, Format::Q4, Format::Q4M, Format::Q4S})
     for (const int weight : {0x00, 0xFF})
       for (const int activation : {-127, 127}) {
         const int width = row.tile_tokens;
         std::vector<uint8_t> panel(group_bytes(format), static_cast<uint8_t>(weight));
         const uint16_t one = float_to_f16(1.0f);
-        for (int r = 0; r < PANEL_ROWS; ++r) std::memcpy(&panel[2 * r], &one, 2);
+        const int rows = panel_rows(format);
+        for (int r = 0; r < rows; ++r) std::memcpy(&panel[2 * r], &one, 2);
         if (format == Format::Q4M) std::memset(&panel[32], 0, 32);
         const std::vector<float> x(static_cast<size_t>(width) * GROUP, static_cast<float>(activation));
         std::vector<uint8_t> q(static_cast<size_t>(width) * TILE_BYTES_PER_TOKEN_GROUP);
         reference_kernels().quantize(x.data(), GROUP, width, GROUP, q.data());
-        std::vector<float> out(static_cast<size_t>(width) * PANEL_ROWS);
-        row.matmul[static_cast<int>(format)](panel.data(), 1, {width, x.data(), GROUP, q.data()}, out.data(),
-                                             PANEL_ROWS, false);
+        std::vector<float> out(static_cast<size_t>(width) * rows);
+        row.matmul[static_cast<int>(format)](panel.data(), 1, {width, x.data(), GROUP, q.data()}, out.data(), rows,
+                                             false);
         const int u = format == Format::Q8 ? weight : weight & 15;
-        const int offset = format == Format::Q8 ? 128 : format == Format::Q4 ? 8 : 0;
+        const int offset = format == Format::Q8 ? 128 : format == Format::Q4M ? 0 : 8;
         const auto expected = static_cast<float>((u - offset) * activation * GROUP);
         for (const float y : out)
           check.hold(y == expected, "%s, u %d, a %d: found %.9g, expected %.9g", FORMAT_NAMES[static_cast<int>(format)],

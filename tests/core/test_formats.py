@@ -17,10 +17,10 @@ BLOCKS = {
 ENCODED = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 EXACT_PAIRS = [
     ("F32", "f32"), ("F16", "f32"), ("BF16", "f32"), ("BF16", "bf16"), ("Q8_0", "q8"), ("Q4_0", "q4"), ("Q4_1", "q4m"),
-    ("Q8_0", "f32"), ("Q4_0", "f32"), ("Q4_1", "f32"), ("Q5_0", "f32"), ("Q5_1", "f32"), ("Q4_K", "f32"),
+    ("Q4_0", "q4s"), ("Q8_0", "f32"), ("Q4_0", "f32"), ("Q4_1", "f32"), ("Q5_0", "f32"), ("Q5_1", "f32"), ("Q4_K", "f32"),
     ("Q5_K", "f32"), ("Q6_K", "f32"),
 ]  # fmt: skip
-TARGETS = ["f32", "bf16", "q8", "q4", "q4m"]
+TARGETS = ["f32", "bf16", "q8", "q4", "q4m", "q4s"]
 
 
 def random_blocks(format: str, count: int, seed: int = 0) -> np.ndarray:
@@ -94,6 +94,7 @@ def test_packing_into_another_format_loses_half_a_step_at_most(source: str, targ
         "q8": largest / 127,
         "q4": largest / 4,  # from -8 to 7 steps of largest / 8: the other end may lack a whole one
         "q4m": spread / 15,
+        "q4s": largest / 4,
     }[target]
     rounding = largest * 2.0**-9 + 127 * 2.0**-25  # scale and minimum are halves, at worst subnormal ones
     assert (np.abs(exact - back) <= 0.5 * step + rounding * (target != "f32")).all()
@@ -106,7 +107,7 @@ def test_awkward_sizes_are_padded_and_come_back(rows: int, columns: int, target)
     packed = core.pack("F32", values.reshape(-1).view(np.uint8), rows, columns, target)
     back = core.unpack(target, packed, rows, columns)
     assert back.shape == values.shape
-    tolerance = {"f32": 0, "bf16": 0.01, "q8": 0.02, "q4": 0.6, "q4m": 0.3}[target]
+    tolerance = {"f32": 0, "bf16": 0.01, "q8": 0.02, "q4": 0.6, "q4m": 0.3, "q4s": 0.6}[target]
     assert np.abs(back - values).max() <= tolerance
 
 

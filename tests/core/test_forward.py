@@ -92,7 +92,7 @@ def _linear_on_rounded_activations(weights, name, x):
 
 
 @pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_stay_near_the_reference_on_the_same_weights(name: str, target, isa: str) -> None:
     spec = SPECS[name]
@@ -105,7 +105,7 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(name: str, 
 
 
 @pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_equal_the_reference_that_rounds_alike(name: str, target, isa: str, monkeypatch) -> None:
     """An activation between two levels may be rounded either way in another order of sums, and the rest follows it:
@@ -135,7 +135,7 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
 def test_inputs_in_two_planes_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
     spec = SPECS[name]

@@ -8,6 +8,8 @@ import pytest
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.support.native import NativeRun, native_model
 from understudy import core
+from understudy.measure import synthetic
+from understudy.spec import QuantSpec
 
 ISA_ROWS = core.isa_rows()
 SHAPES = ["nemotron", "nemotron_odd", "llama_tied", "qwen2"]
@@ -19,6 +21,7 @@ FORMATS = [
     ("q4", "f16", ""),
     ("q4m", "f16", "fine"),
     ("q8", "f16", ""),
+    ("q4s", "int8", ""),
 ]
 FINE = ("k_proj", "o_proj", "up_proj", "down_proj", "lm_head")
 
@@ -112,3 +115,22 @@ def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
     rows = run.feed([(0, [7]), (1, [7]), (2, [7])])
     np.testing.assert_array_equal(rows[1], rows[0])
     np.testing.assert_array_equal(rows[2], rows[0])
+
+
+@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("zero_share", [0.5, 0.95])
+def test_skipping_what_zeros_would_meet_does_not_change_a_bit(isa, zero_share: float, monkeypatch) -> None:
+    """One token alone skips the lines of `down_proj` that only zeros meet, several read them all, and so does `q4`."""
+    monkeypatch.setitem(synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024))
+    made = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share)
+    tokens = random_tokens(made.spec, 12, seed=5)
+    monkeypatch.setattr(synthetic, "packed_layout", lambda spec, name, format: format)
+    plain = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share).tensors
+    assert sum(tensor.format == "q4s" for tensor in made.tensors.values()) == made.spec.num_layers
+    expected = NativeRun(core.Model(made.spec, plain, isa=isa, num_threads=1), made.spec).prefill(tokens)
+    model = core.Model(made.spec, made.tensors, isa=isa, num_threads=2)
+    model.count_zeros(True)
+    np.testing.assert_array_equal(NativeRun(model, made.spec).prefill(tokens), expected)
+    assert np.mean(model.zero_shares()) == pytest.approx(zero_share, abs=0.08)
+    run = NativeRun(model, made.spec)
+    np.testing.assert_array_equal(np.concatenate([run.feed([(0, [token])])[0] for token in tokens]), expected)

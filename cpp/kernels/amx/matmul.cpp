@@ -61,18 +61,26 @@ UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
+// `part`: which 16 rows of the panel.
 template <Format FORMAT>
-void unpack(const uint8_t* group, Unpacked& out) {
+void unpack(const uint8_t* group, int part, Unpacked& out) {
   constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
   const auto put = [&](int quad, I u) {
-    const I w = FORMAT == Format::Q4 ? _mm512_sub_epi8(u, eight) : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top) : u;
+    const I w = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? _mm512_sub_epi8(u, eight)
+                : FORMAT == Format::Q8                        ? _mm512_xor_si512(u, top)
+                                                              : u;
     _mm512_store_si512(out.weights + 64 * quad, w);
   };
-  _mm512_store_ps(out.scale, load_f16(group));
+  _mm512_store_ps(out.scale, load_f16(group + 2 * PANEL_ROWS * part));
   if (FORMAT == Format::Q4M) _mm512_store_ps(out.minimum, load_f16(group + 32));
   if (FORMAT == Format::Q8) {
     for (int i = 0; i < 8; ++i) put(i, _mm512_loadu_si512(group + HEADER + 64 * i));
+    return;
+  }
+  if (FORMAT == Format::Q4S) {
+    for (int i = 0; i < 8; ++i)
+      put(i, _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(group + 64 + 64 * i), 4 * part), low));
     return;
   }
   for (int i = 0; i < 4; ++i) {
@@ -87,12 +95,13 @@ void unpack(const uint8_t* group, Unpacked& out) {
 template <Format FORMAT>
 void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpacked* out) {
   constexpr int64_t SIZE = group_bytes(FORMAT);
-  const uint8_t* group = block.panels + panel * block.panel_bytes + from * SIZE;
-  const bool is_last_set = panel + PANELS >= block.num_panels;
-  const uint8_t* next = is_last_set ? block.panels + (panel % PANELS) * block.panel_bytes + (from + groups) * SIZE
-                                    : group + PANELS * block.panel_bytes;
+  constexpr int PARTS = panel_rows(FORMAT) / PANEL_ROWS;
+  const auto at = [&](int index) { return block.panels + index / PARTS * block.panel_bytes + from * SIZE; };
+  const uint8_t* group = at(panel);
+  const bool is_last_set = panel + PANELS >= block.num_panels * PARTS;
+  const uint8_t* next = is_last_set ? at(panel % PANELS) + groups * SIZE : at(panel + PANELS);
   for (int g = 0; g < groups; ++g, group += SIZE, next += SIZE) {
-    unpack<FORMAT>(group, out[g]);
+    unpack<FORMAT>(group, panel % PARTS, out[g]);
     for (int64_t line = 0; line < SIZE; line += 64)
       _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T1);
   }
@@ -263,18 +272,20 @@ void offset_scales(const uint8_t* q, int width, int groups, Offsets* offsets) {
 // Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
 template <Format FORMAT>
 void matmul_block(const Block& block) {
+  constexpr int PARTS = panel_rows(FORMAT) / PANEL_ROWS;
   thread_local Workspace workspace;
+  const int num_panels = block.num_panels * PARTS;  // of 16 rows
   const int planes = block.remainder == nullptr ? 1 : 2;
   const int64_t plane_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS, panel_size = planes * plane_size;
   const int64_t blocks = (block.groups + BLOCK_GROUPS - 1) / BLOCK_GROUPS;
-  workspace.reserve(blocks > 1 ? panel_size * block.num_panels : 0);
+  workspace.reserve(blocks > 1 ? panel_size * num_panels : 0);
   Scratch& scratch = *workspace.scratch;
   configure();
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t from = block.groups * b / blocks;
     const int groups = static_cast<int>(block.groups * (b + 1) / blocks - from);
-    for (int first = 0; first < block.num_panels; first += PANELS) {
-      const int left = block.num_panels - first, count = left < PANELS ? left : PANELS;
+    for (int first = 0; first < num_panels; first += PANELS) {
+      const int left = num_panels - first, count = left < PANELS ? left : PANELS;
       for (int p = 0; p < count; ++p) unpack_panel<FORMAT>(block, first + p, from, groups, scratch.panels[p]);
       for (int plane = 0; plane < planes; ++plane)
         for (int t = 0; t < block.num_tokens; t += TOKENS) {
@@ -320,5 +331,6 @@ bool request_tiles() {
 template void matmul_block<Format::Q8>(const Block&);
 template void matmul_block<Format::Q4>(const Block&);
 template void matmul_block<Format::Q4M>(const Block&);
+template void matmul_block<Format::Q4S>(const Block&);
 
 }  // namespace understudy::amx

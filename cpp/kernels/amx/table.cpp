@@ -18,6 +18,7 @@ const Kernels& table() {
     row.matmul_block[static_cast<int>(Format::Q8)] = matmul_block<Format::Q8>;
     row.matmul_block[static_cast<int>(Format::Q4)] = matmul_block<Format::Q4>;
     row.matmul_block[static_cast<int>(Format::Q4M)] = matmul_block<Format::Q4M>;
+    row.matmul_block[static_cast<int>(Format::Q4S)] = matmul_block<Format::Q4S>;
     row.busy = busy;
     return row;
   }();

@@ -129,5 +129,26 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   }
   return sum;
 }
+// Eight quads of which each line holds one: low nibbles are rows 0 to 15, high ones 16 to 31.
+#define UNDERSTUDY_SKIPS
+UNDERSTUDY_INLINE I quad_q4s(const uint8_t* line, int shift) {
+  const I packed = _mm256_loadu_si256(reinterpret_cast<const I*>(line));
+  return _mm256_and_si256(shift == 0 ? packed : _mm256_srli_epi16(packed, 4), _mm256_set1_epi8(15));
+}
+UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) w.quad[i] = quad_q4s(quads + 64 * i, shift);
+  return w;
+}
+// Bit i: one of the four values of quad i is not zero.
+UNDERSTUDY_INLINE unsigned nonzero_quads(const int8_t* a) {
+  const __m256i group = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
+  return ~_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(group, _mm256_setzero_si256()))) & 255;
+}
+UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
+  const I pairs = _mm256_maddubs_epi16(w, broadcast_quad(a));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
 
 }  // namespace understudy::avx2

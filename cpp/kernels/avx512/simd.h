@@ -105,5 +105,27 @@ UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);
 }
+// Eight quads of which each line holds one: low nibbles are rows 0 to 15, high ones 16 to 31.
+#define UNDERSTUDY_SKIPS
+UNDERSTUDY_INLINE I quad_q4s(const uint8_t* line, int shift) {
+  const I packed = _mm512_loadu_si512(line);
+  return _mm512_and_si512(shift == 0 ? packed : _mm512_srli_epi16(packed, 4), _mm512_set1_epi8(15));
+}
+UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) w.quad[i] = quad_q4s(quads + 64 * i, shift);
+  return w;
+}
+// Bit i: one of the four values of quad i is not zero.
+UNDERSTUDY_INLINE unsigned nonzero_quads(const int8_t* a) {
+  const __m256i group = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
+  return _mm256_cmpneq_epi32_mask(group, _mm256_setzero_si256());
+}
+UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
+  int32_t quad;
+  __builtin_memcpy(&quad, a, 4);
+  return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(quad));
+}
 
 }  // namespace understudy::avx512

@@ -103,6 +103,17 @@ UNDERSTUDY_INLINE Weights unpack_q4(const uint8_t* quads) {
   }
   return w;
 }
+UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
+  const uint8x16_t nibble = vdupq_n_u8(15);
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const uint8x16_t low = vld1q_u8(quads + 64 * i), high = vld1q_u8(quads + 64 * i + 16);
+    w.low[i] = vreinterpretq_s8_u8(shift == 0 ? vandq_u8(low, nibble) : vshrq_n_u8(low, 4));
+    w.high[i] = vreinterpretq_s8_u8(shift == 0 ? vandq_u8(high, nibble) : vshrq_n_u8(high, 4));
+  }
+  return w;
+}
 UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   const uint8x16_t sign = vdupq_n_u8(0x80);
   Weights w;

@@ -24,7 +24,7 @@ from understudy.errors import UsageError
 from understudy.files.tensor import StoredTensor
 from understudy.files.tokenizer_source import TokenizerSource
 from understudy.models.checkpoint import Checkpoint
-from understudy.models.pack import natural_format
+from understudy.models.pack import natural_format, packed_layout
 from understudy.models.weights import Weights, announced
 from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
 
@@ -215,7 +215,7 @@ def synthetic_packed(name: str, quant: QuantSpec, num_layers: int | None = None,
             values = tensor.to_float32() + np.float32(is_offset)
             packed[key] = PackedTensor("f32", 1, tensor.shape[0], values.view(np.uint8))
             continue
-        target = natural_format(tensor.format)
+        target = packed_layout(spec, key, natural_format(tensor.format))
         rows, columns = tensor.shape
         packed[key] = PackedTensor(target, rows, columns, core.pack(tensor.format, tensor.data, rows, columns, target))
     return SyntheticPacked(spec, packed)

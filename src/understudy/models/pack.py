@@ -61,6 +61,12 @@ def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedForm
     return chosen  # type: ignore[return-value]
 
 
+def packed_layout(spec: ModelSpec, name: str, format: PackedFormat) -> PackedFormat:
+    """Another order of the same values where it pays: behind a squared ReLU most inputs are zero, and in `q4s` what they
+    would meet is not read."""
+    return "q4s" if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight") else format
+
+
 def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict[str, int]:
     """Bytes of each tensor once packed, without packing anything."""
     sizes = {}
@@ -69,7 +75,8 @@ def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict
         if len(tensor.shape) == 1:
             sizes[name] = 4 * tensor.shape[0]
         else:
-            sizes[name] = core.packed_bytes(packed_format(name, tensor.format, quant), *tensor.shape)
+            format = packed_layout(checkpoint.spec, name, packed_format(name, tensor.format, quant))
+            sizes[name] = core.packed_bytes(format, *tensor.shape)
     return sizes
 
 
@@ -157,7 +164,7 @@ def _entry(checkpoint: Checkpoint, name: str, quant: QuantSpec | None, num_bytes
             out[:] = (values + np.float32(is_offset)).view(np.uint8)
 
         return PackedEntry(name, "f32", 1, stored.shape[0], num_bytes, fill_vector)
-    target = packed_format(name, stored.format, quant)
+    target = packed_layout(checkpoint.spec, name, packed_format(name, stored.format, quant))
     rows, columns = stored.shape
 
     def fill_matrix(out: NDArray[np.uint8]) -> None:
