@@ -25,6 +25,8 @@ from understudy.model_card.figures import number
 from understudy.model_card.write import guarded, write_documents
 
 LEVEL = 0.05
+FEW = 10  # items below which a bootstrap has too little to draw from
+TOO_FEW = "too few items"
 TESTS = "Significant at 5 % after Holm's correction over the rows. No difference shown is not the same as none: the interval says how large it may be."
 Figures = Mapping[str, Any]
 
@@ -107,6 +109,9 @@ def quality(pair: Pair) -> dict[str, Any]:
     for (first, second), names in sorted(chosen.items()):
         found = compare(runs[first].path, runs[second].path)["tasks"]
         tasks |= {name: found[name] | {"runs": [first, second]} for name in names if name in found}
+    for figure in (figure for task in tasks.values() for figure in task["figures"].values()):
+        if figure["items"] < FEW and figure["kind"] != "share":
+            figure["verdict"] = TOO_FEW
     return tasks
 
 
@@ -198,7 +203,8 @@ def _verdicts(figures: Sequence[tuple[str, Figures]], command: str) -> list[Cell
     if not figures:
         return [missing(command, "not measured for both over the same items")]
     said = []
-    for verdict, words in (("worse", "worse in"), ("better", "better in"), ("unclear", "no difference shown in")):
+    for verdict, words in (("worse", "worse in"), ("better", "better in"), ("unclear", "no difference shown in"),
+                           (TOO_FEW, "too few items to tell in")):  # fmt: skip
         names = [name for name, figure in figures if figure["verdict"] == verdict]
         if names:
             said.append(f"{words} {', '.join(names)}")
@@ -227,7 +233,9 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
     ratios: list[Point] = []
     for name, task in judged.items():
         for metric, figure in task["figures"].items():
-            point = Point(f"{name} {metric}", figure["value"], figure["low"], figure["high"], figure["verdict"] != "unclear")
+            point = Point(
+                f"{name} {metric}", figure["value"], figure["low"], figure["high"], figure["verdict"] in ("better", "worse")
+            )
             if figure["kind"] == "perplexity":
                 ratios.append(point)
             elif metric == task["primary"]:

@@ -70,6 +70,29 @@ def test_the_page_says_size_lineage_and_verdicts_and_links_each_number(world, tm
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"quality-differences.svg", "safety-differences.svg"}
 
 
+def test_a_bootstrap_of_a_few_items_gives_no_verdict(world, tmp_path):
+    for name, loss in (("big", 3.0), ("small", 3.5)):
+        model = world / f"{name}.gguf"
+        made.write_evaluation(tmp_path / name, model, [1])
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        report["tasks"] = {
+            "perplexity": report["tasks"]["piqa"]
+            | {"primary": "perplexity", "figures": {"perplexity": made.figure(20.0, 19.0, 21.0, 3, "perplexity")}}
+        }
+        (tmp_path / name / "report.json").write_text(json.dumps(report))
+        lines = [
+            json.dumps(
+                {"id": f"t{i}", "perplexity": loss + i / 10, "weight": 100, "seconds": 1.0, "text": f"t{i}", "source": "x"}
+            )
+            for i in range(3)
+        ]
+        (tmp_path / name / "items" / "perplexity.jsonl").write_text("\n".join(lines) + "\n")
+    write_comparison(world / "big.gguf", world / "small.gguf", [tmp_path / "big", tmp_path / "small"], tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())["quality"]["perplexity"]["figures"]["perplexity"]
+    assert (found["verdict"], found["items"]) == ("too few items", 3)
+    assert "too few items to tell in perplexity" in (tmp_path / "out" / "comparison.md").read_text("utf-8")
+
+
 def test_it_comes_back_bit_for_bit(world, tmp_path):
     assert written(world, tmp_path / "a", "runs") == written(world, tmp_path / "b", "runs")
 
