@@ -17,7 +17,7 @@ from understudy.chat.session import Session
 from understudy.cli.guarding import add_guard, guard_of
 from understudy.cli.jobs import add_sources, add_tools, session_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
-from understudy.cli.terminal import typed_lines, write
+from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.files.packed import cache_folder
 
@@ -102,13 +102,7 @@ class Conversation:
 
     def command(self, line: str) -> bool:
         """Runs a /command; False when the conversation is to end."""
-        name, _, rest = line[1:].partition(" ")
-        if name in ("quit", "exit", "q"):
-            return False
-        if name not in self.commands:
-            raise UsageError("unknown command", where=f"/{name}", do="/help lists the commands")
-        self.commands[name][1](rest.strip())
-        return True
+        return run_command(self.commands, line)
 
     def _help(self, _: str) -> None:
         for name, (meaning, _run) in self.commands.items():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from understudy.cli.jobs import read_tools
 from understudy.cli.redteam_tables import agreement_table, summary_table
-from understudy.cli.terminal import typed_lines, write
+from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.safety.redteam.agreement import agreement
 from understudy.safety.redteam.conversation import Live
@@ -85,20 +85,11 @@ class RedTeam:
             try:
                 if not line.startswith("/") or line.startswith("//"):
                     self.say(line[1:] if line.startswith("//") else line)
-                elif not self._command(line):
+                elif not run_command(self.commands, line):
                     break
             except UnderstudyError as error:
                 write(f"understudy: {error}\n", sys.stderr)
         return 0
-
-    def _command(self, line: str) -> bool:
-        name, _, rest = line[1:].partition(" ")
-        if name in ("quit", "exit", "q"):
-            return False
-        if name not in self.commands:
-            raise UsageError("unknown command", where=f"/{name}", do="/help lists the commands")
-        self.commands[name][1](rest.strip())
-        return True
 
     def say(self, text: str) -> None:
         """One turn with the model; the first begins a conversation."""

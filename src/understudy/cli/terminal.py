@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
+
+from understudy.errors import UsageError
+
+Commands = Mapping[str, tuple[str, Callable[[str], object]]]  # name -> what it does, the doing of it
 
 
 def harmless(text: str) -> str:
@@ -40,3 +44,18 @@ def typed_lines(history: Path | None) -> Iterator[str]:
             continue
         except EOFError:
             return
+
+
+def run_command(commands: Commands, line: str) -> bool:
+    """Runs what was typed as `/name rest`; False when the conversation is to end.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    name, _, rest = line[1:].partition(" ")
+    if name in ("quit", "exit", "q"):
+        return False
+    if name not in commands:
+        raise UsageError("unknown command", where=f"/{name}", do="/help lists the commands")
+    commands[name][1](rest.strip())
+    return True
