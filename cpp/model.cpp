@@ -323,6 +323,10 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
   const bool in_blocks = kernels_.block_tokens > 0 && num_tokens >= kernels_.block_tokens;
   if (in_blocks) grain = std::min<int64_t>(round_up(fair, kernels_.block_panels), 4 * kernels_.block_panels);
+  const Linear& only = *products[0].linear;  // down_proj, where the format is Q4S
+  const bool can_skip = num_tokens == 1 && only.weight.format == Format::Q4S;
+  const Lines* lines = can_skip ? find_lines(buffers_->quantized.data(), columns, 0) : nullptr;
+  const Lines* rest_lines = can_skip && only.is_fine ? find_lines(buffers_->remainders.data(), columns, 1) : nullptr;
   team_.share(total, grain, [&](int64_t first, int64_t last) {
     for (int i = 0; i < count;
          first -= products[i].linear->weight.panels(), last -= products[i].linear->weight.panels(), ++i) {
@@ -333,9 +337,13 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
       const int64_t end = std::min(last, w.panels());
       if (in_blocks) begin = multiply_block(product, begin, end, num_tokens);
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
-        const Tile input = tile(x, columns, num_tokens, index);
+        Tile input = tile(x, columns, num_tokens, index);
+        input.lines = lines;
         Tile rest = input;
-        if (product.linear->is_fine) rest.q = buffers_->remainders.data() + (input.q - buffers_->quantized.data());
+        if (product.linear->is_fine) {
+          rest.q = buffers_->remainders.data() + (input.q - buffers_->quantized.data());
+          rest.lines = rest_lines;
+        }
         float* out = product.out + index * kernels_.tile_tokens * product.stride;
         for (int64_t p = begin; p < end; ++p) {
           const auto matmul = kernels_.matmul[static_cast<int>(w.format)];
@@ -357,6 +365,13 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   });
   for (int i = 0; i < count; ++i)
     if (products[i].linear->bias != nullptr) add_bias(*products[i].linear, products[i].out, num_tokens);
+}
+
+// What one token's plane of inputs needs of Q4S weights, found once for all panels that this member takes.
+const Lines* Model::find_lines(const uint8_t* q, int64_t columns, int plane) const {
+  thread_local Lines found[2];
+  const bool are_few = kernels_.find_lines != nullptr && kernels_.find_lines(q, padded(columns) / GROUP, &found[plane]);
+  return are_few ? &found[plane] : nullptr;
 }
 
 // The panels from `begin` on that lie wholly inside the output, for all tokens at once where this row of kernels can;

@@ -7,7 +7,6 @@
 
 constexpr int HALVES = PANEL_ROWS / LANES;  // vectors that hold one value of each panel row
 constexpr int BLOCK_VECTORS = 32 / LANES;   // vectors in 32 values
-constexpr int64_t AHEAD_BYTES = 4096;       // how far before its use a weight is asked for (docs/log.md)
 
 // ---- elementwise -------------------------------------------------------------------------------------------------
 
@@ -204,41 +203,30 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
 }
 
 #ifdef UNDERSTUDY_SKIPS
-constexpr int MOST_SKIP_GROUPS = 1024;  // of a panel; a wider matrix is read densely
-constexpr int AHEAD_LINES = AHEAD_BYTES / 64;
-
-// Which lines of a panel meet an input that is not zero.
-struct Lines {
-  int64_t num_groups, count = 0;
-  uint8_t quads[MOST_SKIP_GROUPS];                       // bit i: quad i of the group does
-  uint32_t offsets[MOST_SKIP_GROUPS * 9 + AHEAD_LINES];  // of every such line, and on into the next panel
-
-  // False where so many do that reading them all is faster.
-  bool find(const uint8_t* tile, int64_t groups) {
-    num_groups = groups;
-    int64_t wanted = 0;
-    for (int64_t g = 0; g < groups; ++g) {
-      quads[g] =
-          static_cast<uint8_t>(nonzero_quads(reinterpret_cast<const int8_t*>(tile + g * TILE_BYTES_PER_TOKEN_GROUP)));
-      wanted += __builtin_popcount(quads[g]);
-    }
-    return 2 * wanted < 8 * groups;
+static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
+  if (groups > MOST_SKIP_GROUPS) return false;
+  lines->num_groups = groups;
+  int64_t wanted = 0;
+  for (int64_t g = 0; g < groups; ++g, q += TILE_BYTES_PER_TOKEN_GROUP) {
+    lines->quads[g] = static_cast<uint8_t>(nonzero_quads(reinterpret_cast<const int8_t*>(q)));
+    wanted += __builtin_popcount(lines->quads[g]);
   }
-  void list() {
-    constexpr uint32_t SIZE = group_bytes(Format::Q4S);
-    uint32_t at = 0;
-    for (int64_t g = 0; g < num_groups; ++g, at += SIZE) {
-      offsets[count] = at;
-      count += quads[g] != 0;
-      UNDERSTUDY_UNROLL
-      for (int i = 0; i < 8; ++i) {
-        offsets[count] = at + 64 + 64 * static_cast<uint32_t>(i);
-        count += quads[g] >> i & 1;
-      }
+  if (2 * wanted >= 8 * groups) return false;
+  constexpr uint32_t SIZE = group_bytes(Format::Q4S);
+  uint32_t at = 0;
+  int64_t count = 0;
+  for (int64_t g = 0; g < groups; ++g, at += SIZE) {
+    lines->offsets[count] = at;
+    count += lines->quads[g] != 0;
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      lines->offsets[count] = at + 64 + 64 * static_cast<uint32_t>(i);
+      count += lines->quads[g] >> i & 1;
     }
-    for (int64_t i = 0; i < AHEAD_LINES; ++i) offsets[count + i] = count > 0 ? at + offsets[i] : 0;
   }
-};
+  for (int64_t i = 0; i < AHEAD_LINES; ++i) lines->offsets[count + i] = count > 0 ? at + lines->offsets[i] : 0;
+  return true;
+}
 
 // Q4S for one token: lines whose four inputs are zero are neither asked for nor read. They would add nothing to an
 // exact sum, and a group of zeros nothing to the float one, so the bits are those of `matmul_integer`.
@@ -297,13 +285,8 @@ UNDERSTUDY_NOINLINE static void matmul_all(const uint8_t* panel, int64_t groups,
   UNDERSTUDY_UNROLL
   for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
 }
-
-static void matmul_one(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, bool accumulate) {
-  Lines lines;
-  if (groups > MOST_SKIP_GROUPS || !lines.find(tile.q, groups)) return matmul_all(panel, groups, tile, out, accumulate);
-  lines.list();
-  matmul_skipping(panel, lines, tile, out, accumulate);
-}
+#else
+constexpr bool (*find_lines)(const uint8_t*, int64_t, Lines*) = nullptr;
 #endif
 
 // Float formats: sum += w · x, columns in rising order.
@@ -329,7 +312,9 @@ template <Format FORMAT, int WIDTH>
 static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                          bool accumulate) {
 #ifdef UNDERSTUDY_SKIPS
-  if constexpr (FORMAT == Format::Q4S && WIDTH == 1) return matmul_one(panel, groups, tile, out, accumulate);
+  if constexpr (FORMAT == Format::Q4S && WIDTH == 1)
+    return tile.lines == nullptr ? matmul_all(panel, groups, tile, out, accumulate)
+                                 : matmul_skipping(panel, *tile.lines, tile, out, accumulate);
 #endif
   if constexpr (is_integer(FORMAT))
     matmul_integer<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
@@ -519,6 +504,7 @@ static int64_t busy(int64_t rounds) {
    0,                                                                                                       \
    0,                                                                                                       \
    {},                                                                                                      \
+   find_lines,                                                                                              \
    quantize,                                                                                                \
    layer_norm,                                                                                              \
    rms_norm,                                                                                                \

@@ -18,6 +18,17 @@ constexpr int MAX_ATTEND_ROWS = 12;  // query rows that one attention call cover
 
 enum class KvFormat : int { F16 = 0, INT8 = 1, F32 = 2 };
 
+constexpr int MOST_SKIP_GROUPS = 1024;  // of a panel; a wider matrix is read densely
+constexpr int64_t AHEAD_BYTES = 4096;   // how far before its use a weight is asked for (docs/log.md)
+constexpr int AHEAD_LINES = AHEAD_BYTES / 64;
+
+// Which cache lines of a Q4S panel meet an input that is not zero. The same for all panels that meet one token.
+struct Lines {
+  int64_t num_groups;
+  uint8_t quads[MOST_SKIP_GROUPS];                       // bit i: quad i of the group does
+  uint32_t offsets[MOST_SKIP_GROUPS * 9 + AHEAD_LINES];  // of every such line, and on into the next panel
+};
+
 // Activations of `width` tokens, as the matmul kernels read them. Float formats read `x`; integer formats read `q`,
 // the tile that `quantize` writes: for each group of 32 columns, [width][32] int8, then [width] float scale,
 // [width] int32 -8·Σq and [width] float scale·Σq  (44 · width bytes a group).
@@ -26,6 +37,7 @@ struct Tile {
   const float* x;
   int64_t x_stride;
   const uint8_t* q;
+  const Lines* lines = nullptr;  // for one token, what `find_lines` found of `q`; null reads all
 };
 constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
 
@@ -81,6 +93,9 @@ struct Kernels {
   int block_tokens;
   int block_panels;  // panels that it takes together
   void (*matmul_block[NUM_FORMATS])(const Block& block);
+  // The lines of Q4S that one token's tile needs; false where so many are needed that reading all is faster. Null where
+  // a row reads all anyway.
+  bool (*find_lines)(const uint8_t* q, int64_t groups, Lines* lines);
   // Symmetric int8 by group: scale = short_scale(max|x| / 127), q = round(x · 127 / max|x|). Writes the tile described
   // above.
   void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);

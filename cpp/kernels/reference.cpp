@@ -227,6 +227,7 @@ const Kernels& reference_kernels() {
                                 0,
                                 0,
                                 {},
+                                nullptr,
                                 quantize,
                                 layer_norm,
                                 rms_norm,

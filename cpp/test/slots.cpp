@@ -39,10 +39,12 @@ struct RandomTile {
   std::vector<float> x;
   std::vector<uint8_t> q;
   Tile tile;
-  RandomTile(Random& random, int width, int64_t groups) : x(random.normals(width * groups * GROUP)) {
+  // Of `zeros_of_8` in 8 quads every value is zero.
+  RandomTile(Random& random, int width, int64_t groups, int zeros_of_8 = 3)
+      : x(random.normals(width * groups * GROUP)) {
     const int64_t columns = groups * GROUP;
     for (int64_t quad = 0; quad < width * columns / 4; ++quad)  // zeros are skipped by some kernels
-      if (random.integer(0, 2) == 0) std::fill_n(x.begin() + 4 * quad, 4, 0.0f);
+      if (random.integer(0, 7) < zeros_of_8) std::fill_n(x.begin() + 4 * quad, 4, 0.0f);
     q.resize(static_cast<size_t>(width * groups * TILE_BYTES_PER_TOKEN_GROUP));
     reference_kernels().quantize(x.data(), columns, width, columns, q.data());
     tile = {width, x.data(), columns, q.data()};
@@ -74,6 +76,25 @@ void check_matmul(const Kernels& row) {
         compare_matmul(check, row, format, panel, input.tile, groups, width % 2 == 0, where);
       }
   }
+}
+
+// One token with few values that are not zero: only the lines that these meet are read.
+void check_skipping(const Kernels& row) {
+  if (row.find_lines == nullptr) return;
+  Random random(9);
+  Check check(row, "matmul q4s, lines skipped");
+  for (const int64_t groups : {1, 2, 3, 7, 33, 288})
+    for (const int zeros_of_8 : {6, 7, 8}) {
+      const std::vector<uint8_t> panel = random_panel(random, Format::Q4S, groups);
+      RandomTile input(random, 1, groups, zeros_of_8);
+      static Lines lines;
+      if (row.find_lines(input.tile.q, groups, &lines)) input.tile.lines = &lines;
+      check.hold(input.tile.lines != nullptr || zeros_of_8 < 8, "%lld groups of zeros are read",
+                 static_cast<long long>(groups));
+      for (const bool accumulate : {false, true})
+        compare_matmul(check, row, Format::Q4S, panel, input.tile, groups, accumulate,
+                       std::to_string(groups) + " groups, " + std::to_string(zeros_of_8) + " of 8 quads zero");
+    }
 }
 
 // Panels of a matrix for a batch of tokens in two planes against one panel and one tile at a time, by the reference.
@@ -322,6 +343,7 @@ void check_attend(const Kernels& row) {
 
 void check_slots(const Kernels& row) {
   check_matmul(row);
+  check_skipping(row);
   check_matmul_block(row);
   check_integer_extremes(row);
   check_quantize(row);
