@@ -27,16 +27,17 @@ _MODEL_FILES = (".safetensors", ".bin", ".gguf", ".json", ".model", ".jinja", ".
 
 def describe_run(model: Path) -> dict[str, Any]:
     """The record of a run that begins now, on the model at `model`."""
-    return {
-        "model": model.name, "model_sha256": model_sha256(model), "model_bytes": model_bytes(model), "command": COMMAND.get(),
-        "version": __version__, "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
-    }  # fmt: skip
+    return _record(model.name, model_sha256(model), model_bytes(model))
 
 
 def describe_served(name: str) -> dict[str, Any]:
     """As `describe_run`, of a model behind an address: its content is not to be seen."""
+    return _record(name, None, None)
+
+
+def _record(name: str, sha256: str | None, num_bytes: int | None) -> dict[str, Any]:
     return {
-        "model": name, "model_sha256": None, "model_bytes": None, "command": COMMAND.get(), "version": __version__,
+        "model": name, "model_sha256": sha256, "model_bytes": num_bytes, "command": COMMAND.get(), "version": __version__,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
     }  # fmt: skip
 
