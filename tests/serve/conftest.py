@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
-import threading
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 pytest.importorskip("uvicorn")
 
 import understudy
+from tests.support.http_server import free_port, serving
 from understudy.serve.app import create_app
 from understudy.serve.run import make_server
 from understudy.serve.settings import Settings
@@ -42,24 +40,12 @@ class Live:
 @contextlib.contextmanager
 def live(model, *, app=None, **options):
     """A running server for the block; `app` are further arguments of `create_app`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = Settings(**{"port": port, "log": False, "grace_s": 2.0, **options})
     app = create_app(model if isinstance(model, dict) else {MODEL: model}, settings, **(app or {}))
     server = make_server(app, settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
-    try:
+    with serving(server, start_s=60, stop_s=30):
         yield Live(f"http://127.0.0.1:{port}", port, app, model if not isinstance(model, dict) else None, server)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="package")

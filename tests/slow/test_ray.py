@@ -5,13 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.support.http_server import free_port
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -22,9 +23,7 @@ MODEL = "tests/data/stories-nemotron"
 def address():
     ray = pytest.importorskip("ray", reason="pip install 'ray[serve]'")
     serve = pytest.importorskip("ray.serve")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     paths = os.pathsep.join([str(ROOT / "packaging"), str(ROOT / "src")])
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
     sys.path.insert(0, str(ROOT / "packaging"))

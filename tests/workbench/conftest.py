@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 import time
 from dataclasses import dataclass
 
@@ -13,6 +11,7 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("httpx")
 
+from tests.support.http_server import free_port, serving
 from tests.support.random_model import babbler
 from tests.unit.safety.redteam.test_conversation import Slow
 from understudy.safety.redteam.conversation import Live
@@ -49,22 +48,9 @@ class Bench:
 @contextlib.contextmanager
 def running(app):
     """Behind uvicorn; gives the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = make_server(app, port)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
-    try:
+    port = free_port()
+    with serving(make_server(app, port), start_s=30, stop_s=20):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -2,6 +2,16 @@
 
 export const byId = (id) => document.getElementById(id);
 
+/** Shows one of a page's views, and marks its link. */
+export function turnTo(view, views) {
+  for (const name of views) {
+    byId(`view-${name}`).hidden = name !== view;
+    const link = document.querySelector(`.views a[href="#${name}"]`);
+    if (name === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
 /** An element. Properties that begin with `on` are listeners; children are elements or text. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

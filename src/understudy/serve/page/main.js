@@ -4,7 +4,7 @@ import * as api from "/page/api.js";
 import * as characters from "/page/characters.js";
 import { beginScene, setUpChat } from "/page/chat.js";
 import * as documents from "/page/documents.js";
-import { byId, make, shown } from "/page/dom.js";
+import { byId, make, shown, turnTo } from "/page/dom.js";
 import { setUpTheme } from "/page/theme.js";
 import { setUpTools } from "/page/tools.js";
 
@@ -17,12 +17,7 @@ function view() {
 }
 
 function showView() {
-  for (const name of VIEWS) {
-    byId(`view-${name}`).hidden = name !== view();
-    const link = document.querySelector(`.views a[href="#${name}"]`);
-    if (name === view()) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  turnTo(view(), VIEWS);
   const refresh = { characters: characters.list, documents: () => documents.list() }[view()];
   refresh?.().catch(() => {});
 }

@@ -1,7 +1,7 @@
 // Puts the page together: views, panels, who is at work, theme.
 
 import * as api from "/page/api.js";
-import { byId, shown } from "/page/dom.js";
+import { byId, shown, turnTo } from "/page/dom.js";
 import { setUpTheme } from "/page/theme.js";
 import { setUpGoals, showGoals } from "/workbench/goals.js";
 import { setUpJudge } from "/workbench/judge.js";
@@ -15,12 +15,7 @@ const VIEWS = ["talk", "goals", "overview"];
 const view = () => (VIEWS.includes(location.hash.slice(1).split("/")[0]) ? location.hash.slice(1).split("/")[0] : "talk");
 
 function showView() {
-  for (const name of VIEWS) {
-    byId(`view-${name}`).hidden = name !== view();
-    const link = document.querySelector(`.views a[href="#${name}"]`);
-    if (name === view()) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  turnTo(view(), VIEWS);
   const refresh = { goals: showGoals, overview: showOverview, talk: refreshList }[view()];
   refresh().catch(() => {});
 }
