@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -98,10 +99,6 @@ class McpServer:
             raise ToolError(f"a tool of the MCP server cannot be used ({error})", where=self._name) from error
 
     def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[str]:
-        if not self._thread.is_alive():
-            coroutine.close()
-            raise ToolError("the MCP server has ended", where=self._name)
-
         async def read() -> str:
             result = await coroutine
             text = "\n".join(_content(part) for part in result.content)
@@ -109,13 +106,21 @@ class McpServer:
                 raise ToolError(text or "the tool failed")
             return text
 
-        return asyncio.run_coroutine_threadsafe(read(), self._loop)
+        reading = read()
+        try:
+            return asyncio.run_coroutine_threadsafe(reading, self._loop)
+        except RuntimeError:  # the loop is closed
+            reading.close()
+            coroutine.close()
+            raise ToolError("the MCP server has ended", where=self._name) from None
 
     def close(self) -> None:
         """Ends the server."""
-        if self._thread.is_alive() and self._task is not None:
+        if self._task is None:
+            return
+        with contextlib.suppress(RuntimeError):  # it has ended by itself, perhaps just now, and closed its loop
             self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join(5)
+        self._thread.join(5)
 
     def __enter__(self) -> McpServer:
         return self

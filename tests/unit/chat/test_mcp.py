@@ -56,3 +56,12 @@ def test_what_is_no_server(command):
     with pytest.raises(ToolError) as caught:
         McpServer(command[0], command[1:], timeout_s=2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_has_just_ended(tmp_path, monkeypatch):
+    (tmp_path / "server.py").write_text(SERVER)
+    with McpServer(sys.executable, [str(tmp_path / "server.py")]) as server:
+        pass
+    monkeypatch.setattr(server._thread, "is_alive", lambda: True)  # its loop is closed before its thread has ended
+    server.close()
+    assert call(server.tools, "price", item="rope").is_error
