@@ -6,6 +6,7 @@ and `calibration.json`. A run on the same folder goes on after the last finished
 
 Per layer (sums over all tokens unless said; float32):
     attention_gram (hidden, hidden)       Σ x xᵀ of what q, k, v read      mlp_gram (hidden, hidden)   … gate, up read
+    value_gram     (hidden, hidden)       … averaged by every query head's attention: what an error of v_proj comes through
     mix_gram       (query, query)         … of what o_proj reads           inner_gram (inner, inner)   … down_proj reads
     attention_mean, mlp_mean (hidden,)    importance of channels: per row the mean of |x|, then L2 over rows (Minitron)
     head_mean      (heads,)               the same of the L2 norm of each head's output
@@ -35,6 +36,7 @@ from understudy.compress.network import Layer, Network
 from understudy.errors import FormatError, MissingError, UsageError
 from understudy.spec import ModelSpec
 
+VERSION = b"2"  # of what is summed
 Sums = dict[str, Tensor]
 Stream = np.memmap[Any, np.dtype[np.float32]]
 
@@ -132,6 +134,9 @@ class LayerSums:
         after = middle + layer.mlp.down_proj(inner)
         for name, value in (("attention", h), ("mlp", g), ("mix", mixed), ("inner", inner)):
             self._sum(f"{name}_gram", gram(value))
+        for row in h:
+            shares = layer.self_attn.shares(row[None], rotation).flatten(0, 2)
+            self._sum("value_gram", row.T @ (shares.T @ shares) @ row)
         for name, value in (("attention", h), ("mlp", g), ("inner", inner)):
             self._sum(f"{name}_mean", value.abs().mean(1).square().sum(0))
         heads = mixed.unflatten(-1, (-1, layer.self_attn.spec.head_dim)).norm(dim=-1)
@@ -193,7 +198,7 @@ def _num_finished(folder: Path, spec: ModelSpec) -> int:
 
 
 def _claim(folder: Path, network: Network, rows: Rows) -> None:
-    digest = hashlib.sha256(rows.tokens.tobytes())
+    digest = hashlib.sha256(rows.tokens.tobytes() + VERSION)
     for value in network.state_dict().values():
         digest.update(value.detach().float().flatten()[:64].cpu().numpy().tobytes())
     known = {"spec": asdict(network.spec), "num_rows": len(rows), "num_tokens": rows.num_tokens}
@@ -201,7 +206,11 @@ def _claim(folder: Path, network: Network, rows: Rows) -> None:
     path = folder / "calibration.json"
     if path.exists():
         if json.loads(path.read_text()).get("digest") != claim["digest"]:
-            raise UsageError("folder holds the calibration of another model or other data", where=folder, do="name a new folder")
+            raise UsageError(
+                "folder holds the calibration of another model, other data or a version before",
+                where=folder,
+                do="name a new folder",
+            )
         return
     path.write_text(json.dumps(claim, indent=1))
 

@@ -28,13 +28,13 @@ def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> di
     """Scale one layer in place, and its Gram matrices with it. Returns the chosen α of each place."""
     layer: Layer = network.model.layers[index]
     attention, mlp = layer.self_attn, layer.mlp
-    readers = [attention.q_proj, attention.k_proj, attention.v_proj]
-    chosen = {"attention": _behind_norm(layer.input_layernorm, readers, grams, "attention_gram", grid)}
-    readers = [m for m in (mlp.up_proj, mlp.gate_proj) if m is not None]
-    chosen["mlp"] = _behind_norm(layer.post_attention_layernorm, readers, grams, "mlp_gram", grid)
+    readers = [(attention.q_proj, "attention_gram"), (attention.k_proj, "attention_gram"), (attention.v_proj, "value_gram")]
+    chosen = {"attention": _behind_norm(layer.input_layernorm, readers, grams, grid)}
+    readers = [(m, "mlp_gram") for m in (mlp.up_proj, mlp.gate_proj) if m is not None]
+    chosen["mlp"] = _behind_norm(layer.post_attention_layernorm, readers, grams, grid)
     is_squared = mlp.gate_proj is None and network.spec.activation == "relu2"
     if mlp.gate_proj is not None or is_squared:
-        alpha, scales = best_scales([mlp.down_proj.weight], grams["inner_gram"], grid)
+        alpha, scales = best_scales([(mlp.down_proj.weight, grams["inner_gram"])], grid)
         scale_rows(mlp.up_proj, scales.rsqrt() if is_squared else 1 / scales)
         mlp.down_proj.weight.mul_(scales)
         _scale_gram(grams, "inner_gram", scales)
@@ -43,34 +43,37 @@ def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> di
     return chosen
 
 
-def best_scales(weights: Sequence[Tensor], gram: Tensor, grid: Grid) -> tuple[float, Tensor]:
-    """(α, s): s (columns,) multiplies the columns of `weights`; the inputs are divided by it."""
-    size = gram.diagonal().clamp_min(0).sqrt().float()
+def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[float, Tensor]:
+    """(α, s): s (columns,) multiplies the columns of every reader's weight; the inputs are divided by it.
+
+    readers: (weight, Gram matrix of its inputs); the channels' importance is that of the first one's inputs.
+    """
+    size = readers[0][1].diagonal().clamp_min(0).sqrt().float()
     size = (size / size.mean().clamp_min(1e-30)).clamp_min(1e-4)
     found = []
     for alpha in ALPHAS:
         scales = size**alpha
         scales = scales / (scales.max() * scales.min()).sqrt()
-        scaled = gram / scales[:, None] / scales[None, :]
         error = 0.0
-        for weight in weights:
-            wide = weight.float() * scales
+        for weight, gram in readers:
+            wide, scaled = weight.float() * scales, gram / scales[:, None] / scales[None, :]
             error += grids.output_error(wide, grids.search(wide, grid, scaled.diagonal()).values(), scaled)
         found.append((error, alpha, scales))
     _, alpha, scales = min(found, key=lambda entry: entry[0])
     return alpha, scales
 
 
-def _behind_norm(norm: Norm, readers: list[nn.Linear], grams: Grams, name: str, grid: Grid) -> float:
-    alpha, scales = best_scales([m.weight for m in readers], grams[name], grid)
+def _behind_norm(norm: Norm, readers: list[tuple[nn.Linear, str]], grams: Grams, grid: Grid) -> float:
+    alpha, scales = best_scales([(reader.weight, grams[name]) for reader, name in readers], grid)
     if norm.bias is not None:
         norm.weight.copy_((norm.weight + 1) / scales - 1)
         norm.bias.div_(scales)
     else:
         norm.weight.div_(scales)
-    for reader in readers:
+    for reader, _ in readers:
         reader.weight.mul_(scales)
-    _scale_gram(grams, name, scales)
+    for name in {name for _, name in readers}:
+        _scale_gram(grams, name, scales)
     return alpha
 
 
@@ -81,7 +84,7 @@ def _values(layer: Layer, grams: Grams, grid: Grid) -> float:
     gram = grams["mix_gram"]
     shape = (spec.num_kv_heads, spec.group_size, spec.head_dim)
     shared = gram.diagonal().view(shape).mean(1, keepdim=True).expand(shape).reshape(-1)
-    alpha, scales = best_scales([attention.o_proj.weight], torch.diag(shared), grid)
+    alpha, scales = best_scales([(attention.o_proj.weight, torch.diag(shared))], grid)
     per_value = scales.view(shape)[:, 0].reshape(-1)
     scale_rows(attention.v_proj, 1 / per_value)
     attention.o_proj.weight.mul_(scales)

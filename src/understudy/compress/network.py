@@ -81,13 +81,24 @@ class Attention(nn.Module):
 
     def mix(self, x: Tensor, rotation: Rotation) -> Tensor:
         """What the output projection reads: (batch, tokens, query_size)."""
-        batch, num_tokens, _ = x.shape
-        head_dim = self.spec.head_dim
-        q = rotate(self.q_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2), rotation)
-        k = rotate(self.k_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2), rotation)
-        v = self.v_proj(x).view(batch, num_tokens, -1, head_dim).transpose(1, 2)
+        q, k = self._queries_and_keys(x, rotation)
+        v = self._heads(self.v_proj(x))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.spec.group_size > 1)
-        return mixed.transpose(1, 2).reshape(batch, num_tokens, -1)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def shares(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """How much every query takes from every position: (batch, heads, tokens, tokens), rows sum to 1."""
+        q, k = self._queries_and_keys(x, rotation)
+        scores = q @ k.repeat_interleave(self.spec.group_size, dim=1).transpose(2, 3) / math.sqrt(self.spec.head_dim)
+        later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
+        return scores.masked_fill(later, -math.inf).softmax(-1)
+
+    def _queries_and_keys(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+        return rotate(self._heads(self.q_proj(x)), rotation), rotate(self._heads(self.k_proj(x)), rotation)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(batch, tokens, heads · head_dim) -> (batch, heads, tokens, head_dim)."""
+        return x.unflatten(-1, (-1, self.spec.head_dim)).transpose(1, 2)
 
 
 class Mlp(nn.Module):

@@ -27,7 +27,7 @@ from understudy.errors import UsageError
 
 METHODS = ("plain", "search", "feedback")
 _GRAMS = {
-    "q_proj": "attention_gram", "k_proj": "attention_gram", "v_proj": "attention_gram", "o_proj": "mix_gram",
+    "q_proj": "attention_gram", "k_proj": "attention_gram", "v_proj": "value_gram", "o_proj": "mix_gram",
     "up_proj": "mlp_gram", "gate_proj": "mlp_gram", "down_proj": "inner_gram",
 }  # fmt: skip
 
@@ -129,7 +129,7 @@ def round_matrix(weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSet
     elif settings.method == "search" or grid.name == "q8":
         rounded = grids.search(weight, grid, gram.diagonal())
     else:
-        rounded = grids.with_feedback(weight, grid, gram)
+        rounded = grids.polish(weight, grids.with_feedback(weight, grid, gram), gram)
     return rounded, grids.output_error(weight, rounded.values(), gram)
 
 

@@ -70,7 +70,7 @@ def test_an_interrupted_calibration_goes_on_where_it_stopped(tmp_path, monkeypat
 def test_a_folder_of_another_calibration_is_refused(tmp_path) -> None:
     teacher = tiny_teacher("llama")
     calibrate(teacher, random_rows(teacher.spec, seed=1), tmp_path)
-    with pytest.raises(UsageError, match="another model or other data"):
+    with pytest.raises(UsageError, match="another model, other data"):
         calibrate(teacher, random_rows(teacher.spec, seed=2), tmp_path)
 
 

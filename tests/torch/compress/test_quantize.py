@@ -59,12 +59,24 @@ def test_each_step_lowers_the_output_error() -> None:
         grids.output_error(weight, rounded.values(), gram)
         for rounded in (
             grids.plain(weight, grid), grids.search(weight, grid), grids.search(weight, grid, gram.diagonal()),
-            grids.with_feedback(weight, grid, gram),
+            grids.with_feedback(weight, grid, gram), grids.polish(weight, grids.with_feedback(weight, grid, gram), gram),
         )
     ]  # fmt: skip
     assert errors[1] < errors[0]
     assert errors[2] < 0.95 * errors[1]
     assert errors[3] < 0.7 * errors[2]
+    assert errors[4] < 0.9 * errors[3]
+
+
+def test_polishing_never_raises_the_error_of_a_row() -> None:
+    weight, gram = _weight(), _gram()
+    weight[:, 32:64] = 0
+    for start in (grids.plain(weight, GRIDS["q4"]), grids.with_feedback(weight, GRIDS["q4"], gram)):
+        polished = grids.polish(weight, start, gram)
+        before, after = (((weight - r.values()) @ gram) * (weight - r.values()) for r in (start, polished))
+        assert (after.sum(1) <= before.sum(1) * (1 + 1e-4)).all()
+        assert (polished.integers.min(), polished.integers.max()) >= (GRIDS["q4"].low, 0)
+        assert torch.equal(polished.scales, polished.scales.half().float())
 
 
 def test_weights_on_the_grid_are_kept_exactly() -> None:
@@ -112,6 +124,23 @@ def test_gram_matrices_follow_the_channel_scales(tmp_path) -> None:
     again = calibrate(network, rows, tmp_path / "after").layer(0)
     for name, value in grams.items():
         torch.testing.assert_close(value, again[name], rtol=1e-2, atol=1e-2 * value.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["nemotron", "llama"])
+def test_an_error_of_the_values_is_measured_as_attention_passes_it_on(name: str, tmp_path) -> None:
+    network = tiny_teacher(name)
+    spec, rows = network.spec, random_rows(network.spec)
+    statistics = calibrate(network, rows, tmp_path)
+    attention = network.model.layers[0].self_attn
+    tokens = torch.from_numpy(rows.tokens[:, :-1].astype(np.int64))
+    x = network.model.layers[0].input_layernorm(network.model.embed_tokens(tokens))
+    error = torch.randn(spec.head_dim, spec.hidden_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before = attention.mix(x, network.rotation(x.shape[1]))
+        attention.v_proj.weight += error.repeat(spec.num_kv_heads, 1)
+        moved = (attention.mix(x, network.rotation(x.shape[1])) - before).square().sum()
+    told = ((error @ statistics.layer(0)["value_gram"]) * error).sum()
+    torch.testing.assert_close(told, moved, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", ["nemotron", "llama"])
