@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "blocks.h"
+#include "memory.h"
 
 namespace understudy {
 namespace {
@@ -54,45 +55,26 @@ struct AttendTask {
   int num_chunks() const { return last_position / CHUNK + 1; }
 };
 
-// Bytes that begin on a cache line: 16 rows of a tile lie in as few lines as can be.
-class LineBytes {
- public:
-  void reserve(size_t size) {
-    if (bytes_.size() < size + LINE) bytes_.resize(size + LINE);
-  }
-  uint8_t* data() {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(bytes_.data());
-    return bytes_.data() + (LINE - address % LINE) % LINE;
-  }
-
- private:
-  static constexpr size_t LINE = 64;
-  std::vector<uint8_t> bytes_;
-};
-
 struct Model::Buffers {
-  std::vector<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
-  LineBytes quantized, remainders;
+  Memory<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
+  Memory<uint8_t> quantized, remainders;
   std::vector<AttendTask> tasks;
   int max_chunks = 0;
   bool split_chunks = false;  // few tasks: chunks are shared between members and merged afterwards
   size_t partial_size = 0;    // floats of one (task, head, chunk)
 
   void reserve(const Spec& s, int64_t n, bool has_fine) {
-    const auto grow = [](auto& buffer, size_t size) {
-      if (buffer.size() < size) buffer.resize(size);
-    };
     const int64_t widest = std::max({padded(s.hidden_size), padded(s.query_size()), padded(s.intermediate_size)});
-    grow(x, n * padded(s.hidden_size));
-    grow(h, n * padded(s.hidden_size));
-    grow(q, n * padded(s.query_size()));
-    grow(attention, n * padded(s.query_size()));
-    grow(k, n * padded(s.kv_size()));
-    grow(v, n * padded(s.kv_size()));
-    grow(up, n * padded(s.intermediate_size));
-    if (s.gated) grow(gate, n * padded(s.intermediate_size));
-    grow(cos, n * (s.rotary_dim / 2));
-    grow(sin, n * (s.rotary_dim / 2));
+    x.reserve(n * padded(s.hidden_size));
+    h.reserve(n * padded(s.hidden_size));
+    q.reserve(n * padded(s.query_size()));
+    attention.reserve(n * padded(s.query_size()));
+    k.reserve(n * padded(s.kv_size()));
+    v.reserve(n * padded(s.kv_size()));
+    up.reserve(n * padded(s.intermediate_size));
+    if (s.gated) gate.reserve(n * padded(s.intermediate_size));
+    cos.reserve(n * (s.rotary_dim / 2));
+    sin.reserve(n * (s.rotary_dim / 2));
     quantized.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
     if (has_fine) remainders.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
   }
@@ -208,7 +190,7 @@ void Model::plan(const Batch& batch) {
   b.split_chunks = b.max_chunks > 1 && pairs < 16 * team_.size();
   b.partial_size =
       static_cast<size_t>(std::max(MAX_ATTEND_ROWS, spec_.group_size())) * (round_up(spec_.head_dim, 32) + 2);
-  if (b.split_chunks) b.partials.resize(std::max(b.partials.size(), b.partial_size * pairs * b.max_chunks));
+  if (b.split_chunks) b.partials.reserve(b.partial_size * pairs * b.max_chunks);
 }
 
 void Model::run(const Batch& batch, Cache& cache, float* logits) {

@@ -121,7 +121,7 @@ static void quantize_group(const float* x, int width, int token, uint8_t* group)
   F largest_abs = zero();
   for (int i = 0; i < BLOCK_VECTORS; ++i) largest_abs = max(largest_abs, abs(load(x + i * LANES)));
   const float top = largest(largest_abs);
-  const float scale = short_scale(top / 127.0f), inverse = top > 0 ? 127.0f / top : 0.0f;
+  const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
   I total = set_int(0);
   for (int i = 0; i < BLOCK_VECTORS; ++i)
     total = add_int(total, store_i8(reinterpret_cast<int8_t*>(group) + token * GROUP + i * LANES,
@@ -167,7 +167,7 @@ UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
 }
 
 // Integer formats. For each group: unpack the weights of LANES rows once, then for every token one exact int32 dot
-// product, converted and scaled: sum += (dot · a_scale) · w_scale. The order of additions does not depend on WIDTH.
+// product, converted and scaled: sum += (dot · w_scale) · a_scale. The order of additions does not depend on WIDTH.
 template <Format FORMAT, int WIDTH>
 UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
                                                int64_t stride, bool accumulate) {
@@ -190,7 +190,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t gro
         const I dot = FORMAT == Format::Q8    ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
                       : FORMAT == Format::Q4M ? dot_q4(w, q + t * GROUP, 0)
                                               : dot_q4(w, q + t * GROUP, minus_8_sum[t]);
-        sums[t] = fma(mul(to_float(dot), set(a_scale[t])), w_scale, sums[t]);
+        sums[t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[t]);
       }
       if (FORMAT == Format::Q4M) {
         const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
@@ -257,8 +257,8 @@ UNDERSTUDY_NOINLINE static void matmul_skipping(const uint8_t* panel, const Line
     }
     UNDERSTUDY_UNROLL
     for (int i = 0; i < PARTS; ++i)
-      sums[i] = fma(mul(to_float(dots[i]), set(*reinterpret_cast<const float*>(a + 32))),
-                    load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES), sums[i]);
+      sums[i] = fma(mul(to_float(dots[i]), load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES)),
+                    set(*reinterpret_cast<const float*>(a + 32)), sums[i]);
   }
   UNDERSTUDY_UNROLL
   for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
@@ -278,8 +278,8 @@ UNDERSTUDY_NOINLINE static void matmul_all(const uint8_t* panel, int64_t groups,
     for (int i = 0; i < PARTS; ++i) {
       const I dot = dot_q4(unpack<Format::Q4S>(p, i), reinterpret_cast<const int8_t*>(a),
                            *reinterpret_cast<const int32_t*>(a + 36));
-      sums[i] = fma(mul(to_float(dot), set(*reinterpret_cast<const float*>(a + 32))),
-                    load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES), sums[i]);
+      sums[i] = fma(mul(to_float(dot), load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES)),
+                    set(*reinterpret_cast<const float*>(a + 32)), sums[i]);
     }
   }
   UNDERSTUDY_UNROLL

@@ -41,15 +41,6 @@ struct Tile {
 };
 constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
 
-// A scale has 22 significant bits, so that its product with 1.5 · 2^n is exact (amx/matmul.cpp).
-static inline float short_scale(float scale) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &scale, 4);
-  bits &= ~3u;
-  __builtin_memcpy(&scale, &bits, 4);
-  return scale;
-}
-
 // Some panels of one matrix for all tokens of a batch: tile i of 16 tokens (the last may be narrower) begins at
 // q + i · 16 · groups · TILE_BYTES_PER_TOKEN_GROUP. `remainder` is the second plane of inputs, laid out alike, or null.
 // Up to BLOCK_OVERREAD bytes behind a plane may be read.
@@ -96,8 +87,7 @@ struct Kernels {
   // The lines of Q4S that one token's tile needs; false where so many are needed that reading all is faster. Null where
   // a row reads all anyway.
   bool (*find_lines)(const uint8_t* q, int64_t groups, Lines* lines);
-  // Symmetric int8 by group: scale = short_scale(max|x| / 127), q = round(x · 127 / max|x|). Writes the tile described
-  // above.
+  // Symmetric int8 by group: scale = max|x| / 127, q = round(x · 127 / max|x|). Writes the tile described above.
   void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);
   // y = (x - mean)/sqrt(var + eps)·gain + bias, or y = x/sqrt(mean x² + eps)·gain
   void (*layer_norm)(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y);

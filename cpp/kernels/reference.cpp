@@ -78,7 +78,7 @@ void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, floa
           dot += u * a.q[t * GROUP + c];
         }
         float& s = sums[t * ROWS + r];
-        s = std::fma(static_cast<float>(dot) * a.scale[t], read_f16(panel, r), s);
+        s = std::fma(static_cast<float>(dot) * read_f16(panel, r), a.scale[t], s);
         if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], read_f16(panel + 32, r), s);
       }
   }
@@ -93,7 +93,7 @@ void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
       float largest = 0;
       for (int c = 0; c < count; ++c) largest = std::max(largest, std::fabs(row[c]));
-      const float scale = short_scale(largest / 127.0f), inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
       int32_t sum = 0;
       for (int c = 0; c < GROUP; ++c) {
         const int8_t q = c < count ? static_cast<int8_t>(std::nearbyintf(row[c] * inverse)) : 0;

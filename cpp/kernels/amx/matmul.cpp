@@ -1,12 +1,12 @@
 // A token tile is the A operand as `quantize` lays it out, [16 tokens][32] int8; a group of a panel, unpacked to signed
 // int8, is the B operand as the panel lays it out, [8 quads][16 rows][4]. One instruction gives the exact int32 sums of
 // a group for 16 tokens and 16 rows. What is left bounds this kernel, the conversion and scaling of each sum:
-//   sum += (float(dot) · a_scale) · w_scale                  (the order of generic.inl)
+//   sum += (float(dot) · w_scale) · a_scale                  (the order of generic.inl)
 // While tiles are in use the core multiplies on one of its two vector ports only, so what can be an integer addition is
-// one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| < 2^22, and fma(M + dot, a_scale, -M ·
-// a_scale) rounds dot · a_scale once, as the product does, because M · a_scale is exact: scales have 22 bits
-// (short_scale). A block of columns of some panels is unpacked once into the first-level cache and all tokens pass over
-// it; their sums rest in a workspace between blocks.
+// one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| < 2^22, and fma(M + dot, w_scale, -M ·
+// w_scale) rounds dot · w_scale once, as the product does, because M · w_scale is exact: w_scale is an f16. A block of
+// columns of some panels is unpacked once into the first-level cache and all tokens pass over it; their sums rest in a
+// workspace between blocks.
 #include "matmul.h"
 
 #include <immintrin.h>
@@ -37,7 +37,6 @@ struct alignas(64) Unpacked {
 
 struct alignas(64) Scratch {
   Unpacked panels[PANELS][BLOCK_GROUPS];
-  float offsets[BLOCK_GROUPS][TOKENS];
   int32_t dots[2][TOKENS][PANEL_ROWS];
 };
 
@@ -115,21 +114,18 @@ void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpac
 #define DOT(sum, tokens, weights) \
   asm volatile("tilezero %%tmm" #sum "\n\ttdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sum::)
 
-// For every group of a block, -M · scale of each token.
-using Offsets = float[TOKENS];
 constexpr float MAGIC = 12582912.0f;
 
 template <Format FORMAT, int WIDTH>
-UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel, const float* offsets,
-                                   const int32_t (*dots)[PANEL_ROWS], F* sums) {
+UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel, const int32_t (*dots)[PANEL_ROWS],
+                                   F* sums) {
   const float* a_scale = reinterpret_cast<const float*>(scales);
-  const F scale = _mm512_load_ps(panel.scale);
+  const F scale = _mm512_load_ps(panel.scale), offset = _mm512_mul_ps(scale, _mm512_set1_ps(-MAGIC));
   const I magic = _mm512_castps_si512(_mm512_set1_ps(MAGIC));
   UNDERSTUDY_UNROLL
   for (int t = 0; t < WIDTH; ++t) {
     const F dot = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_load_si512(dots[t]), magic));
-    const F product = _mm512_fmadd_ps(dot, _mm512_set1_ps(a_scale[t]), _mm512_set1_ps(offsets[t]));
-    sums[t] = _mm512_fmadd_ps(product, scale, sums[t]);
+    sums[t] = _mm512_fmadd_ps(_mm512_fmadd_ps(dot, scale, offset), _mm512_set1_ps(a_scale[t]), sums[t]);
   }
   if (FORMAT != Format::Q4M) return;
   const float* scaled_sum = a_scale + 2 * WIDTH;
@@ -176,11 +172,10 @@ __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unp
   begin<WIDTH>(at, sums);
   int32_t (*const even)[PANEL_ROWS] = scratch.dots[0], (*const odd)[PANEL_ROWS] = scratch.dots[1];
   const uint8_t* scales = q + GROUP * WIDTH;
-  const Offsets* offsets = scratch.offsets;
   const Unpacked* scaled = panel;
   const auto scale = [&](const int32_t (*dots)[PANEL_ROWS]) __attribute__((always_inline)) {
-    scale_group<FORMAT, WIDTH>(scales, *scaled, *offsets, dots, sums);
-    scales += GROUP_SIZE, ++scaled, ++offsets;
+    scale_group<FORMAT, WIDTH>(scales, *scaled, dots, sums);
+    scales += GROUP_SIZE, ++scaled;
   };
   int g = 0;
   for (; g < groups && g < 2; ++g) {
@@ -261,12 +256,6 @@ struct Workspace {
   }
 };
 
-void offset_scales(const uint8_t* q, int width, int groups, Offsets* offsets) {
-  const __mmask16 used = static_cast<__mmask16>((1u << width) - 1);
-  for (int g = 0; g < groups; ++g, q += width * TILE_BYTES_PER_TOKEN_GROUP)
-    _mm512_store_ps(offsets[g], _mm512_mul_ps(_mm512_maskz_loadu_ps(used, q + width * GROUP), _mm512_set1_ps(-MAGIC)));
-}
-
 }  // namespace
 
 // Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
@@ -292,7 +281,6 @@ void matmul_block(const Block& block) {
           const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
           const uint8_t* q =
               (plane == 0 ? block.q : block.remainder) + (t * block.groups + from * width) * TILE_BYTES_PER_TOKEN_GROUP;
-          offset_scales(q, width, groups, scratch.offsets);
           for (int p = 0; p < count; ++p)
             add_width<FORMAT>(q, width, groups, scratch.panels[p], scratch,
                               {workspace.sums + (first + p) * panel_size + plane * plane_size + t * PANEL_ROWS,
