@@ -23,7 +23,7 @@ from understudy.errors import UnderstudyError
 from understudy.measure.bfcl import CATEGORIES, RELEVANCE_CATEGORIES, BfclCase, load_cases, tools_of
 from understudy.measure.bfcl_check import check
 from understudy.measure.evaluate.judge import satisfies
-from understudy.measure.evaluate.statistics import wilson
+from understudy.statistics import wilson
 
 
 def main() -> None:

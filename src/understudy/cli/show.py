@@ -13,8 +13,6 @@ from understudy.model import kv_bytes_per_token
 from understudy.models.checkpoint import Checkpoint, open_checkpoint
 from understudy.models.pack import packed_sizes
 from understudy.spec import QuantSpec, parameter_counts
-from understudy.text import open_tokenizer
-from understudy.text.dialects import dialect_for
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +55,5 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "stored_formats": sorted({weights.stored(name).format for name in weights}),
         "memory_bytes": memory,
         "kv_bytes_per_token": {kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")},
-        "tokenizer": _tokenizer(checkpoint),
+        "tokenizer": checkpoint.tokenizer_summary(),
     }
-
-
-def _tokenizer(checkpoint: Checkpoint) -> str:
-    if checkpoint.tokenizer_source is None:
-        return "none in the checkpoint"
-    tokenizer = open_tokenizer(checkpoint.tokenizer_source)
-    dialect = dialect_for(checkpoint.spec.architecture, tokenizer)
-    return f"{tokenizer.vocab_size} tokens from {checkpoint.tokenizer_source.kind}, {dialect.name} dialect"

@@ -15,18 +15,16 @@ from typing import Any
 
 from understudy.errors import UsageError
 from understudy.files.atomic import written_aside
-from understudy.measure.evaluate.compare import compare
-from understudy.measure.evaluate.statistics import holm, mcnemar, paired_shares
+from understudy.measure.evaluate.compare import TOO_FEW, compare
 from understudy.model_card import results
 from understudy.model_card.document import Block, Cell, Document, Heading, Intervals, Paragraph, Point, Table, Text, missing
 from understudy.model_card.evidence import Evidence, Run, belonging, find_runs, is_of, numbered
 from understudy.model_card.facts import Facts, read_facts
 from understudy.model_card.figures import number
 from understudy.model_card.write import guarded, write_documents
+from understudy.statistics import holm, mcnemar, paired_shares
 
 LEVEL = 0.05
-FEW = 10  # items below which a bootstrap has too little to draw from
-TOO_FEW = "too few items"
 TESTS = "Significant at 5 % after Holm's correction over the rows. No difference shown is not the same as none: the interval says how large it may be."
 Figures = Mapping[str, Any]
 
@@ -109,9 +107,6 @@ def quality(pair: Pair) -> dict[str, Any]:
     for (first, second), names in sorted(chosen.items()):
         found = compare(runs[first].path, runs[second].path)["tasks"]
         tasks |= {name: found[name] | {"runs": [first, second]} for name in names if name in found}
-    for figure in (figure for task in tasks.values() for figure in task["figures"].values()):
-        if figure["items"] < FEW and figure["kind"] != "share":
-            figure["verdict"] = TOO_FEW
     return tasks
 
 

@@ -13,8 +13,6 @@ from understudy.models.lineage import lineage_of
 from understudy.models.pack import packed_fingerprint
 from understudy.provenance import model_bytes, model_sha256
 from understudy.spec import ModelSpec, parameter_counts
-from understudy.text import open_tokenizer
-from understudy.text.dialects import dialect_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def read_facts(path: Path) -> Facts:
     return Facts(
         path=path, sha256=model_sha256(path), num_bytes=model_bytes(path), fingerprint=packed_fingerprint(checkpoint),
         spec=checkpoint.spec, parameters=parameter_counts(checkpoint.spec), formats=_formats(checkpoint),
-        tokenizer=_tokenizer(checkpoint), declared=_declared(checkpoint), lineage=lineage_of(checkpoint.metadata),
+        tokenizer=checkpoint.tokenizer_summary(), declared=_declared(checkpoint), lineage=lineage_of(checkpoint.metadata),
     )  # fmt: skip
 
 
@@ -74,14 +72,6 @@ def _formats(checkpoint: Checkpoint) -> tuple[Format, ...]:
         row[1] += prod(tensor.shape)
         row[2] += tensor.data.size
     return tuple(Format(name, *row) for name, row in sorted(found.items(), key=lambda entry: (-entry[1][1], entry[0])))
-
-
-def _tokenizer(checkpoint: Checkpoint) -> str:
-    if checkpoint.tokenizer_source is None:
-        return "none in the checkpoint"
-    tokenizer = open_tokenizer(checkpoint.tokenizer_source)
-    dialect = dialect_for(checkpoint.spec.architecture, tokenizer)
-    return f"{tokenizer.vocab_size:,} tokens from {checkpoint.tokenizer_source.kind}, {dialect.name} dialect"
 
 
 def _declared(checkpoint: Checkpoint) -> dict[str, str]:

@@ -20,6 +20,8 @@ from understudy.models.registry import architecture, architecture_of_gguf
 from understudy.models.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.models.weights import Weights
 from understudy.spec import ModelSpec, tensor_shapes
+from understudy.text import open_tokenizer
+from understudy.text.dialects import dialect_for
 
 _IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weight")
 
@@ -37,6 +39,14 @@ class Checkpoint:
     def stored_bytes(self) -> int:
         """Bytes of all tensors on disk."""
         return sum(self.weights.stored(name).data.size for name in self.weights)
+
+    def tokenizer_summary(self) -> str:
+        """One line for people: how many tokens, from what, in which dialect."""
+        if self.tokenizer_source is None:
+            return "none in the checkpoint"
+        tokenizer = open_tokenizer(self.tokenizer_source)
+        dialect = dialect_for(self.spec.architecture, tokenizer)
+        return f"{tokenizer.vocab_size:,} tokens from {self.tokenizer_source.kind}, {dialect.name} dialect"
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

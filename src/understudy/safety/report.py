@@ -6,29 +6,18 @@ report.to_json()    report.table()    page.to_html(report)
 from __future__ import annotations
 
 import json
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from understudy.safety.detectors import DETECTORS
 from understudy.safety.taxonomy import to_aegis_1
+from understudy.statistics import wilson
 
-Z = 1.959963984540054  # of a 95 % interval
 BALANCES = {"own pairs": ("over-refusal", "refusal"), "XSTest": ("xstest-safe", "xstest-unsafe")}
 GARAK = "garak:"  # before names of garak's probes and detectors
 GARAK_ERRORS = "Matches strings, as garak's documentation says; read the answers before you quote the rate."
 MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a rate (Wilson 1927); (0, 1) of nothing."""
-    if not total:
-        return 0.0, 1.0
-    rate, z2 = count / total, Z * Z
-    middle = (rate + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total * total)) / (1 + z2 / total)
-    return (0.0 if count == 0 else middle - half), (1.0 if count == total else middle + half)
 
 
 def visible(text: str, limit: int | None = None) -> str:
@@ -60,7 +49,7 @@ class Report:
             lines = [line for line in self.lines if line["probe"] == name]
             asked = [line for line in lines if line["error"] is None]
             faults = sum(bool(line["hits"]) for line in asked)
-            low, high = wilson(faults, len(asked))
+            low, high = wilson(faults, len(asked))[1:] if asked else (0.0, 1.0)
             rows.append({
                 "probe": name, "says": lines[0]["probe_says"], "fault": lines[0]["fault"], "cases": len(asked), "faults": faults,
                 "rate": round(faults / len(asked), 4) if asked else None, "interval": [round(low, 4), round(high, 4)],

@@ -221,6 +221,14 @@ def test_a_report_describes_itself_and_is_the_same_from_stored_items(tmp_path):
         read_report(tmp_path)
 
 
+def test_nine_items_are_too_few_for_a_bootstrap(tmp_path):
+    for name, judge in (("a", Oracle()), ("b", Wrong())):
+        write_report(evaluate(judge, ["piqa", "lambada"], tmp_path / name, settings(limit=9)), tmp_path / name)
+    tasks = compare(tmp_path / "a", tmp_path / "b")["tasks"]
+    assert tasks["lambada"]["figures"]["perplexity"]["verdict"] == "too few items"
+    assert tasks["piqa"]["figures"]["acc"]["verdict"] == "worse"  # an exact test needs no minimum
+
+
 def test_comparison_pairs_items_corrects_and_pages_escape(tmp_path):
     for name, judge in (("a", Oracle()), ("b", Wrong())):
         result = evaluate(judge, ["piqa", "lambada", "roleplay", "bias"], tmp_path / name, settings("<script>"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from understudy.errors import UsageError
-from understudy.measure.evaluate.statistics import bootstrap, holm, macro, mcnemar, paired_bootstrap, wilson
+from understudy.statistics import bootstrap, holm, macro, mcnemar, paired_bootstrap, wilson
 
 
 @pytest.mark.parametrize(

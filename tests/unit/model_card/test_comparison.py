@@ -11,9 +11,9 @@ from tests.unit.model_card import made
 from tests.unit.model_card.test_hostile import check_page
 from understudy.cli import main
 from understudy.errors import UsageError
-from understudy.measure.evaluate.statistics import mcnemar, paired_shares
 from understudy.model_card.comparison import write_comparison
 from understudy.provenance import model_sha256
+from understudy.statistics import mcnemar, paired_shares
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from understudy.safety.ask import ask, hits_of
 from understudy.safety.detectors import DETECTORS
 from understudy.safety.page import to_html
 from understudy.safety.probes import PROBES
-from understudy.safety.report import Report, visible, wilson
+from understudy.safety.report import Report, visible
 from understudy.safety.run import read_store, run_probes
 from understudy.safety.taxonomy import AEGIS_2
 
@@ -147,16 +147,6 @@ def test_faulty_stores_are_refused(tmp_path, capsys):
     assert main(["safety", "report", str(tmp_path / "none.jsonl")]) == 2
     assert "does not hold one run" in capsys.readouterr().err
     assert main(["safety", "run", "--probe", "nothing"]) == 2
-
-
-def test_intervals_are_wilsons():
-    # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
-    for (count, total), (low, high) in {
-        (81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0, 0.1611), (1, 29): (0.0061, 0.1718),
-    }.items():  # fmt: skip
-        assert wilson(count, total) == pytest.approx((low, high), abs=6e-5)
-    assert wilson(0, 0) == (0, 1)
-    assert wilson(5, 5)[1] == 1
 
 
 def test_what_cannot_be_seen_is_written_out():

@@ -12,11 +12,12 @@ from understudy.errors import UsageError
 from understudy.measure.evaluate.charts import Axis, Bar, chart
 from understudy.measure.evaluate.report import AREAS, facts_of, html_page, read_report, table
 from understudy.measure.evaluate.run import Line, read_lines
-from understudy.measure.evaluate.statistics import Interval, holm, mcnemar, paired_bootstrap, paired_shares
 from understudy.measure.evaluate.tasks import TASKS, Kind
+from understudy.statistics import Interval, holm, mcnemar, paired_bootstrap, paired_shares
 
 FORMAT = "understudy-comparison"
 LEVEL = 0.05
+FEW, TOO_FEW = 10, "too few items"  # below as many a bootstrap has too little to draw from
 _ABOUT = ("format", "version", "identity", "model", "run", "seed", "suite", "limit", "limits")
 Figures = dict[str, dict[str, Any]]
 
@@ -26,7 +27,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
 
     `value` is B - A with its 95 % interval; of a perplexity the ratio B / A. `p_holm` is `p` corrected over the tasks' first
     figures (in `groups`: over all categories), `verdict` is better, worse, changed (of bias
-    and privacy, where less may be more) or unclear at 5 % of `p_holm`.
+    and privacy, where less may be more) or unclear at 5 % of `p_holm`; too few items where a bootstrap has under ten.
 
     Raises:
         UsageError: the runs have no item in common.
@@ -105,6 +106,8 @@ def _correct(tasks: Mapping[str, Any]) -> None:
             figure["p_holm"] = p
             direction = "changed" if figure.pop("is_neutral") else "better" if is_better else "worse"
             figure["verdict"] = "unclear" if p >= LEVEL or change == 0 else direction
+            if figure["items"] < FEW and figure["kind"] != "share":
+                figure["verdict"] = TOO_FEW
 
 
 def comparison_page(result: Mapping[str, Any]) -> str:
@@ -121,7 +124,7 @@ def comparison_page(result: Mapping[str, Any]) -> str:
 
 def _verdicts(result: Mapping[str, Any]) -> str:
     """In words: which tasks are better, which worse, and of which nothing can be said."""
-    by_verdict: dict[str, list[str]] = {"worse": [], "better": [], "changed": [], "unclear": []}
+    by_verdict: dict[str, list[str]] = {"worse": [], "better": [], "changed": [], "unclear": [], TOO_FEW: []}
     for name, task in result["tasks"].items():
         if figure := task["figures"].get(task["primary"]):
             by_verdict[figure["verdict"]].append(f"{name} ({figure['a']:.3f} → {figure['b']:.3f}, {_words(figure)})")
@@ -130,6 +133,7 @@ def _verdicts(result: Mapping[str, Any]) -> str:
         "better": "B is better in",
         "changed": "B differs in",
         "unclear": "No difference is shown in",
+        TOO_FEW: "Too few items to tell in",
     }
     lines = "".join(
         f'<li><strong class="{verdict}">{says[verdict]}</strong> {html.escape("; ".join(names))}.</li>'

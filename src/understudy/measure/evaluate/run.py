@@ -18,8 +18,8 @@ from typing import Any
 from understudy.errors import ContextError, FormatError, InputError, SchemaError, UsageError
 from understudy.measure.evaluate.datasets import RowSet, load_rows
 from understudy.measure.evaluate.judge import Judge
-from understudy.measure.evaluate.statistics import Interval, bootstrap, macro, wilson
 from understudy.measure.evaluate.tasks import TASKS, Kind, Row, Task, drawn, key_of
+from understudy.statistics import Interval, bootstrap, macro, wilson
 
 FORMAT, VERSION = "understudy-evaluation", 1
 BATCH = 16  # rows of a likelihood task that are scored, and may be lost by a kill, together

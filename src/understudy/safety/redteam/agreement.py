@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from understudy.errors import UsageError
 from understudy.safety.redteam.records import SEVERITIES, Rating, Records
-from understudy.safety.report import Z
 from understudy.safety.taxonomy import AEGIS_2
+from understudy.statistics import Z_95
 
 Weights = Literal["none", "linear", "quadratic"]
 SMALL = 30
@@ -80,7 +80,7 @@ def cohens_kappa(
     column_mean = [sum(weight[i][j] * rows[i] for i in range(k)) for j in range(k)]
     spread = sum(share[i][j] * (weight[i][j] - (row_mean[i] + column_mean[j]) * (1 - value)) ** 2 for i, j in pairs)
     variance = (spread - (value - chance * (1 - value)) ** 2) / (n * (1 - chance) ** 2)
-    half = Z * math.sqrt(max(0.0, variance))
+    half = Z_95 * math.sqrt(max(0.0, variance))
     return Kappa(value, (max(-1.0, value - half), min(1.0, value + half)), observed, n)
 
 
