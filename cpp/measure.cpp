@@ -19,15 +19,18 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Sums eight independent streams so that the loads, not the additions, are the limit. Some machines follow a stream
-// well by themselves, others (virtual ones above all) only when told `ahead` bytes before.
-template <int64_t ahead>
+// Sums eight independent words so that the loads, not the additions, are the limit. Some machines follow a stream well
+// by themselves, others (virtual ones above all) only when told `ahead` bytes before, or when `streams` are read in
+// turn.
+template <int streams, int64_t ahead>
 uint64_t read_all(const uint64_t* p, int64_t words) {
   uint64_t sums[8] = {};
-  for (int64_t i = 0; i + 64 <= words; i += 64) {
-    for (int j = 0; ahead > 0 && j < 64; j += 8) __builtin_prefetch(p + i + j + ahead / 8, 0, 3);
-    for (int j = 0; j < 64; ++j) sums[j % 8] += p[i + j];
-  }
+  const int64_t part = words / streams;
+  for (int64_t i = 0; i + 64 <= part; i += 64)
+    for (const uint64_t* at = p + i; at < p + streams * part; at += part) {
+      for (int j = 0; ahead > 0 && j < 64; j += 8) __builtin_prefetch(at + j + ahead / 8, 0, 3);
+      for (int j = 0; j < 64; ++j) sums[j % 8] += at[j];
+    }
   uint64_t total = 0;
   for (const uint64_t s : sums) total += s;
   return total;
@@ -59,11 +62,13 @@ double read_bandwidth(int num_threads, int64_t bytes, double seconds) {
   const int64_t grain = 1 << 17;  // 1 MiB
   team.run(
       [&](int) { team.share(words, grain, [&](int64_t a, int64_t b) { std::memset(&data[a], 1, (b - a) * 8); }); });
+  constexpr uint64_t (*ways[])(const uint64_t*, int64_t) = {read_all<1, 0>, read_all<1, 2048>, read_all<1, 4096>,
+                                                            read_all<4, 1024>};
   volatile uint64_t sink = 0;
   double best = 0;
   int round = 0;
-  for (const double end = now() + seconds; now() < end || round < 3; ++round) {
-    const auto read = round % 3 == 0 ? read_all<0> : round % 3 == 1 ? read_all<2048> : read_all<4096>;
+  for (const double end = now() + seconds; now() < end || round < 4; ++round) {
+    const auto read = ways[round % 4];
     const double start = now();
     team.run([&](int) {
       uint64_t total = 0;

@@ -304,6 +304,9 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   const int64_t fair = (total + 8 * team_.size() - 1) / (8 * team_.size());
   int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
   const bool in_blocks = kernels_.block_tokens > 0 && num_tokens >= kernels_.block_tokens;
+  const bool side_by_side = kernels_.matmul_panels[static_cast<int>(products[0].linear->weight.format)] != nullptr;
+  if (side_by_side && panel_bytes >= static_cast<size_t>(MIN_STREAM_BYTES))
+    grain = round_up(grain, kernels_.panel_streams);
   if (in_blocks) grain = std::min<int64_t>(round_up(fair, kernels_.block_panels), 4 * kernels_.block_panels);
   const Linear& only = *products[0].linear;  // down_proj, where the format is Q4S
   const bool can_skip = num_tokens == 1 && only.weight.format == Format::Q4S;
@@ -317,7 +320,7 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
       const int64_t rows = panel_rows(w.format);
       int64_t begin = std::max<int64_t>(first, 0);
       const int64_t end = std::min(last, w.panels());
-      if (in_blocks) begin = multiply_block(product, begin, end, num_tokens);
+      begin = multiply_block(product, begin, end, num_tokens, in_blocks);
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
         Tile input = tile(x, columns, num_tokens, index);
         input.lines = lines;
@@ -356,11 +359,11 @@ const Lines* Model::find_lines(const uint8_t* q, int64_t columns, int plane) con
   return are_few ? &found[plane] : nullptr;
 }
 
-// The panels from `begin` on that lie wholly inside the output, for all tokens at once where this row of kernels can;
-// returns the first panel that is left.
-int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens) {
+// The panels from `begin` on that lie wholly inside the output, in blocks or side by side where this row of kernels
+// can; returns the first panel that is left.
+int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens, bool in_blocks) {
   const PackedTensor& w = product.linear->weight;
-  const auto matmul = kernels_.matmul_block[static_cast<int>(w.format)];
+  const auto matmul = (in_blocks ? kernels_.matmul_block : kernels_.matmul_panels)[static_cast<int>(w.format)];
   end = std::min(end, product.stride / panel_rows(w.format));
   if (matmul == nullptr || begin >= end) return begin;
   matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), static_cast<int>(end - begin), num_tokens,

@@ -78,7 +78,7 @@ class Model {
   };
   const Lines* find_lines(const uint8_t* q, int64_t columns, int plane) const;
   void multiply(const Product* products, int count, const float* x, int64_t columns, int num_tokens);
-  int64_t multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens);
+  int64_t multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens, bool in_blocks);
   void add_bias(const Linear& linear, float* out, int num_tokens);
   void rotate_and_store(int layer, const Batch& batch, Cache& cache);
   void attend(int layer, const Batch& batch, Cache& cache);

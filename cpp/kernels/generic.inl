@@ -166,39 +166,50 @@ UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
   return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
 }
 
-// Integer formats. For each group: unpack the weights of LANES rows once, then for every token one exact int32 dot
-// product, converted and scaled: sum += (dot · w_scale) · a_scale. The order of additions does not depend on WIDTH.
-template <Format FORMAT, int WIDTH>
-UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
+// Integer formats, PANELS panels side by side. For each group of each: unpack the weights of LANES rows once, then for
+// every token one exact int32 dot product, converted and scaled: sum += (dot · w_scale) · a_scale. The order of
+// additions does not depend on WIDTH or PANELS. Every panel is a stream of its own for the hardware that reads ahead.
+template <Format FORMAT, int WIDTH, int PANELS>
+UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t groups, const uint8_t* tile, float* out,
                                                int64_t stride, bool accumulate) {
-  for (int half = 0; half < panel_rows(FORMAT) / LANES; ++half) {
-    F sums[WIDTH];
+  constexpr int64_t SIZE = group_bytes(FORMAT),
+                    AHEAD = PANELS == 1 ? AHEAD_BYTES : STREAMS_AHEAD_BYTES / PANELS / 64 * 64;
+  const int64_t panel_bytes = groups * SIZE;
+  constexpr int ROWS = panel_rows(FORMAT);
+  for (int half = 0; half < ROWS / LANES; ++half) {
+    F sums[PANELS][WIDTH];
     UNDERSTUDY_UNROLL
-    for (int t = 0; t < WIDTH; ++t) sums[t] = zero();
-    const uint8_t* p = panel;
-    const uint8_t* a = tile.q;
-    for (int64_t g = 0; g < groups; ++g, p += group_bytes(FORMAT), a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
-      for (size_t line = 0; line < group_bytes(FORMAT); line += 64) prefetch_far(p + AHEAD_BYTES + line);
+    for (int i = 0; i < PANELS; ++i) UNDERSTUDY_UNROLL
+    for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
+    const uint8_t *group = panels, *a = tile;
+    for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+      // What lies behind a panel's end is the next one's begin, read already: go on where the next PANELS begin.
+      const int64_t ahead = g * SIZE + AHEAD < panel_bytes ? AHEAD : AHEAD + (PANELS - 1) * panel_bytes;
       const int8_t* q = reinterpret_cast<const int8_t*>(a);
       const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
       const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
       const float* scaled_sum = reinterpret_cast<const float*>(a + 40 * WIDTH);
-      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
-      const Weights w = unpack<FORMAT>(p, half);
       UNDERSTUDY_UNROLL
-      for (int t = 0; t < WIDTH; ++t) {
-        const I dot = FORMAT == Format::Q8    ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
-                      : FORMAT == Format::Q4M ? dot_q4(w, q + t * GROUP, 0)
-                                              : dot_q4(w, q + t * GROUP, minus_8_sum[t]);
-        sums[t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[t]);
-      }
-      if (FORMAT == Format::Q4M) {
+      for (int i = 0; i < PANELS; ++i) {
+        const uint8_t* p = group + i * panel_bytes;
+        for (int64_t line = 0; half == 0 && line < SIZE; line += 64) prefetch_far(p + ahead + line);
+        const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
+        const Weights w = unpack<FORMAT>(p, half);
+        UNDERSTUDY_UNROLL
+        for (int t = 0; t < WIDTH; ++t) {
+          const I dot = FORMAT == Format::Q8    ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
+                        : FORMAT == Format::Q4M ? dot_q4(w, q + t * GROUP, 0)
+                                                : dot_q4(w, q + t * GROUP, minus_8_sum[t]);
+          sums[i][t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[i][t]);
+        }
+        if (FORMAT != Format::Q4M) continue;
         const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
         UNDERSTUDY_UNROLL
-        for (int t = 0; t < WIDTH; ++t) sums[t] = fma(set(scaled_sum[t]), minimum, sums[t]);
+        for (int t = 0; t < WIDTH; ++t) sums[i][t] = fma(set(scaled_sum[t]), minimum, sums[i][t]);
       }
     }
-    finish<WIDTH>(sums, out + half * LANES, stride, accumulate);
+    UNDERSTUDY_UNROLL
+    for (int i = 0; i < PANELS; ++i) finish<WIDTH>(sums[i], out + i * ROWS + half * LANES, stride, accumulate);
   }
 }
 
@@ -317,7 +328,7 @@ static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile,
                                  : matmul_skipping(panel, *tile.lines, tile, out, accumulate);
 #endif
   if constexpr (is_integer(FORMAT))
-    matmul_integer<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
+    matmul_integer<FORMAT, WIDTH, 1>(panel, groups, tile.q, out, stride, accumulate);
   else
     matmul_float<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
 }
@@ -327,6 +338,40 @@ static void matmul(const uint8_t* panel, int64_t groups, const Tile& tile, float
                    bool accumulate) {
   if (tile.width == WIDTH) return matmul_width<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
   if constexpr (WIDTH > 1) matmul<FORMAT, WIDTH - 1>(panel, groups, tile, out, stride, accumulate);
+}
+
+// PANELS panels from `first` on for one tile of tokens.
+template <Format FORMAT, int PANELS, int WIDTH = TILE_TOKENS>
+static void matmul_tile(const Block& block, int first, int token, bool is_remainder) {
+  if constexpr (WIDTH > 1)
+    if (block.num_tokens - token < WIDTH)
+      return matmul_tile<FORMAT, PANELS, WIDTH - 1>(block, first, token, is_remainder);
+  const uint8_t* plane = is_remainder ? block.remainder : block.q;
+  matmul_integer<FORMAT, WIDTH, PANELS>(
+      block.panels + first * block.panel_bytes, block.groups, plane + token * block.groups * TILE_BYTES_PER_TOKEN_GROUP,
+      block.out + token * block.stride + first * panel_rows(FORMAT), block.stride, is_remainder || block.accumulate);
+}
+
+// As many times PANELS panels as there are, each for all tiles of tokens and both planes of inputs while they are in
+// the cache; returns the first panel that is left.
+template <Format FORMAT, int PANELS, int MOST_TOKENS = TILE_TOKENS>
+static int matmul_side_by_side(const Block& block, int first) {
+  for (; first + PANELS <= block.num_panels; first += PANELS)
+    for (int token = 0; token < block.num_tokens; token += TILE_TOKENS) {
+      matmul_tile<FORMAT, PANELS, MOST_TOKENS>(block, first, token, false);
+      if (block.remainder != nullptr) matmul_tile<FORMAT, PANELS, MOST_TOKENS>(block, first, token, true);
+    }
+  return first;
+}
+
+template <Format FORMAT>
+static void matmul_panels(const Block& block) {
+  int first = 0;
+  if (block.panel_bytes >= MIN_STREAM_BYTES) {
+    if (block.num_tokens == 1) first = matmul_side_by_side<FORMAT, 3 * STREAMS, 1>(block, first);
+    first = matmul_side_by_side<FORMAT, STREAMS>(block, first);
+  }
+  matmul_side_by_side<FORMAT, 1>(block, first);
 }
 
 // ---- attention ---------------------------------------------------------------------------------------------------
@@ -495,26 +540,28 @@ static int64_t busy(int64_t rounds) {
   return rounds * 12 * LANES * 8;
 }
 
-#define UNDERSTUDY_TABLE(name)                                                                              \
-  {name,                                                                                                    \
-   TILE_TOKENS,                                                                                             \
-   ATTEND_ROWS,                                                                                             \
-   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>, \
-    matmul<Format::Q4S>},                                                                                   \
-   0,                                                                                                       \
-   0,                                                                                                       \
-   {},                                                                                                      \
-   find_lines,                                                                                              \
-   quantize,                                                                                                \
-   layer_norm,                                                                                              \
-   rms_norm,                                                                                                \
-   relu2,                                                                                                   \
-   silu,                                                                                                    \
-   silu_gate,                                                                                               \
-   relu2_gate,                                                                                              \
-   add_to,                                                                                                  \
-   attend,                                                                                                  \
-   merge,                                                                                                   \
-   sum_exp,                                                                                                 \
-   max_value,                                                                                               \
+#define UNDERSTUDY_TABLE(name)                                                                                    \
+  {name,                                                                                                          \
+   TILE_TOKENS,                                                                                                   \
+   ATTEND_ROWS,                                                                                                   \
+   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>,       \
+    matmul<Format::Q4S>},                                                                                         \
+   STREAMS,                                                                                                       \
+   {nullptr, nullptr, matmul_panels<Format::Q8>, matmul_panels<Format::Q4>, matmul_panels<Format::Q4M>, nullptr}, \
+   0,                                                                                                             \
+   0,                                                                                                             \
+   {},                                                                                                            \
+   find_lines,                                                                                                    \
+   quantize,                                                                                                      \
+   layer_norm,                                                                                                    \
+   rms_norm,                                                                                                      \
+   relu2,                                                                                                         \
+   silu,                                                                                                          \
+   silu_gate,                                                                                                     \
+   relu2_gate,                                                                                                    \
+   add_to,                                                                                                        \
+   attend,                                                                                                        \
+   merge,                                                                                                         \
+   sum_exp,                                                                                                       \
+   max_value,                                                                                                     \
    busy}

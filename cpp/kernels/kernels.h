@@ -18,8 +18,10 @@ constexpr int MAX_ATTEND_ROWS = 12;  // query rows that one attention call cover
 
 enum class KvFormat : int { F16 = 0, INT8 = 1, F32 = 2 };
 
-constexpr int MOST_SKIP_GROUPS = 1024;  // of a panel; a wider matrix is read densely
-constexpr int64_t AHEAD_BYTES = 4096;   // how far before its use a weight is asked for (docs/log.md)
+constexpr int MOST_SKIP_GROUPS = 1024;           // of a panel; a wider matrix is read densely
+constexpr int64_t AHEAD_BYTES = 4096;            // how far before its use a weight is asked for (docs/log.md)
+constexpr int64_t STREAMS_AHEAD_BYTES = 6144;    // the same, of all panels together that are read side by side,
+constexpr int64_t MIN_STREAM_BYTES = 16 * 1024;  // as panels are from this size on
 constexpr int AHEAD_LINES = AHEAD_BYTES / 64;
 
 // Which cache lines of a Q4S panel meet an input that is not zero. The same for all panels that meet one token.
@@ -79,6 +81,10 @@ struct Kernels {
   // out[t·stride + r] (= or +=) Σ_c W[r, c]·x[t, c] for the 16 rows of one panel; indexed by Format.
   void (*matmul[NUM_FORMATS])(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                               bool accumulate);
+  // The same bits for several panels, `panel_streams` of them side by side: memory answers several streams faster than
+  // one. Null where a row gains nothing by it.
+  int panel_streams;
+  void (*matmul_panels[NUM_FORMATS])(const Block& block);
   // The same bits for several panels and all tokens at once, from `block_tokens` tokens on; null where a row gains
   // nothing by it.
   int block_tokens;

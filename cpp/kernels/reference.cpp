@@ -225,6 +225,8 @@ const Kernels& reference_kernels() {
                                 {matmul_float<false>, matmul_float<true>, matmul_integer<Format::Q8>,
                                  matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>, matmul_integer<Format::Q4S>},
                                 0,
+                                {},
+                                0,
                                 0,
                                 {},
                                 nullptr,

@@ -99,15 +99,16 @@ void check_skipping(const Kernels& row) {
 
 // Panels of a matrix for a batch of tokens in two planes against one panel and one tile at a time, by the reference.
 struct RandomBatch {
-  int num_tokens;
+  int num_tokens, tile_tokens;
   int64_t groups;
   std::vector<std::vector<uint8_t>> tiles[2];
   std::vector<uint8_t> planes[2];
 
-  RandomBatch(Random& random, int tokens, int64_t num_groups) : num_tokens(tokens), groups(num_groups) {
+  RandomBatch(Random& random, int tokens, int64_t num_groups, int width)
+      : num_tokens(tokens), tile_tokens(width), groups(num_groups) {
     for (int plane = 0; plane < 2; ++plane) {
-      for (int t = 0; t < tokens; t += MAX_TILE) {
-        tiles[plane].push_back(RandomTile(random, std::min(MAX_TILE, tokens - t), groups).q);
+      for (int t = 0; t < tokens; t += width) {
+        tiles[plane].push_back(RandomTile(random, std::min(width, tokens - t), groups).q);
         planes[plane].insert(planes[plane].end(), tiles[plane].back().begin(), tiles[plane].back().end());
       }
       planes[plane].resize(planes[plane].size() + BLOCK_OVERREAD, 0x55);
@@ -115,21 +116,28 @@ struct RandomBatch {
   }
 };
 
-void compare_block(Check& check, const Kernels& row, Format format, const std::vector<std::vector<uint8_t>>& panels,
-                   const RandomBatch& batch, bool accumulate, bool has_remainder) {
+std::vector<std::vector<uint8_t>> random_panels(Random& random, Format format, int64_t groups, int count) {
+  std::vector<std::vector<uint8_t>> panels;
+  for (int i = 0; i < count; ++i) panels.push_back(random_panel(random, format, groups));
+  return panels;
+}
+
+void compare_block(Check& check, void (*matmul)(const Block&), Format format,
+                   const std::vector<std::vector<uint8_t>>& panels, const RandomBatch& batch, bool accumulate,
+                   bool has_remainder) {
   const int num_panels = static_cast<int>(panels.size()), rows = panel_rows(format), stride = num_panels * rows + 3;
   const auto index = static_cast<int>(format);
   std::vector<uint8_t> matrix;
   for (const auto& panel : panels) matrix.insert(matrix.end(), panel.begin(), panel.end());
   std::vector<float> found(static_cast<size_t>(batch.num_tokens) * stride, 0.5f), expected(found);
-  row.matmul_block[index]({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, num_panels,
-                           batch.num_tokens, batch.planes[0].data(), has_remainder ? batch.planes[1].data() : nullptr,
-                           found.data(), stride, accumulate});
+  matmul({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, num_panels, batch.num_tokens,
+          batch.planes[0].data(), has_remainder ? batch.planes[1].data() : nullptr, found.data(), stride, accumulate});
+  const int width = batch.tile_tokens;
   for (int plane = 0; plane < (has_remainder ? 2 : 1); ++plane)
-    for (int t = 0; t < batch.num_tokens; t += MAX_TILE)
+    for (int t = 0; t < batch.num_tokens; t += width)
       for (int p = 0; p < num_panels; ++p) {
-        const Tile tile = {std::min(MAX_TILE, batch.num_tokens - t), nullptr, 0,
-                           batch.tiles[plane][static_cast<size_t>(t / MAX_TILE)].data()};
+        const Tile tile = {std::min(width, batch.num_tokens - t), nullptr, 0,
+                           batch.tiles[plane][static_cast<size_t>(t / width)].data()};
         reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile,
                                           &expected[static_cast<size_t>(t * stride + p * rows)], stride,
                                           accumulate || plane > 0);
@@ -148,10 +156,28 @@ void check_matmul_block(const Kernels& row) {
     Check check(row, what.c_str());
     for (const int64_t groups : {1, 2, 3, 4, 18, 19, 41})
       for (const int num_tokens : {1, 2, 5, 16, 17, 31, 44}) {
-        const RandomBatch batch(random, num_tokens, groups);
-        std::vector<std::vector<uint8_t>> panels;
-        for (int p = 0; p < random.integer(1, 7); ++p) panels.push_back(random_panel(random, format, groups));
-        compare_block(check, row, format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
+        const RandomBatch batch(random, num_tokens, groups, MAX_TILE);
+        const auto panels = random_panels(random, format, groups, random.integer(1, 7));
+        compare_block(check, row.matmul_block[f], format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
+      }
+  }
+}
+
+// Short panels and such as are read side by side, in all numbers that leave some over.
+void check_matmul_panels(const Kernels& row) {
+  Random random(10);
+  for (int f = 0; f < NUM_FORMATS; ++f) {
+    const auto format = static_cast<Format>(f);
+    if (row.matmul_panels[f] == nullptr) continue;
+    const std::string what = std::string("matmul_panels ") + FORMAT_NAMES[f];
+    Check check(row, what.c_str());
+    const auto long_groups = MIN_STREAM_BYTES / static_cast<int64_t>(group_bytes(format)) + 1;
+    for (const int64_t groups : {int64_t{1}, long_groups, long_groups + 1})
+      for (int num_tokens = 1; num_tokens <= row.tile_tokens + 3; ++num_tokens) {
+        const RandomBatch batch(random, num_tokens, groups, row.tile_tokens);
+        const int num_panels = num_tokens == 1 ? 3 * row.panel_streams + 2 : 1 + num_tokens % (2 * row.panel_streams);
+        const auto panels = random_panels(random, format, groups, num_panels);
+        compare_block(check, row.matmul_panels[f], format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
       }
   }
 }
@@ -345,6 +371,7 @@ void check_slots(const Kernels& row) {
   check_matmul(row);
   check_skipping(row);
   check_matmul_block(row);
+  check_matmul_panels(row);
   check_integer_extremes(row);
   check_quantize(row);
   check_norms(row);

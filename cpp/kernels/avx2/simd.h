@@ -17,6 +17,7 @@ UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) {  // into the second-leve
 
 constexpr int LANES = 8;
 constexpr int TILE_TOKENS = 4;  // 8 weight + 4 sum registers of 16
+constexpr int STREAMS = 3;      // panels read side by side
 constexpr int ATTEND_ROWS = 3;  // 4 x 3 sums + 4 keys
 
 UNDERSTUDY_INLINE F load(const float* p) { return _mm256_loadu_ps(p); }

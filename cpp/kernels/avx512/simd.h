@@ -17,6 +17,7 @@ UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) {  // into the second-leve
 
 constexpr int LANES = 16;
 constexpr int TILE_TOKENS = 16;  // 8 weight + 16 sum registers of 32
+constexpr int STREAMS = 3;       // panels read side by side: 24 sums of 8 tokens
 constexpr int ATTEND_ROWS = 12;  // 2 x 12 sums + 2 keys
 
 UNDERSTUDY_INLINE F load(const float* p) { return _mm512_loadu_ps(p); }

@@ -20,6 +20,7 @@ UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) { __builtin_prefetch(p, 0,
 
 constexpr int LANES = 8;
 constexpr int TILE_TOKENS = 4;  // 16 weight + 8 sum registers of 32
+constexpr int STREAMS = 1;      // panels read side by side
 constexpr int ATTEND_ROWS = 3;  // 24 sums, keys and queries as they come
 
 UNDERSTUDY_INLINE F load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
