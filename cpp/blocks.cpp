@@ -146,6 +146,8 @@ void quantize_q4_1(const float* x, uint8_t* b) {
         static_cast<uint8_t>(nibble((x[j] - base) * inverse + 0.5f) | nibble((x[j + 16] - base) * inverse + 0.5f) << 4);
 }
 
+constexpr int64_t PACK_GROUPS = 8;  // a whole number of K blocks
+
 // ---- panels ------------------------------------------------------------------------------------------------------
 
 // One row's share of one packed group, in file-block form: what `place` writes into the panel.
@@ -238,24 +240,32 @@ void place(Format format, const GroupRow& row, int r, uint8_t* group) {
   }
   std::memcpy(group + 2 * r, &row.scale, 2);
   if (format == Format::Q4M) std::memcpy(group + 32 + 2 * r, &row.minimum, 2);
-  uint8_t* quads = group + (format == Format::Q4M || format == Format::Q4S ? 64 : 32);
+  uint8_t* quads = group + (format == Format::Q4M ? 64 : 32);
   for (int c = 0; c < GROUP; ++c) {
-    const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
+    const int quad = c / 4, byte = r * 4 + c % 4;
     if (format == Format::Q8)
       quads[quad * 64 + byte] = row.codes[c];
-    else if (format == Format::Q4S)
-      quads[quad * 64 + byte] |= static_cast<uint8_t>(row.codes[c] << (r < PANEL_ROWS ? 0 : 4));
     else
       quads[quad % 4 * 64 + byte] |= static_cast<uint8_t>(row.codes[c] << (quad < 4 ? 0 : 4));
   }
 }
 
-void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format target, int r, uint8_t* panel) {
+// The same in a q4s panel, where scales and lines lie apart.
+void place_in_lines(const GroupRow& row, int r, uint8_t* scales, uint8_t* lines) {
+  std::memcpy(scales + 2 * r, &row.scale, 2);
+  uint8_t* byte = lines + line_byte(r);
+  for (int c = 0; c < GROUP; ++c, byte += LINE_BYTES)
+    *byte = static_cast<uint8_t>(*byte | row.codes[c] << line_shift(r));
+}
+
+// Groups [first, last) of a row.
+void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format target, int r, int64_t first, int64_t last,
+              uint8_t* panel) {
   const int64_t block = block_values(source), groups = round_up(columns, GROUP) / GROUP;
   const Format codes = target == Format::Q4S ? Format::Q4 : target;  // the same values in another order
   float buffer[256];
   int64_t decoded = -1;
-  for (int64_t g = 0; g < groups; ++g, panel += group_bytes(target)) {
+  for (int64_t g = first; g < last; ++g) {
     GroupRow row = {};
     if (!direct_group(source, codes, data, g, &row)) {
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
@@ -270,7 +280,21 @@ void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format tar
       }
       quantize_group(codes, &row);
     }
-    place(target, row, r, panel);
+    if (target == Format::Q4S)
+      place_in_lines(row, r, panel + static_cast<size_t>(g) * LINE_SCALES_BYTES,
+                     panel + first_line(groups) + static_cast<size_t>(g) * GROUP * LINE_BYTES);
+    else
+      place(target, row, r, panel + static_cast<size_t>(g) * group_bytes(target));
+  }
+}
+
+void unpack_line_row(const PackedTensor& t, int64_t row, float* out) {
+  const int r = static_cast<int>(row % MAX_PANEL_ROWS);
+  const uint8_t* panel = t.panel(row / MAX_PANEL_ROWS);
+  const uint8_t* line = panel + first_line(t.groups());
+  for (int64_t c = 0; c < t.columns; ++c, line += LINE_BYTES) {
+    const float scale = read_half(panel + static_cast<size_t>(c / GROUP) * LINE_SCALES_BYTES + 2 * r);
+    out[c] = scale * static_cast<float>(((line[line_byte(r)] >> line_shift(r)) & 15) - 8);
   }
 }
 
@@ -337,32 +361,34 @@ void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t co
     uint8_t* panel = out + static_cast<size_t>(p) * shape.panel_bytes();
     std::memset(panel, 0, shape.panel_bytes());
     const int64_t first_row = p * panel_rows(target);
-    for (int r = 0; r < panel_rows(target) && first_row + r < rows; ++r)
-      pack_row(source, data + static_cast<size_t>(first_row + r) * stride, columns, target, r, panel);
+    // All rows of some groups, so that what they are or-ed into stays in the first-level cache.
+    for (int64_t g = 0; g < shape.groups(); g += PACK_GROUPS)
+      for (int r = 0; r < panel_rows(target) && first_row + r < rows; ++r)
+        pack_row(source, data + static_cast<size_t>(first_row + r) * stride, columns, target, r, g,
+                 std::min(g + PACK_GROUPS, shape.groups()), panel);
   }
 }
 
 void unpack_row(const PackedTensor& t, int64_t row, float* out) {
+  if (t.format == Format::Q4S) return unpack_line_row(t, row, out);
   const uint8_t* group = t.panel(row / panel_rows(t.format));
   const int r = static_cast<int>(row % panel_rows(t.format));
   for (int64_t g = 0; g < t.groups(); ++g, group += group_bytes(t.format)) {
     const int count = static_cast<int>(std::min<int64_t>(GROUP, t.columns - g * GROUP));
     const float scale = read_half(group + 2 * r), minimum = t.format == Format::Q4M ? read_half(group + 32 + 2 * r) : 0;
-    const bool is_split = t.format == Format::Q4S;
-    const uint8_t* quads = group + (t.format == Format::Q4M || is_split ? 64 : 32);
+    const uint8_t* quads = group + (t.format == Format::Q4M ? 64 : 32);
     for (int c = 0; c < count; ++c) {
       float& y = out[g * GROUP + c];
-      const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
+      const int quad = c / 4, byte = r * 4 + c % 4;
       const int code = t.format == Format::Q8 ? quads[(quad * 64 + byte) % 512]
-                       : is_split             ? (quads[quad * 64 + byte] >> (r < PANEL_ROWS ? 0 : 4)) & 15
                                               : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
       switch (t.format) {
         case Format::F32: std::memcpy(&y, group + 4 * (c * PANEL_ROWS + r), 4); break;
         case Format::BF16: y = bf16_to_float(read_u16(group + 2 * (c * PANEL_ROWS + r))); break;
         case Format::Q8: y = scale * static_cast<float>(code - 128); break;
-        case Format::Q4:
-        case Format::Q4S: y = scale * static_cast<float>(code - 8); break;
+        case Format::Q4: y = scale * static_cast<float>(code - 8); break;
         case Format::Q4M: y = scale * static_cast<float>(code) + minimum; break;
+        case Format::Q4S: break;
       }
     }
   }

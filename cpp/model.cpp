@@ -339,11 +339,13 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
             continue;
           }
           float edge[MAX_TILE * MAX_PANEL_ROWS];  // the last panel hangs over the end of the output's rows
-          matmul(w.panel(p), w.groups(), input, edge, rows, false);
+          const size_t inside = static_cast<size_t>(product.stride - p * rows) * sizeof(float);
+          for (int t = 0; product.accumulate && t < input.width; ++t)
+            std::memcpy(edge + t * rows, out + t * product.stride + p * rows, inside);
+          matmul(w.panel(p), w.groups(), input, edge, rows, product.accumulate);
           if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, edge, rows, true);
           for (int t = 0; t < input.width; ++t)
-            std::memcpy(out + t * product.stride + p * rows, edge + t * rows,
-                        (product.stride - p * rows) * sizeof(float));
+            std::memcpy(out + t * product.stride + p * rows, edge + t * rows, inside);
         }
       }
     }
@@ -355,20 +357,22 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
 // What one token's plane of inputs needs of Q4S weights, found once for all panels that this member takes.
 const Lines* Model::find_lines(const uint8_t* q, int64_t columns, int plane) const {
   thread_local Lines found[2];
-  const bool are_few = kernels_.find_lines != nullptr && kernels_.find_lines(q, padded(columns) / GROUP, &found[plane]);
-  return are_few ? &found[plane] : nullptr;
+  const bool fits = kernels_.find_lines != nullptr && kernels_.find_lines(q, padded(columns) / GROUP, &found[plane]);
+  return fits ? &found[plane] : nullptr;
 }
 
-// The panels from `begin` on that lie wholly inside the output, in blocks or side by side where this row of kernels
-// can; returns the first panel that is left.
+// The panels from `begin` on, as far as whole slices of 16 rows lie inside the output, in blocks or side by side where
+// this row of kernels can; returns the first panel that is left.
 int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens, bool in_blocks) {
   const PackedTensor& w = product.linear->weight;
   const auto matmul = (in_blocks ? kernels_.matmul_block : kernels_.matmul_panels)[static_cast<int>(w.format)];
-  end = std::min(end, product.stride / panel_rows(w.format));
+  const int64_t rows = panel_rows(w.format), last_row = std::min(end * rows, product.stride);
+  if (last_row % PANEL_ROWS != 0) end = last_row / rows;
   if (matmul == nullptr || begin >= end) return begin;
-  matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), static_cast<int>(end - begin), num_tokens,
+  const int slices = static_cast<int>((std::min(end * rows, product.stride) - begin * rows) / PANEL_ROWS);
+  matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), slices, num_tokens,
           buffers_->quantized.data(), product.linear->is_fine ? buffers_->remainders.data() : nullptr,
-          product.out + begin * panel_rows(w.format), product.stride, product.accumulate});
+          product.out + begin * rows, product.stride, product.accumulate});
   return end;
 }
 

@@ -8,8 +8,9 @@
 //   q8    16 f16 scales; [8 quads][16 rows][4 columns] of q + 128                         544 bytes
 //   q4    16 f16 scales; [4][16 rows][4 columns], low nibble quad i, high nibble quad i+4 288 bytes
 //   q4m   16 f16 scales, 16 f16 minima; nibbles as q4                                     320 bytes
-//   q4s   32 f16 scales; [8 quads][16 rows][4 columns], low nibble row r, high nibble row r + 16: panels of 32 rows, so
-//         that a cache line holds one quad and is not read where its four inputs are zero  576 bytes
+//   q4s   panels of 128 rows: first all groups' 128 f16 scales, then for every column one cache line with the nibbles
+//   of
+//         all rows, which is not read where the column's input is zero                    2304 bytes
 // Meaning: q8 w = d·(u - 128); q4, q4s w = d·(u - 8); q4m w = d·u + m.
 #pragma once
 #include <cstddef>
@@ -18,7 +19,7 @@
 namespace understudy {
 
 constexpr int PANEL_ROWS = 16;
-constexpr int MAX_PANEL_ROWS = 32;
+constexpr int MAX_PANEL_ROWS = 128;
 constexpr int GROUP = 32;
 
 enum class Format : int { F32 = 0, BF16 = 1, Q8 = 2, Q4 = 3, Q4M = 4, Q4S = 5 };
@@ -31,11 +32,19 @@ constexpr size_t group_bytes(Format format) {
     case Format::Q8: return 544;
     case Format::Q4: return 288;
     case Format::Q4M: return 320;
-    case Format::Q4S: return 576;
+    case Format::Q4S: return 2304;
   }
   return 0;
 }
 constexpr int panel_rows(Format format) { return format == Format::Q4S ? MAX_PANEL_ROWS : PANEL_ROWS; }
+
+// A column's line in a q4s panel. The order of rows is the one in which interleaving the bytes of four lines, inside
+// vectors of 16 bytes, gives quads of 16 rows: `line_byte` and `line_shift` say where a row's nibble lies.
+constexpr size_t LINE_BYTES = 64;
+constexpr size_t LINE_SCALES_BYTES = 2 * MAX_PANEL_ROWS;  // of a group
+constexpr int line_byte(int row) { return row % 16 / 4 * 16 + row / 16 % 4 * 4 + row % 4; }
+constexpr int line_shift(int row) { return row < MAX_PANEL_ROWS / 2 ? 0 : 4; }
+constexpr size_t first_line(int64_t groups) { return static_cast<size_t>(groups) * LINE_SCALES_BYTES; }
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 

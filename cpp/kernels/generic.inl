@@ -160,8 +160,6 @@ UNDERSTUDY_INLINE void finish(const F* sums, float* out, int64_t stride, bool ac
 // LANES rows of a group of a panel, part `part` of them.
 template <Format FORMAT>
 UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
-  if constexpr (FORMAT == Format::Q4S)
-    return unpack_q4s(group + 64 + part * LANES % PANEL_ROWS * 4, part * LANES < PANEL_ROWS ? 0 : 4);
   const uint8_t* quads = group + (FORMAT == Format::Q4M ? 64 : 32) + part * LANES * 4;
   return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
 }
@@ -213,92 +211,128 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
   }
 }
 
-#ifdef UNDERSTUDY_SKIPS
+// ---- matmul, Q4S -------------------------------------------------------------------------------------------------
+
+constexpr int LINE_PARTS = panel_rows(Format::Q4S) / LANES;
+
+#ifndef UNDERSTUDY_LISTS_COLUMNS
+// Appends where the lines of a group's columns with an input that is not zero lie, and these inputs; returns how many.
+// Up to GROUP entries of both lists are written.
+UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns, int8_t* inputs) {
+  int count = 0;
+  for (int c = 0; c < GROUP; ++c) {
+    columns[count] = first_line + static_cast<uint32_t>(c * LINE_BYTES);
+    inputs[count] = a[c];
+    count += a[c] != 0;
+  }
+  return count;
+}
+#endif
+
 static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
   if (groups > MOST_SKIP_GROUPS) return false;
-  lines->num_groups = groups;
-  int64_t wanted = 0;
+  const uint32_t panel_bytes = static_cast<uint32_t>(groups) * group_bytes(Format::Q4S);
+  uint32_t scales = 0, line = static_cast<uint32_t>(first_line(groups));
+  int count = 0, used = 0;
   for (int64_t g = 0; g < groups; ++g, q += TILE_BYTES_PER_TOKEN_GROUP) {
-    lines->quads[g] = static_cast<uint8_t>(nonzero_quads(reinterpret_cast<const int8_t*>(q)));
-    wanted += __builtin_popcount(lines->quads[g]);
+    const int first = count;
+    count += list_columns(reinterpret_cast<const int8_t*>(q), line, lines->columns + first, lines->inputs + first);
+    const uint32_t group_scales = scales;
+    line += GROUP * LINE_BYTES, scales += LINE_SCALES_BYTES;
+    if (count == first) continue;
+    for (; count % 4 != 0; ++count) lines->columns[count] = lines->columns[first], lines->inputs[count] = 0;
+    lines->num_quads[used] = (count - first) / 4;
+    lines->input_scale[used] = *reinterpret_cast<const float*>(q + 32);
+    lines->minus_8_sum[used] = *reinterpret_cast<const int32_t*>(q + 36);
+    lines->scales[used++] = group_scales;
   }
-  if (2 * wanted >= 8 * groups) return false;
-  constexpr uint32_t SIZE = group_bytes(Format::Q4S);
-  uint32_t at = 0;
-  int64_t count = 0;
-  for (int64_t g = 0; g < groups; ++g, at += SIZE) {
-    lines->offsets[count] = at;
-    count += lines->quads[g] != 0;
-    UNDERSTUDY_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      lines->offsets[count] = at + 64 + 64 * static_cast<uint32_t>(i);
-      count += lines->quads[g] >> i & 1;
-    }
-  }
-  for (int64_t i = 0; i < AHEAD_LINES; ++i) lines->offsets[count + i] = count > 0 ? at + lines->offsets[i] : 0;
+  lines->num_groups = used;
+  for (int i = 0; i < AHEAD_LINES; ++i) lines->columns[count + i] = count > 0 ? panel_bytes + lines->columns[i] : 0;
+  for (int i = 0; i < AHEAD_GROUPS; ++i) lines->scales[used + i] = used > 0 ? panel_bytes + lines->scales[i] : 0;
   return true;
 }
 
-// Q4S for one token: lines whose four inputs are zero are neither asked for nor read. They would add nothing to an
-// exact sum, and a group of zeros nothing to the float one, so the bits are those of `matmul_integer`.
-UNDERSTUDY_NOINLINE static void matmul_skipping(const uint8_t* panel, const Lines& lines, const Tile& tile, float* out,
-                                                bool accumulate) {
-  constexpr int PARTS = panel_rows(Format::Q4S) / LANES;
-  F sums[PARTS];
+// For one token: columns whose input is zero are neither asked for nor read. They would add nothing to an exact sum,
+// and a group of zeros nothing to the float one, so the bits are those of `matmul_lines`.
+UNDERSTUDY_NOINLINE static void matmul_skipping(const uint8_t* panel, const Lines& lines, float* out, bool accumulate) {
+  F sums[LINE_PARTS];
   UNDERSTUDY_UNROLL
-  for (int i = 0; i < PARTS; ++i) sums[i] = zero();
-  const uint8_t *p = panel, *a = tile.q;
-  const uint32_t* next = lines.offsets + AHEAD_LINES;
-  for (int64_t g = 0; g < lines.num_groups; ++g, p += group_bytes(Format::Q4S), a += TILE_BYTES_PER_TOKEN_GROUP) {
-    unsigned left = lines.quads[g];
-    if (left == 0) continue;
-    prefetch_far(panel + *next++);
-    I dots[PARTS];
+  for (int i = 0; i < LINE_PARTS; ++i) sums[i] = zero();
+  const uint32_t* column = lines.columns;
+  const int8_t* inputs = lines.inputs;
+  for (int64_t g = 0; g < lines.num_groups; ++g) {
+    for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(panel + lines.scales[g + AHEAD_GROUPS] + at);
+    I dots[LINE_PARTS];
     UNDERSTUDY_UNROLL
-    for (int i = 0; i < PARTS; ++i) dots[i] = set_int(*reinterpret_cast<const int32_t*>(a + 36));
-    for (; left != 0; left &= left - 1) {
-      const int quad = __builtin_ctz(left);
-      const uint8_t* line = p + 64 + 64 * quad;
-      prefetch_far(panel + *next++);
+    for (int i = 0; i < LINE_PARTS; ++i) dots[i] = set_int(lines.minus_8_sum[g]);
+    for (int quad = 0; quad < lines.num_quads[g]; ++quad, column += 4, inputs += 4) {
       UNDERSTUDY_UNROLL
-      for (int i = 0; i < PARTS; ++i) {
-        const I w = quad_q4s(line + i * LANES % PANEL_ROWS * 4, i * LANES < PANEL_ROWS ? 0 : 4);
-        dots[i] = dot_quad(dots[i], w, reinterpret_cast<const int8_t*>(a) + 4 * quad);
+      for (int c = 0; c < 4; ++c) prefetch_far(panel + column[AHEAD_LINES + c]);
+      UNDERSTUDY_UNROLL
+      for (int half = 0; half < HALVES; ++half) {
+        const uint8_t* from = panel + half * LANES * 4;
+        const Quads w = interleave(from + column[0], from + column[1], from + column[2], from + column[3]);
+        UNDERSTUDY_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          I &low = dots[i * HALVES + half], &high = dots[(i + 4) * HALVES + half];
+          low = dot_quad(low, low_nibbles(w.slice[i]), inputs);
+          high = dot_quad(high, high_nibbles(w.slice[i]), inputs);
+        }
       }
     }
+    const F input_scale = set(lines.input_scale[g]);
+    const uint16_t* scales = reinterpret_cast<const uint16_t*>(panel + lines.scales[g]);
     UNDERSTUDY_UNROLL
-    for (int i = 0; i < PARTS; ++i)
-      sums[i] = fma(mul(to_float(dots[i]), load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES)),
-                    set(*reinterpret_cast<const float*>(a + 32)), sums[i]);
+    for (int i = 0; i < LINE_PARTS; ++i)
+      sums[i] = fma(mul(to_float(dots[i]), load_f16(scales + i * LANES)), input_scale, sums[i]);
   }
   UNDERSTUDY_UNROLL
-  for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
+  for (int i = 0; i < LINE_PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
 }
 
-// The same with all lines, both halves of a byte while it is at hand.
-UNDERSTUDY_NOINLINE static void matmul_all(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
-                                           bool accumulate) {
-  constexpr int PARTS = panel_rows(Format::Q4S) / LANES;
-  F sums[PARTS];
-  UNDERSTUDY_UNROLL
-  for (int i = 0; i < PARTS; ++i) sums[i] = zero();
-  const uint8_t *p = panel, *a = tile.q;
-  for (int64_t g = 0; g < groups; ++g, p += group_bytes(Format::Q4S), a += TILE_BYTES_PER_TOKEN_GROUP) {
-    for (size_t line = 0; line < group_bytes(Format::Q4S); line += 64) prefetch_far(p + AHEAD_BYTES + line);
+// The lines of a group as bytes: for every 16 rows eight quads, [8][16 rows][4 columns].
+UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
+  for (int quad = 0; quad < GROUP / 4; ++quad) UNDERSTUDY_UNROLL
+  for (int half = 0; half < HALVES; ++half) {
+    const uint8_t* from = lines + 4 * quad * LINE_BYTES + half * LANES * 4;
+    uint8_t* to = out + 64 * quad + half * LANES * 4;
+    const Quads w = interleave(from, from + LINE_BYTES, from + 2 * LINE_BYTES, from + 3 * LINE_BYTES);
     UNDERSTUDY_UNROLL
-    for (int i = 0; i < PARTS; ++i) {
-      const I dot = dot_q4(unpack<Format::Q4S>(p, i), reinterpret_cast<const int8_t*>(a),
-                           *reinterpret_cast<const int32_t*>(a + 36));
-      sums[i] = fma(mul(to_float(dot), load_f16(reinterpret_cast<const uint16_t*>(p) + i * LANES)),
-                    set(*reinterpret_cast<const float*>(a + 32)), sums[i]);
+    for (int i = 0; i < 4; ++i) {
+      store_quad(to + 512 * i, low_nibbles(w.slice[i]));
+      store_quad(to + 512 * (i + 4), high_nibbles(w.slice[i]));
     }
   }
-  UNDERSTUDY_UNROLL
-  for (int i = 0; i < PARTS; ++i) finish<1>(sums + i, out + i * LANES, 0, accumulate);
 }
-#else
-constexpr bool (*find_lines)(const uint8_t*, int64_t, Lines*) = nullptr;
-#endif
+
+// All lines, for any number of tokens: a group is unpacked once into the first-level cache.
+template <int WIDTH>
+UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
+                                             int64_t stride, bool accumulate) {
+  alignas(64) uint8_t quads[MAX_PANEL_ROWS * GROUP];
+  F sums[LINE_PARTS][WIDTH];
+  for (int i = 0; i < LINE_PARTS; ++i)
+    for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
+  const uint8_t *scales = panel, *lines = panel + first_line(groups), *a = tile.q;
+  for (int64_t g = 0; g < groups; ++g, a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+    for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(scales + AHEAD_GROUPS * LINE_SCALES_BYTES + at);
+    unpack_lines(lines, quads);
+    const int8_t* q = reinterpret_cast<const int8_t*>(a);
+    const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
+    const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
+    for (int i = 0; i < LINE_PARTS; ++i) {
+      for (int line = 0; line < GROUP / LINE_PARTS; ++line)  // evenly over the products
+        prefetch_far(lines + AHEAD_BYTES + (i * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
+      const Weights w = load_quads(quads + i / HALVES * 512 + i % HALVES * LANES * 4);
+      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales) + i * LANES);
+      UNDERSTUDY_UNROLL
+      for (int t = 0; t < WIDTH; ++t)
+        sums[i][t] = fma(mul(to_float(dot_q4(w, q + t * GROUP, minus_8_sum[t])), w_scale), set(a_scale[t]), sums[i][t]);
+    }
+    scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES;
+  }
+  for (int i = 0; i < LINE_PARTS; ++i) finish<WIDTH>(sums[i], out + i * LANES, stride, accumulate);
+}
 
 // Float formats: sum += w · x, columns in rising order.
 template <Format FORMAT, int WIDTH>
@@ -322,12 +356,10 @@ UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t group
 template <Format FORMAT, int WIDTH>
 static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                          bool accumulate) {
-#ifdef UNDERSTUDY_SKIPS
-  if constexpr (FORMAT == Format::Q4S && WIDTH == 1)
-    return tile.lines == nullptr ? matmul_all(panel, groups, tile, out, accumulate)
-                                 : matmul_skipping(panel, *tile.lines, tile, out, accumulate);
-#endif
-  if constexpr (is_integer(FORMAT))
+  if constexpr (FORMAT == Format::Q4S)
+    return WIDTH == 1 && tile.lines != nullptr ? matmul_skipping(panel, *tile.lines, out, accumulate)
+                                               : matmul_lines<WIDTH>(panel, groups, tile, out, stride, accumulate);
+  else if constexpr (is_integer(FORMAT))
     matmul_integer<FORMAT, WIDTH, 1>(panel, groups, tile.q, out, stride, accumulate);
   else
     matmul_float<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);

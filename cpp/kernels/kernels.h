@@ -18,17 +18,24 @@ constexpr int MAX_ATTEND_ROWS = 12;  // query rows that one attention call cover
 
 enum class KvFormat : int { F16 = 0, INT8 = 1, F32 = 2 };
 
-constexpr int MOST_SKIP_GROUPS = 1024;           // of a panel; a wider matrix is read densely
 constexpr int64_t AHEAD_BYTES = 4096;            // how far before its use a weight is asked for (docs/log.md)
 constexpr int64_t STREAMS_AHEAD_BYTES = 6144;    // the same, of all panels together that are read side by side,
 constexpr int64_t MIN_STREAM_BYTES = 16 * 1024;  // as panels are from this size on
-constexpr int AHEAD_LINES = AHEAD_BYTES / 64;
+constexpr int MOST_SKIP_GROUPS = 1024;           // of a Q4S panel; a wider matrix is read densely
+constexpr int AHEAD_LINES = 32;                  // how far before their use the wanted lines of Q4S are asked for,
+constexpr int AHEAD_GROUPS = 8;                  // and the scales of the groups that they belong to
 
-// Which cache lines of a Q4S panel meet an input that is not zero. The same for all panels that meet one token.
+// What one token wants of a Q4S panel, the same for all panels that it meets: the groups in which an input is not zero,
+// and of these the columns, in quads, the last of a group filled up with inputs of zero. Where a line lies is counted
+// from the panel's begin; the lists of places go on into the next panel.
 struct Lines {
   int64_t num_groups;
-  uint8_t quads[MOST_SKIP_GROUPS];                       // bit i: quad i of the group does
-  uint32_t offsets[MOST_SKIP_GROUPS * 9 + AHEAD_LINES];  // of every such line, and on into the next panel
+  int num_quads[MOST_SKIP_GROUPS];
+  float input_scale[MOST_SKIP_GROUPS];
+  int32_t minus_8_sum[MOST_SKIP_GROUPS];
+  uint32_t scales[MOST_SKIP_GROUPS + AHEAD_GROUPS];
+  uint32_t columns[MOST_SKIP_GROUPS * GROUP + AHEAD_LINES];
+  int8_t inputs[MOST_SKIP_GROUPS * GROUP + GROUP];
 };
 
 // Activations of `width` tokens, as the matmul kernels read them. Float formats read `x`; integer formats read `q`,
@@ -49,7 +56,8 @@ constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
 struct Block {
   const uint8_t* panels;
   int64_t panel_bytes, groups;
-  int num_panels, num_tokens;
+  int num_panels;  // of 16 rows; of Q4S all slices of every panel, or of the last one those inside the output
+  int num_tokens;
   const uint8_t *q, *remainder;
   float* out;  // of the first panel's first row
   int64_t stride;
@@ -78,7 +86,7 @@ struct Kernels {
   int tile_tokens;  // best tile width, <= MAX_TILE
   int attend_rows;  // best row count, <= MAX_ATTEND_ROWS
 
-  // out[t·stride + r] (= or +=) Σ_c W[r, c]·x[t, c] for the 16 rows of one panel; indexed by Format.
+  // out[t·stride + r] (= or +=) Σ_c W[r, c]·x[t, c] for the rows of one panel; indexed by Format.
   void (*matmul[NUM_FORMATS])(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                               bool accumulate);
   // The same bits for several panels, `panel_streams` of them side by side: memory answers several streams faster than
@@ -90,8 +98,8 @@ struct Kernels {
   int block_tokens;
   int block_panels;  // panels that it takes together
   void (*matmul_block[NUM_FORMATS])(const Block& block);
-  // The lines of Q4S that one token's tile needs; false where so many are needed that reading all is faster. Null where
-  // a row reads all anyway.
+  // The lines of Q4S that one token's tile needs; false where a panel is too wide for the lists. Null where a row reads
+  // all anyway.
   bool (*find_lines)(const uint8_t* q, int64_t groups, Lines* lines);
   // Symmetric int8 by group: scale = max|x| / 127, q = round(x · 127 / max|x|). Writes the tile described above.
   void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "../half.h"
 #include "kernels.h"
@@ -57,29 +58,49 @@ void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float*
   finish(sums, PANEL_ROWS, tile.width, out, stride, accumulate);
 }
 
+// The scale of a row's group, and the stored weight, of formats whose groups lie whole one after the other.
+template <Format FORMAT>
+struct Panel {
+  const uint8_t* panel;
+  int64_t groups;
+  const uint8_t* group(int64_t g) const { return panel + static_cast<size_t>(g) * group_bytes(FORMAT); }
+  float scale(int64_t g, int r) const { return read_f16(group(g), r); }
+  float minimum(int64_t g, int r) const { return read_f16(group(g) + 32, r); }
+  int weight(int64_t g, int r, int c) const {
+    const uint8_t* quads = group(g) + (FORMAT == Format::Q4M ? 64 : 32);
+    const int quad = c / 4, byte = r * 4 + c % 4;
+    return FORMAT == Format::Q8 ? quads[quad * 64 + byte] : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
+  }
+};
+
+struct LinePanel {
+  const uint8_t* panel;
+  int64_t groups;
+  float scale(int64_t g, int r) const { return read_f16(panel + static_cast<size_t>(g) * LINE_SCALES_BYTES, r); }
+  float minimum(int64_t, int) const { return 0; }
+  int weight(int64_t g, int r, int c) const {
+    const uint8_t* line = panel + first_line(groups) + static_cast<size_t>(g * GROUP + c) * LINE_BYTES;
+    return (line[line_byte(r)] >> line_shift(r)) & 15;
+  }
+};
+
 template <Format FORMAT>
 void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                     bool accumulate) {
   constexpr int ROWS = panel_rows(FORMAT);
   float sums[MAX_TILE * ROWS] = {};
-  for (int64_t g = 0; g < groups; ++g, panel += group_bytes(FORMAT)) {
-    const uint8_t* quads = panel + (FORMAT == Format::Q4M || FORMAT == Format::Q4S ? 64 : 32);
+  const std::conditional_t<FORMAT == Format::Q4S, LinePanel, Panel<FORMAT>> w{panel, groups};
+  for (int64_t g = 0; g < groups; ++g) {
     const TileGroup a = tile_group(tile.q, tile.width, g);
     for (int t = 0; t < tile.width; ++t)
       for (int r = 0; r < ROWS; ++r) {
         int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? a.minus_8_sum[t]
                       : FORMAT == Format::Q8                        ? 16 * a.minus_8_sum[t]
                                                                     : 0;
-        for (int c = 0; c < GROUP; ++c) {
-          const int quad = c / 4, byte = r % PANEL_ROWS * 4 + c % 4;
-          const int u = FORMAT == Format::Q8    ? quads[quad * 64 + byte]
-                        : FORMAT == Format::Q4S ? (quads[quad * 64 + byte] >> (r < PANEL_ROWS ? 0 : 4)) & 15
-                                                : (quads[(quad % 4) * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
-          dot += u * a.q[t * GROUP + c];
-        }
+        for (int c = 0; c < GROUP; ++c) dot += w.weight(g, r, c) * a.q[t * GROUP + c];
         float& s = sums[t * ROWS + r];
-        s = std::fma(static_cast<float>(dot) * read_f16(panel, r), a.scale[t], s);
-        if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], read_f16(panel + 32, r), s);
+        s = std::fma(static_cast<float>(dot) * w.scale(g, r), a.scale[t], s);
+        if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], w.minimum(g, r), s);
       }
   }
   finish(sums, ROWS, tile.width, out, stride, accumulate);

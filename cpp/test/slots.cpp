@@ -18,6 +18,8 @@ std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups)
     std::memcpy(&panel[static_cast<size_t>(at)], &half, 2);
   };
   const int64_t size = static_cast<int64_t>(group_bytes(format));
+  if (format == Format::Q4S)
+    for (int64_t i = 0; i < groups * MAX_PANEL_ROWS; ++i) put_half(2 * i, random.normal());
   for (int64_t g = 0; g < groups; ++g) {
     if (format == Format::F32)
       for (int64_t i = 0; i < size; i += 4) {
@@ -27,7 +29,7 @@ std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups)
     const int num_halves = format == Format::F32    ? 0
                            : format == Format::BF16 ? GROUP * PANEL_ROWS
                            : format == Format::Q4M  ? 2 * PANEL_ROWS
-                           : format == Format::Q4S  ? MAX_PANEL_ROWS
+                           : format == Format::Q4S  ? 0
                                                     : PANEL_ROWS;
     for (int i = 0; i < num_halves; ++i) put_half(g * size + 2 * i, random.normal());
   }
@@ -39,12 +41,14 @@ struct RandomTile {
   std::vector<float> x;
   std::vector<uint8_t> q;
   Tile tile;
-  // Of `zeros_of_8` in 8 quads every value is zero.
+  // Of `zeros_of_8` in 8 values, and in 8 groups, all are zero: some kernels skip them.
   RandomTile(Random& random, int width, int64_t groups, int zeros_of_8 = 3)
       : x(random.normals(width * groups * GROUP)) {
     const int64_t columns = groups * GROUP;
-    for (int64_t quad = 0; quad < width * columns / 4; ++quad)  // zeros are skipped by some kernels
-      if (random.integer(0, 7) < zeros_of_8) std::fill_n(x.begin() + 4 * quad, 4, 0.0f);
+    for (float& value : x)
+      if (random.integer(0, 7) < zeros_of_8) value = 0.0f;
+    for (int64_t group = 0; group < width * groups; ++group)
+      if (random.integer(0, 7) < zeros_of_8) std::fill_n(x.begin() + GROUP * group, GROUP, 0.0f);
     q.resize(static_cast<size_t>(width * groups * TILE_BYTES_PER_TOKEN_GROUP));
     reference_kernels().quantize(x.data(), columns, width, columns, q.data());
     tile = {width, x.data(), columns, q.data()};
@@ -78,22 +82,24 @@ void check_matmul(const Kernels& row) {
   }
 }
 
-// One token with few values that are not zero: only the lines that these meet are read.
+// One token, by the list of the columns that it needs: the bits of all columns.
 void check_skipping(const Kernels& row) {
   if (row.find_lines == nullptr) return;
   Random random(9);
   Check check(row, "matmul q4s, lines skipped");
   for (const int64_t groups : {1, 2, 3, 7, 33, 288})
-    for (const int zeros_of_8 : {6, 7, 8}) {
+    for (const int zeros_of_8 : {0, 4, 7, 8}) {
       const std::vector<uint8_t> panel = random_panel(random, Format::Q4S, groups);
       RandomTile input(random, 1, groups, zeros_of_8);
       static Lines lines;
-      if (row.find_lines(input.tile.q, groups, &lines)) input.tile.lines = &lines;
-      check.hold(input.tile.lines != nullptr || zeros_of_8 < 8, "%lld groups of zeros are read",
+      check.hold(row.find_lines(input.tile.q, groups, &lines), "%lld groups are too wide",
                  static_cast<long long>(groups));
+      check.hold(zeros_of_8 < 8 || lines.num_groups == 0, "%lld groups of zeros are read",
+                 static_cast<long long>(groups));
+      input.tile.lines = &lines;
       for (const bool accumulate : {false, true})
         compare_matmul(check, row, Format::Q4S, panel, input.tile, groups, accumulate,
-                       std::to_string(groups) + " groups, " + std::to_string(zeros_of_8) + " of 8 quads zero");
+                       std::to_string(groups) + " groups, " + std::to_string(zeros_of_8) + " of 8 values zero");
     }
 }
 
@@ -125,12 +131,14 @@ std::vector<std::vector<uint8_t>> random_panels(Random& random, Format format, i
 void compare_block(Check& check, void (*matmul)(const Block&), Format format,
                    const std::vector<std::vector<uint8_t>>& panels, const RandomBatch& batch, bool accumulate,
                    bool has_remainder) {
-  const int num_panels = static_cast<int>(panels.size()), rows = panel_rows(format), stride = num_panels * rows + 3;
+  const int num_panels = static_cast<int>(panels.size()), rows = panel_rows(format);
+  const int slices = num_panels * rows / PANEL_ROWS - (rows > PANEL_ROWS ? batch.num_tokens % 3 : 0);
+  const int stride = slices * PANEL_ROWS + 3;
   const auto index = static_cast<int>(format);
   std::vector<uint8_t> matrix;
   for (const auto& panel : panels) matrix.insert(matrix.end(), panel.begin(), panel.end());
   std::vector<float> found(static_cast<size_t>(batch.num_tokens) * stride, 0.5f), expected(found);
-  matmul({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, num_panels, batch.num_tokens,
+  matmul({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, slices, batch.num_tokens,
           batch.planes[0].data(), has_remainder ? batch.planes[1].data() : nullptr, found.data(), stride, accumulate});
   const int width = batch.tile_tokens;
   for (int plane = 0; plane < (has_remainder ? 2 : 1); ++plane)
@@ -138,13 +146,17 @@ void compare_block(Check& check, void (*matmul)(const Block&), Format format,
       for (int p = 0; p < num_panels; ++p) {
         const Tile tile = {std::min(width, batch.num_tokens - t), nullptr, 0,
                            batch.tiles[plane][static_cast<size_t>(t / width)].data()};
-        reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile,
-                                          &expected[static_cast<size_t>(t * stride + p * rows)], stride,
+        std::vector<float> out(static_cast<size_t>(tile.width) * rows);
+        const int used = std::min(rows, slices * PANEL_ROWS - p * rows);
+        const auto at = [&](int i) { return &expected[static_cast<size_t>((t + i) * stride + p * rows)]; };
+        for (int i = 0; i < tile.width; ++i) std::copy_n(at(i), used, &out[static_cast<size_t>(i) * rows]);
+        reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile, out.data(), rows,
                                           accumulate || plane > 0);
+        for (int i = 0; i < tile.width; ++i) std::copy_n(&out[static_cast<size_t>(i) * rows], used, at(i));
       }
   check.equal(found.data(), expected.data(), static_cast<int64_t>(found.size()), 0,
               std::to_string(batch.groups) + " groups, " + std::to_string(batch.num_tokens) + " tokens, " +
-                  std::to_string(num_panels) + " panels" + (has_remainder ? ", two planes" : ""));
+                  std::to_string(slices) + " slices" + (has_remainder ? ", two planes" : ""));
 }
 
 void check_matmul_block(const Kernels& row) {

@@ -89,7 +89,7 @@ def test_verifying_several_tokens_equals_decoding_them(case) -> None:
 
 
 @pytest.mark.skipif("amx" not in ISA_ROWS, reason="this processor has no AMX tiles, or the system does not hand them out")
-@pytest.mark.parametrize(("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE)])
+@pytest.mark.parametrize(("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE), ("q4s", FINE)])
 @pytest.mark.parametrize("name", SHAPES)
 def test_tiles_do_not_change_a_bit(name: str, target, fine) -> None:
     """The AMX row multiplies many tokens in another way than the AVX-512 row does one: what it gives is the same."""
@@ -120,7 +120,7 @@ def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
 @pytest.mark.parametrize("isa", ISA_ROWS)
 @pytest.mark.parametrize("zero_share", [0.5, 0.95])
 def test_skipping_what_zeros_would_meet_does_not_change_a_bit(isa, zero_share: float, monkeypatch) -> None:
-    """One token alone skips the lines of `down_proj` that only zeros meet, several read them all, and so does `q4`."""
+    """One token alone skips the columns of `down_proj` that meet a zero, several read them all, and so does `q4`."""
     monkeypatch.setitem(synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024))
     made = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share)
     tokens = random_tokens(made.spec, 12, seed=5)

@@ -60,26 +60,18 @@ UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
-// `part`: which 16 rows of the panel.
 template <Format FORMAT>
-void unpack(const uint8_t* group, int part, Unpacked& out) {
+void unpack(const uint8_t* group, Unpacked& out) {
   constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
   const auto put = [&](int quad, I u) {
-    const I w = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? _mm512_sub_epi8(u, eight)
-                : FORMAT == Format::Q8                        ? _mm512_xor_si512(u, top)
-                                                              : u;
+    const I w = FORMAT == Format::Q4 ? _mm512_sub_epi8(u, eight) : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top) : u;
     _mm512_store_si512(out.weights + 64 * quad, w);
   };
-  _mm512_store_ps(out.scale, load_f16(group + 2 * PANEL_ROWS * part));
+  _mm512_store_ps(out.scale, load_f16(group));
   if (FORMAT == Format::Q4M) _mm512_store_ps(out.minimum, load_f16(group + 32));
   if (FORMAT == Format::Q8) {
     for (int i = 0; i < 8; ++i) put(i, _mm512_loadu_si512(group + HEADER + 64 * i));
-    return;
-  }
-  if (FORMAT == Format::Q4S) {
-    for (int i = 0; i < 8; ++i)
-      put(i, _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(group + 64 + 64 * i), 4 * part), low));
     return;
   }
   for (int i = 0; i < 4; ++i) {
@@ -89,18 +81,62 @@ void unpack(const uint8_t* group, int part, Unpacked& out) {
   }
 }
 
+// Slice `slice` of a Q4S panel: of every four lines the bytes interleaved, as the order of its rows wants it.
+void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpacked& out) {
+  const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
+  _mm512_store_ps(out.scale, load_f16(scales + 2 * PANEL_ROWS * slice));
+  const auto put = [&](auto bytes, auto pairs) __attribute__((always_inline)) {
+    for (int quad = 0; quad < 8; ++quad, lines += 4 * LINE_BYTES) {
+      const auto line = [&](int c) { return _mm512_loadu_si512(lines + c * LINE_BYTES); };
+      const I packed = pairs(bytes(line(0), line(1)), bytes(line(2), line(3)));
+      const I u = _mm512_and_si512(slice < 4 ? packed : _mm512_srli_epi16(packed, 4), low);
+      _mm512_store_si512(out.weights + 64 * quad, _mm512_sub_epi8(u, eight));
+    }
+  };
+  const auto low_bytes = [](I a, I b) { return _mm512_unpacklo_epi8(a, b); };
+  const auto high_bytes = [](I a, I b) { return _mm512_unpackhi_epi8(a, b); };
+  const auto low_pairs = [](I a, I b) { return _mm512_unpacklo_epi16(a, b); };
+  const auto high_pairs = [](I a, I b) { return _mm512_unpackhi_epi16(a, b); };
+  switch (slice % 4) {
+    case 0: return put(low_bytes, low_pairs);
+    case 1: return put(low_bytes, high_pairs);
+    case 2: return put(high_bytes, low_pairs);
+    default: return put(high_bytes, high_pairs);
+  }
+}
+
+// A block of groups of a slice of a Q4S panel. Each slice asks for an eighth of what comes in the panel's place next.
+void unpack_line_panel(const Block& block, int index, int64_t from, int groups, Unpacked* out) {
+  constexpr int SLICES = MAX_PANEL_ROWS / PANEL_ROWS;
+  const int slice = index % SLICES;
+  const uint8_t* panel = block.panels + index / SLICES * block.panel_bytes;
+  const uint8_t *scales = panel + from * LINE_SCALES_BYTES,
+                *lines = panel + first_line(block.groups) + from * GROUP * LINE_BYTES;
+  const bool is_last = (index / SLICES + 1) * SLICES >= block.num_panels;
+  const uint8_t* next = is_last ? block.panels : panel + block.panel_bytes;
+  const int64_t next_group = is_last ? from + groups : from;
+  const uint8_t* next_lines = next + first_line(block.groups) + (next_group * GROUP + 4 * slice) * LINE_BYTES;
+  const uint8_t* next_scales = next + next_group * LINE_SCALES_BYTES + slice / 2 * 64;
+  for (int g = 0; g < groups; ++g, scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES) {
+    unpack_lines(scales, lines, slice, out[g]);
+    _mm_prefetch(reinterpret_cast<const char*>(next_scales + g * LINE_SCALES_BYTES), _MM_HINT_T1);
+    for (int i = 0; i < 4; ++i)
+      _mm_prefetch(reinterpret_cast<const char*>(next_lines + (g * GROUP + i) * LINE_BYTES), _MM_HINT_T1);
+  }
+}
+
 // A block of groups of one panel. What will be unpacked in its place next, the same groups of a later panel or later
 // ones of a panel of the first set, is asked for meanwhile: the products in between give it time to come from memory.
 template <Format FORMAT>
 void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpacked* out) {
   constexpr int64_t SIZE = group_bytes(FORMAT);
-  constexpr int PARTS = panel_rows(FORMAT) / PANEL_ROWS;
-  const auto at = [&](int index) { return block.panels + index / PARTS * block.panel_bytes + from * SIZE; };
+  if constexpr (FORMAT == Format::Q4S) return unpack_line_panel(block, panel, from, groups, out);
+  const auto at = [&](int index) { return block.panels + index * block.panel_bytes + from * SIZE; };
   const uint8_t* group = at(panel);
-  const bool is_last_set = panel + PANELS >= block.num_panels * PARTS;
+  const bool is_last_set = panel + PANELS >= block.num_panels;
   const uint8_t* next = is_last_set ? at(panel % PANELS) + groups * SIZE : at(panel + PANELS);
   for (int g = 0; g < groups; ++g, group += SIZE, next += SIZE) {
-    unpack<FORMAT>(group, panel % PARTS, out[g]);
+    unpack<FORMAT>(group, out[g]);
     for (int64_t line = 0; line < SIZE; line += 64)
       _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T1);
   }
@@ -261,9 +297,8 @@ struct Workspace {
 // Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
 template <Format FORMAT>
 void matmul_block(const Block& block) {
-  constexpr int PARTS = panel_rows(FORMAT) / PANEL_ROWS;
   thread_local Workspace workspace;
-  const int num_panels = block.num_panels * PARTS;  // of 16 rows
+  const int num_panels = block.num_panels;
   const int planes = block.remainder == nullptr ? 1 : 2;
   const int64_t plane_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS, panel_size = planes * plane_size;
   const int64_t blocks = (block.groups + BLOCK_GROUPS - 1) / BLOCK_GROUPS;

@@ -130,22 +130,26 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   }
   return sum;
 }
-// Eight quads of which each line holds one: low nibbles are rows 0 to 15, high ones 16 to 31.
-#define UNDERSTUDY_SKIPS
-UNDERSTUDY_INLINE I quad_q4s(const uint8_t* line, int shift) {
-  const I packed = _mm256_loadu_si256(reinterpret_cast<const I*>(line));
-  return _mm256_and_si256(shift == 0 ? packed : _mm256_srli_epi16(packed, 4), _mm256_set1_epi8(15));
+// Bytes of four columns, interleaved: quads of 8 rows, two of them in each byte's halves.
+struct Quads {
+  I slice[4];
+};
+UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const I*>(p)); }
+UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const I first = load_bytes(a), second = load_bytes(b), third = load_bytes(c), fourth = load_bytes(d);
+  const I left = _mm256_unpacklo_epi8(first, second), right = _mm256_unpacklo_epi8(third, fourth);
+  const I left_end = _mm256_unpackhi_epi8(first, second), right_end = _mm256_unpackhi_epi8(third, fourth);
+  return {{_mm256_unpacklo_epi16(left, right), _mm256_unpackhi_epi16(left, right),
+           _mm256_unpacklo_epi16(left_end, right_end), _mm256_unpackhi_epi16(left_end, right_end)}};
 }
-UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
+UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm256_and_si256(packed, _mm256_set1_epi8(15)); }
+UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm256_srli_epi16(packed, 4)); }
+UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm256_storeu_si256(reinterpret_cast<I*>(p), quad); }
+UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) {
   Weights w;
   UNDERSTUDY_UNROLL
-  for (int i = 0; i < 8; ++i) w.quad[i] = quad_q4s(quads + 64 * i, shift);
+  for (int i = 0; i < 8; ++i) w.quad[i] = load_bytes(quads + 64 * i);
   return w;
-}
-// Bit i: one of the four values of quad i is not zero.
-UNDERSTUDY_INLINE unsigned nonzero_quads(const int8_t* a) {
-  const __m256i group = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
-  return ~_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(group, _mm256_setzero_si256()))) & 255;
 }
 UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
   const I pairs = _mm256_maddubs_epi16(w, broadcast_quad(a));

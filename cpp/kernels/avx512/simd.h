@@ -106,22 +106,37 @@ UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);
 }
-// Eight quads of which each line holds one: low nibbles are rows 0 to 15, high ones 16 to 31.
-#define UNDERSTUDY_SKIPS
-UNDERSTUDY_INLINE I quad_q4s(const uint8_t* line, int shift) {
-  const I packed = _mm512_loadu_si512(line);
-  return _mm512_and_si512(shift == 0 ? packed : _mm512_srli_epi16(packed, 4), _mm512_set1_epi8(15));
+// Bytes of four columns, interleaved: quads of 16 rows, two of them in each byte's halves.
+struct Quads {
+  I slice[4];
+};
+UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const I first = _mm512_loadu_si512(a), second = _mm512_loadu_si512(b);
+  const I third = _mm512_loadu_si512(c), fourth = _mm512_loadu_si512(d);
+  const I left = _mm512_unpacklo_epi8(first, second), right = _mm512_unpacklo_epi8(third, fourth);
+  const I left_end = _mm512_unpackhi_epi8(first, second), right_end = _mm512_unpackhi_epi8(third, fourth);
+  return {{_mm512_unpacklo_epi16(left, right), _mm512_unpackhi_epi16(left, right),
+           _mm512_unpacklo_epi16(left_end, right_end), _mm512_unpackhi_epi16(left_end, right_end)}};
 }
-UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
-  Weights w;
-  UNDERSTUDY_UNROLL
-  for (int i = 0; i < 8; ++i) w.quad[i] = quad_q4s(quads + 64 * i, shift);
-  return w;
-}
-// Bit i: one of the four values of quad i is not zero.
-UNDERSTUDY_INLINE unsigned nonzero_quads(const int8_t* a) {
-  const __m256i group = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
-  return _mm256_cmpneq_epi32_mask(group, _mm256_setzero_si256());
+UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm512_and_si512(packed, _mm512_set1_epi8(15)); }
+UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm512_srli_epi16(packed, 4)); }
+UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm512_storeu_si512(p, quad); }
+UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) { return unpack_q8(quads); }
+#define UNDERSTUDY_LISTS_COLUMNS
+UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns, int8_t* inputs) {
+  int count = 0;
+  for (int i = 0; i < GROUP; i += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
+    const __mmask16 used = _mm_test_epi8_mask(bytes, bytes);
+    const I places =
+        _mm512_add_epi32(_mm512_slli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6),
+                         set_int(static_cast<int32_t>(first_line + i * LINE_BYTES)));
+    _mm512_storeu_si512(columns + count, _mm512_maskz_compress_epi32(used, places));
+    const I values = _mm512_maskz_compress_epi32(used, _mm512_cvtepi8_epi32(bytes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(inputs + count), _mm512_cvtepi32_epi8(values));
+    count += __builtin_popcount(used);
+  }
+  return count;
 }
 UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
   int32_t quad;

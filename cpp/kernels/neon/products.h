@@ -4,11 +4,6 @@
 
 namespace understudy::neon {
 
-UNDERSTUDY_INLINE int8x16_t broadcast_quad(const int8_t* a) {
-  int32_t quad;
-  __builtin_memcpy(&quad, a, 4);
-  return vreinterpretq_s8_s32(vdupq_n_s32(quad));
-}
 // Columns of one row stand in two neighbouring int16 lanes pairs: [r0 r0 r0 r0 r1 r1 r1 r1] and [r2 … r3 …] to int32.
 UNDERSTUDY_INLINE int32x4_t row_sums(int16x8_t first, int16x8_t second) {
   return vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second));
@@ -43,6 +38,10 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
     sum = add_int(sum, {products<2>(w.low + i, quads), products<2>(w.high + i, quads)});
   }
   return sum;
+}
+UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
+  const int8x16_t quad = broadcast_quad(a), low = vreinterpretq_s8_s32(w.low), high = vreinterpretq_s8_s32(w.high);
+  return add_int(sum, {products<1>(&low, &quad), products<1>(&high, &quad)});
 }
 // 8 products a lane as everywhere, of which this step does half with each of its four instructions' eight lanes.
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {

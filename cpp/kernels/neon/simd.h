@@ -104,17 +104,6 @@ UNDERSTUDY_INLINE Weights unpack_q4(const uint8_t* quads) {
   }
   return w;
 }
-UNDERSTUDY_INLINE Weights unpack_q4s(const uint8_t* quads, int shift) {
-  const uint8x16_t nibble = vdupq_n_u8(15);
-  Weights w;
-  UNDERSTUDY_UNROLL
-  for (int i = 0; i < 8; ++i) {
-    const uint8x16_t low = vld1q_u8(quads + 64 * i), high = vld1q_u8(quads + 64 * i + 16);
-    w.low[i] = vreinterpretq_s8_u8(shift == 0 ? vandq_u8(low, nibble) : vshrq_n_u8(low, 4));
-    w.high[i] = vreinterpretq_s8_u8(shift == 0 ? vandq_u8(high, nibble) : vshrq_n_u8(high, 4));
-  }
-  return w;
-}
 UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   const uint8x16_t sign = vdupq_n_u8(0x80);
   Weights w;
@@ -124,6 +113,51 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
     w.high[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(quads + 64 * i + 16), sign));
   }
   return w;
+}
+// Bytes of four columns, interleaved: quads of 8 rows, two of them in each byte's halves.
+struct Quads {
+  I slice[4];
+};
+struct HalfQuads {
+  uint16x8_t slice[4];
+};
+UNDERSTUDY_INLINE HalfQuads interleave_half(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const uint8x16x2_t left = vzipq_u8(vld1q_u8(a), vld1q_u8(b)), right = vzipq_u8(vld1q_u8(c), vld1q_u8(d));
+  const uint16x8x2_t begin = vzipq_u16(vreinterpretq_u16_u8(left.val[0]), vreinterpretq_u16_u8(right.val[0]));
+  const uint16x8x2_t end = vzipq_u16(vreinterpretq_u16_u8(left.val[1]), vreinterpretq_u16_u8(right.val[1]));
+  return {{begin.val[0], begin.val[1], end.val[0], end.val[1]}};
+}
+UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const HalfQuads low = interleave_half(a, b, c, d), high = interleave_half(a + 16, b + 16, c + 16, d + 16);
+  Quads w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 4; ++i) w.slice[i] = {vreinterpretq_s32_u16(low.slice[i]), vreinterpretq_s32_u16(high.slice[i])};
+  return w;
+}
+UNDERSTUDY_INLINE int32x4_t low_nibbles(int32x4_t packed) {
+  return vreinterpretq_s32_u8(vandq_u8(vreinterpretq_u8_s32(packed), vdupq_n_u8(15)));
+}
+UNDERSTUDY_INLINE int32x4_t high_nibbles(int32x4_t packed) {
+  return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(packed), 4));
+}
+UNDERSTUDY_INLINE I low_nibbles(I packed) { return {low_nibbles(packed.low), low_nibbles(packed.high)}; }
+UNDERSTUDY_INLINE I high_nibbles(I packed) { return {high_nibbles(packed.low), high_nibbles(packed.high)}; }
+UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) {
+  vst1q_u8(p, vreinterpretq_u8_s32(quad.low)), vst1q_u8(p + 16, vreinterpretq_u8_s32(quad.high));
+}
+UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) {
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    w.low[i] = vreinterpretq_s8_u8(vld1q_u8(quads + 64 * i));
+    w.high[i] = vreinterpretq_s8_u8(vld1q_u8(quads + 64 * i + 16));
+  }
+  return w;
+}
+UNDERSTUDY_INLINE int8x16_t broadcast_quad(const int8_t* a) {
+  int32_t quad;
+  __builtin_memcpy(&quad, a, 4);
+  return vreinterpretq_s8_s32(vdupq_n_s32(quad));
 }
 
 }  // namespace understudy::neon

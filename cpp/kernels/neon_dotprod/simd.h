@@ -22,6 +22,11 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
   return sum;
 }
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) { return dot_q4(w, a, 0); }
+UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
+  const int8x16_t quad = broadcast_quad(a);
+  return {vdotq_s32(sum.low, vreinterpretq_s8_s32(w.low), quad),
+          vdotq_s32(sum.high, vreinterpretq_s8_s32(w.high), quad)};
+}
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
   asm volatile("sdot %0.4s, %2.16b, %4.16b\n\tsdot %1.4s, %3.16b, %5.16b"  // volatile: the sums are never used
                : "+w"(sum.low), "+w"(sum.high)

@@ -23,7 +23,7 @@ from understudy.errors import FormatError
 from understudy.files.atomic import written_aside
 
 MAGIC = b"UNDERSTUDY-PACK\n"
-LAYOUT = 2  # raise it when cpp/tensor.h changes
+LAYOUT = 3  # raise it when cpp/tensor.h changes
 PAGE = 4096
 
 
