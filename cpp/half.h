@@ -26,18 +26,16 @@ static inline float f16_to_float(uint16_t half) {
   return sign ? -subnormal : subnormal;
 }
 
+// Without branches, so that loops over it become vectors.
 static inline uint16_t float_to_f16(float value) {
-  const uint32_t bits = float_to_bits(value);
-  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
-  const uint32_t magnitude = bits & 0x7FFFFFFFu;
-  if (magnitude > 0x7F800000u) return sign | 0x7E00;        // NaN
-  if (magnitude >= 0x477FF000u) return sign | 0x7C00;       // rounds to infinity
-  if (magnitude < 0x38800000u) {                            // subnormal half: let float addition round
-    const float shifted = bits_to_float(magnitude) + 0.5f;  // ulp of 0.5 is 2^-24
-    return sign | static_cast<uint16_t>(float_to_bits(shifted) - 0x3F000000u);
-  }
-  const uint32_t rounded = magnitude + 0xFFF + ((magnitude >> 13) & 1);
-  return sign | static_cast<uint16_t>((rounded - 0x38000000u) >> 13);
+  const uint32_t bits = float_to_bits(value), magnitude = bits & 0x7FFFFFFFu;
+  const uint32_t normal = (magnitude + 0xFFF + ((magnitude >> 13) & 1) - 0x38000000u) >> 13;
+  // Subnormal halves: float addition rounds, since an ulp of 0.5 is 2^-24.
+  const uint32_t subnormal = float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3F000000u;
+  uint32_t half = magnitude < 0x38800000u ? subnormal : normal;
+  half = magnitude >= 0x477FF000u ? 0x7C00 : half;  // rounds to infinity
+  half = magnitude > 0x7F800000u ? 0x7E00 : half;   // NaN
+  return static_cast<uint16_t>(((bits >> 16) & 0x8000) | half);
 }
 
 static inline float bf16_to_float(uint16_t half) { return bits_to_float(static_cast<uint32_t>(half) << 16); }

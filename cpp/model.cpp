@@ -57,7 +57,7 @@ struct AttendTask {
 
 struct Model::Buffers {
   Memory<float> x, h, q, k, v, attention, up, gate, cos, sin, partials;
-  Memory<uint8_t> quantized, remainders;
+  Memory<uint8_t> quantized, fine;  // inputs of 8 and of 12 bits
   std::vector<AttendTask> tasks;
   int max_chunks = 0;
   bool split_chunks = false;  // few tasks: chunks are shared between members and merged afterwards
@@ -75,8 +75,8 @@ struct Model::Buffers {
     if (s.gated) gate.reserve(n * padded(s.intermediate_size));
     cos.reserve(n * (s.rotary_dim / 2));
     sin.reserve(n * (s.rotary_dim / 2));
-    quantized.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
-    if (has_fine) remainders.reserve(n * (widest / GROUP) * TILE_BYTES_PER_TOKEN_GROUP + BLOCK_OVERREAD);
+    quantized.reserve(n * (widest / GROUP) * tile_bytes_per_token_group(false) + BLOCK_OVERREAD);
+    if (has_fine) fine.reserve(n * (widest / GROUP) * tile_bytes_per_token_group(true) + BLOCK_OVERREAD);
   }
 };
 
@@ -200,7 +200,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
   embed(batch);
   for (int i = 0; i < spec_.num_layers; ++i) {
     const Layer& layer = layers_[i];
-    norm_and_quantize(layer.attention_norm, n, nullptr, layer.q.is_fine || layer.k.is_fine || layer.v.is_fine);
+    norm_and_quantize(layer.attention_norm, n, nullptr, {&layer.q, &layer.k, &layer.v});
     const Product qkv[] = {{&layer.q, b.q.data(), false, padded(spec_.query_size())},
                            {&layer.k, b.k.data(), false, padded(spec_.kv_size())},
                            {&layer.v, b.v.data(), false, padded(spec_.kv_size())}};
@@ -211,7 +211,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
     const Product output = {&layer.o, b.x.data(), true, stride};
     multiply(&output, 1, b.attention.data(), spec_.query_size(), n);
 
-    norm_and_quantize(layer.mlp_norm, n, nullptr, layer.up.is_fine || layer.gate.is_fine);
+    norm_and_quantize(layer.mlp_norm, n, nullptr, {&layer.up, spec_.gated ? &layer.gate : &layer.up});
     const Product inner[] = {{&layer.up, b.up.data(), false, padded(spec_.intermediate_size)},
                              {&layer.gate, b.gate.data(), false, padded(spec_.intermediate_size)}};
     multiply(inner, spec_.gated ? 2 : 1, b.h.data(), hidden, n);
@@ -220,7 +220,7 @@ void Model::run(const Batch& batch, Cache& cache, float* logits) {
     multiply(&down, 1, b.up.data(), spec_.intermediate_size, n);
   }
   if (batch.num_logits == 0) return;
-  norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows, head_.is_fine);
+  norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows, {&head_});
   const Product product = {&head_, logits, false, spec_.vocab_size};
   multiply(&product, 1, b.h.data(), hidden, batch.num_logits);
 }
@@ -232,8 +232,9 @@ void Model::embed(const Batch& batch) {
   });
 }
 
-// h[i] = norm(x[rows ? rows[i] : i]), then its int8 tiles where the next product wants them.
-void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows, bool is_fine) {
+// h[i] = norm(x[rows ? rows[i] : i]), then its tiles as the next products want them.
+void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows,
+                              std::initializer_list<const Linear*> next) {
   Buffers& b = *buffers_;
   const int64_t stride = padded(spec_.hidden_size);
   const int width = kernels_.tile_tokens;
@@ -247,7 +248,9 @@ void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int
         else
           kernels_.rms_norm(x, norm.gain, spec_.hidden_size, spec_.norm_eps, b.h.data() + t * stride);
       }
-      quantize_tile(tile(b.h.data(), spec_.hidden_size, num_tokens, index), 0, spec_.hidden_size, is_fine);
+      for (const bool is_fine : {false, true})
+        if (std::any_of(next.begin(), next.end(), [&](const Linear* linear) { return linear->wants(is_fine); }))
+          quantize_tile(tile(b.h.data(), spec_.hidden_size, num_tokens, index, is_fine), 0, spec_.hidden_size);
     }
   });
 }
@@ -257,38 +260,24 @@ void Model::quantize(const float* x, int64_t columns, int num_tokens, const Line
   const int width = kernels_.tile_tokens;
   team_.share((num_tokens + width - 1) / width, 1, [&](int64_t first, int64_t last) {
     for (int64_t index = first; index < last; ++index)
-      quantize_tile(tile(x, columns, num_tokens, index), 0, columns, linear.is_fine);
+      quantize_tile(tile(x, columns, num_tokens, index, linear.is_fine), 0, columns);
   });
 }
 
-// int8 values of `count` columns from column `from` on (a multiple of GROUP), and of what their rounding left over.
-void Model::quantize_tile(const Tile& tile, int64_t from, int64_t count, bool is_fine) {
-  const int64_t offset = from / GROUP * tile.width * TILE_BYTES_PER_TOKEN_GROUP;
-  kernels_.quantize(tile.x + from, tile.x_stride, tile.width, count, const_cast<uint8_t*>(tile.q) + offset);
-  if (!is_fine) return;
-  thread_local std::vector<float> scratch;
-  const int64_t stride = padded(count);
-  scratch.resize(std::max(scratch.size(), static_cast<size_t>(tile.width * stride)));
-  const uint8_t* group = tile.q + offset;
-  for (int64_t g = 0; g < stride / GROUP; ++g, group += tile.width * TILE_BYTES_PER_TOKEN_GROUP) {
-    const int8_t* q = reinterpret_cast<const int8_t*>(group);
-    const float* scales = reinterpret_cast<const float*>(group + tile.width * GROUP);
-    const int64_t used = std::min<int64_t>(GROUP, count - g * GROUP);
-    for (int t = 0; t < tile.width; ++t) {
-      const float* x = tile.x + t * tile.x_stride + from + g * GROUP;
-      float* left = scratch.data() + t * stride + g * GROUP;
-      for (int64_t c = 0; c < used; ++c) left[c] = x[c] - scales[t] * static_cast<float>(q[t * GROUP + c]);
-    }
-  }
-  uint8_t* out = buffers_->remainders.data() + (tile.q - buffers_->quantized.data()) + offset;
-  kernels_.quantize(scratch.data(), stride, tile.width, count, out);
+// Integers of `count` columns from column `from` on (a multiple of GROUP).
+void Model::quantize_tile(const Tile& tile, int64_t from, int64_t count) {
+  const int64_t offset = from / GROUP * tile.width * tile_bytes_per_token_group(tile.is_fine);
+  kernels_.quantize(tile.x + from, tile.x_stride, tile.width, count, tile.is_fine,
+                    const_cast<uint8_t*>(tile.q) + offset);
 }
 
-Tile Model::tile(const float* x, int64_t columns, int num_tokens, int64_t index) const {
+uint8_t* Model::inputs(bool is_fine) const { return (is_fine ? buffers_->fine : buffers_->quantized).data(); }
+
+Tile Model::tile(const float* x, int64_t columns, int num_tokens, int64_t index, bool is_fine) const {
   const int width = kernels_.tile_tokens;
   const int64_t from = index * width, stride = padded(columns);
   return {static_cast<int>(std::min<int64_t>(width, num_tokens - from)), x + from * stride, stride,
-          buffers_->quantized.data() + from * (stride / GROUP) * TILE_BYTES_PER_TOKEN_GROUP};
+          inputs(is_fine) + from * (stride / GROUP) * tile_bytes_per_token_group(is_fine), is_fine};
 }
 
 // out (+)= W x + b for some matrices that share their input. A piece of panels stays in the cache while all tiles
@@ -309,9 +298,8 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
     grain = round_up(grain, kernels_.panel_streams);
   if (in_blocks) grain = std::min<int64_t>(round_up(fair, kernels_.block_panels), 4 * kernels_.block_panels);
   const Linear& only = *products[0].linear;  // down_proj, where the format is Q4S
-  const bool can_skip = num_tokens == 1 && only.weight.format == Format::Q4S;
-  const Lines* lines = can_skip ? find_lines(buffers_->quantized.data(), columns, 0) : nullptr;
-  const Lines* rest_lines = can_skip && only.is_fine ? find_lines(buffers_->remainders.data(), columns, 1) : nullptr;
+  const bool can_skip = num_tokens == 1 && only.weight.format == Format::Q4S && !only.is_fine;
+  const Lines* lines = can_skip ? find_lines(columns) : nullptr;
   team_.share(total, grain, [&](int64_t first, int64_t last) {
     for (int i = 0; i < count;
          first -= products[i].linear->weight.panels(), last -= products[i].linear->weight.panels(), ++i) {
@@ -322,20 +310,13 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
       const int64_t end = std::min(last, w.panels());
       begin = multiply_block(product, begin, end, num_tokens, in_blocks);
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
-        Tile input = tile(x, columns, num_tokens, index);
+        Tile input = tile(x, columns, num_tokens, index, product.linear->is_fine);
         input.lines = lines;
-        Tile rest = input;
-        if (product.linear->is_fine) {
-          rest.q = buffers_->remainders.data() + (input.q - buffers_->quantized.data());
-          rest.lines = rest_lines;
-        }
         float* out = product.out + index * kernels_.tile_tokens * product.stride;
         for (int64_t p = begin; p < end; ++p) {
           const auto matmul = kernels_.matmul[static_cast<int>(w.format)];
           if ((p + 1) * rows <= product.stride) {
-            float* at = out + p * rows;
-            matmul(w.panel(p), w.groups(), input, at, product.stride, product.accumulate);
-            if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, at, product.stride, true);
+            matmul(w.panel(p), w.groups(), input, out + p * rows, product.stride, product.accumulate);
             continue;
           }
           float edge[MAX_TILE * MAX_PANEL_ROWS];  // the last panel hangs over the end of the output's rows
@@ -343,7 +324,6 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
           for (int t = 0; product.accumulate && t < input.width; ++t)
             std::memcpy(edge + t * rows, out + t * product.stride + p * rows, inside);
           matmul(w.panel(p), w.groups(), input, edge, rows, product.accumulate);
-          if (product.linear->is_fine) matmul(w.panel(p), w.groups(), rest, edge, rows, true);
           for (int t = 0; t < input.width; ++t)
             std::memcpy(out + t * product.stride + p * rows, edge + t * rows, inside);
         }
@@ -354,11 +334,12 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
     if (products[i].linear->bias != nullptr) add_bias(*products[i].linear, products[i].out, num_tokens);
 }
 
-// What one token's plane of inputs needs of Q4S weights, found once for all panels that this member takes.
-const Lines* Model::find_lines(const uint8_t* q, int64_t columns, int plane) const {
-  thread_local Lines found[2];
-  const bool fits = kernels_.find_lines != nullptr && kernels_.find_lines(q, padded(columns) / GROUP, &found[plane]);
-  return fits ? &found[plane] : nullptr;
+// What one token's inputs need of Q4S weights, found once for all panels that this member takes.
+const Lines* Model::find_lines(int64_t columns) const {
+  thread_local Lines found;
+  const bool fits =
+      kernels_.find_lines != nullptr && kernels_.find_lines(inputs(false), padded(columns) / GROUP, &found);
+  return fits ? &found : nullptr;
 }
 
 // The panels from `begin` on, as far as whole slices of 16 rows lie inside the output, in blocks or side by side where
@@ -371,8 +352,8 @@ int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end
   if (matmul == nullptr || begin >= end) return begin;
   const int slices = static_cast<int>((std::min(end * rows, product.stride) - begin * rows) / PANEL_ROWS);
   matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), slices, num_tokens,
-          buffers_->quantized.data(), product.linear->is_fine ? buffers_->remainders.data() : nullptr,
-          product.out + begin * rows, product.stride, product.accumulate});
+          inputs(product.linear->is_fine), product.linear->is_fine, product.out + begin * rows, product.stride,
+          product.accumulate});
   return end;
 }
 
@@ -390,10 +371,11 @@ void Model::rotate_and_store(int layer, const Batch& batch, Cache& cache) {
   const int d = spec_.head_dim, half = spec_.rotary_dim / 2;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   const auto rotate = [&](float* head, int t) {
+    const float *cos = b.cos.data() + t * half, *sin = b.sin.data() + t * half;
     for (int i = 0; i < half; ++i) {
-      const float c = b.cos[t * half + i], s = b.sin[t * half + i], low = head[i], high = head[i + half];
-      head[i] = low * c - high * s;
-      head[i + half] = high * c + low * s;
+      const float low = head[i], high = head[i + half];
+      head[i] = low * cos[i] - high * sin[i];
+      head[i + half] = high * cos[i] + low * sin[i];
     }
   };
   const int grain = batch.num_tokens >= 8 * team_.size() ? 4 : 1;
@@ -535,7 +517,7 @@ void Model::activate(int layer, int num_tokens) {
   const bool integer = is_integer(layers_[layer].down.weight.format);
   team_.share(tiles * splits, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      const Tile out = tile(b.up.data(), inner, num_tokens, i / splits);
+      const Tile out = tile(b.up.data(), inner, num_tokens, i / splits, layers_[layer].down.is_fine);
       const int64_t from = i % splits * step, count = std::min(step, inner - from);
       int64_t zeros = 0;
       for (int t = 0; t < out.width; ++t) {
@@ -548,7 +530,7 @@ void Model::activate(int layer, int num_tokens) {
         if (count_zeros_) zeros += std::count(x, x + count, 0.0f);
       }
       if (count_zeros_) __atomic_fetch_add(&zeros_[layer], zeros, __ATOMIC_RELAXED);
-      if (integer) quantize_tile(out, from, count, layers_[layer].down.is_fine);
+      if (integer) quantize_tile(out, from, count);
     }
   });
 }

@@ -1,6 +1,7 @@
 // The forward pass over a batch of tokens: embedding, layers, logits.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -16,11 +17,12 @@ namespace understudy {
 
 using TensorMap = std::unordered_map<std::string, PackedTensor>;
 
-// With `is_fine` the input is taken in two int8 planes: the values, and what rounding them left over.
+// With `is_fine` the input is taken as integers of 12 bits instead of 8.
 struct Linear {
   PackedTensor weight;
   const float* bias = nullptr;
   bool is_fine = false;
+  bool wants(bool fine) const { return is_integer(weight.format) && is_fine == fine; }
 };
 
 struct NormWeights {
@@ -66,17 +68,19 @@ class Model {
   struct Buffers;
   void run(const Batch& batch, Cache& cache, float* logits);
   void embed(const Batch& batch);
-  void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows, bool is_fine);
+  void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows,
+                         std::initializer_list<const Linear*> next);
   void quantize(const float* x, int64_t columns, int num_tokens, const Linear& linear);
-  void quantize_tile(const Tile& tile, int64_t from, int64_t count, bool is_fine);
-  Tile tile(const float* x, int64_t columns, int num_tokens, int64_t index) const;
+  void quantize_tile(const Tile& tile, int64_t from, int64_t count);
+  Tile tile(const float* x, int64_t columns, int num_tokens, int64_t index, bool is_fine) const;
+  uint8_t* inputs(bool is_fine) const;
   struct Product {
     const Linear* linear;
     float* out;
     bool accumulate;
     int64_t stride;
   };
-  const Lines* find_lines(const uint8_t* q, int64_t columns, int plane) const;
+  const Lines* find_lines(int64_t columns) const;
   void multiply(const Product* products, int count, const float* x, int64_t columns, int num_tokens);
   int64_t multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens, bool in_blocks);
   void add_bias(const Linear& linear, float* out, int num_tokens);

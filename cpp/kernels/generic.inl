@@ -117,33 +117,44 @@ static void rms_norm(const float* x, const float* gain, int64_t n, float eps, fl
 
 // ---- quantise ----------------------------------------------------------------------------------------------------
 
+template <bool IS_FINE>
 static void quantize_group(const float* x, int width, int token, uint8_t* group) {
+  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_FINE);
+  constexpr float TOP = largest_input(IS_FINE);
   F largest_abs = zero();
   for (int i = 0; i < BLOCK_VECTORS; ++i) largest_abs = max(largest_abs, abs(load(x + i * LANES)));
   const float top = largest(largest_abs);
-  const float scale = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+  const float scale = top / TOP, inverse = top > 0 ? TOP / top : 0.0f;
+  int8_t* q = reinterpret_cast<int8_t*>(group) + token * ROW_BYTES;
   I total = set_int(0);
-  for (int i = 0; i < BLOCK_VECTORS; ++i)
-    total = add_int(total, store_i8(reinterpret_cast<int8_t*>(group) + token * GROUP + i * LANES,
-                                    mul(load(x + i * LANES), set(inverse))));
+  for (int i = 0; i < BLOCK_VECTORS; ++i, q += LANES) {
+    const F scaled = mul(load(x + i * LANES), set(inverse));
+    total = add_int(total, IS_FINE ? store_i12(q, q + GROUP, scaled) : store_i8(q, scaled));
+  }
   const int32_t all = sum_int(total);
-  reinterpret_cast<float*>(group + 32 * width)[token] = scale;
-  reinterpret_cast<int32_t*>(group + 36 * width)[token] = -8 * all;
-  reinterpret_cast<float*>(group + 40 * width)[token] = scale * static_cast<float>(all);
+  uint8_t* scales = group + ROW_BYTES * width;
+  reinterpret_cast<float*>(scales)[token] = scale;
+  reinterpret_cast<int32_t*>(scales + 4 * width)[token] = -8 * all;
+  reinterpret_cast<float*>(scales + 8 * width)[token] = scale * static_cast<float>(all);
 }
 
-static void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
+template <bool IS_FINE>
+static void quantize_tile(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
   const int64_t whole = columns / GROUP;
-  const int64_t group_size = width * TILE_BYTES_PER_TOKEN_GROUP;
+  const int64_t group_size = width * tile_bytes_per_token_group(IS_FINE);
   for (int t = 0; t < width; ++t) {
     const float* row = x + t * stride;
-    for (int64_t g = 0; g < whole; ++g) quantize_group(row + g * GROUP, width, t, tile + g * group_size);
+    for (int64_t g = 0; g < whole; ++g) quantize_group<IS_FINE>(row + g * GROUP, width, t, tile + g * group_size);
     if (whole * GROUP < columns) {
       float rest[GROUP] = {};
       for (int64_t c = whole * GROUP; c < columns; ++c) rest[c - whole * GROUP] = row[c];
-      quantize_group(rest, width, t, tile + whole * group_size);
+      quantize_group<IS_FINE>(rest, width, t, tile + whole * group_size);
     }
   }
+}
+
+static void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_fine, uint8_t* tile) {
+  (is_fine ? quantize_tile<true> : quantize_tile<false>)(x, stride, width, columns, tile);
 }
 
 // ---- matmul ------------------------------------------------------------------------------------------------------
@@ -164,10 +175,20 @@ UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
   return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
 }
 
+// Σ w·q over the group for one token, exact in int32.
+template <Format FORMAT, bool IS_FINE>
+UNDERSTUDY_INLINE I dot_group(const Weights& w, const int8_t* q, int32_t minus_8_sum) {
+  const auto dot = [&](const int8_t* part, int32_t correction) __attribute__((always_inline)) {
+    return FORMAT == Format::Q8 ? dot_q8(w, part, correction) : dot_q4(w, part, correction);
+  };
+  const int32_t correction = FORMAT == Format::Q4M ? 0 : minus_8_sum;
+  return IS_FINE ? add_int(times_16(dot(q, 0)), dot(q + GROUP, correction)) : dot(q, correction);
+}
+
 // Integer formats, PANELS panels side by side. For each group of each: unpack the weights of LANES rows once, then for
 // every token one exact int32 dot product, converted and scaled: sum += (dot · w_scale) · a_scale. The order of
 // additions does not depend on WIDTH or PANELS. Every panel is a stream of its own for the hardware that reads ahead.
-template <Format FORMAT, int WIDTH, int PANELS>
+template <Format FORMAT, int WIDTH, int PANELS, bool IS_FINE>
 UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t groups, const uint8_t* tile, float* out,
                                                int64_t stride, bool accumulate) {
   constexpr int64_t SIZE = group_bytes(FORMAT),
@@ -180,13 +201,14 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
     for (int i = 0; i < PANELS; ++i) UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
     const uint8_t *group = panels, *a = tile;
-    for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+    for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
       // What lies behind a panel's end is the next one's begin, read already: go on where the next PANELS begin.
       const int64_t ahead = g * SIZE + AHEAD < panel_bytes ? AHEAD : AHEAD + (PANELS - 1) * panel_bytes;
       const int8_t* q = reinterpret_cast<const int8_t*>(a);
-      const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
-      const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
-      const float* scaled_sum = reinterpret_cast<const float*>(a + 40 * WIDTH);
+      const uint8_t* scales = a + tile_row_bytes(IS_FINE) * WIDTH;
+      const float* a_scale = reinterpret_cast<const float*>(scales);
+      const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(scales + 4 * WIDTH);
+      const float* scaled_sum = reinterpret_cast<const float*>(scales + 8 * WIDTH);
       UNDERSTUDY_UNROLL
       for (int i = 0; i < PANELS; ++i) {
         const uint8_t* p = group + i * panel_bytes;
@@ -195,9 +217,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
         const Weights w = unpack<FORMAT>(p, half);
         UNDERSTUDY_UNROLL
         for (int t = 0; t < WIDTH; ++t) {
-          const I dot = FORMAT == Format::Q8    ? dot_q8(w, q + t * GROUP, minus_8_sum[t])
-                        : FORMAT == Format::Q4M ? dot_q4(w, q + t * GROUP, 0)
-                                                : dot_q4(w, q + t * GROUP, minus_8_sum[t]);
+          const I dot = dot_group<FORMAT, IS_FINE>(w, q + t * tile_row_bytes(IS_FINE), minus_8_sum[t]);
           sums[i][t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[i][t]);
         }
         if (FORMAT != Format::Q4M) continue;
@@ -234,7 +254,7 @@ static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
   const uint32_t panel_bytes = static_cast<uint32_t>(groups) * group_bytes(Format::Q4S);
   uint32_t scales = 0, line = static_cast<uint32_t>(first_line(groups));
   int count = 0, used = 0;
-  for (int64_t g = 0; g < groups; ++g, q += TILE_BYTES_PER_TOKEN_GROUP) {
+  for (int64_t g = 0; g < groups; ++g, q += tile_bytes_per_token_group(false)) {
     const int first = count;
     count += list_columns(reinterpret_cast<const int8_t*>(q), line, lines->columns + first, lines->inputs + first);
     const uint32_t group_scales = scales;
@@ -306,7 +326,7 @@ UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
 }
 
 // All lines, for any number of tokens: a group is unpacked once into the first-level cache.
-template <int WIDTH>
+template <int WIDTH, bool IS_FINE>
 UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
                                              int64_t stride, bool accumulate) {
   alignas(64) uint8_t quads[MAX_PANEL_ROWS * GROUP];
@@ -314,20 +334,23 @@ UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t group
   for (int i = 0; i < LINE_PARTS; ++i)
     for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
   const uint8_t *scales = panel, *lines = panel + first_line(groups), *a = tile.q;
-  for (int64_t g = 0; g < groups; ++g, a += WIDTH * TILE_BYTES_PER_TOKEN_GROUP) {
+  for (int64_t g = 0; g < groups; ++g, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
     for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(scales + AHEAD_GROUPS * LINE_SCALES_BYTES + at);
     unpack_lines(lines, quads);
     const int8_t* q = reinterpret_cast<const int8_t*>(a);
-    const float* a_scale = reinterpret_cast<const float*>(a + 32 * WIDTH);
-    const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(a + 36 * WIDTH);
+    const uint8_t* token_scales = a + tile_row_bytes(IS_FINE) * WIDTH;
+    const float* a_scale = reinterpret_cast<const float*>(token_scales);
+    const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(token_scales + 4 * WIDTH);
     for (int i = 0; i < LINE_PARTS; ++i) {
       for (int line = 0; line < GROUP / LINE_PARTS; ++line)  // evenly over the products
         prefetch_far(lines + AHEAD_BYTES + (i * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
       const Weights w = load_quads(quads + i / HALVES * 512 + i % HALVES * LANES * 4);
       const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales) + i * LANES);
       UNDERSTUDY_UNROLL
-      for (int t = 0; t < WIDTH; ++t)
-        sums[i][t] = fma(mul(to_float(dot_q4(w, q + t * GROUP, minus_8_sum[t])), w_scale), set(a_scale[t]), sums[i][t]);
+      for (int t = 0; t < WIDTH; ++t) {
+        const I dot = dot_group<Format::Q4S, IS_FINE>(w, q + t * tile_row_bytes(IS_FINE), minus_8_sum[t]);
+        sums[i][t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[i][t]);
+      }
     }
     scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES;
   }
@@ -357,10 +380,13 @@ template <Format FORMAT, int WIDTH>
 static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
                          bool accumulate) {
   if constexpr (FORMAT == Format::Q4S)
-    return WIDTH == 1 && tile.lines != nullptr ? matmul_skipping(panel, *tile.lines, out, accumulate)
-                                               : matmul_lines<WIDTH>(panel, groups, tile, out, stride, accumulate);
+    return WIDTH == 1 && tile.lines != nullptr
+               ? matmul_skipping(panel, *tile.lines, out, accumulate)
+               : (tile.is_fine ? matmul_lines<WIDTH, true> : matmul_lines<WIDTH, false>)(panel, groups, tile, out,
+                                                                                         stride, accumulate);
   else if constexpr (is_integer(FORMAT))
-    matmul_integer<FORMAT, WIDTH, 1>(panel, groups, tile.q, out, stride, accumulate);
+    (tile.is_fine ? matmul_integer<FORMAT, WIDTH, 1, true>
+                  : matmul_integer<FORMAT, WIDTH, 1, false>)(panel, groups, tile.q, out, stride, accumulate);
   else
     matmul_float<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
 }
@@ -373,26 +399,24 @@ static void matmul(const uint8_t* panel, int64_t groups, const Tile& tile, float
 }
 
 // PANELS panels from `first` on for one tile of tokens.
-template <Format FORMAT, int PANELS, int WIDTH = TILE_TOKENS>
-static void matmul_tile(const Block& block, int first, int token, bool is_remainder) {
+template <Format FORMAT, int PANELS, bool IS_FINE, int WIDTH = TILE_TOKENS>
+static void matmul_tile(const Block& block, int first, int token) {
   if constexpr (WIDTH > 1)
-    if (block.num_tokens - token < WIDTH)
-      return matmul_tile<FORMAT, PANELS, WIDTH - 1>(block, first, token, is_remainder);
-  const uint8_t* plane = is_remainder ? block.remainder : block.q;
-  matmul_integer<FORMAT, WIDTH, PANELS>(
-      block.panels + first * block.panel_bytes, block.groups, plane + token * block.groups * TILE_BYTES_PER_TOKEN_GROUP,
-      block.out + token * block.stride + first * panel_rows(FORMAT), block.stride, is_remainder || block.accumulate);
+    if (block.num_tokens - token < WIDTH) return matmul_tile<FORMAT, PANELS, IS_FINE, WIDTH - 1>(block, first, token);
+  matmul_integer<FORMAT, WIDTH, PANELS, IS_FINE>(block.panels + first * block.panel_bytes, block.groups,
+                                                 block.q + token * block.groups * tile_bytes_per_token_group(IS_FINE),
+                                                 block.out + token * block.stride + first * panel_rows(FORMAT),
+                                                 block.stride, block.accumulate);
 }
 
-// As many times PANELS panels as there are, each for all tiles of tokens and both planes of inputs while they are in
-// the cache; returns the first panel that is left.
+// As many times PANELS panels as there are, each for all tiles of tokens while they are in the cache; returns the first
+// panel that is left.
 template <Format FORMAT, int PANELS, int MOST_TOKENS = TILE_TOKENS>
 static int matmul_side_by_side(const Block& block, int first) {
   for (; first + PANELS <= block.num_panels; first += PANELS)
-    for (int token = 0; token < block.num_tokens; token += TILE_TOKENS) {
-      matmul_tile<FORMAT, PANELS, MOST_TOKENS>(block, first, token, false);
-      if (block.remainder != nullptr) matmul_tile<FORMAT, PANELS, MOST_TOKENS>(block, first, token, true);
-    }
+    for (int token = 0; token < block.num_tokens; token += TILE_TOKENS)
+      (block.is_fine ? matmul_tile<FORMAT, PANELS, true, MOST_TOKENS>
+                     : matmul_tile<FORMAT, PANELS, false, MOST_TOKENS>)(block, first, token);
   return first;
 }
 

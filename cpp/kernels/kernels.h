@@ -40,30 +40,34 @@ struct Lines {
 
 // Activations of `width` tokens, as the matmul kernels read them. Float formats read `x`; integer formats read `q`,
 // the tile that `quantize` writes: for each group of 32 columns, [width][32] int8, then [width] float scale,
-// [width] int32 -8·Σq and [width] float scale·Σq  (44 · width bytes a group).
+// [width] int32 -8·Σq and [width] float scale·Σq  (44 · width bytes a group). Where it is fine, q has 12 bits and comes
+// in two bytes, q = 16·high + low with low in -8 … 7: [width][32 high, 32 low] int8 (76 · width bytes a group).
 struct Tile {
   int width;
   const float* x;
   int64_t x_stride;
   const uint8_t* q;
+  bool is_fine = false;
   const Lines* lines = nullptr;  // for one token, what `find_lines` found of `q`; null reads all
 };
-constexpr int64_t TILE_BYTES_PER_TOKEN_GROUP = GROUP + 12;
+constexpr int64_t tile_row_bytes(bool is_fine) { return is_fine ? 2 * GROUP : GROUP; }
+constexpr int64_t tile_bytes_per_token_group(bool is_fine) { return tile_row_bytes(is_fine) + 12; }
+constexpr int largest_input(bool is_fine) { return is_fine ? 127 * 16 : 127; }
 
 // Some panels of one matrix for all tokens of a batch: tile i of 16 tokens (the last may be narrower) begins at
-// q + i · 16 · groups · TILE_BYTES_PER_TOKEN_GROUP. `remainder` is the second plane of inputs, laid out alike, or null.
-// Up to BLOCK_OVERREAD bytes behind a plane may be read.
+// q + i · 16 · groups · tile_bytes_per_token_group. Up to BLOCK_OVERREAD bytes behind the last may be read.
 struct Block {
   const uint8_t* panels;
   int64_t panel_bytes, groups;
   int num_panels;  // of 16 rows; of Q4S all slices of every panel, or of the last one those inside the output
   int num_tokens;
-  const uint8_t *q, *remainder;
+  const uint8_t* q;
+  bool is_fine;
   float* out;  // of the first panel's first row
   int64_t stride;
   bool accumulate;
 };
-constexpr int64_t BLOCK_OVERREAD = MAX_TILE * GROUP;
+constexpr int64_t BLOCK_OVERREAD = MAX_TILE * tile_row_bytes(true);
 
 // One chunk of attention for `rows` queries that share a key/value head.
 //   s = (q·k)·k_scale for positions start .. start + 32·num_pages - 1, -inf beyond each row's limit
@@ -98,11 +102,12 @@ struct Kernels {
   int block_tokens;
   int block_panels;  // panels that it takes together
   void (*matmul_block[NUM_FORMATS])(const Block& block);
-  // The lines of Q4S that one token's tile needs; false where a panel is too wide for the lists. Null where a row reads
-  // all anyway.
+  // The lines of Q4S that one token's tile (not a fine one) needs; false where a panel is too wide for the lists. Null
+  // where a row reads all anyway.
   bool (*find_lines)(const uint8_t* q, int64_t groups, Lines* lines);
-  // Symmetric int8 by group: scale = max|x| / 127, q = round(x · 127 / max|x|). Writes the tile described above.
-  void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile);
+  // Symmetric integers by group: scale = max|x| / Q, q = round(x · Q / max|x|), Q = 127 or, where fine, 2032. Writes
+  // the tile described above.
+  void (*quantize)(const float* x, int64_t stride, int width, int64_t columns, bool is_fine, uint8_t* tile);
   // y = (x - mean)/sqrt(var + eps)·gain + bias, or y = x/sqrt(mean x² + eps)·gain
   void (*layer_norm)(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y);
   void (*rms_norm)(const float* x, const float* gain, int64_t n, float eps, float* y);

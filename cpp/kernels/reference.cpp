@@ -17,16 +17,18 @@ inline float read_f16(const uint8_t* p, int i) {
 }
 
 struct TileGroup {  // one group of a quantised tile
-  const int8_t* q;
+  const int8_t* q;  // rows of tile_row_bytes
   const float* scale;
   const int32_t* minus_8_sum;
   const float* scaled_sum;
 };
 
-inline TileGroup tile_group(const uint8_t* tile, int width, int64_t group) {
-  const uint8_t* p = tile + group * width * TILE_BYTES_PER_TOKEN_GROUP;
-  return {reinterpret_cast<const int8_t*>(p), reinterpret_cast<const float*>(p + 32 * width),
-          reinterpret_cast<const int32_t*>(p + 36 * width), reinterpret_cast<const float*>(p + 40 * width)};
+inline TileGroup tile_group(const Tile& tile, int64_t group) {
+  const uint8_t* p = tile.q + group * tile.width * tile_bytes_per_token_group(tile.is_fine);
+  const uint8_t* scales = p + tile_row_bytes(tile.is_fine) * tile.width;
+  return {reinterpret_cast<const int8_t*>(p), reinterpret_cast<const float*>(scales),
+          reinterpret_cast<const int32_t*>(scales + 4 * tile.width),
+          reinterpret_cast<const float*>(scales + 8 * tile.width)};
 }
 
 void finish(const float* sums, int rows, int width, float* out, int64_t stride, bool accumulate) {
@@ -91,13 +93,16 @@ void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, floa
   float sums[MAX_TILE * ROWS] = {};
   const std::conditional_t<FORMAT == Format::Q4S, LinePanel, Panel<FORMAT>> w{panel, groups};
   for (int64_t g = 0; g < groups; ++g) {
-    const TileGroup a = tile_group(tile.q, tile.width, g);
+    const TileGroup a = tile_group(tile, g);
     for (int t = 0; t < tile.width; ++t)
       for (int r = 0; r < ROWS; ++r) {
         int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? a.minus_8_sum[t]
                       : FORMAT == Format::Q8                        ? 16 * a.minus_8_sum[t]
                                                                     : 0;
-        for (int c = 0; c < GROUP; ++c) dot += w.weight(g, r, c) * a.q[t * GROUP + c];
+        for (int c = 0; c < GROUP; ++c) {
+          const int8_t* q = a.q + t * tile_row_bytes(tile.is_fine) + c;
+          dot += w.weight(g, r, c) * (tile.is_fine ? 16 * q[0] + q[GROUP] : q[0]);
+        }
         float& s = sums[t * ROWS + r];
         s = std::fma(static_cast<float>(dot) * w.scale(g, r), a.scale[t], s);
         if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], w.minimum(g, r), s);
@@ -106,26 +111,29 @@ void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, floa
   finish(sums, ROWS, tile.width, out, stride, accumulate);
 }
 
-void quantize(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
-  const int64_t groups = round_up(columns, GROUP) / GROUP;
-  for (int64_t g = 0; g < groups; ++g, tile += width * TILE_BYTES_PER_TOKEN_GROUP)
+void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_fine, uint8_t* tile) {
+  const int64_t groups = round_up(columns, GROUP) / GROUP, row_bytes = tile_row_bytes(is_fine);
+  const auto top = static_cast<float>(largest_input(is_fine));
+  for (int64_t g = 0; g < groups; ++g, tile += width * tile_bytes_per_token_group(is_fine))
     for (int t = 0; t < width; ++t) {
       const float* row = x + t * stride + g * GROUP;
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
       float largest = 0;
       for (int c = 0; c < count; ++c) largest = std::max(largest, std::fabs(row[c]));
-      const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      const float scale = largest / top, inverse = largest > 0 ? top / largest : 0.0f;
       int32_t sum = 0;
       for (int c = 0; c < GROUP; ++c) {
-        const int8_t q = c < count ? static_cast<int8_t>(std::nearbyintf(row[c] * inverse)) : 0;
-        tile[t * GROUP + c] = static_cast<uint8_t>(q);
+        const int q = c < count ? static_cast<int>(std::nearbyintf(row[c] * inverse)) : 0;
+        const int high = is_fine ? (q + 8) >> 4 : q;
+        tile[t * row_bytes + c] = static_cast<uint8_t>(high);
+        if (is_fine) tile[t * row_bytes + GROUP + c] = static_cast<uint8_t>(q - 16 * high);
         sum += q;
       }
       const int32_t minus_8_sum = -8 * sum;
       const float scaled_sum = scale * static_cast<float>(sum);
-      std::memcpy(tile + 32 * width + 4 * t, &scale, 4);
-      std::memcpy(tile + 36 * width + 4 * t, &minus_8_sum, 4);
-      std::memcpy(tile + 40 * width + 4 * t, &scaled_sum, 4);
+      std::memcpy(tile + row_bytes * width + 4 * t, &scale, 4);
+      std::memcpy(tile + (row_bytes + 4) * width + 4 * t, &minus_8_sum, 4);
+      std::memcpy(tile + (row_bytes + 8) * width + 4 * t, &scaled_sum, 4);
     }
 }
 

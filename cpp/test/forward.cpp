@@ -150,7 +150,7 @@ void check_forward(const Kernels& row) {
       compare(check, run(row, KvFormat::INT8, {64, 2, {}}), expected, is_integer(format) ? 0.4f : 0.25f, 0.05f,
               where + ", int8 cache");
       compare(check, run(row, KvFormat::F16, {64, 2, fine}), run(reference_kernels(), KvFormat::F16, {292, 1, fine}),
-              0.1f, 0.02f, where + ", f16 cache, two planes");
+              0.1f, 0.02f, where + ", f16 cache, fine inputs");
     }
 }
 

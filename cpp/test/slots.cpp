@@ -42,16 +42,16 @@ struct RandomTile {
   std::vector<uint8_t> q;
   Tile tile;
   // Of `zeros_of_8` in 8 values, and in 8 groups, all are zero: some kernels skip them.
-  RandomTile(Random& random, int width, int64_t groups, int zeros_of_8 = 3)
+  RandomTile(Random& random, int width, int64_t groups, bool is_fine, int zeros_of_8 = 3)
       : x(random.normals(width * groups * GROUP)) {
     const int64_t columns = groups * GROUP;
     for (float& value : x)
       if (random.integer(0, 7) < zeros_of_8) value = 0.0f;
     for (int64_t group = 0; group < width * groups; ++group)
       if (random.integer(0, 7) < zeros_of_8) std::fill_n(x.begin() + GROUP * group, GROUP, 0.0f);
-    q.resize(static_cast<size_t>(width * groups * TILE_BYTES_PER_TOKEN_GROUP));
-    reference_kernels().quantize(x.data(), columns, width, columns, q.data());
-    tile = {width, x.data(), columns, q.data()};
+    q.resize(static_cast<size_t>(width * groups * tile_bytes_per_token_group(is_fine)));
+    reference_kernels().quantize(x.data(), columns, width, columns, is_fine, q.data());
+    tile = {width, x.data(), columns, q.data(), is_fine};
   }
 };
 
@@ -73,12 +73,14 @@ void check_matmul(const Kernels& row) {
     Check check(row, what.c_str());
     const auto format = static_cast<Format>(f);
     for (const int64_t groups : {1, 2, 3, 7, 33})
-      for (int width = 1; width <= row.tile_tokens; ++width) {
-        const std::vector<uint8_t> panel = random_panel(random, format, groups);
-        const RandomTile input(random, width, groups);
-        const std::string where = std::to_string(groups) + " groups, width " + std::to_string(width);
-        compare_matmul(check, row, format, panel, input.tile, groups, width % 2 == 0, where);
-      }
+      for (int width = 1; width <= row.tile_tokens; ++width)
+        for (const bool is_fine : {false, true}) {
+          const std::vector<uint8_t> panel = random_panel(random, format, groups);
+          const RandomTile input(random, width, groups, is_fine);
+          const std::string where =
+              std::to_string(groups) + " groups, width " + std::to_string(width) + (is_fine ? ", fine" : "");
+          compare_matmul(check, row, format, panel, input.tile, groups, width % 2 == 0, where);
+        }
   }
 }
 
@@ -90,7 +92,7 @@ void check_skipping(const Kernels& row) {
   for (const int64_t groups : {1, 2, 3, 7, 33, 288})
     for (const int zeros_of_8 : {0, 4, 7, 8}) {
       const std::vector<uint8_t> panel = random_panel(random, Format::Q4S, groups);
-      RandomTile input(random, 1, groups, zeros_of_8);
+      RandomTile input(random, 1, groups, false, zeros_of_8);
       static Lines lines;
       check.hold(row.find_lines(input.tile.q, groups, &lines), "%lld groups are too wide",
                  static_cast<long long>(groups));
@@ -103,22 +105,21 @@ void check_skipping(const Kernels& row) {
     }
 }
 
-// Panels of a matrix for a batch of tokens in two planes against one panel and one tile at a time, by the reference.
+// Panels of a matrix for a batch of tokens against one panel and one tile at a time, by the reference.
 struct RandomBatch {
   int num_tokens, tile_tokens;
   int64_t groups;
-  std::vector<std::vector<uint8_t>> tiles[2];
-  std::vector<uint8_t> planes[2];
+  bool is_fine;
+  std::vector<std::vector<uint8_t>> tiles;
+  std::vector<uint8_t> all;
 
-  RandomBatch(Random& random, int tokens, int64_t num_groups, int width)
-      : num_tokens(tokens), tile_tokens(width), groups(num_groups) {
-    for (int plane = 0; plane < 2; ++plane) {
-      for (int t = 0; t < tokens; t += width) {
-        tiles[plane].push_back(RandomTile(random, std::min(width, tokens - t), groups).q);
-        planes[plane].insert(planes[plane].end(), tiles[plane].back().begin(), tiles[plane].back().end());
-      }
-      planes[plane].resize(planes[plane].size() + BLOCK_OVERREAD, 0x55);
+  RandomBatch(Random& random, int tokens, int64_t num_groups, int width, bool fine)
+      : num_tokens(tokens), tile_tokens(width), groups(num_groups), is_fine(fine) {
+    for (int t = 0; t < tokens; t += width) {
+      tiles.push_back(RandomTile(random, std::min(width, tokens - t), groups, is_fine).q);
+      all.insert(all.end(), tiles.back().begin(), tiles.back().end());
     }
+    all.resize(all.size() + BLOCK_OVERREAD, 0x55);
   }
 };
 
@@ -129,8 +130,7 @@ std::vector<std::vector<uint8_t>> random_panels(Random& random, Format format, i
 }
 
 void compare_block(Check& check, void (*matmul)(const Block&), Format format,
-                   const std::vector<std::vector<uint8_t>>& panels, const RandomBatch& batch, bool accumulate,
-                   bool has_remainder) {
+                   const std::vector<std::vector<uint8_t>>& panels, const RandomBatch& batch, bool accumulate) {
   const int num_panels = static_cast<int>(panels.size()), rows = panel_rows(format);
   const int slices = num_panels * rows / PANEL_ROWS - (rows > PANEL_ROWS ? batch.num_tokens % 3 : 0);
   const int stride = slices * PANEL_ROWS + 3;
@@ -139,24 +139,23 @@ void compare_block(Check& check, void (*matmul)(const Block&), Format format,
   for (const auto& panel : panels) matrix.insert(matrix.end(), panel.begin(), panel.end());
   std::vector<float> found(static_cast<size_t>(batch.num_tokens) * stride, 0.5f), expected(found);
   matmul({matrix.data(), static_cast<int64_t>(panels[0].size()), batch.groups, slices, batch.num_tokens,
-          batch.planes[0].data(), has_remainder ? batch.planes[1].data() : nullptr, found.data(), stride, accumulate});
+          batch.all.data(), batch.is_fine, found.data(), stride, accumulate});
   const int width = batch.tile_tokens;
-  for (int plane = 0; plane < (has_remainder ? 2 : 1); ++plane)
-    for (int t = 0; t < batch.num_tokens; t += width)
-      for (int p = 0; p < num_panels; ++p) {
-        const Tile tile = {std::min(width, batch.num_tokens - t), nullptr, 0,
-                           batch.tiles[plane][static_cast<size_t>(t / width)].data()};
-        std::vector<float> out(static_cast<size_t>(tile.width) * rows);
-        const int used = std::min(rows, slices * PANEL_ROWS - p * rows);
-        const auto at = [&](int i) { return &expected[static_cast<size_t>((t + i) * stride + p * rows)]; };
-        for (int i = 0; i < tile.width; ++i) std::copy_n(at(i), used, &out[static_cast<size_t>(i) * rows]);
-        reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile, out.data(), rows,
-                                          accumulate || plane > 0);
-        for (int i = 0; i < tile.width; ++i) std::copy_n(&out[static_cast<size_t>(i) * rows], used, at(i));
-      }
+  for (int t = 0; t < batch.num_tokens; t += width)
+    for (int p = 0; p < num_panels; ++p) {
+      const Tile tile = {std::min(width, batch.num_tokens - t), nullptr, 0,
+                         batch.tiles[static_cast<size_t>(t / width)].data(), batch.is_fine};
+      std::vector<float> out(static_cast<size_t>(tile.width) * rows);
+      const int used = std::min(rows, slices * PANEL_ROWS - p * rows);
+      const auto at = [&](int i) { return &expected[static_cast<size_t>((t + i) * stride + p * rows)]; };
+      for (int i = 0; i < tile.width; ++i) std::copy_n(at(i), used, &out[static_cast<size_t>(i) * rows]);
+      reference_kernels().matmul[index](panels[static_cast<size_t>(p)].data(), batch.groups, tile, out.data(), rows,
+                                        accumulate);
+      for (int i = 0; i < tile.width; ++i) std::copy_n(&out[static_cast<size_t>(i) * rows], used, at(i));
+    }
   check.equal(found.data(), expected.data(), static_cast<int64_t>(found.size()), 0,
               std::to_string(batch.groups) + " groups, " + std::to_string(batch.num_tokens) + " tokens, " +
-                  std::to_string(slices) + " slices" + (has_remainder ? ", two planes" : ""));
+                  std::to_string(slices) + " slices" + (batch.is_fine ? ", fine" : ""));
 }
 
 void check_matmul_block(const Kernels& row) {
@@ -168,9 +167,9 @@ void check_matmul_block(const Kernels& row) {
     Check check(row, what.c_str());
     for (const int64_t groups : {1, 2, 3, 4, 18, 19, 41})
       for (const int num_tokens : {1, 2, 5, 16, 17, 31, 44}) {
-        const RandomBatch batch(random, num_tokens, groups, MAX_TILE);
+        const RandomBatch batch(random, num_tokens, groups, MAX_TILE, (groups + num_tokens) % 2 == 0);
         const auto panels = random_panels(random, format, groups, random.integer(1, 7));
-        compare_block(check, row.matmul_block[f], format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
+        compare_block(check, row.matmul_block[f], format, panels, batch, num_tokens % 3 == 0);
       }
   }
 }
@@ -186,10 +185,10 @@ void check_matmul_panels(const Kernels& row) {
     const auto long_groups = MIN_STREAM_BYTES / static_cast<int64_t>(group_bytes(format)) + 1;
     for (const int64_t groups : {int64_t{1}, long_groups, long_groups + 1})
       for (int num_tokens = 1; num_tokens <= row.tile_tokens + 3; ++num_tokens) {
-        const RandomBatch batch(random, num_tokens, groups, row.tile_tokens);
+        const RandomBatch batch(random, num_tokens, groups, row.tile_tokens, (groups + num_tokens) % 2 == 0);
         const int num_panels = num_tokens == 1 ? 3 * row.panel_streams + 2 : 1 + num_tokens % (2 * row.panel_streams);
         const auto panels = random_panels(random, format, groups, num_panels);
-        compare_block(check, row.matmul_panels[f], format, panels, batch, num_tokens % 2 == 0, groups % 2 == 0);
+        compare_block(check, row.matmul_panels[f], format, panels, batch, num_tokens % 3 == 0);
       }
   }
 }
@@ -199,7 +198,8 @@ void check_integer_extremes(const Kernels& row) {
   Check check(row, "largest integer products");
   for (const Format format : {Format::Q8, Format::Q4, Format::Q4M, Format::Q4S})
     for (const int weight : {0x00, 0xFF})
-      for (const int activation : {-127, 127}) {
+      for (const int activation : {-127, 127, -2032, 2032}) {
+        const bool is_fine = std::abs(activation) > 127;
         const int width = row.tile_tokens;
         std::vector<uint8_t> panel(group_bytes(format), static_cast<uint8_t>(weight));
         const uint16_t one = float_to_f16(1.0f);
@@ -207,11 +207,11 @@ void check_integer_extremes(const Kernels& row) {
         for (int r = 0; r < rows; ++r) std::memcpy(&panel[2 * r], &one, 2);
         if (format == Format::Q4M) std::memset(&panel[32], 0, 32);
         const std::vector<float> x(static_cast<size_t>(width) * GROUP, static_cast<float>(activation));
-        std::vector<uint8_t> q(static_cast<size_t>(width) * TILE_BYTES_PER_TOKEN_GROUP);
-        reference_kernels().quantize(x.data(), GROUP, width, GROUP, q.data());
+        std::vector<uint8_t> q(static_cast<size_t>(width * tile_bytes_per_token_group(is_fine)));
+        reference_kernels().quantize(x.data(), GROUP, width, GROUP, is_fine, q.data());
         std::vector<float> out(static_cast<size_t>(width) * rows);
-        row.matmul[static_cast<int>(format)](panel.data(), 1, {width, x.data(), GROUP, q.data()}, out.data(), rows,
-                                             false);
+        row.matmul[static_cast<int>(format)](panel.data(), 1, {width, x.data(), GROUP, q.data(), is_fine}, out.data(),
+                                             rows, false);
         const int u = format == Format::Q8 ? weight : weight & 15;
         const int offset = format == Format::Q8 ? 128 : format == Format::Q4M ? 0 : 8;
         const auto expected = static_cast<float>((u - offset) * activation * GROUP);
@@ -225,17 +225,18 @@ void check_quantize(const Kernels& row) {
   Random random(2);
   Check check(row, "quantize");
   for (const int columns : SIZES)
-    for (const int width : {1, 2, 5, MAX_TILE}) {
-      const int stride = columns + 3;
-      std::vector<float> x = random.normals(static_cast<int64_t>(width) * stride, 3.0f);
-      if (columns > 31) std::fill(x.begin(), x.begin() + 32, 0.0f);
-      for (int i = 0; i < 8 && i < columns; ++i) x[static_cast<size_t>(i)] = static_cast<float>(i) - 3.5f;  // ties
-      const size_t size = static_cast<size_t>(round_up(columns, GROUP) / GROUP * width * TILE_BYTES_PER_TOKEN_GROUP);
-      std::vector<uint8_t> found(size, 1), expected(size, 2);
-      row.quantize(x.data(), stride, width, columns, found.data());
-      reference_kernels().quantize(x.data(), stride, width, columns, expected.data());
-      check.hold(found == expected, "%d columns, width %d: other bytes", columns, width);
-    }
+    for (const int width : {1, 2, 5, MAX_TILE})
+      for (const bool is_fine : {false, true}) {
+        const int stride = columns + 3;
+        std::vector<float> x = random.normals(static_cast<int64_t>(width) * stride, 3.0f);
+        if (columns > 31) std::fill(x.begin(), x.begin() + 32, 0.0f);
+        for (int i = 0; i < 8 && i < columns; ++i) x[static_cast<size_t>(i)] = static_cast<float>(i) - 3.5f;  // ties
+        const int64_t size = round_up(columns, GROUP) / GROUP * width * tile_bytes_per_token_group(is_fine);
+        std::vector<uint8_t> found(static_cast<size_t>(size), 1), expected(static_cast<size_t>(size), 2);
+        row.quantize(x.data(), stride, width, columns, is_fine, found.data());
+        reference_kernels().quantize(x.data(), stride, width, columns, is_fine, expected.data());
+        check.hold(found == expected, "%d columns, width %d%s: other bytes", columns, width, is_fine ? ", fine" : "");
+      }
 }
 
 void check_norms(const Kernels& row) {

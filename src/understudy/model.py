@@ -82,7 +82,7 @@ def load(
         model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that `understudy list` prints.
         weights: f32, bf16, q8 or q4 (or a QuantSpec); default what the file holds.
         kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
-        activations: int8, or fine: the inputs of `FINE` in two int8 planes, a fifth of the divergence for some of the speed;
+        activations: int8, or fine: the inputs of `FINE` with 12 bits, a fifth of the divergence for some of the speed;
             default fine below `FINE_BELOW` parameters.
         context: longest prompt plus answer in tokens; default 4096 or less if the model allows less.
         cache_tokens: tokens that the cache holds for all requests together; default `context`.
@@ -435,7 +435,7 @@ class Model:
 
 
 def fine_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
-    """The matrices whose inputs `core.Model` takes in two int8 planes."""
+    """The matrices whose inputs `core.Model` takes with 12 bits."""
     if activations not in (None, "int8", "fine"):
         raise UsageError("unknown activations", where="activations", expected="int8 fine", found=activations)
     is_small = parameter_counts(spec)["total"] < FINE_BELOW

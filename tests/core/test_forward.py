@@ -137,10 +137,10 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
 @pytest.mark.parametrize("isa", ISA_ROWS)
 @pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
-def test_inputs_in_two_planes_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
+def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 40, seed=5)
     packed = pack_weights(spec, weights, target)
     every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
     ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(tokens)
-    assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 3e-3
+    assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 1e-2

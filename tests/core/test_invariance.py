@@ -13,7 +13,7 @@ from understudy.spec import QuantSpec
 
 ISA_ROWS = core.isa_rows()
 SHAPES = ["nemotron", "nemotron_odd", "llama_tied", "qwen2"]
-# Weight and cache formats together, so that each occurs on each row; the third says whether inputs come in two planes.
+# Weight and cache formats together, so that each occurs on each row; the third says whether inputs are fine.
 FORMATS = [
     ("f32", "f32", ""),
     ("bf16", "f16", ""),

@@ -26,19 +26,23 @@ using I = __m512i;
 
 constexpr int TOKENS = MAX_TILE;
 constexpr int PANELS = BLOCK_PANELS;  // panels that a token tile meets while it is in the first-level cache
-constexpr int BLOCK_GROUPS = 18;      // groups unpacked at a time
+constexpr int BLOCK_GROUPS = 18;      // groups unpacked at a time, half as many for fine inputs
 constexpr int TILE = GROUP * PANEL_ROWS;
 
 // What one panel's group becomes: the B operand, then scales (and minima) as floats.
 struct alignas(64) Unpacked {
-  int8_t weights[TILE];
+  int8_t weights[2 * TILE];
   float scale[PANEL_ROWS], minimum[PANEL_ROWS];
 };
 
 struct alignas(64) Scratch {
   Unpacked panels[PANELS][BLOCK_GROUPS];
-  int32_t dots[2][TOKENS][PANEL_ROWS];
+  int32_t dots[4][TOKENS][PANEL_ROWS];
 };
+
+// Fine inputs take 64 columns where 16·w fits a byte, and else a product of their own for the low bytes.
+constexpr bool is_joined(Format format, bool is_fine) { return is_fine && format != Format::Q8; }
+constexpr bool is_split(Format format, bool is_fine) { return is_fine && format == Format::Q8; }
 
 struct Config {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -46,12 +50,12 @@ struct Config {
   uint8_t rows[16] = {};
 };
 
-// Tiles 0, 1: sums; 2, 3: tokens; 4, 5: weights.
-void configure() {
+// Tiles 0, 1: sums; 2, 3: tokens; 4, 5: weights; 6, 7: sums of low bytes.
+void configure(int columns) {
   Config config;
-  for (int i = 0; i < 6; ++i) {
-    config.rows[i] = i < 4 ? TOKENS : GROUP / 4;
-    config.bytes[i] = i == 2 || i == 3 ? GROUP : 4 * PANEL_ROWS;
+  for (int i = 0; i < 8; ++i) {
+    config.rows[i] = i == 4 || i == 5 ? static_cast<uint8_t>(columns / 4) : TOKENS;
+    config.bytes[i] = i == 2 || i == 3 ? static_cast<uint16_t>(columns) : 4 * PANEL_ROWS;
   }
   asm volatile("ldtilecfg %0" ::"m"(config));  // gcc 12's intrinsic claims to read 8 of the 64 bytes
 }
@@ -60,13 +64,21 @@ UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
-template <Format FORMAT>
+// Joined, 16·w stands before w: the operands of q's high and low bytes.
+template <bool IS_JOINED>
+UNDERSTUDY_INLINE void store_weights(int quad, I w, Unpacked& out) {
+  if (IS_JOINED)
+    _mm512_store_si512(out.weights + 64 * quad, _mm512_slli_epi16(_mm512_and_si512(w, _mm512_set1_epi8(15)), 4));
+  _mm512_store_si512(out.weights + (IS_JOINED ? TILE : 0) + 64 * quad, w);
+}
+
+template <Format FORMAT, bool IS_FINE>
 void unpack(const uint8_t* group, Unpacked& out) {
   constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
   const auto put = [&](int quad, I u) {
     const I w = FORMAT == Format::Q4 ? _mm512_sub_epi8(u, eight) : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top) : u;
-    _mm512_store_si512(out.weights + 64 * quad, w);
+    store_weights<is_joined(FORMAT, IS_FINE)>(quad, w, out);
   };
   _mm512_store_ps(out.scale, load_f16(group));
   if (FORMAT == Format::Q4M) _mm512_store_ps(out.minimum, load_f16(group + 32));
@@ -82,6 +94,7 @@ void unpack(const uint8_t* group, Unpacked& out) {
 }
 
 // Slice `slice` of a Q4S panel: of every four lines the bytes interleaved, as the order of its rows wants it.
+template <bool IS_FINE>
 void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpacked& out) {
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
   _mm512_store_ps(out.scale, load_f16(scales + 2 * PANEL_ROWS * slice));
@@ -90,7 +103,7 @@ void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpack
       const auto line = [&](int c) { return _mm512_loadu_si512(lines + c * LINE_BYTES); };
       const I packed = pairs(bytes(line(0), line(1)), bytes(line(2), line(3)));
       const I u = _mm512_and_si512(slice < 4 ? packed : _mm512_srli_epi16(packed, 4), low);
-      _mm512_store_si512(out.weights + 64 * quad, _mm512_sub_epi8(u, eight));
+      store_weights<IS_FINE>(quad, _mm512_sub_epi8(u, eight), out);
     }
   };
   const auto low_bytes = [](I a, I b) { return _mm512_unpacklo_epi8(a, b); };
@@ -106,6 +119,7 @@ void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpack
 }
 
 // A block of groups of a slice of a Q4S panel. Each slice asks for an eighth of what comes in the panel's place next.
+template <bool IS_FINE>
 void unpack_line_panel(const Block& block, int index, int64_t from, int groups, Unpacked* out) {
   constexpr int SLICES = MAX_PANEL_ROWS / PANEL_ROWS;
   const int slice = index % SLICES;
@@ -118,7 +132,7 @@ void unpack_line_panel(const Block& block, int index, int64_t from, int groups, 
   const uint8_t* next_lines = next + first_line(block.groups) + (next_group * GROUP + 4 * slice) * LINE_BYTES;
   const uint8_t* next_scales = next + next_group * LINE_SCALES_BYTES + slice / 2 * 64;
   for (int g = 0; g < groups; ++g, scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES) {
-    unpack_lines(scales, lines, slice, out[g]);
+    unpack_lines<IS_FINE>(scales, lines, slice, out[g]);
     _mm_prefetch(reinterpret_cast<const char*>(next_scales + g * LINE_SCALES_BYTES), _MM_HINT_T1);
     for (int i = 0; i < 4; ++i)
       _mm_prefetch(reinterpret_cast<const char*>(next_lines + (g * GROUP + i) * LINE_BYTES), _MM_HINT_T1);
@@ -127,16 +141,16 @@ void unpack_line_panel(const Block& block, int index, int64_t from, int groups, 
 
 // A block of groups of one panel. What will be unpacked in its place next, the same groups of a later panel or later
 // ones of a panel of the first set, is asked for meanwhile: the products in between give it time to come from memory.
-template <Format FORMAT>
+template <Format FORMAT, bool IS_FINE>
 void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpacked* out) {
   constexpr int64_t SIZE = group_bytes(FORMAT);
-  if constexpr (FORMAT == Format::Q4S) return unpack_line_panel(block, panel, from, groups, out);
+  if constexpr (FORMAT == Format::Q4S) return unpack_line_panel<IS_FINE>(block, panel, from, groups, out);
   const auto at = [&](int index) { return block.panels + index * block.panel_bytes + from * SIZE; };
   const uint8_t* group = at(panel);
   const bool is_last_set = panel + PANELS >= block.num_panels;
   const uint8_t* next = is_last_set ? at(panel % PANELS) + groups * SIZE : at(panel + PANELS);
   for (int g = 0; g < groups; ++g, group += SIZE, next += SIZE) {
-    unpack<FORMAT>(group, out[g]);
+    unpack<FORMAT, IS_FINE>(group, out[g]);
     for (int64_t line = 0; line < SIZE; line += 64)
       _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T1);
   }
@@ -147,12 +161,31 @@ void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpac
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(pointer), "r"(static_cast<int64_t>(stride)))
 #define STORE_TILE(tile, pointer) \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(pointer), "r"(int64_t{64}) : "memory")
-#define DOT(sum, tokens, weights) \
-  asm volatile("tilezero %%tmm" #sum "\n\ttdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sum::)
+#define DOT(instruction, sum, tokens, weights) \
+  asm volatile("tilezero %%tmm" #sum "\n\t" instruction " %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sum::)
+// Minima leave weights unsigned; 16 times as much is so in its byte, too.
+#define START(sum, low_sum, a, b, tokens, panel) \
+  do {                                           \
+    LOAD_TILE(a, tokens, ROW_BYTES);             \
+    LOAD_TILE(b, (panel)->weights, 64);          \
+    if constexpr (FORMAT == Format::Q4M)         \
+      DOT("tdpbsud", sum, a, b);                 \
+    else                                         \
+      DOT("tdpbssd", sum, a, b);                 \
+    if constexpr (is_split(FORMAT, IS_FINE)) {   \
+      LOAD_TILE(a, (tokens) + GROUP, ROW_BYTES); \
+      DOT("tdpbssd", low_sum, a, b);             \
+    }                                            \
+  } while (0)
+#define STORE(sum, low_sum, dots)                                                    \
+  do {                                                                               \
+    STORE_TILE(sum, dots);                                                           \
+    if constexpr (is_split(FORMAT, IS_FINE)) STORE_TILE(low_sum, dots + 2 * TOKENS); \
+  } while (0)
 
 constexpr float MAGIC = 12582912.0f;
 
-template <Format FORMAT, int WIDTH>
+template <Format FORMAT, bool IS_FINE, int WIDTH>
 UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel, const int32_t (*dots)[PANEL_ROWS],
                                    F* sums) {
   const float* a_scale = reinterpret_cast<const float*>(scales);
@@ -160,8 +193,16 @@ UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel,
   const I magic = _mm512_castps_si512(_mm512_set1_ps(MAGIC));
   UNDERSTUDY_UNROLL
   for (int t = 0; t < WIDTH; ++t) {
-    const F dot = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_load_si512(dots[t]), magic));
-    sums[t] = _mm512_fmadd_ps(_mm512_fmadd_ps(dot, scale, offset), _mm512_set1_ps(a_scale[t]), sums[t]);
+    F product;
+    if constexpr (is_split(FORMAT, IS_FINE)) {  // up to 2^23
+      const I high = _mm512_slli_epi32(_mm512_load_si512(dots[t]), 4);
+      const I dot = _mm512_add_epi32(high, _mm512_load_si512(dots[t + 2 * TOKENS]));
+      product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
+    } else {
+      const F dot = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_load_si512(dots[t]), magic));
+      product = _mm512_fmadd_ps(dot, scale, offset);
+    }
+    sums[t] = _mm512_fmadd_ps(product, _mm512_set1_ps(a_scale[t]), sums[t]);
   }
   if (FORMAT != Format::Q4M) return;
   const float* scaled_sum = a_scale + 2 * WIDTH;
@@ -200,57 +241,44 @@ UNDERSTUDY_INLINE void end(const Sums& at, const F* sums) {
 
 // sums (WIDTH tokens, one panel) += one block of groups. Step g loads the operands of group g, stores the sums of g -
 // 2, starts the product of g and scales the sums of g - 3: nothing waits for the group before it.
-template <Format FORMAT, int WIDTH>
+template <Format FORMAT, bool IS_FINE, int WIDTH>
 __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unpacked* panel, Scratch& scratch,
                                          const Sums& at) {
-  constexpr int64_t GROUP_SIZE = WIDTH * TILE_BYTES_PER_TOKEN_GROUP;
+  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_FINE), GROUP_SIZE = WIDTH * tile_bytes_per_token_group(IS_FINE);
   F sums[WIDTH];
   begin<WIDTH>(at, sums);
   int32_t (*const even)[PANEL_ROWS] = scratch.dots[0], (*const odd)[PANEL_ROWS] = scratch.dots[1];
-  const uint8_t* scales = q + GROUP * WIDTH;
+  const uint8_t* scales = q + ROW_BYTES * WIDTH;
   const Unpacked* scaled = panel;
   const auto scale = [&](const int32_t (*dots)[PANEL_ROWS]) __attribute__((always_inline)) {
-    scale_group<FORMAT, WIDTH>(scales, *scaled, dots, sums);
+    scale_group<FORMAT, IS_FINE, WIDTH>(scales, *scaled, dots, sums);
     scales += GROUP_SIZE, ++scaled;
   };
   int g = 0;
   for (; g < groups && g < 2; ++g) {
-    if (g == 0) {
-      LOAD_TILE(2, q, GROUP);
-      LOAD_TILE(4, panel->weights, 64);
-      DOT(0, 2, 4);
-    } else {
-      LOAD_TILE(3, q, GROUP);
-      LOAD_TILE(5, panel->weights, 64);
-      DOT(1, 3, 5);
-    }
+    if (g == 0)
+      START(0, 6, 2, 4, q, panel);
+    else
+      START(1, 7, 3, 5, q, panel);
     q += GROUP_SIZE, ++panel;
   }
   if (g < groups) {
-    LOAD_TILE(2, q, GROUP);
-    LOAD_TILE(4, panel->weights, 64);
-    STORE_TILE(0, even);
-    DOT(0, 2, 4);
+    STORE(0, 6, even);
+    START(0, 6, 2, 4, q, panel);
     q += GROUP_SIZE, ++panel, ++g;
   }
   for (; g + 1 < groups; g += 2) {
-    LOAD_TILE(3, q, GROUP);
-    LOAD_TILE(5, panel->weights, 64);
-    STORE_TILE(1, odd);
-    DOT(1, 3, 5);
+    STORE(1, 7, odd);
+    START(1, 7, 3, 5, q, panel);
     scale(even);
-    LOAD_TILE(2, q + GROUP_SIZE, GROUP);
-    LOAD_TILE(4, panel[1].weights, 64);
-    STORE_TILE(0, even);
-    DOT(0, 2, 4);
+    STORE(0, 6, even);
+    START(0, 6, 2, 4, q + GROUP_SIZE, panel + 1);
     scale(odd);
     q += 2 * GROUP_SIZE, panel += 2;
   }
   if (g < groups) {  // one more, g is odd
-    LOAD_TILE(3, q, GROUP);
-    LOAD_TILE(5, panel->weights, 64);
-    STORE_TILE(1, odd);
-    DOT(1, 3, 5);
+    STORE(1, 7, odd);
+    START(1, 7, 3, 5, q, panel);
     scale(even);
     ++g;
   }
@@ -259,19 +287,19 @@ __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unp
     if (left == 3) {
       // stored already
     } else if (is_odd) {
-      STORE_TILE(1, odd);
+      STORE(1, 7, odd);
     } else {
-      STORE_TILE(0, even);
+      STORE(0, 6, even);
     }
     scale(is_odd ? odd : even);
   }
   end<WIDTH>(at, sums);
 }
 
-template <Format FORMAT, int WIDTH = TOKENS>
+template <Format FORMAT, bool IS_FINE, int WIDTH = TOKENS>
 void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch, const Sums& at) {
-  if (width == WIDTH) return add_block<FORMAT, WIDTH>(q, groups, panel, scratch, at);
-  if constexpr (WIDTH > 1) add_width<FORMAT, WIDTH - 1>(q, width, groups, panel, scratch, at);
+  if (width == WIDTH) return add_block<FORMAT, IS_FINE, WIDTH>(q, groups, panel, scratch, at);
+  if constexpr (WIDTH > 1) add_width<FORMAT, IS_FINE, WIDTH - 1>(q, width, groups, panel, scratch, at);
 }
 
 // Memory of one thread that only grows: the scratch, and the sums of all tokens for `count` sets of three panels.
@@ -294,37 +322,40 @@ struct Workspace {
 
 }  // namespace
 
-// Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens of both planes.
-template <Format FORMAT>
-void matmul_block(const Block& block) {
+// Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens.
+template <Format FORMAT, bool IS_FINE>
+static void multiply(const Block& block) {
+  constexpr int MOST_GROUPS = IS_FINE ? BLOCK_GROUPS / 2 : BLOCK_GROUPS;
   thread_local Workspace workspace;
   const int num_panels = block.num_panels;
-  const int planes = block.remainder == nullptr ? 1 : 2;
-  const int64_t plane_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS, panel_size = planes * plane_size;
-  const int64_t blocks = (block.groups + BLOCK_GROUPS - 1) / BLOCK_GROUPS;
+  const int64_t panel_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS;
+  const int64_t blocks = (block.groups + MOST_GROUPS - 1) / MOST_GROUPS;
   workspace.reserve(blocks > 1 ? panel_size * num_panels : 0);
   Scratch& scratch = *workspace.scratch;
-  configure();
+  configure(is_joined(FORMAT, IS_FINE) ? 2 * GROUP : GROUP);
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t from = block.groups * b / blocks;
     const int groups = static_cast<int>(block.groups * (b + 1) / blocks - from);
     for (int first = 0; first < num_panels; first += PANELS) {
       const int left = num_panels - first, count = left < PANELS ? left : PANELS;
-      for (int p = 0; p < count; ++p) unpack_panel<FORMAT>(block, first + p, from, groups, scratch.panels[p]);
-      for (int plane = 0; plane < planes; ++plane)
-        for (int t = 0; t < block.num_tokens; t += TOKENS) {
-          const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
-          const uint8_t* q =
-              (plane == 0 ? block.q : block.remainder) + (t * block.groups + from * width) * TILE_BYTES_PER_TOKEN_GROUP;
-          for (int p = 0; p < count; ++p)
-            add_width<FORMAT>(q, width, groups, scratch.panels[p], scratch,
-                              {workspace.sums + (first + p) * panel_size + plane * plane_size + t * PANEL_ROWS,
-                               block.out + t * block.stride + (first + p) * PANEL_ROWS, block.stride, b == 0,
-                               b + 1 == blocks, plane > 0 || block.accumulate});
-        }
+      for (int p = 0; p < count; ++p) unpack_panel<FORMAT, IS_FINE>(block, first + p, from, groups, scratch.panels[p]);
+      for (int t = 0; t < block.num_tokens; t += TOKENS) {
+        const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
+        const uint8_t* q = block.q + (t * block.groups + from * width) * tile_bytes_per_token_group(IS_FINE);
+        for (int p = 0; p < count; ++p)
+          add_width<FORMAT, IS_FINE>(q, width, groups, scratch.panels[p], scratch,
+                                     {workspace.sums + (first + p) * panel_size + t * PANEL_ROWS,
+                                      block.out + t * block.stride + (first + p) * PANEL_ROWS, block.stride, b == 0,
+                                      b + 1 == blocks, block.accumulate});
+      }
     }
   }
   asm volatile("tilerelease");
+}
+
+template <Format FORMAT>
+void matmul_block(const Block& block) {
+  (block.is_fine ? multiply<FORMAT, true> : multiply<FORMAT, false>)(block);
 }
 
 int64_t busy(int64_t rounds) {

@@ -66,12 +66,24 @@ UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
 }
 UNDERSTUDY_INLINE F to_float(I x) { return _mm256_cvtepi32_ps(x); }
 UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm256_set1_epi32(x); }
-UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
-  const I rounded = _mm256_cvtps_epi32(x);
-  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+}
+UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {  // rounds 8 floats in [-127, 127] and returns them as int32
+  const I rounded = _mm256_cvtps_epi32(x);
+  store_bytes(p, rounded);
   return rounded;
 }
+// The same for [-2032, 2032] in two bytes, 16·high + low.
+UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
+  const I rounded = _mm256_cvtps_epi32(x),
+          upper = _mm256_srai_epi32(_mm256_add_epi32(rounded, _mm256_set1_epi32(8)), 4);
+  store_bytes(high, upper);
+  store_bytes(low, _mm256_sub_epi32(rounded, _mm256_slli_epi32(upper, 4)));
+  return rounded;
+}
+UNDERSTUDY_INLINE I times_16(I x) { return _mm256_slli_epi32(x, 4); }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
 UNDERSTUDY_INLINE int32_t sum_int(I x) {
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

@@ -64,6 +64,16 @@ UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(rounded));
   return rounded;
 }
+// The same for [-2032, 2032] in two bytes, 16·high + low.
+UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
+  const I rounded = _mm512_cvtps_epi32(x),
+          upper = _mm512_srai_epi32(_mm512_add_epi32(rounded, _mm512_set1_epi32(8)), 4);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(high), _mm512_cvtepi32_epi8(upper));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(low),
+                   _mm512_cvtepi32_epi8(_mm512_sub_epi32(rounded, _mm512_slli_epi32(upper, 4))));
+  return rounded;
+}
+UNDERSTUDY_INLINE I times_16(I x) { return _mm512_slli_epi32(x, 4); }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
 UNDERSTUDY_INLINE int32_t sum_int(I x) { return _mm512_reduce_add_epi32(x); }
 

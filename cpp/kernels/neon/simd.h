@@ -77,10 +77,23 @@ UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
   return to_float({vmovl_s16(vget_low_s16(words)), vmovl_high_s16(words)});
 }
 UNDERSTUDY_INLINE I set_int(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
+UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
+  vst1_s8(p, vmovn_s16(vcombine_s16(vmovn_s32(x.low), vmovn_s32(x.high))));
+}
 // Rounds 8 floats in [-127, 127], stores them as int8 and returns them as int32.
 UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
   const I rounded = {vcvtnq_s32_f32(x.low), vcvtnq_s32_f32(x.high)};
-  vst1_s8(p, vmovn_s16(vcombine_s16(vmovn_s32(rounded.low), vmovn_s32(rounded.high))));
+  store_bytes(p, rounded);
+  return rounded;
+}
+UNDERSTUDY_INLINE I times_16(I x) { return {vshlq_n_s32(x.low, 4), vshlq_n_s32(x.high, 4)}; }
+// The same for [-2032, 2032] in two bytes, 16·high + low.
+UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
+  const I rounded = {vcvtnq_s32_f32(x.low), vcvtnq_s32_f32(x.high)};
+  const I upper = {vrshrq_n_s32(rounded.low, 4), vrshrq_n_s32(rounded.high, 4)};  // (x + 8) >> 4
+  const I sixteen = times_16(upper);
+  store_bytes(high, upper);
+  store_bytes(low, {vsubq_s32(rounded.low, sixteen.low), vsubq_s32(rounded.high, sixteen.high)});
   return rounded;
 }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return {vaddq_s32(a.low, b.low), vaddq_s32(a.high, b.high)}; }

@@ -77,8 +77,8 @@ class Model(_core.Model):
         tensors: packed weights by Hugging Face name (`spec.tensor_shapes`); held, not copied.
         isa: a name of `isa_rows()`; default the environment variable UNDERSTUDY_ISA, else the best of this CPU.
         num_threads: default UNDERSTUDY_THREADS, else one per physical core that this process may use.
-        fine: matrices, by the last part of their name (`q_proj`, …, `lm_head`), whose int8 inputs come in two planes: the
-            rounded values and, rounded once more, what that left over.
+        fine: matrices, by the last part of their name (`q_proj`, …, `lm_head`), whose inputs are integers of 12 bits
+            instead of 8.
     """
 
     def __init__(
