@@ -63,9 +63,9 @@ def test_none_and_auto(client):
 
 def test_one_call_where_one_is_asked(client):
     options = {"tool_choice": "required", "max_tokens": 200, "temperature": 2}
-    many = [ask(client, **options, seed=seed) for seed in range(8)]
+    many = (ask(client, **options, seed=seed) for seed in range(40))  # drawn: how many a seed gives follows every rounding
     one = [ask(client, **options, seed=seed, parallel_tool_calls=False) for seed in range(4)]
-    assert max(len(answer.choices[0].message.tool_calls) for answer in many) > 1
+    assert any(len(answer.choices[0].message.tool_calls) > 1 for answer in many)
     assert {len(answer.choices[0].message.tool_calls) for answer in one} == {1}
 
 
