@@ -347,10 +347,11 @@ const Lines* Model::find_lines(int64_t columns) const {
 int64_t Model::multiply_block(const Product& product, int64_t begin, int64_t end, int num_tokens, bool in_blocks) {
   const PackedTensor& w = product.linear->weight;
   const auto matmul = (in_blocks ? kernels_.matmul_block : kernels_.matmul_panels)[static_cast<int>(w.format)];
-  const int64_t rows = panel_rows(w.format), last_row = std::min(end * rows, product.stride);
-  if (last_row % PANEL_ROWS != 0) end = last_row / rows;
+  const int64_t rows = panel_rows(w.format);
+  int64_t last_row = std::min(end * rows, product.stride);
+  if (last_row % PANEL_ROWS != 0) end = last_row / rows, last_row = end * rows;
   if (matmul == nullptr || begin >= end) return begin;
-  const int slices = static_cast<int>((std::min(end * rows, product.stride) - begin * rows) / PANEL_ROWS);
+  const int slices = static_cast<int>((last_row - begin * rows) / PANEL_ROWS);
   matmul({w.panel(begin), static_cast<int64_t>(w.panel_bytes()), w.groups(), slices, num_tokens,
           inputs(product.linear->is_fine), product.linear->is_fine, product.out + begin * rows, product.stride,
           product.accumulate});

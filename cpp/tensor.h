@@ -8,9 +8,8 @@
 //   q8    16 f16 scales; [8 quads][16 rows][4 columns] of q + 128                         544 bytes
 //   q4    16 f16 scales; [4][16 rows][4 columns], low nibble quad i, high nibble quad i+4 288 bytes
 //   q4m   16 f16 scales, 16 f16 minima; nibbles as q4                                     320 bytes
-//   q4s   panels of 128 rows: first all groups' 128 f16 scales, then for every column one cache line with the nibbles
-//   of
-//         all rows, which is not read where the column's input is zero                    2304 bytes
+//   q4s   panels of 128 rows: first all groups' 128 f16 scales, then for every column one cache line
+//         with the nibbles of all rows, not read where the column's input is zero         2304 bytes
 // Meaning: q8 w = d·(u - 128); q4, q4s w = d·(u - 8); q4m w = d·u + m.
 #pragma once
 #include <cstddef>

@@ -117,6 +117,21 @@ static void rms_norm(const float* x, const float* gain, int64_t n, float eps, fl
 
 // ---- quantise ----------------------------------------------------------------------------------------------------
 
+// Rounds to integers in [-127, 127], stores them as bytes and returns them.
+UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
+  const I rounded = to_int(x);
+  store_bytes(p, rounded);
+  return rounded;
+}
+
+// The same for [-2032, 2032] in two bytes, 16·high + low.
+UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
+  const I rounded = to_int(x), upper = sixteenth(rounded);
+  store_bytes(high, upper);
+  store_bytes(low, sub_int(rounded, times_16(upper)));
+  return rounded;
+}
+
 template <bool IS_FINE>
 static void quantize_group(const float* x, int width, int token, uint8_t* group) {
   constexpr int64_t ROW_BYTES = tile_row_bytes(IS_FINE);
@@ -175,13 +190,14 @@ UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
   return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
 }
 
-// Σ w·q over the group for one token, exact in int32.
+// Σ w·q over the group for token `t`, exact in int32.
 template <Format FORMAT, bool IS_FINE>
-UNDERSTUDY_INLINE I dot_group(const Weights& w, const int8_t* q, int32_t minus_8_sum) {
+UNDERSTUDY_INLINE I dot_group(const Weights& w, const TileGroup& tokens, int t) {
   const auto dot = [&](const int8_t* part, int32_t correction) __attribute__((always_inline)) {
     return FORMAT == Format::Q8 ? dot_q8(w, part, correction) : dot_q4(w, part, correction);
   };
-  const int32_t correction = FORMAT == Format::Q4M ? 0 : minus_8_sum;
+  const int8_t* q = tokens.q + t * tile_row_bytes(IS_FINE);
+  const int32_t correction = FORMAT == Format::Q4M ? 0 : tokens.minus_8_sum[t];
   return IS_FINE ? add_int(times_16(dot(q, 0)), dot(q + GROUP, correction)) : dot(q, correction);
 }
 
@@ -204,11 +220,7 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
     for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
       // What lies behind a panel's end is the next one's begin, read already: go on where the next PANELS begin.
       const int64_t ahead = g * SIZE + AHEAD < panel_bytes ? AHEAD : AHEAD + (PANELS - 1) * panel_bytes;
-      const int8_t* q = reinterpret_cast<const int8_t*>(a);
-      const uint8_t* scales = a + tile_row_bytes(IS_FINE) * WIDTH;
-      const float* a_scale = reinterpret_cast<const float*>(scales);
-      const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(scales + 4 * WIDTH);
-      const float* scaled_sum = reinterpret_cast<const float*>(scales + 8 * WIDTH);
+      const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
       UNDERSTUDY_UNROLL
       for (int i = 0; i < PANELS; ++i) {
         const uint8_t* p = group + i * panel_bytes;
@@ -217,13 +229,13 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
         const Weights w = unpack<FORMAT>(p, half);
         UNDERSTUDY_UNROLL
         for (int t = 0; t < WIDTH; ++t) {
-          const I dot = dot_group<FORMAT, IS_FINE>(w, q + t * tile_row_bytes(IS_FINE), minus_8_sum[t]);
-          sums[i][t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[i][t]);
+          const I dot = dot_group<FORMAT, IS_FINE>(w, tokens, t);
+          sums[i][t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[i][t]);
         }
         if (FORMAT != Format::Q4M) continue;
         const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
         UNDERSTUDY_UNROLL
-        for (int t = 0; t < WIDTH; ++t) sums[i][t] = fma(set(scaled_sum[t]), minimum, sums[i][t]);
+        for (int t = 0; t < WIDTH; ++t) sums[i][t] = fma(set(tokens.scaled_sum[t]), minimum, sums[i][t]);
       }
     }
     UNDERSTUDY_UNROLL
@@ -234,6 +246,18 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
 // ---- matmul, Q4S -------------------------------------------------------------------------------------------------
 
 constexpr int LINE_PARTS = panel_rows(Format::Q4S) / LANES;
+
+// Bytes of four columns, interleaved: quads of LANES rows, two of them in each byte's halves.
+struct Quads {
+  I slice[4];
+};
+UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const I first = load_bytes(a), second = load_bytes(b), third = load_bytes(c), fourth = load_bytes(d);
+  const I left = zip_first_bytes(first, second), right = zip_first_bytes(third, fourth);
+  const I left_end = zip_last_bytes(first, second), right_end = zip_last_bytes(third, fourth);
+  return {{zip_first_pairs(left, right), zip_last_pairs(left, right), zip_first_pairs(left_end, right_end),
+           zip_last_pairs(left_end, right_end)}};
+}
 
 #ifndef UNDERSTUDY_LISTS_COLUMNS
 // Appends where the lines of a group's columns with an input that is not zero lie, and these inputs; returns how many.
@@ -256,14 +280,15 @@ static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
   int count = 0, used = 0;
   for (int64_t g = 0; g < groups; ++g, q += tile_bytes_per_token_group(false)) {
     const int first = count;
-    count += list_columns(reinterpret_cast<const int8_t*>(q), line, lines->columns + first, lines->inputs + first);
+    const TileGroup token = tile_group(q, 1, false);
+    count += list_columns(token.q, line, lines->columns + first, lines->inputs + first);
     const uint32_t group_scales = scales;
     line += GROUP * LINE_BYTES, scales += LINE_SCALES_BYTES;
     if (count == first) continue;
     for (; count % 4 != 0; ++count) lines->columns[count] = lines->columns[first], lines->inputs[count] = 0;
     lines->num_quads[used] = (count - first) / 4;
-    lines->input_scale[used] = *reinterpret_cast<const float*>(q + 32);
-    lines->minus_8_sum[used] = *reinterpret_cast<const int32_t*>(q + 36);
+    lines->input_scale[used] = *token.scale;
+    lines->minus_8_sum[used] = *token.minus_8_sum;
     lines->scales[used++] = group_scales;
   }
   lines->num_groups = used;
@@ -337,10 +362,7 @@ UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t group
   for (int64_t g = 0; g < groups; ++g, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
     for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(scales + AHEAD_GROUPS * LINE_SCALES_BYTES + at);
     unpack_lines(lines, quads);
-    const int8_t* q = reinterpret_cast<const int8_t*>(a);
-    const uint8_t* token_scales = a + tile_row_bytes(IS_FINE) * WIDTH;
-    const float* a_scale = reinterpret_cast<const float*>(token_scales);
-    const int32_t* minus_8_sum = reinterpret_cast<const int32_t*>(token_scales + 4 * WIDTH);
+    const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
     for (int i = 0; i < LINE_PARTS; ++i) {
       for (int line = 0; line < GROUP / LINE_PARTS; ++line)  // evenly over the products
         prefetch_far(lines + AHEAD_BYTES + (i * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
@@ -348,8 +370,8 @@ UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t group
       const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales) + i * LANES);
       UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) {
-        const I dot = dot_group<Format::Q4S, IS_FINE>(w, q + t * tile_row_bytes(IS_FINE), minus_8_sum[t]);
-        sums[i][t] = fma(mul(to_float(dot), w_scale), set(a_scale[t]), sums[i][t]);
+        const I dot = dot_group<Format::Q4S, IS_FINE>(w, tokens, t);
+        sums[i][t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[i][t]);
       }
     }
     scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES;

@@ -54,6 +54,19 @@ constexpr int64_t tile_row_bytes(bool is_fine) { return is_fine ? 2 * GROUP : GR
 constexpr int64_t tile_bytes_per_token_group(bool is_fine) { return tile_row_bytes(is_fine) + 12; }
 constexpr int largest_input(bool is_fine) { return is_fine ? 127 * 16 : 127; }
 
+// One group of a tile: rows of tile_row_bytes, and what belongs to each.
+struct TileGroup {
+  const int8_t* q;
+  const float* scale;
+  const int32_t* minus_8_sum;
+  const float* scaled_sum;
+};
+UNDERSTUDY_INLINE TileGroup tile_group(const uint8_t* group, int width, bool is_fine) {
+  const uint8_t* scales = group + tile_row_bytes(is_fine) * width;
+  return {reinterpret_cast<const int8_t*>(group), reinterpret_cast<const float*>(scales),
+          reinterpret_cast<const int32_t*>(scales + 4 * width), reinterpret_cast<const float*>(scales + 8 * width)};
+}
+
 // Some panels of one matrix for all tokens of a batch: tile i of 16 tokens (the last may be narrower) begins at
 // q + i · 16 · groups · tile_bytes_per_token_group. Up to BLOCK_OVERREAD bytes behind the last may be read.
 struct Block {

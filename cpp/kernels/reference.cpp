@@ -16,21 +16,6 @@ inline float read_f16(const uint8_t* p, int i) {
   return f16_to_float(h);
 }
 
-struct TileGroup {  // one group of a quantised tile
-  const int8_t* q;  // rows of tile_row_bytes
-  const float* scale;
-  const int32_t* minus_8_sum;
-  const float* scaled_sum;
-};
-
-inline TileGroup tile_group(const Tile& tile, int64_t group) {
-  const uint8_t* p = tile.q + group * tile.width * tile_bytes_per_token_group(tile.is_fine);
-  const uint8_t* scales = p + tile_row_bytes(tile.is_fine) * tile.width;
-  return {reinterpret_cast<const int8_t*>(p), reinterpret_cast<const float*>(scales),
-          reinterpret_cast<const int32_t*>(scales + 4 * tile.width),
-          reinterpret_cast<const float*>(scales + 8 * tile.width)};
-}
-
 void finish(const float* sums, int rows, int width, float* out, int64_t stride, bool accumulate) {
   for (int t = 0; t < width; ++t)
     for (int r = 0; r < rows; ++r) {
@@ -93,7 +78,8 @@ void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, floa
   float sums[MAX_TILE * ROWS] = {};
   const std::conditional_t<FORMAT == Format::Q4S, LinePanel, Panel<FORMAT>> w{panel, groups};
   for (int64_t g = 0; g < groups; ++g) {
-    const TileGroup a = tile_group(tile, g);
+    const TileGroup a =
+        tile_group(tile.q + g * tile.width * tile_bytes_per_token_group(tile.is_fine), tile.width, tile.is_fine);
     for (int t = 0; t < tile.width; ++t)
       for (int r = 0; r < ROWS; ++r) {
         int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? a.minus_8_sum[t]

@@ -66,25 +66,15 @@ UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
 }
 UNDERSTUDY_INLINE F to_float(I x) { return _mm256_cvtepi32_ps(x); }
 UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm256_set1_epi32(x); }
+UNDERSTUDY_INLINE I to_int(F x) { return _mm256_cvtps_epi32(x); }
 UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
-UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {  // rounds 8 floats in [-127, 127] and returns them as int32
-  const I rounded = _mm256_cvtps_epi32(x);
-  store_bytes(p, rounded);
-  return rounded;
-}
-// The same for [-2032, 2032] in two bytes, 16·high + low.
-UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
-  const I rounded = _mm256_cvtps_epi32(x),
-          upper = _mm256_srai_epi32(_mm256_add_epi32(rounded, _mm256_set1_epi32(8)), 4);
-  store_bytes(high, upper);
-  store_bytes(low, _mm256_sub_epi32(rounded, _mm256_slli_epi32(upper, 4)));
-  return rounded;
-}
 UNDERSTUDY_INLINE I times_16(I x) { return _mm256_slli_epi32(x, 4); }
+UNDERSTUDY_INLINE I sixteenth(I x) { return _mm256_srai_epi32(_mm256_add_epi32(x, _mm256_set1_epi32(8)), 4); }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
+UNDERSTUDY_INLINE I sub_int(I a, I b) { return _mm256_sub_epi32(a, b); }
 UNDERSTUDY_INLINE int32_t sum_int(I x) {
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
@@ -142,18 +132,12 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   }
   return sum;
 }
-// Bytes of four columns, interleaved: quads of 8 rows, two of them in each byte's halves.
-struct Quads {
-  I slice[4];
-};
 UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const I*>(p)); }
-UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
-  const I first = load_bytes(a), second = load_bytes(b), third = load_bytes(c), fourth = load_bytes(d);
-  const I left = _mm256_unpacklo_epi8(first, second), right = _mm256_unpacklo_epi8(third, fourth);
-  const I left_end = _mm256_unpackhi_epi8(first, second), right_end = _mm256_unpackhi_epi8(third, fourth);
-  return {{_mm256_unpacklo_epi16(left, right), _mm256_unpackhi_epi16(left, right),
-           _mm256_unpacklo_epi16(left_end, right_end), _mm256_unpackhi_epi16(left_end, right_end)}};
-}
+// Alternately from a and b, of the first or last eight bytes of every 16.
+UNDERSTUDY_INLINE I zip_first_bytes(I a, I b) { return _mm256_unpacklo_epi8(a, b); }
+UNDERSTUDY_INLINE I zip_last_bytes(I a, I b) { return _mm256_unpackhi_epi8(a, b); }
+UNDERSTUDY_INLINE I zip_first_pairs(I a, I b) { return _mm256_unpacklo_epi16(a, b); }
+UNDERSTUDY_INLINE I zip_last_pairs(I a, I b) { return _mm256_unpackhi_epi16(a, b); }
 UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm256_and_si256(packed, _mm256_set1_epi8(15)); }
 UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm256_srli_epi16(packed, 4)); }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm256_storeu_si256(reinterpret_cast<I*>(p), quad); }

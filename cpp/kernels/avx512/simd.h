@@ -58,23 +58,14 @@ UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
 }
 UNDERSTUDY_INLINE F to_float(I x) { return _mm512_cvtepi32_ps(x); }
 UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm512_set1_epi32(x); }
-// Rounds 16 floats in [-127, 127], stores them as int8 and returns them as int32.
-UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
-  const I rounded = _mm512_cvtps_epi32(x);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(rounded));
-  return rounded;
-}
-// The same for [-2032, 2032] in two bytes, 16·high + low.
-UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
-  const I rounded = _mm512_cvtps_epi32(x),
-          upper = _mm512_srai_epi32(_mm512_add_epi32(rounded, _mm512_set1_epi32(8)), 4);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(high), _mm512_cvtepi32_epi8(upper));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(low),
-                   _mm512_cvtepi32_epi8(_mm512_sub_epi32(rounded, _mm512_slli_epi32(upper, 4))));
-  return rounded;
+UNDERSTUDY_INLINE I to_int(F x) { return _mm512_cvtps_epi32(x); }
+UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }
 UNDERSTUDY_INLINE I times_16(I x) { return _mm512_slli_epi32(x, 4); }
+UNDERSTUDY_INLINE I sixteenth(I x) { return _mm512_srai_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(8)), 4); }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
+UNDERSTUDY_INLINE I sub_int(I a, I b) { return _mm512_sub_epi32(a, b); }
 UNDERSTUDY_INLINE int32_t sum_int(I x) { return _mm512_reduce_add_epi32(x); }
 
 // One group of 32 columns for LANES rows, unpacked: eight vectors of four columns each.
@@ -116,18 +107,12 @@ UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);
 }
-// Bytes of four columns, interleaved: quads of 16 rows, two of them in each byte's halves.
-struct Quads {
-  I slice[4];
-};
-UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
-  const I first = _mm512_loadu_si512(a), second = _mm512_loadu_si512(b);
-  const I third = _mm512_loadu_si512(c), fourth = _mm512_loadu_si512(d);
-  const I left = _mm512_unpacklo_epi8(first, second), right = _mm512_unpacklo_epi8(third, fourth);
-  const I left_end = _mm512_unpackhi_epi8(first, second), right_end = _mm512_unpackhi_epi8(third, fourth);
-  return {{_mm512_unpacklo_epi16(left, right), _mm512_unpackhi_epi16(left, right),
-           _mm512_unpacklo_epi16(left_end, right_end), _mm512_unpackhi_epi16(left_end, right_end)}};
-}
+UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+// Alternately from a and b, of the first or last eight bytes of every 16.
+UNDERSTUDY_INLINE I zip_first_bytes(I a, I b) { return _mm512_unpacklo_epi8(a, b); }
+UNDERSTUDY_INLINE I zip_last_bytes(I a, I b) { return _mm512_unpackhi_epi8(a, b); }
+UNDERSTUDY_INLINE I zip_first_pairs(I a, I b) { return _mm512_unpacklo_epi16(a, b); }
+UNDERSTUDY_INLINE I zip_last_pairs(I a, I b) { return _mm512_unpackhi_epi16(a, b); }
 UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm512_and_si512(packed, _mm512_set1_epi8(15)); }
 UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm512_srli_epi16(packed, 4)); }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm512_storeu_si512(p, quad); }

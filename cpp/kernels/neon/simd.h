@@ -77,26 +77,14 @@ UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
   return to_float({vmovl_s16(vget_low_s16(words)), vmovl_high_s16(words)});
 }
 UNDERSTUDY_INLINE I set_int(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
+UNDERSTUDY_INLINE I to_int(F x) { return {vcvtnq_s32_f32(x.low), vcvtnq_s32_f32(x.high)}; }
 UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
   vst1_s8(p, vmovn_s16(vcombine_s16(vmovn_s32(x.low), vmovn_s32(x.high))));
 }
-// Rounds 8 floats in [-127, 127], stores them as int8 and returns them as int32.
-UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
-  const I rounded = {vcvtnq_s32_f32(x.low), vcvtnq_s32_f32(x.high)};
-  store_bytes(p, rounded);
-  return rounded;
-}
 UNDERSTUDY_INLINE I times_16(I x) { return {vshlq_n_s32(x.low, 4), vshlq_n_s32(x.high, 4)}; }
-// The same for [-2032, 2032] in two bytes, 16·high + low.
-UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
-  const I rounded = {vcvtnq_s32_f32(x.low), vcvtnq_s32_f32(x.high)};
-  const I upper = {vrshrq_n_s32(rounded.low, 4), vrshrq_n_s32(rounded.high, 4)};  // (x + 8) >> 4
-  const I sixteen = times_16(upper);
-  store_bytes(high, upper);
-  store_bytes(low, {vsubq_s32(rounded.low, sixteen.low), vsubq_s32(rounded.high, sixteen.high)});
-  return rounded;
-}
+UNDERSTUDY_INLINE I sixteenth(I x) { return {vrshrq_n_s32(x.low, 4), vrshrq_n_s32(x.high, 4)}; }
 UNDERSTUDY_INLINE I add_int(I a, I b) { return {vaddq_s32(a.low, b.low), vaddq_s32(a.high, b.high)}; }
+UNDERSTUDY_INLINE I sub_int(I a, I b) { return {vsubq_s32(a.low, b.low), vsubq_s32(a.high, b.high)}; }
 UNDERSTUDY_INLINE int32_t sum_int(I x) { return vaddvq_s32(vaddq_s32(x.low, x.high)); }
 
 // One group of 32 columns for LANES rows, unpacked to signed bytes: for each of eight quads of columns, four rows in
@@ -127,25 +115,33 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   }
   return w;
 }
-// Bytes of four columns, interleaved: quads of 8 rows, two of them in each byte's halves.
-struct Quads {
-  I slice[4];
-};
-struct HalfQuads {
-  uint16x8_t slice[4];
-};
-UNDERSTUDY_INLINE HalfQuads interleave_half(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
-  const uint8x16x2_t left = vzipq_u8(vld1q_u8(a), vld1q_u8(b)), right = vzipq_u8(vld1q_u8(c), vld1q_u8(d));
-  const uint16x8x2_t begin = vzipq_u16(vreinterpretq_u16_u8(left.val[0]), vreinterpretq_u16_u8(right.val[0]));
-  const uint16x8x2_t end = vzipq_u16(vreinterpretq_u16_u8(left.val[1]), vreinterpretq_u16_u8(right.val[1]));
-  return {{begin.val[0], begin.val[1], end.val[0], end.val[1]}};
+UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) {
+  return {vreinterpretq_s32_u8(vld1q_u8(p)), vreinterpretq_s32_u8(vld1q_u8(p + 16))};
 }
-UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
-  const HalfQuads low = interleave_half(a, b, c, d), high = interleave_half(a + 16, b + 16, c + 16, d + 16);
-  Quads w;
-  UNDERSTUDY_UNROLL
-  for (int i = 0; i < 4; ++i) w.slice[i] = {vreinterpretq_s32_u16(low.slice[i]), vreinterpretq_s32_u16(high.slice[i])};
-  return w;
+// Alternately from a and b, of the first or last eight bytes of every 16.
+UNDERSTUDY_INLINE I zip_first_bytes(I a, I b) {
+  const auto zip = [](int32x4_t x, int32x4_t y) {
+    return vreinterpretq_s32_s8(vzip1q_s8(vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(y)));
+  };
+  return {zip(a.low, b.low), zip(a.high, b.high)};
+}
+UNDERSTUDY_INLINE I zip_last_bytes(I a, I b) {
+  const auto zip = [](int32x4_t x, int32x4_t y) {
+    return vreinterpretq_s32_s8(vzip2q_s8(vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(y)));
+  };
+  return {zip(a.low, b.low), zip(a.high, b.high)};
+}
+UNDERSTUDY_INLINE I zip_first_pairs(I a, I b) {
+  const auto zip = [](int32x4_t x, int32x4_t y) {
+    return vreinterpretq_s32_s16(vzip1q_s16(vreinterpretq_s16_s32(x), vreinterpretq_s16_s32(y)));
+  };
+  return {zip(a.low, b.low), zip(a.high, b.high)};
+}
+UNDERSTUDY_INLINE I zip_last_pairs(I a, I b) {
+  const auto zip = [](int32x4_t x, int32x4_t y) {
+    return vreinterpretq_s32_s16(vzip2q_s16(vreinterpretq_s16_s32(x), vreinterpretq_s16_s32(y)));
+  };
+  return {zip(a.low, b.low), zip(a.high, b.high)};
 }
 UNDERSTUDY_INLINE int32x4_t low_nibbles(int32x4_t packed) {
   return vreinterpretq_s32_u8(vandq_u8(vreinterpretq_u8_s32(packed), vdupq_n_u8(15)));
