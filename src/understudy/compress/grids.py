@@ -113,9 +113,9 @@ def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 3) -> R
     grid, columns = rounded.grid, weight.shape[1]
     g, w = gram.double(), weight.double()
     g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * torch.eye(columns, dtype=g.dtype, device=g.device)
-    n, scales = rounded.integers.double(), rounded.scales.double()
+    n, scales, wanted = rounded.integers.double(), rounded.scales.double(), w @ g
     for _ in range(rounds):
-        scales = _best_scales(w, n, scales, g)
+        scales = _best_scales(wanted, n, scales, g)
         wide = scales.repeat_interleave(BLOCK, dim=1)
         left = (w - n * wide) @ g
         for start in range(0, columns, BLOCK):
@@ -123,31 +123,34 @@ def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 3) -> R
             moved, inside = torch.zeros_like(n[:, block]), left[:, block].clone()
             for i, column in enumerate(range(start, start + BLOCK)):
                 d = wide[:, column]
-                best = n[:, column] + torch.where(d == 0, 0.0, inside[:, i] / g[column, column] / d)
-                step = (best.round().clamp(grid.low, grid.high) - n[:, column]) * d
-                n[:, column] += torch.where(d == 0, 0.0, (step / d).round())
-                inside -= step[:, None] * g[column, block]
-                moved[:, i] = step
+                best = n[:, column] + inside[:, i] / g[column, column] / d
+                chosen = torch.where(d == 0, n[:, column], best.round().clamp(grid.low, grid.high))
+                moved[:, i] = (chosen - n[:, column]) * d
+                n[:, column] = chosen
+                inside -= moved[:, i, None] * g[column, block]
             left -= moved @ g[block]
     return Rounded(grid, n.to(torch.int8), scales.float())
 
 
-def _best_scales(w: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor:
-    """The scales (rows, blocks) that minimise each row's error with its integers as they are, as float16 holds them."""
+def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor:
+    """The scales (rows, blocks) that minimise each row's error with its integers as they are, as float16 holds them.
+
+    wanted: W G, (rows, columns).
+    """
     blocks = scales.shape[1]
     system = torch.stack(
         [((n[:, b * BLOCK : (b + 1) * BLOCK] @ g[b * BLOCK : (b + 1) * BLOCK]) * n).unflatten(1, (blocks, BLOCK)).sum(-1)
          for b in range(blocks)], dim=1,
     )  # fmt: skip
-    wanted = ((w @ g) * n).unflatten(1, (blocks, BLOCK)).sum(-1)
+    right = (wanted * n).unflatten(1, (blocks, BLOCK)).sum(-1)
     ridge = 1e-9 * system.diagonal(dim1=1, dim2=2).mean(-1).clamp_min(1e-30)
     identity = torch.eye(blocks, dtype=g.dtype, device=g.device)
-    residual = wanted - (system @ scales[..., None])[..., 0]
+    residual = right - (system @ scales[..., None])[..., 0]
     found = scales + torch.linalg.solve(system + ridge[:, None, None] * identity, residual[..., None])[..., 0]
     found = _half(found.float()).double()
 
     def error(s: Tensor) -> Tensor:
-        return ((system @ s[..., None])[..., 0] * s).sum(-1) - 2 * (wanted * s).sum(-1)
+        return ((system @ s[..., None])[..., 0] * s).sum(-1) - 2 * (right * s).sum(-1)
 
     return torch.where((error(found) < error(scales))[:, None], found, scales)
 
