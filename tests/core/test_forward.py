@@ -143,4 +143,4 @@ def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> N
     packed = pack_weights(spec, weights, target)
     every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
     ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(tokens)
-    assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 1e-2
+    assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 8e-3

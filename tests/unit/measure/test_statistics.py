@@ -9,13 +9,19 @@ from understudy.statistics import bootstrap, holm, macro, mcnemar, paired_bootst
 
 @pytest.mark.parametrize(
     ("hits", "trials", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],  # the last: Newcombe 1998
-)
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634),
+     (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],  # Newcombe 1998
+)  # fmt: skip
 def test_wilson_equals_known_intervals(hits, trials, low, high):
     interval = wilson(hits, trials)
     assert interval.value == hits / trials
-    assert interval.low == pytest.approx(low, abs=1e-4)
-    assert interval.high == pytest.approx(high, abs=1e-4)
+    assert interval.low == pytest.approx(low, abs=6e-5)
+    assert interval.high == pytest.approx(high, abs=6e-5)
+
+
+def test_wilson_ends_where_shares_end():
+    assert wilson(0, 5).low == 0
+    assert wilson(5, 5).high == 1
 
 
 def test_wilson_refuses_what_is_no_share():
