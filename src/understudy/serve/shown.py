@@ -87,9 +87,9 @@ class Reading:
         end = at if at >= 0 else len(self._buffer) - self._may_open()
         ready = self._buffer[:end]
         if not self._is_raw:
+            ready = ready.rstrip()  # white space stays until text follows
+            end = len(ready)
             ready = ready if self._has_begun else ready.lstrip()
-            ready = ready.rstrip()
-            end = self._buffer.rfind(ready) + len(ready) if ready else 0
         if at >= 0:
             hidden = 0 if self._form is not None and self._opening != self._form.open else len(self._opening)
             self._buffer, self._in_calls = self._buffer[at + hidden :], True
