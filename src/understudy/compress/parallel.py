@@ -5,6 +5,7 @@ nothing to start and nothing is wrapped, so that one process needs no process gr
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def world() -> World:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(distributed.destroy_process_group)  # its threads, left to the end of the process, can abort it
     return World(distributed.get_rank(), size)
 
 
