@@ -87,6 +87,7 @@ class LlamaCpp:
 
     folder: Path
     num_threads: int
+    kv: str = "f16"  # format of the cache while it decodes: f16 or q8_0
 
     def version(self) -> str:
         result = subprocess.run([self.folder / "llama-bench", "--version"], capture_output=True, text=True, check=False)
@@ -98,7 +99,8 @@ class LlamaCpp:
 
     def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto", repeats: int = 1) -> float:
         """Tokens per second after `depth` positions, which are filled once; the median of the repeats."""
-        return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, repeats=repeats)
+        cache = ("-ctk", self.kv, "-ctv", self.kv)
+        return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, *cache, repeats=repeats)
 
     def _bench(self, model: Path, *arguments: str | int, repeats: int = 1) -> float:
         command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", str(repeats), "-o", "json"]
@@ -110,7 +112,7 @@ class LlamaCpp:
         context = 256 * (-(-batch * (depth + num_tokens) // 256) + 1)
         command = [
             self.folder / "llama-batched-bench", "-m", model, "-t", self.num_threads, "-c", context, "-npp", depth,
-            "-ntg", num_tokens, "-npl", batch, "--output-format", "jsonl",
+            "-ntg", num_tokens, "-npl", batch, "-ctk", self.kv, "-ctv", self.kv, "--output-format", "jsonl",
         ]  # fmt: skip
         rows = [json.loads(line) for line in run(list(map(str, command))).output.splitlines() if line.startswith("{")]
         return float(rows[-1]["speed_tg"])

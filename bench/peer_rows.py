@@ -80,6 +80,7 @@ class Setting:
     core: str  # digest of our compiled module
     peer: str
     activations: str
+    kv: str = "f16"  # format of the cache in both
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """This engine and stock llama.cpp on the same GGUF with the same threads, turn about in one run.
 
     python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5] [--prefill 128 512 2048]
-                          [--depth 0 2048 3500] [--batch 4 8] [--tokens 32] [--starts 3] [--json docs/results/NAME.json]
+                          [--depth 0 2048 3500] [--batch 4 8] [--kv int8] [--tokens 32] [--starts 3] [--json docs/results/NAME.json]
 
 How to build llama.cpp: `bench/peer_llama.py`; a model of random weights in a published shape, with a share of zeros after the
 squared ReLU: `bench/synthetic.py`. The machine is measured first. In each round every situation is run by both, who goes first
@@ -39,6 +39,7 @@ import understudy
 from understudy import core, hub
 from understudy.core import _core
 from understudy.measure.speed import SpeedTest
+from understudy.spec import KvFormat
 
 CHECK_TOKENS = 48
 NEAR_TIE = 0.5  # logits; both engines round activations to 8 bits, which moves a logit by a few hundredths of its spread
@@ -80,10 +81,12 @@ def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[
 class Contest:
     """Both engines, loaded and ready, and how each does a situation."""
 
-    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation]) -> None:
+    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation], kv: KvFormat = "f16") -> None:
         self.path, self.llama, self.todo = path, llama, todo
         longest = max(s.tokens + s.depth for s in todo)
-        self.test = SpeedTest(model.core_model, model.spec, max_positions=longest, max_batch=max(s.batch for s in todo))
+        self.test = SpeedTest(
+            model.core_model, model.spec, kv_format=kv, max_positions=longest, max_batch=max(s.batch for s in todo)
+        )
         self.int8_ops = core.measure_int8_peak(llama.num_threads)
         self.flash: dict[int, str] = {}  # by depth: which choice of flash attention llama.cpp decodes faster with
 
@@ -98,8 +101,9 @@ class Contest:
         if s.batch > 1:
             return self.llama.decode_batch(self.path, s.tokens, s.batch, s.depth)
         if s.depth < DEEP:
-            return self.llama.decode(self.path, s.tokens, s.depth)
-        choices = (self.flash[s.depth],) if s.depth in self.flash else ("on", "off")
+            return self.llama.decode(self.path, s.tokens, s.depth, "auto" if self.llama.kv == "f16" else "on")
+        both = ("on", "off") if self.llama.kv == "f16" else ("on",)  # it keeps values in 8 bits with flash attention only
+        choices = (self.flash[s.depth],) if s.depth in self.flash else both
         rates = {choice: self.llama.decode(self.path, s.tokens, s.depth, choice, DEEP_REPEATS) for choice in choices}
         self.flash[s.depth] = max(rates, key=lambda choice: rates[choice])
         return rates[self.flash[s.depth]]
@@ -202,6 +206,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--starts", type=int, default=3, help="rounds of load time and memory")
     parser.add_argument("--context", type=int, default=4096, help="context for load time and memory")
     parser.add_argument("--activations", choices=["int8", "fine"], help="inputs of our products (default as `understudy.load`)")
+    parser.add_argument("--kv", choices=KV_FORMATS, default="f16", help="cache that both decode with")
     parser.add_argument("--json", type=Path, help="result file; added to if it is there")
     return parser.parse_args()
 
@@ -210,14 +215,14 @@ def setting_of(arguments: argparse.Namespace, path: Path, llama: LlamaCpp) -> Se
     digest = hashlib.sha256(Path(str(_core.__file__)).read_bytes()).hexdigest()[:12]
     return Setting(
         path.name, path.stat().st_size, processor_name(), arguments.threads, core.choose_isa(), digest, llama.version(),
-        arguments.activations or "default",
+        arguments.activations or "default", arguments.kv,
     )  # fmt: skip
 
 
 def main() -> None:
     arguments = parse()
     path = Path(hub.resolve(arguments.model))
-    llama = LlamaCpp(arguments.llama_bin, arguments.threads)
+    llama = LlamaCpp(arguments.llama_bin, arguments.threads, KV_FORMATS[arguments.kv])
     result = Result.open(arguments.json, setting_of(arguments, path, llama))
     limits = measure_apart(arguments.threads, 2.0)
     bandwidth = limits["bandwidth_gb_s"]
@@ -236,7 +241,7 @@ def main() -> None:
     result.pieces.append({
         "date": datetime.datetime.now().isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]), "rounds": 0, "machine": limits,
     })  # fmt: skip
-    contest = Contest(path, model, llama, todo) if todo else None
+    contest = Contest(path, model, llama, todo, arguments.kv) if todo else None
     for number in range(arguments.rounds if contest else 0):
         assert contest
         print(f"round {number + 1} of {arguments.rounds}", flush=True)

@@ -308,7 +308,7 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
       const int64_t rows = panel_rows(w.format);
       int64_t begin = std::max<int64_t>(first, 0);
       const int64_t end = std::min(last, w.panels());
-      begin = multiply_block(product, begin, end, num_tokens, in_blocks);
+      if (lines == nullptr) begin = multiply_block(product, begin, end, num_tokens, in_blocks);
       for (int64_t index = 0; index < tiles && begin < end; ++index) {
         Tile input = tile(x, columns, num_tokens, index, product.linear->is_fine);
         input.lines = lines;

@@ -350,33 +350,91 @@ UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
   }
 }
 
-// All lines, for any number of tokens: a group is unpacked once into the first-level cache.
+constexpr int LINE_GROUPS = 4;  // unpacked together into the first-level cache
+constexpr int QUADS_BYTES = MAX_PANEL_ROWS * GROUP;
+
+// What `count` unpacked groups give to one tile of tokens, the first `parts` times LANES rows: sums += …, as
+// `matmul_integer` does it. The lines `ahead`, if any, are asked for evenly over the products.
 template <int WIDTH, bool IS_FINE>
-UNDERSTUDY_NOINLINE static void matmul_lines(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
-                                             int64_t stride, bool accumulate) {
-  alignas(64) uint8_t quads[MAX_PANEL_ROWS * GROUP];
-  F sums[LINE_PARTS][WIDTH];
-  for (int i = 0; i < LINE_PARTS; ++i)
-    for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
-  const uint8_t *scales = panel, *lines = panel + first_line(groups), *a = tile.q;
-  for (int64_t g = 0; g < groups; ++g, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
-    for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(scales + AHEAD_GROUPS * LINE_SCALES_BYTES + at);
-    unpack_lines(lines, quads);
-    const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
-    for (int i = 0; i < LINE_PARTS; ++i) {
-      for (int line = 0; line < GROUP / LINE_PARTS; ++line)  // evenly over the products
-        prefetch_far(lines + AHEAD_BYTES + (i * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
-      const Weights w = load_quads(quads + i / HALVES * 512 + i % HALVES * LANES * 4);
-      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales) + i * LANES);
+UNDERSTUDY_NOINLINE static void add_lines(const uint8_t* scales, const uint8_t* quads, int parts, int count,
+                                          const uint8_t* tile, const uint8_t* ahead, float* out) {
+  for (int part = 0; part < parts; ++part, out += WIDTH * LANES) {
+    F sums[WIDTH];
+    UNDERSTUDY_UNROLL
+    for (int t = 0; t < WIDTH; ++t) sums[t] = load(out + t * LANES);
+    const uint8_t* a = tile;
+    for (int g = 0; g < count; ++g, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
+      for (int line = 0; ahead != nullptr && line < GROUP / LINE_PARTS; ++line)
+        prefetch_far(ahead + (g * GROUP + part * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
+      const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
+      const Weights w = load_quads(quads + g * QUADS_BYTES + part / HALVES * 512 + part % HALVES * LANES * 4);
+      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales + g * LINE_SCALES_BYTES) + part * LANES);
       UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) {
         const I dot = dot_group<Format::Q4S, IS_FINE>(w, tokens, t);
-        sums[i][t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[i][t]);
+        sums[t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[t]);
       }
     }
-    scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES;
+    UNDERSTUDY_UNROLL
+    for (int t = 0; t < WIDTH; ++t) store(out + t * LANES, sums[t]);
   }
-  for (int i = 0; i < LINE_PARTS; ++i) finish<WIDTH>(sums[i], out + i * LANES, stride, accumulate);
+}
+
+template <bool IS_FINE, int WIDTH = TILE_TOKENS>
+UNDERSTUDY_INLINE void add_lines_to(int width, const uint8_t* scales, const uint8_t* quads, int parts, int count,
+                                    const uint8_t* tile, const uint8_t* ahead, float* out) {
+  if (width == WIDTH) return add_lines<WIDTH, IS_FINE>(scales, quads, parts, count, tile, ahead, out);
+  if constexpr (WIDTH > 1) add_lines_to<IS_FINE, WIDTH - 1>(width, scales, quads, parts, count, tile, ahead, out);
+}
+
+// All lines of one panel, the first `parts` times LANES of its rows, for any number of tokens: some groups are unpacked
+// once for all of them.
+template <bool IS_FINE>
+static void matmul_lines(const uint8_t* panel, int64_t groups, int parts, const uint8_t* q, int num_tokens, float* out,
+                         int64_t stride, bool accumulate) {
+  constexpr int64_t TOKEN_BYTES = tile_bytes_per_token_group(IS_FINE);
+  const int most = num_tokens > 8 ? LINE_GROUPS : 1;  // what few tokens wait for is memory, and it likes an even step
+  alignas(64) uint8_t quads[LINE_GROUPS * QUADS_BYTES];
+  alignas(64) float sums[CACHED_TOKENS * MAX_PANEL_ROWS];
+  for (int first = 0; first < num_tokens; first += CACHED_TOKENS) {
+    const int count = num_tokens - first < CACHED_TOKENS ? num_tokens - first : CACHED_TOKENS;
+    for (int i = 0; i < count * MAX_PANEL_ROWS; i += LANES) store(sums + i, zero());
+    for (int64_t g = 0; g < groups; g += most) {
+      const int together = groups - g < most ? static_cast<int>(groups - g) : most;
+      const uint8_t *scales = panel + g * LINE_SCALES_BYTES,
+                    *lines = panel + first_line(groups) + g * GROUP * LINE_BYTES;
+      for (int i = 0; i < together; ++i) {
+        for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64)
+          prefetch_far(scales + (AHEAD_GROUPS + i) * LINE_SCALES_BYTES + at);
+        unpack_lines(lines + i * GROUP * LINE_BYTES, quads + i * QUADS_BYTES);
+      }
+      for (int token = 0; token < count; token += TILE_TOKENS) {
+        const int width = count - token < TILE_TOKENS ? count - token : TILE_TOKENS;
+        const uint8_t* a = q + ((first + token) * groups + g * width) * TOKEN_BYTES;
+        add_lines_to<IS_FINE>(width, scales, quads, parts, together, a, token > 0 ? nullptr : lines + AHEAD_LINES_BYTES,
+                              sums + token * MAX_PANEL_ROWS);
+      }
+    }
+    for (int t = 0; t < count; ++t) {
+      const int tile = t / TILE_TOKENS * TILE_TOKENS, width = count - tile < TILE_TOKENS ? count - tile : TILE_TOKENS;
+      for (int part = 0; part < parts; ++part) {
+        float* y = out + (first + t) * stride + part * LANES;
+        const F sum = load(sums + tile * MAX_PANEL_ROWS + (part * width + t - tile) * LANES);
+        store(y, accumulate ? add(load(y), sum) : sum);
+      }
+    }
+  }
+}
+
+static void matmul_line_panels(const Block& block) {
+  constexpr int SLICES = MAX_PANEL_ROWS / PANEL_ROWS;
+  for (int first = 0; first < block.num_panels; first += SLICES) {
+    const int left = block.num_panels - first, slices = left < SLICES ? left : SLICES;
+    (block.is_fine ? matmul_lines<true> : matmul_lines<false>)(block.panels + first / SLICES * block.panel_bytes,
+                                                               block.groups, slices * HALVES, block.q, block.num_tokens,
+                                                               block.out + first * PANEL_ROWS, block.stride,
+                                                               block.accumulate);
+  }
 }
 
 // Float formats: sum += w · x, columns in rising order.
@@ -404,8 +462,8 @@ static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile,
   if constexpr (FORMAT == Format::Q4S)
     return WIDTH == 1 && tile.lines != nullptr
                ? matmul_skipping(panel, *tile.lines, out, accumulate)
-               : (tile.is_fine ? matmul_lines<WIDTH, true> : matmul_lines<WIDTH, false>)(panel, groups, tile, out,
-                                                                                         stride, accumulate);
+               : (tile.is_fine ? matmul_lines<true> : matmul_lines<false>)(panel, groups, LINE_PARTS, tile.q, WIDTH,
+                                                                           out, stride, accumulate);
   else if constexpr (is_integer(FORMAT))
     (tile.is_fine ? matmul_integer<FORMAT, WIDTH, 1, true>
                   : matmul_integer<FORMAT, WIDTH, 1, false>)(panel, groups, tile.q, out, stride, accumulate);
@@ -431,25 +489,31 @@ static void matmul_tile(const Block& block, int first, int token) {
                                                  block.stride, block.accumulate);
 }
 
-// As many times PANELS panels as there are, each for all tiles of tokens while they are in the cache; returns the first
-// panel that is left.
+// As many times PANELS panels as there are, each for the tokens up to `last_token` while it is in the cache; returns
+// the first panel that is left.
 template <Format FORMAT, int PANELS, int MOST_TOKENS = TILE_TOKENS>
-static int matmul_side_by_side(const Block& block, int first) {
+static int matmul_side_by_side(const Block& block, int first, int first_token, int last_token) {
   for (; first + PANELS <= block.num_panels; first += PANELS)
-    for (int token = 0; token < block.num_tokens; token += TILE_TOKENS)
+    for (int token = first_token; token < last_token; token += TILE_TOKENS)
       (block.is_fine ? matmul_tile<FORMAT, PANELS, true, MOST_TOKENS>
                      : matmul_tile<FORMAT, PANELS, false, MOST_TOKENS>)(block, first, token);
   return first;
 }
 
+// Few tokens wait for memory, so their panels go side by side; many have no registers for that, but inputs to keep in
+// the second-level cache.
 template <Format FORMAT>
 static void matmul_panels(const Block& block) {
+  const int tokens = block.num_tokens;
   int first = 0;
-  if (block.panel_bytes >= MIN_STREAM_BYTES) {
-    if (block.num_tokens == 1) first = matmul_side_by_side<FORMAT, 3 * STREAMS, 1>(block, first);
-    first = matmul_side_by_side<FORMAT, STREAMS>(block, first);
+  if (block.panel_bytes >= MIN_STREAM_BYTES && tokens <= MOST_STREAM_TOKENS) {
+    if (tokens == 1) first = matmul_side_by_side<FORMAT, 3 * STREAMS, 1>(block, first, 0, 1);
+    first = matmul_side_by_side<FORMAT, STREAMS>(block, first, 0, tokens);
   }
-  matmul_side_by_side<FORMAT, 1>(block, first);
+  for (int token = 0; token < tokens; token += CACHED_TOKENS) {
+    const int last = tokens - token < CACHED_TOKENS ? tokens : token + CACHED_TOKENS;
+    matmul_side_by_side<FORMAT, 1>(block, first, token, last);
+  }
 }
 
 // ---- attention ---------------------------------------------------------------------------------------------------
@@ -465,42 +529,59 @@ constexpr int64_t element_bytes(KvFormat format) {
   return format == KvFormat::INT8 ? 1 : format == KvFormat::F16 ? 2 : 4;
 }
 
-// Pages of a head lie apart, so the hardware's stream detection starts anew at each: the next one is asked for early.
-static inline const uint8_t* next_page(const AttendChunk& c, int page) {
-  return c.pages[page + 1 < c.num_pages ? page + 1 : page];
+// Pages of a head lie apart, so the hardware's stream detection starts anew at each: while the keys or the values of
+// one page are worked on, those of the page `AHEAD_HALVES` half pages later are asked for, first all keys, then all
+// values.
+constexpr int AHEAD_HALVES = 2;
+template <KvFormat KV>
+UNDERSTUDY_INLINE const uint8_t* half_ahead(const AttendChunk& c, int half) {
+  const int last = 2 * c.num_pages - 1, at = half + AHEAD_HALVES < last ? half + AHEAD_HALVES : last;
+  const bool is_value = at >= c.num_pages;
+  return c.pages[is_value ? at - c.num_pages : at] + (is_value ? c.head_dim * PAGE * element_bytes(KV) : 0);
 }
 
-// Scores of ROWS queries against the 32 positions of one page: lanes are positions, dimensions are summed in order.
-template <KvFormat KV, int ROWS>
-UNDERSTUDY_INLINE void score_page(const AttendChunk& c, const uint8_t* page, const uint8_t* next, int first_row,
-                                  float* scores) {
-  F sums[ROWS][BLOCK_VECTORS];
+// Scores of ROWS queries against the 32 positions of PAGES pages: lanes are positions, dimensions are summed in order.
+template <KvFormat KV, int ROWS, int PAGES>
+UNDERSTUDY_INLINE void score_pages(const AttendChunk& c, int first_page, int first_row, float* scores) {
+  F sums[PAGES][ROWS][BLOCK_VECTORS];
   UNDERSTUDY_UNROLL
+  for (int i = 0; i < PAGES; ++i) UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
-  for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
+  for (int v = 0; v < BLOCK_VECTORS; ++v) sums[i][r][v] = zero();
   const float* q[ROWS];
   UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) q[r] = c.q[first_row + r];
+  const uint8_t *page[PAGES], *ahead[PAGES];
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < PAGES; ++i) page[i] = c.pages[first_page + i], ahead[i] = half_ahead<KV>(c, first_page + i);
   for (int d = 0; d < c.head_dim; ++d) {
-    F key[BLOCK_VECTORS];
-    prefetch(next + d * 32 * element_bytes(KV));
     UNDERSTUDY_UNROLL
-    for (int v = 0; v < BLOCK_VECTORS; ++v) {
-      const int position = v * LANES;
-      key[v] = load_page<KV>(page, (static_cast<int64_t>(position / 16) * c.head_dim + d) * 16 + position % 16);
-    }
-    UNDERSTUDY_UNROLL
-    for (int r = 0; r < ROWS; ++r) {
-      const F query = set(q[r][d]);
+    for (int i = 0; i < PAGES; ++i) {
+      F key[BLOCK_VECTORS];
+      prefetch(ahead[i] + d * PAGE * element_bytes(KV));
       UNDERSTUDY_UNROLL
-      for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(query, key[v], sums[r][v]);
+      for (int v = 0; v < BLOCK_VECTORS; ++v) {
+        const int position = v * LANES;
+        key[v] = load_page<KV>(page[i], (static_cast<int64_t>(position / 16) * c.head_dim + d) * 16 + position % 16);
+      }
+      UNDERSTUDY_UNROLL
+      for (int r = 0; r < ROWS; ++r) {
+        const F query = set(q[r][d]);
+        UNDERSTUDY_UNROLL
+        for (int v = 0; v < BLOCK_VECTORS; ++v) sums[i][r][v] = fma(query, key[v], sums[i][r][v]);
+      }
     }
   }
-  const float* scale = reinterpret_cast<const float*>(page + static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE);
   UNDERSTUDY_UNROLL
-  for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
-  for (int v = 0; v < BLOCK_VECTORS; ++v)
-    store(scores + r * CHUNK + v * LANES, KV == KvFormat::INT8 ? mul(sums[r][v], load(scale + v * LANES)) : sums[r][v]);
+  for (int i = 0; i < PAGES; ++i) {
+    const float* scale =
+        reinterpret_cast<const float*>(page[i] + static_cast<int64_t>(c.head_dim + c.padded_dim) * PAGE);
+    UNDERSTUDY_UNROLL
+    for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+    for (int v = 0; v < BLOCK_VECTORS; ++v)
+      store(scores + r * CHUNK + i * PAGE + v * LANES,
+            KV == KvFormat::INT8 ? mul(sums[i][r][v], load(scale + v * LANES)) : sums[i][r][v]);
+  }
 }
 
 // scores <- exp(s - max) with positions beyond the row's limit at exactly 0; then int8 value scales are folded in.
@@ -532,43 +613,61 @@ UNDERSTUDY_INLINE void soften(const AttendChunk& c, int row, float* scores) {
   }
 }
 
-// out[row] = Σ weight · v for ROWS rows: 32 dimensions at a time, positions in rising order.
-template <KvFormat KV, int ROWS>
-UNDERSTUDY_INLINE void weigh_values(const AttendChunk& c, int first_row, const float* scores, int last_position) {
-  for (int block = 0; block < c.padded_dim / 32; ++block) {
-    F sums[ROWS][BLOCK_VECTORS];
-    UNDERSTUDY_UNROLL
-    for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
-    for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = zero();
-    const int64_t offset = static_cast<int64_t>(c.head_dim) * PAGE + static_cast<int64_t>(block) * PAGE * 32;
-    for (int page = 0; page < c.num_pages; ++page) {
-      const uint8_t* next = next_page(c, page) + offset * element_bytes(KV);
-      const int left = last_position - page * PAGE + 1, count = left < PAGE ? left : PAGE;
-      for (int p = 0; p < count; ++p) {
+// out[row] = Σ weight · v for ROWS rows and BLOCKS times 32 dimensions from block `first` on: positions in rising
+// order. The sums stay in registers over all pages, so that a page's values are read as they lie.
+template <KvFormat KV, int ROWS, int BLOCKS>
+UNDERSTUDY_INLINE void weigh_blocks(const AttendChunk& c, int first_row, const float* scores, int last_position,
+                                    int first) {
+  F sums[BLOCKS][ROWS][BLOCK_VECTORS];
+  UNDERSTUDY_UNROLL
+  for (int b = 0; b < BLOCKS; ++b) UNDERSTUDY_UNROLL
+  for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+  for (int v = 0; v < BLOCK_VECTORS; ++v) sums[b][r][v] = zero();
+  const int64_t begin = static_cast<int64_t>(c.head_dim) * PAGE + static_cast<int64_t>(first) * PAGE * 32;
+  for (int page = 0; page < c.num_pages; ++page) {
+    const uint8_t* ahead = half_ahead<KV>(c, c.num_pages + page) + first * PAGE * 32 * element_bytes(KV);
+    const int left = last_position - page * PAGE + 1, count = left < PAGE ? left : PAGE;
+    for (int p = 0; p < count; ++p) {
+      UNDERSTUDY_UNROLL
+      for (int b = 0; b < BLOCKS; ++b) {
+        const int64_t offset = begin + b * PAGE * 32;
         F value[BLOCK_VECTORS];
-        prefetch(next + p * 32 * element_bytes(KV));
+        prefetch(ahead + (b * PAGE + p) * 32 * element_bytes(KV));
         UNDERSTUDY_UNROLL
         for (int v = 0; v < BLOCK_VECTORS; ++v) value[v] = load_page<KV>(c.pages[page], offset + p * 32 + v * LANES);
         UNDERSTUDY_UNROLL
         for (int r = 0; r < ROWS; ++r) {
           const F weight = set(scores[r * CHUNK + page * PAGE + p]);
           UNDERSTUDY_UNROLL
-          for (int v = 0; v < BLOCK_VECTORS; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
+          for (int v = 0; v < BLOCK_VECTORS; ++v) sums[b][r][v] = fma(weight, value[v], sums[b][r][v]);
         }
       }
     }
-    UNDERSTUDY_UNROLL
-    for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
-    for (int v = 0; v < BLOCK_VECTORS; ++v)
-      store(c.out + static_cast<int64_t>(first_row + r) * c.padded_dim + block * 32 + v * LANES, sums[r][v]);
   }
+  UNDERSTUDY_UNROLL
+  for (int b = 0; b < BLOCKS; ++b) UNDERSTUDY_UNROLL
+  for (int r = 0; r < ROWS; ++r) UNDERSTUDY_UNROLL
+  for (int v = 0; v < BLOCK_VECTORS; ++v)
+    store(c.out + static_cast<int64_t>(first_row + r) * c.padded_dim + (first + b) * 32 + v * LANES, sums[b][r][v]);
+}
+
+// All dimensions, as many at a time as there are registers for their sums.
+template <KvFormat KV, int ROWS, int BLOCKS = 4>
+UNDERSTUDY_INLINE void weigh_values(const AttendChunk& c, int first_row, const float* scores, int last_position,
+                                    int first = 0) {
+  if constexpr (BLOCKS * ROWS <= ATTEND_ROWS || BLOCKS == 1)
+    for (; first + BLOCKS <= c.padded_dim / 32; first += BLOCKS)
+      weigh_blocks<KV, ROWS, BLOCKS>(c, first_row, scores, last_position, first);
+  if constexpr (BLOCKS > 1) weigh_values<KV, ROWS, BLOCKS / 2>(c, first_row, scores, last_position, first);
 }
 
 template <KvFormat KV, int ROWS>
 UNDERSTUDY_NOINLINE static void attend_rows(const AttendChunk& c, int first_row) {
   float* scores = c.scores + first_row * CHUNK;
-  for (int page = 0; page < c.num_pages; ++page)
-    score_page<KV, ROWS>(c, c.pages[page], next_page(c, page), first_row, scores + page * PAGE);
+  int page = 0;
+  if constexpr (2 * ROWS <= ATTEND_ROWS)
+    for (; page + 2 <= c.num_pages; page += 2) score_pages<KV, ROWS, 2>(c, page, first_row, scores + page * PAGE);
+  for (; page < c.num_pages; ++page) score_pages<KV, ROWS, 1>(c, page, first_row, scores + page * PAGE);
   int last_position = 0;
   UNDERSTUDY_UNROLL
   for (int r = 0; r < ROWS; ++r) {
@@ -618,28 +717,29 @@ static int64_t busy(int64_t rounds) {
   return rounds * 12 * LANES * 8;
 }
 
-#define UNDERSTUDY_TABLE(name)                                                                                    \
-  {name,                                                                                                          \
-   TILE_TOKENS,                                                                                                   \
-   ATTEND_ROWS,                                                                                                   \
-   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>,       \
-    matmul<Format::Q4S>},                                                                                         \
-   STREAMS,                                                                                                       \
-   {nullptr, nullptr, matmul_panels<Format::Q8>, matmul_panels<Format::Q4>, matmul_panels<Format::Q4M>, nullptr}, \
-   0,                                                                                                             \
-   0,                                                                                                             \
-   {},                                                                                                            \
-   find_lines,                                                                                                    \
-   quantize,                                                                                                      \
-   layer_norm,                                                                                                    \
-   rms_norm,                                                                                                      \
-   relu2,                                                                                                         \
-   silu,                                                                                                          \
-   silu_gate,                                                                                                     \
-   relu2_gate,                                                                                                    \
-   add_to,                                                                                                        \
-   attend,                                                                                                        \
-   merge,                                                                                                         \
-   sum_exp,                                                                                                       \
-   max_value,                                                                                                     \
+#define UNDERSTUDY_TABLE(name)                                                                              \
+  {name,                                                                                                    \
+   TILE_TOKENS,                                                                                             \
+   ATTEND_ROWS,                                                                                             \
+   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>, \
+    matmul<Format::Q4S>},                                                                                   \
+   STREAMS,                                                                                                 \
+   {nullptr, nullptr, matmul_panels<Format::Q8>, matmul_panels<Format::Q4>, matmul_panels<Format::Q4M>,     \
+    matmul_line_panels},                                                                                    \
+   0,                                                                                                       \
+   0,                                                                                                       \
+   {},                                                                                                      \
+   find_lines,                                                                                              \
+   quantize,                                                                                                \
+   layer_norm,                                                                                              \
+   rms_norm,                                                                                                \
+   relu2,                                                                                                   \
+   silu,                                                                                                    \
+   silu_gate,                                                                                               \
+   relu2_gate,                                                                                              \
+   add_to,                                                                                                  \
+   attend,                                                                                                  \
+   merge,                                                                                                   \
+   sum_exp,                                                                                                 \
+   max_value,                                                                                               \
    busy}

@@ -20,10 +20,13 @@ enum class KvFormat : int { F16 = 0, INT8 = 1, F32 = 2 };
 
 constexpr int64_t AHEAD_BYTES = 4096;            // how far before its use a weight is asked for (docs/log.md)
 constexpr int64_t STREAMS_AHEAD_BYTES = 6144;    // the same, of all panels together that are read side by side,
-constexpr int64_t MIN_STREAM_BYTES = 16 * 1024;  // as panels are from this size on
-constexpr int MOST_SKIP_GROUPS = 1024;           // of a Q4S panel; a wider matrix is read densely
-constexpr int AHEAD_LINES = 32;                  // how far before their use the wanted lines of Q4S are asked for,
-constexpr int AHEAD_GROUPS = 8;                  // and the scales of the groups that they belong to
+constexpr int64_t MIN_STREAM_BYTES = 16 * 1024;  // as panels are from this size on,
+constexpr int MOST_STREAM_TOKENS = 16;           // and up to so many tokens: more need the registers
+constexpr int CACHED_TOKENS = 64;            // whose inputs stay in the second-level cache while panels pass over them
+constexpr int MOST_SKIP_GROUPS = 1024;       // of a Q4S panel; a wider matrix is read densely
+constexpr int AHEAD_LINES = 32;              // how far before their use the wanted lines of Q4S are asked for,
+constexpr int AHEAD_GROUPS = 8;              // and the scales of the groups that they belong to
+constexpr int64_t AHEAD_LINES_BYTES = 8192;  // the same where all lines are wanted
 
 // What one token wants of a Q4S panel, the same for all panels that it meets: the groups in which an input is not zero,
 // and of these the columns, in quads, the last of a group filled up with inputs of zero. Where a line lies is counted

@@ -174,7 +174,8 @@ void check_matmul_block(const Kernels& row) {
   }
 }
 
-// Short panels and such as are read side by side, in all numbers that leave some over.
+// Short panels and such as are read side by side, in all numbers that leave some over; few tokens, and so many that
+// they come in parts.
 void check_matmul_panels(const Kernels& row) {
   Random random(10);
   for (int f = 0; f < NUM_FORMATS; ++f) {
@@ -183,8 +184,10 @@ void check_matmul_panels(const Kernels& row) {
     const std::string what = std::string("matmul_panels ") + FORMAT_NAMES[f];
     Check check(row, what.c_str());
     const auto long_groups = MIN_STREAM_BYTES / static_cast<int64_t>(group_bytes(format)) + 1;
+    std::vector<int> counts = {CACHED_TOKENS, 2 * CACHED_TOKENS + 5};
+    for (int i = 1; i <= row.tile_tokens + 3; ++i) counts.push_back(i);
     for (const int64_t groups : {int64_t{1}, long_groups, long_groups + 1})
-      for (int num_tokens = 1; num_tokens <= row.tile_tokens + 3; ++num_tokens) {
+      for (const int num_tokens : counts) {
         const RandomBatch batch(random, num_tokens, groups, row.tile_tokens, (groups + num_tokens) % 2 == 0);
         const int num_panels = num_tokens == 1 ? 3 * row.panel_streams + 2 : 1 + num_tokens % (2 * row.panel_streams);
         const auto panels = random_panels(random, format, groups, num_panels);
