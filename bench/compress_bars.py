@@ -53,6 +53,7 @@ SHAPES = {  # layers of the teacher -> a narrow and a shallow student of one siz
     6: (Shape(intermediate_size=256), Shape(num_layers=4)),
 }
 OURS = "reconstruction healed"
+BEST = "scales, search, feedback, refit in order"
 Student = tuple[Network, Selection]
 
 
@@ -261,6 +262,7 @@ class Bench:
             self.zero_shot(name)
         self.zero_shot("influence healed")
         self.distilled(OURS, large)
+        self.quantized(OURS, large)
         self.distilled("influence", large)
         self.distilled("taylor", large, lora=True)
         for seed in range(1, self.options.seeds):
@@ -292,28 +294,29 @@ class Bench:
         if not kept.exists() or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
         student = network_from_weights(self.narrow.apply(self.here.spec), load_file(kept)).to(self.device).requires_grad_(False)
-        statistics = calibrate(student, self.calibration, self.work / "student-calibration", batch_rows=16)
+        statistics = calibrate(student, self.calibration, self.work / f"student-calibration-{tokens}", batch_rows=16)
         memory = remember(student, self.test)
         found: dict[str, Any] = {}
-        for label, settings in {
-            "plain": QuantizeSettings(method="plain"),
-            "search": QuantizeSettings(method="search", equalise=False),
-            "scales, search": QuantizeSettings(method="search"),
-            "scales, search, feedback": QuantizeSettings(),
-        }.items():
+        for label, settings, rows in (
+            ("plain", QuantizeSettings(method="plain"), None),
+            ("search", QuantizeSettings(method="search", equalise=False), None),
+            ("scales, search", QuantizeSettings(method="search"), None),
+            ("scales, search, feedback", QuantizeSettings(), None),
+            (BEST, QuantizeSettings(), self.calibration),
+        ):
 
-            def measure(settings: QuantizeSettings = settings, label: str = label) -> dict[str, Any]:
+            def measure(settings: QuantizeSettings = settings, label: str = label, rows: Rows | None = rows) -> dict[str, Any]:
                 started = time.monotonic()
-                found[label] = quantize(student, statistics, settings)
+                found[label] = quantize(student, statistics, settings, rows=rows)
                 seconds = time.monotonic() - started
                 bits = found[label].bits_per_weight()
                 quality = compare(found[label].network, student, self.test, 4, memory).as_dict()
                 return quality | {"bits_per_weight": bits, "quantize_seconds": round(seconds, 1)}
 
-            self.figure(f"4 bits: {label}", measure)
+            self.figure(f"4 bits after {tokens}: {label}", measure)
         for learns, count, rate in (("scales", 65_536, 1e-4), ("weights", 262_144, 2e-5)):
             self.figure(
-                f"4 bits: scales, search, feedback, then {count} tokens of tuning {learns}",
+                f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}",
                 lambda tuning=(learns, count, rate): self.tuned(student, statistics, memory, *tuning),
             )
 
@@ -321,7 +324,7 @@ class Bench:
         self, student: Network, statistics: Any, memory: torch.Tensor, learns: str, count: int, rate: float
     ) -> dict[str, Any]:
         settings = self.settings(count, 0, rate)
-        best = quantize(student, statistics, QuantizeSettings())
+        best = quantize(student, statistics, QuantizeSettings(), rows=self.calibration)
         folder = self.work / f"tuning-{learns}"
         after, _ = tune(best, LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
         return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}

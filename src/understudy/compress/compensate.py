@@ -11,7 +11,7 @@ chosen per output by the error on rows held out of the sums, and W₀ stays wher
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from understudy.compress.data import Progress, Rows, quiet
 from understudy.compress.network import Layer, Network
 from understudy.compress.prune import Selection, spread
 
+READERS = ("q_proj", "k_proj", "v_proj", "up_proj", "gate_proj")
+WRITERS = ("o_proj", "down_proj")
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean diagonal of G
 HELD_OUT_EVERY = 8  # every eighth row chooses λ and is not fitted
 
@@ -100,24 +102,28 @@ def compensate(
     selection: Selection,
     rows: Rows,
     *,
-    refit_readers: bool = True,
+    parts: Collection[str] = (*READERS, *WRITERS),
     batch_rows: int = 8,
     progress: Progress = quiet,
 ) -> list[Refit]:
-    """Refit the student in place against its teacher; both in float32 on the CPU. Returns what each linear gained."""
+    """Refit these parts of the student in place against its teacher, in float32. Returns what each linear gained."""
     with tempfile.TemporaryDirectory() as folder:
-        side = _SideBySide(teacher, student, selection, rows, Path(folder), batch_rows)
+        side = SideBySide(teacher, student, selection, rows, Path(folder), batch_rows)
         report: list[Refit] = []
         for target in range(student.spec.num_layers):
             progress(target, student.spec.num_layers, f"refitting layer {target + 1} of {student.spec.num_layers}")
-            report += side.refit_layer(target, refit_readers)
+            report += side.refit_layer(target, parts)
         side.refit_last_norm()
     progress(student.spec.num_layers, student.spec.num_layers, "refitted")
     return report
 
 
-class _SideBySide:
-    """Both residual streams as files, moved forward together. `middle` files hold them after the attention."""
+class SideBySide:
+    """Both residual streams as files, moved forward together. `middle` files hold them after the attention.
+
+    `settle` is called of every linear of the student in the order of the pass, refitted or not, before anything goes through
+    it: whoever changes it there has the change seen by all that follows.
+    """
 
     def __init__(
         self, teacher: Network, student: Network, selection: Selection, rows: Rows, folder: Path, batch_rows: int
@@ -139,7 +145,10 @@ class _SideBySide:
         embed_rows(student, rows, self.streams["student"], batch_rows)
         self._walk_dropped(range(selection.layers[0]))
 
-    def refit_layer(self, target: int, refit_readers: bool) -> list[Refit]:
+    def settle(self, name: str, linear: nn.Linear) -> None:
+        """`name` is that of its tensor without ".weight"."""
+
+    def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
         index = self.selection.layers[target]
         self.theirs: Layer = self.teacher.model.layers[index]
         self.ours: Layer = self.student.model.layers[target]
@@ -148,19 +157,17 @@ class _SideBySide:
         inner = self.selection.inner[target]
         name = f"model.layers.{target}."
         report: list[Refit] = []
-        if refit_readers:
-            kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
-            report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, "")
+        kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
+        report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, "")
         self._through_attention(of_teacher=True)
-        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, self._attention_pairs())
+        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs())
         self._through_attention(of_teacher=False)
-        if refit_readers:
-            kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
-            report += self._refit_readers(f"{name}mlp.", "mlp", "post_attention_layernorm", kept, "-middle")
+        kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
+        report += self._refit_readers(f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle")
         self._through_mlp("teacher")
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
         self._walk_dropped(range(index + 1, layers[target + 1]))
-        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, self._mlp_pairs())
+        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs())
         self._through_mlp("student")
         return report
 
@@ -183,25 +190,37 @@ class _SideBySide:
     def read(self, name: str, part: slice) -> Tensor:
         return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
-    def _refit(self, name: str, linear: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor, int]]) -> list[Refit]:
-        sums = LeastSquares(linear.weight.detach())
-        for inputs, targets, first_row in pairs:
-            sums.add(inputs, targets if linear.bias is None else targets - linear.bias, first_row)
-        weight, report = sums.solve({name: len(linear.weight)})
-        linear.weight.copy_(weight)
+    def _refit(
+        self, name: str, linear: nn.Linear, parts: Collection[str], pairs: Iterable[tuple[Tensor, Tensor, int]]
+    ) -> list[Refit]:
+        report: list[Refit] = []
+        if name.rsplit(".", 1)[1] in parts:
+            sums = LeastSquares(linear.weight.detach())
+            for inputs, targets, first_row in pairs:
+                sums.add(inputs, targets if linear.bias is None else targets - linear.bias, first_row)
+            weight, report = sums.solve({name: len(linear.weight)})
+            linear.weight.copy_(weight)
+        self.settle(name, linear)
         return report
 
-    def _refit_readers(self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], stage: str) -> list[Refit]:
+    def _refit_readers(
+        self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], parts: Collection[str], stage: str
+    ) -> list[Refit]:
         """All linears behind one norm at once: they read the same. Biases stay as they were trimmed."""
         ours = {part: getattr(getattr(self.ours, module), part) for part in kept}
-        wanted = torch.cat([getattr(getattr(self.theirs, module), part).weight[units] for part, units in kept.items()])
-        sums = LeastSquares(torch.cat([linear.weight.detach() for linear in ours.values()]))
-        for part in self.parts:
-            target = nn.functional.linear(getattr(self.theirs, norm)(self.read(f"teacher{stage}", part)), wanted)
-            sums.add(getattr(self.ours, norm)(self.read(f"student{stage}", part)), target, part.start)
-        weight, report = sums.solve({f"{prefix}{part}": len(linear.weight) for part, linear in ours.items()})
-        for linear, rows in zip(ours.values(), weight.split([len(m.weight) for m in ours.values()]), strict=True):
-            linear.weight.copy_(rows)
+        chosen = {part: linear for part, linear in ours.items() if part in parts}
+        report: list[Refit] = []
+        if chosen:
+            wanted = torch.cat([getattr(getattr(self.theirs, module), part).weight[kept[part]] for part in chosen])
+            sums = LeastSquares(torch.cat([linear.weight.detach() for linear in chosen.values()]))
+            for rows in self.parts:
+                target = nn.functional.linear(getattr(self.theirs, norm)(self.read(f"teacher{stage}", rows)), wanted)
+                sums.add(getattr(self.ours, norm)(self.read(f"student{stage}", rows)), target, rows.start)
+            weight, report = sums.solve({f"{prefix}{part}": len(linear.weight) for part, linear in chosen.items()})
+            for linear, found in zip(chosen.values(), weight.split([len(m.weight) for m in chosen.values()]), strict=True):
+                linear.weight.copy_(found)
+        for part, linear in ours.items():
+            self.settle(f"{prefix}{part}", linear)
         return report
 
     def _attention_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:

@@ -72,6 +72,15 @@ class Selection:
     groups: tuple[Tensor, ...]  # per kept layer (num_kv_heads,)
 
 
+def everything(spec: ModelSpec) -> Selection:
+    """The selection that leaves nothing out."""
+    layers, every = spec.num_layers, torch.arange
+    return Selection(
+        spec, tuple(range(layers)), every(spec.hidden_size), (every(spec.intermediate_size),) * layers,
+        (every(spec.num_heads),) * layers, (every(spec.num_kv_heads),) * layers,
+    )  # fmt: skip
+
+
 def select(network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None) -> Selection:
     """The best-scored units of each axis. `kept_layers` comes from `depth.choose_layers` when depth is cut."""
     source, student = network.spec, shape.apply(network.spec)

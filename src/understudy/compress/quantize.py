@@ -5,24 +5,31 @@
     result.tensors      name -> Rounded (matrices) or Tensor (norms, biases), ready for `folder.save_quantized`
 
 Everything comes from one calibration. `method` is what is measured against what: "plain" rounds to nearest, "search" finds
-scales, "feedback" adds GPTQ; `equalise` adds AWQ-style scales before either. The network given is not changed.
+scales, "feedback" adds GPTQ; `equalise` adds AWQ-style scales before either. Where `quantize` is given the calibration's rows, it
+rounds in the order of the pass and refits what writes to the stream (o_proj, down_proj) before it is rounded: what the rounded
+matrices before it did to the stream, it takes back as far as it can (`compensate`). The network given is not changed.
 """
 
 from __future__ import annotations
 
 import copy
+import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from understudy.compress import grids
 from understudy.compress.calibrate import Statistics
+from understudy.compress.compensate import WRITERS, Refit, SideBySide
 from understudy.compress.data import Progress, Rows, quiet
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
 from understudy.compress.grids import GRIDS, Grid, Rounded
 from understudy.compress.network import Network
+from understudy.compress.prune import everything
 from understudy.errors import UsageError
 
 METHODS = ("plain", "search", "feedback")
@@ -76,8 +83,10 @@ class Quantized:
 
 
 @torch.no_grad()
-def quantize(network: Network, statistics: Statistics, settings: QuantizeSettings, progress: Progress = quiet) -> Quantized:
-    """Quantize every matrix; norms and biases stay float32.
+def quantize(
+    network: Network, statistics: Statistics, settings: QuantizeSettings, progress: Progress = quiet, rows: Rows | None = None
+) -> Quantized:
+    """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to refit on (method "feedback").
 
     Raises:
         UsageError: settings are unsound, or a matrix has columns that are no multiple of 32 (told before any work).
@@ -87,39 +96,79 @@ def quantize(network: Network, statistics: Statistics, settings: QuantizeSetting
     for name, value in network.state_dict().items():
         if value.dim() == 2:
             grids.check_columns(name, value.shape[1])
-    work = copy.deepcopy(network).float()
-    tensors: dict[str, Rounded | Tensor] = {}
-    errors: dict[str, float] = {}
-    total = network.spec.num_layers + 1
-    for index, layer in enumerate(work.model.layers):
-        progress(index, total, f"quantizing layer {index + 1} of {network.spec.num_layers}")
-        grams = {name: value.float().to(work.device) for name, value in statistics.layer(index).items() if name.endswith("_gram")}
-        if settings.equalise and settings.method != "plain":
-            equalise_layer(work, index, grams, GRIDS[settings.weights])
-        for part, module in [*layer.self_attn.named_children(), *layer.mlp.named_children()]:
-            owner = "mlp" if part in ("up_proj", "gate_proj", "down_proj") else "self_attn"
-            name = f"model.layers.{index}.{owner}.{part}.weight"
-            tensors[name], errors[name] = round_matrix(module.weight, grams[_GRAMS[part]], settings.grid_of(name), settings)
-            module.weight.copy_(tensors[name].values())
-    _round_ends(work, statistics, settings, tensors, errors)
+    rounding = _Rounding(copy.deepcopy(network).float(), statistics, settings)
+    work, layers = rounding.network, network.spec.num_layers
+    if rows is None or settings.method != "feedback":
+        for index, layer in enumerate(work.model.layers):
+            progress(index, layers + 1, f"quantizing layer {index + 1} of {layers}")
+            rounding.begin_layer(index)
+            for owner in ("self_attn", "mlp"):
+                for part, linear in layer.get_submodule(owner).named_children():
+                    rounding.round(f"model.layers.{index}.{owner}.{part}", linear)
+        rounding.round_ends()
+    else:
+        rounding.round_ends()
+        with tempfile.TemporaryDirectory() as folder:
+            in_order = _InOrder(rounding, copy.deepcopy(network).float(), rows, Path(folder))
+            for index in range(layers):
+                progress(index, layers + 1, f"refitting and quantizing layer {index + 1} of {layers}")
+                in_order.refit_layer(index, WRITERS)
     for name, value in work.state_dict().items():
-        tensors.setdefault(name, value.clone())
-    progress(total, total, "quantized")
-    return Quantized(work, tensors, errors)
+        rounding.tensors.setdefault(name, value.clone())
+    progress(layers + 1, layers + 1, "quantized")
+    return Quantized(work, rounding.tensors, rounding.errors)
 
 
-def _round_ends(
-    work: Network, statistics: Statistics, settings: QuantizeSettings, tensors: dict[str, Rounded | Tensor],
-    errors: dict[str, float],
-) -> None:  # fmt: skip
-    """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
-    embedding, gram = work.model.embed_tokens.weight, statistics.final()["head_gram"].float().to(work.device)
-    ends = [("lm_head.weight", work.lm_head.weight, gram)] if work.lm_head is not None else []
-    own = gram if work.lm_head is None else torch.eye(len(gram), device=work.device)
-    for name, weight, inputs in [*ends, ("model.embed_tokens.weight", embedding, own)]:
-        chosen = replace(settings, method="search") if settings.method == "feedback" and inputs is not gram else settings
-        tensors[name], errors[name] = round_matrix(weight, inputs, settings.grid_of(name), chosen)
-        weight.copy_(tensors[name].values())
+class _Rounding:
+    """The network as it is rounded, matrix by matrix: its weights become those that the file holds."""
+
+    def __init__(self, network: Network, statistics: Statistics, settings: QuantizeSettings) -> None:
+        self.network, self.statistics, self.settings = network, statistics, settings
+        self.tensors: dict[str, Rounded | Tensor] = {}
+        self.errors: dict[str, float] = {}
+        self.grams: dict[str, Tensor] = {}  # of the layer at work
+
+    def begin_layer(self, index: int) -> None:
+        found = self.statistics.layer(index)
+        self.grams = {n: value.float().to(self.network.device) for n, value in found.items() if n.endswith("_gram")}
+        if self.settings.equalise and self.settings.method != "plain":
+            equalise_layer(self.network, index, self.grams, GRIDS[self.settings.weights])
+
+    def round(self, path: str, linear: nn.Linear) -> None:
+        """`path` of the layer at work, as "model.layers.0.mlp.up_proj"."""
+        self._round(f"{path}.weight", linear.weight, self.grams[_GRAMS[path.rsplit(".", 1)[1]]], self.settings)
+
+    def round_ends(self) -> None:
+        """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
+        embedding, head = self.network.model.embed_tokens.weight, self.network.lm_head
+        gram = self.statistics.final()["head_gram"].float().to(self.network.device)
+        if head is not None:
+            self._round("lm_head.weight", head.weight, gram, self.settings)
+        alone = replace(self.settings, method="search") if self.settings.method == "feedback" else self.settings
+        inputs, settings = (gram, self.settings) if head is None else (torch.eye(len(gram), device=gram.device), alone)
+        self._round("model.embed_tokens.weight", embedding, inputs, settings)
+
+    def _round(self, name: str, weight: Tensor, gram: Tensor, settings: QuantizeSettings) -> None:
+        rounded, self.errors[name] = round_matrix(weight, gram, settings.grid_of(name), settings)
+        self.tensors[name] = rounded
+        weight.copy_(rounded.values())
+
+
+class _InOrder(SideBySide):
+    """The float network beside the rounded one; a linear is rounded when it is settled, and what follows sees that."""
+
+    def __init__(self, rounding: _Rounding, network: Network, rows: Rows, folder: Path) -> None:
+        super().__init__(network, rounding.network, everything(network.spec), rows, folder, 8)
+        self.rounding = rounding
+
+    def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
+        self.rounding.begin_layer(target)
+        layers = self.teacher.model.layers, self.student.model.layers
+        layers[0][target].load_state_dict(layers[1][target].state_dict())  # scaled alike
+        return super().refit_layer(target, parts)
+
+    def settle(self, name: str, linear: nn.Linear) -> None:
+        self.rounding.round(name, linear)
 
 
 def round_matrix(weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings) -> tuple[Rounded, float]:

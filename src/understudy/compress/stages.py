@@ -318,7 +318,7 @@ class Pipeline:
             probe = self.held_out.take(4)
             settings, table = spend_bits(student, statistics, settings, probe, recipe.max_bits, self.progress)
             report.tables["what q8 would bring"] = table
-        result = quantize(student, statistics, settings, self.progress)
+        result = quantize(student, statistics, settings, self.progress, self.calibration)
         if recipe.tune_tokens:
             report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
             result, _ = tune(

@@ -161,6 +161,23 @@ def test_the_better_the_method_the_nearer_the_float_network(name: str, tmp_path)
     assert kl["feedback"] < kl["search"]
 
 
+@pytest.mark.parametrize("name", ["nemotron", "llama", "nemotron_biases"])
+def test_writers_take_back_what_the_rounded_matrices_before_them_did(name: str, tmp_path) -> None:
+    network = tiny_teacher(name)
+    rows, others = random_rows(network.spec, count=96), random_rows(network.spec, count=48, seed=5)
+    statistics = calibrate(network, rows, tmp_path)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    settings = QuantizeSettings(embedding="q8", head="q8")
+    alone, in_order = (quantize(network, statistics, settings, rows=r) for r in (None, rows))
+    assert compare(in_order.network, network, rows).kl < 0.8 * compare(alone.network, network, rows).kl
+    assert compare(in_order.network, network, others).kl < compare(alone.network, network, others).kl
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    for key, value in in_order.network.state_dict().items():
+        stored = in_order.tensors[key]
+        assert torch.equal(stored.values() if isinstance(stored, Rounded) else stored, value)
+    assert in_order.errors.keys() == alone.errors.keys()
+
+
 def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
     network = tiny_teacher("nemotron")
     rows = random_rows(network.spec)
