@@ -1,7 +1,7 @@
 // A token tile is the A operand as `quantize` lays it out, [16 tokens][32] int8; a group of a panel, unpacked to signed
 // int8, is the B operand as the panel lays it out, [8 quads][16 rows][4]. One instruction gives the exact int32 sums of
 // a group for 16 tokens and 16 rows. What is left bounds this kernel, the conversion and scaling of each sum:
-//   sum += (float(dot) · w_scale) · a_scale                  (the order of generic.inl)
+//   sum += (float(dot) · w_scale) · a_scale                  (the order of matmul.inl)
 // While tiles are in use the core multiplies on one of its two vector ports only, so what can be an integer addition is
 // one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| < 2^22, and fma(M + dot, w_scale, -M ·
 // w_scale) rounds dot · w_scale once, as the product does, because M · w_scale is exact: w_scale is an f16. A block of
