@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from understudy.compress import losses
 from understudy.compress.calibrate import calibrate
@@ -228,8 +227,7 @@ class Bench:
             report = distill(student, teacher, rows, settings, folder, progress=note, device=self.device, trains_all=not lora)
             student.requires_grad_(False)
             if lora:
-                for module in [m for m in student.modules() if parametrize.is_parametrized(m)]:
-                    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+                merge_lora(student)
             save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, kept)
             shutil.rmtree(folder)
             step = statistics.median(after - before for before, after in itertools.pairwise(times))
@@ -354,25 +352,40 @@ def taylor(network: Network, rows: Rows) -> Importance:
 
 
 class LowRank(nn.Module):
-    """W + B A · alpha / rank, with alpha = 2 rank; A small noise, B zero (2106.09685)."""
+    """y = W x + B A x · alpha / rank, with alpha = 2 rank; A small noise, B zero (2106.09685). Only A and B learn."""
 
-    def __init__(self, weight: Tensor, rank: int) -> None:
+    def __init__(self, linear: nn.Linear, rank: int) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(weight.numel())
-        self.a = nn.Parameter(
-            torch.randn(rank, weight.shape[1], generator=generator).to(weight.device) / math.sqrt(weight.shape[1])
-        )
-        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank, device=weight.device))
+        out, into = linear.weight.shape
+        generator = torch.Generator().manual_seed(linear.weight.numel())
+        self.linear = linear
+        self.a = nn.Parameter((torch.randn(rank, into, generator=generator) / math.sqrt(into)).to(linear.weight.device))
+        self.b = nn.Parameter(torch.zeros(out, rank, device=linear.weight.device))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + 2 * (self.b @ self.a)
+    def forward(self, x: Tensor) -> Tensor:
+        small = nn.functional.linear(nn.functional.linear(x, self.a), self.b)
+        return self.linear(x) + 2 * small
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        self.linear.weight += 2 * (self.b @ self.a)
+        return self.linear
 
 
 def add_lora(student: Network, rank: int = 8) -> None:
     """Freezes all weights; every linear layer of every block learns an addition of this rank."""
     student.requires_grad_(False)
-    for module in [m for m in student.model.layers.modules() if isinstance(m, nn.Linear)]:
-        parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank))
+    for layer in student.model.layers:
+        for owner in (layer.self_attn, layer.mlp):
+            for name, linear in list(owner.named_children()):
+                setattr(owner, name, LowRank(linear, rank))
+
+
+def merge_lora(student: Network) -> None:
+    for layer in student.model.layers:
+        for owner in (layer.self_attn, layer.mlp):
+            for name, module in list(owner.named_children()):
+                setattr(owner, name, module.merged())
 
 
 def all_count(tokens: np.ndarray) -> Rows:
