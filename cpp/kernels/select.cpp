@@ -3,7 +3,9 @@
 
 #include "kernels.h"
 
-#if defined(UNDERSTUDY_ARM64) && defined(__linux__)
+#if defined(UNDERSTUDY_X86)
+#include <cpuid.h>
+#elif defined(UNDERSTUDY_ARM64) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #elif defined(UNDERSTUDY_ARM64) && defined(__APPLE__)
@@ -16,6 +18,9 @@ namespace understudy {
 namespace avx2 {
 extern const Kernels TABLE;
 }
+namespace avx_vnni {
+extern const Kernels TABLE;
+}
 namespace avx512 {
 extern const Kernels TABLE;
 }
@@ -23,6 +28,11 @@ namespace amx {
 const Kernels& table();
 bool request_tiles();
 }  // namespace amx
+
+static bool has_avx_vnni() {  // not among the names that every compiler's __builtin_cpu_supports knows
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
 #elif defined(UNDERSTUDY_ARM64)
 namespace neon {
 extern const Kernels TABLE;
@@ -50,8 +60,10 @@ const Kernels* const* available_kernels(int* count) {
     int n = 0;
     rows[n++] = &reference_kernels();
 #if defined(UNDERSTUDY_X86)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
       rows[n++] = &avx2::TABLE;
+      if (has_avx_vnni()) rows[n++] = &avx_vnni::TABLE;
+    }
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
       rows[n++] = &avx512::TABLE;

@@ -1,6 +1,6 @@
 // The AVX2 row of the kernel table: the generic algorithms over this ISA's vocabulary.
 #include "../kernels.h"
-#include "simd.h"
+#include "products.h"
 
 namespace understudy::avx2 {
 
