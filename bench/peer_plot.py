@@ -70,7 +70,8 @@ def draw(results: list[dict[str, Any]]) -> str:
     parts, y = [], float(LEGEND)
     for result in results:
         setting, rows = result["setting"], result["situations"]
-        heading = f"{setting['model']} · {setting['threads']} threads · {setting['isa']} · {setting['processor']}"
+        cache = f" · {setting['kv']} caches" if setting.get("kv", "f16") != "f16" else ""
+        heading = f"{setting['model']}{cache} · {setting['threads']} threads · {setting['isa']} · {setting['processor']}"
         parts.append(text(20, y + 20, heading, weight="bold"))
         top, bottom = y + HEAD, y + HEAD + ROW * len(rows)
         parts += grid(top, bottom)

@@ -76,6 +76,8 @@ def test_the_picture_holds_every_situation_within_its_frame() -> None:
     assert words.count("decode at 2048, 8 at once") == 2
     assert sum("a <small> model.gguf" in word for word in words) == 2
     assert words.count("3.00×") == 4
+    of_8_bits = draw([{"setting": dataclasses.asdict(dataclasses.replace(SETTING, kv="int8")), "situations": rows}])
+    assert "model.gguf · int8 caches · 2 threads" in of_8_bits
     width, height = map(float, root.attrib["viewBox"].split()[2:])
     for bar in root.iter("{http://www.w3.org/2000/svg}rect"):
         if "x" in bar.attrib:
