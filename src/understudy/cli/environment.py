@@ -16,7 +16,8 @@ class Variable:
     expected: str
 
 
-ISA_ROWS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")  # of all processors; `core.isa_rows()` knows this one's
+# Of all processors; `core.isa_rows()` knows this one's.
+ISA_ROWS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")
 
 VARIABLES: dict[str, Variable] = {
     "UNDERSTUDY_ISA": Variable("row of the kernel table to use", lambda v: v in ISA_ROWS, " or ".join(ISA_ROWS)),
