@@ -293,8 +293,11 @@ void Model::multiply(const Product* products, int count, const float* x, int64_t
   const int64_t fair = (total + 8 * team_.size() - 1) / (8 * team_.size());
   int64_t grain = std::max<int64_t>(1, std::min<int64_t>(fair, static_cast<int64_t>(PIECE_BYTES / panel_bytes)));
   const bool in_blocks = kernels_.block_tokens > 0 && num_tokens >= kernels_.block_tokens;
-  const bool side_by_side = kernels_.matmul_panels[static_cast<int>(products[0].linear->weight.format)] != nullptr;
-  if (side_by_side && panel_bytes >= static_cast<size_t>(MIN_STREAM_BYTES))
+  const Format format = products[0].linear->weight.format;
+  const bool is_long = panel_bytes >= static_cast<size_t>(MIN_STREAM_BYTES);
+  if (format == Format::Q4S)  // few and wide: runs of them where every member still gets four
+    grain = std::max<int64_t>(1, std::min<int64_t>(kernels_.panel_streams, total / (4 * team_.size())));
+  else if (is_long && kernels_.matmul_panels[static_cast<int>(format)] != nullptr)
     grain = round_up(grain, kernels_.panel_streams);
   if (in_blocks) grain = std::min<int64_t>(round_up(fair, kernels_.block_panels), 4 * kernels_.block_panels);
   const Linear& only = *products[0].linear;  // down_proj, where the format is Q4S

@@ -178,6 +178,7 @@ UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
 
 constexpr int LINE_GROUPS = 4;  // unpacked together into the first-level cache
 constexpr int QUADS_BYTES = MAX_PANEL_ROWS * GROUP;
+static_assert(CACHED_TOKENS % TILE_TOKENS == 0, "only the last part of a batch may end inside a tile");
 
 // What `count` unpacked groups give to one tile of tokens, the first `parts` times LANES rows: sums += …, as
 // `matmul_integer` does it. The lines `ahead`, if any, are asked for evenly over the products.
