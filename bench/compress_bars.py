@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fcntl
+import functools
 import itertools
 import json
 import math
@@ -43,7 +44,7 @@ from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
 from understudy.compress.prune import Selection, Shape, select, trim
 from understudy.compress.qad import tune
-from understudy.compress.quantize import QuantizeSettings, quantize
+from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.spec import ModelSpec, parameter_counts
 
@@ -294,36 +295,34 @@ class Bench:
         student = network_from_weights(self.narrow.apply(self.here.spec), load_file(kept)).to(self.device).requires_grad_(False)
         statistics = calibrate(student, self.calibration, self.work / f"student-calibration-{tokens}", batch_rows=16)
         memory = remember(student, self.test)
-        found: dict[str, Any] = {}
-        for label, settings, rows in (
-            ("plain", QuantizeSettings(method="plain"), None),
-            ("search", QuantizeSettings(method="search", equalise=False), None),
-            ("scales, search", QuantizeSettings(method="search"), None),
-            ("scales, search, feedback", QuantizeSettings(), None),
-            (BEST, QuantizeSettings(), self.calibration),
+        best = functools.cache(lambda: quantize(student, statistics, QuantizeSettings(), rows=self.calibration))
+        for label, make in (
+            ("plain", lambda: quantize(student, statistics, QuantizeSettings(method="plain"))),
+            ("search", lambda: quantize(student, statistics, QuantizeSettings(method="search", equalise=False))),
+            ("scales, search", lambda: quantize(student, statistics, QuantizeSettings(method="search"))),
+            ("scales, search, feedback", lambda: quantize(student, statistics, QuantizeSettings())),
+            (BEST, best),
         ):
 
-            def measure(settings: QuantizeSettings = settings, label: str = label, rows: Rows | None = rows) -> dict[str, Any]:
+            def measure(make: Callable[[], Quantized] = make) -> dict[str, Any]:
                 started = time.monotonic()
-                found[label] = quantize(student, statistics, settings, rows=rows)
-                seconds = time.monotonic() - started
-                bits = found[label].bits_per_weight()
-                quality = compare(found[label].network, student, self.test, 4, memory).as_dict()
-                return quality | {"bits_per_weight": bits, "quantize_seconds": round(seconds, 1)}
+                found = make()
+                seconds = round(time.monotonic() - started, 1)
+                quality = compare(found.network, student, self.test, 4, memory).as_dict()
+                return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
         for learns, count, rate in (("scales", 65_536, 1e-4), ("weights", 262_144, 2e-5)):
             self.figure(
                 f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}",
-                lambda tuning=(learns, count, rate): self.tuned(student, statistics, memory, *tuning),
+                lambda tuning=(learns, count, rate): self.tuned(student, best(), memory, str(tokens), *tuning),
             )
 
     def tuned(
-        self, student: Network, statistics: Any, memory: torch.Tensor, learns: str, count: int, rate: float
+        self, student: Network, best: Quantized, memory: torch.Tensor, trained: str, learns: str, count: int, rate: float
     ) -> dict[str, Any]:
         settings = self.settings(count, 0, rate)
-        best = quantize(student, statistics, QuantizeSettings(), rows=self.calibration)
-        folder = self.work / f"tuning-{learns}"
+        folder = self.work / f"tuning-{trained}-{learns}"
         after, _ = tune(best, LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
         return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}
 
@@ -375,17 +374,18 @@ class LowRank(nn.Module):
 def add_lora(student: Network, rank: int = 8) -> None:
     """Freezes all weights; every linear layer of every block learns an addition of this rank."""
     student.requires_grad_(False)
-    for layer in student.model.layers:
-        for owner in (layer.self_attn, layer.mlp):
-            for name, linear in list(owner.named_children()):
-                setattr(owner, name, LowRank(linear, rank))
+    replace_linears(student, lambda linear: LowRank(linear, rank))
 
 
 def merge_lora(student: Network) -> None:
+    replace_linears(student, LowRank.merged)
+
+
+def replace_linears(student: Network, change: Callable[[Any], nn.Module]) -> None:
     for layer in student.model.layers:
         for owner in (layer.self_attn, layer.mlp):
             for name, module in list(owner.named_children()):
-                setattr(owner, name, module.merged())
+                setattr(owner, name, change(module))
 
 
 def all_count(tokens: np.ndarray) -> Rows:

@@ -99,8 +99,9 @@ class LlamaCpp:
 
     def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto", repeats: int = 1) -> float:
         """Tokens per second after `depth` positions, which are filled once; the median of the repeats."""
-        cache = ("-ctk", self.kv, "-ctv", self.kv)
-        return self._bench(model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, *cache, repeats=repeats)
+        return self._bench(
+            model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, *cache_of(self.kv), repeats=repeats
+        )
 
     def _bench(self, model: Path, *arguments: str | int, repeats: int = 1) -> float:
         command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", str(repeats), "-o", "json"]
@@ -112,7 +113,7 @@ class LlamaCpp:
         context = 256 * (-(-batch * (depth + num_tokens) // 256) + 1)
         command = [
             self.folder / "llama-batched-bench", "-m", model, "-t", self.num_threads, "-c", context, "-npp", depth,
-            "-ntg", num_tokens, "-npl", batch, "-ctk", self.kv, "-ctv", self.kv, "--output-format", "jsonl",
+            "-ntg", num_tokens, "-npl", batch, *cache_of(self.kv), "--output-format", "jsonl",
         ]  # fmt: skip
         rows = [json.loads(line) for line in run(list(map(str, command))).output.splitlines() if line.startswith("{")]
         return float(rows[-1]["speed_tg"])
@@ -121,7 +122,7 @@ class LlamaCpp:
         """From nothing to one token with a cache of `context` positions (kv: f16 or q8_0)."""
         command = [
             self.folder / "llama-completion", "-m", model, "-t", self.num_threads, "-c", context, "-n", 1, "-p", "Hello",
-            "-no-cnv", "--no-warmup", "-ctk", kv, "-ctv", kv,
+            "-no-cnv", "--no-warmup", *cache_of(kv),
         ]  # fmt: skip
         return run(list(map(str, command)))
 
@@ -152,6 +153,10 @@ class LlamaCpp:
                 yield lambda request: complete_at(port, request)
             finally:
                 process.terminate()
+
+
+def cache_of(kv: str) -> tuple[str, ...]:
+    return "-ctk", kv, "-ctv", kv
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: float = 120) -> None:

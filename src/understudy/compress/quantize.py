@@ -98,6 +98,7 @@ def quantize(
             grids.check_columns(name, value.shape[1])
     rounding = _Rounding(copy.deepcopy(network).float(), statistics, settings)
     work, layers = rounding.network, network.spec.num_layers
+    rounding.round_ends()
     if rows is None or settings.method != "feedback":
         for index, layer in enumerate(work.model.layers):
             progress(index, layers + 1, f"quantizing layer {index + 1} of {layers}")
@@ -105,9 +106,7 @@ def quantize(
             for owner in ("self_attn", "mlp"):
                 for part, linear in layer.get_submodule(owner).named_children():
                     rounding.round(f"model.layers.{index}.{owner}.{part}", linear)
-        rounding.round_ends()
     else:
-        rounding.round_ends()
         with tempfile.TemporaryDirectory() as folder:
             in_order = _InOrder(rounding, copy.deepcopy(network).float(), rows, Path(folder))
             for index in range(layers):
@@ -163,8 +162,8 @@ class _InOrder(SideBySide):
 
     def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
         self.rounding.begin_layer(target)
-        layers = self.teacher.model.layers, self.student.model.layers
-        layers[0][target].load_state_dict(layers[1][target].state_dict())  # scaled alike
+        scaled = self.student.model.layers[target].state_dict()
+        self.teacher.model.layers[target].load_state_dict(scaled)  # still float, and the same function
         return super().refit_layer(target, parts)
 
     def settle(self, name: str, linear: nn.Linear) -> None:
