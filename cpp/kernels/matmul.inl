@@ -36,12 +36,14 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
   constexpr int64_t SIZE = group_bytes(FORMAT),
                     AHEAD = PANELS == 1 ? AHEAD_BYTES : STREAMS_AHEAD_BYTES / PANELS / 64 * 64;
   const int64_t panel_bytes = groups * SIZE;
-  constexpr int ROWS = panel_rows(FORMAT);
-  for (int half = 0; half < ROWS / LANES; ++half) {
-    F sums[PANELS][WIDTH];
+  // One token waits for memory: all rows in one pass. More need the registers, and pass once for every LANES rows.
+  constexpr int ROWS = panel_rows(FORMAT), PARTS = WIDTH == 1 ? ROWS / LANES : 1;
+  for (int first = 0; first < ROWS / LANES; first += PARTS) {
+    F sums[PANELS][PARTS][WIDTH];
     UNDERSTUDY_UNROLL
     for (int i = 0; i < PANELS; ++i) UNDERSTUDY_UNROLL
-    for (int t = 0; t < WIDTH; ++t) sums[i][t] = zero();
+    for (int part = 0; part < PARTS; ++part) UNDERSTUDY_UNROLL
+    for (int t = 0; t < WIDTH; ++t) sums[i][part][t] = zero();
     const uint8_t *group = panels, *a = tile;
     for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
       // What lies behind a panel's end is the next one's begin, read already: go on where the next PANELS begin.
@@ -50,22 +52,29 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
       UNDERSTUDY_UNROLL
       for (int i = 0; i < PANELS; ++i) {
         const uint8_t* p = group + i * panel_bytes;
-        for (int64_t line = 0; half == 0 && line < SIZE; line += 64) prefetch_far(p + ahead + line);
-        const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + half * LANES);
-        const Weights w = unpack<FORMAT>(p, half);
+        for (int64_t line = 0; first == 0 && line < SIZE; line += 64) prefetch_far(p + ahead + line);
         UNDERSTUDY_UNROLL
-        for (int t = 0; t < WIDTH; ++t) {
-          const I dot = dot_group<FORMAT, IS_FINE>(w, tokens, t);
-          sums[i][t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[i][t]);
+        for (int part = 0; part < PARTS; ++part) {
+          const int lanes = (first + part) * LANES;
+          const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(p) + lanes);
+          const Weights w = unpack<FORMAT>(p, first + part);
+          F* y = sums[i][part];
+          UNDERSTUDY_UNROLL
+          for (int t = 0; t < WIDTH; ++t) {
+            const I dot = dot_group<FORMAT, IS_FINE>(w, tokens, t);
+            y[t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), y[t]);
+          }
+          if (FORMAT != Format::Q4M) continue;
+          const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + lanes);
+          UNDERSTUDY_UNROLL
+          for (int t = 0; t < WIDTH; ++t) y[t] = fma(set(tokens.scaled_sum[t]), minimum, y[t]);
         }
-        if (FORMAT != Format::Q4M) continue;
-        const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + half * LANES);
-        UNDERSTUDY_UNROLL
-        for (int t = 0; t < WIDTH; ++t) sums[i][t] = fma(set(tokens.scaled_sum[t]), minimum, sums[i][t]);
       }
     }
     UNDERSTUDY_UNROLL
-    for (int i = 0; i < PANELS; ++i) finish<WIDTH>(sums[i], out + i * ROWS + half * LANES, stride, accumulate);
+    for (int i = 0; i < PANELS; ++i) UNDERSTUDY_UNROLL
+    for (int part = 0; part < PARTS; ++part)
+      finish<WIDTH>(sums[i][part], out + i * ROWS + (first + part) * LANES, stride, accumulate);
   }
 }
 
