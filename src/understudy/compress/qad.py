@@ -2,10 +2,10 @@
 
     tuned = tune(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
 
-"scales": the integers stay, the scale of every block of 32 learns (LSQ with the integers fixed). They move by small steps
-from searched ones, so a few ten thousand tokens are enough and nothing can be lost but the scales. "weights": behind every
-integer a float weight learns too, rounded anew in every pass (straight-through, 1902.08153), and the norms with them: more
-is given back, for twice the memory of training. Size and file format stay; embedding and head stay as they are.
+"scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
+fixed), and so do the norms, which are scales too. They move by small steps, so a few ten thousand tokens are enough. "weights":
+behind every integer a float weight learns as well, rounded anew in every pass (straight-through, 1902.08153): more is given
+back, for twice the memory of training. Embedding and head learn like the rest; size and file format stay.
 """
 
 from __future__ import annotations
@@ -27,44 +27,58 @@ from understudy.errors import UsageError
 LEARNS = ("scales", "weights")
 
 
-class RoundedLinear(nn.Module):
-    """y = W x + b with W = scales · integers; the scales (rows, columns / 32) learn, and `latent` weights if there are any."""
+class RoundedWeight(nn.Module):
+    """W = scales · factors · integers; the factors (rows, columns / 32) learn, and `latent` weights if there are any."""
 
     def __init__(self, rounded: Rounded, bias: Tensor | None, learns: str) -> None:
         super().__init__()
         self.grid = rounded.grid
         self.register_buffer("fixed", rounded.integers.clone() if learns == "scales" else None)
-        self.scales = nn.Parameter(rounded.scales.clone())
+        self.register_buffer("start", rounded.scales.clone())
+        self.factors = nn.Parameter(torch.ones_like(rounded.scales))
         self.latent = nn.Parameter(rounded.values()) if learns == "weights" else None
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
 
     @property
     def weight(self) -> Tensor:
-        return (self.integers(self.scales) * self.scales[..., None]).flatten(1)
+        """(rows, columns), for whoever reads it whole: a linear layer, or a head tied to the embedding."""
+        return self.rows(slice(None))
 
-    def integers(self, scales: Tensor) -> Tensor:
-        """(rows, blocks, 32) float32; what `latent` rounds to, with the gradient of what it was before, inside the grid."""
+    def rows(self, which: slice | Tensor) -> Tensor:
+        """Those rows of W alone, (*which, columns)."""
+        scales = self.start[which] * self.factors[which]
+        return (self.integers(which, scales) * scales[..., None]).flatten(-2)
+
+    def integers(self, which: slice | Tensor, scales: Tensor) -> Tensor:
+        """(*which, blocks, 32) float32; what `latent` rounds to, with the gradient of what it was before, inside the grid."""
         if self.latent is None:
-            return self.fixed.float().unflatten(1, (-1, BLOCK))
+            return self.fixed[which].float().unflatten(-1, (-1, BLOCK))
         inverse = torch.where(scales == 0, 0.0, 1 / scales)
-        wanted = (self.latent.unflatten(1, (-1, BLOCK)) * inverse[..., None]).clamp(self.grid.low, self.grid.high)
+        wanted = (self.latent[which].unflatten(-1, (-1, BLOCK)) * inverse[..., None]).clamp(self.grid.low, self.grid.high)
         return wanted + (wanted.round() - wanted).detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight, self.bias)
 
     @torch.no_grad()
     def rounded(self) -> Rounded:
         """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
-        scales = self.scales.to(torch.float16).float()
-        return Rounded(self.grid, self.integers(scales).round().to(torch.int8).flatten(1), scales)
+        scales = (self.start * self.factors).to(torch.float16).float()
+        return Rounded(self.grid, self.integers(slice(None), scales).round().to(torch.int8).flatten(1), scales)
+
+
+class RoundedLinear(RoundedWeight):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+class RoundedEmbedding(RoundedWeight):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.rows(tokens)
 
 
 def tune(
     result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *, learns: str = "scales",
     progress: Progress = quiet, device: str = "cpu",
 ) -> tuple[Quantized, DistillReport]:  # fmt: skip
-    """Train what `learns` names of all linears against `teacher` (usually the float student); a new Quantized comes back.
+    """Train what `learns` names of all matrices, and the norms, against `teacher` (usually the float student); a new Quantized comes back.
 
     Raises:
         UsageError: `learns` is not one of LEARNS.
@@ -72,10 +86,9 @@ def tune(
     if learns not in LEARNS:
         raise UsageError("unknown way to tune", found=learns, expected=list(LEARNS))
     network = copy.deepcopy(result.network)
-    places = _replace_linears(network, result, learns)
+    places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
-        is_norm = "norm" in name
-        parameter.requires_grad_(name.endswith((".scales", ".latent")) or (is_norm and learns == "weights"))
+        parameter.requires_grad_(name.endswith((".factors", ".latent")) or "norm" in name)
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
@@ -88,13 +101,15 @@ def tune(
     return Quantized(final, tensors, result.errors), report
 
 
-def _replace_linears(network: Network, result: Quantized, learns: str) -> dict[str, RoundedLinear]:
-    places: dict[str, RoundedLinear] = {}
+def _replace_matrices(network: Network, result: Quantized, learns: str) -> dict[str, RoundedWeight]:
+    places: dict[str, RoundedWeight] = {}
     for name, rounded in result.tensors.items():
-        if not isinstance(rounded, Rounded) or not name.startswith("model.layers."):
+        if not isinstance(rounded, Rounded):
             continue
         path, _, part = name.removesuffix(".weight").rpartition(".")
         owner = network.get_submodule(path)
-        places[name] = RoundedLinear(rounded, getattr(owner, part).bias, learns)
+        known = getattr(owner, part)
+        kind = RoundedEmbedding if isinstance(known, nn.Embedding) else RoundedLinear
+        places[name] = kind(rounded, getattr(known, "bias", None), learns)
         setattr(owner, part, places[name])
     return places

@@ -199,9 +199,12 @@ def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) 
         quantize(network, statistics, QuantizeSettings(weights="q3"))
 
 
-@pytest.mark.parametrize(("learns", "rate", "share"), [("scales", 1e-3, 0.85), ("weights", 3e-4, 0.7)])
-def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, learns: str, rate: float, share: float) -> None:
-    network = tiny_teacher("nemotron")
+@pytest.mark.parametrize(
+    ("name", "learns", "rate", "share"),
+    [("nemotron", "scales", 1e-3, 0.85), ("nemotron", "weights", 3e-4, 0.7), ("llama_tied", "scales", 1e-3, 0.85)],
+)
+def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, name: str, learns: str, rate: float, share: float) -> None:
+    network = tiny_teacher(name)
     rows = random_rows(network.spec, count=32)
     result = quantize(
         network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain", embedding="q8", head="q8")
@@ -211,10 +214,12 @@ def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, learns: str, 
     tuned, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
     assert compare(tuned.network, network, rows).kl < share * before
     moved = 0
+    assert not torch.equal(tuned.tensors["model.norm.weight"], result.tensors["model.norm.weight"])
     for name, tensor in tuned.tensors.items():
         found = tensor.values() if isinstance(tensor, Rounded) else tensor
         assert torch.equal(tuned.network.state_dict()[name], found)
         if isinstance(tensor, Rounded):
+            assert not torch.equal(tensor.scales, result.tensors[name].scales)
             moved += int((tensor.integers != result.tensors[name].integers).sum())
             assert torch.equal(tensor.scales, tensor.scales.half().float())
             assert tensor.integers.min() >= tensor.grid.low
