@@ -43,7 +43,7 @@ from understudy.compress.grids import GRIDS, plain
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
 from understudy.compress.prune import Selection, Shape, select, trim
-from understudy.compress.qad import tune
+from understudy.compress.qad import LEARNS, tune
 from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.spec import ModelSpec, parameter_counts
@@ -312,16 +312,16 @@ class Bench:
                 return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
-        for learns, count, rate in (("scales", 65_536, 1e-4), ("weights", 262_144, 2e-5)):
+        for learns, count in (("scales", 65_536), ("weights", 262_144)):
             self.figure(
                 f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}",
-                lambda tuning=(learns, count, rate): self.tuned(student, best(), memory, str(tokens), *tuning),
+                lambda tuning=(learns, count): self.tuned(student, best(), memory, str(tokens), *tuning),
             )
 
     def tuned(
-        self, student: Network, best: Quantized, memory: torch.Tensor, trained: str, learns: str, count: int, rate: float
+        self, student: Network, best: Quantized, memory: torch.Tensor, trained: str, learns: str, count: int
     ) -> dict[str, Any]:
-        settings = self.settings(count, 0, rate)
+        settings = self.settings(count, 0, LEARNS[learns])
         folder = self.work / f"tuning-{trained}-{learns}"
         after, _ = tune(best, LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
         return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}

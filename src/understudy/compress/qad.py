@@ -3,9 +3,9 @@
     tuned = tune(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
 
 "scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
-fixed), and so do the norms, which are scales too. They move by small steps, so a few ten thousand tokens are enough. "weights":
-behind every integer a float weight learns as well, rounded anew in every pass (straight-through, 1902.08153): more is given
-back, for twice the memory of training. Embedding and head learn like the rest; size and file format stay.
+fixed). "weights": behind every integer a float weight learns as well, rounded anew in every pass (straight-through, 1902.08153),
+and the norms with them: more is given back, for twice the memory of training. Embedding and head learn like the rest; size and
+file format stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
 from understudy.errors import UsageError
 
-LEARNS = ("scales", "weights")
+LEARNS = {"scales": 2e-3, "weights": 2e-5}  # what may learn -> the peak rate that suits it, of factors and of weights
 
 
 class RoundedWeight(nn.Module):
@@ -78,7 +78,7 @@ def tune(
     result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *, learns: str = "scales",
     progress: Progress = quiet, device: str = "cpu",
 ) -> tuple[Quantized, DistillReport]:  # fmt: skip
-    """Train what `learns` names of all matrices, and the norms, against `teacher` (usually the float student); a new Quantized comes back.
+    """Train what `learns` names of all matrices against `teacher` (usually the float student); a new Quantized comes back.
 
     Raises:
         UsageError: `learns` is not one of LEARNS.
@@ -88,7 +88,7 @@ def tune(
     network = copy.deepcopy(result.network)
     places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.endswith((".factors", ".latent")) or "norm" in name)
+        parameter.requires_grad_(name.endswith((".factors", ".latent")) or (learns == "weights" and "norm" in name))
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():

@@ -67,7 +67,7 @@ class QuantizeRecipe:
     settings: QuantizeSettings
     max_bits: float | None = None  # spend bits up to this many a weight
     tune_tokens: int = 0  # then distil the float student into the quantized one for so many tokens
-    tune_rate: float = 1e-4
+    tune_rate: float | None = None  # None: that of LEARNS
     tune: str = "scales"  # or weights: what learns then
 
 
