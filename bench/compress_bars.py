@@ -1,6 +1,6 @@
 """Prune, heal, distil and quantize a model, each step against its baselines; figures into docs/results.
 
-    python bench/compress_bars.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...]   # weights and rows, spread over folders
+    python bench/compress_bars.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...] [--beside FILE ...]   # weights and rows, spread over folders
     python bench/compress_bars.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
 
 SmolLM2-135M by default: TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. With `--model
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from understudy.compress import losses
 from understudy.compress.calibrate import calibrate
 from understudy.compress.compensate import compensate
-from understudy.compress.data import Rows
+from understudy.compress.data import Rows, mixed, read_rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare, perplexity, remember
@@ -59,7 +59,6 @@ Student = tuple[Network, Selection]
 
 def prepare(options: argparse.Namespace) -> None:
     """Raw blocks of the tensors (uint8, Hugging Face's names and order) and rows of token ids, spread over the folders."""
-    from understudy.compress.data import read_rows
     from understudy.compress.folder import open_source
 
     source = open_source(options.model)
@@ -78,8 +77,11 @@ def prepare(options: argparse.Namespace) -> None:
         for name, part in (("test", stories[:64]), ("second", stories[64:128]), ("train", stories[128:])):
             np.save(folders[0] / f"{name}.npy", part)
     else:
-        for name, length in (("train", 512), ("test", 1024), ("second", 1024)):
-            rows = read_rows([getattr(options, name)], source.encoder, length)
+        texts = {"train": [options.train], "test": [options.test], "second": [options.second], "beside": options.beside}
+        for name, files in texts.items():
+            if not files:
+                continue
+            rows = read_rows(files, source.encoder, 512 if name in ("train", "beside") else 1024)
             np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
     about = {"spec": dataclasses.asdict(source.network.spec), "tensors": {t.name: [t.format, t.shape] for t in stored}}
     (folders[0] / "material.json").write_text(json.dumps(about))
@@ -121,9 +123,10 @@ class Bench:
             all_count(rows["second"][: max(4, options.windows // 8)]),
         )
         every = all_count(rows["train"])
-        picked = np.linspace(0, len(every) - 1, options.calibration_rows).astype(int)
-        self.calibration = Rows(every.tokens[picked], every.mask[picked])
-        some = slice(None, None, max(1, len(picked) // options.refit_rows))
+        self.calibration = every.spread(options.calibration_rows)
+        if (beside := options.folders[0] / "beside.npy").exists():
+            self.calibration = mixed(every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows)
+        some = slice(None, None, max(1, len(self.calibration) // options.refit_rows))
         self.refit = Rows(self.calibration.tokens[some], self.calibration.mask[some])
         shuffled = np.random.default_rng(0).permutation(len(every))
         self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
@@ -409,6 +412,7 @@ def main() -> None:
     for name in ("train", "test", "second"):
         made.add_argument(name, type=Path)
     made.add_argument("folders", type=Path, nargs="+")
+    made.add_argument("--beside", type=Path, nargs="+", default=[], help="other kinds of text for half of the calibration")
     made.add_argument("--model", default="smollm2-135m-instruct")
     made.set_defaults(work_of=prepare)
     ran = commands.add_parser("run")

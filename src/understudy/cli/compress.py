@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz")
+    group.add_argument("--beside", nargs="+", default=[], metavar="FILE", help="other kinds of text for half of the calibration")
     group.add_argument("--held-out", nargs="+", default=[], metavar="FILE", help="default: the last rows of --data")
     group.add_argument("--length", type=int, default=512, help="tokens of a row (default 512)")
     group.add_argument("--calibration-rows", type=int, default=calibration_rows, metavar="N")
@@ -38,7 +39,7 @@ def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> 
 def raw_recipe(arguments: argparse.Namespace, model: str, out: Path, **tables: dict[str, Any]) -> dict[str, Any]:
     """The recipe that the arguments of one stage amount to."""
     data = {
-        "train": arguments.data, "held_out": arguments.held_out, "length": arguments.length,
+        "train": arguments.data, "beside": arguments.beside, "held_out": arguments.held_out, "length": arguments.length,
         "calibration_rows": arguments.calibration_rows, "held_out_rows": arguments.held_out_rows,
     }  # fmt: skip
     output = {"folder": str(out), "dtype": arguments.dtype, "gguf": "quantize" in tables}

@@ -80,6 +80,19 @@ class Rows:
     def take(self, count: int, start: int = 0) -> Rows:
         return Rows(self.tokens[start : start + count], self.mask[start : start + count])
 
+    def spread(self, count: int) -> Rows:
+        """At most `count` of them, evenly from first to last."""
+        picked = np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)
+        return Rows(self.tokens[picked], self.mask[picked])
+
+
+def mixed(own: Rows, others: Rows, count: int) -> Rows:
+    """`count` rows spread over both, half of them `others` as far as there are so many, shuffled in a fixed order."""
+    theirs = others.spread(count // 2)
+    ours = own.spread(count - len(theirs))
+    order = np.random.default_rng(1).permutation(len(ours) + len(theirs))
+    return Rows(np.concatenate([ours.tokens, theirs.tokens])[order], np.concatenate([ours.mask, theirs.mask])[order])
+
 
 def read_rows(paths: Iterable[Path], encoder: Encoder, length: int, max_rows: int | None = None) -> Rows:
     """All documents of these files, packed into rows of `length` predicted tokens; a rest that fills no row is dropped.

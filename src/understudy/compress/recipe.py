@@ -1,7 +1,7 @@
 """A TOML recipe: the whole pipeline as data. Every table is a small frozen dataclass; an unknown key is an error.
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
-    [data]     train, held_out, second (lists of files); length, calibration_rows, held_out_rows
+    [data]     train, beside, held_out, second (lists of files); length, calibration_rows, held_out_rows
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
     [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
@@ -38,6 +38,7 @@ class SourceRecipe:
 @dataclass(frozen=True)
 class DataRecipe:
     train: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()  # other kinds of text that half of the calibration is taken from
     held_out: tuple[str, ...] = ()
     second: tuple[str, ...] = ()  # another kind of text: does the student only know the training data?
     length: int = 512

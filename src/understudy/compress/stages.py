@@ -21,13 +21,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from understudy import __version__
 from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
 from understudy.compress.compensate import compensate
-from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, read_rows
+from understudy.compress.data import Progress, Rows, check_vocabulary, mixed, quiet, read_rows
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, check, distill
 from understudy.compress.engine_check import int8_cache_kl
@@ -116,10 +114,11 @@ class Pipeline:
 
     @cached_property
     def calibration(self) -> Rows:
-        """Rows spread evenly over the training data."""
-        count = min(self.recipe.data.calibration_rows, len(self.training_rows))
-        picked = np.linspace(0, len(self.training_rows) - 1, count).astype(np.int64)
-        return Rows(self.training_rows.tokens[picked], self.training_rows.mask[picked])
+        """Rows spread evenly over the training data, half of them over the texts beside it, where there are any."""
+        data = self.recipe.data
+        if not data.beside:
+            return self.training_rows.spread(data.calibration_rows)
+        return mixed(self.training_rows, self._rows(data.beside), data.calibration_rows)
 
     def _rows(self, files: tuple[str, ...], max_rows: int | None = None) -> Rows:
         rows = read_rows([Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_rows)

@@ -13,7 +13,7 @@ import transformers
 
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.torch.compress.world import write_world
-from understudy.compress.data import TextEncoder, read_rows
+from understudy.compress.data import Rows, TextEncoder, mixed, read_rows
 from understudy.compress.folder import open_source
 from understudy.compress.recipe import parse_recipe, read_recipe
 from understudy.compress.stages import Pipeline
@@ -46,6 +46,26 @@ def _raw(world: Path, out: Path, **tables) -> dict:
 def finished(world: Path, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     return out, Pipeline(parse_recipe(_raw(world, out))).run()
+
+
+@pytest.mark.parametrize(("theirs", "taken"), [(40, 8), (3, 3)])
+def test_other_texts_are_mixed_in_as_far_as_they_reach(theirs: int, taken: int) -> None:
+    own, others = (Rows(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8)) for n, value in ((100, 1), (theirs, 2)))
+    rows = mixed(own, others, 16)
+    assert [len(rows), int((rows.tokens[:, 0] == 2).sum())] == [16, taken]
+    assert np.array_equal(mixed(own, others, 16).tokens, rows.tokens)
+    assert len(own.spread(200)) == 100
+
+
+def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_data(world: Path, tmp_path) -> None:
+    (tmp_path / "beside.txt").write_text("the dog runs home. " * 400)
+    raw = _raw(world, tmp_path / "out")
+    raw["data"]["beside"] = [str(tmp_path / "beside.txt")]
+    pipeline = Pipeline(parse_recipe(raw))
+    others = {row.tobytes() for row in pipeline._rows(pipeline.recipe.data.beside).tokens}
+    is_other = [row.tobytes() in others for row in pipeline.calibration.tokens]
+    assert (len(is_other), sum(is_other)) == (16, 8)
+    assert 0 < sum(is_other[:8]) < 8, "both kinds are among the rows that choose a ridge"
 
 
 def test_the_student_is_smaller_and_opens_in_stock_transformers(finished) -> None:
