@@ -315,7 +315,7 @@ class Bench:
                 return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
-        for learns, count in (("scales", 65_536), ("weights", 262_144)):
+        for learns, count in (("scales", 262_144), ("weights", 262_144)):
             self.figure(
                 f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}",
                 lambda tuning=(learns, count): self.tuned(student, best(), memory, str(tokens), *tuning),

@@ -24,7 +24,7 @@ from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
 from understudy.errors import UsageError
 
-LEARNS = {"scales": 2e-3, "weights": 2e-5}  # what may learn -> the peak rate that suits it, of factors and of weights
+LEARNS = {"scales": 1e-3, "weights": 2e-5}  # what may learn -> the peak rate that suits it, of factors and of weights
 
 
 class RoundedWeight(nn.Module):
