@@ -136,6 +136,9 @@ class Pipeline:
         if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
             raise UsageError("too little data to hold rows out", expected=f"{2 * recipe.data.held_out_rows} rows",
                              found=len(self.train), do="give more text or lower held_out_rows")  # fmt: skip
+        for files in (recipe.data.beside, recipe.data.second):  # read much later
+            if files:
+                self._rows(files, 1)
         student = recipe.prune.shape.apply(spec) if recipe.prune is not None else spec
         if recipe.search is not None:
             candidates(spec, recipe.search)

@@ -48,6 +48,15 @@ def finished(world: Path, tmp_path_factory):
     return out, Pipeline(parse_recipe(_raw(world, out))).run()
 
 
+@pytest.mark.parametrize("kind", ["beside", "second"])
+def test_texts_that_are_read_late_are_looked_for_before_any_work(kind: str, world: Path, tmp_path) -> None:
+    raw = _raw(world, tmp_path / "out")
+    raw["data"][kind] = [str(tmp_path / "none.txt")]
+    with pytest.raises(DocumentError, match="is not there"):
+        Pipeline(parse_recipe(raw)).run()
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("theirs", "taken"), [(40, 8), (3, 3)])
 def test_other_texts_are_mixed_in_as_far_as_they_reach(theirs: int, taken: int) -> None:
     own, others = (Rows(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8)) for n, value in ((100, 1), (theirs, 2)))
