@@ -77,11 +77,11 @@ def prepare(options: argparse.Namespace) -> None:
         for name, part in (("test", stories[:64]), ("second", stories[64:128]), ("train", stories[128:])):
             np.save(folders[0] / f"{name}.npy", part)
     else:
-        texts = {"train": [options.train], "test": [options.test], "second": [options.second], "beside": options.beside}
-        for name, files in texts.items():
-            if not files:
-                continue
-            rows = read_rows(files, source.encoder, 512 if name in ("train", "beside") else 1024)
+        texts = [("train", [options.train], 512), ("test", [options.test], 1024), ("second", [options.second], 1024)]
+        if options.beside:
+            texts.append(("beside", options.beside, 512))
+        for name, files, length in texts:
+            rows = read_rows(files, source.encoder, length)
             np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
     about = {"spec": dataclasses.asdict(source.network.spec), "tensors": {t.name: [t.format, t.shape] for t in stored}}
     (folders[0] / "material.json").write_text(json.dumps(about))
@@ -123,9 +123,10 @@ class Bench:
             all_count(rows["second"][: max(4, options.windows // 8)]),
         )
         every = all_count(rows["train"])
-        self.calibration = every.spread(options.calibration_rows)
         if (beside := options.folders[0] / "beside.npy").exists():
             self.calibration = mixed(every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows)
+        else:
+            self.calibration = every.spread(options.calibration_rows)
         some = slice(None, None, max(1, len(self.calibration) // options.refit_rows))
         self.refit = Rows(self.calibration.tokens[some], self.calibration.mask[some])
         shuffled = np.random.default_rng(0).permutation(len(every))

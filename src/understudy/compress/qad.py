@@ -92,8 +92,8 @@ def tune(
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
-        tensors[name] = module.rounded()
-        final.get_parameter(name).data.copy_(module.rounded().values())
+        tensors[name] = rounded = module.rounded()
+        final.get_parameter(name).data.copy_(rounded.values())
     for name, value in network.state_dict().items():
         if "norm" in name:
             tensors[name] = value.detach().clone()
