@@ -12,8 +12,7 @@ from typing import Any
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
-    parser.add_argument("--check", action="store_true", help="say what would be made, then stop")
-    parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+    add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +31,11 @@ def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> 
     group.add_argument("--calibration-rows", type=int, default=calibration_rows, metavar="N")
     group.add_argument("--held-out-rows", type=int, default=32, metavar="N")
     parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of the folder that is written")
+    add_running(parser)
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N (default: the GPU where torch finds one)")
     parser.add_argument("--check", action="store_true", help="say what would be made, then stop")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
 
@@ -56,7 +60,7 @@ def run_recipe(recipe: Any, arguments: argparse.Namespace) -> int:
     """Run it with a progress line; print where things lie and how good they are."""
     from understudy.compress.stages import Pipeline
 
-    pipeline = Pipeline(recipe, ProgressLine())
+    pipeline = Pipeline(recipe, ProgressLine(), arguments.device)
     if arguments.check:
         pipeline.check()
         print(json.dumps(pipeline.outlook(), indent=1))

@@ -75,11 +75,11 @@ def loss_without(network: Network, rows: Rows, dropped: set[int], batch_rows: in
     total = 0.0
     rotation = network.rotation(rows.mask.shape[1])
     for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64))
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(network.device)
         x = network.model.embed_tokens(tokens[:, :-1])
         for index, layer in enumerate(network.model.layers):
             if index not in dropped:
                 x = layer(x, rotation)
         hidden, labels = network.model.norm(x).flatten(0, 1), tokens[:, 1:].flatten()
-        total += cross_entropy(hidden, network.head_weight, labels, torch.ones(len(labels))).item()
+        total += cross_entropy(hidden, network.head_weight, labels, torch.ones_like(labels, dtype=torch.float32)).item()
     return total / rows.num_tokens

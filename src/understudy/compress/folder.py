@@ -45,11 +45,12 @@ class Source:
         return TextEncoder(tokenizer, dialect_for(self.checkpoint.spec.architecture, tokenizer))
 
 
-def open_source(model: str | Path, dtype: torch.dtype = torch.float32) -> Source:
+def open_source(model: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Source:
     """A folder, GGUF file or name that `understudy list` prints. Quantized tensors are dequantised."""
     checkpoint = open_checkpoint(hub.resolve(model))
     weights = _Floats(checkpoint.weights)
-    return Source(network_from_weights(checkpoint.spec, weights, dtype).requires_grad_(False), checkpoint)
+    network = network_from_weights(checkpoint.spec, weights, dtype).requires_grad_(False)
+    return Source(network.to(device), checkpoint)
 
 
 class _Floats(Mapping[str, Any]):
@@ -90,4 +91,4 @@ def save_quantized(tensors: Mapping[str, Rounded | torch.Tensor], network: Netwo
 def _stored(name: str, tensor: Rounded | torch.Tensor) -> StoredTensor:
     if isinstance(tensor, Rounded):
         return StoredTensor(name, tuple(tensor.integers.shape), tensor.grid.format, grids.encode(tensor))
-    return StoredTensor.of(name, tensor.detach().float().numpy())
+    return StoredTensor.of(name, tensor.detach().float().cpu().numpy())

@@ -20,7 +20,7 @@ WRITERS = ("self_attn.o_proj", "mlp.down_proj")
 
 @dataclass(frozen=True)
 class Importance:
-    """inner: (layers, intermediate); heads: (layers, num_heads); hidden: (hidden,), one order for the whole stream."""
+    """inner: (layers, intermediate); heads: (layers, num_heads); hidden: (hidden,), one order for the stream. All on the CPU."""
 
     inner: Tensor
     heads: Tensor
@@ -61,7 +61,7 @@ def magnitude(network: Network, statistics: Statistics, seed: int) -> Importance
         hidden = hidden + sum((w.square().sum(1) for w in _writers(layer)), torch.zeros(()))
     inner = torch.stack([_inner_weights(layer).square().sum(1).sqrt() for layer in layers])
     heads = torch.stack([_head_weights(layer).square().sum((1, 2)).sqrt() for layer in layers])
-    return Importance(inner.detach(), heads.detach(), hidden.sqrt().detach())
+    return Importance(inner.detach().cpu(), heads.detach().cpu(), hidden.sqrt().detach().cpu())
 
 
 def reconstruction(network: Network, statistics: Statistics, seed: int) -> Importance:
@@ -80,10 +80,10 @@ def reconstruction(network: Network, statistics: Statistics, seed: int) -> Impor
         reads = {"attention_gram": [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]}
         reads["mlp_gram"] = [m for m in (layer.mlp.up_proj, layer.mlp.gate_proj) if m is not None]
         for name, modules in reads.items():
-            columns = sum((m.weight.detach().double().square().sum(0) for m in modules), torch.zeros(()))
+            columns = sum((m.weight.detach().double().square().sum(0).cpu() for m in modules), torch.zeros(()))
             total = (columns * sums[name].diagonal()).sum()
             hidden += columns * sums[name].diagonal() / total.clamp_min(1e-30)
-    head = network.head_weight.detach().double().square().sum(0) * statistics.final()["head_gram"].diagonal()
+    head = network.head_weight.detach().double().square().sum(0).cpu() * statistics.final()["head_gram"].diagonal()
     hidden += head / head.sum() * network.spec.num_layers
     return Importance(torch.stack(inner), torch.stack(heads), hidden.sqrt().float())
 
@@ -93,7 +93,7 @@ def _surgeon(gram: Tensor, weight: Tensor) -> Tensor:
     wide = gram.double().to(weight.device)
     wide = wide + torch.eye(len(wide), device=wide.device) * (0.01 * wide.diagonal().mean() + 1e-12)
     inverse = torch.linalg.inv(wide).diagonal()
-    return (weight.detach().double().square().sum(0) / inverse.clamp_min(1e-30)).sqrt().float()
+    return (weight.detach().double().square().sum(0) / inverse.clamp_min(1e-30)).sqrt().float().cpu()
 
 
 def _readers(layer: Layer) -> list[Tensor]:

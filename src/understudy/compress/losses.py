@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK_ELEMENTS = 48 << 20  # logits of one chunk: 96 MiB of bfloat16; smaller ones add to the head's gradient too often
+GPU_CHUNK_ELEMENTS = 128 << 20  # about 2 GB of a GPU's memory at the peak; smaller ones only launch more often
 BLOCK_ELEMENTS = 1 << 20  # logits whose softmax is taken at once on a CPU
 
 
@@ -90,8 +91,9 @@ class _ChunkedKl(torch.autograd.Function):
 
 
 def chunks(hidden: Tensor, head: Tensor) -> Iterator[slice]:
-    """Slices of the tokens whose logits are at most CHUNK_ELEMENTS: as large as memory bears, for the products."""
-    step = max(1, CHUNK_ELEMENTS // head.shape[0])
+    """Slices of the tokens whose logits are as many as memory bears, for the products."""
+    most = CHUNK_ELEMENTS if hidden.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    step = max(1, most // head.shape[0])
     return (slice(start, min(start + step, len(hidden))) for start in range(0, len(hidden), step))
 
 

@@ -59,7 +59,7 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
 def pack(rounded: Rounded) -> Tensor:
     """(rows, columns) integers -> (rows, columns · bits / 32) int32."""
     bits = 4 if rounded.grid.name == "q4" else 8
-    unsigned = (rounded.integers.numpy().astype(np.int16) + (1 << (bits - 1))).astype(np.uint32)
+    unsigned = (rounded.integers.cpu().numpy().astype(np.int16) + (1 << (bits - 1))).astype(np.uint32)
     words = unsigned.reshape(len(unsigned), -1, 32 // bits)
     shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
     return torch.from_numpy(np.bitwise_or.reduce(words << shifts, axis=-1).view(np.int32))

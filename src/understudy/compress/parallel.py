@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 
+from understudy.errors import UsageError
+
 
 @dataclass(frozen=True)
 class World:
@@ -26,8 +28,7 @@ class World:
         """Σ over processes, in float64."""
         if self.size == 1:
             return value
-        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-        total = torch.tensor(value, dtype=torch.float64, device=device)
+        total = torch.tensor(value, dtype=torch.float64)
         distributed.all_reduce(total)
         return float(total)
 
@@ -42,11 +43,35 @@ def world() -> World:
     if size == 1:
         return World()
     if not distributed.is_initialized():
-        if torch.cuda.is_available():
+        if has_gpu():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo")
         atexit.register(distributed.destroy_process_group)  # its threads, left to the end of the process, can abort it
     return World(distributed.get_rank(), size)
+
+
+def has_gpu() -> bool:
+    """Whether every process of this machine finds a GPU of its own."""
+    return torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def choose_device(name: str = "auto") -> str:
+    """Where to compute: "cpu", "cuda", "cuda:1", …; "auto" is this process's GPU where torch finds one.
+
+    Raises:
+        UsageError: torch knows no such device, or the machine has none.
+    """
+    if name == "auto":
+        name = "cuda" if has_gpu() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
+    found = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(device.type, 0)
+    if (device.index or 0) >= found:
+        raise UsageError("torch finds no such device", found=name, expected="cpu" if not torch.cuda.is_available() else "cpu or cuda",
+                         do="leave out --device, or install the torch build of your GPU")  # fmt: skip
+    return name
 
 
 def shard(objective: nn.Module, world: World) -> nn.Module:
@@ -56,7 +81,7 @@ def shard(objective: nn.Module, world: World) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
+    mesh = init_device_mesh(next(objective.parameters()).device.type, (world.size,))
     for layer in objective.student.model.layers:
         fully_shard(layer, mesh=mesh)
     return fully_shard(objective, mesh=mesh)

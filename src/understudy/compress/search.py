@@ -163,7 +163,7 @@ def _imbalance(shape: Shape, source: ModelSpec) -> float:
 
 def search(
     teacher: Network, source: Teacher, statistics: Statistics, rows: Rows, calibration: Rows, held_out: Rows,
-    settings: SearchSettings, folder: Path, progress: Progress = quiet,
+    settings: SearchSettings, folder: Path, progress: Progress = quiet, device: str = "cpu",
 ) -> SearchResult:  # fmt: skip
     """Score all candidates after healing, then distil the field and cut it at every rung.
 
@@ -191,7 +191,7 @@ def search(
             training = DistillSettings(
                 tokens=tokens, rate=settings.rate, batch_rows=settings.batch_rows, final_rate=settings.rate / 10
             )
-            distill(student, source, rows, training, candidate.folder / f"run-{tokens}")
+            distill(student, source, rows, training, candidate.folder / f"run-{tokens}", device=device)
             student.requires_grad_(False)
             candidate.note(key, compare(student, teacher, held_out, remembered=memory).kl)
         alive.sort(key=lambda c: c.known[f"kl_{tokens}"])
@@ -222,7 +222,7 @@ class _Candidate:
         selection = select(teacher, self.shape, scores, kept)
         path = self.folder / "healed.pt"
         if path.exists():
-            return network_from_weights(selection.spec, torch.load(path))
+            return network_from_weights(selection.spec, torch.load(path, map_location=teacher.device))
         student = trim(teacher, selection).requires_grad_(False)
         compensate(teacher, student, selection, calibration)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def _inputs(network: Network, rows: Rows) -> list[Tensor]:
     seen: list[Tensor] = []
     hooks = [layer.mlp.down_proj.register_forward_pre_hook(lambda _, x: seen.append(x[0])) for layer in network.model.layers]
     try:
-        network.hidden(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)))
+        network.hidden(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)).to(network.device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -91,7 +91,7 @@ def _inputs(network: Network, rows: Rows) -> list[Tensor]:
 
 
 def _positive_samples(network: Network, rows: Rows, most: int = 200_000) -> list[np.ndarray]:
-    return [x[x > 0].flatten()[:most].numpy() for x in _inputs(network, rows.take(4))]
+    return [x[x > 0].flatten()[:most].cpu().numpy() for x in _inputs(network, rows.take(4))]
 
 
 def _rates(network: Network, rows: Rows, values: list[float]) -> list[float]:

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from understudy import __version__
 from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
@@ -47,7 +49,7 @@ from understudy.errors import UnderstudyError, UsageError
 from understudy.models.checkpoint import Checkpoint
 from understudy.models.lineage import lineage_of
 from understudy.provenance import describe_run, model_sha256
-from understudy.spec import ModelSpec, parameter_counts
+from understudy.spec import parameter_counts
 
 ORDER = ("prune", "correct", "distill", "quantize")
 
@@ -62,9 +64,9 @@ class Result:
 class Pipeline:
     """One recipe on its way. Everything that can be seen to be wrong is said in `check`, before any long work."""
 
-    def __init__(self, recipe: Recipe, progress: Progress = quiet) -> None:
+    def __init__(self, recipe: Recipe, progress: Progress = quiet, device: str = "auto") -> None:
         keep_freed_memory()
-        self.recipe, self.progress = recipe, progress
+        self.recipe, self.progress, self.device = recipe, progress, parallel.choose_device(device)
         self.out = Path(recipe.output.folder)
         self.reports: list[Report] = []
         self.world = parallel.world()
@@ -88,12 +90,15 @@ class Pipeline:
 
     @cached_property
     def source(self) -> Source:
-        return open_source(self.recipe.model)
+        return self._open(self.recipe.model)
 
     @cached_property
     def start(self) -> Source:
         """What is made smaller: the source itself, or the student that the recipe names."""
-        return self.source if self.recipe.student is None else open_source(self.recipe.student)
+        return self.source if self.recipe.student is None else self._open(self.recipe.student)
+
+    def _open(self, model: str | Path) -> Source:
+        return open_source(model, device=self.device)
 
     @cached_property
     def train(self) -> Rows:
@@ -173,7 +178,7 @@ class Pipeline:
         if marker.exists() and json.loads(marker.read_text())["digest"] == digest:
             content = json.loads((folder / "report.json").read_text())
             self.reports.append(Report(name, content["figures"], content["tables"], content["curves"], content["recipe"]))
-            return open_source(folder / "model").network
+            return self._open(folder / "model").network
         if self.world.is_first:
             if folder.exists() and not _is_same_unfinished(folder, digest):
                 shutil.rmtree(folder)
@@ -184,7 +189,7 @@ class Pipeline:
         made, report = work(network, folder)
         if not self.world.is_first:
             return made
-        report.figures |= _effort(made.spec, started)
+        report.figures |= _effort(made, started)
         report.figures["quality"] = compare(made, self.source.network, self.held_out).as_dict()
         report.recipe = self.recipe.raw
         save_network(made, self.source.checkpoint, folder / "model", "f32")
@@ -203,7 +208,7 @@ class Pipeline:
         cached = capture(network, rows, folder / "cache", progress=self.progress)
         found = search(
             network, cached, statistics, rows, self.calibration, self.held_out, self.recipe.search, folder,
-            self.progress,
+            self.progress, self.device,
         )  # fmt: skip
         recipe = dataclasses.replace(self.recipe.prune or PruneRecipe(), shape=found.best)
         raw = self.recipe.raw | {"prune": self.recipe.raw.get("prune", {}) | dataclasses.asdict(found.best)}
@@ -253,7 +258,7 @@ class Pipeline:
 
     def _train(self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path) -> tuple[Network, Report]:
         rows = recipe.settings.rows_needed(self.training_rows)
-        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress)
+        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress, device=self.device)
         report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
         report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
         return network_from_weights(student.spec, student.state_dict()).requires_grad_(False), report
@@ -269,7 +274,7 @@ class Pipeline:
         save_network(student, self.source.checkpoint, folder, output.dtype)
         statistics = calibrate(student, self.calibration, self._fresh("statistics"), progress=self.progress)
         rates = zero_rates(statistics)
-        quality = compare(open_source(folder).network, student, self.held_out)
+        quality = compare(self._open(folder).network, student, self.held_out)
         figures: dict[str, Any] = {"folder": quality.as_dict(), "zero_rates": rates}
         report = Report("export", figures, recipe=self.recipe.raw)
         note = self._lineage() | {"zero_rates": rates}
@@ -285,7 +290,7 @@ class Pipeline:
             second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
             figures["second text"] = compare(student, self.source.network, second).as_dict()
         report.figures["final"] = compare(student, self.source.network, self.held_out).as_dict()
-        report.figures |= _effort(student.spec, started)
+        report.figures |= _effort(student, started)
         report.run = describe_run(gguf or folder)
         report.write(self.out)
         self.reports.append(report)
@@ -325,7 +330,7 @@ class Pipeline:
             report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
             result, _ = tune(
                 result, LiveTeacher(student), self.training_rows, self._tuning(recipe), self._fresh("tuning"),
-                learns=recipe.tune, progress=self.progress,
+                learns=recipe.tune, progress=self.progress, device=self.device,
             )  # fmt: skip
         save_quantized(result.tensors, result.network, like, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
@@ -342,7 +347,8 @@ class Pipeline:
             return {}
         folder = save_packed(result, like, self.out / "model-packed")
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        return {"packed": {"bytes": size} | compare(open_packed(folder, student.spec), student, self.held_out).as_dict()}
+        reopened = open_packed(folder, student.spec).to(self.device)
+        return {"packed": {"bytes": size} | compare(reopened, student, self.held_out).as_dict()}
 
     def _tuning(self, recipe: QuantizeRecipe) -> DistillSettings:
         """In the precision of [distill], if there is one."""
@@ -351,7 +357,7 @@ class Pipeline:
         return DistillSettings(tokens=recipe.tune_tokens, rate=rate, final_rate=rate / 10, precision=precision)
 
     def _reopened(self, path: Path, like: Network) -> Quality:
-        return compare(open_source(path).network, like, self.held_out)
+        return compare(self._open(path).network, like, self.held_out)
 
     def _fresh(self, name: str) -> Path:
         shutil.rmtree(self.out / name, ignore_errors=True)
@@ -370,10 +376,15 @@ def _names(value: Any) -> Any:
     return [_names(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-def _effort(spec: ModelSpec, started: float) -> dict[str, Any]:
+def _effort(made: Network, started: float) -> dict[str, Any]:
     """What a stage made and what it took; started: by the monotonic clock."""
-    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"parameters": parameter_counts(spec), "seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": memory}
+    figures: dict[str, Any] = {
+        "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }  # fmt: skip
+    if made.device.type == "cuda":
+        figures |= {"device": torch.cuda.get_device_name(), "peak_device_bytes": torch.cuda.max_memory_allocated()}
+    return figures
 
 
 def _existing(path: Path) -> Path:
