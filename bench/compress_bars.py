@@ -3,17 +3,20 @@
     python bench/compress_bars.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...] [--beside FILE ...]   # weights and rows, spread over folders
     python bench/compress_bars.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
 
+Several `run`s of one WORK share the plan: each takes the next figure that no other is measuring.
+
 SmolLM2-135M by default: TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. With `--model
 tests/data/stories-nemotron` the texts are one file of token rows, as `bench/compress_stories.py --stories` keeps them. `run` needs torch,
 numpy and safetensors only. Students have one size (`SHAPES`: MLP 1536 -> 896, 75 % of the parameters, or 21 of 30 layers,
 76 %); calibration, tokens, optimizer and evaluation windows are the same for all. All learn from one cache of the teacher but where
-a figure says live. RESULT is rewritten after every figure; one that is there is not measured again, none is begun after the
+a figure says live or of the corrected teacher. Where `prepare` was given texts `--beside`, students called so were calibrated on both. RESULT is rewritten after every figure; one that is there is not measured again, none is begun after the
 minutes are over, and a run that was cut goes on from its last checkpoint in WORK.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import fcntl
 import functools
@@ -22,8 +25,10 @@ import json
 import math
 import shutil
 import statistics
+import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +38,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from understudy.compress import losses
-from understudy.compress.calibrate import calibrate
+from understudy.compress.calibrate import Statistics, calibrate
 from understudy.compress.compensate import compensate
 from understudy.compress.data import Rows, mixed, read_rows
 from understudy.compress.depth import choose_layers
@@ -46,13 +51,16 @@ from understudy.compress.prune import Selection, Shape, select, trim
 from understudy.compress.qad import LEARNS, tune
 from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
+from understudy.errors import UnderstudyError
 from understudy.spec import ModelSpec, parameter_counts
 
 SHAPES = {  # layers of the teacher -> a narrow and a shallow student of one size
     30: (Shape(intermediate_size=896), Shape(num_layers=21)),
     6: (Shape(intermediate_size=256), Shape(num_layers=4)),
 }
-OURS = "reconstruction healed"
+OURS, BESIDE = "reconstruction healed", "reconstruction healed beside"
+DEPTH, LORA = "influence", "taylor"
+RATES = (1.5e-4, 6e-4, 1.2e-3)  # beside the usual one
 BEST = "scales, search, feedback, refit in order"
 Student = tuple[Network, Selection]
 
@@ -108,14 +116,13 @@ class Bench:
         self.options, self.work, self.started = options, options.work, time.monotonic()
         self.device = options.device
         self.work.mkdir(parents=True, exist_ok=True)
-        self.result = self.known()
+        self.failed: set[str] = set()
         about = json.loads((options.folders[0] / "material.json").read_text())
         spec = ModelSpec(**about["spec"])
         weights: dict[str, torch.Tensor] = {}
         for folder in options.folders:
             for name, raw in load_file(folder / "blocks.safetensors").items():
                 weights[name] = decode(raw, *about["tensors"][name])
-        self.here = network_from_weights(spec, weights).requires_grad_(False)  # stays on the CPU, for trimming
         self.teacher = network_from_weights(spec, weights).to(self.device).requires_grad_(False)
         rows = {n: np.load(options.folders[0] / f"{n}.npy").astype(np.int32) for n in ("train", "test", "second")}
         self.test, self.second = (
@@ -123,12 +130,9 @@ class Bench:
             all_count(rows["second"][: max(4, options.windows // 8)]),
         )
         every = all_count(rows["train"])
+        self.calibrations = {"": every.spread(options.calibration_rows)}
         if (beside := options.folders[0] / "beside.npy").exists():
-            self.calibration = mixed(every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows)
-        else:
-            self.calibration = every.spread(options.calibration_rows)
-        some = slice(None, None, max(1, len(self.calibration) // options.refit_rows))
-        self.refit = Rows(self.calibration.tokens[some], self.calibration.mask[some])
+            self.calibrations["beside"] = mixed(every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows)
         shuffled = np.random.default_rng(0).permutation(len(every))
         self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
         self.live: Teacher = LiveTeacher(self.teacher)
@@ -142,50 +146,84 @@ class Bench:
     def figure(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
         spent = (time.monotonic() - self.started) / 60
         is_wanted = not self.options.only or any(word in name for word in self.options.only)
-        if name in self.result or spent > self.options.minutes or not is_wanted:
+        if spent > self.options.minutes or not is_wanted:
             return
+        with self.alone(name, waits=False) as is_mine:
+            self.left_out |= not is_mine
+            if is_mine and name not in self.known() and name not in self.failed:
+                try:
+                    self.measured(name, measure, spent)
+                except (RuntimeError, UnderstudyError) as error:  # out of memory, a loss that is no number: the rest goes on
+                    self.failed.add(name)
+                    print(f"{name}: {error}", flush=True)
+                    traceback.print_exc()
+
+    @contextlib.contextmanager
+    def alone(self, name: str, waits: bool = True) -> Iterator[bool]:
+        """Held by one process of this WORK at a time, and by none that was killed; whether it was to be had."""
+        with (self.work / f"{name.replace(' ', '-').replace(',', '').replace('/', '-')}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def measured(self, name: str, measure: Callable[[], dict[str, Any]], spent: float) -> None:
         started = time.monotonic()
         found = measure() | {"seconds": round(time.monotonic() - started, 1)}
         self.options.result.parent.mkdir(parents=True, exist_ok=True)
-        with (self.work / "result.lock").open("w") as lock:  # several may run at once, each with its own --only
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.result = self.known() | {name: found}
-            self.result["machine"] = (
-                torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-            )
-            self.options.result.write_text(json.dumps(self.result, indent=1) + "\n")
-        brief = {k: v for k, v in self.result[name].items() if k != "losses"}
+        with self.alone("result"):
+            machine = torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+            self.options.result.write_text(json.dumps(self.known() | {name: found, "machine": machine}, indent=1) + "\n")
+        brief = {k: v for k, v in found.items() if k not in ("losses", "curve")}
         print(f"{spent:.1f} min  {name}  {json.dumps(brief)}", flush=True)
 
-    def quality(self, student: Network, teacher: Network | None = None) -> dict[str, Any]:
+    def calibrated(self, kind: str) -> Statistics:
+        with self.alone(f"calibration {kind}"):
+            folder = self.work / f"calibration-{kind}".rstrip("-")
+            return calibrate(self.teacher, self.calibrations[kind], folder, batch_rows=16)
+
+    def quality(self, student: Network) -> dict[str, Any]:
+        """On a GPU with TF32 products: a quarter of the time, and the same perplexity to four digits."""
+        torch.set_float32_matmul_precision("high")
         first = compare(student, self.teacher, self.test, 4, self.memory[id(self.test)])
         other = compare(student, self.teacher, self.second, 4, self.memory[id(self.second)])
+        torch.set_float32_matmul_precision("highest")
         return first.as_dict() | {"second_perplexity": other.perplexity, "second_kl": other.kl,
                                   "parameters": parameter_counts(student.spec)["total"]}  # fmt: skip
 
     # ---- students -----------------------------------------------------------------------------------------------
 
     def make(self, name: str) -> Student:
-        """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; on the device."""
-        kind, _, healed = name.partition(" ")
+        """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; "beside" calibrated so."""
+        kind, *how = name.split()
+        calibration = self.calibrations["beside" if "beside" in how else ""]
+        statistics = self.calibrated("beside" if "beside" in how else "")
         if kind in ("influence", "contiguous"):
-            kept = choose_layers(kind, self.here, self.statistics, self.shallow.num_layers or 1, self.calibration.take(8))
-            selection = select(self.here, self.shallow, self.scores("minitron"), kept)
+            kept = choose_layers(kind, self.teacher, statistics, self.shallow.num_layers or 1, calibration.take(8))
+            selection = select(self.teacher, self.shallow, self.scores("minitron", statistics), kept)
         else:
-            selection = select(self.here, self.narrow, self.scores(kind))
-        student = trim(self.here, selection).to(self.device).requires_grad_(False)
-        if healed:
-            compensate(self.teacher, student, selection, self.refit, batch_rows=16)
-        save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, self.kept(name))
+            selection = select(self.teacher, self.narrow, self.scores(kind, statistics))
+        student = trim(self.teacher, selection).requires_grad_(False)
+        if "healed" in how:
+            some = slice(None, None, max(1, len(calibration) // self.options.refit_rows))
+            compensate(self.teacher, student, selection, Rows(calibration.tokens[some], calibration.mask[some]), batch_rows=16)
+        self.keep(student, name)
         return student, selection
+
+    def keep(self, network: Network, name: str) -> None:
+        aside = self.kept(name).with_suffix(".tmp")
+        save_file({n: w.contiguous().cpu() for n, w in network.state_dict().items()}, aside)
+        aside.rename(self.kept(name))
 
     def kept(self, name: str) -> Path:
         return self.work / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
 
-    def scores(self, criterion: str) -> Importance:
+    def scores(self, criterion: str, statistics: Statistics) -> Importance:
         if criterion == "taylor":
-            return taylor(self.teacher, self.calibration.take(16))
-        return CRITERIA[criterion](self.here, self.statistics, 0)
+            return taylor(self.teacher, self.calibrations[""].take(16))
+        return CRITERIA[criterion](self.teacher, statistics, 0)
 
     def zero_shot(self, name: str) -> None:
         def measure() -> dict[str, Any]:
@@ -198,17 +236,21 @@ class Bench:
 
     def student(self, name: str) -> Network:
         if name == "from nothing":
-            fresh = Network(self.narrow.apply(self.here.spec))
+            fresh = Network(self.narrow.apply(self.teacher.spec))
             initialise(fresh, seed=0)
             return fresh.to(self.device)
-        if not self.kept(name).exists():
-            self.make(name)
+        with self.alone(name):
+            if not self.kept(name).exists():
+                self.make(name)
         is_shallow = name.split()[0] in ("influence", "contiguous")
         shape = self.shallow if is_shallow else self.narrow
-        return network_from_weights(shape.apply(self.here.spec), load_file(self.kept(name))).to(self.device)
+        return network_from_weights(shape.apply(self.teacher.spec), load_file(self.kept(name))).to(self.device)
 
-    def distilled(self, name: str, tokens: int, seed: int = 0, is_live: bool = False, lora: bool = False) -> None:
-        label = f"distilled {tokens} {name}" + " live" * is_live + " by LoRA" * lora + (f", seed {seed}" if seed else "")
+    def distilled(self, name: str, tokens: int, seed: int = 0, source: str = "cache", rate: float | None = None) -> None:
+        """source: of the targets, "cache", "live" or "corrected". rate: None for the usual one. Taylor's learn by LoRA."""
+        lora = name == LORA
+        notes = {"cache": "", "live": " live", "corrected": " of the corrected teacher"}[source] + " by LoRA" * lora
+        label = f"distilled {tokens} {name}{notes}" + (f", rate {rate:g}" if rate else "") + (f", seed {seed}" if seed else "")
         kept = self.kept(label)
 
         def measure() -> dict[str, Any]:
@@ -217,9 +259,9 @@ class Bench:
             student, folder = self.student(name), self.work / "runs" / kept.stem
             if lora:
                 add_lora(student)
-            settings = self.settings(tokens, seed, self.options.rate * (5 if lora else 1))
+            settings = self.settings(tokens, seed, (rate or self.options.rate) * (5 if lora else 1))
             rows = self.train.take(tokens // self.row_tokens)  # one epoch
-            teacher = self.live if is_live else self.cached(tokens)
+            teacher = self.live if source == "live" else self.cached(rows, source)
             curve: list[list[float]] = []
             times = [time.monotonic()]
 
@@ -233,7 +275,7 @@ class Bench:
             student.requires_grad_(False)
             if lora:
                 merge_lora(student)
-            save_file({n: w.contiguous().cpu() for n, w in student.state_dict().items()}, kept)
+            self.keep(student, label)
             shutil.rmtree(folder)
             step = statistics.median(after - before for before, after in itertools.pairwise(times))
             return self.quality(student) | {
@@ -252,59 +294,95 @@ class Bench:
 
     def run(self) -> None:
         """By value: what a bar needs first, comparisons that only widen the picture last."""
+        self.left_out = True
+        while self.left_out:  # what another process had in hand then may be there now, or was given up
+            self.left_out = False
+            self.plan(*self.options.tokens)
+            time.sleep(self.left_out)
+        if self.failed:
+            sys.exit(f"failed: {', '.join(sorted(self.failed))}")
+
+    def plan(self, small: int, large: int) -> None:
+        ours = (OURS, BESIDE) if "beside" in self.calibrations else (OURS,)
         self.figure("teacher", lambda: self.quality(self.teacher))
-        self.statistics = calibrate(self.teacher, self.calibration, self.work / "calibration", batch_rows=16)
-        small, large = self.options.tokens
-        self.zero_shot("minitron")
-        self.zero_shot(OURS)
-        self.distilled("minitron", small)
-        self.distilled(OURS, small)
+        for name in ("minitron", *ours):
+            self.zero_shot(name)
+        for name in ("minitron", *ours):
+            self.distilled(name, small)
+        for name in (OURS, DEPTH, LORA, *ours[1:]):
+            self.distilled(name, large)
         self.quantized(OURS, small)
-        self.distilled(OURS, small, is_live=True)
+        self.quantized(OURS, large)
+        self.distilled("from nothing", 20 * small)
+        for seed in range(1, self.options.seeds):
+            for name in ("minitron", *ours):
+                self.distilled(name, small, seed)
+            for name in (OURS, DEPTH, LORA):
+                self.distilled(name, large, seed)
+        self.corrected(small)
+        self.corrected(large)
+        if self.kept(f"teacher corrected on {large}").exists():
+            for name in (OURS, DEPTH, LORA, *ours[1:], "minitron"):
+                self.distilled(name, large, source="corrected")
+        for rate in RATES if self.options.rates else ():
+            for name in (OURS, DEPTH, LORA):
+                self.distilled(name, large, rate=rate)
         for name in ("magnitude", "minitron healed", "reconstruction", "random", "influence", "contiguous", "taylor"):
             self.zero_shot(name)
         self.zero_shot("influence healed")
-        self.distilled(OURS, large)
-        self.quantized(OURS, large)
-        self.distilled("influence", large)
-        self.distilled("taylor", large, lora=True)
-        for seed in range(1, self.options.seeds):
-            for name in ("minitron", OURS):
-                self.distilled(name, small, seed)
-        self.corrected(small)
-        self.distilled("from nothing", 20 * small)
+        for name in (DEPTH, LORA):
+            self.distilled(name, small)
+        self.distilled(OURS, small, source="live")
         for name in ("contiguous", "minitron", "random", "magnitude"):
             self.distilled(name, large)
+        if self.options.longest:
+            for name in (OURS, DEPTH, LORA, *ours[1:], "minitron"):
+                self.distilled(name, self.options.longest)
 
-    def cached(self, tokens: int) -> Teacher:
-        rows, started = self.train.take(tokens // self.row_tokens), time.monotonic()
-        cached = capture(self.teacher, rows, self.work / f"cache-{tokens}", batch_rows=16, precision="bfloat16")
-        print(f"cache of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
+    def cached(self, rows: Rows, source: str) -> Teacher:
+        teacher, started = self.teacher, time.monotonic()
+        if source == "corrected":
+            kept = self.kept(f"teacher corrected on {self.options.tokens[1]}")
+            teacher = network_from_weights(teacher.spec, load_file(kept)).to(self.device).requires_grad_(False)
+        with self.alone(f"{source} of {rows.num_tokens}"):
+            folder = self.work / f"{source}-{rows.num_tokens}"
+            cached = capture(teacher, rows, folder, batch_rows=16, precision="bfloat16")
+        print(f"{source} of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
         return cached
 
     def corrected(self, tokens: int) -> None:
         """The teacher itself, trained on the same data with labels: its perplexity is the honest floor."""
+        name = f"teacher corrected on {tokens}"
 
         def measure() -> dict[str, Any]:
             own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
-            distill(own, Labels(), self.train, self.settings(tokens, 0, 2e-5), self.work / "corrected", device=self.device)
+            folder, rows = self.work / "runs" / self.kept(name).stem, self.train.take(tokens // self.row_tokens)
+            distill(own, Labels(), rows, self.settings(tokens, 0, 2e-5), folder, device=self.device)
+            self.keep(own, name)
+            shutil.rmtree(folder)
             return self.quality(own.requires_grad_(False))
 
-        self.figure(f"teacher corrected on {tokens}", measure)
+        self.figure(name, measure)
 
     def quantized(self, name: str, tokens: int) -> None:
         kept = self.kept(f"distilled {tokens} {name}")
         if not kept.exists() or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
-        student = network_from_weights(self.narrow.apply(self.here.spec), load_file(kept)).to(self.device).requires_grad_(False)
-        statistics = calibrate(student, self.calibration, self.work / f"student-calibration-{tokens}", batch_rows=16)
-        memory = remember(student, self.test)
-        best = functools.cache(lambda: quantize(student, statistics, QuantizeSettings(), rows=self.calibration))
+        narrow, calibration = self.narrow.apply(self.teacher.spec), self.calibrations[""]
+        student = network_from_weights(narrow, load_file(kept)).to(self.device).requires_grad_(False)
+
+        @functools.cache
+        def statistics() -> Statistics:
+            with self.alone(f"student calibration {tokens}"):
+                return calibrate(student, calibration, self.work / f"student-calibration-{tokens}", batch_rows=16)
+
+        memory = functools.cache(lambda: remember(student, self.test))
+        best = functools.cache(lambda: quantize(student, statistics(), QuantizeSettings(), rows=calibration))
         for label, make in (
-            ("plain", lambda: quantize(student, statistics, QuantizeSettings(method="plain"))),
-            ("search", lambda: quantize(student, statistics, QuantizeSettings(method="search", equalise=False))),
-            ("scales, search", lambda: quantize(student, statistics, QuantizeSettings(method="search"))),
-            ("scales, search, feedback", lambda: quantize(student, statistics, QuantizeSettings())),
+            ("plain", lambda: quantize(student, statistics(), QuantizeSettings(method="plain"))),
+            ("search", lambda: quantize(student, statistics(), QuantizeSettings(method="search", equalise=False))),
+            ("scales, search", lambda: quantize(student, statistics(), QuantizeSettings(method="search"))),
+            ("scales, search, feedback", lambda: quantize(student, statistics(), QuantizeSettings())),
             (BEST, best),
         ):
 
@@ -312,23 +390,28 @@ class Bench:
                 started = time.monotonic()
                 found = make()
                 seconds = round(time.monotonic() - started, 1)
-                quality = compare(found.network, student, self.test, 4, memory).as_dict()
+                quality = compare(found.network, student, self.test, 4, memory()).as_dict()
                 return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
-        for learns, count in (("scales", 262_144), ("weights", 262_144)):
-            self.figure(
-                f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}",
-                lambda tuning=(learns, count): self.tuned(student, best(), memory, str(tokens), *tuning),
-            )
+        tunings = [(learns, count, LEARNS[learns]) for learns, count in itertools.product(LEARNS, self.options.tokens)]
+        if self.options.rates:
+            tunings += [
+                (learns, max(self.options.tokens), f * LEARNS[learns]) for learns, f in itertools.product(LEARNS, (0.3, 3, 10))
+            ]
+        for learns, count, rate in tunings:
+            label = f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}"
 
-    def tuned(
-        self, student: Network, best: Quantized, memory: torch.Tensor, trained: str, learns: str, count: int
-    ) -> dict[str, Any]:
-        settings = self.settings(count, 0, LEARNS[learns])
-        folder = self.work / f"tuning-{trained}-{learns}"
-        after, _ = tune(best, LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
-        return compare(after.network, student, self.test, 4, memory).as_dict() | {"bits_per_weight": after.bits_per_weight()}
+            def tuned(learns: str = learns, count: int = count, rate: float = rate) -> dict[str, Any]:
+                folder = self.work / "runs" / f"tuning-{tokens}-{learns}-{count}-{rate:g}"
+                settings = self.settings(count, 0, rate)
+                after, _ = tune(best(), LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
+                shutil.rmtree(folder)
+                return compare(after.network, student, self.test, 4, memory()).as_dict() | {
+                    "bits_per_weight": after.bits_per_weight()
+                }
+
+            self.figure(label if rate == LEARNS[learns] else f"{label}, rate {rate:g}", tuned)
 
 
 def taylor(network: Network, rows: Rows) -> Importance:
@@ -430,13 +513,13 @@ def main() -> None:
     ran.add_argument("--seeds", type=int, default=3)
     ran.add_argument("--micro-rows", type=int, default=8)
     ran.add_argument("--rate", type=float, default=3e-4)
+    ran.add_argument("--rates", action="store_true", help="the large runs with other rates, too")
+    ran.add_argument("--longest", type=int, default=0, metavar="TOKENS", help="the main students once more, for so many tokens")
     ran.add_argument("--threads", type=int, default=0)
     ran.set_defaults(work_of=lambda options: Bench(options).run())
     options = parser.parse_args()
     if getattr(options, "threads", 0):
         torch.set_num_threads(options.threads)
-    if getattr(options, "device", "cpu") == "cuda":
-        losses.CHUNK_ELEMENTS = 1 << 28
     check_decoding()
     options.work_of(options)
 
