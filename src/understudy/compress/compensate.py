@@ -11,15 +11,16 @@ chosen per output by the error on rows held out of the sums, and W₀ stays wher
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.compress.calibrate import Stream, embed_rows, open_stream, parts_of
+from understudy.compress.calibrate import Stream, embed_rows, gram, open_stream, parts_of
 from understudy.compress.data import Progress, Rows, quiet
 from understudy.compress.network import Layer, Network
 from understudy.compress.prune import Selection, spread
@@ -66,13 +67,13 @@ class LeastSquares:
     def solve(self, names: dict[str, int]) -> tuple[Tensor, list[Refit]]:
         """The best row of W over `RIDGES` and W₀ itself. `names` says how many rows belong to which linear."""
         fit, choose = 0, 1 if self.energy[1].sum() > 0 else 0
-        start, gram = self.weight.double(), self.gram[fit].double()
-        residual = self.cross[fit].double() - start @ gram
-        diagonal = gram.diagonal().mean().clamp_min(1e-30) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        start, seen = self.weight.double(), self.gram[fit].double()
+        residual = self.cross[fit].double() - start @ seen
+        diagonal = seen.diagonal().mean().clamp_min(1e-30) * torch.eye(len(seen), dtype=seen.dtype, device=seen.device)
         before = self.errors(start, choose)
         best, errors = start.clone(), before.clone()
         for ridge in RIDGES:
-            factor, is_singular = torch.linalg.cholesky_ex(gram + ridge * diagonal)
+            factor, is_singular = torch.linalg.cholesky_ex(seen + ridge * diagonal)
             if is_singular:
                 continue
             candidate = start + torch.cholesky_solve(residual.T, factor).T
@@ -145,8 +146,8 @@ class SideBySide:
         embed_rows(student, rows, self.streams["student"], batch_rows)
         self._walk_dropped(range(selection.layers[0]))
 
-    def settle(self, name: str, linear: nn.Linear) -> None:
-        """`name` is that of its tensor without ".weight"."""
+    def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
+        """`name` is that of its tensor without ".weight"; `inputs` gives the Gram matrix of what it reads as things stand."""
 
     def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
         index = self.selection.layers[target]
@@ -160,14 +161,14 @@ class SideBySide:
         kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
         report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, "")
         self._through_attention(of_teacher=True)
-        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs())
+        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs)
         self._through_attention(of_teacher=False)
         kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
         report += self._refit_readers(f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle")
         self._through_mlp("teacher")
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
         self._walk_dropped(range(index + 1, layers[target + 1]))
-        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs())
+        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs)
         self._through_mlp("student")
         return report
 
@@ -191,16 +192,20 @@ class SideBySide:
         return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
     def _refit(
-        self, name: str, linear: nn.Linear, parts: Collection[str], pairs: Iterable[tuple[Tensor, Tensor, int]]
+        self, name: str, linear: nn.Linear, parts: Collection[str], pairs: Callable[[], Iterator[tuple[Tensor, Tensor, int]]]
     ) -> list[Refit]:
         report: list[Refit] = []
+
+        def inputs() -> Tensor:
+            return torch.stack([gram(a) for a, _, _ in pairs()]).sum(0)
+
         if name.rsplit(".", 1)[1] in parts:
             sums = LeastSquares(linear.weight.detach())
-            for inputs, targets, first_row in pairs:
-                sums.add(inputs, targets if linear.bias is None else targets - linear.bias, first_row)
+            for read, targets, first_row in pairs():
+                sums.add(read, targets if linear.bias is None else targets - linear.bias, first_row)
             weight, report = sums.solve({name: len(linear.weight)})
             linear.weight.copy_(weight)
-        self.settle(name, linear)
+        self.settle(name, linear, inputs)
         return report
 
     def _refit_readers(
@@ -219,8 +224,14 @@ class SideBySide:
             weight, report = sums.solve({f"{prefix}{part}": len(linear.weight) for part, linear in chosen.items()})
             for linear, found in zip(chosen.values(), weight.split([len(m.weight) for m in chosen.values()]), strict=True):
                 linear.weight.copy_(found)
+
+        @cache
+        def inputs() -> Tensor:
+            read = (getattr(self.ours, norm)(self.read(f"student{stage}", rows)) for rows in self.parts)
+            return torch.stack([gram(x) for x in read]).sum(0)
+
         for part, linear in ours.items():
-            self.settle(f"{prefix}{part}", linear)
+            self.settle(f"{prefix}{part}", linear, inputs)
         return report
 
     def _attention_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:

@@ -79,10 +79,12 @@ def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Roun
 def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> Rounded:
     """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns still to come.
 
+    Those that meet the largest inputs go first, as far as blocks stay whole: they are rounded while most can still take over.
     Scales are searched at the start of each block on the weights as they then stand, with the inputs' mean squares.
     gram: (columns, columns), Σ x xᵀ. Source: 2210.17323, in float64 throughout (it is fragile in less).
     """
-    w, columns = weight.double().clone(), weight.shape[1]
+    blocks, order = _largest_first(gram.diagonal())
+    w, columns, gram = weight[:, order].double(), weight.shape[1], gram[order][:, order]
     hessian = gram.double() / gram.diagonal().double().mean().clamp_min(1e-30)
     dead = hessian.diagonal() <= 0
     hessian[dead, dead] = 1.0
@@ -101,10 +103,17 @@ def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.0
             errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
             w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
         w[:, stop:] -= errors @ upper[start:stop, stop:]
-    return Rounded(grid, integers, scales)
+    return Rounded(grid, integers[:, order.argsort()], scales[:, blocks.argsort()])
 
 
-def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 3) -> Rounded:
+def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
+    """(columns,) -> the blocks by their largest entry, and the columns in that order, falling inside each block."""
+    values, inside = squares.unflatten(0, (-1, BLOCK)).sort(dim=1, descending=True)
+    blocks = values[:, 0].argsort(descending=True)
+    return blocks, (BLOCK * blocks[:, None] + inside[blocks]).flatten()
+
+
+def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 6) -> Rounded:
     """Descent on Σ ‖(W - W') x‖² from a rounded matrix: all scales of a row together, then each integer in turn.
 
     Both steps are exact minima of what is left (the scales solve a system of one equation a block, an integer is rounded

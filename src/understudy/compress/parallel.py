@@ -67,6 +67,8 @@ def choose_device(name: str = "auto") -> str:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
+    if device.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise UsageError("several processes cannot share one GPU", found=name, do="name cuda: each process takes its own")
     found = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(device.type, 0)
     if (device.index or 0) >= found:
         raise UsageError("torch finds no such device", found=name, expected="cpu" if not torch.cuda.is_available() else "cpu or cuda",

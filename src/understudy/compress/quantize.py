@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,9 +133,10 @@ class _Rounding:
         if self.settings.equalise and self.settings.method != "plain":
             equalise_layer(self.network, index, self.grams, GRIDS[self.settings.weights])
 
-    def round(self, path: str, linear: nn.Linear) -> None:
-        """`path` of the layer at work, as "model.layers.0.mlp.up_proj"."""
-        self._round(f"{path}.weight", linear.weight, self.grams[_GRAMS[path.rsplit(".", 1)[1]]], self.settings)
+    def round(self, path: str, linear: nn.Linear, inputs: Tensor | None = None) -> None:
+        """`path` of the layer at work, as "model.layers.0.mlp.up_proj"; inputs: their Gram matrix, if not as calibrated."""
+        known = self.grams[_GRAMS[path.rsplit(".", 1)[1]]]
+        self._round(f"{path}.weight", linear.weight, known if inputs is None else inputs, self.settings)
 
     def round_ends(self) -> None:
         """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
@@ -166,8 +167,9 @@ class _InOrder(SideBySide):
         self.teacher.model.layers[target].load_state_dict(scaled)  # still float, and the same function
         return super().refit_layer(target, parts)
 
-    def settle(self, name: str, linear: nn.Linear) -> None:
-        self.rounding.round(name, linear)
+    def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
+        is_weighed = _GRAMS[name.rsplit(".", 1)[1]] == "value_gram"  # by attention, which calibration alone sees
+        self.rounding.round(name, linear, None if is_weighed else inputs())
 
 
 def round_matrix(weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings) -> tuple[Rounded, float]:

@@ -38,10 +38,20 @@ def test_the_cpu_is_always_there() -> None:
     assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize(("name", "message"), [("gpu", "unknown device"), ("cuda:99", "no such device"), ("meta", "no such device")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("gpu", "unknown device"), ("cuda:99", "no such device"), ("meta", "no such device")]
+)
 def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choose_device(name)
+
+
+def test_processes_of_one_machine_do_not_meet_on_one_gpu(monkeypatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match="cannot share one GPU; found cuda:0"):
+        choose_device("cuda:0")
+    assert choose_device("auto") == "cpu", "one GPU is not enough for both"
 
 
 def test_the_command_says_it_in_a_line_before_any_work(tmp_path: Path, capsys) -> None:

@@ -15,7 +15,7 @@ from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
 from understudy.compress.grids import GRIDS, Rounded
 from understudy.compress.qad import RoundedLinear, tune
-from understudy.compress.quantize import METHODS, QuantizeSettings, quantize, spend_bits
+from understudy.compress.quantize import METHODS, QuantizeSettings, _Rounding, quantize, spend_bits
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 
@@ -66,6 +66,15 @@ def test_each_step_lowers_the_output_error() -> None:
     assert errors[2] < 0.95 * errors[1]
     assert errors[3] < 0.7 * errors[2]
     assert errors[4] < 0.9 * errors[3]
+
+
+def test_error_feedback_takes_the_columns_of_the_largest_inputs_first_wherever_they_stand() -> None:
+    weight, gram, grid = _weight(), _gram(), GRIDS["q4"]
+    columns = torch.cat([32 * block + torch.randperm(32, generator=torch.Generator().manual_seed(3)) for block in (2, 0, 3, 1)])
+    straight = grids.with_feedback(weight, grid, gram)
+    mixed = grids.with_feedback(weight[:, columns], grid, gram[columns][:, columns])
+    torch.testing.assert_close(mixed.values(), straight.values()[:, columns])
+    assert gram.diagonal().argmax() >= 32, "the first block is not the one that comes first anyway"
 
 
 def test_polishing_never_raises_the_error_of_a_row() -> None:
@@ -176,6 +185,28 @@ def test_writers_take_back_what_the_rounded_matrices_before_them_did(name: str, 
         stored = in_order.tensors[key]
         assert torch.equal(stored.values() if isinstance(stored, Rounded) else stored, value)
     assert in_order.errors.keys() == alone.errors.keys()
+
+
+@pytest.mark.parametrize("name", ["nemotron", "llama"])
+def test_matrices_are_rounded_for_what_the_rounded_network_feeds_them(name: str, tmp_path, monkeypatch) -> None:
+    network = tiny_teacher(name)
+    rows, given = random_rows(network.spec), {}
+    statistics = calibrate(network, rows, tmp_path)
+    round_one = _Rounding.round
+
+    def record(self, path, linear, inputs=None) -> None:
+        given[path] = inputs
+        round_one(self, path, linear, inputs)
+
+    monkeypatch.setattr(_Rounding, "round", record)
+    rounded = quantize(network, statistics, QuantizeSettings(), rows=rows).network
+    for path in ("model.layers.2.self_attn.q_proj", "model.layers.2.self_attn.o_proj", "model.layers.2.mlp.down_proj"):
+        seen: list[torch.Tensor] = []
+        hook = rounded.get_submodule(path).register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0].flatten(0, 1)))
+        logits_of(rounded, rows)
+        hook.remove()
+        torch.testing.assert_close(given[path], seen[0].T @ seen[0], rtol=1e-3, atol=1e-3)
+    assert given["model.layers.2.self_attn.v_proj"] is None, "weighed by attention, as calibrated"
 
 
 def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
