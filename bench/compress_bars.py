@@ -48,7 +48,7 @@ from understudy.compress.grids import GRIDS, plain
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
 from understudy.compress.prune import Selection, Shape, select, trim
-from understudy.compress.qad import LEARNS, tune
+from understudy.compress.qad import BATCH_ROWS, LEARNS, RATE, tune
 from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError
@@ -394,24 +394,20 @@ class Bench:
                 return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
-        tunings = [(learns, count, LEARNS[learns]) for learns, count in itertools.product(LEARNS, self.options.tokens)]
-        if self.options.rates:
-            tunings += [
-                (learns, max(self.options.tokens), f * LEARNS[learns]) for learns, f in itertools.product(LEARNS, (0.3, 3, 10))
-            ]
-        for learns, count, rate in tunings:
+        rates = (RATE, 0.3 * RATE, 3 * RATE) if self.options.rates else (RATE,)
+        for learns, count, rate in itertools.product(LEARNS, self.options.tokens, rates):
             label = f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}"
 
             def tuned(learns: str = learns, count: int = count, rate: float = rate) -> dict[str, Any]:
                 folder = self.work / "runs" / f"tuning-{tokens}-{learns}-{count}-{rate:g}"
-                settings = self.settings(count, 0, rate)
+                settings = dataclasses.replace(self.settings(count, 0, rate), batch_rows=BATCH_ROWS)
                 after, _ = tune(best(), LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
                 shutil.rmtree(folder)
                 return compare(after.network, student, self.test, 4, memory()).as_dict() | {
                     "bits_per_weight": after.bits_per_weight()
                 }
 
-            self.figure(label if rate == LEARNS[learns] else f"{label}, rate {rate:g}", tuned)
+            self.figure(label if rate == RATE else f"{label}, rate {rate:g}", tuned)
 
 
 def taylor(network: Network, rows: Rows) -> Importance:

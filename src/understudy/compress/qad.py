@@ -3,9 +3,8 @@
     tuned = tune(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
 
 "scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
-fixed). "weights": behind every integer a float weight learns as well, rounded anew in every pass (straight-through, 1902.08153),
-and the norms with them: more is given back, for twice the memory of training. Embedding and head learn like the rest; size and
-file format stay.
+fixed). "weights": every integer learns as well, as how far it has moved, rounded anew in every pass (straight-through, 1902.08153),
+and the norms with them, for twice the memory of training. Embedding and head learn like the rest; size and file format stay.
 """
 
 from __future__ import annotations
@@ -24,19 +23,24 @@ from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
 from understudy.errors import UsageError
 
-LEARNS = {"scales": 1e-3, "weights": 2e-5}  # what may learn -> the peak rate that suits it, of factors and of weights
+LEARNS = ("scales", "weights")
+RATE = 1e-3  # the peak, of factors on scales
+STRIDE = 10.0  # integers move so much faster than factors: most stay where they are
+BATCH_ROWS = 2  # of a step: at equal tokens many small steps give back more than few large ones
 
 
 class RoundedWeight(nn.Module):
-    """W = scales · factors · integers; the factors (rows, columns / 32) learn, and `latent` weights if there are any."""
+    """W = scales · factors · round(integers + STRIDE · moved); the factors (rows, columns / 32) learn, and `moved` if it is there."""
 
     def __init__(self, rounded: Rounded, bias: Tensor | None, learns: str) -> None:
         super().__init__()
         self.grid = rounded.grid
-        self.register_buffer("fixed", rounded.integers.clone() if learns == "scales" else None)
+        self.register_buffer("fixed", rounded.integers.clone())
         self.register_buffer("start", rounded.scales.clone())
         self.factors = nn.Parameter(torch.ones_like(rounded.scales))
-        self.latent = nn.Parameter(rounded.values()) if learns == "weights" else None
+        self.moved = (
+            nn.Parameter(torch.zeros(rounded.integers.shape, device=rounded.scales.device)) if learns == "weights" else None
+        )
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
 
     @property
@@ -47,21 +51,20 @@ class RoundedWeight(nn.Module):
     def rows(self, which: slice | Tensor) -> Tensor:
         """Those rows of W alone, (*which, columns)."""
         scales = self.start[which] * self.factors[which]
-        return (self.integers(which, scales) * scales[..., None]).flatten(-2)
+        return (self.integers(which) * scales[..., None]).flatten(-2)
 
-    def integers(self, which: slice | Tensor, scales: Tensor) -> Tensor:
-        """(*which, blocks, 32) float32; what `latent` rounds to, with the gradient of what it was before, inside the grid."""
-        if self.latent is None:
+    def integers(self, which: slice | Tensor) -> Tensor:
+        """(*which, blocks, 32) float32, with the gradient of what was rounded, inside the grid."""
+        if self.moved is None:
             return self.fixed[which].float().unflatten(-1, (-1, BLOCK))
-        inverse = torch.where(scales == 0, 0.0, 1 / scales)
-        wanted = (self.latent[which].unflatten(-1, (-1, BLOCK)) * inverse[..., None]).clamp(self.grid.low, self.grid.high)
-        return wanted + (wanted.round() - wanted).detach()
+        wanted = (self.fixed[which] + STRIDE * self.moved[which]).clamp(self.grid.low, self.grid.high)
+        return (wanted + (wanted.round() - wanted).detach()).unflatten(-1, (-1, BLOCK))
 
     @torch.no_grad()
     def rounded(self) -> Rounded:
         """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
         scales = (self.start * self.factors).to(torch.float16).float()
-        return Rounded(self.grid, self.integers(slice(None), scales).round().to(torch.int8).flatten(1), scales)
+        return Rounded(self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales)
 
 
 class RoundedLinear(RoundedWeight):
@@ -88,7 +91,7 @@ def tune(
     network = copy.deepcopy(result.network)
     places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.endswith((".factors", ".latent")) or (learns == "weights" and "norm" in name))
+        parameter.requires_grad_(name.endswith((".factors", ".moved")) or (learns == "weights" and "norm" in name))
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():

@@ -23,7 +23,7 @@ from understudy.compress.depth import DEPTH_METHODS
 from understudy.compress.distill import DistillSettings
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
-from understudy.compress.qad import LEARNS
+from understudy.compress.qad import LEARNS, RATE
 from understudy.compress.quantize import QuantizeSettings
 from understudy.compress.search import SearchSettings
 from understudy.errors import FormatError, MissingError, UsageError
@@ -68,7 +68,7 @@ class QuantizeRecipe:
     settings: QuantizeSettings
     max_bits: float | None = None  # spend bits up to this many a weight
     tune_tokens: int = 0  # then distil the float student into the quantized one for so many tokens
-    tune_rate: float | None = None  # None: that of LEARNS
+    tune_rate: float = RATE
     tune: str = "scales"  # or weights: what learns then
 
 

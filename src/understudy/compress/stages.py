@@ -38,7 +38,7 @@ from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.packed_folder import open_packed, save_packed
 from understudy.compress.prune import select, trim
-from understudy.compress.qad import LEARNS, tune
+from understudy.compress.qad import BATCH_ROWS, tune
 from understudy.compress.quantize import Quantized, quantize, spend_bits
 from understudy.compress.recipe import PruneRecipe, QuantizeRecipe, Recipe, TrainRecipe
 from understudy.compress.report import Report
@@ -353,8 +353,8 @@ class Pipeline:
     def _tuning(self, recipe: QuantizeRecipe) -> DistillSettings:
         """In the precision of [distill], if there is one."""
         precision = self.recipe.distill.settings.precision if self.recipe.distill is not None else "float32"
-        rate = recipe.tune_rate if recipe.tune_rate is not None else LEARNS[recipe.tune]
-        return DistillSettings(tokens=recipe.tune_tokens, rate=rate, final_rate=rate / 10, precision=precision)
+        rate, batch = recipe.tune_rate, BATCH_ROWS
+        return DistillSettings(recipe.tune_tokens, batch, batch, rate, rate / 10, precision=precision)
 
     def _reopened(self, path: Path, like: Network) -> Quality:
         return compare(self._open(path).network, like, self.held_out)

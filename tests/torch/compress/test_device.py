@@ -20,7 +20,7 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.parallel import choose_device
 from understudy.compress.prune import Shape, select, trim
-from understudy.compress.qad import LEARNS, tune
+from understudy.compress.qad import LEARNS, RATE, tune
 from understudy.compress.quantize import METHODS, QuantizeSettings, quantize
 from understudy.compress.recipe import parse_recipe
 from understudy.compress.sparsity import thresholds
@@ -151,7 +151,7 @@ def test_quantization(method: str, pair: Pair, tmp_path: Path) -> None:
 def test_tuning(learns: str, pair: Pair, tmp_path: Path) -> None:
     rows, network = random_rows(pair[0].spec), pair[1]
     result = quantize(network, _statistics(network, tmp_path / "statistics"), QuantizeSettings(method="plain"))
-    settings = DistillSettings(tokens=16 * 8 * 24, batch_rows=8, rate=LEARNS[learns])
+    settings = DistillSettings(tokens=16 * 8 * 24, batch_rows=8, rate=RATE)
     after, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns, device="cuda")
     assert compare(after.network, network, rows).kl < compare(result.network, network, rows).kl
 
