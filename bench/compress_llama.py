@@ -48,7 +48,7 @@ def our_files(options: argparse.Namespace, source: Source, calibration: Rows) ->
     made: dict[str, Path] = {}
     for name, settings in {"plain rounding": QuantizeSettings(method="plain"), "ours": QuantizeSettings()}.items():
         path = options.work / f"{name.replace(' ', '-')}.gguf"
-        result = quantize(source.network, statistics, settings)
+        result = quantize(source.network, statistics, settings, rows=calibration)
         save_quantized(result.tensors, result.network, source.checkpoint, path)
         made[name] = path
     return made

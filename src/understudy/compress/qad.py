@@ -4,7 +4,7 @@
 
 "scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
 fixed). "weights": every integer learns as well, as how far it has moved, rounded anew in every pass (straight-through, 1902.08153),
-and the norms with them, for twice the memory of training. Embedding and head learn like the rest; size and file format stay.
+for twice the memory of training. Embedding and head learn like the rest; norms, size and file format stay.
 """
 
 from __future__ import annotations
@@ -91,16 +91,12 @@ def tune(
     network = copy.deepcopy(result.network)
     places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.endswith((".factors", ".moved")) or (learns == "weights" and "norm" in name))
+        parameter.requires_grad_(name.endswith((".factors", ".moved")))
     report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
         tensors[name] = rounded = module.rounded()
         final.get_parameter(name).data.copy_(rounded.values())
-    for name, value in network.state_dict().items():
-        if "norm" in name:
-            tensors[name] = value.detach().clone()
-            final.get_parameter(name).data.copy_(value)
     return Quantized(final, tensors, result.errors), report
 
 
