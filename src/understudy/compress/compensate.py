@@ -197,7 +197,7 @@ class SideBySide:
         report: list[Refit] = []
 
         def inputs() -> Tensor:
-            return torch.stack([gram(a) for a, _, _ in pairs()]).sum(0)
+            return sum((gram(a) for a, _, _ in pairs()), torch.zeros(()))
 
         if name.rsplit(".", 1)[1] in parts:
             sums = LeastSquares(linear.weight.detach())
@@ -228,7 +228,7 @@ class SideBySide:
         @cache
         def inputs() -> Tensor:
             read = (getattr(self.ours, norm)(self.read(f"student{stage}", rows)) for rows in self.parts)
-            return torch.stack([gram(x) for x in read]).sum(0)
+            return sum((gram(x) for x in read), torch.zeros(()))
 
         for part, linear in ours.items():
             self.settle(f"{prefix}{part}", linear, inputs)
