@@ -47,7 +47,7 @@ from understudy.compress.evaluate import compare, perplexity, remember
 from understudy.compress.grids import GRIDS, plain
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
-from understudy.compress.prune import Selection, Shape, select, trim
+from understudy.compress.prune import Shape, select, trim
 from understudy.compress.qad import BATCH_ROWS, LEARNS, RATE, tune
 from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
@@ -62,7 +62,6 @@ OURS, BESIDE = "reconstruction healed", "reconstruction healed beside"
 DEPTH, LORA = "influence", "taylor"
 RATES = (1.5e-4, 6e-4, 1.2e-3)  # beside the usual one
 BEST = "scales, search, feedback, refit in order"
-Student = tuple[Network, Selection]
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -161,7 +160,7 @@ class Bench:
     @contextlib.contextmanager
     def alone(self, name: str, waits: bool = True) -> Iterator[bool]:
         """Held by one process of this WORK at a time, and by none that was killed; whether it was to be had."""
-        with (self.work / f"{name.replace(' ', '-').replace(',', '').replace('/', '-')}.lock").open("w") as lock:
+        with self.kept(name).with_suffix(".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -186,17 +185,17 @@ class Bench:
 
     def quality(self, student: Network) -> dict[str, Any]:
         """On a GPU with TF32 products, which change a perplexity by a ten-thousandth of it."""
-        if self.device == "cuda":
-            torch.set_float32_matmul_precision("high")
-        first = compare(student, self.teacher, self.test, 4, self.memory[id(self.test)])
-        other = compare(student, self.teacher, self.second, 4, self.memory[id(self.second)])
-        torch.set_float32_matmul_precision("highest")
+        torch.set_float32_matmul_precision("high" if self.device == "cuda" else "highest")
+        try:
+            first, other = (compare(student, self.teacher, r, 4, self.memory[id(r)]) for r in (self.test, self.second))
+        finally:  # also where memory ran out: what is measured next is float32 again
+            torch.set_float32_matmul_precision("highest")
         return first.as_dict() | {"second_perplexity": other.perplexity, "second_kl": other.kl,
                                   "parameters": parameter_counts(student.spec)["total"]}  # fmt: skip
 
     # ---- students -----------------------------------------------------------------------------------------------
 
-    def make(self, name: str) -> Student:
+    def make(self, name: str) -> None:
         """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; "beside" calibrated so."""
         kind, *how = name.split()
         calibration = self.calibrations["beside" if "beside" in how else ""]
@@ -211,7 +210,6 @@ class Bench:
             some = slice(None, None, max(1, len(calibration) // self.options.refit_rows))
             compensate(self.teacher, student, selection, Rows(calibration.tokens[some], calibration.mask[some]), batch_rows=16)
         self.keep(student, name)
-        return student, selection
 
     def keep(self, network: Network, name: str) -> None:
         aside = self.kept(name).with_suffix(".tmp")
@@ -272,7 +270,7 @@ class Bench:
                 if (at := done * settings.batch_rows * self.row_tokens) % (1 << 17) == 0 and tokens > 1 << 18:
                     curve.append([at, round(perplexity(student, self.test.take(8)), 3)])
 
-            report = distill(student, teacher, rows, settings, folder, progress=note, device=self.device, trains_all=not lora)
+            report = distill(student, teacher, rows, settings, folder, progress=note, trains_all=not lora)
             student.requires_grad_(False)
             if lora:
                 merge_lora(student)
@@ -358,7 +356,7 @@ class Bench:
         def measure() -> dict[str, Any]:
             own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
             folder, rows = self.work / "runs" / self.kept(name).stem, self.train.take(tokens // self.row_tokens)
-            distill(own, Labels(), rows, self.settings(tokens, 0, 2e-5), folder, device=self.device)
+            distill(own, Labels(), rows, self.settings(tokens, 0, 2e-5), folder)
             self.keep(own, name)
             shutil.rmtree(folder)
             return self.quality(own.requires_grad_(False))
@@ -402,7 +400,7 @@ class Bench:
             def tuned(learns: str = learns, count: int = count, rate: float = rate) -> dict[str, Any]:
                 folder = self.work / "runs" / f"tuning-{tokens}-{learns}-{count}-{rate:g}"
                 settings = dataclasses.replace(self.settings(count, 0, rate), batch_rows=BATCH_ROWS)
-                after, _ = tune(best(), LiveTeacher(student), self.train, settings, folder, learns=learns, device=self.device)
+                after, _ = tune(best(), LiveTeacher(student), self.train, settings, folder, learns=learns)
                 shutil.rmtree(folder)
                 return compare(after.network, student, self.test, 4, memory()).as_dict() | {
                     "bits_per_weight": after.bits_per_weight()

@@ -89,6 +89,10 @@ class LeastSquares:
             first += count
         return best.to(self.weight.dtype), report
 
+    def inputs(self) -> Tensor:
+        """Σ a aᵀ over all rows, those that were held out too: (in, in)."""
+        return self.gram[0] + self.gram[1]
+
     def errors(self, weight: Tensor, side: int) -> Tensor:
         """Σ (t - W a)² of every output, from the sums alone: (out,) float64."""
         wide = weight.double()
@@ -194,18 +198,15 @@ class SideBySide:
     def _refit(
         self, name: str, linear: nn.Linear, parts: Collection[str], pairs: Callable[[], Iterator[tuple[Tensor, Tensor, int]]]
     ) -> list[Refit]:
-        report: list[Refit] = []
-
-        def inputs() -> Tensor:
-            return sum((gram(a) for a, _, _ in pairs()), torch.zeros(()))
-
-        if name.rsplit(".", 1)[1] in parts:
-            sums = LeastSquares(linear.weight.detach())
-            for read, targets, first_row in pairs():
-                sums.add(read, targets if linear.bias is None else targets - linear.bias, first_row)
-            weight, report = sums.solve({name: len(linear.weight)})
-            linear.weight.copy_(weight)
-        self.settle(name, linear, inputs)
+        if name.rsplit(".", 1)[1] not in parts:
+            self.settle(name, linear, lambda: sum((gram(read) for read, _, _ in pairs()), torch.zeros(())))
+            return []
+        sums = LeastSquares(linear.weight.detach())
+        for read, targets, first_row in pairs():
+            sums.add(read, targets if linear.bias is None else targets - linear.bias, first_row)
+        weight, report = sums.solve({name: len(linear.weight)})
+        linear.weight.copy_(weight)
+        self.settle(name, linear, sums.inputs)
         return report
 
     def _refit_readers(

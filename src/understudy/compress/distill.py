@@ -153,9 +153,9 @@ class _Pressure:
 
 def distill(
     student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *,
-    progress: Progress = quiet, device: str = "cpu", trains_all: bool = True,
+    progress: Progress = quiet, trains_all: bool = True,
 ) -> DistillReport:  # fmt: skip
-    """Train `student` in place (in float32) and return the losses. Not `trains_all`: what requires a gradient now.
+    """Train `student` in place (in float32, where it lies) and return the losses. Not `trains_all`: what requires a gradient now.
 
     Raises:
         UsageError: settings are unsound, vocabularies differ, or the data has fewer rows than a batch.
@@ -164,7 +164,7 @@ def distill(
     check(student, teacher, rows, settings)
     if trains_all:
         student.requires_grad_(True)
-    run = _Run(student, teacher, rows, settings, folder, device)
+    run = _Run(student, teacher, rows, settings, folder)
     started = time.monotonic()
     for step in range(run.first_step, run.num_steps):
         loss = run.step(step)
@@ -200,10 +200,8 @@ def check(student: Network, teacher: Teacher, rows: Rows, settings: DistillSetti
 class _Run:
     """The moving parts: sharded objective, optimizer, folder."""
 
-    def __init__(
-        self, student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, device: str
-    ) -> None:
-        self.teacher, self.rows, self.settings, self.device = teacher, rows, settings, torch.device(device)
+    def __init__(self, student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path) -> None:
+        self.teacher, self.rows, self.settings, self.device = teacher, rows, settings, student.device
         self.world = parallel.world()
         self.num_steps = settings.num_steps(rows)
         self.student = student.train()

@@ -79,7 +79,7 @@ class RoundedEmbedding(RoundedWeight):
 
 def tune(
     result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *, learns: str = "scales",
-    progress: Progress = quiet, device: str = "cpu",
+    progress: Progress = quiet,
 ) -> tuple[Quantized, DistillReport]:  # fmt: skip
     """Train what `learns` names of all matrices against `teacher` (usually the float student); a new Quantized comes back.
 
@@ -92,7 +92,7 @@ def tune(
     places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.endswith((".factors", ".moved")))
-    report = distill(network, teacher, rows, settings, folder, progress=progress, device=device, trains_all=False)
+    report = distill(network, teacher, rows, settings, folder, progress=progress, trains_all=False)
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
         tensors[name] = rounded = module.rounded()

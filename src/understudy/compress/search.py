@@ -163,7 +163,7 @@ def _imbalance(shape: Shape, source: ModelSpec) -> float:
 
 def search(
     teacher: Network, source: Teacher, statistics: Statistics, rows: Rows, calibration: Rows, held_out: Rows,
-    settings: SearchSettings, folder: Path, progress: Progress = quiet, device: str = "cpu",
+    settings: SearchSettings, folder: Path, progress: Progress = quiet,
 ) -> SearchResult:  # fmt: skip
     """Score all candidates after healing, then distil the field and cut it at every rung.
 
@@ -191,7 +191,7 @@ def search(
             training = DistillSettings(
                 tokens=tokens, rate=settings.rate, batch_rows=settings.batch_rows, final_rate=settings.rate / 10
             )
-            distill(student, source, rows, training, candidate.folder / f"run-{tokens}", device=device)
+            distill(student, source, rows, training, candidate.folder / f"run-{tokens}")
             student.requires_grad_(False)
             candidate.note(key, compare(student, teacher, held_out, remembered=memory).kl)
         alive.sort(key=lambda c: c.known[f"kl_{tokens}"])

@@ -208,7 +208,7 @@ class Pipeline:
         cached = capture(network, rows, folder / "cache", progress=self.progress)
         found = search(
             network, cached, statistics, rows, self.calibration, self.held_out, self.recipe.search, folder,
-            self.progress, self.device,
+            self.progress,
         )  # fmt: skip
         recipe = dataclasses.replace(self.recipe.prune or PruneRecipe(), shape=found.best)
         raw = self.recipe.raw | {"prune": self.recipe.raw.get("prune", {}) | dataclasses.asdict(found.best)}
@@ -258,7 +258,7 @@ class Pipeline:
 
     def _train(self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path) -> tuple[Network, Report]:
         rows = recipe.settings.rows_needed(self.training_rows)
-        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress, device=self.device)
+        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress)
         report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
         report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
         return network_from_weights(student.spec, student.state_dict()).requires_grad_(False), report
@@ -330,7 +330,7 @@ class Pipeline:
             report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
             result, _ = tune(
                 result, LiveTeacher(student), self.training_rows, self._tuning(recipe), self._fresh("tuning"),
-                learns=recipe.tune, progress=self.progress, device=self.device,
+                learns=recipe.tune, progress=self.progress,
             )  # fmt: skip
         save_quantized(result.tensors, result.network, like, path)
         report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]

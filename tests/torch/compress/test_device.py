@@ -112,7 +112,7 @@ def test_losses_of_a_distillation(source: str, pair: Pair, tmp_path: Path) -> No
         student = network_from_weights(network.spec, {n: 0.9 * w for n, w in network.state_dict().items()})
         teacher = capture(network, rows, tmp_path / f"cache-{device}") if source == "cache" else LiveTeacher(network)
         settings = DistillSettings(tokens=8 * 8 * 24, batch_rows=8, rate=1e-4, state_loss="mse" if source == "states" else None)
-        found.append(distill(student, teacher, rows, settings, tmp_path / device, device=device).losses)
+        found.append(distill(student, teacher, rows, settings, tmp_path / device).losses)
         assert student.device.type == device
     assert found[1] == pytest.approx(found[0], rel=0.02)
 
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_on_the_gpu(pair: Pair, tmp_path: Path) -> None:
                 raise KeyboardInterrupt
 
         student = network_from_weights(network.spec, {n: 0.9 * w for n, w in network.state_dict().items()})
-        return distill(student, LiveTeacher(network), rows, settings, folder, progress=stop, device="cuda").losses
+        return distill(student, LiveTeacher(network), rows, settings, folder, progress=stop).losses
 
     whole = run(tmp_path / "whole", 99)
     with pytest.raises(KeyboardInterrupt):
@@ -152,7 +152,7 @@ def test_tuning(learns: str, pair: Pair, tmp_path: Path) -> None:
     rows, network = random_rows(pair[0].spec), pair[1]
     result = quantize(network, _statistics(network, tmp_path / "statistics"), QuantizeSettings(method="plain"))
     settings = DistillSettings(tokens=16 * 8 * 24, batch_rows=8, rate=RATE)
-    after, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns, device="cuda")
+    after, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
     assert compare(after.network, network, rows).kl < compare(result.network, network, rows).kl
 
 
