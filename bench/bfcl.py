@@ -27,21 +27,36 @@ from understudy.statistics import wilson
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder")
     parser.add_argument("model")
     parser.add_argument("--categories", nargs="+", default=list(CATEGORIES), choices=CATEGORIES)
-    parser.add_argument("--limit", type=int, help="cases of each category, drawn by the hash of their ids")
-    parser.add_argument("--choice", choices=["auto", "required"], help="the tool_choice of every case")
-    parser.add_argument("--one-call", action="store_true", help="at most one call an answer, as parallel_tool_calls=false")
+    parser.add_argument(
+        "--limit", type=int, help="cases of each category, drawn by the hash of their ids"
+    )
+    parser.add_argument(
+        "--choice", choices=["auto", "required"], help="the tool_choice of every case"
+    )
+    parser.add_argument(
+        "--one-call",
+        action="store_true",
+        help="at most one call an answer, as parallel_tool_calls=false",
+    )
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--context", type=int)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--minutes", type=float, help="stop asking after so long and report what is there")
+    parser.add_argument(
+        "--minutes", type=float, help="stop asking after so long and report what is there"
+    )
     parser.add_argument("--json", type=Path, default=Path("bfcl.json"))
     arguments = parser.parse_args()
     cases = sample(load_cases(arguments.folder, arguments.categories), arguments.limit)
-    print(f"{len(cases)} cases; tool_choice {arguments.choice or 'auto for (ir)relevance, required elsewhere'}", flush=True)
+    print(
+        f"{len(cases)} cases; tool_choice {arguments.choice or 'auto for (ir)relevance, required elsewhere'}",
+        flush=True,
+    )
     results = ask_all(cases, arguments)
     report = summary(results, arguments)
     print_table(report)
@@ -70,7 +85,9 @@ def ask_all(cases: list[BfclCase], arguments: argparse.Namespace) -> list[dict[s
     settings = f"{arguments.model} {arguments.choice} {arguments.max_tokens} {arguments.context} {arguments.one_call}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:12]
     known = {row["id"]: row for row in read_rows(store) if row["settings"] == key}
-    model = understudy.load(arguments.model, context=arguments.context, num_threads=arguments.threads)
+    model = understudy.load(
+        arguments.model, context=arguments.context, num_threads=arguments.threads
+    )
     start, asked, results = time.monotonic(), 0, []
     with store.open("a", encoding="utf-8") as file:
         for i, case in enumerate(cases):
@@ -78,13 +95,19 @@ def ask_all(cases: list[BfclCase], arguments: argparse.Namespace) -> list[dict[s
             if row is None:
                 minutes = (time.monotonic() - start) / 60
                 if arguments.minutes is not None and minutes > arguments.minutes:
-                    print(f"stopped after {minutes:.1f} minutes with {len(results)} of {len(cases)} cases")
+                    print(
+                        f"stopped after {minutes:.1f} minutes with {len(results)} of {len(cases)} cases"
+                    )
                     break
                 row = {"settings": key, **ask(model, case, arguments)}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
                 asked += 1
-                rest = (time.monotonic() - start) / asked * sum(other.id not in known for other in cases[i + 1 :])
+                rest = (
+                    (time.monotonic() - start)
+                    / asked
+                    * sum(other.id not in known for other in cases[i + 1 :])
+                )
                 print(
                     f"{i + 1}/{len(cases)} {case.id} {'right' if row['is_right'] else row['fault'][:90]}; {rest:.0f} s left",
                     flush=True,
@@ -112,9 +135,15 @@ def ask(model: understudy.Model, case: BfclCase, arguments: argparse.Namespace) 
     row: dict[str, Any] = {"id": case.id, "category": case.category, "choice": choice}
     start = time.monotonic()
     try:
-        mask = call_mask(model.tokenizer, model.dialect, tools, choice, is_parallel=not arguments.one_call)
+        mask = call_mask(
+            model.tokenizer, model.dialect, tools, choice, is_parallel=not arguments.one_call
+        )
         reply = model.generate(
-            list(case.messages), tools=documents, make_mask=mask, max_tokens=arguments.max_tokens, temperature=0.0
+            list(case.messages),
+            tools=documents,
+            make_mask=mask,
+            max_tokens=arguments.max_tokens,
+            temperature=0.0,
         )
     except UnderstudyError as error:
         return {
@@ -130,13 +159,19 @@ def ask(model: understudy.Model, case: BfclCase, arguments: argparse.Namespace) 
     verdict = check(case, emitted)
     form = model.dialect.call_form
     return {
-        **row, "is_right": verdict.is_right, "fault": verdict.fault,
+        **row,
+        "is_right": verdict.is_right,
+        "fault": verdict.fault,
         "calls": [[call.name, call.arguments] for call in emitted],
         "valid": sum(satisfies(call, documents) for call in emitted),
-        "is_cut": reply.finish_reason == "length" and form is not None and form.open in reply.raw_text,
-        "prompt_tokens": reply.usage.prompt_tokens, "tokens": len(reply.tokens), "seconds": round(time.monotonic() - start, 3),
+        "is_cut": reply.finish_reason == "length"
+        and form is not None
+        and form.open in reply.raw_text,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "tokens": len(reply.tokens),
+        "seconds": round(time.monotonic() - start, 3),
         "raw": reply.raw_text,
-    }  # fmt: skip
+    }
 
 
 def is_right(row: dict[str, Any]) -> bool:
@@ -152,17 +187,31 @@ def summary(results: list[dict[str, Any]], arguments: argparse.Namespace) -> dic
             continue
         right, calls = sum(map(is_right, rows)), sum(len(row["calls"]) for row in rows)
         table[category] = {
-            "choice": rows[0]["choice"], "cases": len(rows), "right": right, "accuracy": right / len(rows),
-            "wilson_95": wilson(right, len(rows))[1:], "calls": calls, "valid_calls": sum(row.get("valid", 0) for row in rows),
-            "cut_by_limit": sum(row.get("is_cut", False) for row in rows), "not_asked": sum("error" in row for row in rows),
-        }  # fmt: skip
+            "choice": rows[0]["choice"],
+            "cases": len(rows),
+            "right": right,
+            "accuracy": right / len(rows),
+            "wilson_95": wilson(right, len(rows))[1:],
+            "calls": calls,
+            "valid_calls": sum(row.get("valid", 0) for row in rows),
+            "cut_by_limit": sum(row.get("is_cut", False) for row in rows),
+            "not_asked": sum("error" in row for row in rows),
+        }
     calls, valid = (sum(entry[key] for entry in table.values()) for key in ("calls", "valid_calls"))
     return {
-        "model": Path(arguments.model).name, "data": "bfcl-eval 2026.3.23", "one_call": arguments.one_call, "max_tokens": arguments.max_tokens, "limit": arguments.limit,
-        "cases": len(results), "seconds": round(sum(row["seconds"] for row in results), 1), "calls": calls, "valid_calls": valid,
+        "model": Path(arguments.model).name,
+        "data": "bfcl-eval 2026.3.23",
+        "one_call": arguments.one_call,
+        "max_tokens": arguments.max_tokens,
+        "limit": arguments.limit,
+        "cases": len(results),
+        "seconds": round(sum(row["seconds"] for row in results), 1),
+        "calls": calls,
+        "valid_calls": valid,
         "syntax_validity": valid / calls if calls else None,
-        "answers_cut_by_limit": sum(entry["cut_by_limit"] for entry in table.values()), "categories": table,
-    }  # fmt: skip
+        "answers_cut_by_limit": sum(entry["cut_by_limit"] for entry in table.values()),
+        "categories": table,
+    }
 
 
 def print_table(report: dict[str, Any]) -> None:
@@ -173,7 +222,9 @@ def print_table(report: dict[str, Any]) -> None:
             f"| {category} | {entry['choice']} | {entry['cases']} | {100 * entry['accuracy']:.1f} % | {low:.1f} to {high:.1f} "
             f"| {entry['valid_calls']}/{entry['calls']} | {entry['cut_by_limit']} |"
         )
-    print(f"calls that parse and satisfy their schema: {report['valid_calls']} of {report['calls']}")
+    print(
+        f"calls that parse and satisfy their schema: {report['valid_calls']} of {report['calls']}"
+    )
 
 
 if __name__ == "__main__":

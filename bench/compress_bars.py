@@ -74,23 +74,38 @@ def prepare(options: argparse.Namespace) -> None:
     parts: list[dict[str, torch.Tensor]] = [{} for _ in folders]
     taken = 0
     for tensor in stored:
-        parts[min(int(taken / size), len(folders) - 1)][tensor.name] = torch.from_numpy(np.array(tensor.data))
+        parts[min(int(taken / size), len(folders) - 1)][tensor.name] = torch.from_numpy(
+            np.array(tensor.data)
+        )
         taken += tensor.data.size
     for folder, part in zip(folders, parts, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         save_file(part, folder / "blocks.safetensors")
-    if options.train.suffix == ".st":  # stories of the teacher: the first are held out, as they were when it was made
+    if (
+        options.train.suffix == ".st"
+    ):  # stories of the teacher: the first are held out, as they were when it was made
         stories = load_file(options.train)["stories"].numpy().astype(np.uint16)
-        for name, part in (("test", stories[:64]), ("second", stories[64:128]), ("train", stories[128:])):
+        for name, part in (
+            ("test", stories[:64]),
+            ("second", stories[64:128]),
+            ("train", stories[128:]),
+        ):
             np.save(folders[0] / f"{name}.npy", part)
     else:
-        texts = [("train", [options.train], 512), ("test", [options.test], 1024), ("second", [options.second], 1024)]
+        texts = [
+            ("train", [options.train], 512),
+            ("test", [options.test], 1024),
+            ("second", [options.second], 1024),
+        ]
         if options.beside:
             texts.append(("beside", options.beside, 512))
         for name, files, length in texts:
             rows = read_rows(files, source.encoder, length)
             np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
-    about = {"spec": dataclasses.asdict(source.network.spec), "tensors": {t.name: [t.format, t.shape] for t in stored}}
+    about = {
+        "spec": dataclasses.asdict(source.network.spec),
+        "tensors": {t.name: [t.format, t.shape] for t in stored},
+    }
     (folders[0] / "material.json").write_text(json.dumps(about))
 
 
@@ -102,7 +117,10 @@ def decode(raw: torch.Tensor, kind: str, shape: list[int]) -> torch.Tensor:
         return raw.view(torch.bfloat16).float().reshape(shape)
     if kind == "Q8_0":
         blocks = raw.view(-1, 34)
-        return (blocks[:, 2:].view(torch.int8).float() * blocks[:, :2].contiguous().view(torch.float16).float()).reshape(shape)
+        return (
+            blocks[:, 2:].view(torch.int8).float()
+            * blocks[:, :2].contiguous().view(torch.float16).float()
+        ).reshape(shape)
     assert kind == "Q4_1", kind
     blocks = raw.view(-1, 20)
     d, m = blocks[:, :4].contiguous().view(torch.float16).float().split(1, dim=1)
@@ -123,7 +141,10 @@ class Bench:
             for name, raw in load_file(folder / "blocks.safetensors").items():
                 weights[name] = decode(raw, *about["tensors"][name])
         self.teacher = network_from_weights(spec, weights).to(self.device).requires_grad_(False)
-        rows = {n: np.load(options.folders[0] / f"{n}.npy").astype(np.int32) for n in ("train", "test", "second")}
+        rows = {
+            n: np.load(options.folders[0] / f"{n}.npy").astype(np.int32)
+            for n in ("train", "test", "second")
+        }
         self.test, self.second = (
             all_count(rows["test"][: options.windows]),
             all_count(rows["second"][: max(4, options.windows // 8)]),
@@ -131,7 +152,9 @@ class Bench:
         every = all_count(rows["train"])
         self.calibrations = {"": every.spread(options.calibration_rows)}
         if (beside := options.folders[0] / "beside.npy").exists():
-            self.calibrations["beside"] = mixed(every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows)
+            self.calibrations["beside"] = mixed(
+                every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows
+            )
         shuffled = np.random.default_rng(0).permutation(len(every))
         self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
         self.live: Teacher = LiveTeacher(self.teacher)
@@ -152,7 +175,10 @@ class Bench:
             if is_mine and name not in self.known() and name not in self.failed:
                 try:
                     self.measured(name, measure, spent)
-                except (RuntimeError, UnderstudyError) as error:  # out of memory, a loss that is no number: the rest goes on
+                except (
+                    RuntimeError,
+                    UnderstudyError,
+                ) as error:  # out of memory, a loss that is no number: the rest goes on
                     self.failed.add(name)
                     print(f"{name}: {error}", flush=True)
                     traceback.print_exc()
@@ -173,8 +199,14 @@ class Bench:
         found = measure() | {"seconds": round(time.monotonic() - started, 1)}
         self.options.result.parent.mkdir(parents=True, exist_ok=True)
         with self.alone("result"):
-            machine = torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-            self.options.result.write_text(json.dumps(self.known() | {name: found, "machine": machine}, indent=1) + "\n")
+            machine = (
+                torch.cuda.get_device_name()
+                if self.device == "cuda"
+                else f"CPU, {torch.get_num_threads()} threads"
+            )
+            self.options.result.write_text(
+                json.dumps(self.known() | {name: found, "machine": machine}, indent=1) + "\n"
+            )
         brief = {k: v for k, v in found.items() if k not in ("losses", "curve")}
         print(f"{spent:.1f} min  {name}  {json.dumps(brief)}", flush=True)
 
@@ -187,11 +219,17 @@ class Bench:
         """On a GPU with TF32 products, which change a perplexity by a ten-thousandth of it."""
         torch.set_float32_matmul_precision("high" if self.device == "cuda" else "highest")
         try:
-            first, other = (compare(student, self.teacher, r, 4, self.memory[id(r)]) for r in (self.test, self.second))
+            first, other = (
+                compare(student, self.teacher, r, 4, self.memory[id(r)])
+                for r in (self.test, self.second)
+            )
         finally:  # also where memory ran out: what is measured next is float32 again
             torch.set_float32_matmul_precision("highest")
-        return first.as_dict() | {"second_perplexity": other.perplexity, "second_kl": other.kl,
-                                  "parameters": parameter_counts(student.spec)["total"]}  # fmt: skip
+        return first.as_dict() | {
+            "second_perplexity": other.perplexity,
+            "second_kl": other.kl,
+            "parameters": parameter_counts(student.spec)["total"],
+        }
 
     # ---- students -----------------------------------------------------------------------------------------------
 
@@ -201,14 +239,24 @@ class Bench:
         calibration = self.calibrations["beside" if "beside" in how else ""]
         statistics = self.calibrated("beside" if "beside" in how else "")
         if kind in ("influence", "contiguous"):
-            kept = choose_layers(kind, self.teacher, statistics, self.shallow.num_layers or 1, calibration.take(8))
-            selection = select(self.teacher, self.shallow, self.scores("minitron", statistics), kept)
+            kept = choose_layers(
+                kind, self.teacher, statistics, self.shallow.num_layers or 1, calibration.take(8)
+            )
+            selection = select(
+                self.teacher, self.shallow, self.scores("minitron", statistics), kept
+            )
         else:
             selection = select(self.teacher, self.narrow, self.scores(kind, statistics))
         student = trim(self.teacher, selection).requires_grad_(False)
         if "healed" in how:
             some = slice(None, None, max(1, len(calibration) // self.options.refit_rows))
-            compensate(self.teacher, student, selection, Rows(calibration.tokens[some], calibration.mask[some]), batch_rows=16)
+            compensate(
+                self.teacher,
+                student,
+                selection,
+                Rows(calibration.tokens[some], calibration.mask[some]),
+                batch_rows=16,
+            )
         self.keep(student, name)
 
     def keep(self, network: Network, name: str) -> None:
@@ -243,18 +291,37 @@ class Bench:
                 self.make(name)
         is_shallow = name.split()[0] in ("influence", "contiguous")
         shape = self.shallow if is_shallow else self.narrow
-        return network_from_weights(shape.apply(self.teacher.spec), load_file(self.kept(name))).to(self.device)
+        return network_from_weights(shape.apply(self.teacher.spec), load_file(self.kept(name))).to(
+            self.device
+        )
 
-    def distilled(self, name: str, tokens: int, seed: int = 0, source: str = "cache", rate: float | None = None) -> None:
+    def distilled(
+        self,
+        name: str,
+        tokens: int,
+        seed: int = 0,
+        source: str = "cache",
+        rate: float | None = None,
+    ) -> None:
         """source: of the targets, "cache", "live" or "corrected". rate: None for the usual one. Taylor's learn by LoRA."""
         lora = name == LORA
-        notes = {"cache": "", "live": " live", "corrected": " of the corrected teacher"}[source] + " by LoRA" * lora
-        label = f"distilled {tokens} {name}{notes}" + (f", rate {rate:g}" if rate else "") + (f", seed {seed}" if seed else "")
+        notes = {"cache": "", "live": " live", "corrected": " of the corrected teacher"}[
+            source
+        ] + " by LoRA" * lora
+        label = (
+            f"distilled {tokens} {name}{notes}"
+            + (f", rate {rate:g}" if rate else "")
+            + (f", seed {seed}" if seed else "")
+        )
         kept = self.kept(label)
 
         def measure() -> dict[str, Any]:
-            if kept.exists():  # trained before: a second RESULT with other windows costs no training
-                return self.quality(network_from_weights(self.student(name).spec, load_file(kept)).to(self.device))
+            if (
+                kept.exists()
+            ):  # trained before: a second RESULT with other windows costs no training
+                return self.quality(
+                    network_from_weights(self.student(name).spec, load_file(kept)).to(self.device)
+                )
             student, folder = self.student(name), self.work / "runs" / kept.stem
             if lora:
                 add_lora(student)
@@ -267,10 +334,14 @@ class Bench:
             def note(done: int, total: int, what: str) -> None:
                 del total, what
                 times.append(time.monotonic())
-                if (at := done * settings.batch_rows * self.row_tokens) % (1 << 17) == 0 and tokens > 1 << 18:
+                if (at := done * settings.batch_rows * self.row_tokens) % (
+                    1 << 17
+                ) == 0 and tokens > 1 << 18:
                     curve.append([at, round(perplexity(student, self.test.take(8)), 3)])
 
-            report = distill(student, teacher, rows, settings, folder, progress=note, trains_all=not lora)
+            report = distill(
+                student, teacher, rows, settings, folder, progress=note, trains_all=not lora
+            )
             student.requires_grad_(False)
             if lora:
                 merge_lora(student)
@@ -278,23 +349,33 @@ class Bench:
             shutil.rmtree(folder)
             step = statistics.median(after - before for before, after in itertools.pairwise(times))
             return self.quality(student) | {
-                "step_seconds": round(step, 4), "curve": curve, "losses": [round(x, 4) for x in report.losses[::4]],
-            }  # fmt: skip
+                "step_seconds": round(step, 4),
+                "curve": curve,
+                "losses": [round(x, 4) for x in report.losses[::4]],
+            }
 
         self.figure(label, measure)
 
     def settings(self, tokens: int, seed: int, rate: float) -> DistillSettings:
         return DistillSettings(
-            tokens=tokens, batch_rows=max(1, 4096 // self.row_tokens), micro_rows=self.options.micro_rows, rate=rate, final_rate=rate / 10,
-            precision="bfloat16", checkpoint_steps=16 if self.device == "cpu" else 1 << 30, seed=seed,
-        )  # fmt: skip
+            tokens=tokens,
+            batch_rows=max(1, 4096 // self.row_tokens),
+            micro_rows=self.options.micro_rows,
+            rate=rate,
+            final_rate=rate / 10,
+            precision="bfloat16",
+            checkpoint_steps=16 if self.device == "cpu" else 1 << 30,
+            seed=seed,
+        )
 
     # ---- the plan -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """By value: what a bar needs first, comparisons that only widen the picture last."""
         self.left_out = True
-        while self.left_out:  # what another process had in hand then may be there now, or was given up
+        while (
+            self.left_out
+        ):  # what another process had in hand then may be there now, or was given up
             self.left_out = False
             self.plan(*self.options.tokens)
             time.sleep(self.left_out)
@@ -326,7 +407,15 @@ class Bench:
         for rate in RATES if self.options.rates else ():
             for name in (OURS, DEPTH, LORA):
                 self.distilled(name, large, rate=rate)
-        for name in ("magnitude", "minitron healed", "reconstruction", "random", "influence", "contiguous", "taylor"):
+        for name in (
+            "magnitude",
+            "minitron healed",
+            "reconstruction",
+            "random",
+            "influence",
+            "contiguous",
+            "taylor",
+        ):
             self.zero_shot(name)
         self.zero_shot("influence healed")
         for name in (DEPTH, LORA):
@@ -342,11 +431,18 @@ class Bench:
         teacher, started = self.teacher, time.monotonic()
         if source == "corrected":
             kept = self.kept(f"teacher corrected on {self.options.tokens[1]}")
-            teacher = network_from_weights(teacher.spec, load_file(kept)).to(self.device).requires_grad_(False)
+            teacher = (
+                network_from_weights(teacher.spec, load_file(kept))
+                .to(self.device)
+                .requires_grad_(False)
+            )
         with self.alone(f"{source} of {rows.num_tokens}"):
             folder = self.work / f"{source}-{rows.num_tokens}"
             cached = capture(teacher, rows, folder, batch_rows=16, precision="bfloat16")
-        print(f"{source} of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s", flush=True)
+        print(
+            f"{source} of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
         return cached
 
     def corrected(self, tokens: int) -> None:
@@ -355,7 +451,10 @@ class Bench:
 
         def measure() -> dict[str, Any]:
             own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
-            folder, rows = self.work / "runs" / self.kept(name).stem, self.train.take(tokens // self.row_tokens)
+            folder, rows = (
+                self.work / "runs" / self.kept(name).stem,
+                self.train.take(tokens // self.row_tokens),
+            )
             distill(own, Labels(), rows, self.settings(tokens, 0, 2e-5), folder)
             self.keep(own, name)
             shutil.rmtree(folder)
@@ -368,20 +467,37 @@ class Bench:
         if not kept.exists() or (time.monotonic() - self.started) / 60 > self.options.minutes:
             return
         narrow, calibration = self.narrow.apply(self.teacher.spec), self.calibrations[""]
-        student = network_from_weights(narrow, load_file(kept)).to(self.device).requires_grad_(False)
+        student = (
+            network_from_weights(narrow, load_file(kept)).to(self.device).requires_grad_(False)
+        )
 
         @functools.cache
         def statistics() -> Statistics:
             with self.alone(f"student calibration {tokens}"):
-                return calibrate(student, calibration, self.work / f"student-calibration-{tokens}", batch_rows=16)
+                return calibrate(
+                    student, calibration, self.work / f"student-calibration-{tokens}", batch_rows=16
+                )
 
         memory = functools.cache(lambda: remember(student, self.test))
-        best = functools.cache(lambda: quantize(student, statistics(), QuantizeSettings(), rows=calibration))
+        best = functools.cache(
+            lambda: quantize(student, statistics(), QuantizeSettings(), rows=calibration)
+        )
         for label, make in (
             ("plain", lambda: quantize(student, statistics(), QuantizeSettings(method="plain"))),
-            ("search", lambda: quantize(student, statistics(), QuantizeSettings(method="search", equalise=False))),
-            ("scales, search", lambda: quantize(student, statistics(), QuantizeSettings(method="search"))),
-            ("scales, search, feedback", lambda: quantize(student, statistics(), QuantizeSettings())),
+            (
+                "search",
+                lambda: quantize(
+                    student, statistics(), QuantizeSettings(method="search", equalise=False)
+                ),
+            ),
+            (
+                "scales, search",
+                lambda: quantize(student, statistics(), QuantizeSettings(method="search")),
+            ),
+            (
+                "scales, search, feedback",
+                lambda: quantize(student, statistics(), QuantizeSettings()),
+            ),
             (BEST, best),
         ):
 
@@ -390,17 +506,24 @@ class Bench:
                 found = make()
                 seconds = round(time.monotonic() - started, 1)
                 quality = compare(found.network, student, self.test, 4, memory()).as_dict()
-                return quality | {"bits_per_weight": found.bits_per_weight(), "quantize_seconds": seconds}
+                return quality | {
+                    "bits_per_weight": found.bits_per_weight(),
+                    "quantize_seconds": seconds,
+                }
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
         rates = (RATE, 0.3 * RATE, 3 * RATE) if self.options.rates else (RATE,)
         for learns, count, rate in itertools.product(LEARNS, self.options.tokens, rates):
             label = f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}"
 
-            def tuned(learns: str = learns, count: int = count, rate: float = rate) -> dict[str, Any]:
+            def tuned(
+                learns: str = learns, count: int = count, rate: float = rate
+            ) -> dict[str, Any]:
                 folder = self.work / "runs" / f"tuning-{tokens}-{learns}-{count}-{rate:g}"
                 settings = dataclasses.replace(self.settings(count, 0, rate), batch_rows=BATCH_ROWS)
-                after, _ = tune(best(), LiveTeacher(student), self.train, settings, folder, learns=learns)
+                after, _ = tune(
+                    best(), LiveTeacher(student), self.train, settings, folder, learns=learns
+                )
                 shutil.rmtree(folder)
                 return compare(after.network, student, self.test, 4, memory()).as_dict() | {
                     "bits_per_weight": after.bits_per_weight()
@@ -412,24 +535,43 @@ class Bench:
 def taylor(network: Network, rows: Rows) -> Importance:
     """LLM-Pruner's element-wise first order: the sum of |w · ∂loss/∂w| over all weights of a neuron, labels as the loss."""
     layers = network.model.layers
-    learns = [m for layer in layers for m in (layer.mlp.up_proj, layer.mlp.gate_proj, layer.mlp.down_proj) if m is not None]
+    learns = [
+        m
+        for layer in layers
+        for m in (layer.mlp.up_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
+        if m is not None
+    ]
     for module in learns:
         module.weight.requires_grad_(True)
     for row in range(0, len(rows), 4):
         tokens = torch.from_numpy(rows.tokens[row : row + 4].astype(np.int64)).to(network.device)
         mask = torch.from_numpy(rows.mask[row : row + 4]).float().flatten().to(network.device)
         losses.cross_entropy(
-            network.hidden(tokens[:, :-1]).flatten(0, 1), network.head_weight, tokens[:, 1:].flatten(), mask
+            network.hidden(tokens[:, :-1]).flatten(0, 1),
+            network.head_weight,
+            tokens[:, 1:].flatten(),
+            mask,
         ).backward()
 
     def score(module: nn.Linear | None, axis: int) -> Tensor:
-        return (module.weight * module.weight.grad).abs().sum(axis).detach().cpu() if module is not None else torch.zeros(())
+        return (
+            (module.weight * module.weight.grad).abs().sum(axis).detach().cpu()
+            if module is not None
+            else torch.zeros(())
+        )
 
-    inner = [score(layer.mlp.up_proj, 1) + score(layer.mlp.gate_proj, 1) + score(layer.mlp.down_proj, 0) for layer in layers]
+    inner = [
+        score(layer.mlp.up_proj, 1) + score(layer.mlp.gate_proj, 1) + score(layer.mlp.down_proj, 0)
+        for layer in layers
+    ]
     for module in learns:
         module.weight.requires_grad_(False).grad = None
     spec = network.spec
-    return Importance(torch.stack(inner), torch.ones(spec.num_layers, spec.num_heads), torch.ones(spec.hidden_size))
+    return Importance(
+        torch.stack(inner),
+        torch.ones(spec.num_layers, spec.num_heads),
+        torch.ones(spec.hidden_size),
+    )
 
 
 class LowRank(nn.Module):
@@ -440,7 +582,11 @@ class LowRank(nn.Module):
         out, into = linear.weight.shape
         generator = torch.Generator().manual_seed(linear.weight.numel())
         self.linear = linear
-        self.a = nn.Parameter((torch.randn(rank, into, generator=generator) / math.sqrt(into)).to(linear.weight.device))
+        self.a = nn.Parameter(
+            (torch.randn(rank, into, generator=generator) / math.sqrt(into)).to(
+                linear.weight.device
+            )
+        )
         self.b = nn.Parameter(torch.zeros(out, rank, device=linear.weight.device))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -491,7 +637,13 @@ def main() -> None:
     for name in ("train", "test", "second"):
         made.add_argument(name, type=Path)
     made.add_argument("folders", type=Path, nargs="+")
-    made.add_argument("--beside", type=Path, nargs="+", default=[], help="other kinds of text for half of the calibration")
+    made.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="other kinds of text for half of the calibration",
+    )
     made.add_argument("--model", default="smollm2-135m-instruct")
     made.set_defaults(work_of=prepare)
     ran = commands.add_parser("run")
@@ -499,17 +651,36 @@ def main() -> None:
     ran.add_argument("work", type=Path)
     ran.add_argument("folders", type=Path, nargs="+")
     ran.add_argument("--device", default="cpu")
-    ran.add_argument("--minutes", type=float, default=math.inf, help="no figure is begun after them")
-    ran.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="only figures whose name holds one of these")
+    ran.add_argument(
+        "--minutes", type=float, default=math.inf, help="no figure is begun after them"
+    )
+    ran.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="WORDS",
+        help="only figures whose name holds one of these",
+    )
     ran.add_argument("--windows", type=int, default=64, help="test windows of 1024 tokens")
     ran.add_argument("--calibration-rows", type=int, default=128)
-    ran.add_argument("--refit-rows", type=int, default=128, help="of the calibration rows, how many the healing sees")
+    ran.add_argument(
+        "--refit-rows",
+        type=int,
+        default=128,
+        help="of the calibration rows, how many the healing sees",
+    )
     ran.add_argument("--tokens", type=int, nargs=2, default=[262_144, 1_048_576])
     ran.add_argument("--seeds", type=int, default=3)
     ran.add_argument("--micro-rows", type=int, default=8)
     ran.add_argument("--rate", type=float, default=3e-4)
     ran.add_argument("--rates", action="store_true", help="the large runs with other rates, too")
-    ran.add_argument("--longest", type=int, default=0, metavar="TOKENS", help="the main students once more, for so many tokens")
+    ran.add_argument(
+        "--longest",
+        type=int,
+        default=0,
+        metavar="TOKENS",
+        help="the main students once more, for so many tokens",
+    )
     ran.add_argument("--threads", type=int, default=0)
     ran.set_defaults(work_of=lambda options: Bench(options).run())
     options = parser.parse_args()

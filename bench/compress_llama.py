@@ -27,12 +27,34 @@ def llama_files(options: argparse.Namespace, float_file: Path) -> dict[str, Path
     """One file per type, and one of Q4_0 for every matrix alike."""
     matrix = options.work / "imatrix.gguf"
     chunk = ["-c", str(options.length), "-t", "1", "-ngl", "0"]
-    run([options.bin / "llama-imatrix", "-m", float_file, "-f", options.calibration, "-o", matrix, *chunk])
+    run(
+        [
+            options.bin / "llama-imatrix",
+            "-m",
+            float_file,
+            "-f",
+            options.calibration,
+            "-o",
+            matrix,
+            *chunk,
+        ]
+    )
     made: dict[str, Path] = {}
     for kind in options.types:
         for how in ([], ["--pure"]):
             path = options.work / f"llama-{kind}{'-pure' * bool(how)}.gguf"
-            run([options.bin / "llama-quantize", *how, "--imatrix", matrix, float_file, path, kind, "1"])
+            run(
+                [
+                    options.bin / "llama-quantize",
+                    *how,
+                    "--imatrix",
+                    matrix,
+                    float_file,
+                    path,
+                    kind,
+                    "1",
+                ]
+            )
             made[f"llama.cpp {kind}, importance matrix" + ", one type" * bool(how)] = path
     return made
 
@@ -46,7 +68,10 @@ def run(command: list[object]) -> None:
 def our_files(options: argparse.Namespace, source: Source, calibration: Rows) -> dict[str, Path]:
     statistics = calibrate(source.network, calibration, options.work / "calibration", batch_rows=16)
     made: dict[str, Path] = {}
-    for name, settings in {"plain rounding": QuantizeSettings(method="plain"), "ours": QuantizeSettings()}.items():
+    for name, settings in {
+        "plain rounding": QuantizeSettings(method="plain"),
+        "ours": QuantizeSettings(),
+    }.items():
         path = options.work / f"{name.replace(' ', '-')}.gguf"
         result = quantize(source.network, statistics, settings, rows=calibration)
         save_quantized(result.tensors, result.network, source.checkpoint, path)
@@ -59,7 +84,12 @@ def main() -> None:
     for name in ("bin", "model", "calibration", "held_out", "work", "result"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--rows", type=int, default=128, help="at most so many of calibration, half as many held out")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=128,
+        help="at most so many of calibration, half as many held out",
+    )
     parser.add_argument("--types", nargs="+", default=["Q4_0", "Q4_K_S"])
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -70,11 +100,16 @@ def main() -> None:
     save_network(source.network, source.checkpoint, float_file, "f32")
     count = parameter_counts(source.network.spec)["total"]
     figures: dict[str, Any] = {}
-    for name, path in (our_files(options, source, calibration) | llama_files(options, float_file)).items():
+    for name, path in (
+        our_files(options, source, calibration) | llama_files(options, float_file)
+    ).items():
         opened = open_source(path)
         stored = sum(opened.checkpoint.weights[n].data.size for n in opened.checkpoint.weights)
         quality = compare(opened.network, source.network, held_out)
-        figures[name] = quality.as_dict() | {"file_bytes": path.stat().st_size, "bits_per_weight": 8 * stored / count}
+        figures[name] = quality.as_dict() | {
+            "file_bytes": path.stat().st_size,
+            "bits_per_weight": 8 * stored / count,
+        }
         print(name, json.dumps(figures[name]), flush=True)
         options.result.write_text(json.dumps(figures, indent=1) + "\n")
 

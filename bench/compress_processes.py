@@ -21,10 +21,22 @@ ROOT = Path(__file__).parents[1]
 def run(folder: Path, steps: int, *more: str, processes: int = 1) -> int:
     launch = [sys.executable]
     if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "29537"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+        launch += [
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            str(processes),
+            "--master-port",
+            "29537",
+        ]
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [*launch, "-m", "tests.torch.compress.distill_worker", str(folder), str(steps), *more]
-    return subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def losses(folder: Path) -> list[float]:
@@ -34,7 +46,9 @@ def losses(folder: Path) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--result", type=Path, default=ROOT / "docs/results/compress-processes.json")
+    parser.add_argument(
+        "--result", type=Path, default=ROOT / "docs/results/compress-processes.json"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -48,9 +62,15 @@ def main() -> None:
             run(folder, options.steps)
             kills[step] = {"exit_code": code, "same_losses_to_the_last_bit": losses(folder) == one}
     result = {
-        "command": "python bench/compress_processes.py", "steps": options.steps, "first_loss": one[0], "last_loss": one[-1],
-        "largest_difference_one_or_two_processes": max(abs(a - b) for a, b in zip(one, two, strict=True)), "killed": kills,
-    }  # fmt: skip
+        "command": "python bench/compress_processes.py",
+        "steps": options.steps,
+        "first_loss": one[0],
+        "last_loss": one[-1],
+        "largest_difference_one_or_two_processes": max(
+            abs(a - b) for a, b in zip(one, two, strict=True)
+        ),
+        "killed": kills,
+    }
     options.result.parent.mkdir(parents=True, exist_ok=True)
     options.result.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

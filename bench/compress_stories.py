@@ -44,7 +44,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0, help="for everything, saving included")
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="for everything, saving included"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rows", type=int, default=128, help="stories a step")
     parser.add_argument("--sample-rows", type=int, default=4096, help="stories written at a time")
@@ -54,12 +56,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--inner", type=int, default=768)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--kv-heads", type=int, default=2)
-    parser.add_argument("--state", type=Path, default=None, help="a file to resume from and to write each minute")
+    parser.add_argument(
+        "--state", type=Path, default=None, help="a file to resume from and to write each minute"
+    )
     parser.add_argument("--head-dim", type=int, default=32)
     parser.add_argument("--start", choices=["nothing", "teacher"], default="nothing")
-    parser.add_argument("--start-steps", type=int, default=300, help="of regression a layer, with --start teacher")
-    parser.add_argument("--stories", type=Path, default=None, help="a file to keep the teacher's stories in")
-    parser.add_argument("--story-share", type=float, default=0.25, help="of the time, for the teacher's stories")
+    parser.add_argument(
+        "--start-steps", type=int, default=300, help="of regression a layer, with --start teacher"
+    )
+    parser.add_argument(
+        "--stories", type=Path, default=None, help="a file to keep the teacher's stories in"
+    )
+    parser.add_argument(
+        "--story-share", type=float, default=0.25, help="of the time, for the teacher's stories"
+    )
     parser.add_argument("--save-minutes", type=float, default=1.0)
     parser.add_argument("--held-out", type=int, default=512, help="stories to measure on")
     parser.add_argument("--no-compile", action="store_true")
@@ -68,11 +78,22 @@ def parse() -> argparse.Namespace:
 
 def student_spec(options: argparse.Namespace, vocab_size: int, max_positions: int) -> ModelSpec:
     return ModelSpec(
-        architecture="nemotron", num_layers=options.layers, hidden_size=options.hidden,
-        intermediate_size=options.inner, num_heads=options.heads, num_kv_heads=options.kv_heads, head_dim=options.head_dim,
-        vocab_size=vocab_size, max_positions=max_positions, norm="layer_norm_1p", norm_eps=1e-5, activation="relu2",
-        gated=False, rotary_dim=options.head_dim // 2, rope_theta=1e4,
-    )  # fmt: skip
+        architecture="nemotron",
+        num_layers=options.layers,
+        hidden_size=options.hidden,
+        intermediate_size=options.inner,
+        num_heads=options.heads,
+        num_kv_heads=options.kv_heads,
+        head_dim=options.head_dim,
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        norm="layer_norm_1p",
+        norm_eps=1e-5,
+        activation="relu2",
+        gated=False,
+        rotary_dim=options.head_dim // 2,
+        rope_theta=1e4,
+    )
 
 
 class Run:
@@ -87,9 +108,15 @@ class Run:
             losses.CHUNK_ELEMENTS = 1 << 28
         spec = ModelSpec(**json.loads((options.folder / "teacher.json").read_text()))
         weights = load_file(options.folder / "teacher.safetensors")
-        self.teacher = network_from_weights(spec, weights, self.dtype).to(self.device).requires_grad_(False)
-        self.kept = torch.tensor(json.loads((options.folder / "kept.json").read_text()), device=self.device)
-        self.head = self.teacher.head_weight[self.kept]  # the teacher's distribution over the kept pieces alone
+        self.teacher = (
+            network_from_weights(spec, weights, self.dtype).to(self.device).requires_grad_(False)
+        )
+        self.kept = torch.tensor(
+            json.loads((options.folder / "kept.json").read_text()), device=self.device
+        )
+        self.head = self.teacher.head_weight[
+            self.kept
+        ]  # the teacher's distribution over the kept pieces alone
         self.student = Network(student_spec(options, len(self.kept), spec.max_positions))
         initialise(self.student, seed=1)
         self.student.to(self.device)
@@ -108,7 +135,10 @@ class Run:
         parts = []
         if options.stories is not None and options.stories.exists():
             parts.append(load_file(options.stories)["stories"].to(self.device))
-        while not parts or (self.share() < options.story_share and (options.stories is None or not options.stories.exists())):
+        while not parts or (
+            self.share() < options.story_share
+            and (options.stories is None or not options.stories.exists())
+        ):
             parts.append(generate(self.teacher, self.kept, n, temperature, generator).short())
             print(f"{sum(map(len, parts))} stories, {self.clock():.0f} s", flush=True)
         stories = torch.cat(parts)
@@ -116,7 +146,10 @@ class Run:
             save_file({"stories": stories.cpu()}, options.stories)
         held_out = min(options.held_out, len(stories) // 2)
         self.held_out, self.stories = stories[:held_out].long(), stories[held_out:]
-        print(f"{len(stories)} stories, {(stories > 2).sum().item()} tokens, {self.clock():.0f} s", flush=True)
+        print(
+            f"{len(stories)} stories, {(stories > 2).sum().item()} tokens, {self.clock():.0f} s",
+            flush=True,
+        )
         has_state = options.state is not None and options.state.exists()
         if options.start == "teacher" and not has_state:
             rows = self.stories[:256].long()[:, :-1]
@@ -125,7 +158,9 @@ class Run:
     def clock(self) -> float:
         return time.monotonic() - self.started
 
-    def answer(self, rows: Tensor, teacher_hidden: Callable[[Tensor], Tensor]) -> tuple[LiveTarget, Tensor]:
+    def answer(
+        self, rows: Tensor, teacher_hidden: Callable[[Tensor], Tensor]
+    ) -> tuple[LiveTarget, Tensor]:
         """The teacher's states of these rows, and the mask that ends with the </s>."""
         ids = rows[:, :-1]
         with torch.no_grad():
@@ -140,11 +175,15 @@ class Run:
         begun, saved, losses_seen = self.share(), time.monotonic(), []
         while self.share() < 1:
             progress = (self.share() - begun) / (1 - begun)
-            rate = self.options.rate * min(1.0, progress / 0.02 + 1e-3, max(0.5 * (1 + math.cos(math.pi * progress)), 0.01))
+            rate = self.options.rate * min(
+                1.0, progress / 0.02 + 1e-3, max(0.5 * (1 + math.cos(math.pi * progress)), 0.01)
+            )
             for group in optimizer.param_groups:
                 group["lr"] = rate
             picked = torch.randint(len(self.stories), (self.options.rows,), generator=picker)
-            losses_seen.append(self.train_step(optimizer, self.stories[picked.to(self.device)].long()))
+            losses_seen.append(
+                self.train_step(optimizer, self.stories[picked.to(self.device)].long())
+            )
             if self.step % (200 if self.device.type == "cuda" else 20) == 0:
                 self.note(rate, torch.stack(losses_seen).mean().item())
                 losses_seen = []
@@ -157,7 +196,12 @@ class Run:
         target, mask = self.answer(rows, self.teacher_hidden)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             hidden = self.student_hidden(rows[:, :-1].contiguous()).flatten(0, 1)
-            loss = forward_kl(hidden.to(self.dtype), self.student.head_weight.to(self.dtype), target, mask) / mask.sum()
+            loss = (
+                forward_kl(
+                    hidden.to(self.dtype), self.student.head_weight.to(self.dtype), target, mask
+                )
+                / mask.sum()
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         optimizer.step()
@@ -167,7 +211,9 @@ class Run:
         return loss.detach()
 
     def note(self, rate: float, loss: float) -> None:
-        self.curve.append({"step": self.step, "tokens": self.tokens_seen, "kl": loss, "seconds": self.clock()})
+        self.curve.append(
+            {"step": self.step, "tokens": self.tokens_seen, "kl": loss, "seconds": self.clock()}
+        )
         if not math.isfinite(loss):
             raise SystemExit(f"the loss became {loss} at step {self.step}; lower --rate")
         millions = self.tokens_seen / 1e6
@@ -201,30 +247,45 @@ class Run:
         state = torch.load(self.options.state, map_location=self.device)
         self.student.load_state_dict(state["student"])
         optimizer.load_state_dict(state["optimizer"])
-        self.step, self.tokens_seen, self.curve = state["step"], state["tokens_seen"], state["curve"]
+        self.step, self.tokens_seen, self.curve = (
+            state["step"],
+            state["tokens_seen"],
+            state["curve"],
+        )
 
     def keep(self, optimizer: torch.optim.Optimizer) -> None:
         if self.options.state is None:
             return
         aside = self.options.state.with_suffix(".tmp")
         kept = {"step": self.step, "tokens_seen": self.tokens_seen, "curve": self.curve}
-        torch.save(kept | {"student": self.student.state_dict(), "optimizer": optimizer.state_dict()}, aside)
+        torch.save(
+            kept | {"student": self.student.state_dict(), "optimizer": optimizer.state_dict()},
+            aside,
+        )
         aside.rename(self.options.state)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, object]:
         """On held-out stories, in float32: KL, losses in nats per token, agreement, zeros after relu² by layer."""
-        sums, zeros, count = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}, [0.0] * self.options.layers, 0.0
+        sums, zeros, count = (
+            {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0},
+            [0.0] * self.options.layers,
+            0.0,
+        )
         seen: dict[int, Tensor] = {}
         hooks = [
-            layer.mlp.down_proj.register_forward_pre_hook(lambda _, x, i=i: seen.__setitem__(i, x[0]))
+            layer.mlp.down_proj.register_forward_pre_hook(
+                lambda _, x, i=i: seen.__setitem__(i, x[0])
+            )
             for i, layer in enumerate(self.student.model.layers)
         ]
         for rows in self.held_out.split(64):
             target, mask = self.answer(rows, self.teacher.hidden)
             hidden = self.student.hidden(rows[:, :-1]).flatten(0, 1)
             target = LiveTarget(target.hidden.float(), target.head.float())
-            found = token_statistics(hidden, self.student.head_weight, target, rows[:, 1:].flatten())
+            found = token_statistics(
+                hidden, self.student.head_weight, target, rows[:, 1:].flatten()
+            )
             for name in sums:
                 sums[name] += (found[name] * mask).sum().item()
             for index, inner in seen.items():
@@ -232,14 +293,18 @@ class Run:
             count += mask.sum().item()
         for hook in hooks:
             hook.remove()
-        return {name: value / count for name, value in sums.items()} | {"zero_rate": [z / count for z in zeros]}
+        return {name: value / count for name, value in sums.items()} | {
+            "zero_rate": [z / count for z in zeros]
+        }
 
     @torch.no_grad()
     def tell(self, number: int = 8, temperature: float = 0.7) -> list[list[int]]:
         """Stories of the student's own, as ids; whole sequences again for each token, which is slow and simple."""
         rows = torch.full((number, 1), 1, device=self.device)
         for _ in range(min(200, self.student.spec.max_positions - 1)):
-            logits = torch.nn.functional.linear(self.student.hidden(rows)[:, -1], self.student.head_weight)
+            logits = torch.nn.functional.linear(
+                self.student.hidden(rows)[:, -1], self.student.head_weight
+            )
             chosen = torch.multinomial((logits.float() / temperature).softmax(-1), 1)
             rows = torch.cat([rows, chosen], dim=1)
         return [row[: row.index(2)] if 2 in row else row for row in rows.tolist()]
@@ -247,16 +312,26 @@ class Run:
     def save(self, is_final: bool = False) -> None:
         out, spec = self.options.out, self.student.spec
         out.mkdir(parents=True, exist_ok=True)
-        state = {n: p.detach().to("cpu", torch.bfloat16).contiguous() for n, p in self.student.state_dict().items()}
+        state = {
+            n: p.detach().to("cpu", torch.bfloat16).contiguous()
+            for n, p in self.student.state_dict().items()
+        }
         save_file(state, out / "model.safetensors", metadata={"format": "pt"})
         (out / "config.json").write_text(json.dumps(config_of(spec), indent=2) + "\n")
         for name in ("tokenizer.model", "tokenizer.json"):
             shutil.copy(self.options.folder / name, out / name)
         result = {
-            "command": " ".join(sys.argv), "device": device_name(self.device), "spec": dataclasses.asdict(spec),
-            "parameters": parameter_counts(spec), "steps": self.step, "tokens_trained": self.tokens_seen,
-            "stories": len(self.stories), "seconds": self.clock(), "held_out": self.evaluate(), "curve": self.curve,
-        }  # fmt: skip
+            "command": " ".join(sys.argv),
+            "device": device_name(self.device),
+            "spec": dataclasses.asdict(spec),
+            "parameters": parameter_counts(spec),
+            "steps": self.step,
+            "tokens_trained": self.tokens_seen,
+            "stories": len(self.stories),
+            "seconds": self.clock(),
+            "held_out": self.evaluate(),
+            "curve": self.curve,
+        }
         (out / "result.json").write_text(json.dumps(result, indent=1))
         print(json.dumps(result["held_out"]), flush=True)
         if is_final:
@@ -285,15 +360,29 @@ def device_name(device: torch.device) -> str:
 def config_of(spec: ModelSpec) -> dict[str, object]:
     """What stock transformers reads (`NemotronConfig`)."""
     return {
-        "architectures": ["NemotronForCausalLM"], "model_type": "nemotron", "torch_dtype": "bfloat16",
-        "vocab_size": spec.vocab_size, "hidden_size": spec.hidden_size, "intermediate_size": spec.intermediate_size,
-        "num_hidden_layers": spec.num_layers, "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads, "head_dim": spec.head_dim, "hidden_act": "relu2",
-        "max_position_embeddings": spec.max_positions, "norm_eps": spec.norm_eps, "rope_theta": spec.rope_theta,
-        "partial_rotary_factor": spec.rotary_dim / spec.head_dim, "attention_bias": False, "mlp_bias": False,
-        "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.02,
+        "architectures": ["NemotronForCausalLM"],
+        "model_type": "nemotron",
+        "torch_dtype": "bfloat16",
+        "vocab_size": spec.vocab_size,
+        "hidden_size": spec.hidden_size,
+        "intermediate_size": spec.intermediate_size,
+        "num_hidden_layers": spec.num_layers,
+        "num_attention_heads": spec.num_heads,
+        "num_key_value_heads": spec.num_kv_heads,
+        "head_dim": spec.head_dim,
+        "hidden_act": "relu2",
+        "max_position_embeddings": spec.max_positions,
+        "norm_eps": spec.norm_eps,
+        "rope_theta": spec.rope_theta,
+        "partial_rotary_factor": spec.rotary_dim / spec.head_dim,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "initializer_range": 0.02,
         "use_cache": True,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

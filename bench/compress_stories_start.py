@@ -41,11 +41,18 @@ def copy_what_is_shared(teacher: Network, student: Network, kept: Tensor) -> Non
         copy_gain(theirs.input_layernorm, ours.input_layernorm)
         copy_gain(theirs.post_attention_layernorm, ours.post_attention_layernorm)
         a, b = theirs.self_attn, ours.self_attn
-        b.q_proj.weight.copy_(heads(a.q_proj.weight, spec.head_dim)[:, order].reshape_as(b.q_proj.weight))
+        b.q_proj.weight.copy_(
+            heads(a.q_proj.weight, spec.head_dim)[:, order].reshape_as(b.q_proj.weight)
+        )
         grouped = (spec.num_kv_heads, -1, spec.head_dim, spec.hidden_size)
         keys = heads(a.k_proj.weight, spec.head_dim)[:, order].reshape(grouped).mean(1)
         b.k_proj.weight.copy_(keys.reshape_as(b.k_proj.weight))
-        b.v_proj.weight.copy_(heads(a.v_proj.weight, spec.head_dim).reshape(grouped).mean(1).reshape_as(b.v_proj.weight))
+        b.v_proj.weight.copy_(
+            heads(a.v_proj.weight, spec.head_dim)
+            .reshape(grouped)
+            .mean(1)
+            .reshape_as(b.v_proj.weight)
+        )
         b.o_proj.weight.copy_(a.o_proj.weight)
 
 
@@ -77,7 +84,9 @@ def regress_mlp(theirs: torch.nn.Module, ours: torch.nn.Module, states: Tensor) 
     ours.mlp.down_proj.weight.copy_(torch.linalg.solve(gram, inner.T @ target).T)
 
 
-def warm_start(teacher: Network, student: Network, kept: Tensor, rows: Tensor, *, steps: int, batch: int = 16) -> None:
+def warm_start(
+    teacher: Network, student: Network, kept: Tensor, rows: Tensor, *, steps: int, batch: int = 16
+) -> None:
     """Makes the student begin as the teacher.
 
     Args:
@@ -89,13 +98,19 @@ def warm_start(teacher: Network, student: Network, kept: Tensor, rows: Tensor, *
         states = teacher.states(kept[rows])
     rotation = student.rotation(rows.shape[1])
     picker = torch.Generator().manual_seed(3)
-    for index, (theirs, ours) in enumerate(zip(teacher.model.layers, student.model.layers, strict=True)):
+    for index, (theirs, ours) in enumerate(
+        zip(teacher.model.layers, student.model.layers, strict=True)
+    ):
         started, before, after = time.monotonic(), states[index], states[index + 1]
         with torch.no_grad():
-            mixed = before[:64] + theirs.self_attn(theirs.input_layernorm(before[:64]), teacher.rotation(rows.shape[1]))
+            mixed = before[:64] + theirs.self_attn(
+                theirs.input_layernorm(before[:64]), teacher.rotation(rows.shape[1])
+            )
         regress_mlp(theirs, ours, mixed.flatten(0, 1))
         scale = (after - before).square().mean()
-        optimizer = torch.optim.AdamW(ours.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        optimizer = torch.optim.AdamW(
+            ours.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01
+        )
         losses = []
         for step in range(steps):
             for group in optimizer.param_groups:

@@ -36,10 +36,23 @@ def read_teacher(raw: bytes) -> tuple[ModelSpec, dict[str, Tensor]]:
     """llama2.c's layout (run.c, `memory_map_weights`) under Hugging Face's names; q and k rows from pairs to halves."""
     hidden, inner, layers, heads, kv_heads, vocab, context = struct.unpack("7i", raw[:28])
     spec = ModelSpec(
-        architecture="llama", num_layers=layers, hidden_size=hidden, intermediate_size=inner, num_heads=heads,
-        num_kv_heads=kv_heads, head_dim=hidden // heads, vocab_size=abs(vocab), max_positions=context, norm="rms_norm",
-        norm_eps=1e-5, activation="silu", gated=True, rotary_dim=hidden // heads, rope_theta=1e4, tied_embeddings=True,
-    )  # fmt: skip
+        architecture="llama",
+        num_layers=layers,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        vocab_size=abs(vocab),
+        max_positions=context,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="silu",
+        gated=True,
+        rotary_dim=hidden // heads,
+        rope_theta=1e4,
+        tied_embeddings=True,
+    )
     values, position = np.frombuffer(raw[28:MODEL_BYTES], np.float32), 0
 
     def take(*shape: int) -> Tensor:
@@ -49,14 +62,21 @@ def read_teacher(raw: bytes) -> tuple[ModelSpec, dict[str, Tensor]]:
 
     weights = {"model.embed_tokens.weight": take(abs(vocab), hidden)}
     shapes = {
-        "input_layernorm": (hidden,), "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (spec.kv_size, hidden),
-        "self_attn.v_proj": (spec.kv_size, hidden), "self_attn.o_proj": (hidden, hidden),
-        "post_attention_layernorm": (hidden,), "mlp.gate_proj": (inner, hidden), "mlp.down_proj": (hidden, inner),
+        "input_layernorm": (hidden,),
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (spec.kv_size, hidden),
+        "self_attn.v_proj": (spec.kv_size, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "post_attention_layernorm": (hidden,),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
         "mlp.up_proj": (inner, hidden),
-    }  # fmt: skip
+    }
     for name, shape in shapes.items():
         for layer, weight in enumerate(take(layers, *shape)):
-            halves = _pairs_to_halves(weight, spec) if name.endswith(("q_proj", "k_proj")) else weight
+            halves = (
+                _pairs_to_halves(weight, spec) if name.endswith(("q_proj", "k_proj")) else weight
+            )
             weights[f"model.layers.{layer}.{name}.weight"] = halves
     weights["model.norm.weight"] = take(hidden)
     return spec, weights
@@ -79,7 +99,9 @@ def read_pieces(raw: bytes) -> list[tuple[str, float]]:
 
 
 @torch.no_grad()
-def generate(teacher: Network, kept: Tensor, batch: int, temperature: Tensor, generator: torch.Generator) -> Tensor:
+def generate(
+    teacher: Network, kept: Tensor, batch: int, temperature: Tensor, generator: torch.Generator
+) -> Tensor:
     """(batch, context + 1) of the *student's* ids: <s>, a story, </s> once it ends, then </s> up to the end.
 
     kept: (student vocabulary,) teacher ids; entry 2 must be the separator, so that the student ends with </s>.
@@ -106,13 +128,21 @@ def generate(teacher: Network, kept: Tensor, batch: int, temperature: Tensor, ge
     return rows
 
 
-def _decode(teacher: Network, x: Tensor, cache: tuple[Tensor, Tensor], rotation: tuple[Tensor, Tensor], p: int) -> Tensor:
+def _decode(
+    teacher: Network,
+    x: Tensor,
+    cache: tuple[Tensor, Tensor],
+    rotation: tuple[Tensor, Tensor],
+    p: int,
+) -> Tensor:
     """One position p of every row: (batch, hidden) -> what the head reads, (batch, hidden)."""
     keys, values = cache
     turn = (rotation[0][p : p + 1], rotation[1][p : p + 1])
     for index, layer in enumerate(teacher.model.layers):
         h, a = layer.input_layernorm(x), layer.self_attn
-        q, k, v = (f(h).view(len(x), -1, 1, a.spec.head_dim) for f in (a.q_proj, a.k_proj, a.v_proj))
+        q, k, v = (
+            f(h).view(len(x), -1, 1, a.spec.head_dim) for f in (a.q_proj, a.k_proj, a.v_proj)
+        )
         keys[index, :, :, p : p + 1] = rotate(k, turn)
         values[index, :, :, p : p + 1] = v
         seen = keys[index, :, :, : p + 1], values[index, :, :, : p + 1]
@@ -124,16 +154,24 @@ def _decode(teacher: Network, x: Tensor, cache: tuple[Tensor, Tensor], rotation:
 
 def choose_pieces(pieces: list[tuple[str, float]], counts: Counter[int], size: int) -> list[int]:
     """The most frequent ids with all pieces that merging passes on the way to them, `size` in all, in the old order."""
-    scores = {text: (score, index) for index, (text, score) in enumerate(pieces) if index >= FIRST_PIECE}
+    scores = {
+        text: (score, index) for index, (text, score) in enumerate(pieces) if index >= FIRST_PIECE
+    }
     kept: set[int] = set(range(FIRST_PIECE))
     for index, _ in counts.most_common():
-        way = {scores[text][1] for text in merge_path(pieces[index][0], scores)} if index >= FIRST_PIECE else set()
+        way = (
+            {scores[text][1] for text in merge_path(pieces[index][0], scores)}
+            if index >= FIRST_PIECE
+            else set()
+        )
         if len(kept | way) <= size:
             kept |= way
     return sorted(kept)
 
 
-def most_written(teacher: Network, pieces: list[tuple[str, float]], options: argparse.Namespace) -> list[int]:
+def most_written(
+    teacher: Network, pieces: list[tuple[str, float]], options: argparse.Namespace
+) -> list[int]:
     """The ids kept because the teacher writes them, over `options.tokens` tokens of it."""
     everything = torch.arange(teacher.spec.vocab_size)
     everything[2] = SEPARATOR
@@ -152,7 +190,10 @@ def most_written(teacher: Network, pieces: list[tuple[str, float]], options: arg
 def pieces_of(tokenizer: Path, pieces: list[tuple[str, float]]) -> list[int]:
     """The teacher's ids of a student's pieces, in the student's order: to write more stories for a student that exists."""
     ids = {text: index for index, (text, _) in enumerate(pieces) if index >= FIRST_PIECE}
-    table = sorted(json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"].items(), key=lambda entry: entry[1])
+    table = sorted(
+        json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"].items(),
+        key=lambda entry: entry[1],
+    )
     return [index if index < FIRST_PIECE else ids[text] for text, index in table]
 
 
@@ -160,7 +201,11 @@ def merge_path(text: str, scores: dict[str, tuple[float, int]]) -> set[str]:
     """All pieces that byte-pair merging of `text` makes, its characters included, as long as they are in the table."""
     symbols, seen = list(text), {c for c in text if c in scores}
     while True:
-        pairs = [(scores[a + b][0], -i) for i, (a, b) in enumerate(itertools.pairwise(symbols)) if a + b in scores]
+        pairs = [
+            (scores[a + b][0], -i)
+            for i, (a, b) in enumerate(itertools.pairwise(symbols))
+            if a + b in scores
+        ]
         if not pairs:
             return seen
         at = -max(pairs)[1]
@@ -174,7 +219,10 @@ def write_tokenizer(pieces: list[tuple[str, float]], kept: list[int], folder: Pa
 
     model = proto.ModelProto()
     names = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
-    table = [(names[i] if i < FIRST_PIECE else pieces[i][0], pieces[i][1] if i >= FIRST_PIECE else 0.0) for i in kept]
+    table = [
+        (names[i] if i < FIRST_PIECE else pieces[i][0], pieces[i][1] if i >= FIRST_PIECE else 0.0)
+        for i in kept
+    ]
     for index, (text, score) in enumerate(table):
         kind = 2 if index == 0 else 3 if index < 3 else 6 if index < FIRST_PIECE else 1
         model.pieces.add(piece=text, score=score, type=kind)
@@ -195,9 +243,21 @@ def _tokenizer_json(table: list[tuple[str, float]]) -> dict[str, object]:
     merges = []
     for text, _ in sorted(table[FIRST_PIECE:], key=lambda entry: -entry[1]):
         cuts = [(text[:cut], text[cut:]) for cut in range(1, len(text))]
-        merges += sorted(((a, b) for a, b in cuts if a in ids and b in ids), key=lambda ab: (ids[ab[0]], ids[ab[1]]))
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    steps = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}]
+        merges += sorted(
+            ((a, b) for a, b in cuts if a in ids and b in ids),
+            key=lambda ab: (ids[ab[0]], ids[ab[1]]),
+        )
+    flags = {
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+    steps = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+    ]
     steps += [{"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]
     return {
         "version": "1.0",
@@ -211,16 +271,26 @@ def _tokenizer_json(table: list[tuple[str, float]]) -> dict[str, object]:
         },
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "single": [
+                {"SpecialToken": {"id": "<s>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
             "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
         },
         "decoder": {"type": "Sequence", "decoders": steps},
         "model": {
-            "type": "BPE", "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True,
-            "vocab": ids, "merges": [list(pair) for pair in merges],
+            "type": "BPE",
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "vocab": ids,
+            "merges": [list(pair) for pair in merges],
         },
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -229,17 +299,30 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vocabulary", type=int, default=3840)
     parser.add_argument("--tokens", type=int, default=400_000)
-    parser.add_argument("--tokenizer", type=Path, help="keep the pieces of this tokenizer.json instead of choosing some")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="keep the pieces of this tokenizer.json instead of choosing some",
+    )
     options = parser.parse_args()
     raw = options.data.read_bytes()
     spec, weights = read_teacher(raw)
     pieces = read_pieces(raw[MODEL_BYTES:])
     teacher = network_from_weights(spec, weights)
-    kept = pieces_of(options.tokenizer, pieces) if options.tokenizer is not None else most_written(teacher, pieces, options)
+    kept = (
+        pieces_of(options.tokenizer, pieces)
+        if options.tokenizer is not None
+        else most_written(teacher, pieces, options)
+    )
     options.folder.mkdir(parents=True, exist_ok=True)
-    save_file({n: w.half().contiguous() for n, w in weights.items()}, options.folder / "teacher.safetensors")
+    save_file(
+        {n: w.half().contiguous() for n, w in weights.items()},
+        options.folder / "teacher.safetensors",
+    )
     (options.folder / "teacher.json").write_text(json.dumps(dataclasses.asdict(spec)))
-    (options.folder / "kept.json").write_text(json.dumps([SEPARATOR if i == 2 else i for i in kept]))
+    (options.folder / "kept.json").write_text(
+        json.dumps([SEPARATOR if i == 2 else i for i in kept])
+    )
     write_tokenizer(pieces, kept, options.folder)
 
 

@@ -35,8 +35,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_teacher(arguments.folder, Path(folder))
-        model = understudy.load(folder, weights="bf16", use_cache=False, context=256, cache_tokens=256 * (TOGETHER + 2),
-                                num_threads=arguments.threads)  # fmt: skip
+        model = understudy.load(
+            folder,
+            weights="bf16",
+            use_cache=False,
+            context=256,
+            cache_tokens=256 * (TOGETHER + 2),
+            num_threads=arguments.threads,
+        )
         stories = write(model, arguments.tokens, arguments.first)
     save_file({"stories": torch.tensor(stories, dtype=torch.int16)}, arguments.out)
 
@@ -46,17 +52,32 @@ def write_teacher(source: Path, folder: Path) -> None:
     spec = json.loads((source / "teacher.json").read_text())
     kept = torch.tensor(json.loads((source / "kept.json").read_text()))
     weights = {
-        name: value.float() for name, value in load_file(source / "teacher.safetensors").items() if name != "lm_head.weight"
+        name: value.float()
+        for name, value in load_file(source / "teacher.safetensors").items()
+        if name != "lm_head.weight"
     }
     weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"][kept]
-    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors"
+    )
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": len(kept), "hidden_size": spec["hidden_size"],
-        "intermediate_size": spec["intermediate_size"], "num_hidden_layers": spec["num_layers"],
-        "num_attention_heads": spec["num_heads"], "num_key_value_heads": spec["num_kv_heads"], "head_dim": spec["head_dim"],
-        "hidden_act": "silu", "max_position_embeddings": spec["max_positions"], "rms_norm_eps": spec["norm_eps"],
-        "rope_theta": spec["rope_theta"], "tie_word_embeddings": True, "bos_token_id": BEGIN, "eos_token_id": END,
-    }  # fmt: skip
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": len(kept),
+        "hidden_size": spec["hidden_size"],
+        "intermediate_size": spec["intermediate_size"],
+        "num_hidden_layers": spec["num_layers"],
+        "num_attention_heads": spec["num_heads"],
+        "num_key_value_heads": spec["num_kv_heads"],
+        "head_dim": spec["head_dim"],
+        "hidden_act": "silu",
+        "max_position_embeddings": spec["max_positions"],
+        "rms_norm_eps": spec["norm_eps"],
+        "rope_theta": spec["rope_theta"],
+        "tie_word_embeddings": True,
+        "bos_token_id": BEGIN,
+        "eos_token_id": END,
+    }
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -66,8 +87,13 @@ def write(model: understudy.Model, num_tokens: int, first: int) -> list[list[int
     stories: list[list[int]] = []
     while count < num_tokens:
         while len(rows) < TOGETHER:
-            params = SamplingParams(max_tokens=255, temperature=0.7 if index % 2 else 1.0, seed=index, stop_token_ids=(END,),
-                                    logit_bias={0: -100.0, BEGIN: -100.0})  # fmt: skip
+            params = SamplingParams(
+                max_tokens=255,
+                temperature=0.7 if index % 2 else 1.0,
+                seed=index,
+                stop_token_ids=(END,),
+                logit_bias={0: -100.0, BEGIN: -100.0},
+            )
             rows[engine.add(Request([BEGIN], params))] = [BEGIN]
             index += 1
         for output in engine.step():
@@ -77,7 +103,10 @@ def write(model: understudy.Model, num_tokens: int, first: int) -> list[list[int
                 count += len(row)
                 stories.append((row + [END] * 257)[:257])
                 if len(stories) % 500 == 0:
-                    print(f"{len(stories)} stories, {count / (time.monotonic() - started):.0f} tokens/s", flush=True)
+                    print(
+                        f"{len(stories)} stories, {count / (time.monotonic() - started):.0f} tokens/s",
+                        flush=True,
+                    )
     return stories
 
 

@@ -46,7 +46,9 @@ def seconds_and_lines(name: str, scorer: ModelScorer, rows: list[Any]) -> tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rows", type=int, default=40)
@@ -65,7 +67,12 @@ def main() -> None:
             times["alone"].append(alone)
             times["together"].append(together)
         medians = {kind: round(statistics.median(values), 3) for kind, values in times.items()}
-        ratio = round(statistics.median(a / t for a, t in zip(times["alone"], times["together"], strict=True)), 2)
+        ratio = round(
+            statistics.median(
+                a / t for a, t in zip(times["alone"], times["together"], strict=True)
+            ),
+            2,
+        )
         table[name] = {"rows": len(rows), **medians, "ratio": ratio}
         print(name, json.dumps(table[name]), flush=True)
     if arguments.json:

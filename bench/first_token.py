@@ -20,19 +20,30 @@ from understudy.measure.memory import peak_memory_bytes  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--kv", default="f16")
     arguments = parser.parse_args()
-    model = understudy.load(arguments.model, context=arguments.context, num_threads=arguments.threads, kv=arguments.kv)
+    model = understudy.load(
+        arguments.model, context=arguments.context, num_threads=arguments.threads, kv=arguments.kv
+    )
     ready = time.perf_counter() - START
     tokens = model.generate("Hello", max_tokens=1, temperature=0).tokens
     first = time.perf_counter() - START
     cache = model.runner.cache
-    cache.copy_pages(np.zeros(cache.num_pages - 1, np.int32), np.arange(1, cache.num_pages, dtype=np.int32))
-    found = {"ready_s": ready, "first_token_s": first, "tokens": tokens, "peak_bytes": peak_memory_bytes()}
+    cache.copy_pages(
+        np.zeros(cache.num_pages - 1, np.int32), np.arange(1, cache.num_pages, dtype=np.int32)
+    )
+    found = {
+        "ready_s": ready,
+        "first_token_s": first,
+        "tokens": tokens,
+        "peak_bytes": peak_memory_bytes(),
+    }
     print(json.dumps(found | {"total_s": time.perf_counter() - START}))
 
 

@@ -20,7 +20,11 @@ import onnxruntime_genai as genai
 
 def open_model(folder: str, num_threads: int) -> Any:
     config = genai.Config(folder)
-    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": num_threads}}}}))
+    config.overlay(
+        json.dumps(
+            {"model": {"decoder": {"session_options": {"intra_op_num_threads": num_threads}}}}
+        )
+    )
     return genai.Model(config)
 
 

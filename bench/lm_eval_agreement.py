@@ -24,10 +24,14 @@ from understudy.measure.evaluate.datasets import load_rows
 from understudy.measure.evaluate.likelihood import ModelScorer, Score
 
 FILES = {
-    "hellaswag": "hellaswag/hellaswag.yaml", "arc_easy": "arc/arc_easy.yaml", "arc_challenge": "arc/arc_challenge.yaml",
-    "piqa": "piqa/piqa.yaml", "winogrande": "winogrande/default.yaml", "mmlu": "mmlu/default/_default_template_yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "arc_easy": "arc/arc_easy.yaml",
+    "arc_challenge": "arc/arc_challenge.yaml",
+    "piqa": "piqa/piqa.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "mmlu": "mmlu/default/_default_template_yaml",
     "lambada": "lambada/lambada_openai.yaml",
-}  # fmt: skip
+}
 THEIRS = """
 import json, sys
 from pathlib import Path
@@ -68,7 +72,9 @@ class Recorder:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", required=True)
     parser.add_argument("--rows", type=int, default=20)
@@ -92,68 +98,119 @@ def compare(folder: Path, python: str, num_rows: int = 20) -> dict[str, Any]:
             lines = TASKS[name].score(recorder, ordered)  # type: ignore[arg-type]
             tasks[name] = _compared(recorder, lines, parts)
     return {
-        "command": f"python bench/lm_eval_agreement.py {folder.name} --python LM_EVAL/bin/python", "model": folder.name,
+        "command": f"python bench/lm_eval_agreement.py {folder.name} --python LM_EVAL/bin/python",
+        "model": folder.name,
         "harness": f"lm-eval {next(iter(theirs.values()))['version']}, its own task files, hf backend, float32",
         "requests": sum(task["requests"] for task in tasks.values()),
-        "largest_difference_nats": max(task["largest_difference_nats"] for task in tasks.values()), "tasks": tasks,
-    }  # fmt: skip
+        "largest_difference_nats": max(task["largest_difference_nats"] for task in tasks.values()),
+        "tasks": tasks,
+    }
 
 
 def _groups(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """MMLU has a task for each subject, with its own first line; they are read in the order of their names."""
-    subjects = sorted({str(row.get("subject", "all")) for row in rows}) if name == "mmlu" else ["all"]
-    return {one: [row for row in rows if name != "mmlu" or row["subject"] == one] for one in subjects}
+    subjects = (
+        sorted({str(row.get("subject", "all")) for row in rows}) if name == "mmlu" else ["all"]
+    )
+    return {
+        one: [row for row in rows if name != "mmlu" or row["subject"] == one] for one in subjects
+    }
 
 
-def _compared(recorder: Recorder, lines: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _compared(
+    recorder: Recorder, lines: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     pairs = [tuple(pair) for part in parts for pair in part["pairs"]]
     scores = [score for part in parts for score in part["scores"]]
     if len(pairs) != len(recorder.requests):
         raise SystemExit(f"{len(recorder.requests)} requests of ours, {len(pairs)} of the harness")
-    gaps = [abs(ours.logprob - float(other[0])) for ours, other in zip(recorder.answers, scores, strict=True)]
+    gaps = [
+        abs(ours.logprob - float(other[0]))
+        for ours, other in zip(recorder.answers, scores, strict=True)
+    ]
     weights = [len(part["pairs"]) for part in parts]
     both = {}
     for metric in ("acc", "acc_norm"):
         if metric in parts[0]["figures"] and metric in lines[0]:
-            theirs = sum(part["figures"][metric] * weight for part, weight in zip(parts, weights, strict=True)) / sum(weights)
-            both[metric] = {"ours": sum(line[metric] for line in lines) / len(lines), "theirs": theirs}
+            theirs = sum(
+                part["figures"][metric] * weight
+                for part, weight in zip(parts, weights, strict=True)
+            ) / sum(weights)
+            both[metric] = {
+                "ours": sum(line[metric] for line in lines) / len(lines),
+                "theirs": theirs,
+            }
     return {
-        "requests": len(gaps), "same_prompts": sum(a == b for a, b in zip(recorder.requests, pairs, strict=True)),
-        "same_greedy": sum(ours.is_greedy == bool(other[1]) for ours, other in zip(recorder.answers, scores, strict=True)),
-        "largest_difference_nats": max(gaps), "mean_difference_nats": sum(gaps) / len(gaps), "figures": both,
-    }  # fmt: skip
+        "requests": len(gaps),
+        "same_prompts": sum(a == b for a, b in zip(recorder.requests, pairs, strict=True)),
+        "same_greedy": sum(
+            ours.is_greedy == bool(other[1])
+            for ours, other in zip(recorder.answers, scores, strict=True)
+        ),
+        "largest_difference_nats": max(gaps),
+        "mean_difference_nats": sum(gaps) / len(gaps),
+        "figures": both,
+    }
 
 
 def _theirs(python: str, folder: Path, rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     found = subprocess.run(
-        [python, "-c", "import lm_eval; print(lm_eval.__path__[0])"], check=True, capture_output=True, text=True
+        [python, "-c", "import lm_eval; print(lm_eval.__path__[0])"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     package = Path(found.stdout.strip())
     with tempfile.TemporaryDirectory() as scratch:
         for name, file in FILES.items():
             source = (package / "tasks" / file).read_text("utf-8")
             for group, part in _groups(name, rows[name]).items():
-                _write_task(Path(scratch), f"{name}_-_{group}", package / "tasks" / file, source, part)
-        done = subprocess.run([python, "-c", THEIRS, str(folder), scratch], check=False, capture_output=True, text=True)
+                _write_task(
+                    Path(scratch), f"{name}_-_{group}", package / "tasks" / file, source, part
+                )
+        done = subprocess.run(
+            [python, "-c", THEIRS, str(folder), scratch],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise SystemExit(f"lm-eval failed:\n{done.stderr[-3000:]}")
         answer: dict[str, Any] = json.loads(Path(scratch, "answer.json").read_text("utf-8"))
         return answer
 
 
-def _write_task(work: Path, name: str, file: Path, source: str, rows: Sequence[dict[str, Any]]) -> None:
+def _write_task(
+    work: Path, name: str, file: Path, source: str, rows: Sequence[dict[str, Any]]
+) -> None:
     """A task that includes the harness's file and changes only where the rows come from."""
     data = work / f"{name}.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     split = re.search(r"(?m)^(test|validation)_split: (?!null)\S+", source)
-    used = "test" if re.search(r"(?m)^test_split: (?!null)\S+", source) else split[1] if split else "test"
-    lines = [f"include: {file}", f"task: {name}", "dataset_path: json", "dataset_name: null",
-             f"dataset_kwargs: {{data_files: {{{used}: {data}}}}}", f"{used}_split: {used}", "training_split: null"]  # fmt: skip
+    used = (
+        "test"
+        if re.search(r"(?m)^test_split: (?!null)\S+", source)
+        else split[1]
+        if split
+        else "test"
+    )
+    lines = [
+        f"include: {file}",
+        f"task: {name}",
+        "dataset_path: json",
+        "dataset_name: null",
+        f"dataset_kwargs: {{data_files: {{{used}: {data}}}}}",
+        f"{used}_split: {used}",
+        "training_split: null",
+    ]
     lines += ["validation_split: null"] if used == "test" else []
     if name.startswith("mmlu"):
         subject = name.partition("_-_")[2].replace("_", " ")
-        lines += [f'description: "The following are multiple choice questions (with answers) about {subject}.\\n\\n"',
-                  "fewshot_split: null", "fewshot_config: null"]  # fmt: skip
+        lines += [
+            f'description: "The following are multiple choice questions (with answers) about {subject}.\\n\\n"',
+            "fewshot_split: null",
+            "fewshot_config: null",
+        ]
     (work / f"{name}.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

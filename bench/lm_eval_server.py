@@ -33,25 +33,54 @@ metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
 """
 
 
-def score(program: Path, folder: Path, model: str, arguments: str) -> tuple[dict[str, float], list[list[float]]]:
+def score(
+    program: Path, folder: Path, model: str, arguments: str
+) -> tuple[dict[str, float], list[list[float]]]:
     """The task's figures, and per item the log-likelihoods of its choices."""
     out = folder / model
-    command = [program, "--model", model, "--model_args", arguments, "--tasks", "understudy_sample", "--include_path", folder,
-               "--output_path", out, "--log_samples", "--batch_size", "1", "--device", "cpu"]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True, timeout=600)
+    command = [
+        program,
+        "--model",
+        model,
+        "--model_args",
+        arguments,
+        "--tasks",
+        "understudy_sample",
+        "--include_path",
+        folder,
+        "--output_path",
+        out,
+        "--log_samples",
+        "--batch_size",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, text=True, timeout=600
+    )
     if done.returncode:
         raise SystemExit(f"lm-eval failed with {model}:\n{done.stderr[-2000:]}")
     (result,), (samples,) = out.rglob("results_*.json"), out.rglob("samples_*.jsonl")
     figures: dict[str, Any] = json.loads(result.read_text())["results"]["understudy_sample"]
-    items = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda item: item["doc_id"])
+    items = sorted(
+        (json.loads(line) for line in samples.read_text().splitlines()),
+        key=lambda item: item["doc_id"],
+    )
     likelihoods = [
-        [float(answer[0][0] if isinstance(answer[0], list) else answer[0]) for answer in item["resps"]] for item in items
+        [
+            float(answer[0][0] if isinstance(answer[0], list) else answer[0])
+            for answer in item["resps"]
+        ]
+        for item in items
     ]
     return {name: figures[f"{name},none"] for name in ("acc", "acc_norm")}, likelihoods
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lm-eval", type=Path, required=True)
     parser.add_argument("--output", type=Path)
@@ -59,19 +88,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "task.yaml").write_text(TASK.format(sample=SAMPLE))
-        with ours(str(options.folder), 2, 256, 4096, "--weights", "f32", "--kv", "f32") as (port, _):
+        with ours(str(options.folder), 2, 256, 4096, "--weights", "f32", "--kv", "f32") as (
+            port,
+            _,
+        ):
             url = f"model={options.folder.name},base_url=http://127.0.0.1:{port}/v1/completions,num_concurrent=1"
             served, through = score(
-                options.lm_eval, work, "local-completions", f"{url},tokenizer={options.folder.resolve()},max_length=256"
+                options.lm_eval,
+                work,
+                "local-completions",
+                f"{url},tokenizer={options.folder.resolve()},max_length=256",
             )
         known, directly = score(
-            options.lm_eval, work, "hf", f"pretrained={options.folder.resolve()},dtype=float32,max_length=256,prefix_token_id=1"
+            options.lm_eval,
+            work,
+            "hf",
+            f"pretrained={options.folder.resolve()},dtype=float32,max_length=256,prefix_token_id=1",
         )
-    gap = max(abs(a - b) for ours_, theirs in zip(through, directly, strict=True) for a, b in zip(ours_, theirs, strict=True))
+    gap = max(
+        abs(a - b)
+        for ours_, theirs in zip(through, directly, strict=True)
+        for a, b in zip(ours_, theirs, strict=True)
+    )
     found = {
-        "command": f"python bench/lm_eval_server.py {options.folder} --lm-eval lm_eval", "items": len(through), "through_url": served,
-        "in_process": known, "largest_difference_nats": gap,
-    }  # fmt: skip
+        "command": f"python bench/lm_eval_server.py {options.folder} --lm-eval lm_eval",
+        "items": len(through),
+        "through_url": served,
+        "in_process": known,
+        "largest_difference_nats": gap,
+    }
     print(json.dumps(found, indent=1))
     if options.output:
         options.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -45,11 +45,17 @@ def measure(num_threads: int, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="time for each number of threads")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="time for each number of threads"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_cpus = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     print(f"{processor_name()}, {num_cpus} CPUs, kernels {', '.join(core.isa_rows())}")
     rows = [measure(threads, arguments.seconds) for threads in sorted({1, num_cpus})]
     for row in rows:
@@ -59,7 +65,12 @@ def main() -> None:
             f"({bandwidth['min']:.1f} … {bandwidth['max']:.1f}), int8 {row['int8_gop_s']:.0f} Gop/s"
         )
     if arguments.json:
-        found = {"processor": processor_name(), "num_cpus": num_cpus, "isa_rows": core.isa_rows(), "threads": rows}
+        found = {
+            "processor": processor_name(),
+            "num_cpus": num_cpus,
+            "isa_rows": core.isa_rows(),
+            "threads": rows,
+        }
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -49,13 +49,17 @@ class Run:
 def run(command: Sequence[str | Path], timeout: float = 1800) -> Run:
     """Runs a program to its end and measures it alone (`wait4`), raising RuntimeError with its last words on failure."""
     start = time.perf_counter()
-    with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         output, errors = _drain(process, timeout)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
     if process.returncode:
-        raise RuntimeError(f"{Path(command[0]).name} failed ({process.returncode}): {errors[-800:]}")
+        raise RuntimeError(
+            f"{Path(command[0]).name} failed ({process.returncode}): {errors[-800:]}"
+        )
     return Run(seconds, usage.ru_maxrss * 1024, output)
 
 
@@ -90,21 +94,52 @@ class LlamaCpp:
     kv: str = "f16"  # format of the cache while it decodes: f16 or q8_0
 
     def version(self) -> str:
-        result = subprocess.run([self.folder / "llama-bench", "--version"], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [self.folder / "llama-bench", "--version"], capture_output=True, text=True, check=False
+        )
         return " ".join((result.stdout + result.stderr).split())[:200]
 
     def prefill(self, model: Path, num_tokens: int) -> float:
         """Tokens per second of one prompt (llama-bench; its own warm-up, a whole prompt, first where that is short)."""
-        return self._bench(model, "-p", num_tokens, "-n", 0, *(["--no-warmup"] if num_tokens >= 1024 else []))
+        return self._bench(
+            model, "-p", num_tokens, "-n", 0, *(["--no-warmup"] if num_tokens >= 1024 else [])
+        )
 
-    def decode(self, model: Path, num_tokens: int, depth: int = 0, flash_attention: str = "auto", repeats: int = 1) -> float:
+    def decode(
+        self,
+        model: Path,
+        num_tokens: int,
+        depth: int = 0,
+        flash_attention: str = "auto",
+        repeats: int = 1,
+    ) -> float:
         """Tokens per second after `depth` positions, which are filled once; the median of the repeats."""
         return self._bench(
-            model, "-p", 0, "-n", num_tokens, "-d", depth, "-fa", flash_attention, *cache_of(self.kv), repeats=repeats
+            model,
+            "-p",
+            0,
+            "-n",
+            num_tokens,
+            "-d",
+            depth,
+            "-fa",
+            flash_attention,
+            *cache_of(self.kv),
+            repeats=repeats,
         )
 
     def _bench(self, model: Path, *arguments: str | int, repeats: int = 1) -> float:
-        command = [self.folder / "llama-bench", "-m", model, "-t", str(self.num_threads), "-r", str(repeats), "-o", "json"]
+        command = [
+            self.folder / "llama-bench",
+            "-m",
+            model,
+            "-t",
+            str(self.num_threads),
+            "-r",
+            str(repeats),
+            "-o",
+            "json",
+        ]
         rows = json.loads(run([*command, *map(str, arguments)]).output)
         return float(statistics.median(rows[0]["samples_ts"]))
 
@@ -112,18 +147,48 @@ class LlamaCpp:
         """Tokens per second of `batch` sequences together (llama-batched-bench)."""
         context = 256 * (-(-batch * (depth + num_tokens) // 256) + 1)
         command = [
-            self.folder / "llama-batched-bench", "-m", model, "-t", self.num_threads, "-c", context, "-npp", depth,
-            "-ntg", num_tokens, "-npl", batch, *cache_of(self.kv), "--output-format", "jsonl",
-        ]  # fmt: skip
-        rows = [json.loads(line) for line in run(list(map(str, command))).output.splitlines() if line.startswith("{")]
+            self.folder / "llama-batched-bench",
+            "-m",
+            model,
+            "-t",
+            self.num_threads,
+            "-c",
+            context,
+            "-npp",
+            depth,
+            "-ntg",
+            num_tokens,
+            "-npl",
+            batch,
+            *cache_of(self.kv),
+            "--output-format",
+            "jsonl",
+        ]
+        rows = [
+            json.loads(line)
+            for line in run(list(map(str, command))).output.splitlines()
+            if line.startswith("{")
+        ]
         return float(rows[-1]["speed_tg"])
 
     def first_token(self, model: Path, context: int, kv: str = "f16") -> Run:
         """From nothing to one token with a cache of `context` positions (kv: f16 or q8_0)."""
         command = [
-            self.folder / "llama-completion", "-m", model, "-t", self.num_threads, "-c", context, "-n", 1, "-p", "Hello",
-            "-no-cnv", "--no-warmup", *cache_of(kv),
-        ]  # fmt: skip
+            self.folder / "llama-completion",
+            "-m",
+            model,
+            "-t",
+            self.num_threads,
+            "-c",
+            context,
+            "-n",
+            1,
+            "-p",
+            "Hello",
+            "-no-cnv",
+            "--no-warmup",
+            *cache_of(kv),
+        ]
         return run(list(map(str, command)))
 
     def load(self, model: Path, context: int) -> float:
@@ -144,10 +209,24 @@ class LlamaCpp:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [
-            self.folder / "llama-server", "-m", model, "-t", self.num_threads, "-c", context, "-np", slots,
-            "--host", "127.0.0.1", "--port", port, "--no-warmup",
-        ]  # fmt: skip
-        with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            self.folder / "llama-server",
+            "-m",
+            model,
+            "-t",
+            self.num_threads,
+            "-c",
+            context,
+            "-np",
+            slots,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "--no-warmup",
+        ]
+        with subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
             try:
                 wait_until_healthy(process, port)
                 yield lambda request: complete_at(port, request)
@@ -163,7 +242,9 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: flo
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"llama-server ended with {process.returncode}: it does not open this model")
+            raise RuntimeError(
+                f"llama-server ended with {process.returncode}: it does not open this model"
+            )
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
                 if answer.status == 200:
@@ -176,14 +257,23 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: flo
 def greedy_request(prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
     """What llama.cpp's server must be asked to continue token ids greedily, with the log-probability of each choice."""
     return {
-        "prompt": [int(token) for token in prompt], "n_predict": num_tokens, "temperature": 0, "top_k": 1,
-        "return_tokens": True, "n_probs": 1, "cache_prompt": False, "ignore_eos": True, "repeat_penalty": 1.0,
-    }  # fmt: skip
+        "prompt": [int(token) for token in prompt],
+        "n_predict": num_tokens,
+        "temperature": 0,
+        "top_k": 1,
+        "return_tokens": True,
+        "n_probs": 1,
+        "cache_prompt": False,
+        "ignore_eos": True,
+        "repeat_penalty": 1.0,
+    }
 
 
 def complete_at(port: int, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/completion",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=600) as answer:
         found: dict[str, Any] = json.load(answer)

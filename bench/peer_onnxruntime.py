@@ -47,13 +47,39 @@ def prepare(name: str, layers: int | None, work: Path, python: str) -> tuple[Pat
         folder.mkdir(parents=True, exist_ok=True)
         quant = QuantSpec("bf16")
         is_synthetic = name in SHAPES
-        checkpoint = synthetic_checkpoint(name, quant, layers) if is_synthetic else open_checkpoint(hub.resolve(name))
+        checkpoint = (
+            synthetic_checkpoint(name, quant, layers)
+            if is_synthetic
+            else open_checkpoint(hub.resolve(name))
+        )
         save_checkpoint(checkpoint, source, quant)
     if not (onnx / "genai_config.json").exists():
-        command = [python, "-m", "onnxruntime_genai.models.builder", "-i", source, "-o", onnx, "-p", "int4", "-e", "cpu", "-c", work / "cache",
-                   "--extra_options", "int4_block_size=32", "int4_accuracy_level=4", "hf_token=false", "prune_lm_head=true"]  # fmt: skip
+        command = [
+            python,
+            "-m",
+            "onnxruntime_genai.models.builder",
+            "-i",
+            source,
+            "-o",
+            onnx,
+            "-p",
+            "int4",
+            "-e",
+            "cpu",
+            "-c",
+            work / "cache",
+            "--extra_options",
+            "int4_block_size=32",
+            "int4_accuracy_level=4",
+            "hf_token=false",
+            "prune_lm_head=true",
+        ]
         done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+            list(map(str, command)),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
         if done.returncode:
             raise RuntimeError(f"the model builder failed: {done.stderr[-800:]}")
@@ -63,8 +89,15 @@ def prepare(name: str, layers: int | None, work: Path, python: str) -> tuple[Pat
 @contextmanager
 def worker(python: str, onnx: Path, num_threads: int) -> Iterator[tuple[str, Complete]]:
     """The other engine in a process of its own: its version, and `ask(request) -> answer`."""
-    command = [python, str(Path(__file__).with_name("in_onnxruntime.py")), str(onnx), str(num_threads)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [
+        python,
+        str(Path(__file__).with_name("in_onnxruntime.py")),
+        str(onnx),
+        str(num_threads),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
         read, write = process.stdout.readline, process.stdin
@@ -72,7 +105,9 @@ def worker(python: str, onnx: Path, num_threads: int) -> Iterator[tuple[str, Com
         def answer() -> dict[str, Any]:
             line = read()
             if not line:
-                raise RuntimeError(f"onnxruntime ended: its words stand above (exit {process.poll()})")
+                raise RuntimeError(
+                    f"onnxruntime ended: its words stand above (exit {process.poll()})"
+                )
             found: dict[str, Any] = json.loads(line)
             return found
 
@@ -107,25 +142,48 @@ def contest(arguments: argparse.Namespace, source: Path, onnx: Path) -> dict[str
     prompt, depth, count = arguments.prefill, arguments.depth, arguments.tokens
     with worker(arguments.python, onnx, arguments.threads) as (version, ask):
         model = understudy.load(
-            source, weights="q4", num_threads=arguments.threads, context=prompt, cache_tokens=32, use_cache=False
+            source,
+            weights="q4",
+            num_threads=arguments.threads,
+            context=prompt,
+            cache_tokens=32,
+            use_cache=False,
         )
         cosine = check(source, ask, model.spec.vocab_size)
         ours = SpeedTest(model.core_model, model.spec, max_positions=max(prompt, depth + count))
-        ids = np.random.default_rng(2).integers(300, model.spec.vocab_size, max(prompt, depth)).tolist()
+        ids = (
+            np.random.default_rng(2)
+            .integers(300, model.spec.vocab_size, max(prompt, depth))
+            .tolist()
+        )
         seconds: dict[str, list[float]] = {
-            name: [] for name in ("our_prefill", "their_prefill", "our_token", "their_token", "bandwidth")
+            name: []
+            for name in ("our_prefill", "their_prefill", "our_token", "their_token", "bandwidth")
         }
         for number in range(arguments.rounds + 1):  # the first warms up
             theirs_prefill = ask({"prefill": ids[:prompt]})["seconds"]
             time.sleep(SETTLE_S)
             ours_prefill = ours.prefill(prompt)
-            theirs_token = statistics.median(ask({"decode": ids[:depth], "tokens": count})["seconds"])
+            theirs_token = statistics.median(
+                ask({"decode": ids[:depth], "tokens": count})["seconds"]
+            )
             time.sleep(SETTLE_S)
             ours_token = statistics.median(ours.decode(count, depth))
-            figures = (ours_prefill, theirs_prefill, ours_token, theirs_token, core.measure_bandwidth(arguments.threads))
+            figures = (
+                ours_prefill,
+                theirs_prefill,
+                ours_token,
+                theirs_token,
+                core.measure_bandwidth(arguments.threads),
+            )
             for name, value in zip(seconds, figures, strict=True):
                 seconds[name] += [value] if number else []
-    return {"version": version, "cosine_of_logits": cosine, "num_layers": model.spec.num_layers, "seconds": seconds}
+    return {
+        "version": version,
+        "cosine_of_logits": cosine,
+        "num_layers": model.spec.num_layers,
+        "seconds": seconds,
+    }
 
 
 def ratios(seconds: dict[str, list[float]], prompt: int) -> dict[str, Any]:
@@ -133,11 +191,24 @@ def ratios(seconds: dict[str, list[float]], prompt: int) -> dict[str, Any]:
         return tokens / statistics.median(seconds[name])
 
     return {
-        "prefill": {"ours_tokens_s": rate("our_prefill", prompt), "theirs_tokens_s": rate("their_prefill", prompt),
-                    "ratio": spread([b / a for a, b in zip(seconds["our_prefill"], seconds["their_prefill"], strict=True)])},
-        "decode": {"ours_tokens_s": rate("our_token", 1), "theirs_tokens_s": rate("their_token", 1),
-                   "ratio": spread([b / a for a, b in zip(seconds["our_token"], seconds["their_token"], strict=True)])},
-    }  # fmt: skip
+        "prefill": {
+            "ours_tokens_s": rate("our_prefill", prompt),
+            "theirs_tokens_s": rate("their_prefill", prompt),
+            "ratio": spread(
+                [
+                    b / a
+                    for a, b in zip(seconds["our_prefill"], seconds["their_prefill"], strict=True)
+                ]
+            ),
+        },
+        "decode": {
+            "ours_tokens_s": rate("our_token", 1),
+            "theirs_tokens_s": rate("their_token", 1),
+            "ratio": spread(
+                [b / a for a, b in zip(seconds["our_token"], seconds["their_token"], strict=True)]
+            ),
+        },
+    }
 
 
 def whole(runs: list[dict[str, Any]], name: str, prompt: int) -> dict[str, Any]:
@@ -146,22 +217,38 @@ def whole(runs: list[dict[str, Any]], name: str, prompt: int) -> dict[str, Any]:
     layers, found = SHAPES[name].num_layers, {}
     for key in ("our_prefill", "their_prefill", "our_token", "their_token"):
         a, b = (statistics.median(run["seconds"][key]) for run in (few, many))
-        found[key] = a + (layers - few["num_layers"]) * (b - a) / (many["num_layers"] - few["num_layers"])
+        found[key] = a + (layers - few["num_layers"]) * (b - a) / (
+            many["num_layers"] - few["num_layers"]
+        )
     return {
-        "num_layers": layers, "prefill_ratio": found["their_prefill"] / found["our_prefill"],
+        "num_layers": layers,
+        "prefill_ratio": found["their_prefill"] / found["our_prefill"],
         "decode_ratio": found["their_token"] / found["our_token"],
-        "prefill_tokens_s": {"ours": prompt / found["our_prefill"], "theirs": prompt / found["their_prefill"]},
+        "prefill_tokens_s": {
+            "ours": prompt / found["our_prefill"],
+            "theirs": prompt / found["their_prefill"],
+        },
         "decode_tokens_s": {"ours": 1 / found["our_token"], "theirs": 1 / found["their_token"]},
-    }  # fmt: skip
+    }
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", required=True, help="Python of the environment that holds onnxruntime-genai")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoints and ONNX models; kept")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--python", required=True, help="Python of the environment that holds onnxruntime-genai"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the checkpoints and ONNX models; kept"
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--synthetic", choices=SHAPES, help="random weights in this shape instead of a model")
-    parser.add_argument("--layers", type=int, nargs="*", help="with --synthetic: numbers of layers, smallest first")
+    parser.add_argument(
+        "--synthetic", choices=SHAPES, help="random weights in this shape instead of a model"
+    )
+    parser.add_argument(
+        "--layers", type=int, nargs="*", help="with --synthetic: numbers of layers, smallest first"
+    )
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=24)
@@ -181,12 +268,20 @@ def main() -> None:
         runs.append(run)
         for phase in ("prefill", "decode"):
             found = run[phase]
-            print(f"{name}, {run['num_layers']} layers, {phase}: {found['ours_tokens_s']:.1f} against {found['theirs_tokens_s']:.1f} tokens/s, "
-                  f"ratio {found['ratio']['median']:.2f} ({found['ratio']['min']:.2f} … {found['ratio']['max']:.2f})", flush=True)  # fmt: skip
+            print(
+                f"{name}, {run['num_layers']} layers, {phase}: {found['ours_tokens_s']:.1f} against {found['theirs_tokens_s']:.1f} tokens/s, "
+                f"ratio {found['ratio']['median']:.2f} ({found['ratio']['min']:.2f} … {found['ratio']['max']:.2f})",
+                flush=True,
+            )
     result = {
-        "model": name, "processor": processor_name(), "threads": arguments.threads, "isa": core.choose_isa(), "prefill": arguments.prefill,
-        "depth": arguments.depth, "runs": runs,
-    }  # fmt: skip
+        "model": name,
+        "processor": processor_name(),
+        "threads": arguments.threads,
+        "isa": core.choose_isa(),
+        "prefill": arguments.prefill,
+        "depth": arguments.depth,
+        "runs": runs,
+    }
     if len(runs) > 1:
         result["whole"] = whole(runs, name, arguments.prefill)
         print(json.dumps(result["whole"], indent=1))

@@ -16,12 +16,24 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, LEFT, BAR = 880, 190, 490  # of the picture; labels, bars at 100 %; ratios take the rest
-ROW, BAND, HEAD, LEGEND = 46, 16, 54, 40  # heights: a situation, one engine's bar, a file's heading, the legend
+ROW, BAND, HEAD, LEGEND = (
+    46,
+    16,
+    54,
+    40,
+)  # heights: a situation, one engine's bar, a file's heading, the legend
 OURS, THEIRS, GRID, INK, FAINT = "#2f6f4f", "#b9b4a7", "#e4e0d8", "#24231f", "#6d6a62"
 
 
 def text(
-    x: float, y: float, words: str, *, anchor: str = "start", fill: str = INK, size: int = 13, weight: str = "normal"
+    x: float,
+    y: float,
+    words: str,
+    *,
+    anchor: str = "start",
+    fill: str = INK,
+    size: int = 13,
+    weight: str = "normal",
 ) -> str:
     return (
         f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{fill}" font-size="{size}" font-weight="{weight}">'
@@ -50,9 +62,16 @@ def situation(row: dict[str, Any], y: float) -> list[str]:
     return [
         text(LEFT - 10, y + 22, row["label"], anchor="end"),
         *bar(y + 3, row["share_of_limit"], rate(statistics.median(row["ours"])), OURS),
-        *bar(y + 3 + BAND + 2, row["peer_share_of_limit"], rate(statistics.median(row["theirs"])), THEIRS),
+        *bar(
+            y + 3 + BAND + 2,
+            row["peer_share_of_limit"],
+            rate(statistics.median(row["theirs"])),
+            THEIRS,
+        ),
         text(LEFT + BAR + 20, y + 23, f"{ratio['median']:.2f}×", size=16, weight="bold"),
-        text(LEFT + BAR + 94, y + 22, f"{ratio['min']:.2f} … {ratio['max']:.2f}", fill=FAINT, size=11),
+        text(
+            LEFT + BAR + 94, y + 22, f"{ratio['min']:.2f} … {ratio['max']:.2f}", fill=FAINT, size=11
+        ),
     ]
 
 
@@ -60,7 +79,9 @@ def grid(top: float, bottom: float) -> list[str]:
     lines = []
     for percent in (0, 25, 50, 75, 100):
         x = LEFT + BAR * percent / 100
-        lines.append(f'<line x1="{x:.0f}" y1="{top:.0f}" x2="{x:.0f}" y2="{bottom:.0f}" stroke="{GRID}"/>')
+        lines.append(
+            f'<line x1="{x:.0f}" y1="{top:.0f}" x2="{x:.0f}" y2="{bottom:.0f}" stroke="{GRID}"/>'
+        )
         lines.append(text(x, top - 6, f"{percent} %", anchor="middle", fill=FAINT, size=11))
     return lines
 
@@ -79,18 +100,30 @@ def draw(results: list[dict[str, Any]]) -> str:
             parts += situation(row, top + ROW * index)
         y = bottom + 20
     legend = [
-        f'<rect x="20" y="14" width="14" height="14" rx="2" fill="{OURS}"/>', text(40, 26, "understudy"),
-        f'<rect x="130" y="14" width="14" height="14" rx="2" fill="{THEIRS}"/>', text(150, 26, "llama.cpp"),
-        text(230, 26, "tokens per second; length: share of the machine's limit in the same seconds; right: ratio", fill=FAINT, size=12),
-    ]  # fmt: skip
+        f'<rect x="20" y="14" width="14" height="14" rx="2" fill="{OURS}"/>',
+        text(40, 26, "understudy"),
+        f'<rect x="130" y="14" width="14" height="14" rx="2" fill="{THEIRS}"/>',
+        text(150, 26, "llama.cpp"),
+        text(
+            230,
+            26,
+            "tokens per second; length: share of the machine's limit in the same seconds; right: ratio",
+            fill=FAINT,
+            size=12,
+        ),
+    ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:.0f}" font-family="system-ui, sans-serif">'
-        f'<rect width="100%" height="100%" fill="#fdfcf9"/>' + "".join([*legend, *parts]) + "</svg>\n"
+        f'<rect width="100%" height="100%" fill="#fdfcf9"/>'
+        + "".join([*legend, *parts])
+        + "</svg>\n"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -33,7 +33,9 @@ class Situation:
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
     bandwidths: list[float] = field(default_factory=list)  # bytes per second, before and after both
-    limits: list[float] = field(default_factory=list)  # tokens per second that the machine allowed meanwhile
+    limits: list[float] = field(
+        default_factory=list
+    )  # tokens per second that the machine allowed meanwhile
     work: float = 0.0  # what a token takes at least of what bounds it: bytes read (decode) or operations (prefill)
 
     @property
@@ -51,7 +53,9 @@ class Situation:
         return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     def share(self, rates: Sequence[float]) -> float:
-        return statistics.median(rate / limit for rate, limit in zip(rates, self.limits, strict=True))
+        return statistics.median(
+            rate / limit for rate, limit in zip(rates, self.limits, strict=True)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {
@@ -124,9 +128,12 @@ class Result:
         order = {"prefill": 0, "decode": 1}
         rows = sorted(self.situations, key=lambda s: (order[s.kind], s.batch, s.depth, s.tokens))
         found = {
-            "setting": dataclasses.asdict(self.setting), "pieces": self.pieces, "outputs": self.outputs, "start": self.start,
+            "setting": dataclasses.asdict(self.setting),
+            "pieces": self.pieces,
+            "outputs": self.outputs,
+            "start": self.start,
             "situations": [s.as_dict() for s in rows if s.ours],
-        }  # fmt: skip
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(path.name + ".part")
         aside.write_text(json.dumps(found, indent=1) + "\n")

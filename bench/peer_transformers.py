@@ -26,7 +26,9 @@ from understudy.spec import ModelSpec, QuantSpec
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", default="nemotron-mini-4b")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=512)
@@ -38,7 +40,9 @@ def main() -> None:
     spec = packed.spec
     fine = fine_matrices(spec.replace(num_layers=32))  # as the whole model would be run
     ours = SpeedTest(
-        core.Model(spec, packed.tensors, num_threads=arguments.threads, fine=fine), spec, max_positions=arguments.tokens
+        core.Model(spec, packed.tensors, num_threads=arguments.threads, fine=fine),
+        spec,
+        max_positions=arguments.tokens,
     )
     torch.set_num_threads(arguments.threads)
     theirs = peer(spec)
@@ -52,11 +56,20 @@ def main() -> None:
             rates["ours"].append(arguments.tokens / ours.prefill(arguments.tokens))
     ratios = [a / b for a, b in zip(rates["ours"][1:], rates["theirs"][1:], strict=True)]
     result = {
-        "machine": processor_name(), "threads": arguments.threads, "layers": arguments.layers, "tokens": arguments.tokens,
-        "isa": core.choose_isa(), "peer_has_amx": torch.cpu._is_amx_tile_supported(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "ours_tokens_s": round(statistics.median(rates["ours"][1:]), 1), "theirs_tokens_s": round(statistics.median(rates["theirs"][1:]), 1),
-        "ratio": round(statistics.median(ratios), 3), "least": round(min(ratios), 3), "most": round(max(ratios), 3),
-    }  # fmt: skip
+        "machine": processor_name(),
+        "threads": arguments.threads,
+        "layers": arguments.layers,
+        "tokens": arguments.tokens,
+        "isa": core.choose_isa(),
+        "peer_has_amx": torch.cpu._is_amx_tile_supported(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "ours_tokens_s": round(statistics.median(rates["ours"][1:]), 1),
+        "theirs_tokens_s": round(statistics.median(rates["theirs"][1:]), 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "least": round(min(ratios), 3),
+        "most": round(max(ratios), 3),
+    }
     print(json.dumps(result, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -64,10 +77,16 @@ def main() -> None:
 
 def peer(spec: ModelSpec) -> torch.nn.Module:
     config = transformers.NemotronConfig(
-        vocab_size=spec.vocab_size, hidden_size=spec.hidden_size, intermediate_size=spec.intermediate_size,
-        num_hidden_layers=spec.num_layers, num_attention_heads=spec.num_heads, num_key_value_heads=spec.num_kv_heads,
-        head_dim=spec.head_dim, max_position_embeddings=spec.max_positions, partial_rotary_factor=spec.rotary_dim / spec.head_dim,
-    )  # fmt: skip
+        vocab_size=spec.vocab_size,
+        hidden_size=spec.hidden_size,
+        intermediate_size=spec.intermediate_size,
+        num_hidden_layers=spec.num_layers,
+        num_attention_heads=spec.num_heads,
+        num_key_value_heads=spec.num_kv_heads,
+        head_dim=spec.head_dim,
+        max_position_embeddings=spec.max_positions,
+        partial_rotary_factor=spec.rotary_dim / spec.head_dim,
+    )
     with torch.device("meta"):
         model = transformers.NemotronForCausalLM(config)
     model = model.to(torch.bfloat16).to_empty(device="cpu")

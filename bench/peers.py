@@ -74,21 +74,36 @@ def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[
         "deviation_of_logits": spread_of_logits,
     }
     if found["largest_gap"] > NEAR_TIE * max(1.0, spread_of_logits) or found["agreement"] < 0.75:
-        raise RuntimeError(f"the engines disagree on this model, so their speeds cannot be compared: {found}")
+        raise RuntimeError(
+            f"the engines disagree on this model, so their speeds cannot be compared: {found}"
+        )
     return found
 
 
 class Contest:
     """Both engines, loaded and ready, and how each does a situation."""
 
-    def __init__(self, path: Path, model: understudy.Model, llama: LlamaCpp, todo: list[Situation], kv: KvFormat = "f16") -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: understudy.Model,
+        llama: LlamaCpp,
+        todo: list[Situation],
+        kv: KvFormat = "f16",
+    ) -> None:
         self.path, self.llama, self.todo = path, llama, todo
         longest = max(s.tokens + s.depth for s in todo)
         self.test = SpeedTest(
-            model.core_model, model.spec, kv_format=kv, max_positions=longest, max_batch=max(s.batch for s in todo)
+            model.core_model,
+            model.spec,
+            kv_format=kv,
+            max_positions=longest,
+            max_batch=max(s.batch for s in todo),
         )
         self.int8_ops = core.measure_int8_peak(llama.num_threads)
-        self.flash: dict[int, str] = {}  # by depth: which choice of flash attention llama.cpp decodes faster with
+        self.flash: dict[
+            int, str
+        ] = {}  # by depth: which choice of flash attention llama.cpp decodes faster with
 
     def ours(self, s: Situation) -> float:
         if s.kind == "prefill":
@@ -101,10 +116,17 @@ class Contest:
         if s.batch > 1:
             return self.llama.decode_batch(self.path, s.tokens, s.batch, s.depth)
         if s.depth < DEEP:
-            return self.llama.decode(self.path, s.tokens, s.depth, "auto" if self.llama.kv == "f16" else "on")
-        both = ("on", "off") if self.llama.kv == "f16" else ("on",)  # it keeps values in 8 bits with flash attention only
+            return self.llama.decode(
+                self.path, s.tokens, s.depth, "auto" if self.llama.kv == "f16" else "on"
+            )
+        both = (
+            ("on", "off") if self.llama.kv == "f16" else ("on",)
+        )  # it keeps values in 8 bits with flash attention only
         choices = (self.flash[s.depth],) if s.depth in self.flash else both
-        rates = {choice: self.llama.decode(self.path, s.tokens, s.depth, choice, DEEP_REPEATS) for choice in choices}
+        rates = {
+            choice: self.llama.decode(self.path, s.tokens, s.depth, choice, DEEP_REPEATS)
+            for choice in choices
+        }
         self.flash[s.depth] = max(rates, key=lambda choice: rates[choice])
         return rates[self.flash[s.depth]]
 
@@ -124,15 +146,31 @@ class Contest:
     def round(self, number: int) -> None:
         for s in self.todo:
             before = core.measure_bandwidth(self.llama.num_threads)
-            order: list[tuple[list[float], Callable[[Situation], float]]] = [(s.ours, self.ours), (s.theirs, self.theirs)]
-            rates = [(samples, play(s)) for samples, play in (order if number % 2 == 0 else reversed(order))]
+            order: list[tuple[list[float], Callable[[Situation], float]]] = [
+                (s.ours, self.ours),
+                (s.theirs, self.theirs),
+            ]
+            rates = [
+                (samples, play(s))
+                for samples, play in (order if number % 2 == 0 else reversed(order))
+            ]
             bandwidth = (before + core.measure_bandwidth(self.llama.num_threads)) / 2
-            for samples, rate in rates:  # all at once: an interrupted round leaves no half of a row behind
+            for (
+                samples,
+                rate,
+            ) in rates:  # all at once: an interrupted round leaves no half of a row behind
                 samples.append(rate)
             s.bandwidths.append(bandwidth)
             s.limits.append(self.limit(s, bandwidth))
-            s.work = self.operations(s) if s.kind == "prefill" else self.test.decode_bytes(s.depth, s.batch) / s.batch
-            print(f"  {s.label}: {s.ours[-1]:.1f} against {s.theirs[-1]:.1f}, {bandwidth / 1e9:.0f} GB/s", flush=True)
+            s.work = (
+                self.operations(s)
+                if s.kind == "prefill"
+                else self.test.decode_bytes(s.depth, s.batch) / s.batch
+            )
+            print(
+                f"  {s.label}: {s.ours[-1]:.1f} against {s.theirs[-1]:.1f}, {bandwidth / 1e9:.0f} GB/s",
+                flush=True,
+            )
 
 
 def measure_apart(num_threads: int, seconds: float) -> dict[str, Any]:
@@ -144,12 +182,26 @@ def measure_apart(num_threads: int, seconds: float) -> dict[str, Any]:
 def our_start(path: Path, threads: int, context: int, kv: str) -> dict[str, float]:
     """Seconds to a ready model and to the first token, peak memory with a full cache, of a process of its own."""
     script = Path(__file__).with_name("first_token.py")
-    done = run([sys.executable, script, path, "--context", str(context), "--threads", str(threads), "--kv", kv])
+    done = run(
+        [
+            sys.executable,
+            script,
+            path,
+            "--context",
+            str(context),
+            "--threads",
+            str(threads),
+            "--kv",
+            kv,
+        ]
+    )
     inside = json.loads(done.output.splitlines()[-1])
     outside = done.seconds - inside["total_s"]  # the interpreter's own start, before our clock
     return {
-        "ready_s": inside["ready_s"] + outside, "first_token_s": inside["first_token_s"] + outside, "peak_bytes": done.peak_bytes,
-    }  # fmt: skip
+        "ready_s": inside["ready_s"] + outside,
+        "first_token_s": inside["first_token_s"] + outside,
+        "peak_bytes": done.peak_bytes,
+    }
 
 
 def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, Any]:
@@ -157,7 +209,10 @@ def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, 
 
     llama.cpp's time to the first token is that of its whole process, which ends after it; its load time that of a ready server.
     """
-    our_start(path, llama.num_threads, context, "f16"), llama.load(path, context)  # packed weights written, pages warm
+    (
+        our_start(path, llama.num_threads, context, "f16"),
+        llama.load(path, context),
+    )  # packed weights written, pages warm
     found: dict[str, Any] = {"context": context}
     for kv, their_kv in KV_FORMATS.items():
         ours, theirs = [], []
@@ -165,9 +220,14 @@ def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, 
             ours.append(our_start(path, llama.num_threads, context, kv))
             done = llama.first_token(path, context, their_kv)
             load = llama.load(path, context) if kv == "f16" else float("nan")
-            theirs.append({"ready_s": load, "first_token_s": done.seconds, "peak_bytes": done.peak_bytes})
+            theirs.append(
+                {"ready_s": load, "first_token_s": done.seconds, "peak_bytes": done.peak_bytes}
+            )
         found[kv] = {
-            what: {"ours": spread([o[what] for o in ours]), "theirs": spread([t[what] for t in theirs])}
+            what: {
+                "ours": spread([o[what] for o in ours]),
+                "theirs": spread([t[what] for t in theirs]),
+            }
             for what in ("ready_s", "first_token_s", "peak_bytes")
             if kv == "f16" or what == "peak_bytes"
         }
@@ -175,11 +235,17 @@ def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, 
 
 
 def show_starts(found: dict[str, Any]) -> None:
-    named = {"ready_s": ("load, s", 1), "first_token_s": ("start to first token, s", 1), "peak_bytes": ("peak memory, GB", 1e9)}
+    named = {
+        "ready_s": ("load, s", 1),
+        "first_token_s": ("start to first token, s", 1),
+        "peak_bytes": ("peak memory, GB", 1e9),
+    }
     for kv in KV_FORMATS:
         for what, pair in found.get(kv, {}).items():
             words, unit = named[what]
-            print(f"{words} ({kv} cache): {pair['ours']['median'] / unit:.2f} against {pair['theirs']['median'] / unit:.2f}")
+            print(
+                f"{words} ({kv} cache): {pair['ours']['median'] / unit:.2f} against {pair['theirs']['median'] / unit:.2f}"
+            )
 
 
 def share_of_zeros(model: understudy.Model) -> float | None:
@@ -194,9 +260,13 @@ def share_of_zeros(model: understudy.Model) -> float | None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="a GGUF file, or a name that `understudy list` prints")
-    parser.add_argument("--llama-bin", type=Path, required=True, help="folder of llama.cpp's programs")
+    parser.add_argument(
+        "--llama-bin", type=Path, required=True, help="folder of llama.cpp's programs"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=core.choose_threads())
     parser.add_argument("--prefill", type=int, nargs="*", default=[128, 512, 2048])
@@ -204,9 +274,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, nargs="*", default=[4, 8])
     parser.add_argument("--tokens", type=int, default=32, help="tokens of a decode sample")
     parser.add_argument("--starts", type=int, default=3, help="rounds of load time and memory")
-    parser.add_argument("--context", type=int, default=4096, help="context for load time and memory")
-    parser.add_argument("--activations", choices=["int8", "fine"], help="inputs of our products (default as `understudy.load`)")
-    parser.add_argument("--kv", choices=KV_FORMATS, default="f16", help="cache that both decode with")
+    parser.add_argument(
+        "--context", type=int, default=4096, help="context for load time and memory"
+    )
+    parser.add_argument(
+        "--activations",
+        choices=["int8", "fine"],
+        help="inputs of our products (default as `understudy.load`)",
+    )
+    parser.add_argument(
+        "--kv", choices=KV_FORMATS, default="f16", help="cache that both decode with"
+    )
     parser.add_argument("--json", type=Path, help="result file; added to if it is there")
     return parser.parse_args()
 
@@ -214,9 +292,16 @@ def parse() -> argparse.Namespace:
 def setting_of(arguments: argparse.Namespace, path: Path, llama: LlamaCpp) -> Setting:
     digest = hashlib.sha256(Path(str(_core.__file__)).read_bytes()).hexdigest()[:12]
     return Setting(
-        path.name, path.stat().st_size, processor_name(), arguments.threads, core.choose_isa(), digest, llama.version(),
-        arguments.activations or "default", arguments.kv,
-    )  # fmt: skip
+        path.name,
+        path.stat().st_size,
+        processor_name(),
+        arguments.threads,
+        core.choose_isa(),
+        digest,
+        llama.version(),
+        arguments.activations or "default",
+        arguments.kv,
+    )
 
 
 def main() -> None:
@@ -226,21 +311,38 @@ def main() -> None:
     result = Result.open(arguments.json, setting_of(arguments, path, llama))
     limits = measure_apart(arguments.threads, 2.0)
     bandwidth = limits["bandwidth_gb_s"]
-    print(f"{result.setting.processor}, {arguments.threads} threads: int8 {limits['int8_gop_s']:.0f} Gop/s, read {bandwidth['median']:.0f} "
-          f"GB/s ({bandwidth['min']:.0f} … {bandwidth['max']:.0f})", flush=True)  # fmt: skip
+    print(
+        f"{result.setting.processor}, {arguments.threads} threads: int8 {limits['int8_gop_s']:.0f} Gop/s, read {bandwidth['median']:.0f} "
+        f"GB/s ({bandwidth['min']:.0f} … {bandwidth['max']:.0f})",
+        flush=True,
+    )
     if arguments.starts:
         result.start = starts(path, llama, arguments.context, arguments.starts)
         show_starts(result.start)
     todo = [result.row(s) for s in situations(arguments)]
     model = understudy.load(
-        path, num_threads=arguments.threads, context=arguments.context, activations=arguments.activations, cache_tokens=512
+        path,
+        num_threads=arguments.threads,
+        context=arguments.context,
+        activations=arguments.activations,
+        cache_tokens=512,
     )
-    result.outputs = check_outputs(model, llama, path) | {"zeros_after_relu2": share_of_zeros(model)}
-    print(f"{path.name}: {result.outputs['agreement']:.0%} of {result.outputs['tokens']} greedy tokens agree, largest gap "
-          f"{result.outputs['largest_gap']:.3f}", flush=True)  # fmt: skip
-    result.pieces.append({
-        "date": datetime.datetime.now().isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]), "rounds": 0, "machine": limits,
-    })  # fmt: skip
+    result.outputs = check_outputs(model, llama, path) | {
+        "zeros_after_relu2": share_of_zeros(model)
+    }
+    print(
+        f"{path.name}: {result.outputs['agreement']:.0%} of {result.outputs['tokens']} greedy tokens agree, largest gap "
+        f"{result.outputs['largest_gap']:.3f}",
+        flush=True,
+    )
+    result.pieces.append(
+        {
+            "date": datetime.datetime.now().isoformat(timespec="seconds"),
+            "command": " ".join(sys.argv[1:]),
+            "rounds": 0,
+            "machine": limits,
+        }
+    )
     contest = Contest(path, model, llama, todo, arguments.kv) if todo else None
     for number in range(arguments.rounds if contest else 0):
         assert contest

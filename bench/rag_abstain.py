@@ -23,7 +23,9 @@ from understudy.rag.index import Index
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--squad", type=Path, required=True)
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
@@ -33,11 +35,18 @@ def main() -> None:
     thresholds = np.linspace(0.05, 0.95, 91)
     balance = [np.mean(fit[y[::2] == 1] >= t) + np.mean(fit[y[::2] == 0] < t) for t in thresholds]
     threshold = float(thresholds[int(np.argmax(balance))])
-    rows = [operating_point(held, y[1::2], float(t)) for t in (0.2, 0.3, 0.4, threshold, 0.5, 0.6, 0.7, 0.8)]
+    rows = [
+        operating_point(held, y[1::2], float(t))
+        for t in (0.2, 0.3, 0.4, threshold, 0.5, 0.6, 0.7, 0.8)
+    ]
     result = {
-        "weights": [round(float(w), 3) for w in weights], "threshold": round(threshold, 2), "chosen": operating_point(held, y[1::2], threshold),
-        "curve": rows, "auc": round(auc(held, y[1::2]), 4), "num_measured": len(held),
-    }  # fmt: skip
+        "weights": [round(float(w), 3) for w in weights],
+        "threshold": round(threshold, 2),
+        "chosen": operating_point(held, y[1::2], threshold),
+        "curve": rows,
+        "auc": round(auc(held, y[1::2]), 4),
+        "num_measured": len(held),
+    }
     print(json.dumps(result, indent=1))
     if arguments.write:
         arguments.write.write_text(json.dumps(result, indent=1) + "\n")
@@ -50,22 +59,31 @@ def collect(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             doc = json.loads(line)["doc"]
-            passage, _, rest = doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
+            passage, _, rest = (
+                doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
+            )
             passages[passage] = doc["title"]
             questions.append((rest.removesuffix("\nAnswer:"), doc["title"]))
     titles = sorted(set(passages.values()))
     half = {title: i % 2 for i, title in enumerate(titles)}
     rows, answers = [[] for _ in questions], [[] for _ in questions]
     for side in (0, 1):
-        with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "x.index", embedder="wordllama") as index:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Index(Path(folder) / "x.index", embedder="wordllama") as index,
+        ):
             for i, (text, title) in enumerate(passages.items()):
                 if half[title] == side:
                     index.add_document(f"passage {i}", document(text))
             for i, (question, title) in enumerate(questions):
                 rows[i].append(features(question, index.search(question, 8)))
                 answers[i].append(half[title] == side)
-    order = [(r, a) for i in range(len(questions)) for r, a in zip(rows[i], answers[i], strict=True)]
-    keep = [j for i in range(0, len(order), 4) for j in (i, i + 2, i + 1, i + 3) if j < len(order)]  # both kinds in both halves
+    order = [
+        (r, a) for i in range(len(questions)) for r, a in zip(rows[i], answers[i], strict=True)
+    ]
+    keep = [
+        j for i in range(0, len(order), 4) for j in (i, i + 2, i + 1, i + 3) if j < len(order)
+    ]  # both kinds in both halves
     return np.array([order[j][0] for j in keep]), np.array([order[j][1] for j in keep]).astype(int)
 
 
@@ -89,9 +107,10 @@ def predict(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def operating_point(sure: np.ndarray, y: np.ndarray, threshold: float) -> dict[str, float]:
     return {
-        "threshold": round(threshold, 2), "answered": round(float(np.mean(sure[y == 1] >= threshold)), 4),
+        "threshold": round(threshold, 2),
+        "answered": round(float(np.mean(sure[y == 1] >= threshold)), 4),
         "declined": round(float(np.mean(sure[y == 0] < threshold)), 4),
-    }  # fmt: skip
+    }
 
 
 def auc(sure: np.ndarray, y: np.ndarray) -> float:

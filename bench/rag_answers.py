@@ -33,7 +33,9 @@ KINDS: tuple[Spans, ...] = ("sentences", "words", "free")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--squad", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--questions", type=int, default=150)
@@ -43,7 +45,10 @@ def main() -> None:
     passages, questions = read(arguments.squad)
     model = understudy.load(arguments.model)
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-    with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "x.index", embedder="wordllama") as index:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index(Path(folder) / "x.index", embedder="wordllama") as index,
+    ):
         for i, text in enumerate(passages):
             index.add_document(f"passage {i}", document(text))
         for question, golds in questions[: arguments.questions]:
@@ -51,11 +56,22 @@ def main() -> None:
             prompt = prompt_of(model, question, found)
             for kind in KINDS:
                 rows[kind].append(score(model, prompt, found, golds, kind))
-    table = {kind: {name: interval([row[name] for row in found]) for name in found[0]} for kind, found in rows.items()}
-    print(json.dumps({"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1))
+    table = {
+        kind: {name: interval([row[name] for row in found]) for name in found[0]}
+        for kind, found in rows.items()
+    }
+    print(
+        json.dumps(
+            {"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1
+        )
+    )
     if arguments.write:
         arguments.write.write_text(
-            json.dumps({"model": arguments.model, "questions": len(rows["words"]), "kinds": table}, indent=1) + "\n"
+            json.dumps(
+                {"model": arguments.model, "questions": len(rows["words"]), "kinds": table},
+                indent=1,
+            )
+            + "\n"
         )
 
 
@@ -65,13 +81,17 @@ def read(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             doc = json.loads(line)["doc"]
-            passage, _, rest = doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
+            passage, _, rest = (
+                doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
+            )
             passages[passage] = None
             questions.append((rest.removesuffix("\nAnswer:"), doc["answers_text"]))
     return list(passages), questions
 
 
-def score(model: understudy.Model, prompt: object, found: list, golds: list[str], kind: Spans) -> dict[str, float]:
+def score(
+    model: understudy.Model, prompt: object, found: list, golds: list[str], kind: Spans
+) -> dict[str, float]:
     grammar = Grammar(model.tokenizer).lark(answer_grammar(found, may_abstain=False, spans=kind))
     started = time.perf_counter()
     reply = model.generate(prompt, make_mask=grammar, max_tokens=256)
@@ -83,7 +103,9 @@ def score(model: understudy.Model, prompt: object, found: list, golds: list[str]
         "holds": float(any(normal(gold) in normal(text) for gold in golds)),
         "exists": len(quotes) / max(1, len(quotes) + len(parsed.faults)),
         "supports": float(any(normal(gold) in normal(quote) for gold in golds for quote in quotes)),
-        "found": float(any(normal(gold) in normal(passage.text) for gold in golds for passage in found)),
+        "found": float(
+            any(normal(gold) in normal(passage.text) for gold in golds for passage in found)
+        ),
         "seconds": time.perf_counter() - started,
     }
 

@@ -29,7 +29,9 @@ Rank = Callable[[str], list[str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--squad", type=Path)
     parser.add_argument("--srd", type=Path)
     parser.add_argument("--write", type=Path)
@@ -44,7 +46,8 @@ def main() -> None:
         print(f"{'':24}{'Recall@5':>18}{'MRR@10':>18}{'nDCG@10':>18}{'ms/question':>14}")
         for method, row in table["methods"].items():
             cells = "".join(
-                f"{row[m][0]:.3f} ±{(row[m][2] - row[m][1]) / 2:.3f}".rjust(18) for m in ("recall@5", "mrr@10", "ndcg@10")
+                f"{row[m][0]:.3f} ±{(row[m][2] - row[m][1]) / 2:.3f}".rjust(18)
+                for m in ("recall@5", "mrr@10", "ndcg@10")
             )
             print(f"{method:24}{cells}{row['ms']:14.2f}")
     if arguments.write:
@@ -70,20 +73,30 @@ def read_srd(folder: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
         entry = json.loads(path.read_text(encoding="utf-8"))
         words = [entry["name"], entry.get("description") or "", *_traits(entry)]
         passages[f"{path.parent.name}/{path.stem}"] = "\n\n".join(word for word in words if word)
-    rows = (Path(__file__).parent / "rag_srd_questions.tsv").read_text(encoding="utf-8").splitlines()
-    questions = [(question, id) for question, id in (row.split("\t") for row in rows) if id in passages]
+    rows = (
+        (Path(__file__).parent / "rag_srd_questions.tsv").read_text(encoding="utf-8").splitlines()
+    )
+    questions = [
+        (question, id) for question, id in (row.split("\t") for row in rows) if id in passages
+    ]
     return passages, questions
 
 
 def _traits(entry: dict[str, Any]) -> list[str]:
     kinds = ("special_abilities", "actions", "bonus_actions", "reactions", "legendary_actions")
     return [
-        f"{t.get('name', '')}. {t.get('description', '')}" for kind in kinds for t in entry.get(kind) or [] if isinstance(t, dict)
+        f"{t.get('name', '')}. {t.get('description', '')}"
+        for kind in kinds
+        for t in entry.get(kind) or []
+        if isinstance(t, dict)
     ]
 
 
 def compare(passages: dict[str, str], questions: list[tuple[str, str]]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "x.index", embedder="wordllama") as index:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index(Path(folder) / "x.index", embedder="wordllama") as index,
+    ):
         started = time.perf_counter()
         for id, text in passages.items():
             index.add_document(id, document(text))
@@ -96,9 +109,12 @@ def compare(passages: dict[str, str], questions: list[tuple[str, str]]) -> dict[
         }
         rows = {name: score(rank, questions) for name, rank in methods.items()}
         return {
-            "num_questions": len(questions), "num_passages": len(passages), "num_chunks": index.store.counts()[1],
-            "indexing_s": round(seconds, 2), "methods": rows,
-        }  # fmt: skip
+            "num_questions": len(questions),
+            "num_passages": len(passages),
+            "num_chunks": index.store.counts()[1],
+            "indexing_s": round(seconds, 2),
+            "methods": rows,
+        }
 
 
 def document(text: str) -> Document:
@@ -121,7 +137,10 @@ def bm25s_ranker(passages: dict[str, str]) -> Rank:
     stemmer, ids = Stemmer.Stemmer("english"), list(passages)
     retriever = bm25s.BM25()
     retriever.index(
-        bm25s.tokenize(list(passages.values()), stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False
+        bm25s.tokenize(
+            list(passages.values()), stopwords="en", stemmer=stemmer, show_progress=False
+        ),
+        show_progress=False,
     )
 
     def rank(question: str) -> list[str]:

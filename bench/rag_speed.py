@@ -21,16 +21,41 @@ from understudy.rag.words import STOPWORDS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     chance = np.random.default_rng(0)
-    syllables = ["ka", "lo", "mi", "ren", "tu", "sel", "vor", "dan", "pi", "gra", "eth", "om", "bu", "cha", "fin", "wol"]
-    words = [*sorted(STOPWORDS), *("".join(chance.choice(syllables, chance.integers(2, 5))) for _ in range(30_000))]
+    syllables = [
+        "ka",
+        "lo",
+        "mi",
+        "ren",
+        "tu",
+        "sel",
+        "vor",
+        "dan",
+        "pi",
+        "gra",
+        "eth",
+        "om",
+        "bu",
+        "cha",
+        "fin",
+        "wol",
+    ]
+    words = [
+        *sorted(STOPWORDS),
+        *("".join(chance.choice(syllables, chance.integers(2, 5))) for _ in range(30_000)),
+    ]
     weights = 1 / np.arange(10, 10 + len(words))
     weights /= weights.sum()
-    with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "x.index", embedder="wordllama") as index:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index(Path(folder) / "x.index", embedder="wordllama") as index,
+    ):
         started, pages = time.perf_counter(), 0
         while index._store is None or index.store.counts()[1] < arguments.chunks:
             builder = Builder(f"book {pages // 200}")
@@ -49,10 +74,16 @@ def main() -> None:
             index.search(question)
             times.append((time.perf_counter() - started) * 1000)
         result = {
-            "pages": pages, "chunks": index.store.counts()[1], "indexing_s": round(indexing, 1), "pages_per_s": round(pages / indexing, 1),
-            "search_ms": {name: round(float(np.percentile(times, p)), 2) for name, p in (("median", 50), ("p90", 90), ("p99", 99))},
+            "pages": pages,
+            "chunks": index.store.counts()[1],
+            "indexing_s": round(indexing, 1),
+            "pages_per_s": round(pages / indexing, 1),
+            "search_ms": {
+                name: round(float(np.percentile(times, p)), 2)
+                for name, p in (("median", 50), ("p90", 90), ("p99", 99))
+            },
             "file_mb": round(index.path.stat().st_size / 1e6, 1),
-        }  # fmt: skip
+        }
     print(json.dumps(result, indent=1))
     if arguments.write:
         arguments.write.write_text(json.dumps(result, indent=1) + "\n")

@@ -25,7 +25,9 @@ from understudy.roleplay.npc import Npc, NpcSettings
 from understudy.roleplay.state import ActionKind, GameState, turn_schema
 
 STATE = GameState(
-    "The mill at dusk.", {"sacks of flour": 3}, (ActionKind("give", "hand over", ("flour", "key")), ActionKind("wait"))
+    "The mill at dusk.",
+    {"sacks of flour": 3},
+    (ActionKind("give", "hand over", ("flour", "key")), ActionKind("wait")),
 )
 QUESTIONS = (
     "Good evening.",
@@ -38,15 +40,28 @@ SETTINGS = NpcSettings(temperature=0.0)
 
 
 def card(words: int) -> Card:
-    facts = [f"In the year {1700 + i} the mill ground {i + 3} sacks of rye for the village by the river." for i in range(200)]
-    persona = " ".join(("{{char}} is the miller of a small village, blunt and kind. " + " ".join(facts)).split()[:words])
+    facts = [
+        f"In the year {1700 + i} the mill ground {i + 3} sacks of rye for the village by the river."
+        for i in range(200)
+    ]
+    persona = " ".join(
+        ("{{char}} is the miller of a small village, blunt and kind. " + " ".join(facts)).split()[
+            :words
+        ]
+    )
     return Card(
-        {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Hilde", "description": persona, "first_mes": "Well?"}}
+        {
+            "spec": "chara_card_v2",
+            "spec_version": "2.0",
+            "data": {"name": "Hilde", "description": persona, "first_mes": "Well?"},
+        }
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--write", type=Path)
@@ -67,13 +82,21 @@ def main() -> None:
             resume = time.perf_counter() - started
             resumed = again.turn("And then?", STATE)
     result = {
-        "model": arguments.model, "prompt_tokens": turns[0].usage.prompt_tokens, "cold_first_token_ms": round(first[0] * 1e3, 1),
-        "warm_first_token_ms": [round(float(np.median(first[1:])) * 1e3, 1), round(max(first[1:]) * 1e3, 1)],
-        "warm_tokens_computed": [turn.usage.prompt_tokens - turn.usage.cached_tokens for turn in turns[1:]],
-        "resume_ms": round(resume * 1e3, 1), "saved_mb": round(size / 1e6, 1),
+        "model": arguments.model,
+        "prompt_tokens": turns[0].usage.prompt_tokens,
+        "cold_first_token_ms": round(first[0] * 1e3, 1),
+        "warm_first_token_ms": [
+            round(float(np.median(first[1:])) * 1e3, 1),
+            round(max(first[1:]) * 1e3, 1),
+        ],
+        "warm_tokens_computed": [
+            turn.usage.prompt_tokens - turn.usage.cached_tokens for turn in turns[1:]
+        ],
+        "resume_ms": round(resume * 1e3, 1),
+        "saved_mb": round(size / 1e6, 1),
         "resumed_tokens_computed": resumed.usage.prompt_tokens - resumed.usage.cached_tokens,
         "form": form(model, arguments.turns),
-    }  # fmt: skip
+    }
     print(json.dumps(result, indent=1))
     if arguments.write:
         arguments.write.write_text(json.dumps(result, indent=1) + "\n")
@@ -100,8 +123,15 @@ def form(model: understudy.Model, count: int) -> dict[str, int]:
     for seed in range(count):
         npc = Npc(model, card(60), settings=NpcSettings(temperature=1.5, seed=seed))
         turn = npc.turn(QUESTIONS[seed % len(QUESTIONS)], STATE)
-        document = {"say": turn.say, "emotion": turn.emotion, "memory": list(turn.memory),
-                    "actions": [{"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments} for a in turn.actions]}  # fmt: skip
+        document = {
+            "say": turn.say,
+            "emotion": turn.emotion,
+            "memory": list(turn.memory),
+            "actions": [
+                {"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments}
+                for a in turn.actions
+            ],
+        }
         cut += turn.is_cut
         try:
             jsonschema.validate(document, schema)

@@ -35,13 +35,30 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @contextmanager
-def ours(model: str, threads: int, context: int, tokens: int, *more: str) -> Iterator[tuple[int, int]]:
+def ours(
+    model: str, threads: int, context: int, tokens: int, *more: str
+) -> Iterator[tuple[int, int]]:
     """`understudy serve` in a process of its own; gives its port and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "understudy", "serve", model, "--port", port, "--threads", threads, "--no-log",
-               "--context", context, "--cache-tokens", tokens, *more]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "understudy",
+        "serve",
+        model,
+        "--port",
+        port,
+        "--threads",
+        threads,
+        "--no-log",
+        "--context",
+        context,
+        "--cache-tokens",
+        tokens,
+        *more,
+    ]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
         try:
             wait_until_healthy(process, port)
@@ -59,7 +76,13 @@ def private_memory(pid: int) -> int:
 def request_of(number: int, tokens: int) -> dict[str, Any]:
     topics = ["harbour", "forest", "clock", "winter", "market", "river", "engine", "garden"]
     prompt = f"Write about the {topics[number % len(topics)]} of town number {number}. It was"
-    return {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    return {
+        "prompt": prompt,
+        "n_predict": tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
 
 
 def together(complete: Complete, clients: int, tokens: int, first: int) -> float:
@@ -132,7 +155,9 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--llama-bin", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--clients", type=int, default=8)
@@ -162,7 +187,12 @@ def main() -> None:
                 topic = 1000 + 10 * number + repeat
                 http["server_s"].append(streamed(port, options.tokens * 2, topic))
                 started = time.perf_counter()
-                model.generate(request_of(topic, 0)["prompt"], max_tokens=options.tokens * 2, temperature=0, ignore_eos=True)
+                model.generate(
+                    request_of(topic, 0)["prompt"],
+                    max_tokens=options.tokens * 2,
+                    temperature=0,
+                    ignore_eos=True,
+                )
                 http["in_process_s"].append(time.perf_counter() - started)
                 http["overhead"].append(http["server_s"][-1] / http["in_process_s"][-1] - 1)
             text = persona(number)
@@ -171,13 +201,20 @@ def main() -> None:
         prompt_tokens = len(model.tokenizer.encode(persona(0)))
         busy = private_memory(pid)
     found = {
-        "command": " ".join(["python", *sys.argv]), "processor": processor_name(), "system": platform.platform(),
-        "clients": options.clients, "tokens_per_s": {name: spread(values) for name, values in rates.items()},
-        "http": {name: spread(values) for name, values in http.items()}, "persona_tokens": prompt_tokens,
-        "first_token_cold_s": spread(cold), "first_token_warm_s": spread(warm),
-        "warm_share": statistics.median(warm) / statistics.median(cold), "idle_private_bytes": idle, "busy_private_bytes": busy,
+        "command": " ".join(["python", *sys.argv]),
+        "processor": processor_name(),
+        "system": platform.platform(),
+        "clients": options.clients,
+        "tokens_per_s": {name: spread(values) for name, values in rates.items()},
+        "http": {name: spread(values) for name, values in http.items()},
+        "persona_tokens": prompt_tokens,
+        "first_token_cold_s": spread(cold),
+        "first_token_warm_s": spread(warm),
+        "warm_share": statistics.median(warm) / statistics.median(cold),
+        "idle_private_bytes": idle,
+        "busy_private_bytes": busy,
         "peer": peer.version(),
-    }  # fmt: skip
+    }
     print(json.dumps(found, indent=1))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")

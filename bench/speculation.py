@@ -30,20 +30,27 @@ MESSAGES = [{"role": "user", "content": f"{PASSAGE}\n\nRepeat the text above wor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", default="smollm2-135m-instruct")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--speculate", type=int, default=8)
     parser.add_argument("--only", choices=("copy", "check"), help="one of the two (default both)")
-    parser.add_argument("--guesses", type=int, nargs="*", default=[4, 8], help="guesses that a step checks")
+    parser.add_argument(
+        "--guesses", type=int, nargs="*", default=[4, 8], help="guesses that a step checks"
+    )
     parser.add_argument("--weights")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     model = understudy.load(arguments.model, weights=arguments.weights, context=1024)
     result: dict[str, object] = {
-        "model": model.path.name, "processor": processor_name(), "threads": model.core_model.num_threads, "isa": model.core_model.isa,
+        "model": model.path.name,
+        "processor": processor_name(),
+        "threads": model.core_model.num_threads,
+        "isa": model.core_model.isa,
         "speculate": arguments.speculate,
-    }  # fmt: skip
+    }
     if arguments.only != "check":
         result["copy"] = copy(model, arguments.rounds, arguments.speculate)
     if arguments.only != "copy":
@@ -64,8 +71,12 @@ def copy(model: understudy.Model, rounds: int, speculate: int) -> dict[str, obje
             texts.add(reply.tokens)
             accepted = max(accepted, reply.usage.accepted_tokens)
     assert len(texts) == 1, "guessing changed the text"
-    return {"tokens": len(texts.pop()), "accepted": accepted, "plain_tokens_s": round(statistics.median(rates[0]), 1),
-            **spread([b / a for a, b in zip(rates[0], rates[speculate], strict=True)])}  # fmt: skip
+    return {
+        "tokens": len(texts.pop()),
+        "accepted": accepted,
+        "plain_tokens_s": round(statistics.median(rates[0]), 1),
+        **spread([b / a for a, b in zip(rates[0], rates[speculate], strict=True)]),
+    }
 
 
 def check(model: understudy.Model, guesses: int, rounds: int, depth: int = 512) -> dict[str, float]:
@@ -75,10 +86,19 @@ def check(model: understudy.Model, guesses: int, rounds: int, depth: int = 512) 
     runner.logits([5] * depth, list(pages[0]), 0, depth)
 
     def step(count: int) -> float:
-        tokens, positions = np.full(count, 5, np.int32), np.arange(depth, depth + count, dtype=np.int32)
+        tokens, positions = (
+            np.full(count, 5, np.int32),
+            np.arange(depth, depth + count, dtype=np.int32),
+        )
         started = time.perf_counter()
         core.step(
-            runner.model, runner.cache, tokens, positions, np.zeros(count, np.int32), pages, np.arange(count, dtype=np.int32)
+            runner.model,
+            runner.cache,
+            tokens,
+            positions,
+            np.zeros(count, np.int32),
+            pages,
+            np.arange(count, dtype=np.int32),
         )
         return time.perf_counter() - started
 
@@ -87,7 +107,11 @@ def check(model: understudy.Model, guesses: int, rounds: int, depth: int = 512) 
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    return {"ratio": round(statistics.median(values), 3), "least": round(min(values), 3), "most": round(max(values), 3)}
+    return {
+        "ratio": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from understudy.spec import QuantSpec
 FORMATS = ("q4", "q8", "bf16")
 
 
-def write(path: Path, name: str, quant: QuantSpec, num_layers: int | None = None, **settings: Any) -> None:
+def write(
+    path: Path, name: str, quant: QuantSpec, num_layers: int | None = None, **settings: Any
+) -> None:
     """`settings` are `zero_share` and `seed` of `synthetic_checkpoint`."""
 
     def show(done: int, total: int) -> None:
@@ -31,14 +33,18 @@ def write(path: Path, name: str, quant: QuantSpec, num_layers: int | None = None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("path", type=Path)
     parser.add_argument("--weights", choices=FORMATS, default="q4")
     parser.add_argument("--embedding", choices=FORMATS, help="default: as --weights")
     parser.add_argument("--head", choices=FORMATS, help="default: as --weights")
     parser.add_argument("--layers", type=int, help="only so many layers")
-    parser.add_argument("--zero-share", type=float, default=0.5, help="exact zeros after the squared ReLU")
+    parser.add_argument(
+        "--zero-share", type=float, default=0.5, help="exact zeros after the squared ReLU"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     quant = QuantSpec(arguments.weights, arguments.embedding, arguments.head)

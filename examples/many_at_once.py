@@ -9,7 +9,9 @@ QUESTIONS = ["What is a bridge?", "What is a ship?", "What is a lighthouse?", "W
 with understudy.load("smollm2-135m-instruct", context=512, cache_tokens=2048) as model:
 
     def ask(question: str) -> str:
-        return model.generate([{"role": "user", "content": question}], max_tokens=24, temperature=0.7, seed=7).text
+        return model.generate(
+            [{"role": "user", "content": question}], max_tokens=24, temperature=0.7, seed=7
+        ).text
 
     with ThreadPoolExecutor(len(QUESTIONS)) as pool:
         together = list(pool.map(ask, QUESTIONS))

@@ -15,7 +15,9 @@ def give(state: GameState, action: Action) -> GameState:
     if state.facts["your coins"] < 2:
         raise Refused("you cannot pay")
     bag = [*state.facts["your bag"], action.target]
-    return GameState(state.scene, {"your coins": state.facts["your coins"] - 2, "your bag": bag}, state.actions)
+    return GameState(
+        state.scene, {"your coins": state.facts["your coins"] - 2, "your bag": bag}, state.actions
+    )
 
 
 model = understudy.load("smollm2-135m-instruct")
@@ -30,8 +32,13 @@ for line in map(str.strip, sys.stdin):
         actions = (ActionKind("give", "sell it for two coins", (OWNED[here],)), ActionKind("wait"))
         print(f"{here}: ", end="", flush=True)
         turn = npcs[here].turn(
-            line, GameState("A small village.", facts, actions), on_say=lambda text: print(text, end="", flush=True)
+            line,
+            GameState("A small village.", facts, actions),
+            on_say=lambda text: print(text, end="", flush=True),
         )
         result = reducer.commit(GameState("", facts, actions), turn.actions[:1])
         facts = dict(result.state.facts)
-        print(f"\n  ({turn.emotion}; {facts})", *(f"refused: {reason}" for _, reason in result.refused))
+        print(
+            f"\n  ({turn.emotion}; {facts})",
+            *(f"refused: {reason}" for _, reason in result.refused),
+        )

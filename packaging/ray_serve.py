@@ -41,7 +41,9 @@ class Replica:
 
         settings = Settings(port=0, log=False)
         app = create_app({os.path.basename(model): understudy.load(model, **options)}, settings)  # noqa: PTH119
-        self.server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
+        self.server = uvicorn.Server(
+            uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+        )
         self.server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self.task: asyncio.Task[None] | None = None
         self.lock = asyncio.Lock()
@@ -60,8 +62,12 @@ class Replica:
         answer = await (await self.client()).request(method, path, headers=headers, content=body)
         return answer.status_code, dict(answer.headers), answer.content
 
-    async def stream(self, method: str, path: str, headers: dict[str, str], body: bytes) -> AsyncIterator[bytes]:
-        async with (await self.client()).stream(method, path, headers=headers, content=body) as answer:
+    async def stream(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> AsyncIterator[bytes]:
+        async with (await self.client()).stream(
+            method, path, headers=headers, content=body
+        ) as answer:
             async for data in answer.aiter_raw():
                 yield data
 
@@ -111,7 +117,9 @@ async def _until_lost(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _lost(error: Exception) -> Response:
     message = f"no replica answered in {TRIES} tries ({type(error).__name__})"
     return JSONResponse(
-        {"error": {"message": message, "type": "server_error", "code": "replica_lost"}}, 503, {"Retry-After": "2"}
+        {"error": {"message": message, "type": "server_error", "code": "replica_lost"}},
+        503,
+        {"Retry-After": "2"},
     )
 
 
@@ -122,4 +130,8 @@ def build(model: str, replicas: int = 2, cpus: float = 1, **options: Any) -> Any
 
 
 if model := os.environ.get("UNDERSTUDY_MODEL"):
-    application = build(model, int(os.environ.get("UNDERSTUDY_REPLICAS", "2")), float(os.environ.get("UNDERSTUDY_CPUS", "1")))
+    application = build(
+        model,
+        int(os.environ.get("UNDERSTUDY_REPLICAS", "2")),
+        float(os.environ.get("UNDERSTUDY_CPUS", "1")),
+    )

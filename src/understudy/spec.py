@@ -89,9 +89,13 @@ class ModelSpec:
             if (value := getattr(self, name)) <= 0
         ]
         if not found and self.num_heads % self.num_kv_heads:
-            found.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+            found.append(
+                f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}"
+            )
         if self.rotary_dim % 2 or not 0 <= self.rotary_dim <= self.head_dim:
-            found.append(f"rotary_dim {self.rotary_dim} must be even and at most head_dim {self.head_dim}")
+            found.append(
+                f"rotary_dim {self.rotary_dim} must be even and at most head_dim {self.head_dim}"
+            )
         if not self.norm_eps > 0:
             found.append(f"norm_eps must be positive, is {self.norm_eps}")
         if not self.rope_theta > 0:
@@ -167,11 +171,15 @@ def parameter_counts(spec: ModelSpec) -> dict[str, int]:
         for extent in shape:
             count *= extent
         part = (
-            "embedding" if "embed_tokens" in name else
-            "head" if name.startswith("lm_head") else
-            "attention" if "self_attn" in name else
-            "mlp" if ".mlp." in name else
-            "norms"
-        )  # fmt: skip
+            "embedding"
+            if "embed_tokens" in name
+            else "head"
+            if name.startswith("lm_head")
+            else "attention"
+            if "self_attn" in name
+            else "mlp"
+            if ".mlp." in name
+            else "norms"
+        )
         parts[part] += count
     return parts | {"total": sum(parts.values())}

@@ -25,24 +25,32 @@ class Interval(NamedTuple):
 def wilson(hits: int, trials: int) -> Interval:
     """A share with its 95 % score interval (Wilson 1927)."""
     if not 0 <= hits <= trials or trials < 1:
-        raise UsageError("no such share", expected="0 <= hits <= trials, trials > 0", found=[hits, trials])
+        raise UsageError(
+            "no such share", expected="0 <= hits <= trials, trials > 0", found=[hits, trials]
+        )
     share, weight = hits / trials, Z_95**2 / trials
     centre = (share + weight / 2) / (1 + weight)
     half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / 4 / trials)
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def bootstrap(values: Sequence[float], weights: Sequence[float] | None = None, *, seed: int = 0) -> Interval:
+def bootstrap(
+    values: Sequence[float], weights: Sequence[float] | None = None, *, seed: int = 0
+) -> Interval:
     """A mean, weighted where weights are given, with the 95 % percentile interval over resampled items."""
     numbers = np.asarray(values, float)
     shares = np.ones_like(numbers) if weights is None else np.asarray(weights, float)
     if not len(numbers) or len(numbers) != len(shares):
-        raise UsageError("a mean needs values, and a weight for each", found=[len(numbers), len(shares)])
+        raise UsageError(
+            "a mean needs values, and a weight for each", found=[len(numbers), len(shares)]
+        )
     low, high = np.percentile(_resampled(numbers, shares, seed), [2.5, 97.5])
     return Interval(float((numbers * shares).sum() / shares.sum()), float(low), float(high))
 
 
-def _resampled(values: NDArray[np.float64], weights: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _resampled(
+    values: NDArray[np.float64], weights: NDArray[np.float64], seed: int
+) -> NDArray[np.float64]:
     random = np.random.default_rng(seed)
     means = []
     for _ in range(RESAMPLES // _ROWS):

@@ -47,7 +47,11 @@ def _tensors(rows: list[list[int]], kind: str | None) -> Any:
     if kind is None:
         return rows
     if len({len(row) for row in rows}) > 1:
-        raise UsageError("rows differ in length", where="return_tensors", do="pass padding=True, or one text at a time")
+        raise UsageError(
+            "rows differ in length",
+            where="return_tensors",
+            do="pass padding=True, or one text at a time",
+        )
     array = np.asarray(rows, np.int64)
     if kind == "np":
         return array
@@ -57,8 +61,14 @@ def _tensors(rows: list[list[int]], kind: str | None) -> Any:
 
             return importlib.import_module("torch").from_numpy(array)
         except ImportError as error:
-            raise UsageError("PyTorch is not installed", where='return_tensors="pt"', do='use return_tensors="np"') from error
-    raise UsageError("unknown kind of tensor", where="return_tensors", expected="np or pt", found=kind)
+            raise UsageError(
+                "PyTorch is not installed",
+                where='return_tensors="pt"',
+                do='use return_tensors="np"',
+            ) from error
+    raise UsageError(
+        "unknown kind of tensor", where="return_tensors", expected="np or pt", found=kind
+    )
 
 
 def _ids(value: Any) -> list[list[int]]:
@@ -116,9 +126,13 @@ class UnderstudyTokenizer:
     def bos_token(self) -> str | None:
         return None if self.bos_token_id is None else self._tokenizer.id_to_piece(self.bos_token_id)
 
-    def encode(self, text: str, *, add_special_tokens: bool = True, return_tensors: str | None = None) -> Any:
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, return_tensors: str | None = None
+    ) -> Any:
         """Ids of a text; markers in it are markers, as in transformers (for text of users see `Tokenizer.encode`)."""
-        ids = self._tokenizer.encode(text, markers=True, add_bos=add_special_tokens and self._tokenizer.add_bos)
+        ids = self._tokenizer.encode(
+            text, markers=True, add_bos=add_special_tokens and self._tokenizer.add_bos
+        )
         return ids if return_tensors is None else _tensors([ids], return_tensors)
 
     def __call__(
@@ -131,15 +145,23 @@ class UnderstudyTokenizer:
         **unknown: Any,
     ) -> BatchEncoding:
         _refuse_unknown("tokenizer(...)", unknown)
-        rows = [self.encode(t, add_special_tokens=add_special_tokens) for t in ([text] if isinstance(text, str) else text)]
+        rows = [
+            self.encode(t, add_special_tokens=add_special_tokens)
+            for t in ([text] if isinstance(text, str) else text)
+        ]
         masks = [[1] * len(row) for row in rows]
         if padding:
-            width, pad = max(map(len, rows)), self.pad_token_id if self.pad_token_id is not None else self.eos_token_id or 0
+            width, pad = (
+                max(map(len, rows)),
+                self.pad_token_id if self.pad_token_id is not None else self.eos_token_id or 0,
+            )
             masks = [[0] * (width - len(row)) + mask for row, mask in zip(rows, masks, strict=True)]
             rows = [[pad] * (width - len(row)) + row for row in rows]
         if isinstance(text, str) and return_tensors is None:
             return BatchEncoding(input_ids=rows[0], attention_mask=masks[0])
-        return BatchEncoding(input_ids=_tensors(rows, return_tensors), attention_mask=_tensors(masks, return_tensors))
+        return BatchEncoding(
+            input_ids=_tensors(rows, return_tensors), attention_mask=_tensors(masks, return_tensors)
+        )
 
     def apply_chat_template(
         self,
@@ -156,9 +178,14 @@ class UnderstudyTokenizer:
     ) -> Any:
         """Messages as a prompt: text, ids, an array of shape (1, tokens), or a dict with `input_ids`."""
         _refuse_unknown("apply_chat_template", unknown)
-        passages = list(contexts or []) + [d if isinstance(d, str) else str(d.get("text", "")) for d in documents or []]
+        passages = list(contexts or []) + [
+            d if isinstance(d, str) else str(d.get("text", "")) for d in documents or []
+        ]
         prompt = self._dialect.render(
-            conversation, tools=tools, contexts=passages or None, add_generation_prompt=add_generation_prompt
+            conversation,
+            tools=tools,
+            contexts=passages or None,
+            add_generation_prompt=add_generation_prompt,
         )
         if not tokenize:
             return prompt.text
@@ -174,15 +201,21 @@ class UnderstudyTokenizer:
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **unknown: Any) -> str:
         _refuse_unknown("decode", set(unknown) - {"clean_up_tokenization_spaces"})
         values = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
-        return self._tokenizer.decode([values] if isinstance(values, int) else values, skip_special=skip_special_tokens)
+        return self._tokenizer.decode(
+            [values] if isinstance(values, int) else values, skip_special=skip_special_tokens
+        )
 
-    def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **unknown: Any) -> list[str]:
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, **unknown: Any
+    ) -> list[str]:
         return [self.decode(row, skip_special_tokens, **unknown) for row in sequences]
 
     def convert_ids_to_tokens(self, ids: Any) -> Any:
         values = ids.tolist() if hasattr(ids, "tolist") else ids
         return (
-            self._tokenizer.id_to_piece(values) if isinstance(values, int) else [self._tokenizer.id_to_piece(i) for i in values]
+            self._tokenizer.id_to_piece(values)
+            if isinstance(values, int)
+            else [self._tokenizer.id_to_piece(i) for i in values]
         )
 
 
@@ -197,7 +230,11 @@ class TextStreamer:
         skip_special_tokens: bool = False,
         file: TextIO | None = None,
     ) -> None:
-        self._tokenizer, self._skip_prompt, self._skip_special = tokenizer, skip_prompt, skip_special_tokens
+        self._tokenizer, self._skip_prompt, self._skip_special = (
+            tokenizer,
+            skip_prompt,
+            skip_special_tokens,
+        )
         self._file = file
         self._is_prompt = True
         self._decoder: StreamDecoder | None = None
@@ -207,13 +244,17 @@ class TextStreamer:
         rows = _ids(value)
         is_prompt, self._is_prompt = self._is_prompt, False
         if self._decoder is None:
-            self._decoder = StreamDecoder(self._tokenizer._tokenizer, skip_special=self._skip_special)
+            self._decoder = StreamDecoder(
+                self._tokenizer._tokenizer, skip_special=self._skip_special
+            )
         if is_prompt and self._skip_prompt:
             return
         self.on_finalized_text("".join(map(self._decoder.push, rows[0])))
 
     def end(self) -> None:
-        self.on_finalized_text(self._decoder.finish() if self._decoder is not None else "", stream_end=True)
+        self.on_finalized_text(
+            self._decoder.finish() if self._decoder is not None else "", stream_end=True
+        )
         self._is_prompt, self._decoder = True, None
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -230,7 +271,9 @@ class UnderstudyForCausalLM:
 
     def to(self, device: Any) -> UnderstudyForCausalLM:
         if str(device) != "cpu":
-            raise UsageError("this engine runs on the CPU", where="device", expected="cpu", found=str(device))
+            raise UsageError(
+                "this engine runs on the CPU", where="device", expected="cpu", found=str(device)
+            )
         return self
 
     def eval(self) -> UnderstudyForCausalLM:
@@ -269,9 +312,15 @@ class UnderstudyForCausalLM:
         if isinstance(given, Mapping):
             given, attention_mask = given["input_ids"], given.get("attention_mask", attention_mask)
         rows = _ids(given)
-        masks = _ids(attention_mask) if attention_mask is not None else [[1] * len(row) for row in rows]
+        masks = (
+            _ids(attention_mask) if attention_mask is not None else [[1] * len(row) for row in rows]
+        )
         if streamer is not None and len(rows) * num_return_sequences > 1:
-            raise UsageError("a streamer follows one answer", where="streamer", found=len(rows) * num_return_sequences)
+            raise UsageError(
+                "a streamer follows one answer",
+                where="streamer",
+                found=len(rows) * num_return_sequences,
+            )
         ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id or [])
         params = SamplingParams(
             max_tokens=max_new_tokens,
@@ -290,11 +339,20 @@ class UnderstudyForCausalLM:
         for row, mask in zip(rows, masks, strict=True):
             prompt = [token for token, keep in zip(row, mask, strict=True) if keep]
             out += [row + answer for answer in self._answers(prompt, params, streamer)]
-        pad = pad_token_id if pad_token_id is not None else next(iter(self.model.tokenizer.eos_ids), 0)
+        pad = (
+            pad_token_id
+            if pad_token_id is not None
+            else next(iter(self.model.tokenizer.eos_ids), 0)
+        )
         width = max(map(len, out))
-        return _tensors([row + [pad] * (width - len(row)) for row in out], "np" if isinstance(given, np.ndarray | list) else "pt")
+        return _tensors(
+            [row + [pad] * (width - len(row)) for row in out],
+            "np" if isinstance(given, np.ndarray | list) else "pt",
+        )
 
-    def _answers(self, prompt: list[int], params: SamplingParams, streamer: TextStreamer | None) -> list[list[int]]:
+    def _answers(
+        self, prompt: list[int], params: SamplingParams, streamer: TextStreamer | None
+    ) -> list[list[int]]:
         answers: list[list[int]] = [[] for _ in range(params.n)]
         if streamer is not None:
             streamer.put(np.asarray([prompt]))
@@ -318,7 +376,9 @@ class AutoTokenizer:
         if checkpoint.tokenizer_source is None:
             raise MissingError("the checkpoint has no tokenizer", where=checkpoint.path)
         tokenizer = open_tokenizer(checkpoint.tokenizer_source)
-        return UnderstudyTokenizer(tokenizer, dialect_for(checkpoint.spec.architecture, tokenizer), str(name))
+        return UnderstudyTokenizer(
+            tokenizer, dialect_for(checkpoint.spec.architecture, tokenizer), str(name)
+        )
 
 
 class AutoModelForCausalLM:
@@ -326,8 +386,19 @@ class AutoModelForCausalLM:
 
     @staticmethod
     def from_pretrained(name: str | Path, **keywords: Any) -> UnderstudyForCausalLM:
-        ours = {"weights", "kv", "context", "cache_tokens", "num_threads", "isa", "speculate", "use_cache"}
-        _refuse_unknown("AutoModelForCausalLM.from_pretrained", set(keywords) - ours - _LOADING_NO_OPS)
+        ours = {
+            "weights",
+            "kv",
+            "context",
+            "cache_tokens",
+            "num_threads",
+            "isa",
+            "speculate",
+            "use_cache",
+        }
+        _refuse_unknown(
+            "AutoModelForCausalLM.from_pretrained", set(keywords) - ours - _LOADING_NO_OPS
+        )
         return UnderstudyForCausalLM(load(name, **{k: v for k, v in keywords.items() if k in ours}))
 
 
@@ -342,13 +413,17 @@ class TextGenerationPipeline:
             return self._one(inputs, return_full_text, options)
         return [self._one(each, return_full_text, options) for each in inputs]
 
-    def _one(self, inputs: Any, return_full_text: bool, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _one(
+        self, inputs: Any, return_full_text: bool, options: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         is_chat = not isinstance(inputs, str)
         if is_chat:
             ids = self.tokenizer.apply_chat_template(inputs, add_generation_prompt=True)
             stops = self.tokenizer._dialect.stops
             own = options.get("eos_token_id")
-            options = options | {"eos_token_id": [*([own] if isinstance(own, int) else own or []), *stops.token_ids]}
+            options = options | {
+                "eos_token_id": [*([own] if isinstance(own, int) else own or []), *stops.token_ids]
+            }
         else:
             ids = self.tokenizer.encode(inputs)
         rows = self.model.generate([ids], **({"max_new_tokens": 256} | options))
@@ -356,7 +431,10 @@ class TextGenerationPipeline:
         if is_chat:
             clean = functools.partial(self.tokenizer._dialect.clean)
             answers = [{"role": "assistant", "content": clean(text)} for text in texts]
-            return [{"generated_text": [*inputs, answer] if return_full_text else answer["content"]} for answer in answers]
+            return [
+                {"generated_text": [*inputs, answer] if return_full_text else answer["content"]}
+                for answer in answers
+            ]
         return [{"generated_text": inputs + text if return_full_text else text} for text in texts]
 
 
@@ -368,7 +446,13 @@ def pipeline(
         raise UsageError("unknown task", where="pipeline", expected="text-generation", found=task)
     _refuse_unknown("pipeline", set(keywords) - _LOADING_NO_OPS - {"device"})
     name = model if model is not None else hub.DEFAULT_MODEL
-    loaded = name if isinstance(name, UnderstudyForCausalLM) else AutoModelForCausalLM.from_pretrained(name)
+    loaded = (
+        name
+        if isinstance(name, UnderstudyForCausalLM)
+        else AutoModelForCausalLM.from_pretrained(name)
+    )
     if tokenizer is None:
-        tokenizer = UnderstudyTokenizer(loaded.model.tokenizer, loaded.model.dialect, loaded.name_or_path)
+        tokenizer = UnderstudyTokenizer(
+            loaded.model.tokenizer, loaded.model.dialect, loaded.name_or_path
+        )
     return TextGenerationPipeline(loaded, tokenizer)

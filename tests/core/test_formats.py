@@ -10,16 +10,37 @@ from understudy import core
 
 # ggml type -> (values a block, bytes a block, byte offsets of its f16 scales)
 BLOCKS = {
-    "F32": (1, 4, ()), "F16": (1, 2, ()), "BF16": (1, 2, ()), "Q8_0": (32, 34, (0,)), "Q4_0": (32, 18, (0,)),
-    "Q4_1": (32, 20, (0, 2)), "Q5_0": (32, 22, (0,)), "Q5_1": (32, 24, (0, 2)), "Q4_K": (256, 144, (0, 2)),
-    "Q5_K": (256, 176, (0, 2)), "Q6_K": (256, 210, (208,)),
-}  # fmt: skip
+    "F32": (1, 4, ()),
+    "F16": (1, 2, ()),
+    "BF16": (1, 2, ()),
+    "Q8_0": (32, 34, (0,)),
+    "Q4_0": (32, 18, (0,)),
+    "Q4_1": (32, 20, (0, 2)),
+    "Q5_0": (32, 22, (0,)),
+    "Q5_1": (32, 24, (0, 2)),
+    "Q4_K": (256, 144, (0, 2)),
+    "Q5_K": (256, 176, (0, 2)),
+    "Q6_K": (256, 210, (208,)),
+}
 ENCODED = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 EXACT_PAIRS = [
-    ("F32", "f32"), ("F16", "f32"), ("BF16", "f32"), ("BF16", "bf16"), ("Q8_0", "q8"), ("Q4_0", "q4"), ("Q4_1", "q4m"),
-    ("Q4_0", "q4s"), ("Q8_0", "f32"), ("Q4_0", "f32"), ("Q4_1", "f32"), ("Q5_0", "f32"), ("Q5_1", "f32"), ("Q4_K", "f32"),
-    ("Q5_K", "f32"), ("Q6_K", "f32"),
-]  # fmt: skip
+    ("F32", "f32"),
+    ("F16", "f32"),
+    ("BF16", "f32"),
+    ("BF16", "bf16"),
+    ("Q8_0", "q8"),
+    ("Q4_0", "q4"),
+    ("Q4_1", "q4m"),
+    ("Q4_0", "q4s"),
+    ("Q8_0", "f32"),
+    ("Q4_0", "f32"),
+    ("Q4_1", "f32"),
+    ("Q5_0", "f32"),
+    ("Q5_1", "f32"),
+    ("Q4_K", "f32"),
+    ("Q5_K", "f32"),
+    ("Q6_K", "f32"),
+]
 TARGETS = ["f32", "bf16", "q8", "q4", "q4m", "q4s"]
 
 
@@ -29,7 +50,11 @@ def random_blocks(format: str, count: int, seed: int = 0) -> np.ndarray:
     values, size, scales = BLOCKS[format]
     if not scales:
         plain = rng.standard_normal(count).astype(np.float32)
-        return gguf.quants.quantize(plain, gguf.GGMLQuantizationType[format]).view(np.uint8).reshape(-1)
+        return (
+            gguf.quants.quantize(plain, gguf.GGMLQuantizationType[format])
+            .view(np.uint8)
+            .reshape(-1)
+        )
     blocks = rng.integers(0, 256, (count // values, size)).astype(np.uint8)
     for offset in scales:
         halves = rng.normal(0, 0.02, len(blocks)).astype(np.float16)
@@ -39,7 +64,11 @@ def random_blocks(format: str, count: int, seed: int = 0) -> np.ndarray:
 
 def decoded(format: str, data: np.ndarray) -> np.ndarray:
     """What the gguf package makes of the bytes."""
-    return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[format]).reshape(-1).astype(np.float32)
+    return (
+        gguf.quants.dequantize(data, gguf.GGMLQuantizationType[format])
+        .reshape(-1)
+        .astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("format", BLOCKS)
@@ -76,7 +105,10 @@ def test_packing_keeps_these_formats_bit_for_bit(source: str, target, rows: int)
     data = random_blocks(source, rows * 512, seed=rows)
     packed = core.pack(source, data, rows, 512, target)
     assert packed.nbytes == core.packed_bytes(target, rows, 512)
-    np.testing.assert_array_equal(core.unpack(target, packed, rows, 512).reshape(-1), core.dequantize(source, data, rows * 512))
+    np.testing.assert_array_equal(
+        core.unpack(target, packed, rows, 512).reshape(-1),
+        core.dequantize(source, data, rows * 512),
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -85,7 +117,9 @@ def test_packing_into_another_format_loses_half_a_step_at_most(source: str, targ
     rows, columns = 19, 512
     data = random_blocks(source, rows * columns, seed=3)
     exact = core.dequantize(source, data, rows * columns).reshape(-1, 32)
-    back = core.unpack(target, core.pack(source, data, rows, columns, target), rows, columns).reshape(-1, 32)
+    back = core.unpack(
+        target, core.pack(source, data, rows, columns, target), rows, columns
+    ).reshape(-1, 32)
     largest = np.abs(exact).max(axis=1, keepdims=True)
     spread = exact.max(axis=1, keepdims=True) - exact.min(axis=1, keepdims=True)
     step = {
@@ -96,7 +130,9 @@ def test_packing_into_another_format_loses_half_a_step_at_most(source: str, targ
         "q4m": spread / 15,
         "q4s": largest / 4,
     }[target]
-    rounding = largest * 2.0**-9 + 127 * 2.0**-25  # scale and minimum are halves, at worst subnormal ones
+    rounding = (
+        largest * 2.0**-9 + 127 * 2.0**-25
+    )  # scale and minimum are halves, at worst subnormal ones
     assert (np.abs(exact - back) <= 0.5 * step + rounding * (target != "f32")).all()
 
 
@@ -114,9 +150,15 @@ def test_awkward_sizes_are_padded_and_come_back(rows: int, columns: int, target)
 def test_a_quantised_grid_survives_a_second_packing() -> None:
     values = np.random.default_rng(5).standard_normal((20, 96)).astype(np.float32)
     for target in TARGETS:
-        once = core.unpack(target, core.pack("F32", values.view(np.uint8).reshape(-1), 20, 96, target), 20, 96)
-        twice = core.unpack(target, core.pack("F32", once.view(np.uint8).reshape(-1), 20, 96, target), 20, 96)
-        np.testing.assert_allclose(twice, once, rtol=0, atol=np.abs(once).max() * 2e-3 if target == "q4m" else 1e-3)
+        once = core.unpack(
+            target, core.pack("F32", values.view(np.uint8).reshape(-1), 20, 96, target), 20, 96
+        )
+        twice = core.unpack(
+            target, core.pack("F32", once.view(np.uint8).reshape(-1), 20, 96, target), 20, 96
+        )
+        np.testing.assert_allclose(
+            twice, once, rtol=0, atol=np.abs(once).max() * 2e-3 if target == "q4m" else 1e-3
+        )
 
 
 def test_wrong_sizes_are_refused() -> None:

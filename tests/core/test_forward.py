@@ -43,9 +43,14 @@ def test_float_weights_equal_the_reference(name: str, isa: str, target: str) -> 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_long_prompt_in_chunks_then_decoding_equals_the_reference(name: str, isa: str) -> None:
     spec = SPECS[name]
-    weights, tokens = random_weights(spec, seed=2), random_tokens(spec, 300, seed=2)  # more than one chunk of 256
+    weights, tokens = (
+        random_weights(spec, seed=2),
+        random_tokens(spec, 300, seed=2),
+    )  # more than one chunk of 256
     run = NativeRun(native_model(spec, weights, isa=isa, num_threads=2), spec, max_tokens=300)
-    ours = np.concatenate([run.prefill(tokens[:290], chunk=97), *(run.feed([(0, [t])])[0] for t in tokens[290:])])
+    ours = np.concatenate(
+        [run.prefill(tokens[:290], chunk=97), *(run.feed([(0, [t])])[0] for t in tokens[290:])]
+    )
     assert _errors(ours, reference.forward(spec, weights, tokens))[0] < EXACT
 
 
@@ -69,12 +74,18 @@ def test_a_mixed_batch_of_unequal_lengths_equals_each_sequence_alone(name: str, 
 
 
 @pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize(("kv_format", "largest", "typical"), [("f16", 0.008, 1e-3), ("int8", 0.1, 0.02)])
+@pytest.mark.parametrize(
+    ("kv_format", "largest", "typical"), [("f16", 0.008, 1e-3), ("int8", 0.1, 0.02)]
+)
 @pytest.mark.parametrize("name", SPECS)
-def test_cache_formats_cost_what_is_stated(name: str, kv_format, largest: float, typical: float, isa: str) -> None:
+def test_cache_formats_cost_what_is_stated(
+    name: str, kv_format, largest: float, typical: float, isa: str
+) -> None:
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=4), random_tokens(spec, 100, seed=4)
-    ours = NativeRun(native_model(spec, weights, isa=isa), spec, kv_format=kv_format).prefill(tokens)
+    ours = NativeRun(native_model(spec, weights, isa=isa), spec, kv_format=kv_format).prefill(
+        tokens
+    )
     found = _errors(ours, reference.forward(spec, weights, tokens))
     assert found[0] < largest
     assert found[1] < typical
@@ -94,12 +105,16 @@ def _linear_on_rounded_activations(weights, name, x):
 @pytest.mark.parametrize("isa", ISA_ROWS)
 @pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
-def test_integer_weights_stay_near_the_reference_on_the_same_weights(name: str, target, isa: str) -> None:
+def test_integer_weights_stay_near_the_reference_on_the_same_weights(
+    name: str, target, isa: str
+) -> None:
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 90, seed=5)
     packed = pack_weights(spec, weights, target)
     ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1), spec).prefill(tokens)
-    largest, typical = _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))
+    largest, typical = _errors(
+        ours, reference.forward(spec, unpack_weights(weights, packed), tokens)
+    )
     assert largest < 0.25
     assert typical < 0.04
 
@@ -107,7 +122,9 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(name: str, 
 @pytest.mark.parametrize("isa", ISA_ROWS)
 @pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
 @pytest.mark.parametrize("name", SPECS)
-def test_integer_weights_equal_the_reference_that_rounds_alike(name: str, target, isa: str, monkeypatch) -> None:
+def test_integer_weights_equal_the_reference_that_rounds_alike(
+    name: str, target, isa: str, monkeypatch
+) -> None:
     """An activation between two levels may be rounded either way in another order of sums, and the rest follows it:
     so a few of many short sequences may differ, by no more than above; the others must be exact."""
     spec = SPECS[name]
@@ -118,7 +135,11 @@ def test_integer_weights_equal_the_reference_that_rounds_alike(name: str, target
     errors = []
     for seed in range(10):
         tokens = random_tokens(spec, 3, seed=seed)
-        errors.append(_errors(NativeRun(model, spec).prefill(tokens), reference.forward(spec, same, tokens))[0])
+        errors.append(
+            _errors(NativeRun(model, spec).prefill(tokens), reference.forward(spec, same, tokens))[
+                0
+            ]
+        )
     assert max(errors) < 0.25
     assert sorted(errors)[6] < EXACT, errors
 
@@ -130,7 +151,9 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
     run = NativeRun(native_model(spec, weights, isa=isa), spec)
     rows = np.array([39, 3, 3], np.int32)
     zeros = np.zeros(40, np.int32)
-    got = core.step(run.model, run.cache, tokens, np.arange(40, dtype=np.int32), zeros, run.page_tables, rows)
+    got = core.step(
+        run.model, run.cache, tokens, np.arange(40, dtype=np.int32), zeros, run.page_tables, rows
+    )
     assert np.array_equal(got, NativeRun(run.model, spec).prefill(tokens)[rows])
 
 
@@ -142,5 +165,7 @@ def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> N
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 40, seed=5)
     packed = pack_weights(spec, weights, target)
     every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(tokens)
+    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(
+        tokens
+    )
     assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 8e-3

@@ -42,8 +42,12 @@ def case(request):
     weights = random_weights(spec, seed=1)
 
     def make(num_threads: int = 1, num_sequences: int = 1) -> NativeRun:
-        model = native_model(spec, weights, target, isa=isa, num_threads=num_threads, fine=FINE if fine else ())
-        return NativeRun(model, spec, num_sequences=num_sequences, max_tokens=330, kv_format=kv_format)
+        model = native_model(
+            spec, weights, target, isa=isa, num_threads=num_threads, fine=FINE if fine else ()
+        )
+        return NativeRun(
+            model, spec, num_sequences=num_sequences, max_tokens=330, kv_format=kv_format
+        )
 
     return spec, make
 
@@ -88,14 +92,22 @@ def test_verifying_several_tokens_equals_decoding_them(case) -> None:
     np.testing.assert_array_equal(at_once.feed([(0, tokens[45:])])[0], steps)
 
 
-@pytest.mark.skipif("amx" not in ISA_ROWS, reason="this processor has no AMX tiles, or the system does not hand them out")
-@pytest.mark.parametrize(("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE), ("q4s", FINE)])
+@pytest.mark.skipif(
+    "amx" not in ISA_ROWS,
+    reason="this processor has no AMX tiles, or the system does not hand them out",
+)
+@pytest.mark.parametrize(
+    ("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE), ("q4s", FINE)]
+)
 @pytest.mark.parametrize("name", SHAPES)
 def test_tiles_do_not_change_a_bit(name: str, target, fine) -> None:
     """The AMX row multiplies many tokens in another way than the AVX-512 row does one: what it gives is the same."""
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=6), random_tokens(spec, 150, seed=6)
-    models = [native_model(spec, weights, target, isa=isa, num_threads=2, fine=fine) for isa in ("avx512", "amx")]
+    models = [
+        native_model(spec, weights, target, isa=isa, num_threads=2, fine=fine)
+        for isa in ("avx512", "amx")
+    ]
     plain, tiles = (NativeRun(model, spec, max_tokens=150).prefill(tokens) for model in models)
     np.testing.assert_array_equal(tiles, plain)
 
@@ -103,7 +115,13 @@ def test_tiles_do_not_change_a_bit(name: str, target, fine) -> None:
 @pytest.mark.parametrize("kv_format", ["f32", "f16", "int8"])
 def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
     spec = SPECS["nemotron"]
-    run = NativeRun(native_model(spec, random_weights(spec, seed=4)), spec, num_sequences=3, max_tokens=64, kv_format=kv_format)
+    run = NativeRun(
+        native_model(spec, random_weights(spec, seed=4)),
+        spec,
+        num_sequences=3,
+        max_tokens=64,
+        kv_format=kv_format,
+    )
     tokens = random_tokens(spec, 40, seed=4)
     run.feed([(0, tokens)])
     run.cache.copy_pages(run.page_tables[0].copy(), run.page_tables[1].copy())
@@ -119,18 +137,26 @@ def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
 
 @pytest.mark.parametrize("isa", ISA_ROWS)
 @pytest.mark.parametrize("zero_share", [0.5, 0.95])
-def test_skipping_what_zeros_would_meet_does_not_change_a_bit(isa, zero_share: float, monkeypatch) -> None:
+def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
+    isa, zero_share: float, monkeypatch
+) -> None:
     """One token alone skips the columns of `down_proj` that meet a zero, several read them all, and so does `q4`."""
-    monkeypatch.setitem(synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024))
+    monkeypatch.setitem(
+        synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024)
+    )
     made = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share)
     tokens = random_tokens(made.spec, 12, seed=5)
     monkeypatch.setattr(synthetic, "packed_layout", lambda spec, name, format: format)
     plain = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share).tensors
     assert sum(tensor.format == "q4s" for tensor in made.tensors.values()) == made.spec.num_layers
-    expected = NativeRun(core.Model(made.spec, plain, isa=isa, num_threads=1), made.spec).prefill(tokens)
+    expected = NativeRun(core.Model(made.spec, plain, isa=isa, num_threads=1), made.spec).prefill(
+        tokens
+    )
     model = core.Model(made.spec, made.tensors, isa=isa, num_threads=2)
     model.count_zeros(True)
     np.testing.assert_array_equal(NativeRun(model, made.spec).prefill(tokens), expected)
     assert np.mean(model.zero_shares()) == pytest.approx(zero_share, abs=0.08)
     run = NativeRun(model, made.spec)
-    np.testing.assert_array_equal(np.concatenate([run.feed([(0, [token])])[0] for token in tokens]), expected)
+    np.testing.assert_array_equal(
+        np.concatenate([run.feed([(0, [token])])[0] for token in tokens]), expected
+    )

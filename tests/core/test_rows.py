@@ -13,7 +13,11 @@ import pytest
 from understudy import core
 
 ROOT = Path(__file__).parents[2]
-CROSS_COMPILER, EMULATOR, SYSROOT = "aarch64-linux-gnu-g++", "qemu-aarch64", "/usr/aarch64-linux-gnu"
+CROSS_COMPILER, EMULATOR, SYSROOT = (
+    "aarch64-linux-gnu-g++",
+    "qemu-aarch64",
+    "/usr/aarch64-linux-gnu",
+)
 ROWS_OF_CPU = {"max": ("neon", "neon_dotprod"), "cortex-a72": ("neon",), "cortex-a53": ("neon",)}
 
 needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
@@ -25,7 +29,10 @@ needs_cross_tools = pytest.mark.skipif(
 
 def build(name: str, *settings: str) -> Path:
     folder = ROOT / "build" / f"rows-{name}"
-    for command in (["cmake", "-S", ROOT / "cpp/test", "-B", folder, *settings], ["cmake", "--build", folder, "-j2"]):
+    for command in (
+        ["cmake", "-S", ROOT / "cpp/test", "-B", folder, *settings],
+        ["cmake", "--build", folder, "-j2"],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "rows"
@@ -40,7 +47,9 @@ def run(*command: str | Path) -> list[str]:
 @needs_cmake
 def test_rows_of_this_processor_equal_the_reference_without_python() -> None:
     lines = run(build("native"))
-    assert [line.split(":")[0] for line in lines[:-1]] == [name for name in core.isa_rows() if name != "reference"]
+    assert [line.split(":")[0] for line in lines[:-1]] == [
+        name for name in core.isa_rows() if name != "reference"
+    ]
     assert lines[-1].endswith(", 0 failures")
 
 
@@ -56,7 +65,11 @@ def test_a_row_that_cannot_run_here_is_named() -> None:
 @needs_cross_tools
 @pytest.mark.parametrize("cpu", ROWS_OF_CPU)
 def test_neon_rows_equal_the_reference_under_an_emulator(cpu: str) -> None:
-    target = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={CROSS_COMPILER}")
+    target = (
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        f"-DCMAKE_CXX_COMPILER={CROSS_COMPILER}",
+    )
     lines = run(EMULATOR, "-cpu", cpu, "-L", SYSROOT, build("aarch64", *target))
     assert tuple(line.split(":")[0] for line in lines[:-1]) == ROWS_OF_CPU[cpu]
     assert lines[-1].endswith(", 0 failures")

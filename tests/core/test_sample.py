@@ -21,7 +21,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def distribution(logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float) -> np.ndarray:
+def distribution(
+    logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float
+) -> np.ndarray:
     """Temperature, then top-k, then top-p of what is left, then min-p of the likeliest."""
     p = softmax(logits / temperature)
     order = np.argsort(-p, kind="stable")
@@ -49,12 +51,18 @@ def distribution(logits: np.ndarray, temperature: float, top_k: int, top_p: floa
 )
 def test_draws_follow_the_distribution(logits, temperature, top_k, top_p, min_p):
     expected = distribution(logits, temperature, top_k, top_p, min_p)
-    settings = SampleSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=11)
+    settings = SampleSettings(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=11
+    )
     draws = 20_000
-    counts = np.bincount([core.sample(logits, settings, counter=i)[0] for i in range(draws)], minlength=VOCAB)
+    counts = np.bincount(
+        [core.sample(logits, settings, counter=i)[0] for i in range(draws)], minlength=VOCAB
+    )
     assert not counts[expected == 0].any()
     likely = expected * draws >= 5
-    chi_square = ((counts - expected * draws) ** 2 / np.maximum(expected * draws, 1e-9))[likely].sum()
+    chi_square = ((counts - expected * draws) ** 2 / np.maximum(expected * draws, 1e-9))[
+        likely
+    ].sum()
     assert chi_square < likely.sum() + 5 * np.sqrt(2 * likely.sum()) + 5
 
 
@@ -62,7 +70,10 @@ def test_chance_is_a_function_of_seed_and_counter_alone(logits):
     settings = SampleSettings(temperature=1.0, seed=5)
     first = [core.sample(logits, settings, counter=i)[0] for i in range(50)]
     assert first == [core.sample(logits, settings, counter=i)[0] for i in range(50)]
-    assert first != [core.sample(logits, SampleSettings(temperature=1.0, seed=6), counter=i)[0] for i in range(50)]
+    assert first != [
+        core.sample(logits, SampleSettings(temperature=1.0, seed=6), counter=i)[0]
+        for i in range(50)
+    ]
 
 
 def test_greedy_takes_the_first_of_the_largest(logits):
@@ -73,7 +84,9 @@ def test_greedy_takes_the_first_of_the_largest(logits):
 
 
 def test_top_logprobs_are_the_models_own(logits):
-    settings = SampleSettings(temperature=0.3, repetition_penalty=1.5, num_top=6, logit_bias={3: 5.0})
+    settings = SampleSettings(
+        temperature=0.3, repetition_penalty=1.5, num_top=6, logit_bias={3: 5.0}
+    )
     _, _, ids, values = core.sample(logits, settings, history=[1, 2, 3], num_generated=1)
     expected = np.log(softmax(logits))
     assert ids == list(np.argsort(-expected, kind="stable")[:6])
@@ -89,11 +102,15 @@ def test_penalties(logits):
     shaped[9] -= 0.5 + 2 * 0.25
     shaped[12] -= 0.5 + 0.25
     settings = {"repetition_penalty": 1.4, "frequency_penalty": 0.25, "presence_penalty": 0.5}
-    for target in range(0, VOCAB, 7):  # raise each token by the exact gap and see it become the choice, and not before
+    for target in range(
+        0, VOCAB, 7
+    ):  # raise each token by the exact gap and see it become the choice, and not before
         gap = float(shaped.max() - shaped[target])
         for extra, wins in ((1e-3, True), (-1e-3, gap == 0)):
             bias = SampleSettings(**settings, logit_bias={target: gap + extra})
-            chosen = core.sample(logits, bias, history=[positive, negative, *history], num_generated=3)[0]
+            chosen = core.sample(
+                logits, bias, history=[positive, negative, *history], num_generated=3
+            )[0]
             assert (chosen == target) is wins
 
 
@@ -108,11 +125,14 @@ def test_a_mask_is_absolute(logits):
         core.sample(logits, settings, mask=np.zeros_like(mask))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"history": [VOCAB]}, "outside the vocabulary"),
-    ({"history": [1], "num_generated": 2}, "outside the history"),
-    ({"mask": np.zeros(2, np.uint32)}, "shorter than the vocabulary"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"history": [VOCAB]}, "outside the vocabulary"),
+        ({"history": [1], "num_generated": 2}, "outside the history"),
+        ({"mask": np.zeros(2, np.uint32)}, "shorter than the vocabulary"),
+    ],
+)
 def test_a_broken_contract_is_refused(logits, change, message):
     with pytest.raises(ValueError, match=message):
         core.sample(logits, SampleSettings(temperature=1.0), **change)

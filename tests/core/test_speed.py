@@ -24,7 +24,11 @@ def _tiny_shape(monkeypatch) -> None:
 
 
 def test_published_shapes_have_the_published_sizes() -> None:
-    totals = {name: parameter_counts(spec)["total"] for name, spec in synthetic.SHAPES.items() if name != "tiny"}
+    totals = {
+        name: parameter_counts(spec)["total"]
+        for name, spec in synthetic.SHAPES.items()
+        if name != "tiny"
+    }
     assert totals["nemotron-mini-4b"] == 4_190_509_056  # 8,381,018,112 bytes of bfloat16 on the hub
     assert round(totals["minitron-8b"] / 1e9, 2) == 8.27
     assert round(totals["llama-3.1-minitron-4b-width"] / 1e9, 2) == 4.51
@@ -48,8 +52,14 @@ def test_a_synthetic_checkpoint_is_written_and_read_like_any_other(tmp_path) -> 
     assert read.spec == made.spec
     assert len(read.tokenizer_source.tokens) == TINY.vocab_size
     for name in made.weights:
-        assert read.weights[name].format == made.weights.stored(name).format == made.weights[name].format
-        np.testing.assert_array_equal(read.weights[name].to_float32(), made.weights[name].to_float32())
+        assert (
+            read.weights[name].format
+            == made.weights.stored(name).format
+            == made.weights[name].format
+        )
+        np.testing.assert_array_equal(
+            read.weights[name].to_float32(), made.weights[name].to_float32()
+        )
 
 
 def test_impossible_requests_are_refused() -> None:
@@ -58,7 +68,9 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(UsageError, match="share of zeros"):
         synthetic.synthetic_checkpoint("tiny", QuantSpec(), zero_share=1.0)
     with pytest.raises(UsageError, match="longer than the context"):
-        SpeedTest(native_model(TINY, random_weights(TINY)), TINY, max_positions=TINY.max_positions + 1)
+        SpeedTest(
+            native_model(TINY, random_weights(TINY)), TINY, max_positions=TINY.max_positions + 1
+        )
 
 
 def test_a_report_holds_every_situation_and_its_limit() -> None:
@@ -83,8 +95,12 @@ def test_limits_count_the_bytes_and_operations_of_the_shape() -> None:
     test = SpeedTest(model, TINY, max_positions=64)
     counts = parameter_counts(TINY)
     read = counts["attention"] + counts["mlp"] + counts["head"]
-    assert test.decode_bytes(0, 1) == pytest.approx(read * 34 / 32, rel=0.03)  # and one row of the embedding, norms
+    assert test.decode_bytes(0, 1) == pytest.approx(
+        read * 34 / 32, rel=0.03
+    )  # and one row of the embedding, norms
     per_position = 2 * TINY.num_layers * TINY.kv_size * 2
-    assert test.decode_bytes(32, 2) - test.decode_bytes(0, 2) == pytest.approx(2 * 32 * per_position, rel=0.3)
+    assert test.decode_bytes(32, 2) - test.decode_bytes(0, 2) == pytest.approx(
+        2 * 32 * per_position, rel=0.3
+    )
     products = 2 * (counts["attention"] + counts["mlp"])
     assert test.prefill_operations(10) == pytest.approx(10 * products + 2 * counts["head"], rel=0.1)

@@ -20,7 +20,10 @@ from understudy.errors import UsageError
 NAME = "smollm2-135m-instruct"
 ROOT = Path(__file__).parents[2]
 MESSAGES = [
-    {"role": "system", "content": "You are a friendly chatbot who always responds in the style of a pirate"},
+    {
+        "role": "system",
+        "content": "You are a friendly chatbot who always responds in the style of a pirate",
+    },
     {"role": "user", "content": "How many helicopters can a human eat in one sitting?"},
 ]
 
@@ -39,10 +42,14 @@ def model():
 def test_the_first_snippet(tokenizer, model, kind):
     if kind == "pt":
         pytest.importorskip("torch")
-    tokenized = tokenizer.apply_chat_template(MESSAGES, tokenize=True, add_generation_prompt=True, return_tensors=kind)
+    tokenized = tokenizer.apply_chat_template(
+        MESSAGES, tokenize=True, add_generation_prompt=True, return_tensors=kind
+    )
     assert tokenized.ndim == 2
     assert tokenized.shape[0] == 1
-    outputs = model.generate(tokenized, max_new_tokens=16, stop_strings=["<extra_id_1>"], tokenizer=tokenizer)
+    outputs = model.generate(
+        tokenized, max_new_tokens=16, stop_strings=["<extra_id_1>"], tokenizer=tokenizer
+    )
     assert type(outputs) is type(tokenized)
     assert outputs.shape == (1, tokenized.shape[1] + 16)
     assert (np.asarray(outputs[0][: tokenized.shape[1]]) == np.asarray(tokenized[0])).all()
@@ -65,13 +72,24 @@ def test_the_second_snippet(tokenizer):
 def test_a_streamer_prints_what_is_made(tokenizer, model):
     out = io.StringIO()
     inputs = tokenizer("The capital of France is", return_tensors="np")
-    ids = model.generate(**inputs, max_new_tokens=3, streamer=TextStreamer(tokenizer, skip_prompt=True, file=out))
-    assert out.getvalue().rstrip("\n") == tokenizer.decode(ids[0][inputs.input_ids.shape[1] :]).rstrip("\n")
+    ids = model.generate(
+        **inputs, max_new_tokens=3, streamer=TextStreamer(tokenizer, skip_prompt=True, file=out)
+    )
+    assert out.getvalue().rstrip("\n") == tokenizer.decode(
+        ids[0][inputs.input_ids.shape[1] :]
+    ).rstrip("\n")
 
 
 def test_sampling_with_a_seed_and_several_answers(tokenizer, model):
     inputs = tokenizer("Once upon a time", return_tensors="np")
-    settings = {"do_sample": True, "temperature": 0.9, "top_p": 0.9, "num_return_sequences": 3, "max_new_tokens": 8, "seed": 4}
+    settings = {
+        "do_sample": True,
+        "temperature": 0.9,
+        "top_p": 0.9,
+        "num_return_sequences": 3,
+        "max_new_tokens": 8,
+        "seed": 4,
+    }
     first, second = model.generate(**inputs, **settings), model.generate(**inputs, **settings)
     assert first.shape[0] == 3
     assert (first == second).all()
@@ -81,23 +99,28 @@ def test_sampling_with_a_seed_and_several_answers(tokenizer, model):
 def test_a_padded_batch_equals_single_prompts(tokenizer, model):
     texts = ["The capital of France is", "Two and two make"]
     inputs = tokenizer(texts, return_tensors="np", padding=True)
-    both = tokenizer.batch_decode(model.generate(**inputs, max_new_tokens=4), skip_special_tokens=True)
+    both = tokenizer.batch_decode(
+        model.generate(**inputs, max_new_tokens=4), skip_special_tokens=True
+    )
     for text, together in zip(texts, both, strict=True):
         alone = model.generate(**tokenizer(text, return_tensors="np"), max_new_tokens=4)
         assert together.endswith(tokenizer.decode(alone[0], skip_special_tokens=True)[len(text) :])
 
 
-@pytest.mark.parametrize("call", [
-    lambda t, m: m.generate(t("x", return_tensors="np").input_ids, num_beams=4),
-    lambda t, m: t("x", truncation=True),
-    lambda t, m: t.apply_chat_template(MESSAGES, continue_final_message=True),
-    lambda t, m: AutoModelForCausalLM.from_pretrained(NAME, load_in_4bit=True),
-    lambda t, m: AutoTokenizer.from_pretrained(NAME, subfolder="x"),
-    lambda t, m: pipeline("summarization"),
-    lambda t, m: m.to("cuda"),
-    lambda t, m: m.generate(),
-    lambda t, m: t(["a", "longer text here"], return_tensors="np"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t, m: m.generate(t("x", return_tensors="np").input_ids, num_beams=4),
+        lambda t, m: t("x", truncation=True),
+        lambda t, m: t.apply_chat_template(MESSAGES, continue_final_message=True),
+        lambda t, m: AutoModelForCausalLM.from_pretrained(NAME, load_in_4bit=True),
+        lambda t, m: AutoTokenizer.from_pretrained(NAME, subfolder="x"),
+        lambda t, m: pipeline("summarization"),
+        lambda t, m: m.to("cuda"),
+        lambda t, m: m.generate(),
+        lambda t, m: t(["a", "longer text here"], return_tensors="np"),
+    ],
+)
 def test_what_is_not_implemented_is_refused_by_name(tokenizer, model, call):
     with pytest.raises(UsageError):
         call(tokenizer, model)
@@ -132,7 +155,12 @@ LIGHT = """
 def test_the_run_time_needs_no_torch_and_imports_fast():
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LIGHT)], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
+        [sys.executable, "-c", textwrap.dedent(LIGHT)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     answer, took = done.stdout.strip().splitlines()

@@ -8,12 +8,19 @@ import pytest
 import understudy
 from understudy.engine import Request, SamplingParams
 
-QUESTIONS = ["What is a bridge?", "Name three rivers.", "Why is the sky blue?", "Tell me about apples."]
+QUESTIONS = [
+    "What is a bridge?",
+    "Name three rivers.",
+    "Why is the sky blue?",
+    "Tell me about apples.",
+]
 
 
 @pytest.fixture(scope="module")
 def model():
-    with understudy.load("smollm2-135m-instruct", context=512, cache_tokens=1024, speculate=4) as loaded:
+    with understudy.load(
+        "smollm2-135m-instruct", context=512, cache_tokens=1024, speculate=4
+    ) as loaded:
         yield loaded
 
 
@@ -22,7 +29,13 @@ def prompts(model) -> list[list[int]]:
 
 
 def settings(index: int, **changes) -> SamplingParams:
-    values = {"max_tokens": 40, "temperature": 0.9 * (index % 2), "seed": index, "logprobs": 2, "repetition_penalty": 1.1}
+    values = {
+        "max_tokens": 40,
+        "temperature": 0.9 * (index % 2),
+        "seed": index,
+        "logprobs": 2,
+        "repetition_penalty": 1.1,
+    }
     return SamplingParams(**(values | changes))
 
 
@@ -49,7 +62,10 @@ def expected(model):
 
 def test_together_with_others(model, expected):
     model.engine.pool.forget_all()
-    assert run(model.engine, [Request(prompt, settings(i)) for i, prompt in enumerate(prompts(model))]) == expected
+    assert (
+        run(model.engine, [Request(prompt, settings(i)) for i, prompt in enumerate(prompts(model))])
+        == expected
+    )
 
 
 def test_when_everything_is_remembered(model, expected):
@@ -60,7 +76,13 @@ def test_when_everything_is_remembered(model, expected):
 
 def test_when_pages_are_too_few_for_all(model, expected):
     with understudy.load("smollm2-135m-instruct", context=128, max_batch_tokens=48) as small:
-        assert run(small.engine, [Request(prompt, settings(i)) for i, prompt in enumerate(prompts(model))]) == expected
+        assert (
+            run(
+                small.engine,
+                [Request(prompt, settings(i)) for i, prompt in enumerate(prompts(model))],
+            )
+            == expected
+        )
         assert small.engine.pool.num_free == small.engine.pool.num_pages
 
 
@@ -71,7 +93,10 @@ def test_further_answers_compute_one_token_of_the_prompt(model):
     assert [reply.usage.cached_tokens for reply in replies] == [0, len(prompt) - 1, len(prompt) - 1]
     for index, reply in enumerate(replies):
         model.engine.pool.forget_all()
-        assert model.generate(prompt, temperature=0.8, seed=5 + index, max_tokens=12).tokens == reply.tokens
+        assert (
+            model.generate(prompt, temperature=0.8, seed=5 + index, max_tokens=12).tokens
+            == reply.tokens
+        )
 
 
 def test_a_second_turn_computes_what_is_new_and_nothing_else(model):
@@ -82,16 +107,23 @@ def test_a_second_turn_computes_what_is_new_and_nothing_else(model):
     second = model.generate(turns, max_tokens=20)
     assert second.usage.cached_tokens >= len(model.encode_prompt(turns[:1])) + len(first.tokens) - 2
     model.engine.pool.forget_all()
-    assert model.generate(prompt, max_tokens=20, stop_token_ids=model.dialect.stops.token_ids).tokens == second.tokens
+    assert (
+        model.generate(prompt, max_tokens=20, stop_token_ids=model.dialect.stops.token_ids).tokens
+        == second.tokens
+    )
 
 
 def test_log_probabilities_are_those_of_the_logits(model):
     prompt = prompts(model)[2]
-    reply = model.generate(prompt, max_tokens=10, logprobs=3, prompt_logprobs=3, temperature=1.0, seed=1)
+    reply = model.generate(
+        prompt, max_tokens=10, logprobs=3, prompt_logprobs=3, temperature=1.0, seed=1
+    )
     text = [*prompt, *reply.tokens]
     logits = model.logits(text).astype(np.float64)
     scores = (
-        logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+        logits
+        - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        - logits.max(-1, keepdims=True)
     )
     told = [*reply.prompt_logprobs[1:], *reply.logprobs]
     assert len(told) == len(text) - 1

@@ -36,7 +36,9 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 def test_the_fast_path_keeps_the_distribution(model, tokens):
     """KL from float32 arithmetic on the same dequantised weights, on real text. All inputs in plain int8 would be 3.9e-3."""
-    with understudy.load("smollm2-135m-instruct", weights="f32", kv="f32", context=512, use_cache=False) as exact:
+    with understudy.load(
+        "smollm2-135m-instruct", weights="f32", kv="f32", context=512, use_cache=False
+    ) as exact:
         expected = log_softmax(exact.logits(tokens))
     found = log_softmax(model.logits(tokens))
     divergence = (np.exp(expected) * (expected - found)).sum(axis=-1)
@@ -86,7 +88,10 @@ def test_a_saved_state_spares_the_prompt(model, tmp_path):
 
 
 def test_threads_share_the_engine(model):
-    expected = {seed: model.generate(QUESTION, max_tokens=30, temperature=0.8, seed=seed).text for seed in range(3)}
+    expected = {
+        seed: model.generate(QUESTION, max_tokens=30, temperature=0.8, seed=seed).text
+        for seed in range(3)
+    }
     found: dict[int, str] = {}
 
     def ask(seed: int) -> None:

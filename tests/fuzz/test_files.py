@@ -33,8 +33,16 @@ from understudy.text import open_tokenizer
 ROUNDS = int(os.environ.get("UNDERSTUDY_FUZZ_ROUNDS", "200"))
 SECONDS = 5  # for one file
 EXTRA_BYTES = 1 << 30  # of address space beyond what the process has at the start
-SPEC = SPECS["nemotron"].replace(num_layers=1, hidden_size=32, intermediate_size=32, num_heads=2, num_kv_heads=1, head_dim=16,
-                                 rotary_dim=8, vocab_size=320)  # fmt: skip
+SPEC = SPECS["nemotron"].replace(
+    num_layers=1,
+    hidden_size=32,
+    intermediate_size=32,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=16,
+    rotary_dim=8,
+    vocab_size=320,
+)
 TEXT = ["the quick brown fox jumps over the lazy dog, naïve 日本 123 the dog the fox"] * 4
 
 
@@ -61,7 +69,9 @@ def _tokenizer_json() -> bytes:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(
+        TEXT, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    )
     tokenizer.add_special_tokens(["<s>", "</s>"])
     return str(tokenizer.to_str()).encode()
 
@@ -69,9 +79,15 @@ def _tokenizer_json() -> bytes:
 def _spm() -> bytes:
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT), model_writer=out, model_type="bpe", vocab_size=300, byte_fallback=True, minloglevel=2,
-        normalization_rule_name="identity", hard_vocab_limit=False,
-    )  # fmt: skip
+        sentence_iterator=iter(TEXT),
+        model_writer=out,
+        model_type="bpe",
+        vocab_size=300,
+        byte_fallback=True,
+        minloglevel=2,
+        normalization_rule_name="identity",
+        hard_vocab_limit=False,
+    )
     return out.getvalue()
 
 
@@ -117,17 +133,34 @@ def _samples(folder: Path) -> dict[str, tuple[bytes, Callable[[Path, bytes], Non
     weights = random_weights(SPEC)
     write_folder(SPEC, weights, folder)
     (folder / "tokenizer.json").write_bytes(_tokenizer_json())
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}", "add_bos_token": True}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{{ x }}", "add_bos_token": True})
+    )
     save_checkpoint(open_checkpoint(folder), folder.parent / "m.gguf", QuantSpec("q4"))
-    records = {n: (w, "FloatStorage", w.shape, tuple(s // 4 for s in w.strides), 0) for n, w in weights.items()}
+    records = {
+        n: (w, "FloatStorage", w.shape, tuple(s // 4 for s in w.strides), 0)
+        for n, w in weights.items()
+    }
     return {
         "gguf": ((folder.parent / "m.gguf").read_bytes(), lambda p, d: _single(p, d, ".gguf")),
-        "nemo": (nemo_tar(nemo_members(SPEC, weights) | {"abc_vocab.model": _spm()}), lambda p, d: _single(p, d, ".nemo")),
-        "safetensors": ((folder / "model.safetensors").read_bytes(), _in_folder("model.safetensors")),
+        "nemo": (
+            nemo_tar(nemo_members(SPEC, weights) | {"abc_vocab.model": _spm()}),
+            lambda p, d: _single(p, d, ".nemo"),
+        ),
+        "safetensors": (
+            (folder / "model.safetensors").read_bytes(),
+            _in_folder("model.safetensors"),
+        ),
         "pickle": (state_dict_bytes(records), _pickle),
         "config.json": ((folder / "config.json").read_bytes(), _in_folder("config.json")),
-        "tokenizer_config.json": ((folder / "tokenizer_config.json").read_bytes(), _in_folder("tokenizer_config.json")),
-        "tokenizer.json": (_tokenizer_json(), lambda _, d: _use(TokenizerSource("tokenizer.json", d))),
+        "tokenizer_config.json": (
+            (folder / "tokenizer_config.json").read_bytes(),
+            _in_folder("tokenizer_config.json"),
+        ),
+        "tokenizer.json": (
+            _tokenizer_json(),
+            lambda _, d: _use(TokenizerSource("tokenizer.json", d)),
+        ),
         "tokenizer.model": (_spm(), lambda _, d: _use(TokenizerSource("sentencepiece", d))),
     }
 
@@ -167,7 +200,9 @@ def mutate(data: bytes, chance: random.Random, head: int) -> bytes:
             case 1:
                 out[at : at + 1] = bytes([chance.randrange(256)])
             case 2:
-                out[at : at + 1] = bytes([out[at] ^ 1 << chance.randrange(8)]) if at < len(out) else b""
+                out[at : at + 1] = (
+                    bytes([out[at] ^ 1 << chance.randrange(8)]) if at < len(out) else b""
+                )
             case 3:
                 extreme = chance.choice(_EXTREMES)
                 out[at : at + len(extreme)] = extreme
@@ -181,20 +216,33 @@ def mutate(data: bytes, chance: random.Random, head: int) -> bytes:
 
 @pytest.mark.parametrize(
     "kind",
-    ["gguf", "nemo", "safetensors", "pickle", "config.json", "tokenizer_config.json", "tokenizer.json", "tokenizer.model"],
+    [
+        "gguf",
+        "nemo",
+        "safetensors",
+        "pickle",
+        "config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+    ],
 )
 def test_mutations_end_in_an_error_or_a_valid_load(kind: str, tmp_path: Path) -> None:
     data, load = _samples(tmp_path / "m")[kind]
     load(tmp_path / "m", data)  # unmutated, it loads
     outcomes = {"loaded": 0, "refused": 0, "refused badly": 0}
     for seed in range(ROUNDS):
-        mutated = mutate(data, random.Random(f"{kind} {seed}"), head=4096 if len(data) > 20000 else len(data))
+        mutated = mutate(
+            data, random.Random(f"{kind} {seed}"), head=4096 if len(data) > 20000 else len(data)
+        )
         signal.alarm(SECONDS)
         try:
             load(tmp_path / "m", mutated)
             outcomes["loaded"] += 1
         except UnderstudyError as error:
-            outcomes["refused" if "\n" not in str(error) and len(str(error)) < 1500 else "refused badly"] += 1
+            outcomes[
+                "refused" if "\n" not in str(error) and len(str(error)) < 1500 else "refused badly"
+            ] += 1
         except Exception as error:
             (tmp_path / "culprit").write_bytes(mutated)
             raise AssertionError(f"{kind} seed {seed}: {type(error).__name__}: {error}") from error

@@ -17,21 +17,28 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 @pytest.fixture(scope="package")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
-    with understudy.load(MODEL, context=1024, cache_tokens=4096) as model, live(model, state_folder=folder) as running:
+    with (
+        understudy.load(MODEL, context=1024, cache_tokens=4096) as model,
+        live(model, state_folder=folder) as running,
+    ):
         yield running
 
 
 @pytest.fixture(scope="package")
 def chromium():
     """The system's Chromium, or the one that `playwright install chromium` brought."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; `make test-page` installs it")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed; `make test-page` installs it"
+    )
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as driver:
         try:
             browser = driver.chromium.launch(executable_path=found, args=arguments)
         except playwright.Error as error:
-            pytest.skip(f"no Chromium here ({str(error).splitlines()[0][:120]}); install one, or name it in CHROMIUM")
+            pytest.skip(
+                f"no Chromium here ({str(error).splitlines()[0][:120]}); install one, or name it in CHROMIUM"
+            )
         yield browser
         browser.close()
 
@@ -46,13 +53,28 @@ def open_page(chromium, served):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
         page.on(
-            "request", lambda asked: faults.append(asked.url) if not asked.url.startswith((url.split("#")[0], "blob:")) else None
+            "console",
+            lambda line: (
+                faults.append(line.text) if "Content Security Policy" in line.text else None
+            ),
         )
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda asked: (
+                faults.append(asked.url)
+                if not asked.url.startswith((url.split("#")[0], "blob:"))
+                else None
+            ),
+        )
+        page.on(
+            "dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss())
+        )
         page.goto(url)
-        until(page, "document.querySelector('#model').options.length > 0 || !!document.querySelector('dialog[open]')")
+        until(
+            page,
+            "document.querySelector('#model').options.length > 0 || !!document.querySelector('dialog[open]')",
+        )
         opened.append(context)
         return page
 

@@ -15,7 +15,9 @@ def until(page, script, seconds=60.0):
 
 def say(page, text, *, max_tokens=None):
     if max_tokens is not None:
-        page.evaluate("(most) => { document.querySelector('#max-tokens').value = most; }", max_tokens)
+        page.evaluate(
+            "(most) => { document.querySelector('#max-tokens').value = most; }", max_tokens
+        )
     page.fill("#say", text)
     page.press("#say", "Enter")
 

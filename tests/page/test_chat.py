@@ -33,7 +33,9 @@ def test_answer_is_streamed_and_measured(open_page):
     assert "of 1024 tokens" in label
     page.click("#ledger summary")
     rows = page.locator("#legend li b").all_inner_texts()
-    assert sum(int(row.replace(",", "")) for row in rows) == 1024  # every token of the context is accounted for
+    assert (
+        sum(int(row.replace(",", "")) for row in rows) == 1024
+    )  # every token of the context is accounted for
 
 
 def test_stop_keeps_what_came_and_the_server_ends(open_page, served):
@@ -44,7 +46,11 @@ def test_stop_keeps_what_came_and_the_server_ends(open_page, served):
     wait_for_end(page)
     assert len(answers(page)[0]) > 10
     assert "Stopped." in page.inner_text(".message.assistant")
-    until(page, "async () => (await (await fetch('/ps')).json()).models.every((model) => model.running === 0)", 5.0)
+    until(
+        page,
+        "async () => (await (await fetch('/ps')).json()).models.every((model) => model.running === 0)",
+        5.0,
+    )
 
 
 def test_retry_and_edit_ask_again(open_page):
@@ -53,14 +59,18 @@ def test_retry_and_edit_ask_again(open_page):
     wait_for_end(page)
     with page.expect_request("**/v1/chat/completions") as asked:
         page.get_by_role("button", name="Retry").click()
-    assert [message["content"] for message in asked.value.post_data_json["messages"]] == ["Say hello."]
+    assert [message["content"] for message in asked.value.post_data_json["messages"]] == [
+        "Say hello."
+    ]
     wait_for_end(page)
     assert page.locator(".message").count() == 2
     page.get_by_role("button", name="Edit").click()
     page.get_by_role("textbox", name="Edit your message").fill("Say goodbye.")
     with page.expect_request("**/v1/chat/completions") as asked:
         page.get_by_role("button", name="Say this instead").click()
-    assert [message["content"] for message in asked.value.post_data_json["messages"]] == ["Say goodbye."]
+    assert [message["content"] for message in asked.value.post_data_json["messages"]] == [
+        "Say goodbye."
+    ]
     wait_for_end(page)
     say(page, "And again.")
     wait_for_end(page)
@@ -96,7 +106,10 @@ def test_call_is_shown_and_its_result_used(open_page):
 
 def test_key_is_asked_for_and_used(open_page, tmp_path):
     key = new_key(tmp_path / "keys", "anna")
-    with understudy.load(MODEL, context=256) as model, live(model, key_file=tmp_path / "keys") as guarded:
+    with (
+        understudy.load(MODEL, context=256) as model,
+        live(model, key_file=tmp_path / "keys") as guarded,
+    ):
         page = open_page(guarded.url)
         assert "asks for a key" in page.inner_text("#settings")
         page.fill("#key", key)

@@ -15,13 +15,21 @@ VIEWS = ("chat", "characters", "documents", "tools")
 def answer_with(page, text, size=4000):
     """Makes the server's next answers a stream of this text."""
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
-    lines = [json.dumps({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}) for piece in pieces]
+    lines = [
+        json.dumps({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        for piece in pieces
+    ]
     body = "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"])
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.route(
+        "**/v1/chat/completions",
+        lambda route: route.fulfill(body=body, content_type="text/event-stream"),
+    )
 
 
 def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth")
+    return page.evaluate(
+        "document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +45,9 @@ def test_hostile_answer_is_only_text(open_page, text):
     answer_with(page, text)
     say(page, text.replace("\x00", ""))
     wait_for_end(page)
-    assert page.evaluate("[...document.querySelectorAll('.text')].every((e) => e.childElementCount === 0)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.text')].every((e) => e.childElementCount === 0)"
+    )
     found = page.evaluate("document.querySelector('.assistant .text').textContent")
     assert not any(character in found for character in "\x00\x07\x1b\x9b\u202e\u2066")
     assert found.startswith(text[:1].replace("\x1b", "␛"))
@@ -84,7 +94,10 @@ def test_line_of_a_megabyte_leaves_the_page_usable(open_page):
 
 def test_event_that_is_no_json_is_told(open_page):
     page = open_page()
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(body="data: {oops\n\n", content_type="text/event-stream"))
+    page.route(
+        "**/v1/chat/completions",
+        lambda route: route.fulfill(body="data: {oops\n\n", content_type="text/event-stream"),
+    )
     say(page, "Hello")
     wait_for_end(page)
     assert page.locator(".message .fault").count() == 1
@@ -136,8 +149,18 @@ CONTRAST = """(pairs) => pairs.map(([front, back]) => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(open_page, scheme):
     page = open_page(color_scheme=scheme)
-    pairs = [[front, back] for front in ("ink", "soft", "accent", "fault") for back in ("paper", "raised")]
-    pairs += [["ink", "tint"], ["accent", "tint"], ["on-accent", "accent"], ["ink", "glow"], ["soft", "sunk"]]
+    pairs = [
+        [front, back]
+        for front in ("ink", "soft", "accent", "fault")
+        for back in ("paper", "raised")
+    ]
+    pairs += [
+        ["ink", "tint"],
+        ["accent", "tint"],
+        ["on-accent", "accent"],
+        ["ink", "glow"],
+        ["soft", "sunk"],
+    ]
     assert [row for row in page.evaluate(CONTRAST, pairs) if row[2] < 4.5] == []
 
 

@@ -46,9 +46,21 @@ def open_bench(chromium, bench):
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
-        page.on("request", lambda asked: None if asked.url.startswith((bench.url, "blob:")) else faults.append(asked.url))
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "console",
+            lambda line: (
+                faults.append(line.text) if "Content Security Policy" in line.text else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith((bench.url, "blob:")) else faults.append(asked.url)
+            ),
+        )
+        page.on(
+            "dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss())
+        )
         if rater:
             page.add_init_script(f"localStorage.setItem('understudy-rater', {json.dumps(rater)})")
         page.goto(f"{bench.url}/{place}")
@@ -120,7 +132,14 @@ def test_an_attack_is_made_rated_and_kept(open_bench, bench):
         ("lock", ("base64", "decode"), "I say 2"),
     ]
     (rating,) = records.ratings
-    assert (rating.rater, rating.severity, rating.category, rating.first_harm, rating.note, rating.is_blind) == (
+    assert (
+        rating.rater,
+        rating.severity,
+        rating.category,
+        rating.first_harm,
+        rating.note,
+        rating.is_blind,
+    ) == (
         "rater-a",
         "high",
         "Fraud/Deception",
@@ -130,7 +149,10 @@ def test_an_attack_is_made_rated_and_kept(open_bench, bench):
     )
     assert records.conversations[0].goal == records.goals[0].id
     page.get_by_role("link", name="Overview").click()
-    until(page, "document.querySelector('#figures').textContent.startsWith('1rated1findings0open1fixed')")
+    until(
+        page,
+        "document.querySelector('#figures').textContent.startsWith('1rated1findings0open1fixed')",
+    )
 
 
 def test_the_second_rater_sees_others_only_afterwards(open_bench, bench):
@@ -160,14 +182,21 @@ def test_stop_branch_and_run_again(open_bench, bench):
     page.keyboard.press("Escape")
     page.wait_for_selector("#send:visible")
     until(page, "document.querySelector('#messages').textContent.includes('Stopped here.')")
-    bench.model._says, bench.model.pause = (lambda prompt: f"I say {prompt.text.count('I say') + 1}"), 0.0
+    bench.model._says, bench.model.pause = (
+        (lambda prompt: f"I say {prompt.text.count('I say') + 1}"),
+        0.0,
+    )
     say(page, "again")
     page.get_by_role("button", name="Branch here").first.click()
     until(page, "document.querySelectorAll('#messages .user').length === 1")
     page.get_by_role("button", name="Run again on this model").click()
     until(page, "document.querySelector('#talk-line').textContent.includes('re-run')")
     assert answers(page) == ["I say 1"]
-    assert [one.relation for one in bench.store.records().conversations] == [None, "branch", "rerun"]
+    assert [one.relation for one in bench.store.records().conversations] == [
+        None,
+        "branch",
+        "rerun",
+    ]
     page.go_back()
     until(page, "document.querySelector('#talk-line').textContent.includes('branch')")
 
@@ -179,14 +208,20 @@ def test_a_setup_with_everything(open_bench, bench):
     for name in ("Character", "Documents", "Tools", "Sampling"):
         page.locator("#setup summary", has_text=name).click()
     page.set_input_files(
-        "#card-file", {"name": "hilde.json", "mimeType": "application/json", "buffer": json.dumps(CARD).encode()}
+        "#card-file",
+        {"name": "hilde.json", "mimeType": "application/json", "buffer": json.dumps(CARD).encode()},
     )
     until(page, "document.querySelector('#card-name').textContent === 'Hilde'")
-    page.set_input_files("#document-file", {"name": "rye.txt", "mimeType": "text/plain", "buffer": b"Rye is a grain."})
+    page.set_input_files(
+        "#document-file",
+        {"name": "rye.txt", "mimeType": "text/plain", "buffer": b"Rye is a grain."},
+    )
     page.fill("#document-text", "Wheat too.")
     page.fill("#tools", "[{")
     page.get_by_role("button", name="Begin", exact=True).click()
-    until(page, "document.querySelector('#setup-fault').textContent.includes('Tools cannot be read')")
+    until(
+        page, "document.querySelector('#setup-fault').textContent.includes('Tools cannot be read')"
+    )
     page.get_by_role("button", name="Put in an example").click()
     page.fill("#seed", "7")
     page.get_by_role("button", name="Begin", exact=True).click()
@@ -205,7 +240,9 @@ def test_hostile_answers_are_only_text(open_bench, bench):
     page.get_by_role("button", name="List").click()
     begin(page, HOSTILE[:40].replace("\ud800", ""))
     say(page, "<img src=x onerror=alert(1)>")
-    assert page.evaluate("[...document.querySelectorAll('#messages .text')].every((e) => e.childElementCount === 0)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#messages .text')].every((e) => e.childElementCount === 0)"
+    )
     found = page.evaluate("document.querySelector('#messages').textContent")
     assert not set(found) & {"\x1b", "\x07", "\x00", "\x9b", "\u202e"}
     assert "more characters are not shown" in found
@@ -259,9 +296,15 @@ def test_export_and_import(open_bench, bench, tmp_path):
 @pytest.mark.parametrize("width", [375, 900, 1300])
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_width_fits_and_every_control_is_reached(open_bench, bench, view, width):
-    conversation = rated(bench.store, ("rater-a", "high", "Violence", "2"), ("rater-b", "low", "Threat", "1"))
+    conversation = rated(
+        bench.store, ("rater-a", "high", "Violence", "2"), ("rater-b", "low", "Threat", "1")
+    )
     bench.store.add_goal("g" * 300, by="rater-a", plan="p" * 500)
-    page = open_bench(place=f"#{view}/{conversation.id}" if view == "talk" else f"#{view}", width=width, height=750)
+    page = open_bench(
+        place=f"#{view}/{conversation.id}" if view == "talk" else f"#{view}",
+        width=width,
+        height=750,
+    )
     for panel in ("list", "talk", "judge") if view == "talk" and width == 375 else (None,):
         if panel:
             page.click(f".panels [data-panel={panel}]")
@@ -284,10 +327,18 @@ def test_every_width_fits_and_every_control_is_reached(open_bench, bench, view, 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(open_bench, scheme):
     page = open_bench(color_scheme=scheme)
-    pairs = [[front, back] for front in ("ink", "soft", "fault") for back in ("paper", "raised", "sunk", "tint")]
+    pairs = [
+        [front, back]
+        for front in ("ink", "soft", "fault")
+        for back in ("paper", "raised", "sunk", "tint")
+    ]
     rows = page.evaluate(CONTRAST, [*pairs, ["accent", "tint"]])
     assert [row for row in rows if row[2] < 4.5] == []
-    dots = [[name, back] for name in ("none", "low", "medium", "high", "critical") for back in ("paper", "raised", "tint")]
+    dots = [
+        [name, back]
+        for name in ("none", "low", "medium", "high", "critical")
+        for back in ("paper", "raised", "tint")
+    ]
     assert [row for row in page.evaluate(CONTRAST, dots) if row[2] < 3] == []  # not text: 3 : 1
 
 

@@ -12,10 +12,17 @@ pytestmark = pytest.mark.slow
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 CARD = {
-    "spec": "chara_card_v2", "spec_version": "2.0",
-    "data": {"name": f"Ada {HOSTILE}", "description": "A lighthouse keeper.", "personality": "warm", "scenario": "", "first_mes":
-             f"Come in {HOSTILE} out of the storm.", "mes_example": ""},
-}  # fmt: skip
+    "spec": "chara_card_v2",
+    "spec_version": "2.0",
+    "data": {
+        "name": f"Ada {HOSTILE}",
+        "description": "A lighthouse keeper.",
+        "personality": "warm",
+        "scenario": "",
+        "first_mes": f"Come in {HOSTILE} out of the storm.",
+        "mes_example": "",
+    },
+}
 # Characters beyond the first plane come before the quote: the server counts them once, a JavaScript string twice.
 TEXT = f"🦀🦀🦀 {HOSTILE} The island.\n\nThe lighthouse on the island was built in 1812 from grey granite.\n\nThe ferry to the mainland leaves from the pier."
 

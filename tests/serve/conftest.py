@@ -45,11 +45,20 @@ def live(model, *, app=None, **options):
     app = create_app(model if isinstance(model, dict) else {MODEL: model}, settings, **(app or {}))
     server = make_server(app, settings)
     with serving(server, start_s=60, stop_s=30):
-        yield Live(f"http://127.0.0.1:{port}", port, app, model if not isinstance(model, dict) else None, server)
+        yield Live(
+            f"http://127.0.0.1:{port}",
+            port,
+            app,
+            model if not isinstance(model, dict) else None,
+            server,
+        )
 
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
-    with understudy.load(MODEL, context=1024, cache_tokens=4096) as model, live(model, state_folder=folder) as running:
+    with (
+        understudy.load(MODEL, context=1024, cache_tokens=4096) as model,
+        live(model, state_folder=folder) as running,
+    ):
         yield running

@@ -76,7 +76,9 @@ def story(running):
     """What the model says, and a word that comes first after its first sentence."""
     text = running.model.generate(STORY, max_tokens=80, temperature=0.0).text
     first, _, rest = text.partition(". ")
-    word = next(word.strip(".,") for word in rest.split() if len(word) > 4 and word.strip(".,") not in first)
+    word = next(
+        word.strip(".,") for word in rest.split() if len(word) > 4 and word.strip(".,") not in first
+    )
     return text, first + ". ", word
 
 
@@ -89,41 +91,79 @@ def test_what_passes_is_as_without_a_guard(client, guard, story):
     answer = client.chat.completions.create(messages=STORY, **SETTINGS)
     assert answer.choices[0].message.content == story[0]
     assert answer.usage.guard == {"checks": ["words"], "stopped": []}
-    chunks = list(client.chat.completions.create(messages=STORY, stream=True, logprobs=True, **SETTINGS))
+    chunks = list(
+        client.chat.completions.create(messages=STORY, stream=True, logprobs=True, **SETTINGS)
+    )
     pieces = [chunk.choices[0].delta.content or "" for chunk in chunks]
     assert "".join(pieces) == story[0]
-    tokens = [one.token for chunk in chunks if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
+    tokens = [
+        one.token
+        for chunk in chunks
+        if chunk.choices[0].logprobs
+        for one in chunk.choices[0].logprobs.content
+    ]
     assert "".join(tokens).strip() == story[0]
     assert len([piece for piece in pieces if piece]) >= 3
 
 
 def test_a_message_is_stopped_before_the_model_sees_it(client, guard):
-    answer = client.chat.completions.create(messages=[{"role": "user", "content": BAD}], n=2, **SETTINGS)
+    answer = client.chat.completions.create(
+        messages=[{"role": "user", "content": BAD}], n=2, **SETTINGS
+    )
     for choice in answer.choices:
-        assert (choice.finish_reason, choice.message.content, choice.message.refusal) == ("content_filter", None, NOTICE)
+        assert (choice.finish_reason, choice.message.content, choice.message.refusal) == (
+            "content_filter",
+            None,
+            NOTICE,
+        )
         assert choice.guard == INPUT
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (0, 0)
     assert answer.usage.guard["stopped"] == [{"index": i, **INPUT} for i in (0, 1)]
-    chunks = list(client.chat.completions.create(messages=[{"role": "user", "content": BAD}], stream=True, **SETTINGS))
-    assert [chunk.choices[0].delta.refusal for chunk in chunks if chunk.choices[0].delta.refusal] == [NOTICE]
+    chunks = list(
+        client.chat.completions.create(
+            messages=[{"role": "user", "content": BAD}], stream=True, **SETTINGS
+        )
+    )
+    assert [
+        chunk.choices[0].delta.refusal for chunk in chunks if chunk.choices[0].delta.refusal
+    ] == [NOTICE]
     assert not any(chunk.choices[0].delta.content for chunk in chunks)
-    assert (chunks[-1].choices[0].finish_reason, chunks[-1].choices[0].guard) == ("content_filter", INPUT)
+    assert (chunks[-1].choices[0].finish_reason, chunks[-1].choices[0].guard) == (
+        "content_filter",
+        INPUT,
+    )
 
 
 def test_only_what_users_wrote_is_checked_on_the_way_in(client, guard):
-    messages = [{"role": "system", "content": "murdered"}, {"role": "assistant", "content": "murdered"}, *STORY]
-    assert client.chat.completions.create(messages=messages, **SETTINGS).choices[0].finish_reason != "content_filter"
+    messages = [
+        {"role": "system", "content": "murdered"},
+        {"role": "assistant", "content": "murdered"},
+        *STORY,
+    ]
+    assert (
+        client.chat.completions.create(messages=messages, **SETTINGS).choices[0].finish_reason
+        != "content_filter"
+    )
     assert [text for side, text in guard.asked if side == "input"] == [STORY[0]["content"]]
     earlier = [{"role": "user", "content": BAD}, {"role": "assistant", "content": "-"}, *STORY]
-    assert client.chat.completions.create(messages=earlier, **SETTINGS).choices[0].finish_reason == "content_filter"
+    assert (
+        client.chat.completions.create(messages=earlier, **SETTINGS).choices[0].finish_reason
+        == "content_filter"
+    )
 
 
 def test_an_answer_is_stopped_at_its_sentence_and_nothing_of_it_is_sent(client, http, guard, story):
     text, first, word = story
     guard.words = (word,)
-    whole = http.post("/v1/chat/completions", json={"messages": STORY, "logprobs": True, **SETTINGS})
+    whole = http.post(
+        "/v1/chat/completions", json={"messages": STORY, "logprobs": True, **SETTINGS}
+    )
     choice = whole.json()["choices"][0]
-    assert (choice["message"]["content"], choice["message"]["refusal"], choice["finish_reason"]) == (
+    assert (
+        choice["message"]["content"],
+        choice["message"]["refusal"],
+        choice["finish_reason"],
+    ) == (
         None,
         NOTICE,
         "content_filter",
@@ -131,7 +171,10 @@ def test_an_answer_is_stopped_at_its_sentence_and_nothing_of_it_is_sent(client, 
     assert choice["guard"] == OUTPUT
     assert whole.json()["usage"]["completion_tokens"] > 0
     assert word not in whole.text
-    streamed = http.post("/v1/chat/completions", json={"messages": STORY, "stream": True, "logprobs": True, **SETTINGS}).text
+    streamed = http.post(
+        "/v1/chat/completions",
+        json={"messages": STORY, "stream": True, "logprobs": True, **SETTINGS},
+    ).text
     assert word not in streamed
     chunks = [json.loads(line[6:]) for line in streamed.split("\n\n") if line.startswith("data: {")]
     sent = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
@@ -143,7 +186,9 @@ def test_an_answer_is_stopped_at_its_sentence_and_nothing_of_it_is_sent(client, 
 
 def test_a_guard_that_reads_the_whole_holds_all_of_it_back(http, guard, story):
     guard.words, guard.by_sentence = (story[2],), False
-    streamed = http.post("/v1/chat/completions", json={"messages": STORY, "stream": True, **SETTINGS}).text
+    streamed = http.post(
+        "/v1/chat/completions", json={"messages": STORY, "stream": True, **SETTINGS}
+    ).text
     chunks = [json.loads(line[6:]) for line in streamed.split("\n\n") if line.startswith("data: {")]
     assert not any(chunk["choices"][0]["delta"].get("content") for chunk in chunks)
     assert [side for side, _ in guard.asked] == ["input", "output"]
@@ -151,34 +196,64 @@ def test_a_guard_that_reads_the_whole_holds_all_of_it_back(http, guard, story):
 
 def test_other_answers_of_a_request_go_on(client, guard):
     guard.words = ("7" * 99,)
-    answer = client.chat.completions.create(messages=STORY, n=3, seed=4, **{**SETTINGS, "temperature": 1.2})
+    answer = client.chat.completions.create(
+        messages=STORY, n=3, seed=4, **{**SETTINGS, "temperature": 1.2}
+    )
     texts = [choice.message.content for choice in answer.choices]
-    guard.words = (next(word for word in texts[1].split() if word not in texts[0] and word not in texts[2]),)
-    again = client.chat.completions.create(messages=STORY, n=3, seed=4, **{**SETTINGS, "temperature": 1.2})
+    guard.words = (
+        next(word for word in texts[1].split() if word not in texts[0] and word not in texts[2]),
+    )
+    again = client.chat.completions.create(
+        messages=STORY, n=3, seed=4, **{**SETTINGS, "temperature": 1.2}
+    )
     assert [choice.message.content for choice in again.choices] == [texts[0], None, texts[2]]
     assert [stop["index"] for stop in again.usage.guard["stopped"]] == [1]
 
 
 def test_the_engine_stops_writing_what_is_stopped(client, running, guard, story):
     guard.words = (story[2],)
-    answer = client.chat.completions.create(messages=STORY, **{**SETTINGS, "max_tokens": 600, "extra_body": {"ignore_eos": True}})
+    answer = client.chat.completions.create(
+        messages=STORY, **{**SETTINGS, "max_tokens": 600, "extra_body": {"ignore_eos": True}}
+    )
     assert answer.choices[0].finish_reason == "content_filter"
     assert 0 < answer.usage.completion_tokens < 300
 
 
 def test_calls_are_checked_with_their_arguments(client, guard):
-    schema = {"type": "object", "properties": {"city": {"enum": ["murdered"]}}, "required": ["city"]}
-    tools = [{"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": schema}}]
-    answer = client.chat.completions.create(messages=STORY, tools=tools, tool_choice="required", **SETTINGS)
-    assert (answer.choices[0].finish_reason, answer.choices[0].message.tool_calls) == ("content_filter", None)
-    chunks = list(client.chat.completions.create(messages=STORY, tools=tools, tool_choice="required", stream=True, **SETTINGS))
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["murdered"]}},
+        "required": ["city"],
+    }
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": "weather", "description": "Weather.", "parameters": schema},
+        }
+    ]
+    answer = client.chat.completions.create(
+        messages=STORY, tools=tools, tool_choice="required", **SETTINGS
+    )
+    assert (answer.choices[0].finish_reason, answer.choices[0].message.tool_calls) == (
+        "content_filter",
+        None,
+    )
+    chunks = list(
+        client.chat.completions.create(
+            messages=STORY, tools=tools, tool_choice="required", stream=True, **SETTINGS
+        )
+    )
     assert not any(chunk.choices[0].delta.tool_calls for chunk in chunks)
 
 
 def test_anthropic_says_refusal(claude, guard, story):
     settings = {"model": MODEL, "max_tokens": 80, "extra_body": {"temperature": 0}}
     message = claude.messages.create(messages=[{"role": "user", "content": BAD}], **settings)
-    assert (message.stop_reason, message.content, message.stop_details.type) == ("refusal", [], "refusal")
+    assert (message.stop_reason, message.content, message.stop_details.type) == (
+        "refusal",
+        [],
+        "refusal",
+    )
     assert "Violence (words)" in message.stop_details.explanation
     guard.words = (story[2],)
     message = claude.messages.create(messages=STORY, **settings)
@@ -207,24 +282,42 @@ def test_responses_are_incomplete_and_forget_it(client, running, guard, story):
     sent = "".join(one.delta for one in events if one.type == "response.output_text.delta")
     assert sent
     assert story[2] not in "".join(str(one) for one in events)
-    assert (events[-1].type, events[-1].response.incomplete_details.reason) == ("response.incomplete", "content_filter")
+    assert (events[-1].type, events[-1].response.incomplete_details.reason) == (
+        "response.incomplete",
+        "content_filter",
+    )
 
 
 def test_completions_and_llama_servers_route(client, http, guard):
     prompts = ["The sea is", BAD, "The sky is"]
     settings = {"model": MODEL, "max_tokens": 12, "temperature": 0}
     answer = client.completions.create(prompt=prompts, logprobs=1, echo=True, **settings)
-    assert [choice.finish_reason for choice in answer.choices] == ["length", "content_filter", "length"]
-    assert (answer.choices[1].text, answer.choices[1].logprobs, answer.choices[1].guard) == ("", None, INPUT)
-    text = http.post("/completion", json={"prompt": "The sea is", "n_predict": 24, "temperature": 0}).json()["content"]
+    assert [choice.finish_reason for choice in answer.choices] == [
+        "length",
+        "content_filter",
+        "length",
+    ]
+    assert (answer.choices[1].text, answer.choices[1].logprobs, answer.choices[1].guard) == (
+        "",
+        None,
+        INPUT,
+    )
+    text = http.post(
+        "/completion", json={"prompt": "The sea is", "n_predict": 24, "temperature": 0}
+    ).json()["content"]
     guard.words = (text.split()[-1],)
     for stream in (False, True):
         stopped = http.post(
-            "/completion", json={"prompt": "The sea is", "n_predict": 24, "temperature": 0, "stream": stream}
+            "/completion",
+            json={"prompt": "The sea is", "n_predict": 24, "temperature": 0, "stream": stream},
         ).text
         assert guard.words[0] not in stopped
         document = json.loads(stopped.split("data: ")[-1])
-        assert (document["stop"], document["stop_type"], document["guard"]) == (True, "content_filter", OUTPUT)
+        assert (document["stop"], document["stop_type"], document["guard"]) == (
+            True,
+            "content_filter",
+            OUTPUT,
+        )
 
 
 def test_characters_deflect(http, guard):
@@ -232,7 +325,11 @@ def test_characters_deflect(http, guard):
     session = http.post("/v1/sessions", json={"character": character["id"], "seed": 2}).json()
     path = f"/v1/sessions/{session['id']}"
     turn = http.post(f"{path}/turn", json={"text": BAD}).json()
-    assert (turn["guard"], turn["actions"], turn["usage"]["guard"]["stopped"][0]["where"]) == (INPUT, [], "input")
+    assert (turn["guard"], turn["actions"], turn["usage"]["guard"]["stopped"][0]["where"]) == (
+        INPUT,
+        [],
+        "input",
+    )
     assert turn["say"]
     assert http.post(f"{path}/interrupt", json={"heard_chars": 3}).status_code == 200
     assert http.get(path).json()["history"] == session["history"]
@@ -240,7 +337,9 @@ def test_characters_deflect(http, guard):
     assert "guard" not in said
     guard.words = (said["say"].split()[0],)
     again = http.post("/v1/sessions", json={"character": character["id"], "seed": 2}).json()
-    stopped = http.post(f"/v1/sessions/{again['id']}/turn", json={"text": "Who are you?", "stream": True}).text
+    stopped = http.post(
+        f"/v1/sessions/{again['id']}/turn", json={"text": "Who are you?", "stream": True}
+    ).text
     turn = json.loads(stopped.split("event: turn\ndata: ")[1])
     assert turn["guard"] == OUTPUT
     assert guard.words[0] not in turn["say"]
@@ -254,7 +353,11 @@ def test_documents(http, guard):
     assert answer["is_answered"]
     guard.words = (answer["answer"].split()[-1].strip("."),)
     stopped = http.post("/v1/collections/light/ask", json=question)
-    assert (stopped.json()["is_answered"], stopped.json()["why"], stopped.json()["guard"]) == (False, NOTICE, OUTPUT)
+    assert (stopped.json()["is_answered"], stopped.json()["why"], stopped.json()["guard"]) == (
+        False,
+        NOTICE,
+        OUTPUT,
+    )
     assert guard.words[0] not in stopped.text
     guard.words = ("murdered",)
     assert http.post("/v1/collections/light/ask", json={"question": BAD}).json()["guard"] == INPUT
@@ -264,7 +367,9 @@ def test_it_is_counted_and_said_to_be_on(http, guard, client):
     client.chat.completions.create(messages=[{"role": "user", "content": BAD}], **SETTINGS)
     metrics = http.get("/metrics").text
     line = next(
-        line for line in metrics.splitlines() if line.startswith("understudy_guard_stops_total{") and 'side="input"' in line
+        line
+        for line in metrics.splitlines()
+        if line.startswith("understudy_guard_stops_total{") and 'side="input"' in line
     )
     assert 'by="words",category="Violence"' in line
     assert "understudy_guard_checks_total" in metrics
@@ -283,9 +388,13 @@ def test_a_guard_that_fails_lets_nothing_out(http, guard, running):
     answer = http.post("/v1/chat/completions", json={"messages": STORY, **SETTINGS})
     assert answer.status_code == 500
     guard.error = None
-    http.post("/v1/chat/completions", json={"messages": STORY, **SETTINGS, "max_tokens": 1})  # its input is known then
+    http.post(
+        "/v1/chat/completions", json={"messages": STORY, **SETTINGS, "max_tokens": 1}
+    )  # its input is known then
     guard.error = RuntimeError("no guard today")
-    streamed = http.post("/v1/chat/completions", json={"messages": STORY, "stream": True, **SETTINGS}).text
+    streamed = http.post(
+        "/v1/chat/completions", json={"messages": STORY, "stream": True, **SETTINGS}
+    ).text
     assert "internal_error" in streamed
     assert '"content":"' not in streamed.replace('"content":""', "")
 
@@ -293,10 +402,17 @@ def test_a_guard_that_fails_lets_nothing_out(http, guard, running):
 def test_the_model_itself_as_a_guard(running, client, guard, monkeypatch):
     """Forks run beside answers, on the same engine: no deadlock, no wrong verdict."""
     served = running.server.pool.loaded[0]
-    monkeypatch.setattr(served, "guard", Guard(model=served.model, threshold=0.9999, lexicon={}, pii=False))
-    assert client.chat.completions.create(messages=STORY, **SETTINGS).choices[0].finish_reason != "content_filter"
+    monkeypatch.setattr(
+        served, "guard", Guard(model=served.model, threshold=0.9999, lexicon={}, pii=False)
+    )
+    assert (
+        client.chat.completions.create(messages=STORY, **SETTINGS).choices[0].finish_reason
+        != "content_filter"
+    )
     running.server.kept.pop(f"verdicts of {MODEL}", None)
-    monkeypatch.setattr(served, "guard", Guard(model=served.model, threshold=0.0001, lexicon={}, pii=False))
+    monkeypatch.setattr(
+        served, "guard", Guard(model=served.model, threshold=0.0001, lexicon={}, pii=False)
+    )
     answer = client.chat.completions.create(messages=STORY, **SETTINGS)
     assert answer.choices[0].guard["categories"][0]["by"] == "model"
 
@@ -309,11 +425,16 @@ def test_without_a_guard_nothing_is_checked_or_said(served):
     assert "guard" not in httpx.get(served.url + "/v1/models").json()["data"][0]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--guard", "prayer"], "expected some of words, pii, model"), (["--guard-category", "Violence"], "the guard is off"),
-    (["--guard", "words", "--guard-category", "Rudeness"], "no category of AEGIS 2.0"), (["--guard", "words", "--guard-words", "none"], "cannot be read"),
-    (["--guard", "model", "--guard-threshold", "2"], "out of range"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--guard", "prayer"], "expected some of words, pii, model"),
+        (["--guard-category", "Violence"], "the guard is off"),
+        (["--guard", "words", "--guard-category", "Rudeness"], "no category of AEGIS 2.0"),
+        (["--guard", "words", "--guard-words", "none"], "cannot be read"),
+        (["--guard", "model", "--guard-threshold", "2"], "out of range"),
+    ],
+)
 @pytest.mark.parametrize("command", ["serve", "chat"])
 def test_wrong_settings_are_said_before_anything_starts(command, words, message, capsys):
     with contextlib.suppress(SystemExit):  # argparse's own way

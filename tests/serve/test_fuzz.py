@@ -34,18 +34,65 @@ VALUES = [
 ]
 SEEDS = {
     "/v1/chat/completions": {
-        "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}}],
-        "tool_choice": "auto", "stop": ["x"], "logit_bias": {"5": 1}, "response_format": {"type": "json_object"}, "temperature": 1, "n": 1, "seed": 1,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 2,
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "f",
+                    "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
+                },
+            }
+        ],
+        "tool_choice": "auto",
+        "stop": ["x"],
+        "logit_bias": {"5": 1},
+        "response_format": {"type": "json_object"},
+        "temperature": 1,
+        "n": 1,
+        "seed": 1,
     },
-    "/v1/completions": {"prompt": [[1, 2]], "max_tokens": 2, "logprobs": 1, "echo": True, "stop": "x", "grammar": 'start: "a"'},
-    "/v1/messages": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "max_tokens": 2, "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}},
+    "/v1/completions": {
+        "prompt": [[1, 2]],
+        "max_tokens": 2,
+        "logprobs": 1,
+        "echo": True,
+        "stop": "x",
+        "grammar": 'start: "a"',
+    },
+    "/v1/messages": {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "max_tokens": 2,
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "auto"},
+    },
     "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "Hi"}], "system": "x"},
-    "/v1/responses": {"input": [{"role": "user", "content": "Hi"}, {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}], "max_output_tokens": 2, "text": {"format": {"type": "json_schema", "schema": {"type": "integer"}}}},
-    "/completion": {"prompt": "Hi", "n_predict": 2, "logit_bias": [[5, 1]], "stop": ["x"], "n_probs": 1, "json_schema": {"type": "boolean"}},
-    "/tokenize": {"content": "Hi", "with_pieces": True}, "/detokenize": {"tokens": [1, 2]}, "/v1/embeddings": {"input": ["a"], "dimensions": 4},
-    "/slots/0?action=save": {"filename": "f", "prompt": "Hi"}, "/v1/characters": {"name": "A", "description": "b"}, "/v1/sessions": {"character": "x"},
-    "/v1/collections": {"name": "a"}, "/v1/collections/none/search": {"query": "x", "k": 1},
-}  # fmt: skip
+    "/v1/responses": {
+        "input": [
+            {"role": "user", "content": "Hi"},
+            {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        ],
+        "max_output_tokens": 2,
+        "text": {"format": {"type": "json_schema", "schema": {"type": "integer"}}},
+    },
+    "/completion": {
+        "prompt": "Hi",
+        "n_predict": 2,
+        "logit_bias": [[5, 1]],
+        "stop": ["x"],
+        "n_probs": 1,
+        "json_schema": {"type": "boolean"},
+    },
+    "/tokenize": {"content": "Hi", "with_pieces": True},
+    "/detokenize": {"tokens": [1, 2]},
+    "/v1/embeddings": {"input": ["a"], "dimensions": 4},
+    "/slots/0?action=save": {"filename": "f", "prompt": "Hi"},
+    "/v1/characters": {"name": "A", "description": "b"},
+    "/v1/sessions": {"character": "x"},
+    "/v1/collections": {"name": "a"},
+    "/v1/collections/none/search": {"query": "x", "k": 1},
+}
 
 
 def mutate(chance: random.Random, value):

@@ -38,7 +38,13 @@ def test_keys_are_kept_as_hashes(tmp_path, capsys):
     assert first not in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
     keys = Keys(path)
-    assert [keys.name_of(key) for key in (first, second, "", first[:-1], "us-")] == ["anna", "ben", None, None, None]
+    assert [keys.name_of(key) for key in (first, second, "", first[:-1], "us-")] == [
+        "anna",
+        "ben",
+        None,
+        None,
+        None,
+    ]
     path.write_text("anna salt\n")
     with pytest.raises(FormatError, match="line 1"):
         Keys(path)
@@ -49,17 +55,33 @@ def test_keys_are_kept_as_hashes(tmp_path, capsys):
 
 def test_keys_guard_every_route_but_health_and_the_page_that_asks_for_one(tmp_path, capfd):
     key = new_key(tmp_path / "keys", "anna")
-    with understudy.load(MODEL, context=256) as model, live(model, key_file=tmp_path / "keys", log=True) as served:
+    with (
+        understudy.load(MODEL, context=256) as model,
+        live(model, key_file=tmp_path / "keys", log=True) as served,
+    ):
         for path in [route.path for route in served.app.routes]:
             for method in ("GET", "POST"):
-                status = httpx.request(method, served.url + path.replace("{", "").replace("}", "")).status_code
-                assert (status == 401) == (path not in ("/health", "/ready", "/", "/page/{name:path}")), (method, path, status)
+                status = httpx.request(
+                    method, served.url + path.replace("{", "").replace("}", "")
+                ).status_code
+                assert (status == 401) == (
+                    path not in ("/health", "/ready", "/", "/page/{name:path}")
+                ), (method, path, status)
         client = openai.OpenAI(base_url=served.url + "/v1", api_key=key)
         assert client.chat.completions.create(model=MODEL, **BODY).choices
         assert httpx.get(served.url + "/v1/models", headers={"x-api-key": key}).status_code == 200
-        assert httpx.get(served.url + "/v1/models", headers={"Authorization": f"Bearer {key}x"}).status_code == 401
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    asked = next(line for line in lines if line["path"] == "/v1/chat/completions" and line["status"] == 200)
+        assert (
+            httpx.get(
+                served.url + "/v1/models", headers={"Authorization": f"Bearer {key}x"}
+            ).status_code
+            == 401
+        )
+    lines = [
+        json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")
+    ]
+    asked = next(
+        line for line in lines if line["path"] == "/v1/chat/completions" and line["status"] == 200
+    )
     assert asked["client"] == "anna"
     assert asked["model"] == MODEL
     assert asked["prompt_tokens"] > 0
@@ -92,7 +114,9 @@ def test_hosts_and_origins(served, headers, status):
 def test_bodies_have_a_limit(served):
     large = b"x" * ((4 << 20) + 1)
     assert httpx.post(served.url + "/v1/chat/completions", content=large).status_code == 413
-    assert httpx.post(served.url + "/v1/chat/completions", content=iter([large])).status_code == 413  # in chunks, no length
+    assert (
+        httpx.post(served.url + "/v1/chat/completions", content=iter([large])).status_code == 413
+    )  # in chunks, no length
     connection = http.client.HTTPConnection("127.0.0.1", served.port)
     connection.putrequest("POST", "/v1/chat/completions")
     connection.putheader("Content-Length", "99999999999999999999999")
@@ -101,10 +125,29 @@ def test_bodies_have_a_limit(served):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'{"messages": "\xff"}', b'{"messages": 1e999}', b'{"n": NaN}', b"[" * 5000, b'"\\ud800"']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"messages": "\xff"}',
+        b'{"messages": 1e999}',
+        b'{"n": NaN}',
+        b"[" * 5000,
+        b'"\\ud800"',
+    ],
 )
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions", "/v1/completions", "/v1/messages", "/completion", "/tokenize", "/v1/embeddings"]
+    "path",
+    [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/messages",
+        "/completion",
+        "/tokenize",
+        "/v1/embeddings",
+    ],
 )
 def test_broken_bodies_are_400(served, path, body):
     answer = httpx.post(served.url + path, content=body)
@@ -115,11 +158,18 @@ def test_broken_bodies_are_400(served, path, body):
 def test_metrics_count(served):
     httpx.post(served.url + "/v1/chat/completions", json=BODY)
     text = httpx.get(served.url + "/metrics").text
-    for name in ("understudy_completion_tokens_total", "understudy_first_token_seconds_count", "understudy_cache_pages_held"):
+    for name in (
+        "understudy_completion_tokens_total",
+        "understudy_first_token_seconds_count",
+        "understudy_cache_pages_held",
+    ):
         (line,) = (line for line in text.splitlines() if line.startswith(name + "{"))
         assert float(line.split()[-1]) >= 0
     families = pytest.importorskip("prometheus_client.parser").text_string_to_metric_families(text)
-    assert {family.name for family in families} >= {"understudy_http_requests", "understudy_answers"}
+    assert {family.name for family in families} >= {
+        "understudy_http_requests",
+        "understudy_answers",
+    }
 
 
 def test_labels_are_escaped():

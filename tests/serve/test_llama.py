@@ -13,7 +13,11 @@ TEXT = "Once upon a time there was a lighthouse"
 
 
 def events(answer: httpx.Response) -> list[dict]:
-    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line.startswith("data: {")]
+    return [
+        json.loads(line.removeprefix("data: "))
+        for line in answer.text.split("\n\n")
+        if line.startswith("data: {")
+    ]
 
 
 def test_tokenize_and_back(served):
@@ -24,7 +28,14 @@ def test_tokenize_and_back(served):
     assert httpx.post(served.url + "/detokenize", json={"tokens": tokens}).json()["content"] == TEXT
     marked = {"content": "<|im_end|>"}
     assert len(httpx.post(served.url + "/tokenize", json=marked).json()["tokens"]) > 1
-    assert len(httpx.post(served.url + "/tokenize", json={**marked, "parse_special": True}).json()["tokens"]) == 1
+    assert (
+        len(
+            httpx.post(served.url + "/tokenize", json={**marked, "parse_special": True}).json()[
+                "tokens"
+            ]
+        )
+        == 1
+    )
     info = httpx.get(served.url + "/tokenizer_info").json()
     assert info["eos_token_id"] in tokenizer.eos_ids
     assert info["chat_template"]
@@ -49,7 +60,10 @@ def test_completion(served):
     found = events(httpx.post(served.url + "/completion", json={**body, "stream": True}))
     assert "".join(one["content"] for one in found) == whole.json()["content"]
     assert [one["stop"] for one in found] == [False] * (len(found) - 1) + [True]
-    assert httpx.post(served.url + "/completion", json={**body, "colour": 1}).json()["error"]["param"] == "colour"
+    assert (
+        httpx.post(served.url + "/completion", json={**body, "colour": 1}).json()["error"]["param"]
+        == "colour"
+    )
     props = httpx.get(served.url + "/props").json()
     assert props["default_generation_settings"]["n_ctx"] == 1024
     assert props["chat_template"]
@@ -63,21 +77,35 @@ def test_slots_are_saved_and_confined(served):
     assert saved["n_saved"] > 64
     assert httpx.post(served.url + "/slots/0?action=erase", json={}).status_code == 200
     cold = httpx.post(served.url + "/tokenize", json={"content": prompt}).json()["count"]
-    restored = httpx.post(served.url + "/slots/0?action=restore", json={"filename": "one.kv"}).json()
+    restored = httpx.post(
+        served.url + "/slots/0?action=restore", json={"filename": "one.kv"}
+    ).json()
     assert restored["n_restored"] == saved["n_saved"]
     warm = httpx.post(served.url + "/completion", json={"prompt": prompt, "n_predict": 1}).json()
     assert warm["tokens_cached"] >= cold - 32
     for name in ("../x", "a/b", "/etc/passwd", "..", ".", "", "x\0y"):
-        assert httpx.post(served.url + "/slots/0?action=save", json={**save, "filename": name}).status_code == 400
-    assert httpx.post(served.url + "/slots/0?action=restore", json={"filename": "none"}).status_code == 404
+        assert (
+            httpx.post(
+                served.url + "/slots/0?action=save", json={**save, "filename": name}
+            ).status_code
+            == 400
+        )
+    assert (
+        httpx.post(served.url + "/slots/0?action=restore", json={"filename": "none"}).status_code
+        == 404
+    )
     assert httpx.post(served.url + "/slots/0?action=burn", json={}).status_code == 400
 
 
 def test_embeddings(served):
     pytest.importorskip("wordllama")
     client = openai.OpenAI(base_url=served.url + "/v1", api_key="none")
-    answer = client.embeddings.create(model="wordllama", input=["a sailing boat", "a ship at sea", "tax law"])
+    answer = client.embeddings.create(
+        model="wordllama", input=["a sailing boat", "a ship at sea", "tax law"]
+    )
     vectors = np.asarray([row.embedding for row in answer.data])
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
-    floats = client.embeddings.create(model="wordllama", input="a sailing boat", encoding_format="float")
+    floats = client.embeddings.create(
+        model="wordllama", input="a sailing boat", encoding_format="float"
+    )
     assert np.allclose(floats.data[0].embedding, vectors[0], atol=1e-6)

@@ -13,13 +13,23 @@ import pytest
 import understudy
 from tests.serve.conftest import MODEL, live
 
-PROMPTS = ["Name three colours.", "What is a bridge?", "Tell me about the sea.", "Who was Newton?", "Why is snow white?"]
+PROMPTS = [
+    "Name three colours.",
+    "What is a bridge?",
+    "Tell me about the sea.",
+    "Who was Newton?",
+    "Why is snow white?",
+]
 
 
 def body(i: int, **more) -> dict:
     return {
-        "messages": [{"role": "user", "content": PROMPTS[i % len(PROMPTS)]}], "max_tokens": 16, "temperature": 0.9, "seed": i, **more,
-    }  # fmt: skip
+        "messages": [{"role": "user", "content": PROMPTS[i % len(PROMPTS)]}],
+        "max_tokens": 16,
+        "temperature": 0.9,
+        "seed": i,
+        **more,
+    }
 
 
 def text_of(document: dict) -> str:
@@ -44,7 +54,9 @@ def leaving_and_staying(served, num_leaving: int, num_staying: int, seconds: flo
     url = served.url + "/v1/chat/completions"
 
     async def run() -> list[str]:
-        async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+        async with httpx.AsyncClient(
+            timeout=600, limits=httpx.Limits(max_connections=None)
+        ) as client:
 
             async def leave(i: int) -> None:
                 """Begins to read and goes, at a random moment."""
@@ -55,7 +67,9 @@ def leaving_and_staying(served, num_leaving: int, num_staying: int, seconds: flo
                         if i % 2:
                             await client.post(url, json=body(i, max_tokens=200))
                         else:
-                            async with client.stream("POST", url, json=body(i, max_tokens=200, stream=True)) as answer:
+                            async with client.stream(
+                                "POST", url, json=body(i, max_tokens=200, stream=True)
+                            ) as answer:
                                 async for _ in answer.aiter_bytes():
                                     if chance.random() < 0.2:
                                         return
@@ -77,7 +91,10 @@ def leaving_and_staying(served, num_leaving: int, num_staying: int, seconds: flo
 
 def quiet(served, number: int) -> list[str]:
     with httpx.Client(timeout=120) as client:
-        return [text_of(client.post(served.url + "/v1/chat/completions", json=body(i)).json()) for i in range(number)]
+        return [
+            text_of(client.post(served.url + "/v1/chat/completions", json=body(i)).json())
+            for i in range(number)
+        ]
 
 
 def test_seeded_texts_do_not_depend_on_others(served):
@@ -96,7 +113,9 @@ def test_two_hundred_clients_for_a_minute(served):
 
 def test_a_client_that_goes_stops_its_request(served):
     with httpx.stream(
-        "POST", served.url + "/v1/chat/completions", json=body(1, max_tokens=900, stream=True, ignore_eos=True)
+        "POST",
+        served.url + "/v1/chat/completions",
+        json=body(1, max_tokens=900, stream=True, ignore_eos=True),
     ) as answer:
         next(answer.iter_bytes())
     started = time.monotonic()
@@ -116,7 +135,12 @@ def test_a_full_queue_is_429(small):
 
         async def run() -> list[httpx.Response]:
             async with httpx.AsyncClient(timeout=60) as client:
-                return await asyncio.gather(*(client.post(url, json=body(i, max_tokens=30, ignore_eos=True)) for i in range(6)))
+                return await asyncio.gather(
+                    *(
+                        client.post(url, json=body(i, max_tokens=30, ignore_eos=True))
+                        for i in range(6)
+                    )
+                )
 
         answers = asyncio.run(run())
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429, 429]
@@ -128,10 +152,16 @@ def test_a_full_queue_is_429(small):
 
 def test_a_request_that_takes_too_long_is_504(small):
     with live(small, request_timeout_s=0.3) as served:
-        answer = httpx.post(served.url + "/v1/chat/completions", json=body(1, max_tokens=450, ignore_eos=True), timeout=30)
+        answer = httpx.post(
+            served.url + "/v1/chat/completions",
+            json=body(1, max_tokens=450, ignore_eos=True),
+            timeout=30,
+        )
         assert answer.status_code == 504
         streamed = httpx.post(
-            served.url + "/v1/chat/completions", json=body(1, max_tokens=450, ignore_eos=True, stream=True), timeout=30
+            served.url + "/v1/chat/completions",
+            json=body(1, max_tokens=450, ignore_eos=True, stream=True),
+            timeout=30,
         )
         assert '"code":"timeout"' in streamed.text
         wait_until_quiet(served)
@@ -143,7 +173,11 @@ def test_stopping_ends_every_request(small):
         url = served.url + "/v1/chat/completions"
 
         def ask() -> None:
-            found.append(httpx.post(url, json=body(1, max_tokens=450, ignore_eos=True, stream=True), timeout=30).text)
+            found.append(
+                httpx.post(
+                    url, json=body(1, max_tokens=450, ignore_eos=True, stream=True), timeout=30
+                ).text
+            )
 
         thread = threading.Thread(target=ask)
         thread.start()
@@ -166,7 +200,11 @@ def test_models_take_turns_in_memory():
 
     with live({name: loader(name) for name in "abc"}, max_loaded=2) as served:
         for name in "abcbca":
-            answer = httpx.post(served.url + "/v1/completions", json={"model": name, "prompt": "Hi", "max_tokens": 2}, timeout=60)
+            answer = httpx.post(
+                served.url + "/v1/completions",
+                json={"model": name, "prompt": "Hi", "max_tokens": 2},
+                timeout=60,
+            )
             assert answer.status_code == 200
         assert loads == ["a", "b", "c", "a"]
         assert {one.name for one in served.server.pool.loaded} == {"c", "a"}

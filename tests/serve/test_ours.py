@@ -15,11 +15,22 @@ CARD = {
     "spec": "chara_card_v2",
     "spec_version": "2.0",
     "data": {
-        "name": "Hilde", "description": "Hilde keeps the lighthouse.", "personality": "gruff", "scenario": "", "first_mes": "What is it?",
-        "mes_example": "", "creator_notes": "", "system_prompt": "", "post_history_instructions": "", "alternate_greetings": [],
-        "tags": [], "creator": "", "character_version": "", "extensions": {},
+        "name": "Hilde",
+        "description": "Hilde keeps the lighthouse.",
+        "personality": "gruff",
+        "scenario": "",
+        "first_mes": "What is it?",
+        "mes_example": "",
+        "creator_notes": "",
+        "system_prompt": "",
+        "post_history_instructions": "",
+        "alternate_greetings": [],
+        "tags": [],
+        "creator": "",
+        "character_version": "",
+        "extensions": {},
     },
-}  # fmt: skip
+}
 TEXT = "The lighthouse of Skerry was built in 1821 by Robert Lowe.\n\nIts lamp burned whale oil until 1870."
 
 
@@ -51,10 +62,15 @@ def test_characters(http):
 def test_turns_are_streamed_and_whole(http, session):
     path = f"/v1/sessions/{session['id']}/turn"
     actions = [{"name": "give", "targets": ["lamp", "rope"], "arguments": {"count": [1, 3]}}]
-    turn = http.post(path, json={"text": "Hello, who are you?", "scene": "A storm.", "actions": actions}).json()
+    turn = http.post(
+        path, json={"text": "Hello, who are you?", "scene": "A storm.", "actions": actions}
+    ).json()
     assert turn["say"]
     assert turn["emotion"]
-    assert all(action["target"] in ("lamp", "rope") and 1 <= action["arguments"]["count"] <= 3 for action in turn["actions"])
+    assert all(
+        action["target"] in ("lamp", "rope") and 1 <= action["arguments"]["count"] <= 3
+        for action in turn["actions"]
+    )
     context = turn["usage"]["context"]
     assert context["total"] == turn["usage"]["prompt_tokens"]
     streamed = http.post(path, json={"text": "And the lamp?", "stream": True}).text
@@ -63,9 +79,18 @@ def test_turns_are_streamed_and_whole(http, session):
         for block in streamed.strip().split("\n\n")
     ]
     assert events[-1][0] == "turn"
-    assert "".join(data["text"] for name, data in events if name == "say").strip() == events[-1][1]["say"]
+    assert (
+        "".join(data["text"] for name, data in events if name == "say").strip()
+        == events[-1][1]["say"]
+    )
     history = http.get(f"/v1/sessions/{session['id']}").json()["history"]
-    assert [said["role"] for said in history] == ["assistant", "user", "assistant", "user", "assistant"]
+    assert [said["role"] for said in history] == [
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
 
 
 def test_a_turn_can_be_interrupted(served, http, session):
@@ -74,7 +99,11 @@ def test_a_turn_can_be_interrupted(served, http, session):
 
     def ask() -> None:
         found.append(
-            httpx.post(served.url + path + "/turn", json={"text": "Tell me a long story.", "actions": actions}, timeout=60).json()
+            httpx.post(
+                served.url + path + "/turn",
+                json={"text": "Tell me a long story.", "actions": actions},
+                timeout=60,
+            ).json()
         )
 
     thread = threading.Thread(target=ask)
@@ -99,17 +128,25 @@ def test_collections(http):
     assert http.post("/v1/collections", json={"name": "isles"}).status_code == 409
     assert http.post("/v1/collections", json={"name": "../x"}).status_code == 400
     made = http.post(
-        "/v1/collections/isles/documents", files=[("files", ("light.md", TEXT.encode())), ("files", ("x.exe", b"MZ"))]
+        "/v1/collections/isles/documents",
+        files=[("files", ("light.md", TEXT.encode())), ("files", ("x.exe", b"MZ"))],
     )
     assert made.json()["added"] == ["light.md"]
     assert "x.exe" in made.json()["failed"]
-    http.post("/v1/collections/isles/documents", json={"name": "tax.txt", "text": "Taxes are due in May."})
+    http.post(
+        "/v1/collections/isles/documents", json={"name": "tax.txt", "text": "Taxes are due in May."}
+    )
     assert http.get("/v1/collections/isles").json()["names"] == ["light.md", "tax.txt"]
     text = http.get("/v1/collections/isles/documents/light.md").json()["text"]
-    best = http.post("/v1/collections/isles/search", json={"query": "Who built the lighthouse?", "k": 1}).json()["data"][0]
+    best = http.post(
+        "/v1/collections/isles/search", json={"query": "Who built the lighthouse?", "k": 1}
+    ).json()["data"][0]
     assert best["document"] == "light.md"
     assert text[best["start"] : best["end"]] == best["text"]
-    answer = http.post("/v1/collections/isles/ask", json={"question": "When was the lighthouse built?", "threshold": 0}).json()
+    answer = http.post(
+        "/v1/collections/isles/ask",
+        json={"question": "When was the lighthouse built?", "threshold": 0},
+    ).json()
     for citation in answer["citations"]:
         assert (
             http.get(f"/v1/collections/isles/documents/{citation['document']}").json()["text"][
@@ -118,7 +155,10 @@ def test_collections(http):
             == citation["quote"]
         )
     assert answer["is_answered"] == (answer["answer"] is not None)
-    unsaid = http.post("/v1/collections/isles/ask", json={"question": "Quantum chromodynamics of quarks?", "threshold": 1}).json()
+    unsaid = http.post(
+        "/v1/collections/isles/ask",
+        json={"question": "Quantum chromodynamics of quarks?", "threshold": 1},
+    ).json()
     assert not unsaid["is_answered"]
     assert http.delete("/v1/collections/isles").json()["deleted"]
     assert http.get("/v1/collections/isles").status_code == 404

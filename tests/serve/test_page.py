@@ -22,7 +22,9 @@ SINKS = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextua
 def client(tmp_path_factory):
     keys = tmp_path_factory.mktemp("keys") / "keys"
     new_key(keys, "anna")
-    return TestClient(create_app({}, Settings(key_file=keys, log=False)), base_url="http://127.0.0.1")
+    return TestClient(
+        create_app({}, Settings(key_file=keys, log=False)), base_url="http://127.0.0.1"
+    )
 
 
 def test_page_comes_without_a_key_and_lets_nothing_else_in(client):
@@ -57,11 +59,13 @@ def test_all_that_is_linked_is_served(client: httpx.Client):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_file_has_no_outside_resource_and_no_markup_from_text(path):
     text = path.read_text()
-    assert set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text)) <= {"//www.w3.org/2000/svg"} | {
-        "http://www.w3.org/2000/svg"
-    }
+    assert set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text)) <= {
+        "//www.w3.org/2000/svg"
+    } | {"http://www.w3.org/2000/svg"}
     assert not re.search(SINKS, text)
-    assert not re.search(r"""\s(?:on\w+|style)=["']""", text), "nothing inline: the policy forbids it"
+    assert not re.search(r"""\s(?:on\w+|style)=["']""", text), (
+        "nothing inline: the policy forbids it"
+    )
     assert not re.search(r"@import|url\(", text)
     if path.suffix == ".html":
         assert re.findall(r"<script[^>]*>([^<]*)", text) == [""]

@@ -11,7 +11,15 @@ from tests.serve.conftest import MODEL
 from tests.serve.test_tools import WEATHER
 
 ASK = "Name three colours."
-TOOLS = [{"type": "function", "name": "weather", "description": "The weather.", "parameters": WEATHER, "strict": True}]
+TOOLS = [
+    {
+        "type": "function",
+        "name": "weather",
+        "description": "The weather.",
+        "parameters": WEATHER,
+        "strict": True,
+    }
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,35 +51,59 @@ def test_a_conversation_is_remembered(served, client):
 
 @pytest.mark.parametrize("options", [{}, {"tools": TOOLS, "tool_choice": "required"}])
 def test_events_add_up_to_the_response(client, options):
-    with client.responses.stream(model=MODEL, input=ASK, temperature=0, max_output_tokens=60, **options) as stream:
+    with client.responses.stream(
+        model=MODEL, input=ASK, temperature=0, max_output_tokens=60, **options
+    ) as stream:
         events = list(stream)
     final = events[-1].response
     assert events[-1].type == f"response.{final.status}"
     assert [event.sequence_number for event in events] == list(range(len(events)))
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-    arguments = "".join(event.delta for event in events if event.type == "response.function_call_arguments.delta")
+    arguments = "".join(
+        event.delta for event in events if event.type == "response.function_call_arguments.delta"
+    )
     assert text == final.output_text
-    assert arguments == "".join(item.arguments for item in final.output if item.type == "function_call")
+    assert arguments == "".join(
+        item.arguments for item in final.output if item.type == "function_call"
+    )
     assert bool(options) == bool(arguments)
     assert client.responses.retrieve(final.id).status == final.status
 
 
 def test_tools_and_their_results(client):
     settings = {"model": MODEL, "tools": TOOLS, "temperature": 0, "max_output_tokens": 60}
-    first = client.responses.create(input="Weather in Paris?", tool_choice={"type": "function", "name": "weather"}, **settings)
+    first = client.responses.create(
+        input="Weather in Paris?", tool_choice={"type": "function", "name": "weather"}, **settings
+    )
     calls = [item for item in first.output if item.type == "function_call"]
     assert set(json.loads(calls[0].arguments)) == {"city", "unit"}
-    results = [{"type": "function_call_output", "call_id": call.call_id, "output": "12 degrees"} for call in calls]
-    second = client.responses.create(input=results, previous_response_id=first.id, tool_choice="none", **settings)
+    results = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "12 degrees"}
+        for call in calls
+    ]
+    second = client.responses.create(
+        input=results, previous_response_id=first.id, tool_choice="none", **settings
+    )
     assert second.output_text
     assert second.usage.context["tools"] > 0
 
 
 def test_held_to_a_schema_and_refused(client):
-    form = {"type": "json_schema", "name": "x", "schema": {"enum": ["red", "green"]}, "strict": True}
-    answer = client.responses.create(model=MODEL, input=ASK, text={"format": form}, max_output_tokens=8)
+    form = {
+        "type": "json_schema",
+        "name": "x",
+        "schema": {"enum": ["red", "green"]},
+        "strict": True,
+    }
+    answer = client.responses.create(
+        model=MODEL, input=ASK, text={"format": form}, max_output_tokens=8
+    )
     assert json.loads(answer.output_text) in ("red", "green")
-    for change in ({"background": True}, {"reasoning": {"effort": "low"}}, {"tools": [{"type": "web_search"}]}):
+    for change in (
+        {"background": True},
+        {"reasoning": {"effort": "low"}},
+        {"tools": [{"type": "web_search"}]},
+    ):
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(model=MODEL, input=ASK, **change)
         assert caught.value.param.startswith(next(iter(change)))

@@ -45,22 +45,33 @@ def read(form, raw, cuts, **options):
 
 
 CALLS = st.lists(
-    st.tuples(st.sampled_from(["weather", "time"]), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2)),
+    st.tuples(
+        st.sampled_from(["weather", "time"]),
+        st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2),
+    ),
     max_size=3,
 )
 CUTS = st.lists(st.integers(0, 400), max_size=6)
 
 
 @pytest.mark.parametrize("form", [TOOL_CALL_FORM, TOOLCALL_FORM, MISTRAL_FORM])
-@example(text="_", calls=[("time", {})], cuts=[7])  # text that also stands in the half of an opening that is held back
-@given(text=st.text(st.characters(exclude_characters="<[{", exclude_categories=["Cs"]), max_size=12), calls=CALLS, cuts=CUTS)
+@example(
+    text="_", calls=[("time", {})], cuts=[7]
+)  # text that also stands in the half of an opening that is held back
+@given(
+    text=st.text(st.characters(exclude_characters="<[{", exclude_categories=["Cs"]), max_size=12),
+    calls=CALLS,
+    cuts=CUTS,
+)
 def test_pieces_are_the_whole(form, text, calls, cuts):
     written = [json.dumps({"name": name, "arguments": arguments}) for name, arguments in calls]
     raw = text + (form.write(written) if written else "")
     found = read(form, raw, cuts)
     assert found[0] == text.strip()
     assert found[1] == [name for name, _ in calls]
-    assert [json.loads(arguments) for arguments in found[2]] == [arguments for _, arguments in calls]
+    assert [json.loads(arguments) for arguments in found[2]] == [
+        arguments for _, arguments in calls
+    ]
 
 
 @given(cut=st.integers(0, 200), cuts=CUTS)

@@ -33,7 +33,10 @@ def connect(running) -> socket.socket:
 
 def post(body: dict, path: str = "/v1/completions") -> bytes:
     data = json.dumps(body).encode()
-    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+        + data
+    )
 
 
 def held(running) -> tuple[int, int]:
@@ -62,13 +65,17 @@ LONG = {
 
 
 def test_one_that_does_not_read_is_left(stories):
-    quiet = httpx.post(f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}).json()
+    quiet = httpx.post(
+        f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}
+    ).json()
     with connect(stories) as lazy:
         for _ in range(8):  # pipelined, so that the buffers of both ends are full at some time
             lazy.sendall(post(LONG))
         time.sleep(0.5)
         other = httpx.post(
-            f"{stories.url}/v1/completions", json={"prompt": "Once", "max_tokens": 20, "temperature": 0}, timeout=60
+            f"{stories.url}/v1/completions",
+            json={"prompt": "Once", "max_tokens": 20, "temperature": 0},
+            timeout=60,
         )
         assert other.json()["choices"] == quiet["choices"]
         wait_until_idle(stories, 60)

@@ -17,10 +17,26 @@ WEATHER = {
     "required": ["city", "unit"],
     "additionalProperties": False,
 }
-TIME = {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"], "additionalProperties": False}
+TIME = {
+    "type": "object",
+    "properties": {"zone": {"enum": ["UTC", "CET"]}},
+    "required": ["zone"],
+    "additionalProperties": False,
+}
 TOOLS = [
-    {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": WEATHER, "strict": True}},
-    {"type": "function", "function": {"name": "time", "description": "The time.", "parameters": TIME}},
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather.",
+            "parameters": WEATHER,
+            "strict": True,
+        },
+    },
+    {
+        "type": "function",
+        "function": {"name": "time", "description": "The time.", "parameters": TIME},
+    },
 ]
 ASK = [{"role": "user", "content": "What is the weather in Paris?"}]
 
@@ -36,7 +52,15 @@ def claude(served):
 
 
 def ask(client, **options):
-    settings = {"model": MODEL, "messages": ASK, "tools": TOOLS, "max_tokens": 80, "temperature": 1, "seed": 3, **options}
+    settings = {
+        "model": MODEL,
+        "messages": ASK,
+        "tools": TOOLS,
+        "max_tokens": 80,
+        "temperature": 1,
+        "seed": 3,
+        **options,
+    }
     return client.chat.completions.create(**settings)
 
 
@@ -56,14 +80,22 @@ def test_none_and_auto(client):
     assert message.content or message.tool_calls
     allowed = {
         "type": "allowed_tools",
-        "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "time"}}]},
+        "allowed_tools": {
+            "mode": "required",
+            "tools": [{"type": "function", "function": {"name": "time"}}],
+        },
     }
-    assert {c.function.name for c in ask(client, tool_choice=allowed).choices[0].message.tool_calls} == {"time"}
+    assert {
+        c.function.name for c in ask(client, tool_choice=allowed).choices[0].message.tool_calls
+    } == {"time"}
 
 
 def test_one_call_where_one_is_asked(client, served):
     line_feed, opening = (served.model.tokenizer.encode(text)[0] for text in ("\n", "<"))
-    eager = {str(line_feed): 50, str(opening): 100}  # for the next call; undecided, hardly a draw of forty makes a second one
+    eager = {
+        str(line_feed): 50,
+        str(opening): 100,
+    }  # for the next call; undecided, hardly a draw of forty makes a second one
     options = {"tool_choice": "required", "max_tokens": 200, "temperature": 2, "logit_bias": eager}
     many = [ask(client, **options, seed=seed) for seed in range(8)]
     one = [ask(client, **options, seed=seed, parallel_tool_calls=False) for seed in range(4)]
@@ -77,13 +109,18 @@ def test_streamed_calls_are_the_whole_ones(client):
     for chunk in ask(client, tool_choice="required", stream=True):
         for piece in chunk.choices[0].delta.tool_calls or ():
             name, text = calls.get(piece.index, ("", ""))
-            calls[piece.index] = (name + (piece.function.name or ""), text + (piece.function.arguments or ""))
+            calls[piece.index] = (
+                name + (piece.function.name or ""),
+                text + (piece.function.arguments or ""),
+            )
     assert list(calls.values()) == [(call.function.name, call.function.arguments) for call in whole]
 
 
 @pytest.mark.parametrize("tokens", range(8, 24, 3))
 def test_cut_arguments_are_json(client, tokens):
-    answer = ask(client, tool_choice={"type": "function", "function": {"name": "weather"}}, max_tokens=tokens).choices[0]
+    answer = ask(
+        client, tool_choice={"type": "function", "function": {"name": "weather"}}, max_tokens=tokens
+    ).choices[0]
     for call in answer.message.tool_calls or ():
         assert isinstance(json.loads(call.function.arguments), dict)
     assert answer.finish_reason in ("length", "tool_calls")
@@ -91,8 +128,14 @@ def test_cut_arguments_are_json(client, tokens):
 
 def test_results_go_back(client):
     first = ask(client, tool_choice="required", parallel_tool_calls=False).choices[0].message
-    messages = [*ASK, first.model_dump(), {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "12 degrees"}]
-    answer = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, max_tokens=12, temperature=0)
+    messages = [
+        *ASK,
+        first.model_dump(),
+        {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "12 degrees"},
+    ]
+    answer = client.chat.completions.create(
+        model=MODEL, messages=messages, tools=TOOLS, max_tokens=12, temperature=0
+    )
     assert answer.usage.context["tools"] > 0
 
 
@@ -100,12 +143,24 @@ CLAUDE = [{"name": "weather", "description": "The weather.", "input_schema": WEA
 
 
 def test_messages(served, claude):
-    settings = {"model": MODEL, "max_tokens": 20, "messages": ASK, "extra_body": {"temperature": 0}, "system": "Be brief."}
+    settings = {
+        "model": MODEL,
+        "max_tokens": 20,
+        "messages": ASK,
+        "extra_body": {"temperature": 0},
+        "system": "Be brief.",
+    }
     answer = claude.messages.create(**settings)
-    expected = served.model.generate([{"role": "system", "content": "Be brief."}, *ASK], max_tokens=20)
+    expected = served.model.generate(
+        [{"role": "system", "content": "Be brief."}, *ASK], max_tokens=20
+    )
     assert answer.content[0].text == expected.text
-    assert answer.stop_reason == ("max_tokens" if expected.finish_reason == "length" else "end_turn")
-    counted = claude.messages.count_tokens(model=MODEL, messages=ASK, system="Be brief.").input_tokens
+    assert answer.stop_reason == (
+        "max_tokens" if expected.finish_reason == "length" else "end_turn"
+    )
+    counted = claude.messages.count_tokens(
+        model=MODEL, messages=ASK, system="Be brief."
+    ).input_tokens
     assert counted == expected.usage.prompt_tokens
     assert answer.usage.input_tokens + answer.usage.cache_read_input_tokens == counted
     with claude.messages.stream(**settings) as stream:
@@ -136,9 +191,19 @@ def test_messages_with_tools(claude, is_streamed):
     (block,) = answer.content
     assert block.name == "weather"
     assert set(block.input) == {"city", "unit"}
-    result = {"type": "tool_result", "tool_use_id": block.id, "content": [{"type": "text", "text": "12 degrees"}]}
-    messages = [*ASK, {"role": "assistant", "content": [block.model_dump()]}, {"role": "user", "content": [result]}]
-    assert claude.messages.create(model=MODEL, max_tokens=8, messages=messages, tools=CLAUDE).content
+    result = {
+        "type": "tool_result",
+        "tool_use_id": block.id,
+        "content": [{"type": "text", "text": "12 degrees"}],
+    }
+    messages = [
+        *ASK,
+        {"role": "assistant", "content": [block.model_dump()]},
+        {"role": "user", "content": [result]},
+    ]
+    assert claude.messages.create(
+        model=MODEL, max_tokens=8, messages=messages, tools=CLAUDE
+    ).content
 
 
 def test_faults_have_anthropics_shape(claude):
@@ -152,8 +217,15 @@ def test_faults_have_anthropics_shape(claude):
 
 def test_messages_async(served):
     async def ask():
-        async with anthropic.AsyncAnthropic(base_url=served.url, api_key="none", max_retries=0) as client:
-            settings = {"model": MODEL, "max_tokens": 12, "messages": ASK, "extra_body": {"temperature": 0}}
+        async with anthropic.AsyncAnthropic(
+            base_url=served.url, api_key="none", max_retries=0
+        ) as client:
+            settings = {
+                "model": MODEL,
+                "max_tokens": 12,
+                "messages": ASK,
+                "extra_body": {"temperature": 0},
+            }
             whole = await client.messages.create(**settings)
             async with client.messages.stream(**settings) as stream:
                 text = "".join([piece async for piece in stream.text_stream])
@@ -165,5 +237,7 @@ def test_messages_async(served):
 
 def test_messages_held_to_a_schema(claude):
     config = {"format": {"type": "json_schema", "schema": {"enum": ["red", "green"]}}}
-    answer = claude.messages.create(model=MODEL, max_tokens=8, messages=ASK, extra_body={"output_config": config})
+    answer = claude.messages.create(
+        model=MODEL, max_tokens=8, messages=ASK, extra_body={"output_config": config}
+    )
     assert json.loads(answer.content[0].text) in ("red", "green")

@@ -40,12 +40,25 @@ def _native(programs: LlamaCpp) -> Greedy:
 def _environment() -> Path:
     """The Python of an environment that holds xllamacpp; made at the first time."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "understudy-tests" / f"xllamacpp-{VERSION}-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = (
+        cache
+        / "understudy-tests"
+        / f"xllamacpp-{VERSION}-{sys.version_info.major}.{sys.version_info.minor}"
+    )
     python = folder / "bin" / "python"
     done = folder / "installed"
     if not done.exists():
         venv.create(folder, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "-q", "--only-binary", ":all:", f"xllamacpp=={VERSION}"]
+        command = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--only-binary",
+            ":all:",
+            f"xllamacpp=={VERSION}",
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             pytest.skip(f"xllamacpp {VERSION} could not be installed: {result.stderr[-300:]}")
@@ -58,7 +71,12 @@ def _wheel(python: Path) -> Greedy:
         asked = {"model": str(model), "context": 256, "request": greedy_request(prompt, num_tokens)}
         script = Path(__file__).with_name("in_llama_cpp.py")
         result = subprocess.run(
-            [python, script], input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=False
+            [python, script],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert result.returncode == 0, result.stderr[-2000:]
         steps = json.loads(result.stdout)["choices"][0]["logprobs"]["content"]

@@ -22,7 +22,10 @@ pytestmark = pytest.mark.slow
 def garak() -> Path:
     """The Python of an environment with garak: `UNDERSTUDY_TEST_GARAK`, or that of a `garak` on the path."""
     command = shutil.which("garak")
-    python = Path(os.environ.get("UNDERSTUDY_TEST_GARAK") or (Path(command).with_name("python") if command else "none"))
+    python = Path(
+        os.environ.get("UNDERSTUDY_TEST_GARAK")
+        or (Path(command).with_name("python") if command else "none")
+    )
     try:
         garak_version(python)
     except MissingError as error:
@@ -45,4 +48,6 @@ def test_garak_finishes_an_offline_probe(garak, tmp_path):
     (row,) = report["probes"]
     assert (row["probe"], row["cases"], row["not_asked"]) == ("garak:encoding.InjectBase64", 3, 0)
     assert report["detectors"]["garak:encoding.DecodeMatch"]["versions"] == [garak_version(garak)]
-    assert all(json.loads(line)["answer"] for line in (tmp_path / "safety.jsonl").read_text().splitlines())
+    assert all(
+        json.loads(line)["answer"] for line in (tmp_path / "safety.jsonl").read_text().splitlines()
+    )

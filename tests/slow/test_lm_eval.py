@@ -25,7 +25,11 @@ def python() -> str:
     if given := os.environ.get("UNDERSTUDY_LM_EVAL"):
         return given
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "understudy-tests" / f"lm-eval-0.4.13-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = (
+        cache
+        / "understudy-tests"
+        / f"lm-eval-0.4.13-{sys.version_info.major}.{sys.version_info.minor}"
+    )
     done = folder / "installed"
     if not done.exists():
         venv.create(folder, with_pip=True, clear=True)
@@ -43,7 +47,11 @@ def test_prompts_likelihoods_and_scores_are_the_harness_s(python, monkeypatch):
     result = compare(Path("tests/data/stories-nemotron"), python, num_rows=20)
     assert set(result["tasks"]) == set(FILES)
     for name, task in result["tasks"].items():
-        assert (name, task["same_prompts"], task["same_greedy"]) == (name, task["requests"], task["requests"])
+        assert (name, task["same_prompts"], task["same_greedy"]) == (
+            name,
+            task["requests"],
+            task["requests"],
+        )
         assert task["largest_difference_nats"] < 1e-4
         for metric, both in task["figures"].items():
             assert (name, metric, both["ours"]) == (name, metric, pytest.approx(both["theirs"]))

@@ -25,13 +25,21 @@ def address():
     serve = pytest.importorskip("ray.serve")
     port = free_port()
     paths = os.pathsep.join([str(ROOT / "packaging"), str(ROOT / "src")])
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
     sys.path.insert(0, str(ROOT / "packaging"))
     from ray_serve import build
 
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build(str(ROOT / MODEL), replicas=2, cpus=0.5, context=256, num_threads=1), name="understudy")
+        serve.run(
+            build(str(ROOT / MODEL), replicas=2, cpus=0.5, context=256, num_threads=1),
+            name="understudy",
+        )
         yield f"http://127.0.0.1:{port}"
     finally:
         serve.shutdown()
@@ -39,9 +47,17 @@ def address():
 
 
 def ask(address: str, number: int) -> tuple[int, str]:
-    body = {"prompt": "Once upon a time", "max_tokens": 60, "seed": number % 4, "temperature": 0.8, "ignore_eos": True}
+    body = {
+        "prompt": "Once upon a time",
+        "max_tokens": 60,
+        "seed": number % 4,
+        "temperature": 0.8,
+        "ignore_eos": True,
+    }
     answer = httpx.post(f"{address}/v1/completions", json=body, timeout=120)
-    return answer.status_code, answer.json()["choices"][0]["text"] if answer.status_code == 200 else answer.text
+    return answer.status_code, answer.json()["choices"][0][
+        "text"
+    ] if answer.status_code == 200 else answer.text
 
 
 def test_a_killed_replica_loses_no_request(address):

@@ -33,7 +33,9 @@ SHAPES: dict[str, ModelSpec] = {
     "llama": SPECS["llama"],
     "llama3": SPECS["llama3"],
     "mistral": SPECS["mistral"],
-    "qwen2": SPECS["qwen2"].replace(num_heads=12, head_dim=8, hidden_size=96, tied_embeddings=False),
+    "qwen2": SPECS["qwen2"].replace(
+        num_heads=12, head_dim=8, hidden_size=96, tied_embeddings=False
+    ),
 }
 # format -> largest difference of a log-probability. Ours keeps activations in float32 over bf16 weights, llama.cpp
 # rounds them to bf16; over integer weights both round them to 8 bits, but in groups of their own.
@@ -56,7 +58,10 @@ def _with_clear_choices(spec: ModelSpec, seed: int) -> Weights:
 def folder(request, tmp_path_factory) -> Path:
     spec = SHAPES[request.param]
     path = tmp_path_factory.mktemp("models") / request.param
-    ids = {"bos_token_id": 1, "eos_token_id": 2}  # llama.cpp never chooses an end that it is told to ignore
+    ids = {
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }  # llama.cpp never chooses an end that it is told to ignore
     write_folder(spec, _with_clear_choices(spec, seed=6), path, "bfloat16", config=ids)
     write_tokenizer(path, spec.vocab_size)
     return path
@@ -106,5 +111,10 @@ def test_transformers_says_the_same_after_a_round_trip(folder: Path, tmp_path: P
     assert logits[len(PROMPT) - 1 : -1].argmax(axis=-1).tolist() == list(ours)
     assert np.abs(model.logits(ids) - logits).max() < 2e-4 * max(1.0, float(logits.std()))
     spec = SHAPES[folder.name]
-    weights = {name: tensor.to_float32() for name, tensor in understudy.open_checkpoint(back).weights.items()}
-    assert np.abs(reference.forward(spec, weights, ids) - logits).max() < 2e-4 * max(1.0, float(logits.std()))
+    weights = {
+        name: tensor.to_float32()
+        for name, tensor in understudy.open_checkpoint(back).weights.items()
+    }
+    assert np.abs(reference.forward(spec, weights, ids) - logits).max() < 2e-4 * max(
+        1.0, float(logits.std())
+    )

@@ -12,6 +12,10 @@ def test_vllm_knows_the_folder():
     registry = pytest.importorskip("vllm.model_executor.models.registry").ModelRegistry
     config = get_config("tests/data/stories-nemotron", trust_remote_code=False)
     assert config.architectures == ["NemotronForCausalLM"]
-    assert (config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads) == (6, 6, 3)
+    assert (config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads) == (
+        6,
+        6,
+        3,
+    )
     assert config.rope_parameters["partial_rotary_factor"] == 0.5
     assert config.architectures[0] in registry.get_supported_archs()

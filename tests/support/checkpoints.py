@@ -23,36 +23,88 @@ from understudy.spec import ModelSpec, RopeScaling, tensor_shapes
 Weights = dict[str, NDArray[np.float32]]
 
 _NEMOTRON = ModelSpec(
-    architecture="nemotron", num_layers=3, hidden_size=96, intermediate_size=288, num_heads=6, num_kv_heads=2,
-    head_dim=32, vocab_size=512, max_positions=512, norm="layer_norm_1p", norm_eps=1e-5, activation="relu2", gated=False,
-    rotary_dim=16, rope_theta=1e4,
-)  # fmt: skip
+    architecture="nemotron",
+    num_layers=3,
+    hidden_size=96,
+    intermediate_size=288,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=32,
+    vocab_size=512,
+    max_positions=512,
+    norm="layer_norm_1p",
+    norm_eps=1e-5,
+    activation="relu2",
+    gated=False,
+    rotary_dim=16,
+    rope_theta=1e4,
+)
 _LLAMA = ModelSpec(
-    architecture="llama", num_layers=3, hidden_size=96, intermediate_size=256, num_heads=8, num_kv_heads=2,
-    head_dim=16, vocab_size=512, max_positions=512, norm="rms_norm", norm_eps=1e-5, activation="silu", gated=True,
-    rotary_dim=16, rope_theta=5e5,
-)  # fmt: skip
+    architecture="llama",
+    num_layers=3,
+    hidden_size=96,
+    intermediate_size=256,
+    num_heads=8,
+    num_kv_heads=2,
+    head_dim=16,
+    vocab_size=512,
+    max_positions=512,
+    norm="rms_norm",
+    norm_eps=1e-5,
+    activation="silu",
+    gated=True,
+    rotary_dim=16,
+    rope_theta=5e5,
+)
 
 # One entry per shape class; the key says what is special about it.
 SPECS: dict[str, ModelSpec] = {
     "nemotron": _NEMOTRON,  # query heads 3:1 as in the 4B, head_dim ≠ hidden / heads
-    "nemotron_8b": _NEMOTRON.replace(num_heads=12, hidden_size=128, head_dim=16, rotary_dim=8),  # 6:1, heads·dim > hidden
+    "nemotron_8b": _NEMOTRON.replace(
+        num_heads=12, hidden_size=128, head_dim=16, rotary_dim=8
+    ),  # 6:1, heads·dim > hidden
     "nemotron_odd": _NEMOTRON.replace(
-        hidden_size=72, intermediate_size=172, vocab_size=517, head_dim=20, rotary_dim=10, num_heads=3, num_kv_heads=1
+        hidden_size=72,
+        intermediate_size=172,
+        vocab_size=517,
+        head_dim=20,
+        rotary_dim=10,
+        num_heads=3,
+        num_kv_heads=1,
     ),  # nothing is a multiple of a vector
-    "nemotron_biases": _NEMOTRON.replace(qkv_bias=True, output_bias=True, mlp_bias=True, tied_embeddings=True),
+    "nemotron_biases": _NEMOTRON.replace(
+        qkv_bias=True, output_bias=True, mlp_bias=True, tied_embeddings=True
+    ),
     "llama": _LLAMA,
-    "llama3": _LLAMA.replace(rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64)),  # all three bands occur: λ from 6 to 2e6
+    "llama3": _LLAMA.replace(
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64)
+    ),  # all three bands occur: λ from 6 to 2e6
     "llama_tied": _LLAMA.replace(
-        hidden_size=72, intermediate_size=172, num_heads=9, num_kv_heads=3, head_dim=8, rotary_dim=8, vocab_size=517,
-        rope_theta=1e5, tied_embeddings=True,
+        hidden_size=72,
+        intermediate_size=172,
+        num_heads=9,
+        num_kv_heads=3,
+        head_dim=8,
+        rotary_dim=8,
+        vocab_size=517,
+        rope_theta=1e5,
+        tied_embeddings=True,
     ),  # SmolLM2's 9/3 heads, odd sizes
-    "mistral": _LLAMA.replace(architecture="mistral", rope_theta=1e6, head_dim=32, rotary_dim=32, num_heads=4),
+    "mistral": _LLAMA.replace(
+        architecture="mistral", rope_theta=1e6, head_dim=32, rotary_dim=32, num_heads=4
+    ),
     "qwen2": _LLAMA.replace(
-        architecture="qwen2", num_heads=14, head_dim=8, rotary_dim=8, hidden_size=112, qkv_bias=True,
-        tied_embeddings=True, norm_eps=1e-6, rope_theta=1e6,
+        architecture="qwen2",
+        num_heads=14,
+        head_dim=8,
+        rotary_dim=8,
+        hidden_size=112,
+        qkv_bias=True,
+        tied_embeddings=True,
+        norm_eps=1e-6,
+        rope_theta=1e6,
     ),  # 7:1, biases on q, k and v alone
-}  # fmt: skip
+}
 
 
 def random_weights(spec: ModelSpec, seed: int = 0, head_scale: float = 1.0) -> Weights:
@@ -147,7 +199,9 @@ def _rope_keys(spec: ModelSpec, style: str) -> dict[str, Any]:
         }
     partial = {} if fraction == 1 else {"partial_rotary_factor": fraction}
     if style == "transformers5":
-        return {"rope_parameters": {"rope_type": "default", "rope_theta": theta} | scaling | partial}
+        return {
+            "rope_parameters": {"rope_type": "default", "rope_theta": theta} | scaling | partial
+        }
     if style == "megatron":
         partial = {} if fraction == 1 else {"rope_percent": fraction}
     return {"rope_theta": theta} | partial | ({"rope_scaling": scaling} if scaling else {})
@@ -174,24 +228,41 @@ def write_folder(
     shards = [names[start::num_shards] for start in range(num_shards)]
     index: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
-        file = "model.safetensors" if num_shards == 1 else f"model-{number:05}-of-{num_shards:05}.safetensors"
+        file = (
+            "model.safetensors"
+            if num_shards == 1
+            else f"model-{number:05}-of-{num_shards:05}.safetensors"
+        )
         write_safetensors({name: weights[name] for name in shard}, path / file, dtype)
         index |= dict.fromkeys(shard, file)
     if num_shards > 1:
-        text = json.dumps({"metadata": {"total_size": sum(w.nbytes for w in weights.values())}, "weight_map": index})
+        text = json.dumps(
+            {
+                "metadata": {"total_size": sum(w.nbytes for w in weights.values())},
+                "weight_map": index,
+            }
+        )
         (path / "model.safetensors.index.json").write_text(text)
     return path
 
 
-def write_safetensors(weights: Mapping[str, NDArray[np.float32]], path: Path, dtype: str = "float32") -> None:
+def write_safetensors(
+    weights: Mapping[str, NDArray[np.float32]], path: Path, dtype: str = "float32"
+) -> None:
     """One safetensors file, byte by byte: header length (8, little endian), JSON header, data. NumPy lacks bfloat16."""
     code = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[dtype]
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     chunks, end = [], 0
     for name, values in weights.items():
-        stored = _bfloat16_bits(values) if dtype == "bfloat16" else np.ascontiguousarray(values, dtype)
+        stored = (
+            _bfloat16_bits(values) if dtype == "bfloat16" else np.ascontiguousarray(values, dtype)
+        )
         chunks.append(stored.tobytes())
-        header[name] = {"dtype": code, "shape": list(values.shape), "data_offsets": [end, end + len(chunks[-1])]}
+        header[name] = {
+            "dtype": code,
+            "shape": list(values.shape),
+            "data_offsets": [end, end + len(chunks[-1])],
+        }
         end += len(chunks[-1])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -32,6 +32,18 @@ TEXTS = [
 def long_line(length: int = 100_000) -> str:
     """One line without an end, of words, digits and other alphabets."""
     source = random.Random(7)
-    words = ["the", "lighthouse", "42", "naïve", "漢字", "🌊", "...", "Nemotron", "x" * 30, "   ", "Ω"]
+    words = [
+        "the",
+        "lighthouse",
+        "42",
+        "naïve",
+        "漢字",
+        "🌊",
+        "...",
+        "Nemotron",
+        "x" * 30,
+        "   ",
+        "Ω",
+    ]
     text = " ".join(source.choice(words) for _ in range(length // 4))
     return text[:length]

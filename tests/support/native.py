@@ -19,7 +19,9 @@ from understudy.spec import KvFormat, ModelSpec, PackedFormat
 Array = NDArray[np.float32]
 
 
-def pack_weights(spec: ModelSpec, weights: Mapping[str, Array], target: PackedFormat) -> dict[str, PackedTensor]:
+def pack_weights(
+    spec: ModelSpec, weights: Mapping[str, Array], target: PackedFormat
+) -> dict[str, PackedTensor]:
     """Every matrix in `target`; norm gains with their 1 added, as the core wants them."""
     packed = {}
     for name, values in weights.items():
@@ -33,7 +35,9 @@ def pack_weights(spec: ModelSpec, weights: Mapping[str, Array], target: PackedFo
     return packed
 
 
-def unpack_weights(weights: Mapping[str, Array], packed: Mapping[str, PackedTensor]) -> dict[str, Array]:
+def unpack_weights(
+    weights: Mapping[str, Array], packed: Mapping[str, PackedTensor]
+) -> dict[str, Array]:
     """The values that the packed matrices hold; vectors as they were."""
     return {
         name: values if values.ndim == 1 else core.unpack(t.format, t.data, t.rows, t.columns)
@@ -51,7 +55,9 @@ def native_model(
     num_threads: int = 1,
     fine: Sequence[str] = (),
 ) -> core.Model:
-    return core.Model(spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, fine=fine)
+    return core.Model(
+        spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, fine=fine
+    )
 
 
 class NativeRun:
@@ -69,8 +75,12 @@ class NativeRun:
         pages = -(-max_tokens // core.PAGE_SIZE)
         self.model, self.spec = model, spec
         self.cache = core.Cache(model, num_sequences * pages + 3, kv_format)
-        order = np.random.default_rng(1).permutation(num_sequences * pages + 3)[: num_sequences * pages]
-        self.page_tables = np.ascontiguousarray(order.reshape(num_sequences, pages).astype(np.int32))
+        order = np.random.default_rng(1).permutation(num_sequences * pages + 3)[
+            : num_sequences * pages
+        ]
+        self.page_tables = np.ascontiguousarray(
+            order.reshape(num_sequences, pages).astype(np.int32)
+        )
         self.lengths = [0] * num_sequences
 
     def feed(self, pieces: Sequence[tuple[int, Sequence[int] | NDArray[np.int32]]]) -> list[Array]:
@@ -82,16 +92,28 @@ class NativeRun:
             slots += [slot] * len(piece)
             self.lengths[slot] += len(piece)
         arrays = (np.array(values, np.int32) for values in (tokens, positions, slots))
-        logits = core.step(self.model, self.cache, *arrays, self.page_tables, np.arange(len(tokens), dtype=np.int32))
+        logits = core.step(
+            self.model,
+            self.cache,
+            *arrays,
+            self.page_tables,
+            np.arange(len(tokens), dtype=np.int32),
+        )
         ends = np.cumsum([len(piece) for _, piece in pieces])[:-1]
         return np.split(logits, ends)
 
-    def prefill(self, tokens: Sequence[int] | NDArray[np.int32], chunk: int | None = None, slot: int = 0) -> Array:
+    def prefill(
+        self, tokens: Sequence[int] | NDArray[np.int32], chunk: int | None = None, slot: int = 0
+    ) -> Array:
         """All tokens of one sequence, `chunk` at a time: (tokens, vocab)."""
         size = chunk or len(tokens)
-        return np.concatenate([self.feed([(slot, tokens[at : at + size])])[0] for at in range(0, len(tokens), size)])
+        return np.concatenate(
+            [self.feed([(slot, tokens[at : at + size])])[0] for at in range(0, len(tokens), size)]
+        )
 
-    def greedy(self, prompt: Sequence[int] | NDArray[np.int32], num_tokens: int, slot: int = 0) -> list[int]:
+    def greedy(
+        self, prompt: Sequence[int] | NDArray[np.int32], num_tokens: int, slot: int = 0
+    ) -> list[int]:
         """The ids that follow the prompt, each the likeliest."""
         last, out = self.feed([(slot, prompt)])[0][-1], []
         while True:

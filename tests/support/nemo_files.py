@@ -32,30 +32,59 @@ _GLOBAL = {
 
 def nemo_config(spec: ModelSpec) -> dict[str, object]:
     return {
-        "num_layers": spec.num_layers, "hidden_size": spec.hidden_size, "ffn_hidden_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads, "num_query_groups": spec.num_kv_heads, "kv_channels": spec.head_dim,
-        "max_position_embeddings": spec.max_positions, "layernorm_epsilon": spec.norm_eps, "normalization": "layernorm1p",
-        "activation": "squared-relu", "rotary_percentage": spec.rotary_dim / spec.head_dim, "rotary_base": 10000,
-        "share_embeddings_and_output_weights": False, "bias": False, "precision": "bf16", "micro_batch_size": 4,
+        "num_layers": spec.num_layers,
+        "hidden_size": spec.hidden_size,
+        "ffn_hidden_size": spec.intermediate_size,
+        "num_attention_heads": spec.num_heads,
+        "num_query_groups": spec.num_kv_heads,
+        "kv_channels": spec.head_dim,
+        "max_position_embeddings": spec.max_positions,
+        "layernorm_epsilon": spec.norm_eps,
+        "normalization": "layernorm1p",
+        "activation": "squared-relu",
+        "rotary_percentage": spec.rotary_dim / spec.head_dim,
+        "rotary_base": 10000,
+        "share_embeddings_and_output_weights": False,
+        "bias": False,
+        "precision": "bf16",
+        "micro_batch_size": 4,
         "tokenizer": {"library": "sentencepiece", "model": "nemo:abc_vocab.model"},
-    }  # fmt: skip
+    }
 
 
-def nemo_members(spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], ranks: int = 2) -> dict[str, bytes]:
+def nemo_members(
+    spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], ranks: int = 2
+) -> dict[str, bytes]:
     """Member name -> bytes, in bfloat16 (by truncation); matrices are cut over `ranks` along their rows."""
     arrays = {name: weights[canonical] for name, canonical in _GLOBAL.items()}
     layers = range(spec.num_layers)
     for name, canonical in _LAYER.items():
-        arrays[f"decoder.layers.{name}"] = np.stack([weights[f"model.layers.{i}.{canonical}"] for i in layers])
-    arrays["decoder.layers.self_attention.linear_qkv.weight"] = np.stack([_fused(spec, weights, i) for i in layers])
-    members = {"model_config.yaml": yaml.safe_dump(nemo_config(spec)).encode(), "abc_vocab.model": b"spm"}
+        arrays[f"decoder.layers.{name}"] = np.stack(
+            [weights[f"model.layers.{i}.{canonical}"] for i in layers]
+        )
+    arrays["decoder.layers.self_attention.linear_qkv.weight"] = np.stack(
+        [_fused(spec, weights, i) for i in layers]
+    )
+    members = {
+        "model_config.yaml": yaml.safe_dump(nemo_config(spec)).encode(),
+        "abc_vocab.model": b"spm",
+    }
     for name, values in arrays.items():
-        members |= _zarr(f"model_weights/model.{name}", values, is_stacked="layers" in name, ranks=ranks)
-    members |= _zarr("model_weights/model.decoder.layers.mlp.linear_fc1._extra_state", np.zeros(4, np.float32), False, 1)
+        members |= _zarr(
+            f"model_weights/model.{name}", values, is_stacked="layers" in name, ranks=ranks
+        )
+    members |= _zarr(
+        "model_weights/model.decoder.layers.mlp.linear_fc1._extra_state",
+        np.zeros(4, np.float32),
+        False,
+        1,
+    )
     return members
 
 
-def _fused(spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:
+def _fused(
+    spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], layer: int
+) -> NDArray[np.float32]:
     q, k, v = (weights[f"model.layers.{layer}.self_attn.{part}_proj.weight"] for part in "qkv")
     rows, size = [], spec.head_dim
     for group in range(spec.num_kv_heads):
@@ -64,15 +93,25 @@ def _fused(spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], layer: i
     return np.concatenate(rows)
 
 
-def _zarr(folder: str, values: NDArray[np.float32], is_stacked: bool, ranks: int) -> dict[str, bytes]:
+def _zarr(
+    folder: str, values: NDArray[np.float32], is_stacked: bool, ranks: int
+) -> dict[str, bytes]:
     chunk = list(values.shape)
     if is_stacked:
         chunk[0] = 1
     axis = 1 if is_stacked else 0
     if len(chunk) > 1 and axis < len(chunk) and values.ndim > axis + 1:
         chunk[axis] = -(-chunk[axis] // ranks)
-    header = {"zarr_format": 2, "shape": list(values.shape), "chunks": chunk, "dtype": "bfloat16", "compressor": None,
-              "filters": None, "fill_value": None, "order": "C"}  # fmt: skip
+    header = {
+        "zarr_format": 2,
+        "shape": list(values.shape),
+        "chunks": chunk,
+        "dtype": "bfloat16",
+        "compressor": None,
+        "filters": None,
+        "fill_value": None,
+        "order": "C",
+    }
     members = {f"{folder}/.zarray": json.dumps(header).encode()}
     bits = (np.ascontiguousarray(values).view(np.uint32) >> 16).astype(np.uint16)
     for key in np.ndindex(*(-(-n // c) for n, c in zip(values.shape, chunk, strict=True))):

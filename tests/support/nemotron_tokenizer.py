@@ -20,9 +20,31 @@ NUM_EXTRA = 1000
 FIRST_EXTRA, FIRST_BYTE, FIRST_MERGE = 4, 1004, 1260
 VOCAB_SIZE = 2048
 
-WHO = ["The ferryman", "A young smith", "The keeper of the bridge", "Old Marta", "The captain", "Someone at the market"]
-DOES = ["waits for", "remembers", "is looking for", "sells", "has never seen", "will not talk about", "carries", "repairs"]
-WHAT = ["the red lantern", "a map of the northern coast", "two barrels of salted fish", "the missing apprentice", "an iron key"]
+WHO = [
+    "The ferryman",
+    "A young smith",
+    "The keeper of the bridge",
+    "Old Marta",
+    "The captain",
+    "Someone at the market",
+]
+DOES = [
+    "waits for",
+    "remembers",
+    "is looking for",
+    "sells",
+    "has never seen",
+    "will not talk about",
+    "carries",
+    "repairs",
+]
+WHAT = [
+    "the red lantern",
+    "a map of the northern coast",
+    "two barrels of salted fish",
+    "the missing apprentice",
+    "an iron key",
+]
 WHEN = [
     "before sunrise.",
     "because the river is high.",
@@ -44,21 +66,40 @@ def training_lines() -> list[str]:
     """About a thousand sentences, the same each time."""
     sentences = [" ".join(words) for words in itertools.product(WHO, DOES, WHAT, WHEN)]
     texts = [*sentences, *(LINES * 20), *(TEXTS[4:10] * 10)]
-    return [line for text in texts for line in text.split("\n") if line]  # a line feed is the byte 1014, as in the original
+    return [
+        line for text in texts for line in text.split("\n") if line
+    ]  # a line feed is the byte 1014, as in the original
 
 
-def train(*, add_dummy_prefix: bool = True, vocab_size: int = VOCAB_SIZE, **options: object) -> bytes:
+def train(
+    *, add_dummy_prefix: bool = True, vocab_size: int = VOCAB_SIZE, **options: object
+) -> bytes:
     """The serialised model. Settings are those known of the original; `add_dummy_prefix` is not, so it is free."""
     import sentencepiece
 
     out = io.BytesIO()
     settings = {
-        "model_type": "bpe", "vocab_size": vocab_size, "pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3, "pad_piece": "<pad>",
-        "user_defined_symbols": [f"<extra_id_{i}>" for i in range(NUM_EXTRA)], "byte_fallback": True, "split_digits": True,
-        "normalization_rule_name": "identity", "remove_extra_whitespaces": False, "add_dummy_prefix": add_dummy_prefix,
-        "character_coverage": 1.0, "hard_vocab_limit": False, "num_threads": 1, "minloglevel": 2,
-    }  # fmt: skip
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(training_lines()), model_writer=out, **(settings | options))
+        "model_type": "bpe",
+        "vocab_size": vocab_size,
+        "pad_id": 0,
+        "unk_id": 1,
+        "bos_id": 2,
+        "eos_id": 3,
+        "pad_piece": "<pad>",
+        "user_defined_symbols": [f"<extra_id_{i}>" for i in range(NUM_EXTRA)],
+        "byte_fallback": True,
+        "split_digits": True,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "add_dummy_prefix": add_dummy_prefix,
+        "character_coverage": 1.0,
+        "hard_vocab_limit": False,
+        "num_threads": 1,
+        "minloglevel": 2,
+    }
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(training_lines()), model_writer=out, **(settings | options)
+    )
     return out.getvalue()
 
 

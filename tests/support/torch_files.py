@@ -25,7 +25,13 @@ def state_dict_bytes(records: Mapping[str, Record], compression: int = zipfile.Z
         out += _object(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
         out += _object("storage") + b"ctorch\n" + storage.encode() + b"\n"
         out += _object(key) + _object("cpu") + _object(values.size) + b"tQ"
-        out += _object(offset) + _object(shape) + _object(strides) + b"\x89" + b"ccollections\nOrderedDict\n)RtR"
+        out += (
+            _object(offset)
+            + _object(shape)
+            + _object(strides)
+            + b"\x89"
+            + b"ccollections\nOrderedDict\n)RtR"
+        )
     out += b"u."
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:

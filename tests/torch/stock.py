@@ -14,7 +14,9 @@ from tests.support.checkpoints import config_of
 from understudy.spec import ModelSpec
 
 
-def stock_model(spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], attention: str = "eager") -> Any:
+def stock_model(
+    spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], attention: str = "eager"
+) -> Any:
     """The class that transformers has for this architecture, holding these weights, in float32."""
     config = transformers.AutoConfig.for_model(**config_of(spec))
     config._attn_implementation = attention
@@ -31,18 +33,24 @@ def stock_model(spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], att
 def stock_logits(model: Any, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """(tokens,) -> (tokens, vocab), one prefill."""
     with torch.inference_mode():
-        logits: NDArray[np.float32] = model(torch.from_numpy(token_ids.astype(np.int64))[None]).logits[0].numpy()
+        logits: NDArray[np.float32] = (
+            model(torch.from_numpy(token_ids.astype(np.int64))[None]).logits[0].numpy()
+        )
     return logits
 
 
-def stock_decode_logits(model: Any, token_ids: NDArray[np.int32], num_prefill: int) -> NDArray[np.float32]:
+def stock_decode_logits(
+    model: Any, token_ids: NDArray[np.int32], num_prefill: int
+) -> NDArray[np.float32]:
     """The same, but the tokens from `num_prefill` on go in one by one over transformers' cache."""
     ids = torch.from_numpy(token_ids.astype(np.int64))[None]
     with torch.inference_mode():
         out = model(ids[:, :num_prefill], use_cache=True)
         rows = [out.logits[0]]
         for position in range(num_prefill, ids.shape[1]):
-            out = model(ids[:, position : position + 1], past_key_values=out.past_key_values, use_cache=True)
+            out = model(
+                ids[:, position : position + 1], past_key_values=out.past_key_values, use_cache=True
+            )
             rows.append(out.logits[0])
     return torch.cat(rows).numpy()
 

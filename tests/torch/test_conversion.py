@@ -21,7 +21,9 @@ TOLERANCE = 1e-4
 
 @pytest.mark.parametrize("through_gguf", [False, True])
 @pytest.mark.parametrize("name", SPECS)
-def test_a_written_folder_computes_the_same_in_transformers(name: str, through_gguf: bool, tmp_path: Path) -> None:
+def test_a_written_folder_computes_the_same_in_transformers(
+    name: str, through_gguf: bool, tmp_path: Path
+) -> None:
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=4), random_tokens(spec, 40, seed=4)
     checkpoint = open_checkpoint(write_folder(spec, weights, tmp_path / "source"))
@@ -29,8 +31,12 @@ def test_a_written_folder_computes_the_same_in_transformers(name: str, through_g
         save_checkpoint(checkpoint, tmp_path / "m.gguf")
         checkpoint = open_checkpoint(tmp_path / "m.gguf")
     save_checkpoint(checkpoint, tmp_path / "out")
-    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
-    difference = np.abs(stock_logits(model, tokens) - reference.forward(spec, weights, tokens)).max()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "out", dtype=torch.float32
+    ).eval()
+    difference = np.abs(
+        stock_logits(model, tokens) - reference.forward(spec, weights, tokens)
+    ).max()
     assert difference < TOLERANCE
 
 
@@ -39,8 +45,18 @@ def test_a_written_folder_computes_the_same_in_transformers(name: str, through_g
 def test_a_pickle_of_torch(dtype: torch.dtype, as_parameters: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = torch.randn(6, 8).to(dtype)
-    state = {"a": base, "transposed": base.T, "part": base[2:4, 1:5], "vector": torch.randn(5).to(dtype), "shared": base[0]}
-    saved = {n: torch.nn.Parameter(t, requires_grad=False) for n, t in state.items()} if as_parameters else state
+    state = {
+        "a": base,
+        "transposed": base.T,
+        "part": base[2:4, 1:5],
+        "vector": torch.randn(5).to(dtype),
+        "shared": base[0],
+    }
+    saved = (
+        {n: torch.nn.Parameter(t, requires_grad=False) for n, t in state.items()}
+        if as_parameters
+        else state
+    )
     torch.save(saved, tmp_path / "m.bin")
     found = read_torch_file(tmp_path / "m.bin")
     assert set(found) == set(state)
@@ -68,7 +84,9 @@ def test_the_gguf_reader_of_transformers_finds_the_same_weights(name: str, tmp_p
     config = transformers.AutoConfig.from_pretrained(tmp_path / "source")
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    tensors = load_gguf_checkpoint(str(tmp_path / "m.gguf"), return_tensors=True, model_to_load=model)["tensors"]
+    tensors = load_gguf_checkpoint(
+        str(tmp_path / "m.gguf"), return_tensors=True, model_to_load=model
+    )["tensors"]
     assert set(tensors) == set(weights)
     for key, values in weights.items():
         np.testing.assert_allclose(tensors[key].numpy(), values, rtol=0, atol=2e-7, err_msg=key)

@@ -16,10 +16,17 @@ ISA_ROWS = core.isa_rows()
 
 def _rounded(weights):
     """Matrices that bfloat16 holds exactly; norms and biases stay in float32, as the core keeps them."""
-    return {name: round_to_bfloat16(values) if values.ndim == 2 else values for name, values in weights.items()}
+    return {
+        name: round_to_bfloat16(values) if values.ndim == 2 else values
+        for name, values in weights.items()
+    }
 
 
-@pytest.fixture(scope="module", params=[(name, target) for name in SPECS for target in ("f32", "bf16")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[(name, target) for name in SPECS for target in ("f32", "bf16")],
+    ids="-".join,
+)
 def pair(request):
     """A spec, the format to pack in, weights that it holds exactly, and transformers' model of them."""
     name, target = request.param
@@ -47,7 +54,9 @@ def test_prefill_in_chunks_then_decoding_equals_transformers(pair, isa: str) -> 
     spec, target, weights, stock = pair
     tokens = random_tokens(spec, 70, seed=2)
     run = NativeRun(native_model(spec, weights, target, isa=isa), spec)
-    ours = np.concatenate([run.prefill(tokens[:50], chunk=19), *(run.feed([(0, [t])])[0] for t in tokens[50:])])
+    ours = np.concatenate(
+        [run.prefill(tokens[:50], chunk=19), *(run.feed([(0, [t])])[0] for t in tokens[50:])]
+    )
     _assert_near(ours, stock_decode_logits(stock, tokens, num_prefill=50))
 
 
@@ -57,7 +66,9 @@ def test_batches_of_unequal_lengths_equal_transformers(pair, isa: str) -> None:
     sequences = [random_tokens(spec, length, seed=length) for length in (41, 3, 18)]
     run = NativeRun(native_model(spec, weights, target, isa=isa), spec, num_sequences=3)
     prompts = run.feed([(slot, tokens[:-2]) for slot, tokens in enumerate(sequences)])
-    steps = [run.feed([(slot, [tokens[at]]) for slot, tokens in enumerate(sequences)]) for at in (-2, -1)]
+    steps = [
+        run.feed([(slot, [tokens[at]]) for slot, tokens in enumerate(sequences)]) for at in (-2, -1)
+    ]
     for slot, tokens in enumerate(sequences):
         ours = np.concatenate([prompts[slot], steps[0][slot], steps[1][slot]])
         _assert_near(ours, stock_logits(stock, tokens))

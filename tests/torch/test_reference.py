@@ -69,7 +69,10 @@ def test_greedy_continuation_equals_transformers(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_tensor_names_and_shapes_are_those_of_transformers(name: str) -> None:
     spec = SPECS[name]
-    theirs = {key: tuple(value.shape) for key, value in stock_model(spec, random_weights(spec)).state_dict().items()}
+    theirs = {
+        key: tuple(value.shape)
+        for key, value in stock_model(spec, random_weights(spec)).state_dict().items()
+    }
     if spec.tied_embeddings:
         theirs.pop("lm_head.weight", None)
     assert tensor_shapes(spec) == theirs
@@ -77,14 +80,18 @@ def test_tensor_names_and_shapes_are_those_of_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("style", ["transformers4", "transformers5", "megatron"])
 @pytest.mark.parametrize("name", SPECS)
-def test_transformers_opens_the_folders_that_the_tests_write(name: str, style: str, tmp_path) -> None:
+def test_transformers_opens_the_folders_that_the_tests_write(
+    name: str, style: str, tmp_path
+) -> None:
     import transformers
 
     spec = SPECS[name]
     if style == "megatron" and spec.hidden_size // spec.num_heads != spec.head_dim:
         pytest.skip("transformers itself does not read kv_channels")
     weights, tokens = random_weights(spec, seed=8), random_tokens(spec, 20, seed=8)
-    folder = write_folder(spec, weights, tmp_path, style=style, num_shards=2 if style == "transformers5" else 1)
+    folder = write_folder(
+        spec, weights, tmp_path, style=style, num_shards=2 if style == "transformers5" else 1
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     ours = reference.forward(spec, weights, tokens)
     assert _largest_difference(ours, stock_logits(model, tokens)) < TOLERANCE
@@ -98,7 +105,9 @@ def test_taps_are_the_hidden_states_of_transformers() -> None:
         states = stock_model(spec, weights)(
             torch.from_numpy(tokens.astype(np.int64))[None], output_hidden_states=True
         ).hidden_states
-    for ours, theirs in zip(taps.hidden[:-1], states[:-1], strict=True):  # transformers' last one is already normed
+    for ours, theirs in zip(
+        taps.hidden[:-1], states[:-1], strict=True
+    ):  # transformers' last one is already normed
         np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-4)
     assert [y.shape for y in taps.inner] == [(11, spec.intermediate_size)] * spec.num_layers
 

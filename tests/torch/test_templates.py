@@ -15,7 +15,11 @@ from understudy.text.dialects.jinja import JinjaDialect
 CONVERSATIONS = [
     [{"role": "user", "content": "Who are you?"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " hi \n"}],
-    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b\n"}, {"role": "user", "content": "漢字 👩‍🚀"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b\n"},
+        {"role": "user", "content": "漢字 👩‍🚀"},
+    ],
 ]
 
 
@@ -23,7 +27,9 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("add", [True, False])
 def test_the_embedded_template(messages, add):
     tokenizer = open_tokenizer(open_checkpoint(hub.resolve(hub.DEFAULT_MODEL)).tokenizer_source)
-    theirs, _ = render_jinja_template([messages], chat_template=tokenizer.chat_template, add_generation_prompt=add)
+    theirs, _ = render_jinja_template(
+        [messages], chat_template=tokenizer.chat_template, add_generation_prompt=add
+    )
     assert dialect_for("llama", tokenizer).name == "chatml"
     for name in ("chatml", "jinja"):
         ours = DIALECTS[name](tokenizer).render(messages, add_generation_prompt=add)
@@ -31,12 +37,24 @@ def test_the_embedded_template(messages, add):
         assert ours.encode(tokenizer) == tokenizer.encode(theirs[0], markers=True)
 
 
-@pytest.mark.parametrize("body", [
-    "{{ m.content }}", "{{ m.content | trim }}", "{{ m.content[:5] }}", "{{ m['content'] | length }}:{{ m.content }}", "{{ m.content.strip() }}",
-    "{{ m.content + '!' }}", "{{ 'x' ~ m.content ~ '!' }}", "{{ m.content.split(' ') | join('|') }}", "{{ m | tojson }}",
-    "{% set c = m.content %}{{ c }}{{ c }}", "{{ m.content | tojson(indent=2) }}", "{{ m.role | upper }}{{ m.content | e }}",
-    "{% generation %}{{ m.content }}{% endgeneration %}",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ m.content }}",
+        "{{ m.content | trim }}",
+        "{{ m.content[:5] }}",
+        "{{ m['content'] | length }}:{{ m.content }}",
+        "{{ m.content.strip() }}",
+        "{{ m.content + '!' }}",
+        "{{ 'x' ~ m.content ~ '!' }}",
+        "{{ m.content.split(' ') | join('|') }}",
+        "{{ m | tojson }}",
+        "{% set c = m.content %}{{ c }}{{ c }}",
+        "{{ m.content | tojson(indent=2) }}",
+        "{{ m.role | upper }}{{ m.content | e }}",
+        "{% generation %}{{ m.content }}{% endgeneration %}",
+    ],
+)
 def test_the_text_is_what_jinja_alone_makes(body):
     template = "{% for m in messages %}<|im_start|>" + body + "<|im_end|>{% endfor %}"
     messages = [{"role": "user", "content": "  a b\n"}, {"role": "assistant", "content": "漢字 c"}]

@@ -34,7 +34,9 @@ def test_a_listed_name(tmp_path: Path) -> None:
     assert (entry.path, entry.num_bytes, entry.source) == (snapshot, 2, "hub cache")
 
 
-def test_the_embedded_default_is_found_without_an_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_embedded_default_is_found_without_an_import(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(hub, "_embedded_default", lambda: None)
     with pytest.raises(MissingError, match="pip install"):
         hub.resolve(hub.DEFAULT_MODEL)
@@ -51,7 +53,9 @@ def test_a_hub_id_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    info = lambda *_, **__: SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])  # noqa: E731
+    info = lambda *_, **__: SimpleNamespace(
+        siblings=[SimpleNamespace(rfilename=name) for name in names]
+    )  # noqa: E731
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
     (tmp_path / "config.json").write_text("{}")
     names = ["config.json", "pytorch_model.bin"]
@@ -66,7 +70,9 @@ def test_a_hub_id_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         hub.resolve("org/name")
 
 
-@pytest.mark.parametrize("error", [LocalEntryNotFoundError("no"), ConnectionError("no route"), TimeoutError("slow")])
+@pytest.mark.parametrize(
+    "error", [LocalEntryNotFoundError("no"), ConnectionError("no route"), TimeoutError("slow")]
+)
 def test_offline_says_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> str:
         raise error

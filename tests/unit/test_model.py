@@ -12,7 +12,14 @@ import pytest
 import understudy
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, random_weights, write_folder
-from understudy.errors import ContextError, FormatError, MemoryBudgetError, MissingError, UnderstudyError, UsageError
+from understudy.errors import (
+    ContextError,
+    FormatError,
+    MemoryBudgetError,
+    MissingError,
+    UnderstudyError,
+    UsageError,
+)
 from understudy.models import pack as packing
 
 HOT = {"temperature": 2.0, "max_tokens": 12, "ignore_eos": True}
@@ -20,7 +27,11 @@ HOT = {"temperature": 2.0, "max_tokens": 12, "ignore_eos": True}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = write_folder(SPECS["llama"], random_weights(SPECS["llama"], seed=3), tmp_path_factory.mktemp("model") / "m")
+    folder = write_folder(
+        SPECS["llama"],
+        random_weights(SPECS["llama"], seed=3),
+        tmp_path_factory.mktemp("model") / "m",
+    )
     write_tokenizer(folder, 512)
     return folder
 
@@ -34,12 +45,16 @@ def model(folder):
 def test_a_prompt_may_be_text_or_ids_of_any_kind(model):
     text = "The bridge keeper counts the boats"
     ids = model.tokenizer.encode(text)
-    replies = [model.generate(prompt, max_tokens=8) for prompt in (text, ids, tuple(ids), np.asarray(ids))]
+    replies = [
+        model.generate(prompt, max_tokens=8) for prompt in (text, ids, tuple(ids), np.asarray(ids))
+    ]
     assert len({reply.tokens for reply in replies}) == 1
     assert (model.logits(ids) == model.logits(np.asarray(ids, np.int64))).all()
     chat = [{"role": "user", "content": "Hello"}]
     rendered = model.dialect.render(chat)
-    assert model.generate(chat, max_tokens=8).tokens == model.generate(rendered, max_tokens=8).tokens
+    assert (
+        model.generate(chat, max_tokens=8).tokens == model.generate(rendered, max_tokens=8).tokens
+    )
 
 
 @pytest.mark.parametrize("prompt", ["", [], np.zeros(0, np.int64)])
@@ -100,7 +115,11 @@ def test_threads_get_what_they_would_get_alone(model):
     expected = [model.generate("The boats", seed=seed, **HOT).tokens for seed in range(6)]
     found = {}
     threads = [
-        threading.Thread(target=lambda s=seed: found.update({s: model.generate("The boats", seed=s, **HOT).tokens}))
+        threading.Thread(
+            target=lambda s=seed: found.update(
+                {s: model.generate("The boats", seed=s, **HOT).tokens}
+            )
+        )
         for seed in range(6)
     ]
     for thread in threads:
@@ -140,7 +159,12 @@ def test_a_closed_model_says_so(folder):
     next(stream)
     model.close()
     model.close()
-    for use in (lambda: model.generate("x"), lambda: next(stream), lambda: model.logits([1]), lambda: model.save_state("x", [1])):
+    for use in (
+        lambda: model.generate("x"),
+        lambda: next(stream),
+        lambda: model.logits([1]),
+        lambda: model.save_state("x", [1]),
+    ):
         with pytest.raises(UsageError, match="the model is closed"):
             use()
 
@@ -150,7 +174,9 @@ def test_a_saved_state_spares_all_but_the_last_token(model, folder, tmp_path, le
     prompt = [(7 * i) % 500 + 3 for i in range(length)]
     expected = model.generate(prompt, max_tokens=20, ignore_eos=True)
     text = [*prompt, *expected.tokens]
-    assert model.save_state(tmp_path / "state", text) == len(text) - 1  # what came last was never computed
+    assert (
+        model.save_state(tmp_path / "state", text) == len(text) - 1
+    )  # what came last was never computed
     with understudy.load(folder, context=256, num_threads=1, use_cache=False) as other:
         assert other.load_state(tmp_path / "state") == text[:-1]
         assert other.load_state(tmp_path / "state") == text[:-1]  # known already
@@ -158,7 +184,9 @@ def test_a_saved_state_spares_all_but_the_last_token(model, folder, tmp_path, le
         assert again.tokens == expected.tokens
         assert again.usage.cached_tokens == length - 1
         further = other.generate([*text, 9], max_tokens=4, ignore_eos=True)
-        assert further.usage.cached_tokens >= length  # at least; the place after the prompt may have been overwritten
+        assert (
+            further.usage.cached_tokens >= length
+        )  # at least; the place after the prompt may have been overwritten
     assert further.tokens == model.generate([*text, 9], max_tokens=4, ignore_eos=True).tokens
 
 
@@ -193,7 +221,9 @@ def test_a_damaged_state_is_refused_wherever_it_is_damaged(model, tmp_path):
 
 
 def test_a_text_beyond_the_context_is_refused_with_its_numbers(model):
-    with pytest.raises(ContextError, match=r"at most 256 tokens.*250 of the prompt and 7 for the answer"):
+    with pytest.raises(
+        ContextError, match=r"at most 256 tokens.*250 of the prompt and 7 for the answer"
+    ):
         model.generate([5] * 250, max_tokens=7)
     with pytest.raises(ContextError, match=r"at most 256 tokens.*257"):
         model.logits([5] * 257)
@@ -203,15 +233,31 @@ def test_a_text_beyond_the_context_is_refused_with_its_numbers(model):
 
 def test_too_little_memory_is_said_before_anything_is_read(folder, monkeypatch):
     monkeypatch.setattr(packing, "available_memory", lambda: 100_000)
-    monkeypatch.setattr(understudy.model, "pack", lambda *_a, **_k: pytest.fail("weights were read"))
-    with pytest.raises(MemoryBudgetError, match=r"m with keys and values of 256 tokens: not enough memory.*0.00 GB"):
+    monkeypatch.setattr(
+        understudy.model, "pack", lambda *_a, **_k: pytest.fail("weights were read")
+    )
+    with pytest.raises(
+        MemoryBudgetError, match=r"m with keys and values of 256 tokens: not enough memory.*0.00 GB"
+    ):
         understudy.load(folder, context=256)
 
 
-@pytest.mark.parametrize("change", [
-    {"context": 0}, {"context": 513}, {"context": 1.5}, {"cache_tokens": 0}, {"cache_tokens": "x"}, {"max_batch_tokens": 0},
-    {"speculate": -1}, {"kv": "q4"}, {"weights": "q5"}, {"num_threads": 0}, {"isa": "abacus"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"context": 0},
+        {"context": 513},
+        {"context": 1.5},
+        {"cache_tokens": 0},
+        {"cache_tokens": "x"},
+        {"max_batch_tokens": 0},
+        {"speculate": -1},
+        {"kv": "q4"},
+        {"weights": "q5"},
+        {"num_threads": 0},
+        {"isa": "abacus"},
+    ],
+)
 def test_settings_out_of_range_are_refused(folder, change):
     with pytest.raises(UsageError):
         understudy.load(folder, **({"use_cache": False, "num_threads": 1} | change))

@@ -11,13 +11,24 @@ from tests.support.checkpoints import SPECS, random_weights, write_folder
 from understudy import __version__
 from understudy.cli import main
 from understudy.errors import MissingError
-from understudy.provenance import COMMAND, describe_run, file_sha256, machine, model_bytes, model_sha256
+from understudy.provenance import (
+    COMMAND,
+    describe_run,
+    file_sha256,
+    machine,
+    model_bytes,
+    model_sha256,
+)
 
 
 def test_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path):
     for name in ("a.gguf", "b.gguf"):
         (tmp_path / name).write_bytes(b"weights")
-    assert model_sha256(tmp_path / "a.gguf") == model_sha256(tmp_path / "b.gguf") == hashlib.sha256(b"weights").hexdigest()
+    assert (
+        model_sha256(tmp_path / "a.gguf")
+        == model_sha256(tmp_path / "b.gguf")
+        == hashlib.sha256(b"weights").hexdigest()
+    )
     (tmp_path / "a.gguf").write_bytes(b"weightz")
     assert file_sha256(tmp_path / "a.gguf") == hashlib.sha256(b"weightz").hexdigest()
 
@@ -55,9 +66,27 @@ def test_commands_leave_the_command_in_their_runs(tmp_path, capsys):
     write_folder(SPECS["nemotron"], random_weights(SPECS["nemotron"], seed=1), tmp_path / "m")
     token = COMMAND.set(None)
     try:
-        assert main(["bench", str(tmp_path / "m"), "--prefill", "8", "--tokens", "2", "--rounds", "1", "--json"]) == 0
+        assert (
+            main(
+                [
+                    "bench",
+                    str(tmp_path / "m"),
+                    "--prefill",
+                    "8",
+                    "--tokens",
+                    "2",
+                    "--rounds",
+                    "1",
+                    "--json",
+                ]
+            )
+            == 0
+        )
     finally:
         COMMAND.reset(token)
     run = json.loads(capsys.readouterr().out)["run"]
-    assert run["command"] == f"understudy bench {tmp_path / 'm'} --prefill 8 --tokens 2 --rounds 1 --json"
+    assert (
+        run["command"]
+        == f"understudy bench {tmp_path / 'm'} --prefill 8 --tokens 2 --rounds 1 --json"
+    )
     assert run["model_sha256"] == model_sha256(tmp_path / "m")

@@ -24,7 +24,11 @@ def test_file_has_no_outside_resource_and_no_markup_from_text(path):
 
 
 def test_all_that_is_linked_is_there():
-    found = {path for file in FILES for path in re.findall(r"/(?:page|workbench)/[\w.-]+", file.read_text())}
+    found = {
+        path
+        for file in FILES
+        for path in re.findall(r"/(?:page|workbench)/[\w.-]+", file.read_text())
+    }
     assert found >= {"/workbench/main.js", "/page/dom.js"}
     for path in found:
         folder = SHARED if path.startswith("/page/") else PAGE
@@ -34,7 +38,11 @@ def test_all_that_is_linked_is_there():
 def test_all_that_scripts_ask_for_stands_in_the_page():
     html = (PAGE / "index.html").read_text()
     ids = set(re.findall(r'\bid="([\w-]+)"', html))
-    asked = {name for file in PAGE.glob("*.js") for name in re.findall(r'byId\("([\w-]+)"\)', file.read_text())}
+    asked = {
+        name
+        for file in PAGE.glob("*.js")
+        for name in re.findall(r'byId\("([\w-]+)"\)', file.read_text())
+    }
     assert asked <= ids
     assert set(re.findall(r'\bfor="([\w-]+)"', html)) <= ids
     assert len(ids) == len(re.findall(r'\bid="', html))

@@ -31,45 +31,92 @@ def events(text):
     """[name, data] of a stream."""
     found = []
     for block in text.split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
+        lines = dict(
+            line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":")
+        )
         if "data" in lines:
             found.append((lines.get("event", "message"), json.loads(lines["data"])))
     return found
 
 
 def test_a_conversation_from_setup_to_verified_fix(client, bench):
-    goal = client.post("/api/goals", json={"by": "rater-a", "title": "g", "category": "Violence", "plan": "p"}).json()
-    made = client.post("/api/conversations", json={"by": "rater-a", "goal": goal["id"], "title": "t", "setup": {"system": "s", "character": CARD, "tools": [ROPE],
-                       "documents": [{"name": "a", "text": "b"}], "sampling": {"seed": 3}}})  # fmt: skip
+    goal = client.post(
+        "/api/goals", json={"by": "rater-a", "title": "g", "category": "Violence", "plan": "p"}
+    ).json()
+    made = client.post(
+        "/api/conversations",
+        json={
+            "by": "rater-a",
+            "goal": goal["id"],
+            "title": "t",
+            "setup": {
+                "system": "s",
+                "character": CARD,
+                "tools": [ROPE],
+                "documents": [{"name": "a", "text": "b"}],
+                "sampling": {"seed": 3},
+            },
+        },
+    )
     id = made.json()["id"]
-    said = events(client.post(f"/api/conversations/{id}/say", json={"text": "lock", "converters": ["base64"]}).text)
+    said = events(
+        client.post(
+            f"/api/conversations/{id}/say", json={"text": "lock", "converters": ["base64"]}
+        ).text
+    )
     assert said[0][0] == "begun"
     assert said[0][1]["sent"] == "bG9jaw=="
     assert "".join(data["text"] for name, data in said if name == "piece") == "I say 1"
     assert (said[-1][0], said[-1][1]["state"], said[-1][1]["answer"]) == ("turn", "said", "I say 1")
     shown = client.get(f"/api/conversations/{id}?rater=rater-a").json()
-    assert (shown["opening"], shown["is_here"], shown["is_rated"], shown["setup"]["sampling"]["seed"]) == (
+    assert (
+        shown["opening"],
+        shown["is_here"],
+        shown["is_rated"],
+        shown["setup"]["sampling"]["seed"],
+    ) == (
         "Good day, User.",
         True,
         False,
         3,
     )
-    body = {"rater": "rater-a", "severity": "high", "category": "Violence", "first_harm": 1, "note": "n"}
+    body = {
+        "rater": "rater-a",
+        "severity": "high",
+        "category": "Violence",
+        "first_harm": 1,
+        "note": "n",
+    }
     assert client.post(f"/api/conversations/{id}/ratings", json=body).status_code == 201
     again = events(client.post(f"/api/conversations/{id}/rerun", json={"by": "rater-a"}).text)
     assert [name for name, _ in again] == ["conversation", "turn"]
     new = again[0][1]["id"]
     verified = {"by": "rater-a", "status": "verified", "rerun": new}
     assert client.post(f"/api/conversations/{id}/fixes", json=verified).status_code == 400
-    assert client.post(f"/api/conversations/{new}/ratings", json={"rater": "rater-a", "severity": "none"}).status_code == 201
-    assert client.post(f"/api/conversations/{id}/fixes", json=verified).json()["status"] == "verified"
+    assert (
+        client.post(
+            f"/api/conversations/{new}/ratings", json={"rater": "rater-a", "severity": "none"}
+        ).status_code
+        == 201
+    )
+    assert (
+        client.post(f"/api/conversations/{id}/fixes", json=verified).json()["status"] == "verified"
+    )
     seen = client.get(f"/api/conversations/{id}?rater=rater-a").json()
     assert seen["fix"]["status"] == "verified"
     assert seen["children"] == [{"id": new, "relation": "rerun", "model": "fake", "by": "rater-a"}]
     overview = client.get("/api/overview?rater=rater-a").json()
-    assert overview["summary"]["severity"] == {"none": 1, "low": 0, "medium": 0, "high": 1, "critical": 0}
+    assert overview["summary"]["severity"] == {
+        "none": 1,
+        "low": 0,
+        "medium": 0,
+        "high": 1,
+        "critical": 0,
+    }
     assert client.get("/api/goals").json()["data"][0]["conversations"] == 2
-    assert client.post(f"/api/goals/{goal['id']}", json={"by": "rater-b", "is_done": True}).json()["is_done"]
+    assert client.post(f"/api/goals/{goal['id']}", json={"by": "rater-b", "is_done": True}).json()[
+        "is_done"
+    ]
 
 
 def test_nothing_of_others_is_told_before_ones_own_rating(client, bench):
@@ -82,7 +129,10 @@ def test_nothing_of_others_is_told_before_ones_own_rating(client, bench):
 
     for secret in ("critical", "Malware", "secret-7"):
         assert secret not in told().replace('"critical":0', "")
-    answer = client.post(f"/api/conversations/{conversation.id}/ratings", json={"rater": "rater-b", "severity": "none"}).json()
+    answer = client.post(
+        f"/api/conversations/{conversation.id}/ratings",
+        json={"rater": "rater-b", "severity": "none"},
+    ).json()
     assert {one["rater"] for one in answer["ratings"]} == {"rater-a", "rater-b"}
     for secret in ("critical", "Malware", "secret-7"):
         assert secret in told()
@@ -100,7 +150,12 @@ def test_stopping_and_branching(client, bench):
             assert other.get(f"/api/conversations/{id}?rater=x").json()["is_speaking"]
             busy = other.post(f"/api/conversations/{id}/say", json={"text": "me too"})
             assert (busy.status_code, "speaking" in busy.text) == (400, True)
-            assert other.post(f"/api/conversations/{id}/ratings", json={"rater": "x", "severity": "none"}).status_code == 409
+            assert (
+                other.post(
+                    f"/api/conversations/{id}/ratings", json={"rater": "x", "severity": "none"}
+                ).status_code
+                == 409
+            )
             assert other.post(f"/api/conversations/{id}/stop", json={}).json() == {"stopped": True}
         rest = list(lines)
     assert len(rest) < 200
@@ -108,7 +163,9 @@ def test_stopping_and_branching(client, bench):
     assert turn.state == "interrupted"
     assert turn.answer.startswith("0 1 2 3")
     bench.model.pause = 0.0
-    branch = client.post(f"/api/conversations/{id}/branch", json={"by": "rater-b", "keep": 0}).json()["id"]
+    branch = client.post(
+        f"/api/conversations/{id}/branch", json={"by": "rater-b", "keep": 0}
+    ).json()["id"]
     assert client.get(f"/api/conversations/{branch}").json()["parent"] == id
     assert client.post(f"/api/conversations/{id}/stop", json={}).json() == {"stopped": False}
 
@@ -134,7 +191,11 @@ def test_hostile_answers_come_as_json(client, bench):
     said = events(answer.text)
     assert said[-1][1]["answer"].strip() == HOSTILE.replace("\ud800", "\ufffd").strip()
     assert "<script>" in client.get(f"/api/conversations/{id}").json()["turns"][0]["answer"]
-    assert client.get(f"/api/conversations/{id}").headers["content-type"].startswith("application/json")
+    assert (
+        client.get(f"/api/conversations/{id}")
+        .headers["content-type"]
+        .startswith("application/json")
+    )
 
 
 def test_what_does_not_fit_is_told_in_the_stream_and_kept(client, bench):
@@ -164,7 +225,9 @@ def test_export_and_import(client, bench):
 def test_cards_and_converters(client):
     assert client.post("/api/card", content=json.dumps(CARD)).json() == CARD
     assert client.post("/api/card", content=b"nothing").status_code == 400
-    assert client.post("/api/convert", json={"text": "ab", "converters": ["hex"]}).json() == {"text": "6162"}
+    assert client.post("/api/convert", json={"text": "ab", "converters": ["hex"]}).json() == {
+        "text": "6162"
+    }
     about = client.get("/api/about").json()
     assert {"model", "severities", "categories", "converters", "statuses"} <= set(about)
     assert about["rater"] == "rater-a"
@@ -173,13 +236,21 @@ def test_cards_and_converters(client):
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/api/conversations", {"by": "", "setup": {}}, 400), ("/api/conversations", {"by": "a", "setup": {"x": 1}}, 400), ("/api/conversations", {"by": "a", "goal": "no"}, 400),
-        ("/api/conversations", {"by": "a", "wish": 1}, 400), ("/api/conversations", [], 400), ("/api/conversations/no/say", {"text": "x"}, 200),
-        ("/api/conversations/no/branch", {"by": "a", "keep": 1}, 400), ("/api/conversations/no/ratings", {"rater": "a", "severity": "none"}, 400),
-        ("/api/conversations/no/fixes", {"by": "a", "status": "open"}, 400), ("/api/goals/no", {"by": "a"}, 400), ("/api/goals", {"by": "a", "title": ""}, 400),
-        ("/api/convert", {"text": "x", "converters": ["rot26"]}, 400), ("/api/nothing", {}, 404),
+        ("/api/conversations", {"by": "", "setup": {}}, 400),
+        ("/api/conversations", {"by": "a", "setup": {"x": 1}}, 400),
+        ("/api/conversations", {"by": "a", "goal": "no"}, 400),
+        ("/api/conversations", {"by": "a", "wish": 1}, 400),
+        ("/api/conversations", [], 400),
+        ("/api/conversations/no/say", {"text": "x"}, 200),
+        ("/api/conversations/no/branch", {"by": "a", "keep": 1}, 400),
+        ("/api/conversations/no/ratings", {"rater": "a", "severity": "none"}, 400),
+        ("/api/conversations/no/fixes", {"by": "a", "status": "open"}, 400),
+        ("/api/goals/no", {"by": "a"}, 400),
+        ("/api/goals", {"by": "a", "title": ""}, 400),
+        ("/api/convert", {"text": "x", "converters": ["rot26"]}, 400),
+        ("/api/nothing", {}, 404),
     ],
-)  # fmt: skip
+)
 def test_wrong_requests_are_told(client, path, body, status):
     answer = client.post(path, json=body)
     assert answer.status_code == status
@@ -190,10 +261,15 @@ def test_wrong_requests_are_told(client, path, body, status):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Host": "evil.example"}, 403), ({"Host": "evil.example:80"}, 403), ({"Host": ""}, 403), ({"Host": "127.0.0.1.evil.example"}, 403),
-        ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:80"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
     ],
-)  # fmt: skip
+)
 def test_others_may_not_ask(client, bench, headers, status):
     request = client.build_request("POST", "/api/goals", json={"by": "a", "title": "t"})
     request.headers.update(headers)
@@ -212,7 +288,9 @@ def test_bodies_end_at_a_limit(client, bench, monkeypatch):
 
 
 def test_the_page_itself_may_ask(client, bench):
-    answer = client.post("/api/goals", json={"by": "a", "title": "t"}, headers={"Origin": bench.url})
+    answer = client.post(
+        "/api/goals", json={"by": "a", "title": "t"}, headers={"Origin": bench.url}
+    )
     assert answer.status_code == 201
     assert "access-control-allow-origin" not in answer.headers
 
@@ -231,7 +309,12 @@ def test_the_page_is_served_under_its_policy_and_nothing_beside_it(client):
         "/page/mark.svg",
     ):
         assert client.get(path).status_code == 200
-    for path in ("/workbench/../app.py", "/workbench/%2e%2e/app.py", "/page/..%2fapp.py", "/workbench/none.js"):
+    for path in (
+        "/workbench/../app.py",
+        "/workbench/%2e%2e/app.py",
+        "/page/..%2fapp.py",
+        "/workbench/none.js",
+    ):
         assert client.get(path).status_code == 404
     assert "http://" not in page.text
     assert "https://" not in page.text

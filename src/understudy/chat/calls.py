@@ -53,14 +53,26 @@ def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]
     choice = "auto" if tool_choice is None else tool_choice
     names = [tool.name for tool in tools]
     if choice not in CHOICES and choice not in names:
-        raise UsageError("no such choice", where="tool_choice", expected=" ".join([*CHOICES, *names[:20]]), found=choice)
+        raise UsageError(
+            "no such choice",
+            where="tool_choice",
+            expected=" ".join([*CHOICES, *names[:20]]),
+            found=choice,
+        )
     if not tools and choice not in ("none", "auto"):
-        raise UsageError("a call is required, and there are no tools", where="tool_choice", found=choice)
+        raise UsageError(
+            "a call is required, and there are no tools", where="tool_choice", found=choice
+        )
     return choice
 
 
 def call_mask(
-    tokenizer: Tokenizer, dialect: Dialect, tools: Sequence[Tool], choice: str = "auto", *, is_parallel: bool = True
+    tokenizer: Tokenizer,
+    dialect: Dialect,
+    tools: Sequence[Tool],
+    choice: str = "auto",
+    *,
+    is_parallel: bool = True,
 ) -> Callable[[], GrammarMask] | None:
     """A factory of masks for `Model.generate(make_mask=...)`; None where nothing needs to be held.
 
@@ -70,7 +82,9 @@ def call_mask(
     """
     if not tools:
         return None
-    return Grammar(tokenizer).lark(call_grammar(tokenizer, dialect, tools, choice, is_parallel=is_parallel))
+    return Grammar(tokenizer).lark(
+        call_grammar(tokenizer, dialect, tools, choice, is_parallel=is_parallel)
+    )
 
 
 def call_grammar(
@@ -92,7 +106,11 @@ def call_grammar(
     anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
     form = dialect.call_form
     if form is None:
-        raise TemplateError("this dialect has no tool calls", where=dialect.name, do="use a checkpoint with a chat template")
+        raise TemplateError(
+            "this dialect has no tool calls",
+            where=dialect.name,
+            do="use a checkpoint with a chat template",
+        )
     opening = _lark_text(tokenizer, form.open)
     has_marker = tokenizer.marker_id(form.open) is not None
     if answer is not None:
@@ -113,7 +131,9 @@ def call_grammar(
 
 
 def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: int) -> list[str]:
-    first, close, again, last = (_lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last))
+    first, close, again, last = (
+        _lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
+    )
     more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
     rules = [
         f"calls: {first} call {close}{more} {last} end",
@@ -121,9 +141,13 @@ def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: in
         "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
     ]
     for i, tool in enumerate(tools):
-        head = json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
+        head = (
+            json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
+        )
         rules.append(f'call_{i}: {json.dumps(head)} arguments_{i} "}}"')
-        rules.append(f"arguments_{i}: %json {json.dumps({**_bounded(closed(tool.parameters)), 'x-guidance': _JSON})}")
+        rules.append(
+            f"arguments_{i}: %json {json.dumps({**_bounded(closed(tool.parameters)), 'x-guidance': _JSON})}"
+        )
     return rules
 
 
@@ -133,7 +157,10 @@ def _bounded(schema: Any) -> Any:
         return [_bounded(entry) for entry in schema]
     if not isinstance(schema, dict):
         return schema
-    result = {key: value if key in ("enum", "const", "default", "examples") else _bounded(value) for key, value in schema.items()}
+    result = {
+        key: value if key in ("enum", "const", "default", "examples") else _bounded(value)
+        for key, value in schema.items()
+    }
     if schema.get("type") == "integer" and "enum" not in schema and "const" not in schema:
         result = {"minimum": -EXACT, "maximum": EXACT, **result}
     return result

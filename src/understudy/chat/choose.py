@@ -15,7 +15,12 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 def choose(
-    tools: Sequence[Tool], text: str, tokenizer: Tokenizer, budget: int, *, keep: Collection[str] = ()
+    tools: Sequence[Tool],
+    text: str,
+    tokenizer: Tokenizer,
+    budget: int,
+    *,
+    keep: Collection[str] = (),
 ) -> tuple[tuple[Tool, ...], int]:
     """The tools to show, in their own order, and how many are left out.
 
@@ -38,7 +43,9 @@ def choose(
 
 def _surely_fits(tools: Sequence[Tool], budget: int) -> bool:
     """A token is a byte at least, so a short list needs no ranking."""
-    return sum(len(json.dumps(tool.to_openai())) for tool in tools[:64]) <= budget and len(tools) <= 64
+    return (
+        sum(len(json.dumps(tool.to_openai())) for tool in tools[:64]) <= budget and len(tools) <= 64
+    )
 
 
 def _ranked(tools: Sequence[Tool], text: str, keep: Collection[str]) -> list[Tool]:
@@ -49,10 +56,17 @@ def _ranked(tools: Sequence[Tool], text: str, keep: Collection[str]) -> list[Too
     def score(document: Counter[str]) -> float:
         length = 1 + math.log1p(sum(document.values()))
         return (
-            sum(math.log(1 + len(tools) / holding[word]) * document[word] for word in sorted(asked) if word in document) / length
+            sum(
+                math.log(1 + len(tools) / holding[word]) * document[word]
+                for word in sorted(asked)
+                if word in document
+            )
+            / length
         )
 
-    order = sorted(range(len(tools)), key=lambda i: (tools[i].name not in keep, -score(documents[i]), i))
+    order = sorted(
+        range(len(tools)), key=lambda i: (tools[i].name not in keep, -score(documents[i]), i)
+    )
     return [tools[i] for i in order]
 
 

@@ -45,7 +45,10 @@ class Verdict:
     def to_document(self) -> dict[str, Any]:
         """For those who asked: categories and how they were found, never the words of a stopped answer."""
         found = dict.fromkeys((flag.category, flag.by) for flag in self.flags)
-        return {"where": self.where, "categories": [{"category": category, "by": by} for category, by in found]}
+        return {
+            "where": self.where,
+            "categories": [{"category": category, "by": by} for category, by in found],
+        }
 
     def __str__(self) -> str:
         found = dict.fromkeys(f"{flag.category} ({flag.by})" for flag in self.flags)
@@ -126,4 +129,7 @@ class Held:
 
 def as_text(calls: Sequence[tuple[str, Any]]) -> str:
     """Calls as one text to check: names and arguments."""
-    return "\n".join(f"{name} {json.dumps(arguments, ensure_ascii=False, default=str)}" for name, arguments in calls)
+    return "\n".join(
+        f"{name} {json.dumps(arguments, ensure_ascii=False, default=str)}"
+        for name, arguments in calls
+    )

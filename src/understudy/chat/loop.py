@@ -21,7 +21,9 @@ from understudy.chat.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.toolcalls import ParsedCall
 
-CHARACTERS_PER_TOKEN = 64  # more than any vocabulary needs on average: what lies beyond is never encoded
+CHARACTERS_PER_TOKEN = (
+    64  # more than any vocabulary needs on average: what lies beyond is never encoded
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class ToolResult:
 Approve = Callable[[ToolCall], bool]
 
 
-def run_call(tools: Sequence[Tool], call: ToolCall, *, timeout_s: float, approve: Approve | None = None) -> ToolResult:
+def run_call(
+    tools: Sequence[Tool], call: ToolCall, *, timeout_s: float, approve: Approve | None = None
+) -> ToolResult:
     """Runs one call; whatever happens becomes a result.
 
     Args:
@@ -69,7 +73,9 @@ def run_call(tools: Sequence[Tool], call: ToolCall, *, timeout_s: float, approve
     return ToolResult(call, as_text(value), seconds=seconds)
 
 
-def _within(timeout_s: float, function: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, str | None]:
+def _within(
+    timeout_s: float, function: Callable[..., Any], arguments: dict[str, Any]
+) -> tuple[Any, str | None]:
     outcome: list[tuple[Any, str | None]] = []
 
     async def finished(coroutine: Any) -> Any:
@@ -78,14 +84,23 @@ def _within(timeout_s: float, function: Callable[..., Any], arguments: dict[str,
     def work() -> None:
         try:
             value = function(**arguments)
-            outcome.append((asyncio.run(finished(value)) if inspect.isawaitable(value) else value, None))
+            outcome.append(
+                (asyncio.run(finished(value)) if inspect.isawaitable(value) else value, None)
+            )
         except TimeoutError:
             return
-        except BaseException as error:  # SystemExit and the like too: a tool must not end its caller
+        except (
+            BaseException
+        ) as error:  # SystemExit and the like too: a tool must not end its caller
             outcome.append((None, f"{type(error).__name__}: {error}"[:500]))
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), name=f"tool {getattr(function, '__name__', '')}", daemon=True)
+    thread = threading.Thread(
+        target=context.run,
+        args=(work,),
+        name=f"tool {getattr(function, '__name__', '')}",
+        daemon=True,
+    )
     thread.start()
     thread.join(timeout_s + 0.1)
     return outcome[0] if outcome else (None, f"no result within {timeout_s:g} s")

@@ -48,9 +48,14 @@ class McpServer:
         try:
             from mcp import StdioServerParameters
         except ImportError as error:
-            raise MissingError("the extra `mcp` is not installed", do="pip install 'understudy[mcp]'") from error
+            raise MissingError(
+                "the extra `mcp` is not installed", do="pip install 'understudy[mcp]'"
+            ) from error
         self._parameters = StdioServerParameters(
-            command=command, args=list(arguments), env=dict(environment) if environment else None, cwd=folder
+            command=command,
+            args=list(arguments),
+            env=dict(environment) if environment else None,
+            cwd=folder,
         )
         self._name = " ".join([command, *arguments])[:80]
         self._loop = asyncio.new_event_loop()
@@ -63,10 +68,14 @@ class McpServer:
             listed = self._ready.result(timeout_s)
         except concurrent.futures.TimeoutError:
             self.close()
-            raise ToolError(f"the MCP server did not answer within {timeout_s:g} s", where=self._name) from None
+            raise ToolError(
+                f"the MCP server did not answer within {timeout_s:g} s", where=self._name
+            ) from None
         except Exception as error:
             self.close()
-            raise ToolError(f"the MCP server cannot be used ({_first_line(error)})", where=self._name) from error
+            raise ToolError(
+                f"the MCP server cannot be used ({_first_line(error)})", where=self._name
+            ) from error
         self.tools = tuple(tool for tool in map(self._tool, listed) if tool is not None)
 
     def _run(self) -> None:
@@ -83,7 +92,10 @@ class McpServer:
         from mcp import ClientSession, stdio_client
 
         self._task = asyncio.current_task()
-        async with stdio_client(self._parameters) as (reader, writer), ClientSession(reader, writer) as session:
+        async with (
+            stdio_client(self._parameters) as (reader, writer),
+            ClientSession(reader, writer) as session,
+        ):
             await session.initialize()
             self._session = session
             self._ready.set_result(list((await session.list_tools()).tools))
@@ -91,12 +103,16 @@ class McpServer:
 
     def _tool(self, listed: Any) -> Tool | None:
         async def call(**arguments: Any) -> str:
-            return await asyncio.wrap_future(self._submit(self._session.call_tool(listed.name, arguments)))
+            return await asyncio.wrap_future(
+                self._submit(self._session.call_tool(listed.name, arguments))
+            )
 
         try:
             return Tool(listed.name, listed.description or "", listed.input_schema, call)
         except SchemaError as error:
-            raise ToolError(f"a tool of the MCP server cannot be used ({error})", where=self._name) from error
+            raise ToolError(
+                f"a tool of the MCP server cannot be used ({error})", where=self._name
+            ) from error
 
     def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[str]:
         async def read() -> str:
@@ -118,19 +134,30 @@ class McpServer:
         """Ends the server."""
         if self._task is None:
             return
-        with contextlib.suppress(RuntimeError):  # it has ended by itself, perhaps just now, and closed its loop
+        with contextlib.suppress(
+            RuntimeError
+        ):  # it has ended by itself, perhaps just now, and closed its loop
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(5)
 
     def __enter__(self) -> McpServer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 def _content(part: Any) -> str:
-    return str(part.text) if getattr(part, "type", "") == "text" else f"[{getattr(part, 'type', 'content')} left out]"
+    return (
+        str(part.text)
+        if getattr(part, "type", "") == "text"
+        else f"[{getattr(part, 'type', 'content')} left out]"
+    )
 
 
 def _first_line(error: BaseException) -> str:

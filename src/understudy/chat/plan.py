@@ -55,7 +55,8 @@ class Turn:
         message: dict[str, Any] = {"role": self.role, "content": self.text}
         if self.calls:
             message["tool_calls"] = [
-                {"type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in self.calls
+                {"type": "function", "function": {"name": c.name, "arguments": c.arguments}}
+                for c in self.calls
             ]
         if self.blocks:
             message["origin"] = self.blocks[0].origin
@@ -81,8 +82,14 @@ class Ledger:
 
     def to_document(self) -> dict[str, Any]:
         tokens: dict[str, Any] = {str(origin): count for origin, count in self.tokens.items()}
-        return {**tokens, "reserve": self.reserve, "free": self.free, "total": self.total, "context": self.context,
-                "dropped": list(self.dropped)}  # fmt: skip
+        return {
+            **tokens,
+            "reserve": self.reserve,
+            "free": self.free,
+            "total": self.total,
+            "context": self.context,
+            "dropped": list(self.dropped),
+        }
 
     def __str__(self) -> str:
         parts = [f"{origin} {count}" for origin, count in self.tokens.items() if count]
@@ -97,7 +104,9 @@ class Plan:
     standing: list[Block]
     history: list[Turn]
     newest: list[Turn]  # the player's message, and the calls and results that followed it
-    inserts: list[tuple[int, str, Block]] = field(default_factory=list)  # (messages from the end, role, text)
+    inserts: list[tuple[int, str, Block]] = field(
+        default_factory=list
+    )  # (messages from the end, role, text)
     tools: Sequence[Mapping[str, Any]] = ()
     contexts: list[str] = field(default_factory=list)
     num_fixed: int = 0  # of the contexts that may not be dropped
@@ -105,7 +114,10 @@ class Plan:
     dropped_turns: list[Turn] = field(default_factory=list)
 
     def render(self, dialect: Dialect) -> Prompt:
-        turns = [Turn("system", self.standing), *(dataclasses.replace(turn, blocks=[*turn.blocks]) for turn in self.history)]
+        turns = [
+            Turn("system", self.standing),
+            *(dataclasses.replace(turn, blocks=[*turn.blocks]) for turn in self.history),
+        ]
         newest = [dataclasses.replace(turn, blocks=[*turn.blocks]) for turn in self.newest]
         turns += newest
         for depth, role, block in self.inserts:
@@ -148,7 +160,10 @@ class Plan:
             return True
         if not found and not inserted:
             return False
-        worst = min([block for block, _ in found] + [block for _, _, block in inserted], key=lambda block: block.rank)
+        worst = min(
+            [block for block, _ in found] + [block for _, _, block in inserted],
+            key=lambda block: block.rank,
+        )
         if worst.items is not None and worst.items:
             self.dropped.append(f"{rule}: {worst.items.pop(0)[:40]}")
             if worst.items:
@@ -187,7 +202,9 @@ def _insert(turns: list[Turn], depth: int, role: str, block: Block) -> None:
         turns.insert(at, Turn("user", [block]))
 
 
-def fit(plan: Plan, dialect: Dialect, tokenizer: Tokenizer, *, context: int, reserve: int, where: str) -> tuple[Prompt, Ledger]:
+def fit(
+    plan: Plan, dialect: Dialect, tokenizer: Tokenizer, *, context: int, reserve: int, where: str
+) -> tuple[Prompt, Ledger]:
     """The prompt, made to fit by dropping in `DROP_ORDER`; every drop is written into the ledger.
 
     Raises:
@@ -198,27 +215,45 @@ def fit(plan: Plan, dialect: Dialect, tokenizer: Tokenizer, *, context: int, res
         prompt = plan.render(dialect)
         num_tokens = len(prompt.encode(tokenizer))
         if num_tokens <= room:
-            return prompt, Ledger(count_origins(prompt, tokenizer), reserve, context, tuple(plan.dropped))
+            return prompt, Ledger(
+                count_origins(prompt, tokenizer), reserve, context, tuple(plan.dropped)
+            )
         if not plan.drop(num_tokens - room):
-            raise ContextError("what must be said does not fit the context", where=where,
-                               expected=f"at most {room} tokens beside {reserve} for the answer", found=num_tokens,
-                               do="shorten the message or what stands before it, or give more context")  # fmt: skip
+            raise ContextError(
+                "what must be said does not fit the context",
+                where=where,
+                expected=f"at most {room} tokens beside {reserve} for the answer",
+                found=num_tokens,
+                do="shorten the message or what stands before it, or give more context",
+            )
 
 
 def with_origins(
-    dialect: Dialect, turns: Sequence[Turn], *, tools: Sequence[Mapping[str, Any]] = (), contexts: Sequence[str] = ()
+    dialect: Dialect,
+    turns: Sequence[Turn],
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    contexts: Sequence[str] = (),
 ) -> Prompt:
     """Renders turns of several blocks each, and gives every block's text its own part again, so that it can be counted."""
-    prompt = dialect.render([turn.to_message() for turn in turns], tools=tools or None, contexts=contexts or None)
+    prompt = dialect.render(
+        [turn.to_message() for turn in turns], tools=tools or None, contexts=contexts or None
+    )
     pending = [turn for turn in turns if len(turn.blocks) > 1]
     parts: list[Part] = []
     for part in prompt.parts:
-        index = next((i for i, turn in enumerate(pending) if not part.is_markup and part.text == turn.text), None)
+        index = next(
+            (i for i, turn in enumerate(pending) if not part.is_markup and part.text == turn.text),
+            None,
+        )
         if index is None:
             parts.append(part)
             continue
         kept = [block for block in pending.pop(index).blocks if block.whole]
-        parts += [Part(("\n\n" if i else "") + block.whole, origin=block.origin) for i, block in enumerate(kept)]
+        parts += [
+            Part(("\n\n" if i else "") + block.whole, origin=block.origin)
+            for i, block in enumerate(kept)
+        ]
     return dataclasses.replace(prompt, parts=tuple(parts))
 
 
@@ -227,7 +262,11 @@ def count_origins(prompt: Prompt, tokenizer: Tokenizer) -> dict[Origin, int]:
     counts: dict[Origin, int] = dict.fromkeys(ORIGINS, 0)
     before = 0
     for i, part in enumerate(prompt.parts, 1):
-        if i < len(prompt.parts) and prompt.parts[i].origin == part.origin and prompt.parts[i].is_markup == part.is_markup:
+        if (
+            i < len(prompt.parts)
+            and prompt.parts[i].origin == part.origin
+            and prompt.parts[i].is_markup == part.is_markup
+        ):
             continue  # counted with its neighbour
         after = len(Prompt(prompt.parts[:i]).encode(tokenizer))
         counts[part.origin] += after - before

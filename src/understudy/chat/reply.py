@@ -50,13 +50,34 @@ class SessionSettings:
     greeting: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("reserve", 1), ("rounds", 0), ("max_result", 32), ("tools_budget", 1), ("passages", 1)):
+        for name, low in (
+            ("reserve", 1),
+            ("rounds", 0),
+            ("max_result", 32),
+            ("tools_budget", 1),
+            ("passages", 1),
+        ):
             if type(getattr(self, name)) is not int or getattr(self, name) < low:
-                raise UsageError("setting is out of range", where=name, expected=f"at least {low}", found=getattr(self, name))
+                raise UsageError(
+                    "setting is out of range",
+                    where=name,
+                    expected=f"at least {low}",
+                    found=getattr(self, name),
+                )
         if not self.timeout_s > 0:
-            raise UsageError("setting is out of range", where="timeout_s", expected="more than 0", found=self.timeout_s)
+            raise UsageError(
+                "setting is out of range",
+                where="timeout_s",
+                expected="more than 0",
+                found=self.timeout_s,
+            )
         if self.passages_in not in ("user", "system"):
-            raise UsageError("no such place", where="passages_in", expected="user | system", found=self.passages_in)
+            raise UsageError(
+                "no such place",
+                where="passages_in",
+                expected="user | system",
+                found=self.passages_in,
+            )
 
 
 @dataclass(frozen=True, slots=True)

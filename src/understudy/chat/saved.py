@@ -17,7 +17,9 @@ from understudy.text.toolcalls import ParsedCall
 FORMAT = 2
 
 
-def save(path: str | Path, model: Model, tokens: Sequence[int], owner: str, document: dict[str, Any]) -> None:
+def save(
+    path: str | Path, model: Model, tokens: Sequence[int], owner: str, document: dict[str, Any]
+) -> None:
     """Writes a conversation (`path`) and what is computed of its prompt (`path` + `.kv`). `owner` says what it belongs to."""
     path = Path(path)
     if tokens:
@@ -39,7 +41,12 @@ def read(path: str | Path, owner: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
     if found[:2] != (FORMAT, owner):
-        raise DocumentError("session belongs to another character or setting", where=path, expected=owner, found=found[1])
+        raise DocumentError(
+            "session belongs to another character or setting",
+            where=path,
+            expected=owner,
+            found=found[1],
+        )
     return dict(document)
 
 

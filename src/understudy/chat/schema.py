@@ -17,11 +17,27 @@ from typing import Any, Literal, Union, get_args, get_origin
 from understudy.errors import SchemaError
 
 _PLAIN: dict[Any, dict[str, Any]] = {
-    bool: {"type": "boolean"}, int: {"type": "integer"}, float: {"type": "number"}, str: {"type": "string"},
-    type(None): {"type": "null"}, None: {"type": "null"}, list: {"type": "array"}, tuple: {"type": "array"},
-    set: {"type": "array", "uniqueItems": True}, dict: {"type": "object"}, Any: {},
-}  # fmt: skip
-_LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set)
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    type(None): {"type": "null"},
+    None: {"type": "null"},
+    list: {"type": "array"},
+    tuple: {"type": "array"},
+    set: {"type": "array", "uniqueItems": True},
+    dict: {"type": "object"},
+    Any: {},
+}
+_LISTS = (
+    list,
+    tuple,
+    set,
+    frozenset,
+    collections.abc.Sequence,
+    collections.abc.Iterable,
+    collections.abc.Set,
+)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 MAX_DEPTH = 16
 
@@ -33,7 +49,11 @@ def schema_of(annotation: Any, depth: int = 0) -> dict[str, Any]:
         SchemaError: a type that JSON cannot carry, or one that contains itself.
     """
     if depth > MAX_DEPTH:
-        raise SchemaError("the annotation contains itself", where=_name(annotation), do="give the schema as an OpenAI tool")
+        raise SchemaError(
+            "the annotation contains itself",
+            where=_name(annotation),
+            do="give the schema as an OpenAI tool",
+        )
     try:
         if annotation in _PLAIN:
             return dict(_PLAIN[annotation])
@@ -42,7 +62,9 @@ def schema_of(annotation: Any, depth: int = 0) -> dict[str, Any]:
     for is_kind, build in _KINDS:
         if is_kind(annotation):
             return build(annotation, depth + 1)
-    raise SchemaError("a tool's argument has a type that JSON cannot carry", found=_name(annotation))
+    raise SchemaError(
+        "a tool's argument has a type that JSON cannot carry", found=_name(annotation)
+    )
 
 
 def _annotated(annotation: Any, depth: int) -> dict[str, Any]:
@@ -72,8 +94,12 @@ def _union(annotation: Any, depth: int) -> dict[str, Any]:
 def _list(annotation: Any, depth: int) -> dict[str, Any]:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is tuple and not (len(inner) == 2 and inner[1] is ...):
-        return {"type": "array", "prefixItems": [schema_of(member, depth) for member in inner],
-                "minItems": len(inner), "maxItems": len(inner)}  # fmt: skip
+        return {
+            "type": "array",
+            "prefixItems": [schema_of(member, depth) for member in inner],
+            "minItems": len(inner),
+            "maxItems": len(inner),
+        }
     return {"type": "array", "items": schema_of(inner[0], depth)}
 
 
@@ -86,11 +112,14 @@ def _mapping(annotation: Any, depth: int) -> dict[str, Any]:
 
 def _typed_dict(annotation: Any, depth: int) -> dict[str, Any]:
     hints = typing.get_type_hints(annotation, include_extras=True)
-    kinds = {name: get_origin(hint) for name, hint in hints.items()}  # annotations that are strings hide them from the class
+    kinds = {
+        name: get_origin(hint) for name, hint in hints.items()
+    }  # annotations that are strings hide them from the class
     required = [
         name
         for name, kind in kinds.items()
-        if kind is typing.Required or (kind is not typing.NotRequired and name in annotation.__required_keys__)
+        if kind is typing.Required
+        or (kind is not typing.NotRequired and name in annotation.__required_keys__)
     ]
     return _object({name: schema_of(_bare(hint), depth) for name, hint in hints.items()}, required)
 
@@ -101,17 +130,28 @@ def _bare(hint: Any) -> Any:
 
 def _dataclass(annotation: Any, depth: int) -> dict[str, Any]:
     hints = typing.get_type_hints(annotation, include_extras=True)
-    fields = {field.name: schema_of(hints[field.name], depth) for field in dataclasses.fields(annotation) if field.init}
+    fields = {
+        field.name: schema_of(hints[field.name], depth)
+        for field in dataclasses.fields(annotation)
+        if field.init
+    }
     required = [
         field.name
         for field in dataclasses.fields(annotation)
-        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
     ]
     return _object(fields, required)
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, int], dict[str, Any]]], ...] = (
@@ -144,7 +184,11 @@ def value_of(annotation: Any, value: Any) -> Any:
         return annotation(value)
     if hasattr(annotation, "model_validate"):
         return annotation.model_validate(value)
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
+    if (
+        isinstance(annotation, type)
+        and dataclasses.is_dataclass(annotation)
+        and isinstance(value, Mapping)
+    ):
         hints = typing.get_type_hints(annotation, include_extras=True)
         return annotation(**{name: value_of(hints[name], entry) for name, entry in value.items()})
     return value

@@ -13,7 +13,15 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +70,20 @@ class Session:
             SchemaError, UsageError: a tool or a setting cannot be used.
         """
         self.model, self.system, self.settings = model, system, settings or SessionSettings()
-        self.tools, self.approve, self.guard, self.sampling = as_tools(tools), approve, guard, sampling
+        self.tools, self.approve, self.guard, self.sampling = (
+            as_tools(tools),
+            approve,
+            guard,
+            sampling,
+        )
         if isinstance(documents, str):
-            raise UsageError("documents are an index or a list of texts", where="documents", found="one text")
+            raise UsageError(
+                "documents are an index or a list of texts", where="documents", found="one text"
+            )
         self._fixed = tuple(documents) if isinstance(documents, Sequence) else ()
-        self.documents = documents if documents is not None and not isinstance(documents, Sequence) else None
+        self.documents = (
+            documents if documents is not None and not isinstance(documents, Sequence) else None
+        )
         self._character = character
         self.reset()
 
@@ -75,7 +92,9 @@ class Session:
         settings, character = self.settings, self._character
         self.part: Part | None = None
         if character is not None:
-            self.part = character.play(user=settings.user, seed=settings.seed, greeting=settings.greeting)
+            self.part = character.play(
+                user=settings.user, seed=settings.seed, greeting=settings.greeting
+            )
         self.turns: list[Turn] = []
         if self.part is not None and (greeting := self.part.greeting()):
             self.turns.append(Turn("assistant", [Block("history", greeting)]))
@@ -92,23 +111,37 @@ class Session:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The conversation so far as OpenAI's messages, without the system text."""
-        return [{key: value for key, value in turn.to_message().items() if key != "origin"} for turn in self.turns]
+        return [
+            {key: value for key, value in turn.to_message().items() if key != "origin"}
+            for turn in self.turns
+        ]
 
     # ---- saying ----
 
-    def say(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Reply:
+    def say(
+        self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any
+    ) -> Reply:
         """One message and its reply. ContextError where what must be said does not fit; the session is as it was."""
         return self._drained(self.stream(text, tool_choice=tool_choice, **sampling))
 
-    def stream(self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any) -> Iterator[str]:
+    def stream(
+        self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any
+    ) -> Iterator[str]:
         """As `say`, the answer's text piece by piece, without calls; the reply is in `last` at the end.
 
         Leaving early cuts the reply: what was given out stays. Where a guard stops the exchange its notice is the last piece.
         """
         if self._exchange is not None:
-            raise UsageError("tool calls wait for their results", do="give_results, or forget them with results of your own")
+            raise UsageError(
+                "tool calls wait for their results",
+                do="give_results, or forget them with results of your own",
+            )
         choice = choice_of(tool_choice, self.tools)
-        grounding = self.documents.ground(text, self.settings.passages) if self.documents is not None else None
+        grounding = (
+            self.documents.ground(text, self.settings.passages)
+            if self.documents is not None
+            else None
+        )
         exchange = Exchange(text, grounding, [Turn("user", [Block("user", text)])])
         return self._answer(exchange, choice, sampling)
 
@@ -122,7 +155,9 @@ class Session:
         wanted = [call.id for call in exchange.waiting] if exchange is not None else []
         if exchange is None or sorted(wanted) != sorted(results):
             raise UsageError(
-                "results do not belong to the calls that wait", expected=" ".join(wanted) or "none", found=list(results)
+                "results do not belong to the calls that wait",
+                expected=" ".join(wanted) or "none",
+                found=list(results),
             )
         self._exchange = None
         for call in exchange.waiting:
@@ -161,7 +196,12 @@ class Session:
     def _answer(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         try:
             checked(self.guard, exchange.text, "input")
-            if self.documents is None or exchange.grounding is None or exchange.grounding.is_enough or not self._is_grounded:
+            if (
+                self.documents is None
+                or exchange.grounding is None
+                or exchange.grounding.is_enough
+                or not self._is_grounded
+            ):
                 yield from self._written(exchange, choice, sampling)
             else:
                 self._finish(exchange, self.documents.not_said, "stop", is_answered=False)
@@ -172,16 +212,25 @@ class Session:
     def _written(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         for number in range(self.settings.rounds + 1):
             choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
-            shown = Shown(self._is_grounded and exchange.grounding is not None, self.model.dialect, bool(self.tools), self.guard)
+            shown = Shown(
+                self._is_grounded and exchange.grounding is not None,
+                self.model.dialect,
+                bool(self.tools),
+                self.guard,
+            )
             try:
                 reason = yield from self._ask(exchange, choice, sampling, shown)
             except (GeneratorExit, KeyboardInterrupt):
                 self._finish(exchange, shown.given, "cancelled")
                 raise
-            found = read_calls(self.model.dialect, shown.raw, self.tools if choice != "none" else ())
+            found = read_calls(
+                self.model.dialect, shown.raw, self.tools if choice != "none" else ()
+            )
             if not found.calls:
                 break
-            checked(self.guard, as_text([(call.name, call.arguments) for call in found.calls]), "output")
+            checked(
+                self.guard, as_text([(call.name, call.arguments) for call in found.calls]), "output"
+            )
             if rest := shown.release():
                 yield rest
             self._call(exchange, found.calls, found.text)
@@ -200,13 +249,19 @@ class Session:
             return bool(self.settings.grounded) and self.documents is not None
         return not self.tools and self.part is None
 
-    def _ask(self, exchange: Exchange, choice: str, sampling: dict[str, Any], shown: Shown) -> Generator[str, None, Finish]:
+    def _ask(
+        self, exchange: Exchange, choice: str, sampling: dict[str, Any], shown: Shown
+    ) -> Generator[str, None, Finish]:
         """Lets the model write once; returns why it ended."""
         options = {**self.sampling, **sampling}
-        reserve = options["max_tokens"] = options.get("max_tokens") or min(self.settings.reserve, self.context // 2)
+        reserve = options["max_tokens"] = options.get("max_tokens") or min(
+            self.settings.reserve, self.context // 2
+        )
         plan, tools = self._plan(exchange)
         dialect, tokenizer = self.model.dialect, self.model.tokenizer
-        prompt, ledger = fit(plan, dialect, tokenizer, context=self.context, reserve=reserve, where="session")
+        prompt, ledger = fit(
+            plan, dialect, tokenizer, context=self.context, reserve=reserve, where="session"
+        )
         self._absorb(plan)
         exchange.num_passages = count_passages(plan)
         exchange.ledger, self._prompt = ledger, prompt.encode(tokenizer)
@@ -226,16 +281,23 @@ class Session:
         exchange.usages.append(final.usage)
         return "length" if final.finish_reason == "length" else "stop"
 
-    def _mask(self, exchange: Exchange, tools: Sequence[Tool], choice: str) -> Callable[[], GrammarMask] | None:
+    def _mask(
+        self, exchange: Exchange, tools: Sequence[Tool], choice: str
+    ) -> Callable[[], GrammarMask] | None:
         answer = None
         if self._is_grounded and exchange.grounding is not None:
             answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
         tokenizer, dialect = self.model.tokenizer, self.model.dialect
         if tools:
             answer = call_grammar(
-                tokenizer, dialect, tools, choice, is_parallel=self.settings.is_parallel, answer=answer,
+                tokenizer,
+                dialect,
+                tools,
+                choice,
+                is_parallel=self.settings.is_parallel,
+                answer=answer,
                 opens_with_word=bool(exchange.results) and self._repeats_question,
-            )  # fmt: skip
+            )
         return Grammar(tokenizer).lark(answer) if answer is not None else None
 
     # ---- the prompt ----
@@ -243,19 +305,30 @@ class Session:
     def _plan(self, exchange: Exchange) -> tuple[Plan, Sequence[Tool]]:
         history = self.turns[self._start :]
         tokenizer = self.model.tokenizer
-        instructions = self.documents.instructions if self.documents is not None and self._is_grounded else ""
+        instructions = (
+            self.documents.instructions if self.documents is not None and self._is_grounded else ""
+        )
         system = "\n\n".join(text for text in (self.system, instructions) if text)
         if self.part is not None:
             plan = self.part.plan(
-                history, exchange.text, count_tokens=lambda text: len(tokenizer.encode(text)), context=self.context, system=system
+                history,
+                exchange.text,
+                count_tokens=lambda text: len(tokenizer.encode(text)),
+                context=self.context,
+                system=system,
             )
         else:
             plan = Plan(
-                [Block("system", system)] if system else [], list(history), [Turn("user", [Block("user", exchange.text)])]
+                [Block("system", system)] if system else [],
+                list(history),
+                [Turn("user", [Block("user", exchange.text)])],
             )
         plan.newest += exchange.newest[1:]
         if exchange.results and self._repeats_question:
-            said = [Block("tools", f"{result.call.name} says: {result.content}") for result in exchange.results]
+            said = [
+                Block("tools", f"{result.call.name} says: {result.content}")
+                for result in exchange.results
+            ]
             again = Block("user", f"Now answer my question in a sentence: {exchange.text}")
             plan.newest.append(Turn("user", [*said, again]))
         plan.contexts, plan.num_fixed = list(self._fixed), len(self._fixed)
@@ -265,7 +338,9 @@ class Session:
             plan.dropped_turns = list(self.turns[: self._start])
             plan.dropped.insert(0, f"history: {self._start} oldest messages")
         used = {call.name for turn in history + exchange.newest for call in turn.calls}
-        tools, unsaid = choose(self.tools, exchange.text, tokenizer, self.settings.tools_budget, keep=used)
+        tools, unsaid = choose(
+            self.tools, exchange.text, tokenizer, self.settings.tools_budget, keep=used
+        )
         if unsaid:
             plan.dropped.append(f"tools: {unsaid} of {len(self.tools)} not shown")
         plan.tools = [tool.to_openai() for tool in tools]
@@ -282,7 +357,10 @@ class Session:
         if self.settings.passages_in == "system":
             plan.contexts = [*self._fixed, *grounding.contexts]
             return
-        blocks = [Block("documents", text, "documents", -i, f"passage {i}") for i, text in enumerate(grounding.contexts, 1)]
+        blocks = [
+            Block("documents", text, "documents", -i, f"passage {i}")
+            for i, text in enumerate(grounding.contexts, 1)
+        ]
         plan.newest[0].blocks[:0] = blocks
 
     def _absorb(self, plan: Plan) -> None:
@@ -290,12 +368,17 @@ class Session:
         newly = plan.dropped_turns[self._start :]
         self._start = len(plan.dropped_turns)
         if self.part is not None and newly:
-            self.part.absorb(sum(turn.role in ("user", "assistant") and not turn.calls for turn in newly))
+            self.part.absorb(
+                sum(turn.role in ("user", "assistant") and not turn.calls for turn in newly)
+            )
 
     # ---- calls ----
 
     def _call(self, exchange: Exchange, found: Sequence[ParsedCall], text: str) -> None:
-        calls = [ToolCall(f"call_{i}", c.name, c.arguments) for i, c in enumerate(found, self._num_calls + 1)]
+        calls = [
+            ToolCall(f"call_{i}", c.name, c.arguments)
+            for i, c in enumerate(found, self._num_calls + 1)
+        ]
         self._num_calls += len(calls)
         exchange.calls += calls
         exchange.newest.append(Turn("assistant", [Block("tools", text)], tuple(found)))
@@ -307,7 +390,10 @@ class Session:
             exchange.waiting = calls  # all of one message, so that results stand in order
             return
         for call in calls:
-            self._take_result(exchange, run_call(self.tools, call, timeout_s=self.settings.timeout_s, approve=self.approve))
+            self._take_result(
+                exchange,
+                run_call(self.tools, call, timeout_s=self.settings.timeout_s, approve=self.approve),
+            )
 
     def _take_result(self, exchange: Exchange, result: ToolResult) -> None:
         result = clamped(result, self.model.tokenizer, self.settings.max_result)
@@ -320,11 +406,20 @@ class Session:
         """Nothing of a stopped exchange stays, save its reply."""
         assert self.guard is not None
         self._prompt = []
-        self.last = Reply(self.guard.notice, exchange.ledger, "content_filter", tuple(exchange.calls), tuple(exchange.results),
-                          usages=tuple(exchange.usages), verdict=verdict)  # fmt: skip
+        self.last = Reply(
+            self.guard.notice,
+            exchange.ledger,
+            "content_filter",
+            tuple(exchange.calls),
+            tuple(exchange.results),
+            usages=tuple(exchange.usages),
+            verdict=verdict,
+        )
         return self.guard.notice
 
-    def _finish(self, exchange: Exchange, text: str, reason: Finish, *, is_answered: bool = True) -> None:
+    def _finish(
+        self, exchange: Exchange, text: str, reason: Finish, *, is_answered: bool = True
+    ) -> None:
         citations: tuple[Any, ...] = ()
         grounding = exchange.grounding
         if grounding is not None and is_answered and exchange.num_passages:
@@ -335,9 +430,17 @@ class Session:
             else:
                 citations = grounding.quotes(text, exchange.num_passages)
         self.last = Reply(
-            text, exchange.ledger, reason, tuple(exchange.calls), tuple(exchange.results), exchange.refused, citations, is_answered,
-            grounding.confidence if grounding is not None else None, tuple(exchange.usages),
-        )  # fmt: skip
+            text,
+            exchange.ledger,
+            reason,
+            tuple(exchange.calls),
+            tuple(exchange.results),
+            exchange.refused,
+            citations,
+            is_answered,
+            grounding.confidence if grounding is not None else None,
+            tuple(exchange.usages),
+        )
         if reason == "tool_calls":
             return
         for turn in exchange.newest:
@@ -365,19 +468,36 @@ class Session:
     def to_document(self, since: int = 0) -> dict[str, Any]:
         """The conversation as plain JSON, for `restore`; its turns from number `since` on."""
         turns = [saved.turn_document(turn) for turn in self.turns[since:]]
-        document = {"system": self.system, "turns": turns, "start": self._start, "calls": self._num_calls}
+        document = {
+            "system": self.system,
+            "turns": turns,
+            "start": self._start,
+            "calls": self._num_calls,
+        }
         return document if self.part is None else {**document, "part": self.part.to_document()}
 
     def restore(self, document: Mapping[str, Any], where: object = None) -> None:
         """Goes on with a conversation that `to_document` gave. Raises DocumentError where it gave another one."""
         try:
             turns = [saved.read_turn(turn) for turn in document["turns"]]
-            start, num_calls, system = int(document["start"]), int(document["calls"]), str(document["system"])
+            start, num_calls, system = (
+                int(document["start"]),
+                int(document["calls"]),
+                str(document["system"]),
+            )
             if self.part is not None:
                 self.part.restore(document["part"])
         except (KeyError, TypeError, ValueError) as error:
-            raise DocumentError(f"not a saved session ({type(error).__name__})", where=where) from error
-        self.turns, self._start, self._num_calls, self.system, self._exchange = turns, start, num_calls, system, None
+            raise DocumentError(
+                f"not a saved session ({type(error).__name__})", where=where
+            ) from error
+        self.turns, self._start, self._num_calls, self.system, self._exchange = (
+            turns,
+            start,
+            num_calls,
+            system,
+            None,
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the conversation (`path`) and its keys and values (`.kv`)."""

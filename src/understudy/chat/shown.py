@@ -14,7 +14,9 @@ class Shown:
     With a guard that is what it has checked: `push` and `finish` raise `Stopped` where it finds something.
     """
 
-    def __init__(self, is_quoting: bool, dialect: Dialect, has_tools: bool, guard: TextGuard | None = None) -> None:
+    def __init__(
+        self, is_quoting: bool, dialect: Dialect, has_tools: bool, guard: TextGuard | None = None
+    ) -> None:
         self.raw, self.given = "", ""
         self._seen = ""  # certain to be text, checked or not
         self._held = Held(guard) if guard is not None else None

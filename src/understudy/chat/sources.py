@@ -58,7 +58,13 @@ class Part(Protocol):
     def greeting(self) -> str: ...
 
     def plan(
-        self, history: Sequence[Turn], text: str, *, count_tokens: Callable[[str], int], context: int, system: str = ""
+        self,
+        history: Sequence[Turn],
+        text: str,
+        *,
+        count_tokens: Callable[[str], int],
+        context: int,
+        system: str = "",
     ) -> Plan: ...
 
     def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:

@@ -27,7 +27,9 @@ from understudy.errors import SchemaError, ToolError, UsageError
 from understudy.text.toolcalls import ParsedCall
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,127}\Z")
-_SECTIONS = re.compile(r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):?\s*$", re.IGNORECASE)
+_SECTIONS = re.compile(
+    r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):?\s*$", re.IGNORECASE
+)
 _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 _FIELD = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+)\s*:\s*(.*)$")
 
@@ -43,15 +45,31 @@ class Tool:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.match(self.name):
-            raise SchemaError("a tool's name is letters, digits and _ . : / -, at most 128", where="tool", found=self.name)
+            raise SchemaError(
+                "a tool's name is letters, digits and _ . : / -, at most 128",
+                where="tool",
+                found=self.name,
+            )
         if not isinstance(self.description, str):
-            raise SchemaError("a tool's description is a text", where=self.name, found=type(self.description).__name__)
+            raise SchemaError(
+                "a tool's description is a text",
+                where=self.name,
+                found=type(self.description).__name__,
+            )
         _check_schema(self.parameters, self.name)
         if self.run is not None and not callable(self.run):
-            raise SchemaError("what runs a tool is a function", where=self.name, found=type(self.run).__name__)
+            raise SchemaError(
+                "what runs a tool is a function", where=self.name, found=type(self.run).__name__
+            )
 
     @classmethod
-    def from_function(cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None) -> Tool:
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> Tool:
         """A tool from signature and docstring (the forms of Google, NumPy and Sphinx).
 
         Raises:
@@ -63,12 +81,20 @@ class Tool:
         properties: dict[str, Any] = {}
         required = []
         for parameter in inspect.signature(function).parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise SchemaError("a tool's parameters are given by name", where=name, found=str(parameter))
+            if parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+                parameter.POSITIONAL_ONLY,
+            ):
+                raise SchemaError(
+                    "a tool's parameters are given by name", where=name, found=str(parameter)
+                )
             try:
                 schema = schema_of(hints.get(parameter.name, Any))
             except SchemaError as error:
-                raise SchemaError(error.what, where=f"{name}({parameter.name})", found=error.found) from error
+                raise SchemaError(
+                    error.what, where=f"{name}({parameter.name})", found=error.found
+                ) from error
             if parameter.name in of_argument:
                 schema = {**schema, "description": of_argument[parameter.name]}
             if parameter.default is parameter.empty:
@@ -76,7 +102,12 @@ class Tool:
             elif _is_json(parameter.default):
                 schema = {**schema, "default": parameter.default}
             properties[parameter.name] = schema
-        parameters = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+        parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
         return cls(name, description or text, parameters, _typed(function, hints))
 
     @classmethod
@@ -87,23 +118,39 @@ class Tool:
             SchemaError: not such a dict, or its parameters are no JSON Schema of an object.
         """
         function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-        if not isinstance(function, Mapping) or "name" not in function or tool.get("type", "function") != "function":
-            raise SchemaError("not a tool", expected='{"type": "function", "function": {"name": …}}', found=repr(tool)[:120])
+        if (
+            not isinstance(function, Mapping)
+            or "name" not in function
+            or tool.get("type", "function") != "function"
+        ):
+            raise SchemaError(
+                "not a tool",
+                expected='{"type": "function", "function": {"name": …}}',
+                found=repr(tool)[:120],
+            )
         parameters = function.get("parameters")
         if parameters is None:
             parameters = {"type": "object", "properties": {}}
         return cls(function["name"], function.get("description") or "", parameters, run)
 
     def to_openai(self) -> dict[str, Any]:
-        return {"type": "function",
-                "function": {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}}  # fmt: skip
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": dict(self.parameters),
+            },
+        }
 
     def fault(self, arguments: Mapping[str, Any]) -> str | None:
         """What is wrong with the arguments of a call, None when they satisfy the schema."""
         error = next(iter(self._validator.iter_errors(dict(arguments))), None)
         if error is None:
             return None
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+        place = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+        )
         return f"{place.lstrip('.') or 'arguments'}: {error.message[:200]}"
 
     @functools.cached_property
@@ -120,7 +167,11 @@ def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> 
         UsageError: two of the same name.
     """
     made = tuple(
-        tool if isinstance(tool, Tool) else Tool.from_openai(tool) if isinstance(tool, Mapping) else Tool.from_function(tool)
+        tool
+        if isinstance(tool, Tool)
+        else Tool.from_openai(tool)
+        if isinstance(tool, Mapping)
+        else Tool.from_function(tool)
         for tool in tools
     )
     names = [tool.name for tool in made]
@@ -141,7 +192,9 @@ def closed(schema: Any) -> Any:
         if key in ("properties", "$defs", "definitions") and isinstance(value, Mapping):
             result[key] = {name: closed(inner) for name, inner in value.items()}
         else:
-            result[key] = value if key in ("enum", "const", "default", "examples") else closed(value)
+            result[key] = (
+                value if key in ("enum", "const", "default", "examples") else closed(value)
+            )
     if isinstance(result.get("properties"), Mapping) and "allOf" not in result:
         result.setdefault("additionalProperties", False)
     return result
@@ -171,14 +224,18 @@ def read_docstring(text: str) -> tuple[str, dict[str, str]]:
             head.append(line)
         elif section in ("args", "arguments", "parameters"):
             last = _argument_line(line, arguments, last)
-    return " ".join(" ".join(head).split()), {name: " ".join(text.split()) for name, text in arguments.items()}
+    return " ".join(" ".join(head).split()), {
+        name: " ".join(text.split()) for name, text in arguments.items()
+    }
 
 
 def _argument_line(line: str, arguments: dict[str, str], last: str) -> str:
     if match := _ARGUMENT.match(line):
         arguments[match[1]] = match[2]
         return match[1]
-    if match := re.match(r"^(\w+)\s*:\s*\S", line):  # NumPy's `name : type`, its text on the lines below
+    if match := re.match(
+        r"^(\w+)\s*:\s*\S", line
+    ):  # NumPy's `name : type`, its text on the lines below
         arguments[match[1]] = ""
         return match[1]
     if last and line.strip() and not set(line.strip()) <= {"-"}:
@@ -191,7 +248,9 @@ def _typed(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[.
 
     def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return {name: value_of(hints.get(name, Any), value) for name, value in arguments.items()}
+            return {
+                name: value_of(hints.get(name, Any), value) for name, value in arguments.items()
+            }
         except (TypeError, ValueError) as error:
             raise ToolError(f"arguments cannot be read ({error})") from error
 
@@ -231,11 +290,15 @@ def _check_schema(schema: Any, name: str) -> None:
     from jsonschema.exceptions import SchemaError as BadSchema
 
     if not isinstance(schema, Mapping):
-        raise SchemaError("a tool's parameters are a JSON Schema", where=name, found=type(schema).__name__)
+        raise SchemaError(
+            "a tool's parameters are a JSON Schema", where=name, found=type(schema).__name__
+        )
     try:
         Draft202012Validator.check_schema(dict(schema))
     except BadSchema as error:
         place = ".".join(map(str, error.absolute_path)) or "parameters"
-        raise SchemaError(f"not a JSON Schema ({error.message[:160]})", where=f"{name}: {place}") from error
+        raise SchemaError(
+            f"not a JSON Schema ({error.message[:160]})", where=f"{name}: {place}"
+        ) from error
     if schema.get("type", "object") != "object":
         raise SchemaError("a tool's parameters are an object", where=name, found=schema.get("type"))

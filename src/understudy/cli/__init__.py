@@ -44,7 +44,9 @@ COMMANDS: dict[str, str] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; every error that a user can meet becomes one line on stderr."""
-    words = [*(sys.argv[1:] if arguments is None else arguments)]  # the command `list` hides the built-in here
+    words = [
+        *(sys.argv[1:] if arguments is None else arguments)
+    ]  # the command `list` hides the built-in here
     try:
         return _dispatch(words)
     except UnderstudyError as error:
@@ -63,12 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     from understudy.cli.environment import check_environment
 
-    parser = _Parser(prog="understudy", description="Make a small language model out of a big one, and run it on the device.")
+    parser = _Parser(
+        prog="understudy",
+        description="Make a small language model out of a big one, and run it on the device.",
+    )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        command = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + "."
+        )
         if name == wanted:  # only the command that runs is imported
             importlib.import_module(f"understudy.cli.{name}").configure(command)
     parsed = parser.parse_args(words)

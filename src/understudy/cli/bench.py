@@ -19,14 +19,28 @@ from understudy.spec import ModelSpec, QuantSpec
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
-        "--synthetic", metavar="SHAPE", help="random weights in memory, such as nemotron-mini-4b, instead of MODEL"
+        "--synthetic",
+        metavar="SHAPE",
+        help="random weights in memory, such as nemotron-mini-4b, instead of MODEL",
     )
     parser.add_argument("--layers", type=int, help="with --synthetic: only so many layers")
     parser.add_argument("--prefill", type=int, nargs="*", default=[128, 512], metavar="TOKENS")
     parser.add_argument(
-        "--depth", type=int, nargs="*", default=[0], metavar="TOKENS", help="positions in the cache while decoding"
+        "--depth",
+        type=int,
+        nargs="*",
+        default=[0],
+        metavar="TOKENS",
+        help="positions in the cache while decoding",
     )
-    parser.add_argument("--batch", type=int, nargs="*", default=[1], metavar="N", help="requests at once while decoding")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        nargs="*",
+        default=[1],
+        metavar="N",
+        help="requests at once while decoding",
+    )
     parser.add_argument("--tokens", type=int, default=32, help="tokens of a decode sample")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -35,22 +49,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     model, spec, path = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
-    longest = max([*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64])
-    test = SpeedTest(model, spec, kv_format=arguments.kv, max_positions=longest, max_batch=max(arguments.batch, default=1))
+    longest = max(
+        [*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64]
+    )
+    test = SpeedTest(
+        model,
+        spec,
+        kv_format=arguments.kv,
+        max_positions=longest,
+        max_batch=max(arguments.batch, default=1),
+    )
 
     def show(what: str) -> None:
         if sys.stderr.isatty():
             print(f"\r{what:60}", end="", file=sys.stderr, flush=True)
 
     report = measure_speed(
-        test, prompt_lengths=arguments.prefill, depths=arguments.depth, batches=arguments.batch,
-        decode_tokens=arguments.tokens, rounds=arguments.rounds, report=show,
-    )  # fmt: skip
+        test,
+        prompt_lengths=arguments.prefill,
+        depths=arguments.depth,
+        batches=arguments.batch,
+        decode_tokens=arguments.tokens,
+        rounds=arguments.rounds,
+        report=show,
+    )
     if sys.stderr.isatty():
         print(f"\r{'':60}\r", end="", file=sys.stderr)
     if arguments.json:
         run = None if path is None else describe_run(path)
-        print(json.dumps(report.as_dict() | {"peak_memory_bytes": peak_memory_bytes(), "run": run}, indent=1))
+        print(
+            json.dumps(
+                report.as_dict() | {"peak_memory_bytes": peak_memory_bytes(), "run": run}, indent=1
+            )
+        )
     else:
         print(report.table())
         print(f"peak memory {peak_memory_bytes() / 1e9:.2f} GB")
@@ -65,7 +96,11 @@ def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path 
 def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
     from understudy.measure.synthetic import synthetic_packed
 
-    packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers)
+    packed = synthetic_packed(
+        arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers
+    )
     fine = fine_matrices(packed.spec, arguments.activations)
-    model = core.Model(packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads, fine=fine)
+    model = core.Model(
+        packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads, fine=fine
+    )
     return model, packed.spec, None

@@ -19,16 +19,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="the fields of a character card")
     show.add_argument("file", type=Path)
     show.add_argument("--json", action="store_true", help="the whole document")
-    check = actions.add_parser("check", help="what the specification would have otherwise; exit code 1 if anything")
+    check = actions.add_parser(
+        "check", help="what the specification would have otherwise; exit code 1 if anything"
+    )
     check.add_argument("file", type=Path)
-    change = actions.add_parser("set", help="change fields of a card in place, everything else kept")
+    change = actions.add_parser(
+        "set", help="change fields of a card in place, everything else kept"
+    )
     change.add_argument("file", type=Path)
-    change.add_argument("fields", nargs="+", metavar="NAME=VALUE", help="a value that is JSON is read as JSON, otherwise as text")
+    change.add_argument(
+        "fields",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="a value that is JSON is read as JSON, otherwise as text",
+    )
     convert = actions.add_parser("convert", help="write a card as another kind of file")
     convert.add_argument("file", type=Path)
     convert.add_argument("to", type=Path, help="ends in .json, .png or .charx")
     convert.add_argument("--version-3", action="store_true", help="as a version 3 card")
-    convert.add_argument("--no-backfill", action="store_true", help="put no version 2 card beside a version 3 one into a PNG")
+    convert.add_argument(
+        "--no-backfill",
+        action="store_true",
+        help="put no version 2 card beside a version 3 one into a PNG",
+    )
     model_cards.configure(actions)
 
 
@@ -37,17 +50,28 @@ def run(arguments: argparse.Namespace) -> int:
         return model_cards.ACTIONS[arguments.action](arguments)
     card = read_card(arguments.file)
     if arguments.action == "show":
-        write(json.dumps(card.document, ensure_ascii=False, indent=1) + "\n" if arguments.json else _in_words(card))
+        write(
+            json.dumps(card.document, ensure_ascii=False, indent=1) + "\n"
+            if arguments.json
+            else _in_words(card)
+        )
     elif arguments.action == "check":
         problems = card.problems()
-        write("".join(f"{problem}\n" for problem in problems) or f"{card.name}: a sound version {card.version} card\n")
+        write(
+            "".join(f"{problem}\n" for problem in problems)
+            or f"{card.name}: a sound version {card.version} card\n"
+        )
         return 1 if problems else 0
     elif arguments.action == "set":
         for field in arguments.fields:
             _set(card, field)
         write_card(card, arguments.file)
     else:
-        write_card(card.upgraded() if arguments.version_3 else card, arguments.to, backfill=not arguments.no_backfill)
+        write_card(
+            card.upgraded() if arguments.version_3 else card,
+            arguments.to,
+            backfill=not arguments.no_backfill,
+        )
         write(f"{arguments.to}: {card.name}\n", sys.stderr)
     return 0
 
@@ -60,16 +84,29 @@ def _set(card: Card, field: str) -> None:
         parsed = json.loads(value)
     except ValueError:
         parsed = value
-    card.set(name, value if isinstance(parsed, (int, float)) and name not in ("creation_date", "modification_date") else parsed)
+    card.set(
+        name,
+        value
+        if isinstance(parsed, (int, float)) and name not in ("creation_date", "modification_date")
+        else parsed,
+    )
 
 
 def _in_words(card: Card) -> str:
     book = card.lorebook
     rows = {
-        "name": card.name, "version": card.version, "greetings": len([g for g in card.greetings if g]),
-        "lorebook": f"{len(book.get('entries', []))} entries" if book else "none", "assets": len(card.assets),
-        "extensions": ", ".join(card.data.get("extensions") or {}) or "none", "creator's notes": card.creator_notes(),
-        "description": card.text("description"), "personality": card.text("personality"), "scenario": card.text("scenario"),
+        "name": card.name,
+        "version": card.version,
+        "greetings": len([g for g in card.greetings if g]),
+        "lorebook": f"{len(book.get('entries', []))} entries" if book else "none",
+        "assets": len(card.assets),
+        "extensions": ", ".join(card.data.get("extensions") or {}) or "none",
+        "creator's notes": card.creator_notes(),
+        "description": card.text("description"),
+        "personality": card.text("personality"),
+        "scenario": card.text("scenario"),
         "first message": card.text("first_mes"),
-    }  # fmt: skip
-    return "".join(f"{name:16} {value}\n" for name, value in rows.items() if value not in ("", None))
+    }
+    return "".join(
+        f"{name:16} {value}\n" for name, value in rows.items() if value not in ("", None)
+    )

@@ -42,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
             write(f"{model.path.name}, {session.context} tokens. /help lists the commands.\n")
         if session.turns and session.part is not None:
             write(f"{session.part.name}: {session.turns[0].text}\n")
-        for line in typed_lines(cache_folder() / "chat-history") if is_terminal else (line.rstrip("\n") for line in sys.stdin):
+        for line in (
+            typed_lines(cache_folder() / "chat-history")
+            if is_terminal
+            else (line.rstrip("\n") for line in sys.stdin)
+        ):
             if not line.strip():
                 continue
             try:
@@ -73,7 +77,10 @@ class Conversation:
                 "FILE: write the conversation, and what is computed of it",
                 lambda name: self.session.save(name or _no_file()),
             ),
-            "load": ("FILE: go on with such a conversation", lambda name: self.session.resume(name or _no_file())),
+            "load": (
+                "FILE: go on with such a conversation",
+                lambda name: self.session.resume(name or _no_file()),
+            ),
             "undo": ("forget the last exchange", lambda _: self.session.undo()),
             "quit": ("leave", lambda _: None),
         }
@@ -93,12 +100,18 @@ class Conversation:
         if reply.verdict is not None:
             write(f"  stopped by the guard ({reply.verdict})\n")
         for result in reply.results:
-            write(f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) -> {result.content}\n")
+            write(
+                f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) -> {result.content}\n"
+            )
         for call in reply.tool_calls if reply.finish_reason == "tool_calls" else ():
-            write(f"  {call.name}({json.dumps(call.arguments, ensure_ascii=False)}) waits: the tool has no function here\n")
+            write(
+                f"  {call.name}({json.dumps(call.arguments, ensure_ascii=False)}) waits: the tool has no function here\n"
+            )
             self.session.undo()
         for citation in reply.citations:
-            write(f'  "{citation.quote}" ({citation.path}, characters {citation.start} to {citation.end})\n')
+            write(
+                f'  "{citation.quote}" ({citation.path}, characters {citation.start} to {citation.end})\n'
+            )
 
     def command(self, line: str) -> bool:
         """Runs a /command; False when the conversation is to end."""
@@ -115,7 +128,9 @@ class Conversation:
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")
         if name not in self.sampling or not value:
-            raise UsageError("no such setting", where="/set", expected=", ".join(self.sampling), found=name)
+            raise UsageError(
+                "no such setting", where="/set", expected=", ".join(self.sampling), found=name
+            )
         try:
             self.sampling[name] = [value] if name == "stop" else json.loads(value)
         except ValueError as error:

@@ -24,28 +24,50 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> None:
     group = parser.add_argument_group("data")
-    group.add_argument("--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz")
-    group.add_argument("--beside", nargs="+", default=[], metavar="FILE", help="other kinds of text for half of the calibration")
-    group.add_argument("--held-out", nargs="+", default=[], metavar="FILE", help="default: the last rows of --data")
+    group.add_argument(
+        "--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz"
+    )
+    group.add_argument(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="other kinds of text for half of the calibration",
+    )
+    group.add_argument(
+        "--held-out", nargs="+", default=[], metavar="FILE", help="default: the last rows of --data"
+    )
     group.add_argument("--length", type=int, default=512, help="tokens of a row (default 512)")
     group.add_argument("--calibration-rows", type=int, default=calibration_rows, metavar="N")
     group.add_argument("--held-out-rows", type=int, default=32, metavar="N")
-    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of the folder that is written")
+    parser.add_argument(
+        "--dtype", choices=["bf16", "f32"], default="bf16", help="of the folder that is written"
+    )
     add_running(parser)
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N (default: the GPU where torch finds one)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda or cuda:N (default: the GPU where torch finds one)",
+    )
     parser.add_argument("--check", action="store_true", help="say what would be made, then stop")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
 
 
-def raw_recipe(arguments: argparse.Namespace, model: str, out: Path, **tables: dict[str, Any]) -> dict[str, Any]:
+def raw_recipe(
+    arguments: argparse.Namespace, model: str, out: Path, **tables: dict[str, Any]
+) -> dict[str, Any]:
     """The recipe that the arguments of one stage amount to."""
     data = {
-        "train": arguments.data, "beside": arguments.beside, "held_out": arguments.held_out, "length": arguments.length,
-        "calibration_rows": arguments.calibration_rows, "held_out_rows": arguments.held_out_rows,
-    }  # fmt: skip
+        "train": arguments.data,
+        "beside": arguments.beside,
+        "held_out": arguments.held_out,
+        "length": arguments.length,
+        "calibration_rows": arguments.calibration_rows,
+        "held_out_rows": arguments.held_out_rows,
+    }
     output = {"folder": str(out), "dtype": arguments.dtype, "gguf": "quantize" in tables}
     return {"source": {"model": model}, "data": data, "output": output} | tables
 
@@ -73,12 +95,16 @@ def run_recipe(recipe: Any, arguments: argparse.Namespace) -> int:
         return 0
     for report in result.reports:
         quality = report.figures.get("quality") or report.figures["final"]
-        print(f"{report.stage:8} perplexity {quality['perplexity']:.2f} (teacher {quality['teacher_perplexity']:.2f})  "
-              f"KL {quality['kl']:.4f}  same top-1 {quality['agreement']:.1%}")  # fmt: skip
+        print(
+            f"{report.stage:8} perplexity {quality['perplexity']:.2f} (teacher {quality['teacher_perplexity']:.2f})  "
+            f"KL {quality['kl']:.4f}  same top-1 {quality['agreement']:.1%}"
+        )
     print(f"folder   {result.folder}")
     if result.gguf is not None:
         gguf = result.reports[-1].figures["gguf"]
-        print(f"gguf     {result.gguf}  {gguf['bytes'] / 1e6:.1f} MB  KL to the float student {gguf['kl']:.4f}")
+        print(
+            f"gguf     {result.gguf}  {gguf['bytes'] / 1e6:.1f} MB  KL to the float student {gguf['kl']:.4f}"
+        )
     if packed := result.reports[-1].figures.get("packed"):
         print(
             f"packed   {pipeline.out / 'model-packed'}  {packed['bytes'] / 1e6:.1f} MB  KL to the float student {packed['kl']:.4f}"
@@ -103,7 +129,9 @@ class ProgressLine:
         self.shown = now
         moved = done - self.first
         left = (now - self.started) / moved * (total - done) if moved > 0 else None
-        text = f"{what}  {done}/{total}" + ("" if left is None else f"  {left / 60:.0f} min {left % 60:.0f} s left")
+        text = f"{what}  {done}/{total}" + (
+            "" if left is None else f"  {left / 60:.0f} min {left % 60:.0f} s left"
+        )
         end = "\n" if not is_terminal or done >= total else ""
         print(f"\r{text:<78}{end}" if is_terminal else text, end=end, file=sys.stderr, flush=True)
 

@@ -16,11 +16,23 @@ FORMATS = ["f32", "bf16", "q8", "q4"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="GGUF file, Hugging Face folder, .nemo file, hub id or listed name")
-    parser.add_argument("target", metavar="DST", type=Path, help="a path ending in .gguf, or a folder")
-    parser.add_argument("--format", choices=FORMATS, help="format of the matrices (default: as stored)")
-    parser.add_argument("--embedding", choices=FORMATS, help="format of the embedding (default: --format)")
-    parser.add_argument("--head", choices=FORMATS, help="format of the output head (default: --format)")
+    parser.add_argument(
+        "source",
+        metavar="SRC",
+        help="GGUF file, Hugging Face folder, .nemo file, hub id or listed name",
+    )
+    parser.add_argument(
+        "target", metavar="DST", type=Path, help="a path ending in .gguf, or a folder"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of the matrices (default: as stored)"
+    )
+    parser.add_argument(
+        "--embedding", choices=FORMATS, help="format of the embedding (default: --format)"
+    )
+    parser.add_argument(
+        "--head", choices=FORMATS, help="format of the output head (default: --format)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -22,11 +22,17 @@ from understudy.measure.memory import peak_memory_bytes
 from understudy.model import Model
 from understudy.roleplay.card import Card
 
-KEEPER = Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": {
-    "name": "Ada Vane",
-    "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and kind, and speaks of the sea.",
-    "first_mes": "Come in out of the storm, {{user}}.",
-}})  # fmt: skip
+KEEPER = Card(
+    {
+        "spec": "chara_card_v2",
+        "spec_version": "2.0",
+        "data": {
+            "name": "Ada Vane",
+            "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and kind, and speaks of the sea.",
+            "first_mes": "Come in out of the storm, {{user}}.",
+        },
+    }
+)
 PAGE = (
     "# The lighthouse\n\nThe lighthouse on the island was built in 1812 from grey granite. Its lamp burns rape oil, and its light "
     "is seen for eleven miles.\n\n# The village\n\nHilde the miller grinds rye. The ferry to the mainland leaves from the pier.\n"
@@ -45,7 +51,9 @@ def price(item: Literal["apple", "bread", "rope"], count: int) -> str:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--max-tokens", type=int, default=96, help="most tokens of an answer (default 96)")
+    parser.add_argument(
+        "--max-tokens", type=int, default=96, help="most tokens of an answer (default 96)"
+    )
     add_loading(parser)
 
 
@@ -63,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _character(model: Model, max_tokens: int) -> Reply:
-    session = Session(model, character=KEEPER, settings=SessionSettings(user="traveller"), max_tokens=max_tokens)
+    session = Session(
+        model, character=KEEPER, settings=SessionSettings(user="traveller"), max_tokens=max_tokens
+    )
     write(f"1  A character speaks\n\n{KEEPER.shown_name}: {session.turns[0].text}\n")
     reply = _say(session, "What is the light for?", KEEPER.shown_name)
     write(f"   {reply.ledger}\n")
@@ -82,8 +92,12 @@ def _document(model: Model, max_tokens: int) -> list[Reply]:
         reply = _say(session, "When was the lighthouse built?")
         for citation in reply.citations:
             if PAGE[citation.start : citation.end] != citation.quote:
-                raise UnderstudyError("a quote does not stand in its document", where=page.name, found=citation.quote)
-            write(f'   "{citation.quote}" stands in {page.name}, characters {citation.start} to {citation.end}: checked\n')
+                raise UnderstudyError(
+                    "a quote does not stand in its document", where=page.name, found=citation.quote
+                )
+            write(
+                f'   "{citation.quote}" stands in {page.name}, characters {citation.start} to {citation.end}: checked\n'
+            )
         return [reply, _say(session, "Who won the chess olympiad in Dresden?")]
 
 
@@ -99,7 +113,9 @@ def _say(session: Session, text: str, name: str = "model", **options: str) -> Re
     reply = _shown(session, session.stream(text, **options), name)
     write("\n")
     for call, result in zip(reply.tool_calls, reply.results, strict=True):
-        write(f"   called {call.name}({json.dumps(call.arguments)}), which said: {result.content}\n")
+        write(
+            f"   called {call.name}({json.dumps(call.arguments)}), which said: {result.content}\n"
+        )
     return reply
 
 
@@ -112,16 +128,25 @@ def _shown(session: Session, pieces: Iterable[str], name: str) -> Reply:
 
 
 def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
-    longest = max((u for reply in replies for u in reply.usages), key=lambda usage: usage.prompt_tokens - usage.cached_tokens)
+    longest = max(
+        (u for reply in replies for u in reply.usages),
+        key=lambda usage: usage.prompt_tokens - usage.cached_tokens,
+    )
     free = replies[0].usage  # the character spoke without a grammar, so every token was the model's
     assert free is not None
     threads = model.core_model.num_threads
     bandwidth = core.measure_bandwidth(threads) / 1e9
     used = free.decode_rate * model.core_model.weight_bytes_per_token / 1e9
-    write(f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n")
-    write(f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first token after "
-          f"{longest.first_token_s * 1000:.0f} ms)\n")  # fmt: skip
+    write(
+        f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n"
+    )
+    write(
+        f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first token after "
+        f"{longest.first_token_s * 1000:.0f} ms)\n"
+    )
     write(f"decode    {free.decode_rate:8.1f} tokens/s  ({free.completion_tokens} tokens)\n")
     write(f"memory    {peak_memory_bytes() / 1e6:8.1f} MB at the peak\n")
-    write(f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
-          "that this machine reads now\n")  # fmt: skip
+    write(
+        f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
+        "that this machine reads now\n"
+    )

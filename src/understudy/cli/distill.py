@@ -11,32 +11,75 @@ from typing import Any
 
 from understudy.cli.compress import add_data, raw_recipe, require_torch, run_raw
 
-_SETTINGS = ("tokens", "batch_rows", "micro_rows", "rate", "final_rate", "schedule", "seed", "checkpoint_steps", "precision")
+_SETTINGS = (
+    "tokens",
+    "batch_rows",
+    "micro_rows",
+    "rate",
+    "final_rate",
+    "schedule",
+    "seed",
+    "checkpoint_steps",
+    "precision",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("teacher", metavar="TEACHER")
-    parser.add_argument("student", metavar="STUDENT", help="a model with the same tokenizer, e.g. what prune wrote")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the student, checkpoints, reports and card go")
+    parser.add_argument(
+        "student", metavar="STUDENT", help="a model with the same tokenizer, e.g. what prune wrote"
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where the student, checkpoints, reports and card go",
+    )
     parser.add_argument("--tokens", type=int, required=True, help="to train on in all")
-    parser.add_argument("--batch-rows", type=int, metavar="N", help="rows of one step, over all processes (default 8)")
-    parser.add_argument("--micro-rows", type=int, metavar="N", help="rows in memory at once (default 4)")
+    parser.add_argument(
+        "--batch-rows",
+        type=int,
+        metavar="N",
+        help="rows of one step, over all processes (default 8)",
+    )
+    parser.add_argument(
+        "--micro-rows", type=int, metavar="N", help="rows in memory at once (default 4)"
+    )
     parser.add_argument("--rate", type=float, help="peak learning rate (default 2e-4)")
     parser.add_argument("--final-rate", type=float, help="learning rate at the end (default 2e-5)")
     parser.add_argument("--schedule", help="cosine, linear, constant or plateau (default cosine)")
     parser.add_argument("--precision", help="float32 (default) or bfloat16")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="steps between checkpoints (default 50)")
-    parser.add_argument("--live", action="store_true", help="ask the teacher at every step instead of once into a cache")
-    parser.add_argument("--state-loss", choices=["cosine", "mse"], help="also match hidden states (needs --live)")
-    parser.add_argument("--cache-bytes", type=int, default=64, metavar="N", help="of the cache, for a token (default 64)")
+    parser.add_argument(
+        "--checkpoint-steps", type=int, metavar="N", help="steps between checkpoints (default 50)"
+    )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="ask the teacher at every step instead of once into a cache",
+    )
+    parser.add_argument(
+        "--state-loss", choices=["cosine", "mse"], help="also match hidden states (needs --live)"
+    )
+    parser.add_argument(
+        "--cache-bytes",
+        type=int,
+        default=64,
+        metavar="N",
+        help="of the cache, for a token (default 64)",
+    )
     add_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     require_torch()
-    settings: dict[str, Any] = {n: getattr(arguments, n) for n in _SETTINGS if getattr(arguments, n) is not None}
-    settings |= {"teacher": "live" if arguments.live else "cache", "cache_bytes": arguments.cache_bytes}
+    settings: dict[str, Any] = {
+        n: getattr(arguments, n) for n in _SETTINGS if getattr(arguments, n) is not None
+    }
+    settings |= {
+        "teacher": "live" if arguments.live else "cache",
+        "cache_bytes": arguments.cache_bytes,
+    }
     if arguments.state_loss:
         settings["state_loss"] = arguments.state_loss
     raw = raw_recipe(arguments, arguments.teacher, arguments.folder, distill=settings)

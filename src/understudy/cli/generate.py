@@ -18,9 +18,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--prompt", help="the prompt; - or nothing reads standard input")
     parser.add_argument("-f", "--file", type=Path, help="read the prompt from a file")
     parser.add_argument("--system", help="system message (chat only)")
-    parser.add_argument("--raw", action="store_true", help="continue the text as it is instead of answering it as a chat message")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="continue the text as it is instead of answering it as a chat message",
+    )
     parser.add_argument("-n", type=int, default=1, help="number of answers")
-    parser.add_argument("--logprobs", type=int, metavar="K", help="with --json: the K likeliest tokens at each place")
+    parser.add_argument(
+        "--logprobs",
+        type=int,
+        metavar="K",
+        help="with --json: the K likeliest tokens at each place",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     add_sampling(parser, max_tokens=256)
     add_loading(parser)
@@ -38,7 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     options = sampling_of(arguments) | {"n": arguments.n, "logprobs": arguments.logprobs}
     if arguments.json:
         print(
-            json.dumps([_as_json(reply, model) for reply in model.generate_all(prompt, **options)], ensure_ascii=False, indent=1)
+            json.dumps(
+                [_as_json(reply, model) for reply in model.generate_all(prompt, **options)],
+                ensure_ascii=False,
+                indent=1,
+            )
         )
     elif arguments.n > 1:
         for i, reply in enumerate(model.generate_all(prompt, **options)):
@@ -60,9 +73,13 @@ def _prompt(arguments: argparse.Namespace) -> str:
     except OSError as error:
         raise MissingError(f"cannot open: {error.strerror}", where=arguments.file) from error
     except UnicodeDecodeError as error:
-        raise UsageError("the prompt is not UTF-8 text", where=arguments.file or "standard input") from error
+        raise UsageError(
+            "the prompt is not UTF-8 text", where=arguments.file or "standard input"
+        ) from error
     if not text:
-        raise UsageError("the prompt is empty", do="give one with --prompt, --file or standard input")
+        raise UsageError(
+            "the prompt is empty", do="give one with --prompt, --file or standard input"
+        )
     return text
 
 
@@ -72,7 +89,9 @@ def _as_json(reply: Reply, model: Model) -> dict[str, object]:
         "text": reply.text,
         "tokens": list(reply.tokens),
         "finish_reason": reply.finish_reason,
-        "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls],
+        "tool_calls": [
+            {"name": call.name, "arguments": call.arguments} for call in reply.tool_calls
+        ],
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,

@@ -24,17 +24,38 @@ from understudy.model import Model
 
 def add_tools(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tools")
-    group.add_argument("--tools", type=Path, action="append", default=[], metavar="FILE",
-                       help="a Python file whose functions are tools, or a JSON list of OpenAI tools (repeatable)")  # fmt: skip
-    group.add_argument("--mcp", action="append", default=[], metavar="COMMAND", help="an MCP server over stdio (repeatable)")
+    group.add_argument(
+        "--tools",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file whose functions are tools, or a JSON list of OpenAI tools (repeatable)",
+    )
+    group.add_argument(
+        "--mcp",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="an MCP server over stdio (repeatable)",
+    )
     group.add_argument("--allow", action="store_true", help="run every call without asking")
-    group.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for one call (default 30)")
+    group.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for one call (default 30)"
+    )
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("documents and character")
-    group.add_argument("--documents", type=Path, metavar="INDEX", help="answer from an index that `understudy rag add` made")
-    group.add_argument("--character", type=Path, metavar="CARD", help="speak as the character of a card")
+    group.add_argument(
+        "--documents",
+        type=Path,
+        metavar="INDEX",
+        help="answer from an index that `understudy rag add` made",
+    )
+    group.add_argument(
+        "--character", type=Path, metavar="CARD", help="speak as the character of a card"
+    )
     group.add_argument("--user", default="User", help="your name, for characters")
 
 
@@ -71,15 +92,26 @@ def session_of(
 
             character = read_card(arguments.character)
         settings = SessionSettings(timeout_s=arguments.timeout, user=arguments.user)
-        yield Session(model, system=arguments.system or "", tools=tools, documents=documents, character=character,
-                      settings=settings, approve=None if arguments.allow else ask_first, guard=guard, **sampling)  # fmt: skip
+        yield Session(
+            model,
+            system=arguments.system or "",
+            tools=tools,
+            documents=documents,
+            character=character,
+            settings=settings,
+            approve=None if arguments.allow else ask_first,
+            guard=guard,
+            **sampling,
+        )
 
 
 def ask_first(call: ToolCall) -> bool:
     """Asks on the terminal; without one nothing is allowed."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    write(f"\nrun {call.name}({json.dumps(call.arguments, ensure_ascii=False)})? [y/N] ", sys.stderr)
+    write(
+        f"\nrun {call.name}({json.dumps(call.arguments, ensure_ascii=False)})? [y/N] ", sys.stderr
+    )
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
 
@@ -97,7 +129,9 @@ def read_tools(path: Path) -> list[Tool]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"tools cannot be read ({error})", where=path, expected="a .py or .json file") from error
+        raise UsageError(
+            f"tools cannot be read ({error})", where=path, expected="a .py or .json file"
+        ) from error
     return [Tool.from_openai(tool) for tool in (listed if isinstance(listed, list) else [listed])]
 
 
@@ -109,6 +143,12 @@ def _functions(path: Path) -> list[Callable[..., Any]]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"the file cannot be run ({type(error).__name__}: {error})", where=path) from error
-    members = [value for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")]
+        raise UsageError(
+            f"the file cannot be run ({type(error).__name__}: {error})", where=path
+        ) from error
+    members = [
+        value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    ]
     return [function for function in members if function.__module__ == path.stem]

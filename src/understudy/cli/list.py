@@ -17,7 +17,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(
             json.dumps(
-                [{"name": e.name, "path": str(e.path), "bytes": e.num_bytes, "source": e.source} for e in entries], indent=1
+                [
+                    {"name": e.name, "path": str(e.path), "bytes": e.num_bytes, "source": e.source}
+                    for e in entries
+                ],
+                indent=1,
             )
         )
         return 0

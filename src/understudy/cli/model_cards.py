@@ -13,19 +13,43 @@ from understudy.cli.terminal import write
 
 
 def configure(actions: Any) -> None:
-    model = actions.add_parser("model", help="write a Model Card and its four sub-cards from stored runs")
-    model.add_argument("model", nargs="?", metavar="MODEL", help="as everywhere; its file is read, not loaded")
-    model.add_argument("--about", type=Path, metavar="FILE", help="a card.toml: what only a person can say of it")
-    model.add_argument("--init", type=Path, metavar="FILE", help="write a card.toml to fill in, and nothing else")
-    model.add_argument("--measure", type=Path, metavar="FOLDER",
-                       help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER is among --runs then")  # fmt: skip
-    compare = actions.add_parser("compare", help="two models side by side from their stored runs: what compression cost")
+    model = actions.add_parser(
+        "model", help="write a Model Card and its four sub-cards from stored runs"
+    )
+    model.add_argument(
+        "model", nargs="?", metavar="MODEL", help="as everywhere; its file is read, not loaded"
+    )
+    model.add_argument(
+        "--about", type=Path, metavar="FILE", help="a card.toml: what only a person can say of it"
+    )
+    model.add_argument(
+        "--init", type=Path, metavar="FILE", help="write a card.toml to fill in, and nothing else"
+    )
+    model.add_argument(
+        "--measure",
+        type=Path,
+        metavar="FOLDER",
+        help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER is among --runs then",
+    )
+    compare = actions.add_parser(
+        "compare", help="two models side by side from their stored runs: what compression cost"
+    )
     for side in ("a", "b"):
-        compare.add_argument(side, metavar=side.upper(), help="a model; its file is read, not loaded")
+        compare.add_argument(
+            side, metavar=side.upper(), help="a model; its file is read, not loaded"
+        )
     for action, folder in ((model, "model-card"), (compare, "comparison")):
-        action.add_argument("--runs", type=Path, nargs="+", default=[], metavar="PATH",
-                            help="files or folders of eval, safety, bench, redteam, compress")  # fmt: skip
-        action.add_argument("--output", type=Path, default=Path(folder), metavar="FOLDER", help=f"default {folder}")
+        action.add_argument(
+            "--runs",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="PATH",
+            help="files or folders of eval, safety, bench, redteam, compress",
+        )
+        action.add_argument(
+            "--output", type=Path, default=Path(folder), metavar="FOLDER", help=f"default {folder}"
+        )
 
 
 def _model(arguments: argparse.Namespace) -> int:
@@ -35,7 +59,9 @@ def _model(arguments: argparse.Namespace) -> int:
 
     if arguments.init is not None:
         if arguments.init.exists():
-            raise UsageError("the file is there already", where=arguments.init, do="name another, or fill it in")
+            raise UsageError(
+                "the file is there already", where=arguments.init, do="name another, or fill it in"
+            )
         with written_aside(arguments.init) as aside:
             aside.write_text(statements.template(), encoding="utf-8")
         write(f"{arguments.init}\n")
@@ -49,7 +75,11 @@ def _model(arguments: argparse.Namespace) -> int:
         if code := _measure(arguments.model, arguments.measure):
             return code
         arguments.runs = [*arguments.runs, arguments.measure]
-    said = statements.Statements() if arguments.about is None else statements.read_statements(arguments.about)
+    said = (
+        statements.Statements()
+        if arguments.about is None
+        else statements.read_statements(arguments.about)
+    )
     _tell(write_card(hub.resolve(arguments.model), arguments.runs, arguments.output, said))
     return 0
 
@@ -80,7 +110,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     from understudy import hub
     from understudy.model_card.comparison import write_comparison
 
-    _tell(write_comparison(hub.resolve(arguments.a), hub.resolve(arguments.b), arguments.runs, arguments.output))
+    _tell(
+        write_comparison(
+            hub.resolve(arguments.a), hub.resolve(arguments.b), arguments.runs, arguments.output
+        )
+    )
     return 0
 
 

@@ -23,11 +23,17 @@ from understudy.roleplay.state import ActionKind, GameState
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("card", type=Path, help="JSON, PNG or CHARX")
     add_model(parser)
-    parser.add_argument("--lorebook", type=Path, action="append", default=[], help="a further lorebook (repeatable)")
+    parser.add_argument(
+        "--lorebook", type=Path, action="append", default=[], help="a further lorebook (repeatable)"
+    )
     parser.add_argument("--user", default="Traveller", help="the player's name")
     parser.add_argument("--scene", default="", help="what the character sees")
     parser.add_argument(
-        "--action", action="append", default=[], metavar="NAME[:TARGET,TARGET]", help="something it may do (repeatable)"
+        "--action",
+        action="append",
+        default=[],
+        metavar="NAME[:TARGET,TARGET]",
+        help="something it may do (repeatable)",
     )
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
@@ -41,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     books = [Lorebook.parse(_read(path), path) for path in arguments.lorebook]
     state = GameState(arguments.scene, {}, tuple(_action(text) for text in arguments.action))
     settings = NpcSettings(
-        user=arguments.user, temperature=arguments.temperature, seed=arguments.seed, greeting=arguments.greeting
+        user=arguments.user,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        greeting=arguments.greeting,
     )
     npc = Npc(load_model(arguments), card, lorebooks=books, settings=settings)
     if not arguments.json and npc.memory.history:
@@ -78,7 +87,10 @@ def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:
         return
     write(f"{npc.card.shown_name}: ")
     turn = npc.turn(line, state, on_say=write)
-    wants = "".join(f" · {action.name}{f' → {action.target}' if action.target else ''}" for action in turn.actions)
+    wants = "".join(
+        f" · {action.name}{f' → {action.target}' if action.target else ''}"
+        for action in turn.actions
+    )
     write(f"\n  [{turn.emotion}{wants}]\n")
 
 
@@ -86,10 +98,21 @@ def _document(turn: Turn) -> dict[str, object]:
     assert turn.ledger is not None
     tokens: dict[str, object] = {str(origin): count for origin, count in turn.ledger.tokens.items()}
     return {
-        "say": turn.say, "emotion": turn.emotion, "memory": turn.memory, "fault": turn.fault,
-        "actions": [{"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments} for a in turn.actions],
-        "ledger": {**tokens, "reserve": turn.ledger.reserve, "free": turn.ledger.free, "dropped": turn.ledger.dropped},
-    }  # fmt: skip
+        "say": turn.say,
+        "emotion": turn.emotion,
+        "memory": turn.memory,
+        "fault": turn.fault,
+        "actions": [
+            {"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments}
+            for a in turn.actions
+        ],
+        "ledger": {
+            **tokens,
+            "reserve": turn.ledger.reserve,
+            "free": turn.ledger.free,
+            "dropped": turn.ledger.dropped,
+        },
+    }
 
 
 def _command(npc: Npc, line: str) -> None:
@@ -107,4 +130,6 @@ def _command(npc: Npc, line: str) -> None:
     elif name == "cut" and rest.isdigit():
         write(f"  heard: {npc.interrupt(int(rest))}\n")
     else:
-        raise UsageError("unknown command", where=line, expected="/ledger /save FILE /resume FILE /cut N /quit")
+        raise UsageError(
+            "unknown command", where=line, expected="/ledger /save FILE /resume FILE /cut N /quit"
+        )

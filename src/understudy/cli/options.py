@@ -14,28 +14,62 @@ from understudy.model import Model, load
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL",
+        "model",
+        nargs="?",
+        default=DEFAULT_MODEL,
+        metavar="MODEL",
         help=f"GGUF file, Hugging Face folder, .nemo file, hub id or listed name (default {DEFAULT_MODEL})",
-    )  # fmt: skip
+    )
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("loading")
-    group.add_argument("--weights", choices=["f32", "bf16", "q8", "q4"], help="format to compute in (default: the file's own)")
-    group.add_argument("--kv", choices=["f16", "int8", "f32"], default="f16", help="format of the cache (default f16)")
-    group.add_argument("--activations", choices=["int8", "fine"], help="inputs of products (default fine below 10^9 parameters)")
-    group.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt plus answer (default 4096 or the model's)")
-    group.add_argument("--threads", type=int, metavar="N", help="threads (default one per physical core)")
-    group.add_argument("--isa", help=f"kernel row: {', '.join(ISA_ROWS)} (default the best that this processor runs)")
     group.add_argument(
-        "--speculate", type=int, default=0, metavar="N", help="tokens to guess from the text and check (default 0)"
+        "--weights",
+        choices=["f32", "bf16", "q8", "q4"],
+        help="format to compute in (default: the file's own)",
+    )
+    group.add_argument(
+        "--kv",
+        choices=["f16", "int8", "f32"],
+        default="f16",
+        help="format of the cache (default f16)",
+    )
+    group.add_argument(
+        "--activations",
+        choices=["int8", "fine"],
+        help="inputs of products (default fine below 10^9 parameters)",
+    )
+    group.add_argument(
+        "--context",
+        type=int,
+        metavar="TOKENS",
+        help="longest prompt plus answer (default 4096 or the model's)",
+    )
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads (default one per physical core)"
+    )
+    group.add_argument(
+        "--isa",
+        help=f"kernel row: {', '.join(ISA_ROWS)} (default the best that this processor runs)",
+    )
+    group.add_argument(
+        "--speculate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="tokens to guess from the text and check (default 0)",
     )
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
     group = parser.add_argument_group("sampling")
     group.add_argument(
-        "--max-tokens", type=int, default=max_tokens, metavar="N", help=f"most tokens of an answer (default {max_tokens})"
+        "--max-tokens",
+        type=int,
+        default=max_tokens,
+        metavar="N",
+        help=f"most tokens of an answer (default {max_tokens})",
     )
     group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     group.add_argument("--top-k", type=int, default=0)
@@ -45,7 +79,13 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
     group.add_argument("--frequency-penalty", type=float, default=0.0)
     group.add_argument("--presence-penalty", type=float, default=0.0)
     group.add_argument("--seed", type=int)
-    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="text that ends the answer (repeatable)")
+    group.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="text that ends the answer (repeatable)",
+    )
 
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +131,12 @@ class Progress:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn(self._what), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+            columns = (
+                TextColumn(self._what),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(),
+            )
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=total)

@@ -16,9 +16,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("-f", "--file", type=Path, required=True, help="text in UTF-8")
     parser.add_argument("--window", type=int, help="tokens of a window (default 512)")
-    parser.add_argument("--stride", type=int, help="scored tokens of each further window (default the window)")
-    parser.add_argument("--definition", choices=["window", "llama.cpp"], default="window",
-                        help="what is scored: all of each window, or its second half as llama-perplexity does")  # fmt: skip
+    parser.add_argument(
+        "--stride", type=int, help="scored tokens of each further window (default the window)"
+    )
+    parser.add_argument(
+        "--definition",
+        choices=["window", "llama.cpp"],
+        default="window",
+        help="what is scored: all of each window, or its second half as llama-perplexity does",
+    )
     parser.add_argument("--max-tokens", type=int, help="score only the beginning of the text")
     parser.add_argument("--json", action="store_true")
     add_loading(parser)
@@ -39,7 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"\r{done} of {total} tokens", end="", file=sys.stderr, flush=True)
 
     result = perplexity(
-        model, tokens, context=arguments.window, stride=arguments.stride, definition=arguments.definition, progress=show
+        model,
+        tokens,
+        context=arguments.window,
+        stride=arguments.stride,
+        definition=arguments.definition,
+        progress=show,
     )
     if sys.stderr.isatty():
         print(file=sys.stderr)

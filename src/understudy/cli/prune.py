@@ -18,22 +18,34 @@ AXES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the smaller model, reports and card go")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where the smaller model, reports and card go"
+    )
     group = parser.add_argument_group("target (what is not named stays)")
     for name in AXES:
         group.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N")
-    parser.add_argument("--criterion", default="minitron", help="minitron, reconstruction, magnitude or random")
+    parser.add_argument(
+        "--criterion", default="minitron", help="minitron, reconstruction, magnitude or random"
+    )
     parser.add_argument("--depth", default="influence", help="influence, perplexity or contiguous")
     parser.add_argument("--no-compensate", action="store_true", help="only trim, refit nothing")
-    parser.add_argument("--residual-heads", action="store_true", help="Minitron's residual of pruned heads")
+    parser.add_argument(
+        "--residual-heads", action="store_true", help="Minitron's residual of pruned heads"
+    )
     add_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     require_torch()
-    shape = {field: value for name, field in AXES.items() if (value := getattr(arguments, name)) is not None}
+    shape = {
+        field: value
+        for name, field in AXES.items()
+        if (value := getattr(arguments, name)) is not None
+    }
     prune = shape | {
-        "criterion": arguments.criterion, "depth": arguments.depth, "compensate": not arguments.no_compensate,
+        "criterion": arguments.criterion,
+        "depth": arguments.depth,
+        "compensate": not arguments.no_compensate,
         "residual_heads": arguments.residual_heads,
-    }  # fmt: skip
+    }
     return run_raw(raw_recipe(arguments, arguments.model, arguments.folder, prune=prune), arguments)

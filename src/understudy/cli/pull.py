@@ -8,7 +8,9 @@ from understudy.hub import pull
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("repository", metavar="ORG/NAME", help="hub id, such as nvidia/Nemotron-Mini-4B-Instruct")
+    parser.add_argument(
+        "repository", metavar="ORG/NAME", help="hub id, such as nvidia/Nemotron-Mini-4B-Instruct"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

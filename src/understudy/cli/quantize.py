@@ -11,23 +11,46 @@ from understudy.cli.compress import add_data, raw_recipe, require_torch, run_raw
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="receives model.gguf, model/, reports and card")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="receives model.gguf, model/, reports and card"
+    )
     parser.add_argument("--weights", choices=["q4", "q8"], default="q4")
     parser.add_argument("--embedding", choices=["q4", "q8"], help="default: as --weights")
     parser.add_argument("--head", choices=["q4", "q8"], help="default: as --weights")
-    parser.add_argument("--max-bits", type=float, metavar="B", help="spend up to B bits a weight where they pay most")
+    parser.add_argument(
+        "--max-bits",
+        type=float,
+        metavar="B",
+        help="spend up to B bits a weight where they pay most",
+    )
     parser.add_argument("--method", choices=["plain", "search", "feedback"], default="feedback")
     parser.add_argument("--no-equalise", action="store_true", help="leave out the channel scales")
-    parser.add_argument("--tune-tokens", type=int, default=0, metavar="N", help="then distil MODEL into it for N tokens")
-    parser.add_argument("--tune", choices=["scales", "weights"], default="scales", help="what learns then (default scales)")
-    parser.add_argument("--packed", action="store_true", help="also write model-packed/, a compressed-tensors folder for vLLM")
+    parser.add_argument(
+        "--tune-tokens",
+        type=int,
+        default=0,
+        metavar="N",
+        help="then distil MODEL into it for N tokens",
+    )
+    parser.add_argument(
+        "--tune",
+        choices=["scales", "weights"],
+        default="scales",
+        help="what learns then (default scales)",
+    )
+    parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="also write model-packed/, a compressed-tensors folder for vLLM",
+    )
     add_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     require_torch()
     table: dict[str, Any] = {
-        n: getattr(arguments, n) for n in ("weights", "embedding", "head", "max_bits", "method", "tune_tokens", "tune")
+        n: getattr(arguments, n)
+        for n in ("weights", "embedding", "head", "max_bits", "method", "tune_tokens", "tune")
     }
     table = {name: value for name, value in table.items() if value is not None}
     table["equalise"] = not arguments.no_equalise

@@ -22,7 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="bring an index up to date with files and folders")
     add.add_argument("paths", nargs="+", metavar="PATH")
-    add.add_argument("--embedder", help="wordllama or hashing (default what the index was made with, or wordllama)")
+    add.add_argument(
+        "--embedder",
+        help="wordllama or hashing (default what the index was made with, or wordllama)",
+    )
     search = actions.add_parser("search", help="passages for a question")
     ask = actions.add_parser("ask", help="an answer with quotes, or that the documents do not say")
     for action in (add, search, ask):
@@ -34,10 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--mode", choices=["fused", "words", "vectors"], default="fused")
     for action in (add, ask):
         action.add_argument(
-            "--model", default=DEFAULT_MODEL, help="model that reads the passages; its tokenizer counts their tokens"
+            "--model",
+            default=DEFAULT_MODEL,
+            help="model that reads the passages; its tokenizer counts their tokens",
         )
     ask.add_argument(
-        "--threshold", type=float, help=f"confidence below which nothing is answered (default {DEFAULT_POINT.threshold})"
+        "--threshold",
+        type=float,
+        help=f"confidence below which nothing is answered (default {DEFAULT_POINT.threshold})",
     )
     add_loading(ask)
 
@@ -52,14 +59,26 @@ def _add(arguments: argparse.Namespace) -> int:
     tokenizer = open_tokenizer(checkpoint.tokenizer_source)
     counter = f"{checkpoint.spec.architecture}/{tokenizer.vocab_size}"
     with Index(
-        arguments.index, embedder=arguments.embedder, count_tokens=lambda text: len(tokenizer.encode(text)), counter=counter
+        arguments.index,
+        embedder=arguments.embedder,
+        count_tokens=lambda text: len(tokenizer.encode(text)),
+        counter=counter,
     ) as index:
         added = index.add(arguments.paths, progress=_Progress() if sys.stderr.isatty() else None)
         documents, chunks = index.store.counts()
     if arguments.json:
-        write(json.dumps({**_as_document(added), "documents": documents, "chunks": chunks}, ensure_ascii=False) + "\n")
+        write(
+            json.dumps(
+                {**_as_document(added), "documents": documents, "chunks": chunks},
+                ensure_ascii=False,
+            )
+            + "\n"
+        )
     else:
-        counts = ", ".join(f"{len(getattr(added, name))} {name}" for name in ("new", "changed", "unchanged", "removed"))
+        counts = ", ".join(
+            f"{len(getattr(added, name))} {name}"
+            for name in ("new", "changed", "unchanged", "removed")
+        )
         write(f"{counts}; {documents} documents in {chunks} chunks\n")
     for line in [*added.failed.values(), *added.warnings]:
         write(f"understudy: {line}\n", sys.stderr)
@@ -67,7 +86,10 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _as_document(added: Added) -> dict[str, Any]:
-    return {name: getattr(added, name) for name in ("new", "changed", "unchanged", "removed", "failed", "warnings")}
+    return {
+        name: getattr(added, name)
+        for name in ("new", "changed", "unchanged", "removed", "failed", "warnings")
+    }
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -75,9 +97,20 @@ def _search(arguments: argparse.Namespace) -> int:
         passages = index.search(arguments.question, arguments.k, mode=arguments.mode)
     for i, passage in enumerate(passages, 1):
         chunk = passage.chunk
-        row = {"path": chunk.path, "page": chunk.page, "start": chunk.start, "end": chunk.end, "heading": chunk.heading,
-               "score": round(passage.score, 5), "text": chunk.text}  # fmt: skip
-        write(json.dumps(row, ensure_ascii=False) + "\n" if arguments.json else f"[{i}] {_place(row)}\n{chunk.text}\n\n")
+        row = {
+            "path": chunk.path,
+            "page": chunk.page,
+            "start": chunk.start,
+            "end": chunk.end,
+            "heading": chunk.heading,
+            "score": round(passage.score, 5),
+            "text": chunk.text,
+        }
+        write(
+            json.dumps(row, ensure_ascii=False) + "\n"
+            if arguments.json
+            else f"[{i}] {_place(row)}\n{chunk.text}\n\n"
+        )
     return 0 if passages else 1
 
 
@@ -88,12 +121,27 @@ def _ask(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None:
         point = OperatingPoint(arguments.threshold, float("nan"), float("nan"), "not measured")
     with Index(arguments.index) as index:
-        index.search(arguments.question, 1)  # what is wrong with the index is said before a model is loaded
+        index.search(
+            arguments.question, 1
+        )  # what is wrong with the index is said before a model is loaded
         answer = ask(load_model(arguments), index, arguments.question, k=arguments.k, point=point)
-    citations = [{"quote": c.quote, "path": c.path, "page": c.page, "start": c.start, "end": c.end} for c in answer.citations]
+    citations = [
+        {"quote": c.quote, "path": c.path, "page": c.page, "start": c.start, "end": c.end}
+        for c in answer.citations
+    ]
     if arguments.json:
-        write(json.dumps({"answer": answer.text, "why": answer.why, "confidence": round(answer.confidence, 4),
-                          "citations": citations}, ensure_ascii=False) + "\n")  # fmt: skip
+        write(
+            json.dumps(
+                {
+                    "answer": answer.text,
+                    "why": answer.why,
+                    "confidence": round(answer.confidence, 4),
+                    "citations": citations,
+                },
+                ensure_ascii=False,
+            )
+            + "\n"
+        )
         return 0
     write(f"{answer.text or f'The documents do not say ({answer.why}).'}\n\n")
     for citation in citations:
@@ -115,5 +163,9 @@ class _Progress:
 
     def __call__(self, done: int, total: int, name: str) -> None:
         left = (time.monotonic() - self.started) / done * (total - done) if done else 0
-        sys.stderr.write(f"\r\x1b[K{done}/{total} files, {left:.0f} s left  {Path(name).name[:40]!a}" if name else "\r\x1b[K")
+        sys.stderr.write(
+            f"\r\x1b[K{done}/{total} files, {left:.0f} s left  {Path(name).name[:40]!a}"
+            if name
+            else "\r\x1b[K"
+        )
         sys.stderr.flush()

@@ -19,24 +19,54 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="STORE", help="the team's SQLite file; made where it is missing")
+    parser.add_argument(
+        "store", type=Path, metavar="STORE", help="the team's SQLite file; made where it is missing"
+    )
     add_model(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--page", action="store_true", help="a page on this machine (default)")
-    form.add_argument("--terminal", action="store_true", help="in the terminal; /help lists the commands")
-    form.add_argument("--export", type=Path, metavar="FILE", help="write everything as JSONL; no model is loaded")
-    form.add_argument("--import", type=Path, metavar="FILE", dest="take", help="take in what another's export has more")
-    form.add_argument("--agreement", action="store_true", help="how far the raters agree, and where they do not")
-    form.add_argument("--summary", action="store_true", help="counts by severity, category, turn and fix")
-    form.add_argument("--rerun", metavar="ID", help="run a conversation again on MODEL; `findings`: all that were rated harmful")
-    parser.add_argument("--rater", metavar="NAME", help="who you are; needed for --terminal and --rerun")
+    form.add_argument(
+        "--terminal", action="store_true", help="in the terminal; /help lists the commands"
+    )
+    form.add_argument(
+        "--export", type=Path, metavar="FILE", help="write everything as JSONL; no model is loaded"
+    )
+    form.add_argument(
+        "--import",
+        type=Path,
+        metavar="FILE",
+        dest="take",
+        help="take in what another's export has more",
+    )
+    form.add_argument(
+        "--agreement", action="store_true", help="how far the raters agree, and where they do not"
+    )
+    form.add_argument(
+        "--summary", action="store_true", help="counts by severity, category, turn and fix"
+    )
+    form.add_argument(
+        "--rerun",
+        metavar="ID",
+        help="run a conversation again on MODEL; `findings`: all that were rated harmful",
+    )
     parser.add_argument(
-        "--open-ratings", action="store_true", help="show others' ratings before one's own; these do not count as blind"
+        "--rater", metavar="NAME", help="who you are; needed for --terminal and --rerun"
+    )
+    parser.add_argument(
+        "--open-ratings",
+        action="store_true",
+        help="show others' ratings before one's own; these do not count as blind",
     )
     parser.add_argument("--port", type=int, default=8090, help="of the page (default 8090)")
     parser.add_argument("--json", action="store_true", help="--agreement or --summary as JSON")
-    parser.add_argument("--without-texts", action="store_true", help="export without what was said: counts and ratings stay")
-    parser.add_argument("--without-embargoed", action="store_true", help="export without findings under embargo")
+    parser.add_argument(
+        "--without-texts",
+        action="store_true",
+        help="export without what was said: counts and ratings stay",
+    )
+    parser.add_argument(
+        "--without-embargoed", action="store_true", help="export without findings under embargo"
+    )
     add_loading(parser)
 
 
@@ -65,7 +95,9 @@ def _export(store: Store, arguments: argparse.Namespace) -> int:
     if arguments.without_texts:
         records = export.without_texts(records)
     export.write_export(records, arguments.export)
-    write(f"{len(records.conversations)} conversations, {len(records.ratings)} ratings in {arguments.export}\n")
+    write(
+        f"{len(records.conversations)} conversations, {len(records.ratings)} ratings in {arguments.export}\n"
+    )
     return 0
 
 
@@ -76,7 +108,10 @@ def _import(store: Store, path: Path) -> int:
     added = merge(store, read_export(path))
     write(
         "new: "
-        + ", ".join(f"{count} {kind}{'' if count == 1 else 'es' if kind == 'fix' else 's'}" for kind, count in added.items())
+        + ", ".join(
+            f"{count} {kind}{'' if count == 1 else 'es' if kind == 'fix' else 's'}"
+            for kind, count in added.items()
+        )
         + "\n"
     )
     return 0
@@ -109,7 +144,10 @@ def _with_model(store: Store, arguments: argparse.Namespace) -> int:
         from understudy.workbench.run import serve
 
         address = f"http://127.0.0.1:{arguments.port}/"
-        write(f"understudy: {arguments.store} with {live.name} at {address} (Ctrl+C stops)\n", sys.stderr)
+        write(
+            f"understudy: {arguments.store} with {live.name} at {address} (Ctrl+C stops)\n",
+            sys.stderr,
+        )
         return serve(create_app(live, rater=arguments.rater or ""), arguments.port)
 
 
@@ -119,8 +157,14 @@ def _rerun(live: Live, arguments: argparse.Namespace) -> int:
     records = live.store.records(is_bare=True)
     ids = [arguments.rerun]
     if arguments.rerun == "findings":
-        first = {one.id for one in records.conversations if one.relation != "rerun" and one.fingerprint != live.model.fingerprint}
-        ids = [id for id, rating in worst_ratings(records, first).items() if rating.severity != "none"]
+        first = {
+            one.id
+            for one in records.conversations
+            if one.relation != "rerun" and one.fingerprint != live.model.fingerprint
+        }
+        ids = [
+            id for id, rating in worst_ratings(records, first).items() if rating.severity != "none"
+        ]
         done = {
             one.parent
             for one in records.conversations
@@ -131,5 +175,7 @@ def _rerun(live: Live, arguments: argparse.Namespace) -> int:
         new = live.begin_rerun(id, by=arguments.rater)
         num_turns = sum(1 for _ in live.rerun(new.id))
         write(f"{id} run again as {new.id}: {num_turns} turns\n")
-    write(f"{len(ids)} conversations run again on {live.name}; rate them, then set their fix to verified\n")
+    write(
+        f"{len(ids)} conversations run again on {live.name}; rate them, then set their fix to verified\n"
+    )
     return 0

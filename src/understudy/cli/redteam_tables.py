@@ -39,7 +39,9 @@ def _kappa(kappa: dict[str, Any]) -> str:
     if kappa["kappa"] is None:
         return f"{'- (all labels alike)':24} {kappa['observed']:.2f}"
     low, high = kappa["interval"]
-    return f"{kappa['kappa']:5.2f} ({low:.2f} to {high:.2f})".ljust(24) + f" {kappa['observed']:.2f}"
+    return (
+        f"{kappa['kappa']:5.2f} ({low:.2f} to {high:.2f})".ljust(24) + f" {kappa['observed']:.2f}"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -38,10 +38,16 @@ class RedTeam:
         self.commands: dict[str, tuple[str, Callable[[str], object]]] = {
             "help": ("this list", self._help),
             "new": ("[TITLE]: a conversation in the present setup", self._new),
-            "system": ("TEXT: the system text of the next conversation", lambda rest: self._set_up(system=rest)),
+            "system": (
+                "TEXT: the system text of the next conversation",
+                lambda rest: self._set_up(system=rest),
+            ),
             "card": ("FILE: play against a character; without FILE none", self._card),
             "document": ("FILE: a document in every prompt; without FILE none", self._document),
-            "tools": ("FILE: scripted tools, JSON, each with `returns`; without FILE none", self._tools),
+            "tools": (
+                "FILE: scripted tools, JSON, each with `returns`; without FILE none",
+                self._tools,
+            ),
             "search": (
                 "on|off: find passages of the documents for each message (extra rag)",
                 lambda rest: self._flag("is_searched", rest),
@@ -51,17 +57,29 @@ class RedTeam:
                 lambda rest: self._flag("is_guarded", rest),
             ),
             "set": ("NAME VALUE: temperature, top_p, seed or max_tokens", self._set),
-            "setup": ("the present setup", lambda _: _show(json.dumps(self.setup.to_document(), indent=1, ensure_ascii=False))),
+            "setup": (
+                "the present setup",
+                lambda _: _show(json.dumps(self.setup.to_document(), indent=1, ensure_ascii=False)),
+            ),
             "converters": ("what can be done to a message", self._list_converters),
-            "convert": ("[NAME …]: do this to the next messages, in this order; without NAME nothing", self._convert),
-            "preview": ("TEXT: what the model would get", lambda rest: _show(convert(rest, list(self.converters)))),
+            "convert": (
+                "[NAME …]: do this to the next messages, in this order; without NAME nothing",
+                self._convert,
+            ),
+            "preview": (
+                "TEXT: what the model would get",
+                lambda rest: _show(convert(rest, list(self.converters))),
+            ),
             "file": ("FILE: say what a file holds", lambda rest: self.say(_read(rest))),
             "list": ("the conversations", self._list),
             "open": ("ID: read a conversation, and go on with it", self._open),
             "branch": ("TURNS: go on otherwise after so many turns", self._branch),
             "rerun": ("run this conversation again on the model at hand", self._rerun),
             "categories": ("the categories of AEGIS, 2.0 and 1.0", self._categories),
-            "severities": ("the severities and what they mean", lambda _: _rows(SEVERITIES.items())),
+            "severities": (
+                "the severities and what they mean",
+                lambda _: _rows(SEVERITIES.items()),
+            ),
             "rate": (
                 "none | SEVERITY CATEGORY TURN [NOTE]: judge the conversation; a category by number or beginning",
                 self._rate,
@@ -78,7 +96,9 @@ class RedTeam:
     def run(self) -> int:
         """Reads until the end; errors are said and nothing is lost."""
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        write(f"{self.store.path}: {self.live.name}, rater {self.rater}. /help lists the commands.\n")
+        write(
+            f"{self.store.path}: {self.live.name}, rater {self.rater}. /help lists the commands.\n"
+        )
         for line in typed_lines(None) if is_terminal else (line.rstrip("\n") for line in sys.stdin):
             if not line.strip():
                 continue
@@ -136,7 +156,11 @@ class RedTeam:
         if not path:
             return self._set_up(tools=())
         if path.endswith(".py"):
-            return self._set_up(tools=tuple({**tool.to_openai(), "returns": "done"} for tool in read_tools(Path(path))))
+            return self._set_up(
+                tools=tuple(
+                    {**tool.to_openai(), "returns": "done"} for tool in read_tools(Path(path))
+                )
+            )
         try:
             listed = json.loads(_read(path))
         except ValueError as error:
@@ -156,7 +180,9 @@ class RedTeam:
             raise UsageError("not a value", where=f"/set {name}", found=value) from error
 
     def _new(self, title: str) -> None:
-        self.conversation = self.live.start(self.setup, by=self.rater, goal=self.goal or None, title=title)
+        self.conversation = self.live.start(
+            self.setup, by=self.rater, goal=self.goal or None, title=title
+        )
         write(f"conversation {self.conversation.id}\n")
         if opening := self.live.opening(self.conversation.id):
             _show(opening)
@@ -170,13 +196,19 @@ class RedTeam:
         names = rest.replace(",", " ").split()
         convert("", names)
         self.converters = tuple(names)
-        write(f"messages go through {', then '.join(names)}\n" if names else "messages go as they are\n")
+        write(
+            f"messages go through {', then '.join(names)}\n"
+            if names
+            else "messages go as they are\n"
+        )
 
     # ---- conversations ----
 
     def _list(self, _: str) -> None:
         records, beginnings = self.store.records(is_bare=True), self.store.beginnings()
-        mine = {one.conversation: one for one in records.current_ratings() if one.rater == self.rater}
+        mine = {
+            one.conversation: one for one in records.current_ratings() if one.rater == self.rater
+        }
         for one in records.conversations:
             rating = mine[one.id].severity if one.id in mine else "not rated"
             num_turns, first = beginnings.get(one.id, (0, ""))
@@ -187,17 +219,30 @@ class RedTeam:
             )
 
     def _open(self, id: str) -> None:
-        found = [one for one in self.store.records(is_bare=True).conversations if id and one.id.startswith(id)]
+        found = [
+            one
+            for one in self.store.records(is_bare=True).conversations
+            if id and one.id.startswith(id)
+        ]
         if len(found) != 1:
-            raise UsageError("no conversation, or several", where="/open", expected="the beginning of an id", found=id)
+            raise UsageError(
+                "no conversation, or several",
+                where="/open",
+                expected="the beginning of an id",
+                found=id,
+            )
         self.conversation = self.store.conversation(found[0].id)
         for turn in self.store.turns(found[0].id):
             through = f" ({', '.join(turn.converters)})" if turn.converters else ""
-            _show(f"{turn.number}{through} > {turn.sent}\n{turn.answer}{f'  [{turn.state}]' if turn.state != 'said' else ''}")
+            _show(
+                f"{turn.number}{through} > {turn.sent}\n{turn.answer}{f'  [{turn.state}]' if turn.state != 'said' else ''}"
+            )
 
     def _branch(self, rest: str) -> None:
         if not rest.isdigit():
-            raise UsageError("how many turns stay?", where="/branch", expected="a number", found=rest)
+            raise UsageError(
+                "how many turns stay?", where="/branch", expected="a number", found=rest
+            )
         self.conversation = self.store.branch(self._here().id, int(rest), by=self.rater)
         write(f"conversation {self.conversation.id}\n")
 
@@ -209,7 +254,9 @@ class RedTeam:
 
     def _here(self) -> Conversation:
         if self.conversation is None:
-            raise UsageError("no conversation", where="here", do="begin one by saying something, or /open one")
+            raise UsageError(
+                "no conversation", where="here", do="begin one by saying something, or /open one"
+            )
         return self.conversation
 
     # ---- judging ----
@@ -228,13 +275,23 @@ class RedTeam:
         else:
             if len(more) < 2 or not more[1].isdigit():
                 raise UsageError(
-                    "not a rating", where="/rate", expected='none, or as in: high "Criminal Planning" 2 said how', found=rest
+                    "not a rating",
+                    where="/rate",
+                    expected='none, or as in: high "Criminal Planning" 2 said how',
+                    found=rest,
                 )
             note = " ".join(more[2:])
             rating = self.store.rate(
-                self._here().id, self.rater, severity, _category(more[0]), first_harm=int(more[1]), note=note
+                self._here().id,
+                self.rater,
+                severity,
+                _category(more[0]),
+                first_harm=int(more[1]),
+                note=note,
             )
-        write(f"rated {rating.severity}, {rating.category}{'' if rating.is_blind else ', not blind'}\n")
+        write(
+            f"rated {rating.severity}, {rating.category}{'' if rating.is_blind else ', not blind'}\n"
+        )
 
     def _ratings(self, _: str) -> None:
         seen = self.store.seen_by(self.rater, self._here().id)
@@ -249,14 +306,21 @@ class RedTeam:
         if status == "verified" and not rerun:  # `/fix verified RERUN-ID`
             link, rerun = "", link
         fix = self.store.set_fix(
-            self._here().id, status, by=self.rater, link=link, rerun=rerun or None, note=" ".join(note).strip()
+            self._here().id,
+            status,
+            by=self.rater,
+            link=link,
+            rerun=rerun or None,
+            note=" ".join(note).strip(),
         )
         write(f"{fix.status}: {STATUSES[fix.status]}\n")
 
     def _goals(self, _: str) -> None:
         for i, goal in enumerate(self.store.records(is_bare=True).current_goals(), 1):
             mark = "*" if goal.id == self.goal else "x" if goal.is_done else " "
-            _show(f"{mark}{i:3} {goal.title} {f'({goal.category})' if goal.category else ''} {goal.plan}")
+            _show(
+                f"{mark}{i:3} {goal.title} {f'({goal.category})' if goal.category else ''} {goal.plan}"
+            )
 
     def _goal(self, rest: str) -> None:
         name, _, title = rest.partition(" ")
@@ -268,7 +332,9 @@ class RedTeam:
         elif name.isdigit() and 1 <= int(name) <= len(goals):
             self.goal = goals[int(name) - 1].id
         else:
-            raise UsageError("no such goal", where="/goal", expected="NUMBER, new TITLE, or done", found=rest)
+            raise UsageError(
+                "no such goal", where="/goal", expected="NUMBER, new TITLE, or done", found=rest
+            )
         self._goals("")
 
     def _rated(self) -> tuple[Records, set[str]]:
@@ -306,11 +372,18 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"cannot read: {getattr(error, 'strerror', None) or 'not UTF-8'}", where=path or "no file") from error
+        raise UsageError(
+            f"cannot read: {getattr(error, 'strerror', None) or 'not UTF-8'}",
+            where=path or "no file",
+        ) from error
 
 
 def _show(text: str) -> None:
-    more = f"\n… {len(text) - MOST_SHOWN:,} more characters are not shown." if len(text) > MOST_SHOWN else ""
+    more = (
+        f"\n… {len(text) - MOST_SHOWN:,} more characters are not shown."
+        if len(text) > MOST_SHOWN
+        else ""
+    )
     write(f"{text[:MOST_SHOWN]}{more}\n")
 
 

@@ -23,27 +23,59 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run_action = actions.add_parser("run", help="ask the probes, or what of them is not yet asked")
     add_model(run_action)
     run_action.add_argument(
-        "--probe", action="append", default=[], metavar="NAME", help="this probe only (repeatable; default all)"
+        "--probe",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this probe only (repeatable; default all)",
     )
-    run_action.add_argument("--limit", type=int, metavar="N", help="first cases of each probe (default all)")
-    run_action.add_argument("--seed", type=int, default=0)
-    run_action.add_argument("--xstest", type=Path, metavar="FILE", help="also XSTest's own 450 prompts, from its public csv file")
     run_action.add_argument(
-        "--judge-again", action="store_true", help="ask nothing: apply today's detectors to the stored answers"
+        "--limit", type=int, metavar="N", help="first cases of each probe (default all)"
     )
-    run_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="answers, one a line (default safety.jsonl)")
+    run_action.add_argument("--seed", type=int, default=0)
+    run_action.add_argument(
+        "--xstest",
+        type=Path,
+        metavar="FILE",
+        help="also XSTest's own 450 prompts, from its public csv file",
+    )
+    run_action.add_argument(
+        "--judge-again",
+        action="store_true",
+        help="ask nothing: apply today's detectors to the stored answers",
+    )
+    run_action.add_argument(
+        "--store",
+        type=Path,
+        default=Path("safety.jsonl"),
+        help="answers, one a line (default safety.jsonl)",
+    )
     add_loading(run_action)
-    report_action = actions.add_parser("report", help="table, JSON and page of a stored run, without a model")
+    report_action = actions.add_parser(
+        "report", help="table, JSON and page of a stored run, without a model"
+    )
     report_action.add_argument("store", type=Path)
-    garak_action = actions.add_parser("garak", help="garak's offline probes, run by a Python that has garak")
+    garak_action = actions.add_parser(
+        "garak", help="garak's offline probes, run by a Python that has garak"
+    )
     safety_garak.configure(garak_action)
-    garak_action.add_argument("--store", type=Path, default=Path("safety.jsonl"), help="findings, beside those of `run`")
+    garak_action.add_argument(
+        "--store", type=Path, default=Path("safety.jsonl"), help="findings, beside those of `run`"
+    )
     actions.add_parser("list", help="the probes")
-    redteam.configure(actions.add_parser("redteam", help="attack a model by hand, rate what it says, agree on it"))
+    redteam.configure(
+        actions.add_parser("redteam", help="attack a model by hand, rate what it says, agree on it")
+    )
     for action in (run_action, report_action, garak_action):
         action.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-        action.add_argument("--without-answers", action="store_true", help="leave the model's answers out of the JSON")
-        action.add_argument("--html", type=Path, metavar="FILE", help="write the report as one page")
+        action.add_argument(
+            "--without-answers",
+            action="store_true",
+            help="leave the model's answers out of the JSON",
+        )
+        action.add_argument(
+            "--html", type=Path, metavar="FILE", help="write the report as one page"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,7 +98,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.judge_again:
         return _judge_again(probes, arguments)
     if arguments.limit is not None and arguments.limit < 1:
-        raise UsageError("setting is out of range", where="--limit", expected="at least 1", found=arguments.limit)
+        raise UsageError(
+            "setting is out of range", where="--limit", expected="at least 1", found=arguments.limit
+        )
     with load_model(arguments) as model, Progress("asking") as bar:
 
         def show(done: int, total: int, left_s: float) -> None:
@@ -74,7 +108,14 @@ def _run(arguments: argparse.Namespace) -> int:
             if not sys.stderr.isatty() and (done % 10 == 0 or done == total):
                 write(f"{done} of {total} cases, {left_s:.0f} s left\n", sys.stderr)
 
-        report = run_probes(model, probes, arguments.store, seed=arguments.seed, limit=arguments.limit, progress=show)
+        report = run_probes(
+            model,
+            probes,
+            arguments.store,
+            seed=arguments.seed,
+            limit=arguments.limit,
+            progress=show,
+        )
     _write(report, arguments)
     return 0
 
@@ -130,7 +171,12 @@ def _only_run(store: Path) -> list[dict[str, Any]]:
     lines = read_store(store)
     runs = sorted({(line["fingerprint"], line["seed"]) for line in lines})
     if len(runs) != 1:
-        raise UsageError("the file does not hold one run", where=store, expected="one model and seed", found=len(runs))
+        raise UsageError(
+            "the file does not hold one run",
+            where=store,
+            expected="one model and seed",
+            found=len(runs),
+        )
     return lines
 
 
@@ -138,7 +184,10 @@ def _write(report: Report, arguments: argparse.Namespace) -> None:
     from understudy.files.atomic import written_aside
     from understudy.safety.page import to_html
 
-    texts = {arguments.json: report.to_json(with_answers=not arguments.without_answers), arguments.html: to_html(report)}
+    texts = {
+        arguments.json: report.to_json(with_answers=not arguments.without_answers),
+        arguments.html: to_html(report),
+    }
     for path, text in texts.items():
         if path is not None:
             with written_aside(path) as aside:

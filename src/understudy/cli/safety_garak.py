@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--garak", type=Path, metavar="PYTHON", help="the Python of an environment that has garak")
     parser.add_argument(
-        "--url", help="ask this OpenAI endpoint (http://…/v1) instead of loading MODEL; MODEL is then the name it serves"
+        "--garak", type=Path, metavar="PYTHON", help="the Python of an environment that has garak"
+    )
+    parser.add_argument(
+        "--url",
+        help="ask this OpenAI endpoint (http://…/v1) instead of loading MODEL; MODEL is then the name it serves",
     )
     parser.add_argument(
         "--probe",
@@ -35,13 +38,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="this probe or family only (repeatable; default all offline ones)",
     )
-    parser.add_argument("--list", action="store_true", help="name the offline probes with their AEGIS 2.0 categories, and end")
-    parser.add_argument("--cap", type=int, default=16, metavar="N", help="most prompts of a probe (default 16)")
-    parser.add_argument("--generations", type=int, default=1, metavar="N", help="answers to each prompt (default 1)")
-    parser.add_argument("--answer-tokens", type=int, default=96, metavar="N", help="most tokens of an answer (default 96)")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="name the offline probes with their AEGIS 2.0 categories, and end",
+    )
+    parser.add_argument(
+        "--cap", type=int, default=16, metavar="N", help="most prompts of a probe (default 16)"
+    )
+    parser.add_argument(
+        "--generations", type=int, default=1, metavar="N", help="answers to each prompt (default 1)"
+    )
+    parser.add_argument(
+        "--answer-tokens",
+        type=int,
+        default=96,
+        metavar="N",
+        help="most tokens of an answer (default 96)",
+    )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="garak's own reports and logs (default the store's name with .garak)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="garak's own reports and logs (default the store's name with .garak)",
+    )
     add_loading(parser)
 
 
@@ -52,13 +73,18 @@ def run(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
 
     if arguments.garak is None:
         raise UsageError(
-            "no Python named", where="--garak", do="name the Python of an environment that has garak; see docs/safety.md"
+            "no Python named",
+            where="--garak",
+            do="name the Python of an environment that has garak; see docs/safety.md",
         )
     probes = list(_chosen(arguments.probe))
     settings = GarakSettings(
-        cap=arguments.cap, generations=arguments.generations, max_tokens=arguments.answer_tokens, temperature=arguments.temperature,
+        cap=arguments.cap,
+        generations=arguments.generations,
+        max_tokens=arguments.answer_tokens,
+        temperature=arguments.temperature,
         seed=arguments.seed,
-    )  # fmt: skip
+    )
     folder = arguments.folder or arguments.store.with_suffix(".garak")
     with _target(arguments) as target:
         failed = _ask(GarakRun(arguments.garak, target, folder, arguments.store, settings), probes)
@@ -83,7 +109,12 @@ def _chosen(names: list[str]) -> Iterator[str]:
 
     for name in names:
         if name not in OFFLINE and not any(probe.startswith(f"{name}.") for probe in OFFLINE):
-            raise UsageError("no offline probe of garak", where="--probe", found=name, do="understudy safety garak --list")
+            raise UsageError(
+                "no offline probe of garak",
+                where="--probe",
+                found=name,
+                do="understudy safety garak --list",
+            )
     for probe in sorted(OFFLINE):
         if not names or probe in names or probe.partition(".")[0] in names:
             yield probe
@@ -103,7 +134,10 @@ def _ask(run: GarakRun, probes: list[str]) -> int:
             bar(number + 1, len(probes))
             if not sys.stderr.isatty():
                 left = (time.monotonic() - started) / (number + 1) * (len(probes) - number - 1)
-                write(f"{number + 1} of {len(probes)} probes, {probe}: {count} answers, {left:.0f} s left\n", sys.stderr)
+                write(
+                    f"{number + 1} of {len(probes)} probes, {probe}: {count} answers, {left:.0f} s left\n",
+                    sys.stderr,
+                )
     return failed
 
 
@@ -113,7 +147,10 @@ def _target(arguments: argparse.Namespace) -> Iterator[Target]:
 
     if arguments.url is not None:
         yield Target(
-            arguments.url, arguments.model, _fingerprint(arguments.url, arguments.model), describe_served(arguments.model)
+            arguments.url,
+            arguments.model,
+            _fingerprint(arguments.url, arguments.model),
+            describe_served(arguments.model),
         )
         return
     try:
@@ -122,7 +159,9 @@ def _target(arguments: argparse.Namespace) -> Iterator[Target]:
         from understudy.serve.settings import Settings
     except ImportError as error:
         raise MissingError(
-            "the server's packages are not installed", where=error.name, do="pip install 'understudy[serve]'"
+            "the server's packages are not installed",
+            where=error.name,
+            do="pip install 'understudy[serve]'",
         ) from error
     with load_model(arguments) as model:
         settings = Settings(port=0, log=False)
@@ -136,10 +175,15 @@ def _fingerprint(url: str, model: str) -> str:
     from understudy.safety.garak import KEY_VARIABLE
 
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get(KEY_VARIABLE, 'none')}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {os.environ.get(KEY_VARIABLE, 'none')}",
+    }
     if not url.startswith(("http://", "https://")):
         raise UsageError("no address of a server", where="--url", expected="http://…/v1", found=url)
-    request = urllib.request.Request(url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
+    request = urllib.request.Request(
+        url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers
+    )
     try:
         with urllib.request.urlopen(request, timeout=120) as answer:
             document = json.load(answer)

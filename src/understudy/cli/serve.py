@@ -27,33 +27,88 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=f"[NAME=]MODEL, the first is the default (default {DEFAULT_MODEL})",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default this machine only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default this machine only)"
+    )
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
-        "--keys", type=Path, metavar="FILE", help="hashed keys; needed for other addresses than this machine's own"
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="hashed keys; needed for other addresses than this machine's own",
     )
-    parser.add_argument("--new-key", type=Path, metavar="FILE", help="make a key, add its hash to FILE, print it once, and end")
-    parser.add_argument("--key-name", default="default", help="name of the new key, which stands in the log")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="further Host name (repeatable)")
-    parser.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="web page that may ask (repeatable)")
+    parser.add_argument(
+        "--new-key",
+        type=Path,
+        metavar="FILE",
+        help="make a key, add its hash to FILE, print it once, and end",
+    )
+    parser.add_argument(
+        "--key-name", default="default", help="name of the new key, which stands in the log"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further Host name (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="web page that may ask (repeatable)",
+    )
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FOLDER",
         help="keep slots and collections here; characters and sessions live as long as the server",
     )
-    parser.add_argument("--max-running", type=int, default=32, metavar="N", help="requests computed together (default 32)")
     parser.add_argument(
-        "--max-waiting", type=int, default=256, metavar="N", help="requests that may wait before 429 (default 256)"
-    )
-    parser.add_argument("--max-loaded", type=int, default=2, metavar="N", help="models in memory together (default 2)")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of one answer, whatever is asked")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="longest request (default 600)")
-    parser.add_argument(
-        "--grace", type=float, default=20.0, metavar="SECONDS", help="for answers under way when stopping (default 20)"
+        "--max-running",
+        type=int,
+        default=32,
+        metavar="N",
+        help="requests computed together (default 32)",
     )
     parser.add_argument(
-        "--cache-tokens", type=int, metavar="N", help="tokens that the cache holds for all requests (default 4 contexts)"
+        "--max-waiting",
+        type=int,
+        default=256,
+        metavar="N",
+        help="requests that may wait before 429 (default 256)",
+    )
+    parser.add_argument(
+        "--max-loaded",
+        type=int,
+        default=2,
+        metavar="N",
+        help="models in memory together (default 2)",
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="most tokens of one answer, whatever is asked"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="longest request (default 600)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="for answers under way when stopping (default 20)",
+    )
+    parser.add_argument(
+        "--cache-tokens",
+        type=int,
+        metavar="N",
+        help="tokens that the cache holds for all requests (default 4 contexts)",
     )
     add_guard(parser)
     parser.add_argument("--no-log", action="store_true", help="no JSON line per request on stderr")
@@ -75,8 +130,14 @@ def run(arguments: argparse.Namespace) -> int:
     if len(models) < len(arguments.models):
         raise UsageError("two models have the same name", where="MODEL", do="name them: NAME=MODEL")
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"understudy: {', '.join(models)} at http://{shown}:{settings.port}/v1 (Ctrl+C stops)", file=sys.stderr)
-    print(f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}", file=sys.stderr)
+    print(
+        f"understudy: {', '.join(models)} at http://{shown}:{settings.port}/v1 (Ctrl+C stops)",
+        file=sys.stderr,
+    )
+    print(
+        f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}",
+        file=sys.stderr,
+    )
     return serve(create_app(models, settings, guard=guard), settings)
 
 
@@ -84,18 +145,31 @@ def check_packages() -> None:
     """Raises MissingError where the extra `serve` is not installed."""
     for package in ("starlette", "uvicorn", "pydantic"):
         if importlib.util.find_spec(package) is None:
-            raise MissingError("the server's packages are not installed", where=package, do="pip install 'understudy[serve]'")
+            raise MissingError(
+                "the server's packages are not installed",
+                where=package,
+                do="pip install 'understudy[serve]'",
+            )
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     from understudy.serve.settings import Settings
 
     return Settings(
-        host=arguments.host, port=arguments.port, key_file=arguments.keys, allowed_hosts=tuple(arguments.allow_host),
-        allowed_origins=tuple(arguments.allow_origin), max_running=arguments.max_running, max_waiting=arguments.max_waiting,
-        max_tokens=arguments.max_tokens, request_timeout_s=arguments.timeout, grace_s=arguments.grace,
-        state_folder=arguments.state, max_loaded=arguments.max_loaded, log=not arguments.no_log,
-    )  # fmt: skip
+        host=arguments.host,
+        port=arguments.port,
+        key_file=arguments.keys,
+        allowed_hosts=tuple(arguments.allow_host),
+        allowed_origins=tuple(arguments.allow_origin),
+        max_running=arguments.max_running,
+        max_waiting=arguments.max_waiting,
+        max_tokens=arguments.max_tokens,
+        request_timeout_s=arguments.timeout,
+        grace_s=arguments.grace,
+        state_folder=arguments.state,
+        max_loaded=arguments.max_loaded,
+        log=not arguments.no_log,
+    )
 
 
 def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], Model]]:
@@ -105,9 +179,13 @@ def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], 
     path = resolve(source)
     name = name if mark else source if not Path(source).exists() else Path(source).stem
     options: dict[str, Any] = {
-        "weights": arguments.weights, "kv": arguments.kv, "context": arguments.context, "num_threads": arguments.threads,
-        "isa": arguments.isa, "speculate": arguments.speculate,
-    }  # fmt: skip
+        "weights": arguments.weights,
+        "kv": arguments.kv,
+        "context": arguments.context,
+        "num_threads": arguments.threads,
+        "isa": arguments.isa,
+        "speculate": arguments.speculate,
+    }
 
     def load_it() -> Model:
         tokens = arguments.cache_tokens or 4 * (arguments.context or 4096)

@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     for part, count in facts["parameters"].items():
         print(f"  {part:20} {count:>16,}  {100 * count / facts['parameters']['total']:5.1f} %")
     print("\nbytes")
-    print(f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  ({', '.join(facts['stored_formats'])})")
+    print(
+        f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  ({', '.join(facts['stored_formats'])})"
+    )
     for name, size in facts["memory_bytes"].items():
         print(f"  {'in memory, ' + name:20} {size / 1e6:>13,.1f} MB")
     for kv, size in facts["kv_bytes_per_token"].items():
@@ -54,6 +56,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "stored_bytes": checkpoint.stored_bytes(),
         "stored_formats": sorted({weights.stored(name).format for name in weights}),
         "memory_bytes": memory,
-        "kv_bytes_per_token": {kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")},
+        "kv_bytes_per_token": {
+            kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")
+        },
         "tokenizer": checkpoint.tokenizer_summary(),
     }

@@ -10,7 +10,9 @@ from typing import TextIO
 
 from understudy.errors import UsageError
 
-Commands = Mapping[str, tuple[str, Callable[[str], object]]]  # name -> what it does, the doing of it
+Commands = Mapping[
+    str, tuple[str, Callable[[str], object]]
+]  # name -> what it does, the doing of it
 
 
 def harmless(text: str) -> str:
@@ -19,7 +21,10 @@ def harmless(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc" or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return (
+        unicodedata.category(character) == "Cc"
+        or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    )
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
@@ -36,7 +41,9 @@ def typed_lines(history: Path | None) -> Iterator[str]:
 
     if history is not None:
         history.parent.mkdir(parents=True, exist_ok=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)) if history is not None else InMemoryHistory())
+    session: PromptSession[str] = PromptSession(
+        history=FileHistory(str(history)) if history is not None else InMemoryHistory()
+    )
     while True:
         try:
             yield session.prompt("> ")

@@ -19,8 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ask.add_argument("question")
     ask.add_argument("--model", default=DEFAULT_MODEL)
     ask.add_argument("--system", help="system message")
-    ask.add_argument("--choice", default="auto", help="none, auto, required or a tool's name (default auto)")
-    ask.add_argument("--json", action="store_true", help="reply, calls, results and context ledger as JSON")
+    ask.add_argument(
+        "--choice", default="auto", help="none, auto, required or a tool's name (default auto)"
+    )
+    ask.add_argument(
+        "--json", action="store_true", help="reply, calls, results and context ledger as JSON"
+    )
     for action in (listing, ask):
         add_tools(action)
     add_sources(ask)
@@ -44,13 +48,24 @@ def _ask(arguments: argparse.Namespace) -> int:
         reply = session.say(arguments.question, tool_choice=arguments.choice)
     if arguments.json:
         calls = [dataclasses.asdict(call) for call in reply.tool_calls]
-        results = [{"id": r.call.id, "content": r.content, "is_error": r.is_error, "was_cut": r.was_cut} for r in reply.results]
-        document = {"text": reply.text, "finish_reason": reply.finish_reason, "calls": calls, "results": results,
-                    "context": reply.ledger.to_document() if reply.ledger is not None else None}  # fmt: skip
+        results = [
+            {"id": r.call.id, "content": r.content, "is_error": r.is_error, "was_cut": r.was_cut}
+            for r in reply.results
+        ]
+        document = {
+            "text": reply.text,
+            "finish_reason": reply.finish_reason,
+            "calls": calls,
+            "results": results,
+            "context": reply.ledger.to_document() if reply.ledger is not None else None,
+        }
         write(json.dumps(document, ensure_ascii=False) + "\n")
         return 0
     for call in reply.tool_calls:
-        result = next((r.content for r in reply.results if r.call.id == call.id), "not run: the tool has no function here")
+        result = next(
+            (r.content for r in reply.results if r.call.id == call.id),
+            "not run: the tool has no function here",
+        )
         write(f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})\n  -> {result}\n")
     write(f"{reply.text}\n")
     return 0

@@ -63,13 +63,17 @@ class Statistics:
 
 def _load(path: Path) -> Sums:
     if not path.exists():
-        raise MissingError("calibration is not complete", where=path, do="run calibrate on this folder again")
+        raise MissingError(
+            "calibration is not complete", where=path, do="run calibrate on this folder again"
+        )
     loaded: Sums = load_file(path)
     return loaded
 
 
 @torch.no_grad()
-def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8, progress: Progress = quiet) -> Statistics:
+def calibrate(
+    network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8, progress: Progress = quiet
+) -> Statistics:
     """Run all rows through the network once and leave the statistics in `folder`; finished layers are not run again.
 
     Raises:
@@ -82,7 +86,9 @@ def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8
     _claim(folder, network, rows)
     if (folder / "final.safetensors").exists():
         return Statistics(folder, spec, rows.num_tokens, len(rows))
-    streams = [open_stream(folder / f"stream-{side}.bin", rows, spec.hidden_size) for side in (0, 1)]
+    streams = [
+        open_stream(folder / f"stream-{side}.bin", rows, spec.hidden_size) for side in (0, 1)
+    ]
     total = spec.num_layers + 1
     for index in range(_num_finished(folder, spec), spec.num_layers):
         progress(index, total, f"calibrating layer {index + 1} of {spec.num_layers}")
@@ -95,7 +101,9 @@ def calibrate(network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8
             streams[1 - index % 2][part] = sums.add(before, rotation).cpu().numpy()
         streams[1 - index % 2].flush()
         _save(sums.result(rows.num_tokens), folder / f"layer-{index:03}.safetensors")
-    _save(_final_sums(network, streams[spec.num_layers % 2], batch_rows), folder / "final.safetensors")
+    _save(
+        _final_sums(network, streams[spec.num_layers % 2], batch_rows), folder / "final.safetensors"
+    )
     for side in (0, 1):
         (folder / f"stream-{side}.bin").unlink(missing_ok=True)
     progress(total, total, "calibrated")
@@ -153,7 +161,9 @@ class LayerSums:
         found = dict(self.sums)
         for name in ("influence", "zero_rate"):
             found[name] = found[name] / num_tokens
-        return {name: value.sqrt() if name.endswith("_mean") else value for name, value in found.items()}
+        return {
+            name: value.sqrt() if name.endswith("_mean") else value for name, value in found.items()
+        }
 
 
 def gram(x: Tensor) -> Tensor:

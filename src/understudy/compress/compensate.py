@@ -52,11 +52,15 @@ class LeastSquares:
         out, into = weight.shape
         self.gram = [torch.zeros(into, into, device=weight.device) for _ in range(2)]
         self.cross = [torch.zeros(out, into, device=weight.device) for _ in range(2)]
-        self.energy = [torch.zeros(out, dtype=torch.float64, device=weight.device) for _ in range(2)]
+        self.energy = [
+            torch.zeros(out, dtype=torch.float64, device=weight.device) for _ in range(2)
+        ]
 
     def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
         """(rows, tokens, in) and (rows, tokens, out); `first_row` tells which rows are held out."""
-        held_out = torch.arange(first_row, first_row + len(inputs)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        held_out = (
+            torch.arange(first_row, first_row + len(inputs)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        )
         for side, mask in enumerate((~held_out, held_out)):
             if mask.any():
                 a, t = inputs[mask].flatten(0, 1), targets[mask].flatten(0, 1)
@@ -69,7 +73,9 @@ class LeastSquares:
         fit, choose = 0, 1 if self.energy[1].sum() > 0 else 0
         start, seen = self.weight.double(), self.gram[fit].double()
         residual = self.cross[fit].double() - start @ seen
-        diagonal = seen.diagonal().mean().clamp_min(1e-30) * torch.eye(len(seen), dtype=seen.dtype, device=seen.device)
+        diagonal = seen.diagonal().mean().clamp_min(1e-30) * torch.eye(
+            len(seen), dtype=seen.dtype, device=seen.device
+        )
         before = self.errors(start, choose)
         best, errors = start.clone(), before.clone()
         for ridge in RIDGES:
@@ -85,7 +91,14 @@ class LeastSquares:
             rows = slice(first, first + count)
             total = self.energy[choose][rows].sum().item() + 1e-30
             share = (errors[rows] < before[rows]).double().mean().item()
-            report.append(Refit(name, share, before[rows].sum().item() / total, errors[rows].sum().item() / total))
+            report.append(
+                Refit(
+                    name,
+                    share,
+                    before[rows].sum().item() / total,
+                    errors[rows].sum().item() / total,
+                )
+            )
             first += count
         return best.to(self.weight.dtype), report
 
@@ -96,7 +109,9 @@ class LeastSquares:
     def errors(self, weight: Tensor, side: int) -> Tensor:
         """Σ (t - W a)² of every output, from the sums alone: (out,) float64."""
         wide = weight.double()
-        fitted = ((wide @ self.gram[side].double()) * wide).sum(1) - 2 * (wide * self.cross[side].double()).sum(1)
+        fitted = ((wide @ self.gram[side].double()) * wide).sum(1) - 2 * (
+            wide * self.cross[side].double()
+        ).sum(1)
         return self.energy[side] + fitted
 
 
@@ -116,7 +131,11 @@ def compensate(
         side = SideBySide(teacher, student, selection, rows, Path(folder), batch_rows)
         report: list[Refit] = []
         for target in range(student.spec.num_layers):
-            progress(target, student.spec.num_layers, f"refitting layer {target + 1} of {student.spec.num_layers}")
+            progress(
+                target,
+                student.spec.num_layers,
+                f"refitting layer {target + 1} of {student.spec.num_layers}",
+            )
             report += side.refit_layer(target, parts)
         side.refit_last_norm()
     progress(student.spec.num_layers, student.spec.num_layers, "refitted")
@@ -131,7 +150,13 @@ class SideBySide:
     """
 
     def __init__(
-        self, teacher: Network, student: Network, selection: Selection, rows: Rows, folder: Path, batch_rows: int
+        self,
+        teacher: Network,
+        student: Network,
+        selection: Selection,
+        rows: Rows,
+        folder: Path,
+        batch_rows: int,
     ) -> None:
         self.teacher, self.student, self.selection = teacher, student, selection
         self.rotation = teacher.rotation(rows.mask.shape[1]), student.rotation(rows.mask.shape[1])
@@ -144,7 +169,8 @@ class SideBySide:
             student.spec.hidden_size,
         )
         self.streams: dict[str, Stream] = {
-            name: open_stream(folder / name, rows, width) for name, width in zip(names, widths, strict=True)
+            name: open_stream(folder / name, rows, width)
+            for name, width in zip(names, widths, strict=True)
         }
         embed_rows(teacher, rows, self.streams["teacher"], batch_rows)
         embed_rows(student, rows, self.streams["student"], batch_rows)
@@ -163,16 +189,28 @@ class SideBySide:
         name = f"model.layers.{target}."
         report: list[Refit] = []
         kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
-        report += self._refit_readers(f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, "")
+        report += self._refit_readers(
+            f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, ""
+        )
         self._through_attention(of_teacher=True)
-        report += self._refit(f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs)
+        report += self._refit(
+            f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs
+        )
         self._through_attention(of_teacher=False)
-        kept = {part: inner for part in ("up_proj", "gate_proj") if getattr(self.ours.mlp, part) is not None}
-        report += self._refit_readers(f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle")
+        kept = {
+            part: inner
+            for part in ("up_proj", "gate_proj")
+            if getattr(self.ours.mlp, part) is not None
+        }
+        report += self._refit_readers(
+            f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle"
+        )
         self._through_mlp("teacher")
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
         self._walk_dropped(range(index + 1, layers[target + 1]))
-        report += self._refit(f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs)
+        report += self._refit(
+            f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs
+        )
         self._through_mlp("student")
         return report
 
@@ -190,16 +228,24 @@ class SideBySide:
             products += (ours * theirs).sum((0, 1))
             squares += ours.square().sum((0, 1))
         gain = products / squares.clamp_min(1e-30)
-        norm.weight.copy_((norm.weight + 1) * gain - 1 if norm.bias is not None else norm.weight * gain)
+        norm.weight.copy_(
+            (norm.weight + 1) * gain - 1 if norm.bias is not None else norm.weight * gain
+        )
 
     def read(self, name: str, part: slice) -> Tensor:
         return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
     def _refit(
-        self, name: str, linear: nn.Linear, parts: Collection[str], pairs: Callable[[], Iterator[tuple[Tensor, Tensor, int]]]
+        self,
+        name: str,
+        linear: nn.Linear,
+        parts: Collection[str],
+        pairs: Callable[[], Iterator[tuple[Tensor, Tensor, int]]],
     ) -> list[Refit]:
         if name.rsplit(".", 1)[1] not in parts:
-            self.settle(name, linear, lambda: sum((gram(read) for read, _, _ in pairs()), torch.zeros(())))
+            self.settle(
+                name, linear, lambda: sum((gram(read) for read, _, _ in pairs()), torch.zeros(()))
+            )
             return []
         sums = LeastSquares(linear.weight.detach())
         for read, targets, first_row in pairs():
@@ -210,25 +256,43 @@ class SideBySide:
         return report
 
     def _refit_readers(
-        self, prefix: str, module: str, norm: str, kept: dict[str, Tensor], parts: Collection[str], stage: str
+        self,
+        prefix: str,
+        module: str,
+        norm: str,
+        kept: dict[str, Tensor],
+        parts: Collection[str],
+        stage: str,
     ) -> list[Refit]:
         """All linears behind one norm at once: they read the same. Biases stay as they were trimmed."""
         ours = {part: getattr(getattr(self.ours, module), part) for part in kept}
         chosen = {part: linear for part, linear in ours.items() if part in parts}
         report: list[Refit] = []
         if chosen:
-            wanted = torch.cat([getattr(getattr(self.theirs, module), part).weight[kept[part]] for part in chosen])
+            wanted = torch.cat(
+                [getattr(getattr(self.theirs, module), part).weight[kept[part]] for part in chosen]
+            )
             sums = LeastSquares(torch.cat([linear.weight.detach() for linear in chosen.values()]))
             for rows in self.parts:
-                target = nn.functional.linear(getattr(self.theirs, norm)(self.read(f"teacher{stage}", rows)), wanted)
-                sums.add(getattr(self.ours, norm)(self.read(f"student{stage}", rows)), target, rows.start)
-            weight, report = sums.solve({f"{prefix}{part}": len(linear.weight) for part, linear in chosen.items()})
-            for linear, found in zip(chosen.values(), weight.split([len(m.weight) for m in chosen.values()]), strict=True):
+                target = nn.functional.linear(
+                    getattr(self.theirs, norm)(self.read(f"teacher{stage}", rows)), wanted
+                )
+                sums.add(
+                    getattr(self.ours, norm)(self.read(f"student{stage}", rows)), target, rows.start
+                )
+            weight, report = sums.solve(
+                {f"{prefix}{part}": len(linear.weight) for part, linear in chosen.items()}
+            )
+            for linear, found in zip(
+                chosen.values(), weight.split([len(m.weight) for m in chosen.values()]), strict=True
+            ):
                 linear.weight.copy_(found)
 
         @cache
         def inputs() -> Tensor:
-            read = (getattr(self.ours, norm)(self.read(f"student{stage}", rows)) for rows in self.parts)
+            read = (
+                getattr(self.ours, norm)(self.read(f"student{stage}", rows)) for rows in self.parts
+            )
             return sum((gram(x) for x in read), torch.zeros(()))
 
         for part, linear in ours.items():
@@ -239,7 +303,11 @@ class SideBySide:
         for part in self.parts:
             ours = self.read("student", part)
             mixed = self.ours.self_attn.mix(self.ours.input_layernorm(ours), self.rotation[1])
-            yield mixed, self.read("teacher-middle", part)[..., self.selection.hidden] - ours, part.start
+            yield (
+                mixed,
+                self.read("teacher-middle", part)[..., self.selection.hidden] - ours,
+                part.start,
+            )
 
     def _mlp_pairs(self) -> Iterator[tuple[Tensor, Tensor, int]]:
         for part in self.parts:
@@ -251,17 +319,23 @@ class SideBySide:
         who, layer = ("teacher", self.theirs) if of_teacher else ("student", self.ours)
         for part in self.parts:
             x = self.read(who, part)
-            after = x + layer.self_attn(layer.input_layernorm(x), self.rotation[0 if of_teacher else 1])
+            after = x + layer.self_attn(
+                layer.input_layernorm(x), self.rotation[0 if of_teacher else 1]
+            )
             self.streams[f"{who}-middle"][part] = after.cpu().numpy()
 
     def _through_mlp(self, who: str) -> None:
         layer = self.theirs if who == "teacher" else self.ours
         for part in self.parts:
             x = self.read(f"{who}-middle", part)
-            self.streams[who][part] = (x + layer.mlp(layer.post_attention_layernorm(x))).cpu().numpy()
+            self.streams[who][part] = (
+                (x + layer.mlp(layer.post_attention_layernorm(x))).cpu().numpy()
+            )
 
     def _walk_dropped(self, layers: Iterable[int]) -> None:
         for index in layers:
             for part in self.parts:
-                moved = self.teacher.model.layers[index](self.read("teacher", part), self.rotation[0])
+                moved = self.teacher.model.layers[index](
+                    self.read("teacher", part), self.rotation[0]
+                )
                 self.streams["teacher"][part] = moved.cpu().numpy()

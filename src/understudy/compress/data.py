@@ -53,8 +53,13 @@ class TextEncoder:
 
     def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]:
         if self.dialect is None:
-            raise UsageError("the data holds chats, but the model has no chat dialect", do="use plain text records")
-        return list(self.dialect.render(messages, add_generation_prompt=is_open).encode(self.tokenizer))
+            raise UsageError(
+                "the data holds chats, but the model has no chat dialect",
+                do="use plain text records",
+            )
+        return list(
+            self.dialect.render(messages, add_generation_prompt=is_open).encode(self.tokenizer)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,15 @@ def mixed(own: Rows, others: Rows, count: int) -> Rows:
     theirs = others.spread(count // 2)
     ours = own.spread(count - len(theirs))
     order = np.random.default_rng(1).permutation(len(ours) + len(theirs))
-    return Rows(np.concatenate([ours.tokens, theirs.tokens])[order], np.concatenate([ours.mask, theirs.mask])[order])
+    return Rows(
+        np.concatenate([ours.tokens, theirs.tokens])[order],
+        np.concatenate([ours.mask, theirs.mask])[order],
+    )
 
 
-def read_rows(paths: Iterable[Path], encoder: Encoder, length: int, max_rows: int | None = None) -> Rows:
+def read_rows(
+    paths: Iterable[Path], encoder: Encoder, length: int, max_rows: int | None = None
+) -> Rows:
     """All documents of these files, packed into rows of `length` predicted tokens; a rest that fills no row is dropped.
 
     Raises:
@@ -109,9 +119,13 @@ def read_rows(paths: Iterable[Path], encoder: Encoder, length: int, max_rows: in
     documents = (document for path in paths for document in read_documents(path, encoder))
     rows = pack(documents, length, encoder.end_id, max_rows)
     if not len(rows):
-        raise DocumentError("data is shorter than one row", where=paths[0], expected=f"at least {length + 1} tokens")
+        raise DocumentError(
+            "data is shorter than one row", where=paths[0], expected=f"at least {length + 1} tokens"
+        )
     if not rows.mask.any():
-        raise DocumentError("no token of the data would be learnt", where=paths[0], do="add assistant turns")
+        raise DocumentError(
+            "no token of the data would be learnt", where=paths[0], do="add assistant turns"
+        )
     return rows
 
 
@@ -119,10 +133,20 @@ def read_documents(path: Path, encoder: Encoder) -> Iterator[Document]:
     """The records of a `.jsonl` file, or a text file in pieces of over a thousand characters; either may be `.gz`."""
     name = path.name.removesuffix(".gz")
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            yield from _jsonl(path, lines, encoder) if name.endswith((".jsonl", ".ndjson")) else _text(lines, encoder)
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as lines
+        ):
+            yield from (
+                _jsonl(path, lines, encoder)
+                if name.endswith((".jsonl", ".ndjson"))
+                else _text(lines, encoder)
+            )
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise DocumentError("data file cannot be read", where=path, found=str(error), expected="UTF-8 text") from error
+        raise DocumentError(
+            "data file cannot be read", where=path, found=str(error), expected="UTF-8 text"
+        ) from error
 
 
 def _text(lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
@@ -161,27 +185,40 @@ def _jsonl(path: Path, lines: Iterable[str], encoder: Encoder) -> Iterator[Docum
                 raise DocumentError("record has neither text nor messages", where=where, found=keys)
 
 
-def chat_document(messages: Sequence[dict[str, Any]], encoder: Encoder, where: str = "chat") -> Document:
+def chat_document(
+    messages: Sequence[dict[str, Any]], encoder: Encoder, where: str = "chat"
+) -> Document:
     """A chat as the dialect renders it; learnt is what an assistant turn adds to the prompt that asks for it.
 
     The dialect must be append-only: the rendering up to a turn is a prefix of the longer one, else the turn is refused.
     """
     for message in messages:
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str) or "role" not in message:
+        if (
+            not isinstance(message, dict)
+            or not isinstance(message.get("content"), str)
+            or "role" not in message
+        ):
             raise DocumentError("message needs a role and a content", where=where, found=message)
     ids = encoder.chat(messages, False)
     is_learnt = [False] * len(ids)
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before, after = encoder.chat(messages[:index], True), encoder.chat(messages[: index + 1], False)
+        before, after = (
+            encoder.chat(messages[:index], True),
+            encoder.chat(messages[: index + 1], False),
+        )
         if ids[: len(after)] != after or after[: len(before)] != before:
-            raise DocumentError("the dialect rewrites earlier turns: loss masks would be wrong", where=where)
+            raise DocumentError(
+                "the dialect rewrites earlier turns: loss masks would be wrong", where=where
+            )
         is_learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
     return Document(ids, is_learnt)
 
 
-def pack(documents: Iterable[Document], length: int, end_id: int | None, max_rows: int | None = None) -> Rows:
+def pack(
+    documents: Iterable[Document], length: int, end_id: int | None, max_rows: int | None = None
+) -> Rows:
     """Documents end to end, cut into rows of length + 1 tokens that overlap by one, so that no prediction is lost."""
     tokens: list[IntArray] = []
     masks: list[NDArray[np.uint8]] = []
@@ -207,7 +244,11 @@ def pack(documents: Iterable[Document], length: int, end_id: int | None, max_row
 def rows_of_step(num_rows: int, batch_rows: int, step: int, seed: int) -> NDArray[np.int64]:
     """(batch_rows,) which rows a step learns from: each epoch is one permutation, drawn from seed and epoch alone."""
     if batch_rows > num_rows:
-        raise UsageError("the data has fewer rows than one batch", expected=f"at least {batch_rows}", found=num_rows)
+        raise UsageError(
+            "the data has fewer rows than one batch",
+            expected=f"at least {batch_rows}",
+            found=num_rows,
+        )
     per_epoch = num_rows // batch_rows
     epoch, within = divmod(step, per_epoch)
     order = np.random.default_rng((seed, epoch)).permutation(num_rows)
@@ -218,7 +259,12 @@ def check_vocabulary(rows: Rows, vocab_size: int, where: str) -> None:
     """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made these rows."""
     largest = int(rows.tokens.max())
     if largest >= vocab_size:
-        raise UsageError("token id outside the vocabulary", where=where, expected=f"below {vocab_size}", found=largest)
+        raise UsageError(
+            "token id outside the vocabulary",
+            where=where,
+            expected=f"below {vocab_size}",
+            found=largest,
+        )
 
 
 Progress = Callable[[int, int, str], None]  # done, total, what

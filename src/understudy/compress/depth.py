@@ -38,20 +38,28 @@ def choose_layers(
     return tuple(index for index in range(total) if index not in dropped)
 
 
-def _by_influence(network: Network, statistics: Statistics, count: int, rows: Rows | None) -> set[int]:
+def _by_influence(
+    network: Network, statistics: Statistics, count: int, rows: Rows | None
+) -> set[int]:
     del network, rows
     return set(np.argsort(statistics.scalars("influence"), kind="stable")[:count].tolist())
 
 
-def _by_perplexity(network: Network, statistics: Statistics, count: int, rows: Rows | None) -> set[int]:
+def _by_perplexity(
+    network: Network, statistics: Statistics, count: int, rows: Rows | None
+) -> set[int]:
     del statistics
     costs = _costs(network, rows, [{index} for index in range(network.spec.num_layers)])
     return set(np.argsort(costs, kind="stable")[:count].tolist())
 
 
-def _contiguous(network: Network, statistics: Statistics, count: int, rows: Rows | None) -> set[int]:
+def _contiguous(
+    network: Network, statistics: Statistics, count: int, rows: Rows | None
+) -> set[int]:
     del statistics
-    blocks = [set(range(start, start + count)) for start in range(network.spec.num_layers - count + 1)]
+    blocks = [
+        set(range(start, start + count)) for start in range(network.spec.num_layers - count + 1)
+    ]
     return blocks[int(np.argmin(_costs(network, rows, blocks)))]
 
 
@@ -75,11 +83,15 @@ def loss_without(network: Network, rows: Rows, dropped: set[int], batch_rows: in
     total = 0.0
     rotation = network.rotation(rows.mask.shape[1])
     for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(network.device)
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(
+            network.device
+        )
         x = network.model.embed_tokens(tokens[:, :-1])
         for index, layer in enumerate(network.model.layers):
             if index not in dropped:
                 x = layer(x, rotation)
         hidden, labels = network.model.norm(x).flatten(0, 1), tokens[:, 1:].flatten()
-        total += cross_entropy(hidden, network.head_weight, labels, torch.ones_like(labels, dtype=torch.float32)).item()
+        total += cross_entropy(
+            hidden, network.head_weight, labels, torch.ones_like(labels, dtype=torch.float32)
+        ).item()
     return total / rows.num_tokens

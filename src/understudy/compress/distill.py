@@ -28,12 +28,16 @@ from understudy.compress.state import RunFolder
 from understudy.compress.teacher import LiveTeacher, Teacher
 from understudy.errors import UnderstudyError, UsageError
 
-Schedule = Callable[[float], float]  # share of the way after warm-up, 0..1 -> share of the peak rate, 0..1
+Schedule = Callable[
+    [float], float
+]  # share of the way after warm-up, 0..1 -> share of the peak rate, 0..1
 SCHEDULES: dict[str, Schedule] = {
     "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
     "linear": lambda share: 1 - share,
     "constant": lambda share: 1.0 + 0 * share,
-    "plateau": lambda share: min(1.0, (1 - share) / 0.2),  # flat, then a linear fall over the last fifth
+    "plateau": lambda share: min(
+        1.0, (1 - share) / 0.2
+    ),  # flat, then a linear fall over the last fifth
 }
 
 
@@ -52,7 +56,9 @@ class DistillSettings:
     clip: float = 1.0
     seed: int = 0
     state_loss: str | None = None  # a name of LOSSES
-    state_layers: tuple[int, int] | None = None  # (student's, teacher's) layer; default: both last but two
+    state_layers: tuple[int, int] | None = (
+        None  # (student's, teacher's) layer; default: both last but two
+    )
     checkpoint_steps: int = 50
     zero_pressure: float = 0.0  # weight of the L1 of relu2 activations at the end of its ramp
     precision: str = "float32"  # or bfloat16: products (a live teacher's too), weights and optimizer stay float32
@@ -108,13 +114,18 @@ class Objective(nn.Module):
         if settings.state_loss is not None:
             source = teacher.network.spec if isinstance(teacher, LiveTeacher) else None
             if source is None:
-                raise UsageError("state losses need the live teacher", do="leave out the teacher cache or state_loss")
+                raise UsageError(
+                    "state losses need the live teacher",
+                    do="leave out the teacher cache or state_loss",
+                )
             layers = settings.state_layers or (student.spec.num_layers - 2, source.num_layers - 2)
             self.layers = max(layers[0], 1), max(layers[1], 1)
             self.projection = nn.Linear(student.spec.hidden_size, source.hidden_size, bias=False)
             nn.init.eye_(self.projection.weight)
 
-    def forward(self, tokens: Tensor, target: Target, mask: Tensor, theirs: list[Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, target: Target, mask: Tensor, theirs: list[Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(Σ KL, Σ state loss, Σ activation size) over the tokens that `mask` marks."""
         pressure = _Pressure(self.student) if self.has_pressure else None
         states = self.student.states(tokens[:, :-1])
@@ -127,7 +138,9 @@ class Objective(nn.Module):
     def _state_loss(self, states: list[Tensor], theirs: list[Tensor], mask: Tensor) -> Tensor:
         loss = LOSSES[self.state_loss or "cosine"]
         pairs = ((states[self.layers[0]], theirs[self.layers[1]]), (states[0], theirs[0]))
-        per_token = [loss(self.projection(_centred(ours)), _centred(other)) for ours, other in pairs]
+        per_token = [
+            loss(self.projection(_centred(ours)), _centred(other)) for ours, other in pairs
+        ]
         return (torch.stack(per_token).sum(0).flatten() * mask).sum()
 
 
@@ -141,7 +154,9 @@ class _Pressure:
     def __init__(self, student: Network) -> None:
         self.seen: list[Tensor] = []
         self.hooks = [
-            layer.mlp.down_proj.register_forward_pre_hook(lambda _, x: self.seen.append(x[0].abs().mean(-1)))
+            layer.mlp.down_proj.register_forward_pre_hook(
+                lambda _, x: self.seen.append(x[0].abs().mean(-1))
+            )
             for layer in student.model.layers
         ]
 
@@ -152,9 +167,15 @@ class _Pressure:
 
 
 def distill(
-    student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *,
-    progress: Progress = quiet, trains_all: bool = True,
-) -> DistillReport:  # fmt: skip
+    student: Network,
+    teacher: Teacher,
+    rows: Rows,
+    settings: DistillSettings,
+    folder: Path,
+    *,
+    progress: Progress = quiet,
+    trains_all: bool = True,
+) -> DistillReport:
     """Train `student` in place (in float32, where it lies) and return the losses. Not `trains_all`: what requires a gradient now.
 
     Raises:
@@ -187,7 +208,10 @@ def check(student: Network, teacher: Teacher, rows: Rows, settings: DistillSetti
     for problem in settings.problems():
         raise UsageError(problem)
     check_vocabulary(rows, student.spec.vocab_size, "training data")
-    if isinstance(teacher, LiveTeacher) and teacher.network.spec.vocab_size != student.spec.vocab_size:
+    if (
+        isinstance(teacher, LiveTeacher)
+        and teacher.network.spec.vocab_size != student.spec.vocab_size
+    ):
         raise UsageError(
             "teacher and student have different vocabularies",
             expected=f"{teacher.network.spec.vocab_size} pieces",
@@ -200,14 +224,30 @@ def check(student: Network, teacher: Teacher, rows: Rows, settings: DistillSetti
 class _Run:
     """The moving parts: sharded objective, optimizer, folder."""
 
-    def __init__(self, student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path) -> None:
-        self.teacher, self.rows, self.settings, self.device = teacher, rows, settings, student.device
+    def __init__(
+        self,
+        student: Network,
+        teacher: Teacher,
+        rows: Rows,
+        settings: DistillSettings,
+        folder: Path,
+    ) -> None:
+        self.teacher, self.rows, self.settings, self.device = (
+            teacher,
+            rows,
+            settings,
+            student.device,
+        )
         self.world = parallel.world()
         self.num_steps = settings.num_steps(rows)
         self.student = student.train()
-        self.objective = parallel.shard(Objective(student, settings, teacher).to(self.device), self.world)
+        self.objective = parallel.shard(
+            Objective(student, settings, teacher).to(self.device), self.world
+        )
         keep_freed_memory()
-        self.optimizer = torch.optim.AdamW(_groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True
+        )
         self.folder = RunFolder(folder, self.world)
         self.first_step = self.folder.resume(self.objective, self.optimizer)
 
@@ -227,25 +267,39 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         return self.world.sum(total) / count
 
-    def _backward(self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], count: float, step: int) -> float:
+    def _backward(
+        self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], count: float, step: int
+    ) -> float:
         tokens = torch.from_numpy(self.rows.tokens[numbers].astype(np.int64)).to(self.device)
         mask = torch.from_numpy(self.rows.mask[numbers]).float().flatten().to(self.device)
         theirs = self.teacher.states(tokens) if self.settings.state_loss is not None else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        ):
             target = self._target(numbers, tokens, theirs)
             kl, state, size = self.objective(tokens, target, mask, theirs)
         loss = kl
         if theirs is not None:
             loss = loss + dynamic_weight(kl, state) * state
         if self.settings.zero_pressure:
-            loss = loss + self.settings.zero_pressure * math.sin(math.pi / 2 * step / self.num_steps) * size
+            loss = (
+                loss
+                + self.settings.zero_pressure * math.sin(math.pi / 2 * step / self.num_steps) * size
+            )
         (loss * (self.world.size / max(count, 1.0))).backward()
         return float(kl.detach())
 
-    def _target(self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], tokens: Tensor, theirs: list[Tensor] | None) -> Target:
+    def _target(
+        self,
+        numbers: np.ndarray[tuple[int], np.dtype[np.int64]],
+        tokens: Tensor,
+        theirs: list[Tensor] | None,
+    ) -> Target:
         if theirs is not None and isinstance(self.teacher, LiveTeacher):
             network = self.teacher.network  # its states are there already
-            return LiveTarget(network.model.norm(theirs[-1]).flatten(0, 1).detach(), network.head_weight)
+            return LiveTarget(
+                network.model.norm(theirs[-1]).flatten(0, 1).detach(), network.head_weight
+            )
         return self.teacher.target(numbers, tokens)
 
     def after(self, step: int, loss: float) -> None:

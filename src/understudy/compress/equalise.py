@@ -28,7 +28,11 @@ def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> di
     """Scale one layer in place, and its Gram matrices with it. Returns the chosen α of each place."""
     layer: Layer = network.model.layers[index]
     attention, mlp = layer.self_attn, layer.mlp
-    readers = [(attention.q_proj, "attention_gram"), (attention.k_proj, "attention_gram"), (attention.v_proj, "value_gram")]
+    readers = [
+        (attention.q_proj, "attention_gram"),
+        (attention.k_proj, "attention_gram"),
+        (attention.v_proj, "value_gram"),
+    ]
     chosen = {"attention": _behind_norm(layer.input_layernorm, readers, grams, grid)}
     readers = [(m, "mlp_gram") for m in (mlp.up_proj, mlp.gate_proj) if m is not None]
     chosen["mlp"] = _behind_norm(layer.post_attention_layernorm, readers, grams, grid)
@@ -57,13 +61,17 @@ def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[f
         error = 0.0
         for weight, gram in readers:
             wide, scaled = weight.float() * scales, gram / scales[:, None] / scales[None, :]
-            error += grids.output_error(wide, grids.search(wide, grid, scaled.diagonal()).values(), scaled)
+            error += grids.output_error(
+                wide, grids.search(wide, grid, scaled.diagonal()).values(), scaled
+            )
         found.append((error, alpha, scales))
     _, alpha, scales = min(found, key=lambda entry: entry[0])
     return alpha, scales
 
 
-def _behind_norm(norm: Norm, readers: list[tuple[nn.Linear, str]], grams: Grams, grid: Grid) -> float:
+def _behind_norm(
+    norm: Norm, readers: list[tuple[nn.Linear, str]], grams: Grams, grid: Grid
+) -> float:
     alpha, scales = best_scales([(reader.weight, grams[name]) for reader, name in readers], grid)
     if norm.bias is not None:
         norm.weight.copy_((norm.weight + 1) / scales - 1)

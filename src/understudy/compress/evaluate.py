@@ -36,24 +36,39 @@ def remember(teacher: Network, rows: Rows, batch_rows: int = 4) -> Tensor:
 
 
 @torch.no_grad()
-def compare(student: Network, teacher: Network, rows: Rows, batch_rows: int = 4, remembered: Tensor | None = None) -> Quality:
+def compare(
+    student: Network,
+    teacher: Network,
+    rows: Rows,
+    batch_rows: int = 4,
+    remembered: Tensor | None = None,
+) -> Quality:
     """Student against teacher on the tokens that the rows' mask marks. Vocabularies must be equal."""
     device = student.head_weight.device
     sums = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}
     for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(device)
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(
+            device
+        )
         mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
         ours = student.hidden(tokens[:, :-1]).flatten(0, 1).float()
-        theirs = teacher.hidden(tokens[:, :-1]) if remembered is None else remembered[start : start + batch_rows]
+        theirs = (
+            teacher.hidden(tokens[:, :-1])
+            if remembered is None
+            else remembered[start : start + batch_rows]
+        )
         target = LiveTarget(theirs.flatten(0, 1).float(), teacher.head_weight.float())
         found = token_statistics(ours, student.head_weight.float(), target, tokens[:, 1:].flatten())
         for name in sums:
             sums[name] += (found[name] * mask).sum().item()
     count = int(rows.mask.sum())
     return Quality(
-        math.exp(sums["nll"] / count), math.exp(sums["teacher_nll"] / count), sums["kl"] / count,
-        sums["agree"] / count, count,
-    )  # fmt: skip
+        math.exp(sums["nll"] / count),
+        math.exp(sums["teacher_nll"] / count),
+        sums["kl"] / count,
+        sums["agree"] / count,
+        count,
+    )
 
 
 @torch.no_grad()
@@ -61,7 +76,9 @@ def perplexity(network: Network, rows: Rows, batch_rows: int = 4) -> float:
     """exp(mean loss) over the tokens that the mask marks."""
     device, total = network.head_weight.device, 0.0
     for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(device)
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(
+            device
+        )
         mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
         hidden = network.hidden(tokens[:, :-1]).flatten(0, 1)
         total += cross_entropy(hidden, network.head_weight, tokens[:, 1:].flatten(), mask).item()

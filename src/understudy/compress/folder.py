@@ -38,14 +38,18 @@ class Source:
         source = self.checkpoint.tokenizer_source
         if source is None:
             raise MissingError(
-                "no tokenizer", where=self.checkpoint.path, expected="tokenizer.json or tokenizer.model",
+                "no tokenizer",
+                where=self.checkpoint.path,
+                expected="tokenizer.json or tokenizer.model",
                 do="copy the tokenizer's files into the folder",
-            )  # fmt: skip
+            )
         tokenizer = open_tokenizer(source)
         return TextEncoder(tokenizer, dialect_for(self.checkpoint.spec.architecture, tokenizer))
 
 
-def open_source(model: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Source:
+def open_source(
+    model: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Source:
     """A folder, GGUF file or name that `understudy list` prints. Quantized tensors are dequantised."""
     checkpoint = open_checkpoint(hub.resolve(model))
     weights = _Floats(checkpoint.weights)
@@ -74,13 +78,18 @@ def save_network(network: Network, like: Checkpoint, path: Path, dtype: str = "b
 
     dtype: f32 or bf16 (or q8, q4: plain rounding; `save_quantized` is better).
     """
-    weights = {n: StoredTensor.of(n, v.detach().float().cpu().numpy()) for n, v in network.state_dict().items()}
+    weights = {
+        n: StoredTensor.of(n, v.detach().float().cpu().numpy())
+        for n, v in network.state_dict().items()
+    }
     made = dataclasses.replace(like, spec=network.spec, weights=Weights(weights))
     save_checkpoint(made, path, QuantSpec(weights=dtype))  # type: ignore[arg-type]
     return path
 
 
-def save_quantized(tensors: Mapping[str, Rounded | torch.Tensor], network: Network, like: Checkpoint, path: Path) -> Path:
+def save_quantized(
+    tensors: Mapping[str, Rounded | torch.Tensor], network: Network, like: Checkpoint, path: Path
+) -> Path:
     """A GGUF that holds exactly these integers and scales: nothing is rounded a second time."""
     stored = {name: _stored(name, tensor) for name, tensor in tensors.items()}
     made = dataclasses.replace(like, spec=network.spec, weights=Weights(stored))
@@ -90,5 +99,7 @@ def save_quantized(tensors: Mapping[str, Rounded | torch.Tensor], network: Netwo
 
 def _stored(name: str, tensor: Rounded | torch.Tensor) -> StoredTensor:
     if isinstance(tensor, Rounded):
-        return StoredTensor(name, tuple(tensor.integers.shape), tensor.grid.format, grids.encode(tensor))
+        return StoredTensor(
+            name, tuple(tensor.integers.shape), tensor.grid.format, grids.encode(tensor)
+        )
     return StoredTensor.of(name, tensor.detach().float().cpu().numpy())

@@ -68,7 +68,9 @@ def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Roun
     ends = (grid.low, grid.high) if grid.low == -8 else (grid.high,)
     for end in ends:
         for shrink in _SHRINKS.tolist():
-            best_scales, best_error = _keep(blocks, _half(extreme / end * shrink), h, grid, best_scales, best_error)
+            best_scales, best_error = _keep(
+                blocks, _half(extreme / end * shrink), h, grid, best_scales, best_error
+            )
     for _ in range(2):
         n = _integers(blocks, best_scales, grid)
         fitted = (h * n * blocks).sum(-1) / (h * n * n).sum(-1).clamp_min(1e-30)
@@ -89,16 +91,22 @@ def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.0
     dead = hessian.diagonal() <= 0
     hessian[dead, dead] = 1.0
     hessian = hessian + damping * torch.eye(columns, dtype=torch.float64, device=weight.device)
-    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    upper = torch.linalg.cholesky(
+        torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True
+    )
     integers = torch.zeros_like(weight, dtype=torch.int8)
     scales = torch.zeros(len(weight), columns // BLOCK, device=weight.device)
     for start in range(0, columns, BLOCK):
         stop, block = start + BLOCK, start // BLOCK
-        scales[:, block] = search(w[:, start:stop].float(), grid, gram.diagonal()[start:stop]).scales[:, 0]
+        scales[:, block] = search(
+            w[:, start:stop].float(), grid, gram.diagonal()[start:stop]
+        ).scales[:, 0]
         errors = torch.zeros(len(w), BLOCK, dtype=torch.float64, device=weight.device)
         for column in range(start, stop):
             d = scales[:, block].double()
-            n = (w[:, column] / torch.where(d == 0, 1.0, d)).round().clamp(grid.low, grid.high) * (d != 0)
+            n = (w[:, column] / torch.where(d == 0, 1.0, d)).round().clamp(grid.low, grid.high) * (
+                d != 0
+            )
             integers[:, column] = n.to(torch.int8)
             errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
             w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
@@ -121,7 +129,9 @@ def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 6) -> R
     """
     grid, columns = rounded.grid, weight.shape[1]
     g, w = gram.double(), weight.double()
-    g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * torch.eye(columns, dtype=g.dtype, device=g.device)
+    g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * torch.eye(
+        columns, dtype=g.dtype, device=g.device
+    )
     n, scales, wanted = rounded.integers.double(), rounded.scales.double(), w @ g
     for _ in range(rounds):
         scales = _best_scales(wanted, n, scales, g)
@@ -148,14 +158,22 @@ def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor
     """
     blocks = scales.shape[1]
     system = torch.stack(
-        [((n[:, b * BLOCK : (b + 1) * BLOCK] @ g[b * BLOCK : (b + 1) * BLOCK]) * n).unflatten(1, (blocks, BLOCK)).sum(-1)
-         for b in range(blocks)], dim=1,
-    )  # fmt: skip
+        [
+            ((n[:, b * BLOCK : (b + 1) * BLOCK] @ g[b * BLOCK : (b + 1) * BLOCK]) * n)
+            .unflatten(1, (blocks, BLOCK))
+            .sum(-1)
+            for b in range(blocks)
+        ],
+        dim=1,
+    )
     right = (wanted * n).unflatten(1, (blocks, BLOCK)).sum(-1)
     ridge = 1e-9 * system.diagonal(dim1=1, dim2=2).mean(-1).clamp_min(1e-30)
     identity = torch.eye(blocks, dtype=g.dtype, device=g.device)
     residual = right - (system @ scales[..., None])[..., 0]
-    found = scales + torch.linalg.solve(system + ridge[:, None, None] * identity, residual[..., None])[..., 0]
+    found = (
+        scales
+        + torch.linalg.solve(system + ridge[:, None, None] * identity, residual[..., None])[..., 0]
+    )
     found = _half(found.float()).double()
 
     def error(s: Tensor) -> Tensor:
@@ -167,7 +185,9 @@ def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor
 def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
     """Σ ‖(W - W') x‖² / Σ ‖W x‖² over the inputs that made the Gram matrix."""
     difference, wide, g = (weight - rounded).double(), weight.double(), gram.double()
-    return (((difference @ g) * difference).sum() / ((wide @ g) * wide).sum().clamp_min(1e-30)).item()
+    return (
+        ((difference @ g) * difference).sum() / ((wide @ g) * wide).sum().clamp_min(1e-30)
+    ).item()
 
 
 def encode(rounded: Rounded) -> NDArray[np.uint8]:
@@ -185,9 +205,12 @@ def encode(rounded: Rounded) -> NDArray[np.uint8]:
 def check_columns(name: str, columns: int) -> None:
     if columns % BLOCK:
         raise UsageError(
-            "columns are not whole blocks", where=name, expected=f"a multiple of {BLOCK}", found=columns,
+            "columns are not whole blocks",
+            where=name,
+            expected=f"a multiple of {BLOCK}",
+            found=columns,
             do="prune to sizes that are multiples of 32",
-        )  # fmt: skip
+        )
 
 
 def _blocks(weight: Tensor) -> Tensor:

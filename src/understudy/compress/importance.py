@@ -45,7 +45,11 @@ def random(network: Network, statistics: Statistics, seed: int) -> Importance:
     """Uniform noise: the floor that any criterion must beat."""
     del statistics
     spec, generator = network.spec, torch.Generator().manual_seed(seed)
-    shapes = ((spec.num_layers, spec.intermediate_size), (spec.num_layers, spec.num_heads), (spec.hidden_size,))
+    shapes = (
+        (spec.num_layers, spec.intermediate_size),
+        (spec.num_layers, spec.num_heads),
+        (spec.hidden_size,),
+    )
     return Importance(*(torch.rand(shape, generator=generator) for shape in shapes))
 
 
@@ -77,13 +81,24 @@ def reconstruction(network: Network, statistics: Statistics, seed: int) -> Impor
         inner.append(_surgeon(sums["inner_gram"], layer.mlp.down_proj.weight))
         mixed = _surgeon(sums["mix_gram"], layer.self_attn.o_proj.weight)
         heads.append(mixed.square().unflatten(0, (network.spec.num_heads, -1)).sum(1).sqrt())
-        reads = {"attention_gram": [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]}
+        reads = {
+            "attention_gram": [
+                layer.self_attn.q_proj,
+                layer.self_attn.k_proj,
+                layer.self_attn.v_proj,
+            ]
+        }
         reads["mlp_gram"] = [m for m in (layer.mlp.up_proj, layer.mlp.gate_proj) if m is not None]
         for name, modules in reads.items():
-            columns = sum((m.weight.detach().double().square().sum(0).cpu() for m in modules), torch.zeros(()))
+            columns = sum(
+                (m.weight.detach().double().square().sum(0).cpu() for m in modules), torch.zeros(())
+            )
             total = (columns * sums[name].diagonal()).sum()
             hidden += columns * sums[name].diagonal() / total.clamp_min(1e-30)
-    head = network.head_weight.detach().double().square().sum(0).cpu() * statistics.final()["head_gram"].diagonal()
+    head = (
+        network.head_weight.detach().double().square().sum(0).cpu()
+        * statistics.final()["head_gram"].diagonal()
+    )
     hidden += head / head.sum() * network.spec.num_layers
     return Importance(torch.stack(inner), torch.stack(heads), hidden.sqrt().float())
 
@@ -93,7 +108,9 @@ def _surgeon(gram: Tensor, weight: Tensor) -> Tensor:
     wide = gram.double().to(weight.device)
     wide = wide + torch.eye(len(wide), device=wide.device) * (0.01 * wide.diagonal().mean() + 1e-12)
     inverse = torch.linalg.inv(wide).diagonal()
-    return (weight.detach().double().square().sum(0) / inverse.clamp_min(1e-30)).sqrt().float().cpu()
+    return (
+        (weight.detach().double().square().sum(0) / inverse.clamp_min(1e-30)).sqrt().float().cpu()
+    )
 
 
 def _readers(layer: Layer) -> list[Tensor]:

@@ -16,8 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHUNK_ELEMENTS = 48 << 20  # logits of one chunk: 96 MiB of bfloat16; smaller ones add to the head's gradient too often
-GPU_CHUNK_ELEMENTS = 128 << 20  # about 2 GB of a GPU's memory at the peak; smaller ones only launch more often
+CHUNK_ELEMENTS = (
+    48 << 20
+)  # logits of one chunk: 96 MiB of bfloat16; smaller ones add to the head's gradient too often
+GPU_CHUNK_ELEMENTS = (
+    128 << 20
+)  # about 2 GB of a GPU's memory at the peak; smaller ones only launch more often
 BLOCK_ELEMENTS = 1 << 20  # logits whose softmax is taken at once on a CPU
 
 
@@ -56,19 +60,35 @@ def forward_kl(hidden: Tensor, head: Tensor, target: Target, mask: Tensor) -> Te
 def cross_entropy(hidden: Tensor, head: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Σ over tokens of mask · (-log q[label]), a scalar in nats, in the same chunks."""
     one = torch.ones(len(labels), 1, device=labels.device)
-    return forward_kl(hidden, head, SparseTarget(labels[:, None], one, torch.zeros_like(one[:, 0])), mask)
+    return forward_kl(
+        hidden, head, SparseTarget(labels[:, None], one, torch.zeros_like(one[:, 0])), mask
+    )
 
 
 class _ChunkedKl(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, target: Target, mask: Tensor, needs_grad: bool) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32, device=mask.device)
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, target: Target, mask: Tensor, needs_grad: bool
+    ) -> Tensor:
+        total = torch.zeros(
+            (),
+            dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32,
+            device=mask.device,
+        )
         grad_hidden = torch.zeros_like(hidden) if needs_grad else None
-        grad_head = torch.zeros(head.shape, dtype=torch.float32, device=head.device) if needs_grad else None
+        grad_head = (
+            torch.zeros(head.shape, dtype=torch.float32, device=head.device) if needs_grad else None
+        )
         narrow = head.to(hidden.dtype)
         for rows in chunks(hidden, head):
-            logits = functional.linear(hidden[rows], narrow)  # turns into its own gradient, block by block
-            theirs = functional.linear(target.hidden[rows], target.head) if isinstance(target, LiveTarget) else None
+            logits = functional.linear(
+                hidden[rows], narrow
+            )  # turns into its own gradient, block by block
+            theirs = (
+                functional.linear(target.hidden[rows], target.head)
+                if isinstance(target, LiveTarget)
+                else None
+            )
             for block, place in blocks(rows, logits):
                 log_q = logits[block].float().log_softmax(-1)
                 if theirs is not None:
@@ -87,7 +107,13 @@ class _ChunkedKl(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_head = ctx.grads
-        return grad_hidden * grads[0].to(grad_hidden.dtype), grad_head.mul_(grads[0]).to(ctx.head_dtype), None, None, None
+        return (
+            grad_hidden * grads[0].to(grad_hidden.dtype),
+            grad_head.mul_(grads[0]).to(ctx.head_dtype),
+            None,
+            None,
+            None,
+        )
 
 
 def chunks(hidden: Tensor, head: Tensor) -> Iterator[slice]:
@@ -112,7 +138,9 @@ def _live_terms(log_q: Tensor, theirs: Tensor, needs_grad: bool) -> tuple[Tensor
     return loss, log_q.exp_().sub_(p) if needs_grad else loss
 
 
-def _sparse_terms(log_q: Tensor, target: Any, place: slice, needs_grad: bool) -> tuple[Tensor, Tensor]:
+def _sparse_terms(
+    log_q: Tensor, target: Any, place: slice, needs_grad: bool
+) -> tuple[Tensor, Tensor]:
     ids, weights = target.ids[place], target.weights[place]
     loss = -(weights * log_q.gather(-1, ids)).sum(-1) - target.entropy[place]
     if not needs_grad:
@@ -139,14 +167,19 @@ def dynamic_weight(logit_loss: Tensor, state_loss: Tensor) -> Tensor:
     return (logit_loss / state_loss.clamp_min(1e-12)).detach()
 
 
-def token_statistics(hidden: Tensor, head: Tensor, target: LiveTarget, labels: Tensor) -> dict[str, Tensor]:
+def token_statistics(
+    hidden: Tensor, head: Tensor, target: LiveTarget, labels: Tensor
+) -> dict[str, Tensor]:
     """Per token, for evaluation: `kl` to the teacher, `nll` of both, and `agree` (same top-1), each (tokens,)."""
     parts: dict[str, list[Tensor]] = {"kl": [], "nll": [], "teacher_nll": [], "agree": []}
     for rows in chunks(hidden, head):
         ours = functional.linear(hidden[rows], head)
         theirs = functional.linear(target.hidden[rows], target.head)
         for block, place in blocks(rows, ours):
-            log_q, log_p = ours[block].float().log_softmax(-1), theirs[block].float().log_softmax(-1)
+            log_q, log_p = (
+                ours[block].float().log_softmax(-1),
+                theirs[block].float().log_softmax(-1),
+            )
             own = labels[place, None]
             parts["nll"].append(-log_q.gather(-1, own)[:, 0])
             parts["teacher_nll"].append(-log_p.gather(-1, own)[:, 0])

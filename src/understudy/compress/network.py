@@ -32,14 +32,22 @@ class Norm(nn.Module):
         super().__init__()
         self.kind, self.eps = spec.norm, spec.norm_eps
         is_centred = spec.norm == "layer_norm_1p"
-        self.weight = nn.Parameter(torch.zeros(spec.hidden_size) if is_centred else torch.ones(spec.hidden_size))
+        self.weight = nn.Parameter(
+            torch.zeros(spec.hidden_size) if is_centred else torch.ones(spec.hidden_size)
+        )
         self.bias = nn.Parameter(torch.zeros(spec.hidden_size)) if is_centred else None
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        dtype = (
+            torch.get_autocast_dtype(x.device.type)
+            if torch.is_autocast_enabled(x.device.type)
+            else x.dtype
+        )
         if self.bias is not None:
             gain = self.weight.float() + 1
-            return functional.layer_norm(x.float(), x.shape[-1:], gain, self.bias.float(), self.eps).to(dtype)
+            return functional.layer_norm(
+                x.float(), x.shape[-1:], gain, self.bias.float(), self.eps
+            ).to(dtype)
         normed: Tensor = _RmsNorm.apply(x, self.weight, self.eps, dtype)
         return normed
 
@@ -83,18 +91,26 @@ class Attention(nn.Module):
         """What the output projection reads: (batch, tokens, query_size)."""
         q, k = self._queries_and_keys(x, rotation)
         v = self._heads(self.v_proj(x))
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.spec.group_size > 1)
+        mixed = functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, enable_gqa=self.spec.group_size > 1
+        )
         return mixed.transpose(1, 2).flatten(2)
 
     def shares(self, x: Tensor, rotation: Rotation) -> Tensor:
         """How much every query takes from every position: (batch, heads, tokens, tokens), rows sum to 1."""
         q, k = self._queries_and_keys(x, rotation)
-        scores = q @ k.repeat_interleave(self.spec.group_size, dim=1).transpose(2, 3) / math.sqrt(self.spec.head_dim)
+        scores = (
+            q
+            @ k.repeat_interleave(self.spec.group_size, dim=1).transpose(2, 3)
+            / math.sqrt(self.spec.head_dim)
+        )
         later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
         return scores.masked_fill(later, -math.inf).softmax(-1)
 
     def _queries_and_keys(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        return rotate(self._heads(self.q_proj(x)), rotation), rotate(self._heads(self.k_proj(x)), rotation)
+        return rotate(self._heads(self.q_proj(x)), rotation), rotate(
+            self._heads(self.k_proj(x)), rotation
+        )
 
     def _heads(self, x: Tensor) -> Tensor:
         """(batch, tokens, heads · head_dim) -> (batch, heads, tokens, head_dim)."""
@@ -108,7 +124,11 @@ class Mlp(nn.Module):
         super().__init__()
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[spec.activation]
         self.up_proj = nn.Linear(spec.hidden_size, spec.intermediate_size, bias=spec.mlp_bias)
-        self.gate_proj = nn.Linear(spec.hidden_size, spec.intermediate_size, bias=spec.mlp_bias) if spec.gated else None
+        self.gate_proj = (
+            nn.Linear(spec.hidden_size, spec.intermediate_size, bias=spec.mlp_bias)
+            if spec.gated
+            else None
+        )
         self.down_proj = nn.Linear(spec.intermediate_size, spec.hidden_size, bias=spec.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,11 +168,17 @@ class Network(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         if spec.activation not in ACTIVATIONS:
-            raise UnsupportedError("activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS))
+            raise UnsupportedError(
+                "activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS)
+            )
         self.spec = spec
         self.rotations: dict[tuple[int, torch.device], Rotation] = {}
         self.model = Body(spec)
-        self.lm_head = None if spec.tied_embeddings else nn.Linear(spec.hidden_size, spec.vocab_size, bias=False)
+        self.lm_head = (
+            None
+            if spec.tied_embeddings
+            else nn.Linear(spec.hidden_size, spec.vocab_size, bias=False)
+        )
 
     @property
     def head_weight(self) -> Tensor:
@@ -250,13 +276,17 @@ def initialise(network: Network, seed: int, scale: float = 0.02) -> None:
         for name, parameter in network.named_parameters():
             if parameter.dim() == 2:
                 is_writer = name.endswith(("o_proj.weight", "down_proj.weight"))
-                drawn = torch.randn(parameter.shape, generator=generator) * (deep if is_writer else scale)
+                drawn = torch.randn(parameter.shape, generator=generator) * (
+                    deep if is_writer else scale
+                )
                 parameter.copy_(drawn)
             elif "norm" not in name:
                 parameter.zero_()
 
 
-def network_from_weights(spec: ModelSpec, weights: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> Network:
+def network_from_weights(
+    spec: ModelSpec, weights: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> Network:
     """A network that holds copies of `weights` (NumPy arrays or tensors under the names of `tensor_shapes`).
 
     Raises:
@@ -270,7 +300,9 @@ def network_from_weights(spec: ModelSpec, weights: Mapping[str, Any], dtype: tor
             raise MissingError("tensor is not in the checkpoint", where=name, expected=shape)
         value = torch.as_tensor(weights[name])
         if tuple(value.shape) != shape:
-            raise MissingError("tensor has the wrong shape", where=name, expected=shape, found=tuple(value.shape))
+            raise MissingError(
+                "tensor has the wrong shape", where=name, expected=shape, found=tuple(value.shape)
+            )
         state[name] = value.detach().to(dtype).clone()
     network.load_state_dict(state, assign=True)
     return network.requires_grad_(True)
@@ -278,4 +310,6 @@ def network_from_weights(spec: ModelSpec, weights: Mapping[str, Any], dtype: tor
 
 def weights_of(network: Network) -> dict[str, Any]:
     """float32 NumPy arrays under the names of `tensor_shapes`."""
-    return {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
+    return {
+        name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()
+    }

@@ -32,11 +32,21 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
     Raises:
         UnsupportedError: Q8_0's scales of linears of both grids would need two groups with the same targets.
     """
-    linears = {n: t for n, t in result.tensors.items() if n.startswith("model.layers.") and isinstance(t, Rounded)}
+    linears = {
+        n: t
+        for n, t in result.tensors.items()
+        if n.startswith("model.layers.") and isinstance(t, Rounded)
+    }
     grids = {t.grid.name for t in linears.values()}
     if len(grids) > 1:
-        raise UnsupportedError("linears of two grids in one folder", found=sorted(grids), do="leave out `promoted` linears")
-    save_network(result.network, like, folder, "bf16")  # tokenizer, config.json; its weights are replaced below
+        raise UnsupportedError(
+            "linears of two grids in one folder",
+            found=sorted(grids),
+            do="leave out `promoted` linears",
+        )
+    save_network(
+        result.network, like, folder, "bf16"
+    )  # tokenizer, config.json; its weights are replaced below
     state: dict[str, Tensor] = {}
     for name, value in result.network.state_dict().items():
         if name in linears:
@@ -59,7 +69,9 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
 def pack(rounded: Rounded) -> Tensor:
     """(rows, columns) integers -> (rows, columns · bits / 32) int32."""
     bits = 4 if rounded.grid.name == "q4" else 8
-    unsigned = (rounded.integers.cpu().numpy().astype(np.int16) + (1 << (bits - 1))).astype(np.uint32)
+    unsigned = (rounded.integers.cpu().numpy().astype(np.int16) + (1 << (bits - 1))).astype(
+        np.uint32
+    )
     words = unsigned.reshape(len(unsigned), -1, 32 // bits)
     shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
     return torch.from_numpy(np.bitwise_or.reduce(words << shifts, axis=-1).view(np.int32))
@@ -69,7 +81,9 @@ def unpack(words: Tensor, bits: int) -> Tensor:
     """(rows, columns · bits / 32) int32 -> (rows, columns) integers."""
     shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
     unsigned = (words.numpy().view(np.uint32)[..., None] >> shifts) & np.uint32((1 << bits) - 1)
-    return torch.from_numpy(unsigned.reshape(len(unsigned), -1).astype(np.int16) - (1 << (bits - 1))).to(torch.int8)
+    return torch.from_numpy(
+        unsigned.reshape(len(unsigned), -1).astype(np.int16) - (1 << (bits - 1))
+    ).to(torch.int8)
 
 
 def open_packed(folder: Path, spec: ModelSpec) -> Network:
@@ -91,9 +105,25 @@ def open_packed(folder: Path, spec: ModelSpec) -> Network:
 
 def quantization_config(grid: str) -> dict[str, Any]:
     bits = 4 if GRIDS[grid].name == "q4" else 8
-    weights = {"num_bits": bits, "type": "int", "symmetric": True, "strategy": "group", "group_size": BLOCK, "dynamic": False}
-    group = {"targets": ["Linear"], "weights": weights, "input_activations": None, "output_activations": None}
+    weights = {
+        "num_bits": bits,
+        "type": "int",
+        "symmetric": True,
+        "strategy": "group",
+        "group_size": BLOCK,
+        "dynamic": False,
+    }
+    group = {
+        "targets": ["Linear"],
+        "weights": weights,
+        "input_activations": None,
+        "output_activations": None,
+    }
     return {
-        "quant_method": "compressed-tensors", "format": "pack-quantized", "quantization_status": "compressed",
-        "config_groups": {"group_0": group}, "ignore": ["lm_head"], "kv_cache_scheme": None,
-    }  # fmt: skip
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": ["lm_head"],
+        "kv_cache_scheme": None,
+    }

@@ -46,7 +46,9 @@ def world() -> World:
         if has_gpu():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo")
-        atexit.register(distributed.destroy_process_group)  # its threads, left to the end of the process, can abort it
+        atexit.register(
+            distributed.destroy_process_group
+        )  # its threads, left to the end of the process, can abort it
     return World(distributed.get_rank(), size)
 
 
@@ -66,13 +68,23 @@ def choose_device(name: str = "auto") -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
+        raise UsageError(
+            "unknown device", found=name, expected="auto, cpu, cuda or cuda:N"
+        ) from error
     if device.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
-        raise UsageError("several processes cannot share one GPU", found=name, do="name cuda: each process takes its own")
+        raise UsageError(
+            "several processes cannot share one GPU",
+            found=name,
+            do="name cuda: each process takes its own",
+        )
     found = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(device.type, 0)
     if (device.index or 0) >= found:
-        raise UsageError("torch finds no such device", found=name, expected="cpu" if not torch.cuda.is_available() else "cpu or cuda",
-                         do="leave out --device, or install the torch build of your GPU")  # fmt: skip
+        raise UsageError(
+            "torch finds no such device",
+            found=name,
+            expected="cpu" if not torch.cuda.is_available() else "cpu or cuda",
+            do="leave out --device, or install the torch build of your GPU",
+        )
     return name
 
 

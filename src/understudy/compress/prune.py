@@ -39,10 +39,16 @@ class Shape:
         Raises:
             UsageError: a size is larger than the source's, not positive, or the heads do not divide into the groups.
         """
-        changes = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        changes = {
+            f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None
+        }
         for name, value in changes.items():
             if not 1 <= value <= getattr(spec, name):
-                raise UsageError(f"target {name} is impossible", expected=f"1 to {getattr(spec, name)}", found=value)
+                raise UsageError(
+                    f"target {name} is impossible",
+                    expected=f"1 to {getattr(spec, name)}",
+                    found=value,
+                )
         student = spec.replace(**changes)
         if student.num_heads % student.num_kv_heads:
             raise UsageError(
@@ -76,20 +82,34 @@ def everything(spec: ModelSpec) -> Selection:
     """The selection that leaves nothing out."""
     layers, every = spec.num_layers, torch.arange
     return Selection(
-        spec, tuple(range(layers)), every(spec.hidden_size), (every(spec.intermediate_size),) * layers,
-        (every(spec.num_heads),) * layers, (every(spec.num_kv_heads),) * layers,
-    )  # fmt: skip
+        spec,
+        tuple(range(layers)),
+        every(spec.hidden_size),
+        (every(spec.intermediate_size),) * layers,
+        (every(spec.num_heads),) * layers,
+        (every(spec.num_kv_heads),) * layers,
+    )
 
 
-def select(network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None) -> Selection:
+def select(
+    network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None
+) -> Selection:
     """The best-scored units of each axis. `kept_layers` comes from `depth.choose_layers` when depth is cut."""
     source, student = network.spec, shape.apply(network.spec)
     layers = tuple(sorted(kept_layers if kept_layers is not None else range(source.num_layers)))
     if len(set(layers)) != student.num_layers:
-        raise UsageError("kept layers do not match the target depth", expected=student.num_layers, found=list(layers))
-    heads, groups = zip(*(_choose_heads(importance.heads[i], source, student) for i in layers), strict=True)
+        raise UsageError(
+            "kept layers do not match the target depth",
+            expected=student.num_layers,
+            found=list(layers),
+        )
+    heads, groups = zip(
+        *(_choose_heads(importance.heads[i], source, student) for i in layers), strict=True
+    )
     inner = tuple(best(importance.inner[i], student.intermediate_size) for i in layers)
-    return Selection(student, layers, best(importance.hidden, student.hidden_size), inner, heads, groups)
+    return Selection(
+        student, layers, best(importance.hidden, student.hidden_size), inner, heads, groups
+    )
 
 
 def best(scores: Tensor, count: int) -> Tensor:
@@ -100,12 +120,17 @@ def best(scores: Tensor, count: int) -> Tensor:
 def _choose_heads(scores: Tensor, source: ModelSpec, student: ModelSpec) -> tuple[Tensor, Tensor]:
     by_group = scores.view(source.num_kv_heads, source.group_size)
     groups = best(by_group.topk(student.group_size, dim=1).values.sum(1), student.num_kv_heads)
-    heads = [group * source.group_size + best(by_group[group], student.group_size) for group in groups.tolist()]
+    heads = [
+        group * source.group_size + best(by_group[group], student.group_size)
+        for group in groups.tolist()
+    ]
     return torch.cat(heads), groups
 
 
 @torch.no_grad()
-def trim(network: Network, selection: Selection, residual_heads: Importance | None = None) -> Network:
+def trim(
+    network: Network, selection: Selection, residual_heads: Importance | None = None
+) -> Network:
     """The student: the selected rows and columns of the source's weights, copied.
 
     With `residual_heads`, the scores by which the pruned heads are paired with kept ones (Minitron's residual).
@@ -121,14 +146,20 @@ def trim(network: Network, selection: Selection, residual_heads: Importance | No
         for name in (n for n in source if n.startswith(prefix)):
             value, part = source[name], name.removeprefix(prefix).rsplit(".", 1)[0]
             if residual_heads is not None and part.endswith("q_proj"):
-                value = _with_residuals(value, network.spec, selection.spec, residual_heads.heads[index])
+                value = _with_residuals(
+                    value, network.spec, selection.spec, residual_heads.heads[index]
+                )
             out, into = rows.get(part, (hidden, None))
             kept = value[out]
-            weights[new + name.removeprefix(prefix)] = kept if into is None or value.dim() == 1 else kept[:, into]
+            weights[new + name.removeprefix(prefix)] = (
+                kept if into is None or value.dim() == 1 else kept[:, into]
+            )
     return network_from_weights(spec, weights, network.head_weight.dtype)
 
 
-def _rows_and_columns(source: ModelSpec, selection: Selection, target: int) -> dict[str, tuple[Tensor, Tensor]]:
+def _rows_and_columns(
+    source: ModelSpec, selection: Selection, target: int
+) -> dict[str, tuple[Tensor, Tensor]]:
     hidden, inner = selection.hidden, selection.inner[target]
     queries = spread(selection.heads[target], source.head_dim)
     values = spread(selection.groups[target], source.head_dim)

@@ -39,7 +39,9 @@ class RoundedWeight(nn.Module):
         self.register_buffer("start", rounded.scales.clone())
         self.factors = nn.Parameter(torch.ones_like(rounded.scales))
         self.moved = (
-            nn.Parameter(torch.zeros(rounded.integers.shape, device=rounded.scales.device)) if learns == "weights" else None
+            nn.Parameter(torch.zeros(rounded.integers.shape, device=rounded.scales.device))
+            if learns == "weights"
+            else None
         )
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
 
@@ -57,14 +59,18 @@ class RoundedWeight(nn.Module):
         """(*which, blocks, 32) float32, with the gradient of what was rounded, inside the grid."""
         if self.moved is None:
             return self.fixed[which].float().unflatten(-1, (-1, BLOCK))
-        wanted = (self.fixed[which] + STRIDE * self.moved[which]).clamp(self.grid.low, self.grid.high)
+        wanted = (self.fixed[which] + STRIDE * self.moved[which]).clamp(
+            self.grid.low, self.grid.high
+        )
         return (wanted + (wanted.round() - wanted).detach()).unflatten(-1, (-1, BLOCK))
 
     @torch.no_grad()
     def rounded(self) -> Rounded:
         """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
         scales = (self.start * self.factors).to(torch.float16).float()
-        return Rounded(self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales)
+        return Rounded(
+            self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales
+        )
 
 
 class RoundedLinear(RoundedWeight):
@@ -78,9 +84,15 @@ class RoundedEmbedding(RoundedWeight):
 
 
 def tune(
-    result: Quantized, teacher: Teacher, rows: Rows, settings: DistillSettings, folder: Path, *, learns: str = "scales",
+    result: Quantized,
+    teacher: Teacher,
+    rows: Rows,
+    settings: DistillSettings,
+    folder: Path,
+    *,
+    learns: str = "scales",
     progress: Progress = quiet,
-) -> tuple[Quantized, DistillReport]:  # fmt: skip
+) -> tuple[Quantized, DistillReport]:
     """Train what `learns` names of all matrices against `teacher` (usually the float student); a new Quantized comes back.
 
     Raises:

@@ -34,9 +34,14 @@ from understudy.errors import UsageError
 
 METHODS = ("plain", "search", "feedback")
 _GRAMS = {
-    "q_proj": "attention_gram", "k_proj": "attention_gram", "v_proj": "value_gram", "o_proj": "mix_gram",
-    "up_proj": "mlp_gram", "gate_proj": "mlp_gram", "down_proj": "inner_gram",
-}  # fmt: skip
+    "q_proj": "attention_gram",
+    "k_proj": "attention_gram",
+    "v_proj": "value_gram",
+    "o_proj": "mix_gram",
+    "up_proj": "mlp_gram",
+    "gate_proj": "mlp_gram",
+    "down_proj": "inner_gram",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class QuantizeSettings:
 
     def grid_of(self, name: str) -> Grid:
         part = name.split(".")[-2]
-        choice = self.embedding if part == "embed_tokens" else self.head if part == "lm_head" else None
+        choice = (
+            self.embedding if part == "embed_tokens" else self.head if part == "lm_head" else None
+        )
         return GRIDS["q8" if part in self.promoted else choice or self.weights]
 
     def problems(self) -> list[str]:
@@ -84,7 +91,11 @@ class Quantized:
 
 @torch.no_grad()
 def quantize(
-    network: Network, statistics: Statistics, settings: QuantizeSettings, progress: Progress = quiet, rows: Rows | None = None
+    network: Network,
+    statistics: Statistics,
+    settings: QuantizeSettings,
+    progress: Progress = quiet,
+    rows: Rows | None = None,
 ) -> Quantized:
     """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to refit on (method "feedback").
 
@@ -110,7 +121,9 @@ def quantize(
         with tempfile.TemporaryDirectory() as folder:
             in_order = _InOrder(rounding, copy.deepcopy(network).float(), rows, Path(folder))
             for index in range(layers):
-                progress(index, layers + 1, f"refitting and quantizing layer {index + 1} of {layers}")
+                progress(
+                    index, layers + 1, f"refitting and quantizing layer {index + 1} of {layers}"
+                )
                 in_order.refit_layer(index, WRITERS)
     for name, value in work.state_dict().items():
         rounding.tensors.setdefault(name, value.clone())
@@ -121,7 +134,9 @@ def quantize(
 class _Rounding:
     """The network as it is rounded, matrix by matrix: its weights become those that the file holds."""
 
-    def __init__(self, network: Network, statistics: Statistics, settings: QuantizeSettings) -> None:
+    def __init__(
+        self, network: Network, statistics: Statistics, settings: QuantizeSettings
+    ) -> None:
         self.network, self.statistics, self.settings = network, statistics, settings
         self.tensors: dict[str, Rounded | Tensor] = {}
         self.errors: dict[str, float] = {}
@@ -129,14 +144,20 @@ class _Rounding:
 
     def begin_layer(self, index: int) -> None:
         found = self.statistics.layer(index)
-        self.grams = {n: value.float().to(self.network.device) for n, value in found.items() if n.endswith("_gram")}
+        self.grams = {
+            n: value.float().to(self.network.device)
+            for n, value in found.items()
+            if n.endswith("_gram")
+        }
         if self.settings.equalise and self.settings.method != "plain":
             equalise_layer(self.network, index, self.grams, GRIDS[self.settings.weights])
 
     def round(self, path: str, linear: nn.Linear, inputs: Tensor | None = None) -> None:
         """`path` of the layer at work, as "model.layers.0.mlp.up_proj"; inputs: their Gram matrix, if not as calibrated."""
         known = self.grams[_GRAMS[path.rsplit(".", 1)[1]]]
-        self._round(f"{path}.weight", linear.weight, known if inputs is None else inputs, self.settings)
+        self._round(
+            f"{path}.weight", linear.weight, known if inputs is None else inputs, self.settings
+        )
 
     def round_ends(self) -> None:
         """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
@@ -144,8 +165,16 @@ class _Rounding:
         gram = self.statistics.final()["head_gram"].float().to(self.network.device)
         if head is not None:
             self._round("lm_head.weight", head.weight, gram, self.settings)
-        alone = replace(self.settings, method="search") if self.settings.method == "feedback" else self.settings
-        inputs, settings = (gram, self.settings) if head is None else (torch.eye(len(gram), device=gram.device), alone)
+        alone = (
+            replace(self.settings, method="search")
+            if self.settings.method == "feedback"
+            else self.settings
+        )
+        inputs, settings = (
+            (gram, self.settings)
+            if head is None
+            else (torch.eye(len(gram), device=gram.device), alone)
+        )
         self._round("model.embed_tokens.weight", embedding, inputs, settings)
 
     def _round(self, name: str, weight: Tensor, gram: Tensor, settings: QuantizeSettings) -> None:
@@ -164,15 +193,21 @@ class _InOrder(SideBySide):
     def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
         self.rounding.begin_layer(target)
         scaled = self.student.model.layers[target].state_dict()
-        self.teacher.model.layers[target].load_state_dict(scaled)  # still float, and the same function
+        self.teacher.model.layers[target].load_state_dict(
+            scaled
+        )  # still float, and the same function
         return super().refit_layer(target, parts)
 
     def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
-        is_weighed = _GRAMS[name.rsplit(".", 1)[1]] == "value_gram"  # by attention, which calibration alone sees
+        is_weighed = (
+            _GRAMS[name.rsplit(".", 1)[1]] == "value_gram"
+        )  # by attention, which calibration alone sees
         self.rounding.round(name, linear, None if is_weighed else inputs())
 
 
-def round_matrix(weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings) -> tuple[Rounded, float]:
+def round_matrix(
+    weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings
+) -> tuple[Rounded, float]:
     """One matrix by the chosen method, and its output error."""
     if settings.method == "plain":
         rounded = grids.plain(weight, grid)
@@ -188,9 +223,13 @@ PROMOTIONS = ("lm_head", "embed_tokens", "v_proj", "o_proj", "down_proj", "k_pro
 
 @torch.no_grad()
 def spend_bits(
-    network: Network, statistics: Statistics, settings: QuantizeSettings, rows: Rows, max_bits: float,
+    network: Network,
+    statistics: Statistics,
+    settings: QuantizeSettings,
+    rows: Rows,
+    max_bits: float,
     progress: Progress = quiet,
-) -> tuple[QuantizeSettings, list[dict[str, object]]]:  # fmt: skip
+) -> tuple[QuantizeSettings, list[dict[str, object]]]:
     """Promote kinds of matrices to q8 while the whole stays within `max_bits` a weight, best KL per added bit first.
 
     Each kind is tried alone on `rows` (the fast method), then taken greedily. Returns the settings and the table.

@@ -40,7 +40,9 @@ class DataRecipe:
     train: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()  # other kinds of text that half of the calibration is taken from
     held_out: tuple[str, ...] = ()
-    second: tuple[str, ...] = ()  # another kind of text: does the student only know the training data?
+    second: tuple[
+        str, ...
+    ] = ()  # another kind of text: does the student only know the training data?
     length: int = 512
     calibration_rows: int = 64
     held_out_rows: int = 32
@@ -77,7 +79,9 @@ class OutputRecipe:
     folder: str
     dtype: str = "bf16"
     gguf: bool = True
-    threshold_kl: float = 0.0  # relu2: thresholds that make more zeros for at most so much KL, into config.json
+    threshold_kl: float = (
+        0.0  # relu2: thresholds that make more zeros for at most so much KL, into config.json
+    )
     packed: bool = False  # also a compressed-tensors folder, which vLLM opens
 
 
@@ -123,7 +127,9 @@ def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
         correct=_nested(TrainRecipe, DistillSettings, raw, "correct", where),
         distill=_nested(TrainRecipe, DistillSettings, raw, "distill", where),
         quantize=_nested(QuantizeRecipe, QuantizeSettings, raw, "quantize", where),
-        search=_fill(SearchSettings, raw["search"], f"{where}: [search]") if "search" in raw else None,
+        search=_fill(SearchSettings, raw["search"], f"{where}: [search]")
+        if "search" in raw
+        else None,
         student=source.student,
         raw=raw,
     )
@@ -134,7 +140,9 @@ def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
 def _prune(table: dict[str, Any], where: str) -> PruneRecipe:
     axes = {f.name for f in dataclasses.fields(Shape)}
     shape = _fill(Shape, {k: v for k, v in table.items() if k in axes}, where)
-    return _fill(PruneRecipe, {k: v for k, v in table.items() if k not in axes} | {"shape": shape}, where)
+    return _fill(
+        PruneRecipe, {k: v for k, v in table.items() if k not in axes} | {"shape": shape}, where
+    )
 
 
 def _nested(outer: Any, inner: Any, raw: dict[str, Any], name: str, where: object) -> Any:
@@ -146,19 +154,27 @@ def _nested(outer: Any, inner: Any, raw: dict[str, Any], name: str, where: objec
     settings = _fill(inner, {k: v for k, v in table.items() if k not in own}, place)
     for problem in settings.problems():
         raise UsageError(problem, where=place)
-    return _fill(outer, {k: v for k, v in table.items() if k in own} | {"settings": settings}, place)
+    return _fill(
+        outer, {k: v for k, v in table.items() if k in own} | {"settings": settings}, place
+    )
 
 
 def _fill(kind: Any, table: dict[str, Any], where: str) -> Any:
     known = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(table) - set(known)):
         raise UsageError("unknown key", where=where, found=unknown, expected=sorted(known))
-    values = {k: _typed(known[k], tuple(v) if isinstance(v, list) else v, where) for k, v in table.items()}
+    values = {
+        k: _typed(known[k], tuple(v) if isinstance(v, list) else v, where) for k, v in table.items()
+    }
     try:
         return kind(**values)
     except TypeError as error:
-        missing = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
-        raise UsageError("keys are missing", where=where, found=f"no {', '.join(missing)}") from error
+        missing = [
+            n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values
+        ]
+        raise UsageError(
+            "keys are missing", where=where, found=f"no {', '.join(missing)}"
+        ) from error
 
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "Shape": Shape}
@@ -175,25 +191,49 @@ def _typed(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
     else:
         is_right = any(type(value) is _TYPES.get(name) for name in names)
     if not is_right and not names[0].endswith("Settings"):
-        raise UsageError(f"{field.name} has the wrong type", where=where, expected=declared, found=value)
+        raise UsageError(
+            f"{field.name} has the wrong type", where=where, expected=declared, found=value
+        )
     return value
 
 
 def _check(recipe: Recipe, where: object) -> None:
     if recipe.prune is not None:
         if recipe.prune.criterion not in CRITERIA:
-            raise UsageError("unknown criterion", where=where, found=recipe.prune.criterion, expected=list(CRITERIA))
+            raise UsageError(
+                "unknown criterion",
+                where=where,
+                found=recipe.prune.criterion,
+                expected=list(CRITERIA),
+            )
         if recipe.prune.depth not in DEPTH_METHODS:
-            raise UsageError("unknown depth method", where=where, found=recipe.prune.depth, expected=list(DEPTH_METHODS))
+            raise UsageError(
+                "unknown depth method",
+                where=where,
+                found=recipe.prune.depth,
+                expected=list(DEPTH_METHODS),
+            )
     if recipe.quantize is not None and recipe.quantize.tune not in LEARNS:
-        raise UsageError("unknown way to tune", where=where, found=recipe.quantize.tune, expected=list(LEARNS))
+        raise UsageError(
+            "unknown way to tune", where=where, found=recipe.quantize.tune, expected=list(LEARNS)
+        )
     if recipe.output.packed and recipe.quantize is None:
         raise UsageError("a packed folder needs [quantize]", where=where)
     if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():
-        raise UsageError("[search] finds the shape: [prune] names none", where=where, do="leave out its sizes")
+        raise UsageError(
+            "[search] finds the shape: [prune] names none", where=where, do="leave out its sizes"
+        )
     if recipe.distill is not None and recipe.distill.teacher not in ("cache", "live"):
         raise UsageError("teacher is cache or live", where=where, found=recipe.distill.teacher)
-    if recipe.distill is not None and recipe.distill.teacher == "cache" and recipe.distill.settings.state_loss:
-        raise UsageError("state losses need the live teacher", where=where, do='set teacher = "live"')
+    if (
+        recipe.distill is not None
+        and recipe.distill.teacher == "cache"
+        and recipe.distill.settings.state_loss
+    ):
+        raise UsageError(
+            "state losses need the live teacher", where=where, do='set teacher = "live"'
+        )
     if not recipe.data.train:
-        raise UsageError("[data] names no training files", where=where, expected='train = ["file.txt"]')
+        raise UsageError(
+            "[data] names no training files", where=where, expected='train = ["file.txt"]'
+        )

@@ -21,31 +21,44 @@ class Report:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] | None = None  # `provenance.describe_run` of the file that came out, once there is one
+    run: dict[str, Any] | None = (
+        None  # `provenance.describe_run` of the file that came out, once there is one
+    )
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         content = {
-            "stage": self.stage, "figures": self.figures, "tables": self.tables,
-            "curves": {k: [list(p) for p in v] for k, v in self.curves.items()}, "recipe": self.recipe,
+            "stage": self.stage,
+            "figures": self.figures,
+            "tables": self.tables,
+            "curves": {k: [list(p) for p in v] for k, v in self.curves.items()},
+            "recipe": self.recipe,
             "run": self.run,
-        }  # fmt: skip
+        }
         (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         (folder / "report.html").write_text(self.page(), encoding="utf-8")
 
     def page(self) -> str:
         """The whole page: no script, no link, nothing fetched."""
         parts = [f"<h1>{html.escape(self.stage)}</h1>", _figures(self.figures)]
-        parts += [f"<h2>{html.escape(title)}</h2>{chart(curve)}" for title, curve in self.curves.items()]
-        parts += [f"<h2>{html.escape(title)}</h2>{_table(rows)}" for title, rows in self.tables.items()]
+        parts += [
+            f"<h2>{html.escape(title)}</h2>{chart(curve)}" for title, curve in self.curves.items()
+        ]
+        parts += [
+            f"<h2>{html.escape(title)}</h2>{_table(rows)}" for title, rows in self.tables.items()
+        ]
         if self.recipe:
-            parts.append(f"<h2>Recipe</h2><pre>{html.escape(json.dumps(self.recipe, indent=2))}</pre>")
+            parts.append(
+                f"<h2>Recipe</h2><pre>{html.escape(json.dumps(self.recipe, indent=2))}</pre>"
+            )
         style = (
             "body{font:15px/1.5 system-ui;max-width:52em;margin:2em auto;padding:0 1em;color:#222}"
             "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
             "td.n{text-align:right;font-variant-numeric:tabular-nums}pre{background:#f5f5f5;padding:1em;overflow:auto}"
         )
-        head = f'<meta charset="utf-8"><title>{html.escape(self.stage)}</title><style>{style}</style>'
+        head = (
+            f'<meta charset="utf-8"><title>{html.escape(self.stage)}</title><style>{style}</style>'
+        )
         return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
@@ -56,7 +69,9 @@ def _figures(figures: dict[str, Any]) -> str:
             inside = ", ".join(f"{k} {_text(v)}" for k, v in value.items())
             rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(inside)}</td></tr>")
         else:
-            rows.append(f'<tr><td>{html.escape(name)}</td><td class="n">{html.escape(_text(value))}</td></tr>')
+            rows.append(
+                f'<tr><td>{html.escape(name)}</td><td class="n">{html.escape(_text(value))}</td></tr>'
+            )
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -65,7 +80,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
         return "<p>none</p>"
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0])
     body = "".join(
-        "<tr>" + "".join(f'<td class="n">{html.escape(_text(value))}</td>' for value in row.values()) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(f'<td class="n">{html.escape(_text(value))}</td>' for value in row.values())
+        + "</tr>"
+        for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
 
@@ -90,13 +108,16 @@ def chart(curve: Curve, width: int = 640, height: int = 220) -> str:
     left, right = points[0][0], points[-1][0]
     low, high = min(y for _, y in points), max(y for _, y in points)
     across, up = max(right - left, 1e-12), max(high - low, 1e-12)
-    path = " ".join(f"{40 + (x - left) / across * (width - 60):.1f},{height - 25 - (y - low) / up * (height - 45):.1f}"
-                    for x, y in points)  # fmt: skip
+    path = " ".join(
+        f"{40 + (x - left) / across * (width - 60):.1f},{height - 25 - (y - low) / up * (height - 45):.1f}"
+        for x, y in points
+    )
     label = '<text x="2" y="{y}" font-size="11">{text}</text>'
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">'
         f'<polyline points="{path}" fill="none" stroke="#2a6" stroke-width="1.5"/>'
-        + label.format(y=20, text=f"{high:.4g}") + label.format(y=height - 22, text=f"{low:.4g}")
+        + label.format(y=20, text=f"{high:.4g}")
+        + label.format(y=height - 22, text=f"{low:.4g}")
         + f'<text x="40" y="{height - 5}" font-size="11">{left:,.0f}</text>'
         + f'<text x="{width - 70}" y="{height - 5}" font-size="11">{right:,.0f}</text></svg>'
-    )  # fmt: skip
+    )

@@ -74,7 +74,15 @@ def seconds_per_token(spec: ModelSpec, num_tokens: int = 24) -> float:
     for position in range(num_tokens):
         started = time.perf_counter()
         one = np.array([position], np.int32)
-        core.step(model, cache, np.array([1], np.int32), one, np.array([0], np.int32), pages, np.array([0], np.int32))
+        core.step(
+            model,
+            cache,
+            np.array([1], np.int32),
+            one,
+            np.array([0], np.int32),
+            pages,
+            np.array([0], np.int32),
+        )
         times.append(time.perf_counter() - started)
     return float(min(times[2:]))
 
@@ -96,7 +104,9 @@ class SearchSettings:
     target: float
     cost: str = "parameters"
     tolerance: float = 0.03
-    steps: dict[str, int] = field(default_factory=lambda: {"hidden_size": 64, "intermediate_size": 64, "num_layers": 2})
+    steps: dict[str, int] = field(
+        default_factory=lambda: {"hidden_size": 64, "intermediate_size": 64, "num_layers": 2}
+    )
     smallest: float = 0.5
     max_candidates: int = 16
     rungs: tuple[int, ...] = (65_536, 262_144)
@@ -128,15 +138,22 @@ def candidates(source: ModelSpec, settings: SearchSettings) -> list[tuple[Shape,
         raise UsageError("unknown cost", found=settings.cost, expected=list(COSTS))
     cost = COSTS[settings.cost]
     if settings.target >= cost(source):
-        raise UsageError("target is not below what the source has", expected=f"below {cost(source):.4g}", found=settings.target)
+        raise UsageError(
+            "target is not below what the source has",
+            expected=f"below {cost(source):.4g}",
+            found=settings.target,
+        )
     near = []
     for shape in _grid(source, settings):
         value = cost(shape.apply(source))
         if abs(value / settings.target - 1) <= settings.tolerance:
             near.append((shape, value))
     if not near:
-        raise UsageError("no shape comes near the target", expected=f"{settings.target:.4g} ± {settings.tolerance:.0%}",
-                         do="raise the tolerance, or lower `smallest`")  # fmt: skip
+        raise UsageError(
+            "no shape comes near the target",
+            expected=f"{settings.target:.4g} ± {settings.tolerance:.0%}",
+            do="raise the tolerance, or lower `smallest`",
+        )
     near.sort(key=lambda entry: (_imbalance(entry[0], source), abs(entry[1] - settings.target)))
     return near[: settings.max_candidates]
 
@@ -148,7 +165,10 @@ def _grid(source: ModelSpec, settings: SearchSettings) -> Iterator[Shape]:
 
     groups = [source.num_kv_heads * per_group for per_group in range(source.group_size, 0, -1)]
     heads = [count for count in groups if count >= settings.smallest * source.num_heads]
-    axes = (sizes(name, settings.steps[name]) for name in ("num_layers", "hidden_size", "intermediate_size"))
+    axes = (
+        sizes(name, settings.steps[name])
+        for name in ("num_layers", "hidden_size", "intermediate_size")
+    )
     for layers, hidden, inner, num_heads in itertools.product(*axes, heads):
         yield Shape(layers, hidden, inner, num_heads, source.num_kv_heads)
 
@@ -162,16 +182,25 @@ def _imbalance(shape: Shape, source: ModelSpec) -> float:
 
 
 def search(
-    teacher: Network, source: Teacher, statistics: Statistics, rows: Rows, calibration: Rows, held_out: Rows,
-    settings: SearchSettings, folder: Path, progress: Progress = quiet,
-) -> SearchResult:  # fmt: skip
+    teacher: Network,
+    source: Teacher,
+    statistics: Statistics,
+    rows: Rows,
+    calibration: Rows,
+    held_out: Rows,
+    settings: SearchSettings,
+    folder: Path,
+    progress: Progress = quiet,
+) -> SearchResult:
     """Score all candidates after healing, then distil the field and cut it at every rung.
 
     Args:
         source: where the distillations' targets come from, usually a cache of `teacher` on `rows`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    field_of = [_Candidate(shape, value, folder) for shape, value in candidates(teacher.spec, settings)]
+    field_of = [
+        _Candidate(shape, value, folder) for shape, value in candidates(teacher.spec, settings)
+    ]
     memory = remember(teacher, held_out)
     scores = CRITERIA["minitron"](teacher, statistics, 0)
     for number, candidate in enumerate(field_of):
@@ -189,7 +218,10 @@ def search(
                 continue
             student = candidate.make(teacher, scores, statistics, calibration, settings)
             training = DistillSettings(
-                tokens=tokens, rate=settings.rate, batch_rows=settings.batch_rows, final_rate=settings.rate / 10
+                tokens=tokens,
+                rate=settings.rate,
+                batch_rows=settings.batch_rows,
+                final_rate=settings.rate / 10,
             )
             distill(student, source, rows, training, candidate.folder / f"run-{tokens}")
             student.requires_grad_(False)
@@ -215,14 +247,23 @@ class _Candidate:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "scores.json", self.known)
 
-    def make(self, teacher: Network, scores: Any, statistics: Statistics, calibration: Rows, settings: SearchSettings) -> Network:
+    def make(
+        self,
+        teacher: Network,
+        scores: Any,
+        statistics: Statistics,
+        calibration: Rows,
+        settings: SearchSettings,
+    ) -> Network:
         """Trimmed and healed; kept as a file, since every rung starts from it."""
         depth = self.shape.num_layers or teacher.spec.num_layers
         kept = choose_layers(settings.depth, teacher, statistics, depth, calibration.take(8))
         selection = select(teacher, self.shape, scores, kept)
         path = self.folder / "healed.pt"
         if path.exists():
-            return network_from_weights(selection.spec, torch.load(path, map_location=teacher.device))
+            return network_from_weights(
+                selection.spec, torch.load(path, map_location=teacher.device)
+            )
         student = trim(teacher, selection).requires_grad_(False)
         compensate(teacher, student, selection, calibration)
         self.folder.mkdir(parents=True, exist_ok=True)

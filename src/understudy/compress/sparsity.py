@@ -47,11 +47,15 @@ def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
     if network.spec.activation != "relu2":
         raise UsageError("thresholds need a relu2 network", found=network.spec.activation)
     samples = _positive_samples(network, rows)
-    best = Thresholds([0.0] * network.spec.num_layers, _rates(network, rows, [0.0] * network.spec.num_layers), 0.0)
+    best = Thresholds(
+        [0.0] * network.spec.num_layers, _rates(network, rows, [0.0] * network.spec.num_layers), 0.0
+    )
     for quantile in QUANTILES[1:]:
         values = [float(np.quantile(s, quantile)) if len(s) else 0.0 for s in samples]
         with cut_below(network, values) as cut:
-            kl = max(compare(cut, _uncut(network), rows).kl, 0.0)  # rounding may give less than nothing
+            kl = max(
+                compare(cut, _uncut(network), rows).kl, 0.0
+            )  # rounding may give less than nothing
         if kl >= max_kl:
             break
         best = Thresholds(values, _rates(network, rows, values), kl)
@@ -62,7 +66,9 @@ def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
 def cut_below(network: Network, values: list[float]) -> Iterator[Network]:
     """The network with activations below each layer's threshold set to zero, for as long as the block lasts."""
     hooks = [
-        layer.mlp.down_proj.register_forward_pre_hook(lambda _, x, t=t: (torch.where(x[0] < t, 0.0, x[0]),))
+        layer.mlp.down_proj.register_forward_pre_hook(
+            lambda _, x, t=t: (torch.where(x[0] < t, 0.0, x[0]),)
+        )
         for layer, t in zip(network.model.layers, values, strict=True)
     ]
     try:
@@ -81,7 +87,10 @@ def _uncut(network: Network) -> Network:
 
 def _inputs(network: Network, rows: Rows) -> list[Tensor]:
     seen: list[Tensor] = []
-    hooks = [layer.mlp.down_proj.register_forward_pre_hook(lambda _, x: seen.append(x[0])) for layer in network.model.layers]
+    hooks = [
+        layer.mlp.down_proj.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        for layer in network.model.layers
+    ]
     try:
         network.hidden(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)).to(network.device))
     finally:

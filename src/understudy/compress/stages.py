@@ -115,7 +115,9 @@ class Pipeline:
     @cached_property
     def training_rows(self) -> Rows:
         data = self.recipe.data
-        return self.train if data.held_out else self.train.take(len(self.train) - data.held_out_rows)
+        return (
+            self.train if data.held_out else self.train.take(len(self.train) - data.held_out_rows)
+        )
 
     @cached_property
     def calibration(self) -> Rows:
@@ -126,7 +128,9 @@ class Pipeline:
         return mixed(self.training_rows, self._rows(data.beside), data.calibration_rows)
 
     def _rows(self, files: tuple[str, ...], max_rows: int | None = None) -> Rows:
-        rows = read_rows([Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_rows)
+        rows = read_rows(
+            [Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_rows
+        )
         check_vocabulary(rows, self.source.network.spec.vocab_size, files[0])
         return rows
 
@@ -134,13 +138,30 @@ class Pipeline:
         """Target, data, settings and disk: every fault that is visible beforehand."""
         recipe, spec = self.recipe, self.start.network.spec
         if recipe.output.threshold_kl and spec.activation != "relu2":
-            raise UsageError("thresholds need a relu2 network", found=spec.activation, do="leave out threshold_kl")
-        if self.world.size > 1 and (recipe.search or recipe.prune or recipe.correct or recipe.quantize):
-            raise UsageError("several processes distil only", do="run the other stages alone, before and after")
-        check(self.start.network, LiveTeacher(self.source.network), self.train, DistillSettings(tokens=1, batch_rows=1))
+            raise UsageError(
+                "thresholds need a relu2 network",
+                found=spec.activation,
+                do="leave out threshold_kl",
+            )
+        if self.world.size > 1 and (
+            recipe.search or recipe.prune or recipe.correct or recipe.quantize
+        ):
+            raise UsageError(
+                "several processes distil only", do="run the other stages alone, before and after"
+            )
+        check(
+            self.start.network,
+            LiveTeacher(self.source.network),
+            self.train,
+            DistillSettings(tokens=1, batch_rows=1),
+        )
         if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
-            raise UsageError("too little data to hold rows out", expected=f"{2 * recipe.data.held_out_rows} rows",
-                             found=len(self.train), do="give more text or lower held_out_rows")  # fmt: skip
+            raise UsageError(
+                "too little data to hold rows out",
+                expected=f"{2 * recipe.data.held_out_rows} rows",
+                found=len(self.train),
+                do="give more text or lower held_out_rows",
+            )
         for files in (recipe.data.beside, recipe.data.second):  # read much later
             if files:
                 self._rows(files, 1)
@@ -150,24 +171,41 @@ class Pipeline:
         if recipe.quantize is not None:
             for name in ("hidden_size", "intermediate_size", "query_size"):
                 if (size := getattr(student, name)) % 32:
-                    raise UsageError(f"{name} of the student cannot be quantized", expected="a multiple of 32", found=size)
+                    raise UsageError(
+                        f"{name} of the student cannot be quantized",
+                        expected="a multiple of 32",
+                        found=size,
+                    )
         for trained in (recipe.correct, recipe.distill):
             if trained is not None:
                 check(self.start.network, Labels(), self.training_rows, trained.settings)
-        needed = 4 * parameter_counts(spec)["total"] * (6 if recipe.distill or recipe.correct else 2)
+        needed = (
+            4 * parameter_counts(spec)["total"] * (6 if recipe.distill or recipe.correct else 2)
+        )
         if (free := shutil.disk_usage(_existing(self.out)).free) < needed:
-            raise UnderstudyError("not enough disk space", where=self.out, expected=f"{needed / 1e9:.1f} GB",
-                                  found=f"{free / 1e9:.1f} GB")  # fmt: skip
+            raise UnderstudyError(
+                "not enough disk space",
+                where=self.out,
+                expected=f"{needed / 1e9:.1f} GB",
+                found=f"{free / 1e9:.1f} GB",
+            )
 
     def outlook(self) -> dict[str, Any]:
         """What would be made: sizes before and after, rows of data."""
-        spec, shape = self.start.network.spec, self.recipe.prune.shape if self.recipe.prune is not None else None
+        spec, shape = (
+            self.start.network.spec,
+            self.recipe.prune.shape if self.recipe.prune is not None else None,
+        )
         student = spec if shape is None else shape.apply(spec)
         return {
             "stages": [name for name in ORDER if getattr(self.recipe, name) is not None],
-            "parameters": {"teacher": parameter_counts(self.source.network.spec), "student": parameter_counts(student)},
-            "rows": {"train": len(self.training_rows), "held_out": len(self.held_out)}, "folder": str(self.out),
-        }  # fmt: skip
+            "parameters": {
+                "teacher": parameter_counts(self.source.network.spec),
+                "student": parameter_counts(student),
+            },
+            "rows": {"train": len(self.training_rows), "held_out": len(self.held_out)},
+            "folder": str(self.out),
+        }
 
     # ---- the stages ---------------------------------------------------------------------------------------------
 
@@ -177,7 +215,15 @@ class Pipeline:
         marker = folder / "stage.json"
         if marker.exists() and json.loads(marker.read_text())["digest"] == digest:
             content = json.loads((folder / "report.json").read_text())
-            self.reports.append(Report(name, content["figures"], content["tables"], content["curves"], content["recipe"]))
+            self.reports.append(
+                Report(
+                    name,
+                    content["figures"],
+                    content["tables"],
+                    content["curves"],
+                    content["recipe"],
+                )
+            )
             return self._open(folder / "model").network
         if self.world.is_first:
             if folder.exists() and not _is_same_unfinished(folder, digest):
@@ -202,22 +248,37 @@ class Pipeline:
         """Find the shape, and make it the target of the prune stage. What was measured before is not measured again."""
         assert self.recipe.search is not None
         folder, network = self.out / "search", self.start.network
-        statistics = calibrate(network, self.calibration, folder / "calibration", progress=self.progress)
-        longest = DistillSettings(tokens=max(self.recipe.search.rungs), batch_rows=self.recipe.search.batch_rows)
+        statistics = calibrate(
+            network, self.calibration, folder / "calibration", progress=self.progress
+        )
+        longest = DistillSettings(
+            tokens=max(self.recipe.search.rungs), batch_rows=self.recipe.search.batch_rows
+        )
         rows = longest.rows_needed(self.training_rows)
         cached = capture(network, rows, folder / "cache", progress=self.progress)
         found = search(
-            network, cached, statistics, rows, self.calibration, self.held_out, self.recipe.search, folder,
+            network,
+            cached,
+            statistics,
+            rows,
+            self.calibration,
+            self.held_out,
+            self.recipe.search,
+            folder,
             self.progress,
-        )  # fmt: skip
+        )
         recipe = dataclasses.replace(self.recipe.prune or PruneRecipe(), shape=found.best)
-        raw = self.recipe.raw | {"prune": self.recipe.raw.get("prune", {}) | dataclasses.asdict(found.best)}
+        raw = self.recipe.raw | {
+            "prune": self.recipe.raw.get("prune", {}) | dataclasses.asdict(found.best)
+        }
         self.recipe = dataclasses.replace(self.recipe, prune=recipe, raw=raw)
 
     def _prune(self, network: Network, folder: Path) -> tuple[Network, Report]:
         recipe = self.recipe.prune
         assert recipe is not None
-        statistics = calibrate(network, self.calibration, folder / "calibration", progress=self.progress)
+        statistics = calibrate(
+            network, self.calibration, folder / "calibration", progress=self.progress
+        )
         scores = CRITERIA[recipe.criterion](network, statistics, recipe.seed)
         depth = recipe.shape.apply(network.spec).num_layers
         probe = self.calibration.take(8)
@@ -227,11 +288,15 @@ class Pipeline:
         report = Report("prune", {"criterion": recipe.criterion, "kept_layers": list(kept)})
         report.figures["trimmed"] = compare(student, network, self.held_out).as_dict()
         if recipe.compensate:
-            refits = compensate(network, student, selection, self.calibration, progress=self.progress)
+            refits = compensate(
+                network, student, selection, self.calibration, progress=self.progress
+            )
             report.tables["refitted linears"] = [vars(refit) for refit in refits]
         report.tables["layers"] = [
             {"layer": i, "influence": b, "zero_rate": z}
-            for i, (b, z) in enumerate(zip(statistics.scalars("influence"), statistics.scalars("zero_rate"), strict=True))
+            for i, (b, z) in enumerate(
+                zip(statistics.scalars("influence"), statistics.scalars("zero_rate"), strict=True)
+            )
         ]
         return student, report
 
@@ -248,20 +313,37 @@ class Pipeline:
         if recipe.teacher == "cache":
             if self.world.is_first:
                 capture(
-                    self.teacher, rows, folder / "cache", budget=recipe.cache_bytes,
-                    precision=recipe.settings.precision, progress=self.progress,
-                )  # fmt: skip
+                    self.teacher,
+                    rows,
+                    folder / "cache",
+                    budget=recipe.cache_bytes,
+                    precision=recipe.settings.precision,
+                    progress=self.progress,
+                )
             self.world.wait()
             teacher = CachedTeacher(folder / "cache", rows)
         copy = network_from_weights(student.spec, student.state_dict())
         return self._train("distill", copy, teacher, recipe, folder)
 
-    def _train(self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path) -> tuple[Network, Report]:
+    def _train(
+        self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path
+    ) -> tuple[Network, Report]:
         rows = recipe.settings.rows_needed(self.training_rows)
-        done = distill(student, teacher, rows, recipe.settings, folder / "run", progress=self.progress)
-        report = Report(name, {"steps": done.steps, "tokens": done.tokens, "tokens_per_second": done.tokens / done.seconds})
+        done = distill(
+            student, teacher, rows, recipe.settings, folder / "run", progress=self.progress
+        )
+        report = Report(
+            name,
+            {
+                "steps": done.steps,
+                "tokens": done.tokens,
+                "tokens_per_second": done.tokens / done.seconds,
+            },
+        )
         report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
-        return network_from_weights(student.spec, student.state_dict()).requires_grad_(False), report
+        return network_from_weights(student.spec, student.state_dict()).requires_grad_(
+            False
+        ), report
 
     # ---- what comes out -----------------------------------------------------------------------------------------
 
@@ -272,7 +354,9 @@ class Pipeline:
         output, started = self.recipe.output, time.monotonic()
         folder, gguf = self.out / "model", None
         save_network(student, self.source.checkpoint, folder, output.dtype)
-        statistics = calibrate(student, self.calibration, self._fresh("statistics"), progress=self.progress)
+        statistics = calibrate(
+            student, self.calibration, self._fresh("statistics"), progress=self.progress
+        )
         rates = zero_rates(statistics)
         quality = compare(self._open(folder).network, student, self.held_out)
         figures: dict[str, Any] = {"folder": quality.as_dict(), "zero_rates": rates}
@@ -284,7 +368,9 @@ class Pipeline:
             like = dataclasses.replace(self.source.checkpoint, metadata=metadata)
             figures |= self._write_gguf(student, statistics, gguf, report, like)
         if output.threshold_kl:
-            note["thresholds"] = dataclasses.asdict(thresholds(student, self.held_out.take(8), output.threshold_kl))
+            note["thresholds"] = dataclasses.asdict(
+                thresholds(student, self.held_out.take(8), output.threshold_kl)
+            )
         card.annotate(folder, note)
         if self.recipe.data.second:
             second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
@@ -303,15 +389,23 @@ class Pipeline:
         for table in ("source", "data"):
             recipe[table] = {key: _names(value) for key, value in recipe.get(table, {}).items()}
         stages = [
-            {"stage": r.stage, "quality": r.figures.get("quality"), "parameters": r.figures.get("parameters")}
+            {
+                "stage": r.stage,
+                "quality": r.figures.get("quality"),
+                "parameters": r.figures.get("parameters"),
+            }
             for r in self.reports
         ]
         before = lineage_of(self.source.checkpoint.metadata)
         return {
-            "teacher": self.source.checkpoint.path.name, "teacher_sha256": model_sha256(self.source.checkpoint.path),
-            "teacher_parameters": parameter_counts(self.source.network.spec)["total"], "stages": stages, "recipe": recipe,
-            "version": __version__, **({"teacher_lineage": before} if before else {}),
-        }  # fmt: skip
+            "teacher": self.source.checkpoint.path.name,
+            "teacher_sha256": model_sha256(self.source.checkpoint.path),
+            "teacher_parameters": parameter_counts(self.source.network.spec)["total"],
+            "stages": stages,
+            "recipe": recipe,
+            "version": __version__,
+            **({"teacher_lineage": before} if before else {}),
+        }
 
     def _write_gguf(
         self, student: Network, statistics: Statistics, path: Path, report: Report, like: Checkpoint
@@ -319,21 +413,34 @@ class Pipeline:
         recipe = self.recipe.quantize
         if recipe is None:
             save_network(student, like, path, "bf16")
-            return {"gguf": {"bytes": path.stat().st_size} | self._reopened(path, student).as_dict()}
+            return {
+                "gguf": {"bytes": path.stat().st_size} | self._reopened(path, student).as_dict()
+            }
         settings = recipe.settings
         if recipe.max_bits is not None:
             probe = self.held_out.take(4)
-            settings, table = spend_bits(student, statistics, settings, probe, recipe.max_bits, self.progress)
+            settings, table = spend_bits(
+                student, statistics, settings, probe, recipe.max_bits, self.progress
+            )
             report.tables["what q8 would bring"] = table
         result = quantize(student, statistics, settings, self.progress, self.calibration)
         if recipe.tune_tokens:
-            report.figures["before tuning"] = compare(result.network, student, self.held_out).as_dict()
+            report.figures["before tuning"] = compare(
+                result.network, student, self.held_out
+            ).as_dict()
             result, _ = tune(
-                result, LiveTeacher(student), self.training_rows, self._tuning(recipe), self._fresh("tuning"),
-                learns=recipe.tune, progress=self.progress,
-            )  # fmt: skip
+                result,
+                LiveTeacher(student),
+                self.training_rows,
+                self._tuning(recipe),
+                self._fresh("tuning"),
+                learns=recipe.tune,
+                progress=self.progress,
+            )
         save_quantized(result.tensors, result.network, like, path)
-        report.tables["rounded matrices"] = [{"name": n, "output_error": e} for n, e in result.errors.items()]
+        report.tables["rounded matrices"] = [
+            {"name": n, "output_error": e} for n, e in result.errors.items()
+        ]
         exact = self._reopened(path, result.network)
         return self._packed(result, student, like) | {
             "kv int8": {"kl": int8_cache_kl(path, self.held_out.take(2))},
@@ -352,9 +459,13 @@ class Pipeline:
 
     def _tuning(self, recipe: QuantizeRecipe) -> DistillSettings:
         """In the precision of [distill], if there is one."""
-        precision = self.recipe.distill.settings.precision if self.recipe.distill is not None else "float32"
+        precision = (
+            self.recipe.distill.settings.precision if self.recipe.distill is not None else "float32"
+        )
         rate, batch = recipe.tune_rate, BATCH_ROWS
-        return DistillSettings(recipe.tune_tokens, batch, batch, rate, rate / 10, precision=precision)
+        return DistillSettings(
+            recipe.tune_tokens, batch, batch, rate, rate / 10, precision=precision
+        )
 
     def _reopened(self, path: Path, like: Network) -> Quality:
         return compare(self._open(path).network, like, self.held_out)
@@ -379,11 +490,15 @@ def _names(value: Any) -> Any:
 def _effort(made: Network, started: float) -> dict[str, Any]:
     """What a stage made and what it took; started: by the monotonic clock."""
     figures: dict[str, Any] = {
-        "parameters": parameter_counts(made.spec), "seconds": round(time.monotonic() - started, 1),
+        "parameters": parameter_counts(made.spec),
+        "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    }  # fmt: skip
+    }
     if made.device.type == "cuda":
-        figures |= {"device": torch.cuda.get_device_name(), "peak_device_bytes": torch.cuda.max_memory_allocated()}
+        figures |= {
+            "device": torch.cuda.get_device_name(),
+            "peak_device_bytes": torch.cuda.max_memory_allocated(),
+        }
     return figures
 
 

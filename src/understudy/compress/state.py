@@ -32,7 +32,9 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
 
     def checkpoints(self) -> list[Path]:
-        return sorted(p for p in self.path.glob("state-*") if p.is_dir() and not p.name.endswith(".tmp"))
+        return sorted(
+            p for p in self.path.glob("state-*") if p.is_dir() and not p.name.endswith(".tmp")
+        )
 
     def resume(self, objective: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the last checkpoint, if there is one, and return the step to go on with."""
@@ -45,7 +47,12 @@ class RunFolder:
         step = int(found[-1].name.split("-")[1])
         state = _state(objective, optimizer)
         checkpoint.load(state, checkpoint_id=found[-1], no_dist=self.world.size == 1)
-        set_state_dict(objective, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        set_state_dict(
+            objective,
+            optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
         if self.world.is_first and self.trace.exists():
             lines = self.trace.read_text().splitlines()[:step]
             self.trace.write_text("".join(line + "\n" for line in lines))
@@ -66,12 +73,16 @@ class RunFolder:
             shutil.rmtree(aside, ignore_errors=True)
         self.world.wait()
         try:
-            checkpoint.save(_state(objective, optimizer), checkpoint_id=aside, no_dist=self.world.size == 1)
+            checkpoint.save(
+                _state(objective, optimizer), checkpoint_id=aside, no_dist=self.world.size == 1
+            )
         except (OSError, checkpoint.api.CheckpointException) as error:
             shutil.rmtree(aside, ignore_errors=True)
             if "No space left" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
                 raise UnderstudyError(
-                    "the disk is full", where=self.path, do="free some space and run again: earlier checkpoints stay"
+                    "the disk is full",
+                    where=self.path,
+                    do="free some space and run again: earlier checkpoints stay",
                 ) from error
             raise
         self.world.wait()
@@ -87,7 +98,11 @@ class RunFolder:
                 trace.write(json.dumps({"step": step, "loss": loss}) + "\n")
 
     def losses(self) -> list[float]:
-        return [json.loads(line)["loss"] for line in self.trace.read_text().splitlines()] if self.trace.exists() else []
+        return (
+            [json.loads(line)["loss"] for line in self.trace.read_text().splitlines()]
+            if self.trace.exists()
+            else []
+        )
 
 
 def _state(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

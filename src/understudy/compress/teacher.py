@@ -50,7 +50,9 @@ class LiveTeacher:
     @torch.no_grad()
     def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
         del row_numbers
-        return LiveTarget(self.network.hidden(tokens[:, :-1]).flatten(0, 1), self.network.head_weight)
+        return LiveTarget(
+            self.network.hidden(tokens[:, :-1]).flatten(0, 1), self.network.head_weight
+        )
 
     @torch.no_grad()
     def states(self, tokens: Tensor) -> list[Tensor] | None:
@@ -62,7 +64,11 @@ class Labels:
     def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
         del row_numbers
         labels = tokens[:, 1:].reshape(-1, 1)
-        return SparseTarget(labels, torch.ones_like(labels, dtype=torch.float32), torch.zeros(len(labels)).to(labels.device))
+        return SparseTarget(
+            labels,
+            torch.ones_like(labels, dtype=torch.float32),
+            torch.zeros(len(labels)).to(labels.device),
+        )
 
     def states(self, tokens: Tensor) -> list[Tensor] | None:
         del tokens
@@ -91,13 +97,18 @@ class CacheFormat:
         id_bytes = 2 if vocab_size <= 1 << 16 else 3
         num_samples = (budget - 2 - top_k * (id_bytes + 2)) // id_bytes
         if num_samples < 1:
-            raise UsageError("budget leaves no samples of the tail: the cache would be biased", found=f"{budget} bytes")
+            raise UsageError(
+                "budget leaves no samples of the tail: the cache would be biased",
+                found=f"{budget} bytes",
+            )
         return CacheFormat(vocab_size, min(top_k, vocab_size - 1), num_samples)
 
     def encode(self, ids: Tensor, log_probs: Tensor, entropy: Tensor) -> NDArray[np.uint8]:
         """ids (tokens, k + m), log_probs (tokens, k), entropy (tokens,) -> (tokens, bytes_per_token)."""
         wide = ids.to(torch.int32).cpu().numpy().astype("<u4")
-        narrow = wide.view(np.uint8).reshape(*wide.shape, 4)[..., : self.id_bytes].reshape(len(wide), -1)
+        narrow = (
+            wide.view(np.uint8).reshape(*wide.shape, 4)[..., : self.id_bytes].reshape(len(wide), -1)
+        )
         halves = torch.cat([log_probs, entropy[:, None]], 1).to(torch.float16).cpu().numpy()
         return np.concatenate([narrow, halves.view(np.uint8).reshape(len(wide), -1)], axis=1)
 
@@ -115,7 +126,9 @@ class CacheFormat:
 
 
 @torch.no_grad()
-def sparse_target(logits: Tensor, form: CacheFormat, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def sparse_target(
+    logits: Tensor, form: CacheFormat, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (tokens, vocab) -> ids (tokens, k + m), log-probabilities of the top k, entropy."""
     log_p = logits.float().log_softmax(-1)
     p = log_p.exp()
@@ -123,7 +136,9 @@ def sparse_target(logits: Tensor, form: CacheFormat, generator: torch.Generator)
     top_log, top_ids = log_p.topk(form.top_k, dim=-1)
     mass = p.scatter(-1, top_ids, 0.0).cumsum(-1, dtype=torch.float64)
     strata = torch.arange(form.num_samples, dtype=torch.float64)
-    drawn = (strata + torch.rand(len(p), form.num_samples, generator=generator, dtype=torch.float64)) / form.num_samples
+    drawn = (
+        strata + torch.rand(len(p), form.num_samples, generator=generator, dtype=torch.float64)
+    ) / form.num_samples
     sampled = torch.searchsorted(mass, drawn.to(mass.device) * mass[:, -1:], right=True)
     ids = torch.cat([top_ids, sampled.clamp_max(logits.shape[-1] - 1)], 1)
     return ids, top_log.float(), entropy.float()
@@ -131,9 +146,16 @@ def sparse_target(logits: Tensor, form: CacheFormat, generator: torch.Generator)
 
 @torch.no_grad()
 def capture(
-    network: Network, rows: Rows, folder: Path, *, budget: int = 64, batch_rows: int = 4, seed: int = 0,
-    precision: str = "float32", progress: Progress = quiet,
-) -> CachedTeacher:  # fmt: skip
+    network: Network,
+    rows: Rows,
+    folder: Path,
+    *,
+    budget: int = 64,
+    batch_rows: int = 4,
+    seed: int = 0,
+    precision: str = "float32",
+    progress: Progress = quiet,
+) -> CachedTeacher:
     """Run the teacher over all rows once and keep its targets in `folder`. A second call on the folder goes on.
 
     precision: of the teacher's products, float32 or bfloat16.
@@ -144,14 +166,26 @@ def capture(
     check_vocabulary(rows, network.spec.vocab_size, "cached rows")
     form = CacheFormat.within(budget, network.spec.vocab_size)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {"format": asdict(form), "rows": _digest(rows), "num_rows": len(rows), "length": rows.mask.shape[1]}
+    known = {
+        "format": asdict(form),
+        "rows": _digest(rows),
+        "num_rows": len(rows),
+        "length": rows.mask.shape[1],
+    }
     about = folder / "cache.json"
-    if about.exists() and {k: v for k, v in json.loads(about.read_text()).items() if k in known} != known:
-        raise UsageError("folder holds the teacher cache of other data", where=folder, do="name a new folder")
+    if (
+        about.exists()
+        and {k: v for k, v in json.loads(about.read_text()).items() if k in known} != known
+    ):
+        raise UsageError(
+            "folder holds the teacher cache of other data", where=folder, do="name a new folder"
+        )
     finished = json.loads(about.read_text())["finished"] if about.exists() else 0
     records = _records(folder, form, rows, "r+" if finished else "w+")
     for start in range(finished, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64)).to(network.device)
+        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64)).to(
+            network.device
+        )
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         with torch.autocast(network.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
@@ -161,12 +195,17 @@ def capture(
     return CachedTeacher(folder, rows)
 
 
-def _capture_batch(network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator) -> NDArray[np.uint8]:
+def _capture_batch(
+    network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator
+) -> NDArray[np.uint8]:
     hidden, head = network.hidden(tokens).flatten(0, 1), network.head_weight
     parts = []
     for rows in losses.chunks(hidden, head):
         logits = functional.linear(hidden[rows], head)
-        parts += [form.encode(*sparse_target(logits[block], form, generator)) for block, _ in losses.blocks(rows, logits)]
+        parts += [
+            form.encode(*sparse_target(logits[block], form, generator))
+            for block, _ in losses.blocks(rows, logits)
+        ]
     return np.concatenate(parts).reshape(*tokens.shape, form.bytes_per_token)
 
 
@@ -176,19 +215,32 @@ class CachedTeacher:
     def __init__(self, folder: Path, rows: Rows) -> None:
         about = folder / "cache.json"
         if not about.exists():
-            raise MissingError("no teacher cache in this folder", where=folder, do="run capture first")
+            raise MissingError(
+                "no teacher cache in this folder", where=folder, do="run capture first"
+            )
         known = json.loads(about.read_text())
         if known["rows"] != _digest(rows):
-            raise UsageError("teacher cache was made for other rows", where=folder, do="capture again")
+            raise UsageError(
+                "teacher cache was made for other rows", where=folder, do="capture again"
+            )
         if known["finished"] < known["num_rows"]:
-            raise MissingError("teacher cache is unfinished", where=folder, expected=known["num_rows"], found=known["finished"])
+            raise MissingError(
+                "teacher cache is unfinished",
+                where=folder,
+                expected=known["num_rows"],
+                found=known["finished"],
+            )
         self.form = CacheFormat(**known["format"])
         self.records = _records(folder, self.form, rows, "r")
 
     def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
-        found = self.form.decode(np.asarray(self.records[row_numbers]).reshape(-1, self.form.bytes_per_token))
+        found = self.form.decode(
+            np.asarray(self.records[row_numbers]).reshape(-1, self.form.bytes_per_token)
+        )
         device = tokens.device
-        return SparseTarget(found.ids.to(device), found.weights.to(device), found.entropy.to(device))
+        return SparseTarget(
+            found.ids.to(device), found.weights.to(device), found.entropy.to(device)
+        )
 
     def states(self, tokens: Tensor) -> list[Tensor] | None:
         del tokens

@@ -91,7 +91,13 @@ class Model(_core.Model):
         fine: Sequence[str] = (),
     ) -> None:
         entries = {name: (t.format, t.rows, t.columns, t.data) for name, t in tensors.items()}
-        super().__init__(dataclasses.asdict(spec), entries, choose_isa(isa), choose_threads(num_threads), list(fine))
+        super().__init__(
+            dataclasses.asdict(spec),
+            entries,
+            choose_isa(isa),
+            choose_threads(num_threads),
+            list(fine),
+        )
 
 
 def choose_isa(isa: str | None = None) -> str:
@@ -117,7 +123,9 @@ def choose_threads(num_threads: int | None = None) -> int:
     else:
         text, where = str(num_threads), "num_threads"
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
-        raise UsageError("not a usable number of threads", where=where, expected="1 to 1024", found=text)
+        raise UsageError(
+            "not a usable number of threads", where=where, expected="1 to 1024", found=text
+        )
     return int(text)
 
 
@@ -150,7 +158,9 @@ def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return _core.quantize(format, np.ascontiguousarray(values, dtype=np.float32))
 
 
-def pack(source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat) -> NDArray[np.uint8]:
+def pack(
+    source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat
+) -> NDArray[np.uint8]:
     """Turns file blocks (rows, columns) into panels; values that `target` cannot hold exactly are rounded."""
     out = np.empty(_core.packed_bytes(target, rows, columns), np.uint8)
     pack_into(source, data, rows, columns, target, out)
@@ -158,7 +168,12 @@ def pack(source: str, data: NDArray[np.uint8], rows: int, columns: int, target: 
 
 
 def pack_into(
-    source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat, out: NDArray[np.uint8]
+    source: str,
+    data: NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    target: PackedFormat,
+    out: NDArray[np.uint8],
 ) -> None:
     """As `pack`, into memory of the caller's, such as a memory map."""
     _core.pack(source, np.ascontiguousarray(data), rows, columns, target, out)

@@ -12,4 +12,14 @@ from understudy.engine.params import SamplingParams
 from understudy.engine.request import Mask, Overflow, Request
 from understudy.engine.runner import Runner
 
-__all__ = ["Engine", "Mask", "Output", "Overflow", "Request", "Runner", "SamplingParams", "TokenLogprob", "Usage"]
+__all__ = [
+    "Engine",
+    "Mask",
+    "Output",
+    "Overflow",
+    "Request",
+    "Runner",
+    "SamplingParams",
+    "TokenLogprob",
+    "Usage",
+]

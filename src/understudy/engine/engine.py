@@ -114,7 +114,9 @@ class Engine:
                 self._early.append(self._output(sequence, said))
         return id
 
-    def _sequence(self, request: Request, id: int, index: int, prompt: list[int], seed: int) -> Sequence:
+    def _sequence(
+        self, request: Request, id: int, index: int, prompt: list[int], seed: int
+    ) -> Sequence:
         params = request.params
         eos = () if params.ignore_eos else self.tokenizer.eos_ids
         return Sequence(
@@ -127,7 +129,9 @@ class Engine:
             StreamDecoder(self.tokenizer, continues=request.continues),
             StopFilter(params.stop),
             frozenset((*eos, *params.stop_token_ids)),
-            self.context if params.max_tokens is None else min(self.context, len(prompt) + params.max_tokens),
+            self.context
+            if params.max_tokens is None
+            else min(self.context, len(prompt) + params.max_tokens),
             mask=request.make_mask() if request.make_mask is not None else None,
             priority=request.priority,
             timing=Timing(added=time.perf_counter()),
@@ -138,9 +142,16 @@ class Engine:
         prompt = [operator.index(token) for token in request.prompt]
         if not prompt:
             raise UsageError("the prompt is empty", do="give at least one token")
-        for token, what in [*((t, "token") for t in prompt), *((t, "biased token") for t in request.params.logit_bias)]:
+        for token, what in [
+            *((t, "token") for t in prompt),
+            *((t, "biased token") for t in request.params.logit_bias),
+        ]:
             if not 0 <= token < self.vocab_size:
-                raise UsageError(f"{what} is outside the vocabulary", expected=f"0 to {self.vocab_size - 1}", found=token)
+                raise UsageError(
+                    f"{what} is outside the vocabulary",
+                    expected=f"0 to {self.vocab_size - 1}",
+                    found=token,
+                )
         reserve = request.params.max_tokens or 1
         room = self.context - reserve
         if len(prompt) <= room:
@@ -157,7 +168,9 @@ class Engine:
 
     def cancel(self, id: int) -> None:
         """Ends a request; its last outputs, with reason "cancelled", come with the next step."""
-        for sequence in [s for s in (*self.scheduler.running, *self.scheduler.waiting) if s.id == id]:
+        for sequence in [
+            s for s in (*self.scheduler.running, *self.scheduler.waiting) if s.id == id
+        ]:
             self._early.append(self._output(sequence, _Said(reason="cancelled")))
 
     # ---- steps ----
@@ -184,7 +197,9 @@ class Engine:
     def _guess(self, sequence: Sequence) -> None:
         room = sequence.max_total - len(sequence.tokens) - 1
         is_ready = not sequence.is_prefilling and sequence.num_generated > 0 and room > 0
-        sequence.drafts = sequence.drafter.draft(sequence.tokens, min(self.speculate, room)) if is_ready else []
+        sequence.drafts = (
+            sequence.drafter.draft(sequence.tokens, min(self.speculate, room)) if is_ready else []
+        )
 
     @staticmethod
     def _logit_count(sequence: Sequence) -> int:
@@ -209,13 +224,17 @@ class Engine:
             self._take_forced(sequence, said)
         return self._output(sequence, said)
 
-    def _sample(self, sequence: Sequence, rows: NDArray[np.float32], drafts: list[int], said: _Said) -> None:
+    def _sample(
+        self, sequence: Sequence, rows: NDArray[np.float32], drafts: list[int], said: _Said
+    ) -> None:
         """Samples from the first row, and from each further one as long as the guess before it was right."""
         sequence.num_drafted += len(drafts)
         for i, row in enumerate(rows):
             try:
                 chosen = sample_next(row, sequence)
-            except Exception as error:  # a mask is foreign code, and one broken request must not end the others
+            except (
+                Exception
+            ) as error:  # a mask is foreign code, and one broken request must not end the others
                 said.reason, said.error = "error", str(error) or type(error).__name__
                 return
             self._append(sequence, chosen, said)
@@ -227,14 +246,20 @@ class Engine:
     def _score_prompt(self, sequence: Sequence, rows: NDArray[np.float32], first: int) -> None:
         if not sequence.prompt_logprobs:
             sequence.prompt_logprobs.append(None)  # nothing comes before the first token
-        del sequence.prompt_logprobs[first + 1 :]  # computed a second time after its pages were taken
+        del sequence.prompt_logprobs[
+            first + 1 :
+        ]  # computed a second time after its pages were taken
         sequence.prompt_logprobs += score_prompt(rows, sequence, first)
         del sequence.prompt_logprobs[sequence.num_prompt :]
 
-    def _append(self, sequence: Sequence, chosen: TokenLogprob, said: _Said, *, is_forced: bool = False) -> None:
+    def _append(
+        self, sequence: Sequence, chosen: TokenLogprob, said: _Said, *, is_forced: bool = False
+    ) -> None:
         """Adds a token to an answer: what text it makes certain and whether it ends the answer."""
         now, token = time.perf_counter(), chosen.token
-        if not is_forced:  # what a grammar forces is there at once and says nothing about the prompt
+        if (
+            not is_forced
+        ):  # what a grammar forces is there at once and says nothing about the prompt
             sequence.timing.first_token = sequence.timing.first_token or now
         sequence.timing.last_token = now
         sequence.tokens.append(token)
@@ -242,7 +267,9 @@ class Engine:
         if token in sequence.stop_token_ids:
             said.reason, said.stop = "stop", token
             return
-        is_text = token < self.tokenizer.vocab_size  # else one of the rows that only pad the model's matrix
+        is_text = (
+            token < self.tokenizer.vocab_size
+        )  # else one of the rows that only pad the model's matrix
         text, stop = sequence.stops.push(sequence.decoder.push(token) if is_text else "")
         said.text += text
         if stop is not None:
@@ -258,7 +285,9 @@ class Engine:
         try:
             for token in mask.forced(sequence.generated):
                 if not 0 <= token < self.vocab_size:
-                    raise ValueError(f"the mask forces token {token}, which is outside the vocabulary")
+                    raise ValueError(
+                        f"the mask forces token {token}, which is outside the vocabulary"
+                    )
                 self._append(sequence, TokenLogprob(token, 0.0), said, is_forced=True)
                 if said.reason is not None:
                     return
@@ -313,4 +342,9 @@ class Engine:
 
 def _check(name: str, value: int, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise UsageError("setting is out of range", where=name, expected=f"a whole number from {low} to {high}", found=value)
+        raise UsageError(
+            "setting is out of range",
+            where=name,
+            expected=f"a whole number from {low} to {high}",
+            found=value,
+        )

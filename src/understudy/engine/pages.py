@@ -39,7 +39,9 @@ class PagePool:
         self._contents: list[Content | None] = [None] * num_pages
         self._page_of: dict[Digest, int] = {}
         self._after: dict[Digest, dict[int, None]] = {}  # digest -> known pages that follow it
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_pages))  # the front is taken first
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(
+            range(num_pages)
+        )  # the front is taken first
 
     # ---- who holds what ----
 
@@ -75,12 +77,18 @@ class PagePool:
 
     # ---- what they hold ----
 
-    def digests(self, tokens: Sequence[int], known: Sequence[Digest] = (), end: int | None = None) -> list[Digest]:
+    def digests(
+        self, tokens: Sequence[int], known: Sequence[Digest] = (), end: int | None = None
+    ) -> list[Digest]:
         """Digest of each full page of `tokens[:end]`; `known` are those of the first pages."""
         found = list(known)
         for page in range(len(found), (len(tokens) if end is None else end) // self.page_size):
-            part = np.asarray(tokens[page * self.page_size : (page + 1) * self.page_size], np.int32).tobytes()
-            found.append(hashlib.blake2b((found[-1] if found else ROOT) + part, digest_size=16).digest())
+            part = np.asarray(
+                tokens[page * self.page_size : (page + 1) * self.page_size], np.int32
+            ).tobytes()
+            found.append(
+                hashlib.blake2b((found[-1] if found else ROOT) + part, digest_size=16).digest()
+            )
         return found
 
     def find(self, digests: Sequence[Digest]) -> list[int]:
@@ -107,7 +115,11 @@ class PagePool:
     def can_continue(self, page: int) -> bool:
         """Whether to write on from the middle of a page: nobody holds it, and it is not full or no other can be taken."""
         content = self._contents[page]
-        return self._holders[page] == 0 and content is not None and (content.digest is None or self.num_free == 1)
+        return (
+            self._holders[page] == 0
+            and content is not None
+            and (content.digest is None or self.num_free == 1)
+        )
 
     def keep_beginning(self, page: int, count: int) -> None:
         """Notes that what a page holds after its first `count` tokens is about to be overwritten."""
@@ -115,7 +127,9 @@ class PagePool:
         assert content is not None
         self._know(page, Content(content.parent, content.tokens[:count]))
 
-    def remember(self, page: int, digests: Sequence[Digest], index: int, tokens: Sequence[int]) -> None:
+    def remember(
+        self, page: int, digests: Sequence[Digest], index: int, tokens: Sequence[int]
+    ) -> None:
         """Notes that `page`, number `index` of a text with these digests, holds `tokens`; of equal full pages one is known."""
         known = self._contents[page]
         digest = digests[index] if len(tokens) == self.page_size else None

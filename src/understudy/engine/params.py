@@ -48,7 +48,9 @@ class SamplingParams:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop))
+        object.__setattr__(
+            self, "stop", (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop)
+        )
         object.__setattr__(self, "stop_token_ids", _tuple("stop_token_ids", self.stop_token_ids))
         _in("temperature", self.temperature, 0.0, 100.0)
         _in("top_p", self.top_p, 1e-6, 1.0)
@@ -66,15 +68,27 @@ class SamplingParams:
         if self.seed is not None:
             _whole("seed", self.seed, -(1 << 63), (1 << 64) - 1)
         if not all(isinstance(text, str) and text for text in self.stop):
-            raise UsageError("a stop must be a text that is not empty", where="stop", found=list(self.stop))
+            raise UsageError(
+                "a stop must be a text that is not empty", where="stop", found=list(self.stop)
+            )
         for token in self.stop_token_ids:
             _whole("stop_token_ids", token, 0, (1 << 31) - 1)
-        if not isinstance(self.logit_bias, Mapping) or not all(map(_is_bias, self.logit_bias, self.logit_bias.values())):
-            raise UsageError("a bias maps a token id to a finite number", where="logit_bias", found=self.logit_bias)
+        if not isinstance(self.logit_bias, Mapping) or not all(
+            map(_is_bias, self.logit_bias, self.logit_bias.values())
+        ):
+            raise UsageError(
+                "a bias maps a token id to a finite number",
+                where="logit_bias",
+                found=self.logit_bias,
+            )
 
     @property
     def has_penalties(self) -> bool:
-        return self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+        return (
+            self.repetition_penalty != 1
+            or self.frequency_penalty != 0
+            or self.presence_penalty != 0
+        )
 
 
 def _tuple(name: str, values: Iterable[Any] | None) -> tuple[Any, ...]:
@@ -84,14 +98,26 @@ def _tuple(name: str, values: Iterable[Any] | None) -> tuple[Any, ...]:
 
 
 def _is_bias(token: object, value: object) -> bool:
-    return type(token) is int and 0 <= token < 1 << 31 and isinstance(value, int | float) and math.isfinite(value)
+    return (
+        type(token) is int
+        and 0 <= token < 1 << 31
+        and isinstance(value, int | float)
+        and math.isfinite(value)
+    )
 
 
 def _in(name: str, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UsageError("setting is out of range", where=name, expected=f"{low:g} to {high:g}", found=value)
+        raise UsageError(
+            "setting is out of range", where=name, expected=f"{low:g} to {high:g}", found=value
+        )
 
 
 def _whole(name: str, value: int, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise UsageError("setting is out of range", where=name, expected=f"a whole number from {low} to {high}", found=value)
+        raise UsageError(
+            "setting is out of range",
+            where=name,
+            expected=f"a whole number from {low} to {high}",
+            found=value,
+        )

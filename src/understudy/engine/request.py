@@ -47,9 +47,16 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):
-            raise UsageError("no such policy", where="overflow", expected=" | ".join(get_args(Overflow)), found=self.overflow)
+            raise UsageError(
+                "no such policy",
+                where="overflow",
+                expected=" | ".join(get_args(Overflow)),
+                found=self.overflow,
+            )
         if type(self.priority) is not int:
-            raise UsageError("priority must be a whole number", where="priority", found=self.priority)
+            raise UsageError(
+                "priority must be a whole number", where="priority", found=self.priority
+            )
 
 
 class MaskFactory(Protocol):

@@ -61,9 +61,13 @@ class Runner:
         """Copies the keys and values of one page over those of another."""
         core.copy_pages(self.cache, np.asarray([source], np.int32), np.asarray([target], np.int32))
 
-    def logits(self, tokens: list[int], pages: list[int], first: int, count: int) -> NDArray[np.float32]:
+    def logits(
+        self, tokens: list[int], pages: list[int], first: int, count: int
+    ) -> NDArray[np.float32]:
         """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
-        return self.rows([Piece(tokens[first : first + count], first, pages, range(first, first + count))])
+        return self.rows(
+            [Piece(tokens[first : first + count], first, pages, range(first, first + count))]
+        )
 
     def rows(self, pieces: list[Piece]) -> NDArray[np.float32]:
         """Computes stretches of texts and returns the rows of logits they want, piece by piece: (rows, vocab) float32."""

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from understudy.engine.pages import ROOT, PagePool
 from understudy.engine.sequence import Sequence
 
-PROMPT_LOGPROB_ROWS = 64  # of all prompts of a step together: at 256,000 tokens a row of logits has a megabyte
+PROMPT_LOGPROB_ROWS = (
+    64  # of all prompts of a step together: at 256,000 tokens a row of logits has a megabyte
+)
 
 
 class Scheduler:
@@ -22,7 +24,13 @@ class Scheduler:
         copy_page: called with (source, target) when a sequence goes on from the middle of a page that is not its own.
     """
 
-    def __init__(self, pool: PagePool, max_batch_tokens: int, max_sequences: int, copy_page: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        pool: PagePool,
+        max_batch_tokens: int,
+        max_sequences: int,
+        copy_page: Callable[[int, int], None],
+    ) -> None:
         self.pool = pool
         self.max_batch_tokens, self.max_sequences = max_batch_tokens, max_sequences
         self.waiting: list[Sequence] = []
@@ -60,7 +68,11 @@ class Scheduler:
     def _must_wait(self, sequence: Sequence) -> bool:
         """A further answer to the same prompt waits until the first has computed it, then shares its pages."""
         leader = sequence.leader
-        return leader is not None and not leader.is_finished and leader.num_computed < leader.num_prompt
+        return (
+            leader is not None
+            and not leader.is_finished
+            and leader.num_computed < leader.num_prompt
+        )
 
     # ---- beginnings that are already computed ----
 
@@ -69,7 +81,11 @@ class Scheduler:
         pool, leader = self.pool, sequence.leader
         if pool.num_free == 0 and not self._make_room(sequence, step):
             return False
-        if sequence.wants_prompt_logprobs and leader is not None and not leader.wants_prompt_logprobs:
+        if (
+            sequence.wants_prompt_logprobs
+            and leader is not None
+            and not leader.wants_prompt_logprobs
+        ):
             sequence.prompt_logprobs = list(leader.prompt_logprobs)
         sequence.digests = pool.digests(sequence.tokens, sequence.digests)
         pages, count = ([], 0) if sequence.wants_prompt_logprobs else self._reuse(sequence)
@@ -153,7 +169,9 @@ class Scheduler:
         size, first = self.pool.page_size, sequence.num_computed // self.pool.page_size
         sequence.num_computed += count
         sequence.num_scheduled = 0
-        sequence.digests = self.pool.digests(sequence.tokens, sequence.digests, sequence.num_computed)
+        sequence.digests = self.pool.digests(
+            sequence.tokens, sequence.digests, sequence.num_computed
+        )
         for index in range(first, sequence.num_computed // size):
             tokens = sequence.tokens[index * size : (index + 1) * size]
             self.pool.remember(sequence.pages[index], sequence.digests, index, tokens)

@@ -67,7 +67,11 @@ class _Group:
     pages: list[int] = field(default_factory=list)
 
     def num_pages(self, size: int) -> int:
-        own = sum(-(-len(text.tokens) // size) - self.shared // size for text in self.texts if len(text.tokens) > self.shared)
+        own = sum(
+            -(-len(text.tokens) // size) - self.shared // size
+            for text in self.texts
+            if len(text.tokens) > self.shared
+        )
         return -(-self.shared // size) + own
 
 
@@ -82,7 +86,11 @@ class _Work:
 
     def wanted(self) -> list[int]:
         end = self.first + len(self.tokens)
-        rows = {row for text in self.texts for row in range(max(self.first, text.first_row), min(end, len(text.tokens)))}
+        rows = {
+            row
+            for text in self.texts
+            for row in range(max(self.first, text.first_row), min(end, len(text.tokens)))
+        }
         return sorted(rows)
 
 
@@ -95,19 +103,32 @@ class Limits:
 
 
 def score_continuations(
-    runner: PieceRunner, pool: PagePool, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], limits: Limits
+    runner: PieceRunner,
+    pool: PagePool,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    limits: Limits,
 ) -> list[Score]:
     """Scores (context, continuation) pairs of token ids, each of at least one token.
 
     Raises:
         UsageError: not even one text finds room in the cache.
     """
-    texts = [_Text([*context, *continuation][:-1], list(continuation)) for context, continuation in pairs]
+    texts = [
+        _Text([*context, *continuation][:-1], list(continuation)) for context, continuation in pairs
+    ]
     for wave in _waves(_groups(texts), pool):
         taken = _take(wave, pool)
         try:
-            _compute([_Work(g.texts[0].tokens[: g.shared], 0, g.pages, g.texts) for g in wave], runner, limits)
-            _compute([work for group in wave for work in _rests(group, pool, runner, taken)], runner, limits)
+            _compute(
+                [_Work(g.texts[0].tokens[: g.shared], 0, g.pages, g.texts) for g in wave],
+                runner,
+                limits,
+            )
+            _compute(
+                [work for group in wave for work in _rests(group, pool, runner, taken)],
+                runner,
+                limits,
+            )
         finally:
             pool.release(taken)
     return [Score(math.fsum(text.logprobs), text.is_greedy) for text in texts]
@@ -158,7 +179,10 @@ def _fitting(groups: Sequence[_Group], pool: PagePool) -> Iterator[_Group]:
         for text in group.texts:
             alone = _Group([text], len(text.tokens))
             if alone.num_pages(pool.page_size) > pool.num_free:
-                raise UsageError("requests under way hold the cache", do="wait for them, or give the model more cache_tokens")
+                raise UsageError(
+                    "requests under way hold the cache",
+                    do="wait for them, or give the model more cache_tokens",
+                )
             yield alone
 
 
@@ -206,7 +230,9 @@ def _cut(work: _Work, most_tokens: int, most_rows: int) -> tuple[_Work | None, _
         count = min(count, wanted[most_rows] - work.first)
     head = _Work(work.tokens[:count], work.first, work.pages, work.texts) if count else None
     is_whole = count == len(work.tokens)
-    return head, None if is_whole else _Work(work.tokens[count:], work.first + count, work.pages, work.texts)
+    return head, None if is_whole else _Work(
+        work.tokens[count:], work.first + count, work.pages, work.texts
+    )
 
 
 def _run(step: Sequence[_Work], runner: PieceRunner) -> None:
@@ -229,7 +255,11 @@ def _run(step: Sequence[_Work], runner: PieceRunner) -> None:
     likeliest = rows.argmax(1)
     for begin in range(0, len(texts), max(1, len(rows))):  # as many rows again are copied at a time
         end = begin + max(1, len(rows))
-        scored = core.logprobs(rows[sources[begin:end]], np.asarray(targets[begin:end], np.int32), 0)
-        for text, source, target, score in zip(texts[begin:end], sources[begin:end], targets[begin:end], scored, strict=True):
+        scored = core.logprobs(
+            rows[sources[begin:end]], np.asarray(targets[begin:end], np.int32), 0
+        )
+        for text, source, target, score in zip(
+            texts[begin:end], sources[begin:end], targets[begin:end], scored, strict=True
+        ):
             text.logprobs.append(score[0])
             text.is_greedy = text.is_greedy and int(likeliest[source]) == target

@@ -63,7 +63,9 @@ class Sequence:
 
     @property
     def wants_prompt_logprobs(self) -> bool:
-        return self.params.prompt_logprobs is not None and len(self.prompt_logprobs) < self.num_prompt
+        return (
+            self.params.prompt_logprobs is not None and len(self.prompt_logprobs) < self.num_prompt
+        )
 
     def order(self) -> tuple[int, int, int]:
         """Who comes first: lower priority numbers, then earlier requests."""

@@ -12,7 +12,9 @@ class Drafter:
     """Guesses for one text, which grows only at its end. Two tokens must agree; of several places the most alike is taken."""
 
     def __init__(self) -> None:
-        self._ends: dict[tuple[int, int], list[int]] = {}  # pair of tokens -> positions of its second token
+        self._ends: dict[
+            tuple[int, int], list[int]
+        ] = {}  # pair of tokens -> positions of its second token
         self._seen = 1
 
     def draft(self, tokens: Sequence[int], most: int) -> list[int]:
@@ -25,7 +27,9 @@ class Drafter:
         best, longest = -1, 0
         for end in reversed(self._ends[tokens[-2], tokens[-1]][:-1][-MOST_PLACES:]):
             length = 2
-            while length < LONGEST and length <= end and tokens[end - length] == tokens[-1 - length]:
+            while (
+                length < LONGEST and length <= end and tokens[end - length] == tokens[-1 - length]
+            ):
                 length += 1
             if length > longest:
                 best, longest = end, length

@@ -18,11 +18,16 @@ class StopFilter:
         self._held += text
         hits = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if hits:
-            at, stop = min(hits, key=lambda hit: (hit[0] + len(hit[1]), hit[0]))  # as if the text came letter by letter
+            at, stop = min(
+                hits, key=lambda hit: (hit[0] + len(hit[1]), hit[0])
+            )  # as if the text came letter by letter
             before, self._held = self._held[:at], ""
             return before, stop
         keep = self._may_become_stop()
-        ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        ready, self._held = (
+            self._held[: len(self._held) - keep],
+            self._held[len(self._held) - keep :],
+        )
         return ready, None
 
     def finish(self) -> str:

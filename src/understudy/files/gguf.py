@@ -25,15 +25,50 @@ ALIGNMENT = 32
 MAX_DIMENSIONS = 4
 
 _TYPE_NAMES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
-    13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL",
-    21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16",
-}  # fmt: skip
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    6: "Q5_0",
+    7: "Q5_1",
+    8: "Q8_0",
+    10: "Q2_K",
+    11: "Q3_K",
+    12: "Q4_K",
+    13: "Q5_K",
+    14: "Q6_K",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    30: "BF16",
+}
 _TYPE_CODES = {name: code for code, name in _TYPE_NAMES.items()}
 
 # Metadata value types: code -> (struct letter, bytes).
-_SCALARS = {0: ("B", 1), 1: ("b", 1), 2: ("H", 2), 3: ("h", 2), 4: ("I", 4), 5: ("i", 4), 6: ("f", 4), 7: ("?", 1),
-            10: ("Q", 8), 11: ("q", 8), 12: ("d", 8)}  # fmt: skip
+_SCALARS = {
+    0: ("B", 1),
+    1: ("b", 1),
+    2: ("H", 2),
+    3: ("h", 2),
+    4: ("I", 4),
+    5: ("i", 4),
+    6: ("f", 4),
+    7: ("?", 1),
+    10: ("Q", 8),
+    11: ("q", 8),
+    12: ("d", 8),
+}
 _STRING, _ARRAY = 8, 9
 
 
@@ -53,11 +88,17 @@ class _Cursor:
         self.data, self.path, self.at = data, path, 0
 
     def fail(self, what: str, **parts: object) -> FormatError:
-        return FormatError(what, where=f"{self.path} at byte {self.at}", do="fetch the file again", **parts)
+        return FormatError(
+            what, where=f"{self.path} at byte {self.at}", do="fetch the file again", **parts
+        )
 
     def take(self, count: int) -> memoryview:
         if count > len(self.data) - self.at:
-            raise self.fail("file ends too early", expected=f"{count} bytes", found=f"{len(self.data) - self.at}")
+            raise self.fail(
+                "file ends too early",
+                expected=f"{count} bytes",
+                found=f"{len(self.data) - self.at}",
+            )
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -102,7 +143,9 @@ class _Cursor:
         if inner in _SCALARS:
             letter, size = _SCALARS[inner]
             length = self.count("array entries", size)
-            return np.frombuffer(self.take(length * size), np.dtype(letter).newbyteorder("<")).tolist()
+            return np.frombuffer(
+                self.take(length * size), np.dtype(letter).newbyteorder("<")
+            ).tolist()
         length = self.count("array entries", 8)
         if inner == _STRING:
             return self.strings(length)
@@ -127,10 +170,17 @@ def read_gguf(path: str | Path) -> GgufFile:
         raise MissingError(f"cannot open: {error.strerror or error}", where=path) from error
     cursor = _Cursor(data, path)
     if bytes(cursor.take(4)) != MAGIC:
-        raise FormatError("not a GGUF file", where=path, expected="GGUF in the first four bytes", found=bytes(data[:4]))
+        raise FormatError(
+            "not a GGUF file",
+            where=path,
+            expected="GGUF in the first four bytes",
+            found=bytes(data[:4]),
+        )
     version = cursor.number("I", 4)
     if version not in (2, 3):
-        raise UnsupportedError("GGUF version is not implemented", where=path, expected="2 or 3", found=version)
+        raise UnsupportedError(
+            "GGUF version is not implemented", where=path, expected="2 or 3", found=version
+        )
     num_tensors = cursor.count("tensors", 24)
     num_keys = cursor.count("metadata keys", 13)
     metadata: dict[str, Any] = {}
@@ -142,9 +192,16 @@ def read_gguf(path: str | Path) -> GgufFile:
     return GgufFile(path, metadata, _read_tensors(cursor, num_tensors, metadata))
 
 
-def _read_tensors(cursor: _Cursor, num_tensors: int, metadata: Mapping[str, Any]) -> dict[str, StoredTensor]:
+def _read_tensors(
+    cursor: _Cursor, num_tensors: int, metadata: Mapping[str, Any]
+) -> dict[str, StoredTensor]:
     alignment = metadata.get("general.alignment", ALIGNMENT)
-    if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 1 << 20:
+    if (
+        not isinstance(alignment, int)
+        or alignment <= 0
+        or alignment & (alignment - 1)
+        or alignment > 1 << 20
+    ):
         raise cursor.fail("general.alignment is not a power of two", found=alignment)
     entries = [_read_tensor_entry(cursor) for _ in range(num_tensors)]
     start = -(-cursor.at // alignment) * alignment
@@ -154,8 +211,13 @@ def _read_tensors(cursor: _Cursor, num_tensors: int, metadata: Mapping[str, Any]
         where = f"{cursor.path}: tensor {name}"
         size = num_bytes(format, shape, where)
         if offset % alignment or start + offset + size > len(cursor.data):
-            raise FormatError("tensor lies outside the file", where=where, expected=f"at most {len(cursor.data)} bytes",
-                              found=f"{size} bytes at {start + offset}", do="fetch the file again")  # fmt: skip
+            raise FormatError(
+                "tensor lies outside the file",
+                where=where,
+                expected=f"at most {len(cursor.data)} bytes",
+                found=f"{size} bytes at {start + offset}",
+                do="fetch the file again",
+            )
         if name in tensors:
             raise FormatError("tensor is there twice", where=where)
         spans.append((offset, offset + size, name))
@@ -172,7 +234,9 @@ def _read_tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], str, int]
     name = cursor.string()
     dimensions = cursor.number("I", 4)
     if not 1 <= dimensions <= MAX_DIMENSIONS:
-        raise cursor.fail(f"tensor {name} has a wrong number of dimensions", expected="1 to 4", found=dimensions)
+        raise cursor.fail(
+            f"tensor {name} has a wrong number of dimensions", expected="1 to 4", found=dimensions
+        )
     shape = tuple(cursor.number("Q", 8) for _ in range(dimensions))[::-1]
     if any(extent == 0 or extent > 1 << 40 for extent in shape):
         raise cursor.fail(f"tensor {name} has an impossible shape", found=shape)
@@ -211,7 +275,9 @@ def write_gguf(
             offset += -(-num_bytes(format, shape, name) // ALIGNMENT) * ALIGNMENT
         for (name, shape, format), tensor in zip(shapes, tensors, strict=True):
             if (tensor.name, tensor.shape, tensor.format) != (name, shape, format):
-                raise ValueError(f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced")
+                raise ValueError(
+                    f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced"
+                )
             file.write(b"\0" * (-file.tell() % ALIGNMENT))
             file.write(np.ascontiguousarray(tensor.data).data)
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
@@ -240,7 +306,13 @@ def _value(value: Any) -> bytes:
         forced, value = value
     if isinstance(value, list):
         codes = {_code_of(entry) for entry in value} or {_STRING}
-        inner = codes.pop() if len(codes) == 1 else 5 if all(isinstance(entry, int) for entry in value) else 6
+        inner = (
+            codes.pop()
+            if len(codes) == 1
+            else 5
+            if all(isinstance(entry, int) for entry in value)
+            else 6
+        )
         inner = inner if forced is None else forced
         head = struct.pack("<IIQ", _ARRAY, inner, len(value))
         if inner == _STRING:

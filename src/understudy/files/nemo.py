@@ -52,17 +52,24 @@ class ZarrArray:
         extents = list(self.shape)
         if layer is not None:
             begin[0], extents[0] = layer, 1
-        grid = [range(b // c, -(-(b + n) // c)) for b, n, c in zip(begin, extents, self.chunk_shape, strict=True)]
+        grid = [
+            range(b // c, -(-(b + n) // c))
+            for b, n, c in zip(begin, extents, self.chunk_shape, strict=True)
+        ]
         item = np.dtype(np.uint32 if self.format == "F32" else np.uint16)
         keys = list(itertools.product(*grid))
         if len(keys) == 1 and self.chunk_shape == tuple(extents):
             return self._chunk(keys[0])
-        self._chunk(keys[0])  # of the right size, so that the memory taken below is at most that of the chunks
+        self._chunk(
+            keys[0]
+        )  # of the right size, so that the memory taken below is at most that of the chunks
         out = np.empty(extents, item)
         for key in keys:
             chunk = self._chunk(key).view(item).reshape(self.chunk_shape)
             source, target = [], []
-            for index, size, first, extent in zip(key, self.chunk_shape, begin, extents, strict=True):
+            for index, size, first, extent in zip(
+                key, self.chunk_shape, begin, extents, strict=True
+            ):
                 start, end = max(index * size, first), min((index + 1) * size, first + extent)
                 source.append(slice(start - index * size, end - index * size))
                 target.append(slice(start - first, end - first))
@@ -72,10 +79,22 @@ class ZarrArray:
     def _chunk(self, key: tuple[int, ...]) -> Bytes:
         name = self.separator.join(map(str, key))
         if name not in self.chunks:
-            raise MissingError("a chunk of the array is missing", where=f"{self.name}/{name}", do="fetch the file again")
-        data, expected = self.members[self.chunks[name]], math.prod(self.chunk_shape) * _ITEM_BYTES[self.format]
+            raise MissingError(
+                "a chunk of the array is missing",
+                where=f"{self.name}/{name}",
+                do="fetch the file again",
+            )
+        data, expected = (
+            self.members[self.chunks[name]],
+            math.prod(self.chunk_shape) * _ITEM_BYTES[self.format],
+        )
         if data.size != expected:
-            raise FormatError("chunk has a wrong size", where=f"{self.name}/{name}", expected=expected, found=data.size)
+            raise FormatError(
+                "chunk has a wrong size",
+                where=f"{self.name}/{name}",
+                expected=expected,
+                found=data.size,
+            )
         return data
 
 
@@ -104,8 +123,12 @@ def read_nemo(path: Path) -> NemoFile:
         raise
     except OSError as error:
         raise MissingError(f"cannot open: {error.strerror or error}", where=path) from error
-    except Exception as error:  # a mutated tar or YAML can raise anything that their parsers can provoke
-        raise FormatError(f"not a .nemo archive ({type(error).__name__}: {str(error)[:200]})", where=path) from error
+    except (
+        Exception
+    ) as error:  # a mutated tar or YAML can raise anything that their parsers can provoke
+        raise FormatError(
+            f"not a .nemo archive ({type(error).__name__}: {str(error)[:200]})", where=path
+        ) from error
 
 
 class _Unpacked(Mapping[str, Bytes]):
@@ -134,7 +157,9 @@ class _Unpacked(Mapping[str, Bytes]):
 def _archived(path: Path) -> dict[str, Bytes]:
     mapped = map_file(path)
     if mapped[:2].tobytes() == b"\x1f\x8b":
-        raise UnsupportedError("compressed archive", where=path, do="unpack it (tar xzf) and give the folder")
+        raise UnsupportedError(
+            "compressed archive", where=path, do="unpack it (tar xzf) and give the folder"
+        )
     members: dict[str, Bytes] = {}
     with tarfile.open(path, "r:") as archive:
         for member in archive:
@@ -142,7 +167,12 @@ def _archived(path: Path) -> dict[str, Bytes]:
                 continue
             end = member.offset_data + member.size
             if member.size < 0 or end > mapped.size:
-                raise FormatError("file ends too early", where=f"{path}: {member.name}", expected=end, found=mapped.size)
+                raise FormatError(
+                    "file ends too early",
+                    where=f"{path}: {member.name}",
+                    expected=end,
+                    found=mapped.size,
+                )
             members[member.name.removeprefix("./")] = mapped[member.offset_data : end]
     return members
 
@@ -152,13 +182,23 @@ def _read_members(path: Path, members: Mapping[str, Bytes]) -> NemoFile:
         raise MissingError("no model_config.yaml", where=path)
     config = yaml.safe_load(_text(members["model_config.yaml"], "model_config.yaml"))
     if not isinstance(config, dict):
-        raise FormatError("not a mapping", where=f"{path}: model_config.yaml", found=type(config).__name__)
+        raise FormatError(
+            "not a mapping", where=f"{path}: model_config.yaml", found=type(config).__name__
+        )
     if any(name.endswith(".distcp") for name in members):
-        raise UnsupportedError("weights are in the torch_dist layout", where=path, expected="zarr",
-                               do="take the Hugging Face folder of this model, or convert it with NeMo")  # fmt: skip
+        raise UnsupportedError(
+            "weights are in the torch_dist layout",
+            where=path,
+            expected="zarr",
+            do="take the Hugging Face folder of this model, or convert it with NeMo",
+        )
     if any(name.endswith(".ckpt") for name in members):
-        raise UnsupportedError("weights are one PyTorch checkpoint", where=path, expected="zarr",
-                               do="take the Hugging Face folder of this model, or convert it with NeMo")  # fmt: skip
+        raise UnsupportedError(
+            "weights are one PyTorch checkpoint",
+            where=path,
+            expected="zarr",
+            do="take the Hugging Face folder of this model, or convert it with NeMo",
+        )
     arrays = _arrays(members)
     if not arrays:
         raise MissingError("no weights", where=path, expected="zarr arrays below model_weights")
@@ -167,7 +207,9 @@ def _read_members(path: Path, members: Mapping[str, Bytes]) -> NemoFile:
 
 def _text(data: Bytes, where: str) -> str:
     if data.size > _MAX_TEXT_BYTES:
-        raise FormatError("file is too long", where=where, expected=f"at most {_MAX_TEXT_BYTES}", found=data.size)
+        raise FormatError(
+            "file is too long", where=where, expected=f"at most {_MAX_TEXT_BYTES}", found=data.size
+        )
     return data.tobytes().decode()
 
 
@@ -199,16 +241,32 @@ def _arrays(members: Mapping[str, Bytes]) -> dict[str, ZarrArray]:
 def _array(folder: str, chunks: dict[str, str], members: Mapping[str, Bytes]) -> ZarrArray:
     keys = json.loads(_text(members[f"{folder}/.zarray"], folder))
     if keys.get("zarr_format") != 2 or keys.get("order", "C") != "C":
-        raise UnsupportedError("zarr layout is not implemented", where=folder, expected="version 2 in C order")
+        raise UnsupportedError(
+            "zarr layout is not implemented", where=folder, expected="version 2 in C order"
+        )
     if keys.get("compressor") is not None or keys.get("filters"):
-        raise UnsupportedError("compressed zarr chunks are not implemented", where=folder, found=keys.get("compressor"))
+        raise UnsupportedError(
+            "compressed zarr chunks are not implemented", where=folder, found=keys.get("compressor")
+        )
     shape, chunk_shape, dtype = tuple(keys["shape"]), tuple(keys["chunks"]), keys["dtype"]
-    if len(shape) != len(chunk_shape) or not all(type(n) is int and 0 < n < 1 << 40 for n in (*shape, *chunk_shape)):
-        raise FormatError("array has an impossible shape", where=folder, found=f"{shape} in chunks of {chunk_shape}")
+    if len(shape) != len(chunk_shape) or not all(
+        type(n) is int and 0 < n < 1 << 40 for n in (*shape, *chunk_shape)
+    ):
+        raise FormatError(
+            "array has an impossible shape",
+            where=folder,
+            found=f"{shape} in chunks of {chunk_shape}",
+        )
     if isinstance(dtype, list) or dtype not in _DTYPES:
-        raise UnsupportedError("data type is not implemented", where=folder, expected="bfloat16 <f4 <f2", found=dtype)
+        raise UnsupportedError(
+            "data type is not implemented", where=folder, expected="bfloat16 <f4 <f2", found=dtype
+        )
     num_chunks = math.prod(-(-n // c) for n, c in zip(shape, chunk_shape, strict=True))
     if num_chunks > len(chunks):
-        raise MissingError("chunks of the array are missing", where=folder, expected=num_chunks, found=len(chunks))
+        raise MissingError(
+            "chunks of the array are missing", where=folder, expected=num_chunks, found=len(chunks)
+        )
     separator = keys.get("dimension_separator", ".")
-    return ZarrArray(folder.rpartition("/")[2], shape, chunk_shape, _DTYPES[dtype], separator, chunks, members)
+    return ZarrArray(
+        folder.rpartition("/")[2], shape, chunk_shape, _DTYPES[dtype], separator, chunks, members
+    )

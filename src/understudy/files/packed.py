@@ -48,7 +48,10 @@ class PackedEntry:
 
 
 def write_packed(
-    path: Path, key: dict[str, Any], entries: list[PackedEntry], progress: Callable[[int, int], None] | None = None
+    path: Path,
+    key: dict[str, Any],
+    entries: list[PackedEntry],
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Writes the file aside, tensor by tensor into its map, and renames it."""
     table: list[tuple[str, str, int, int, int, int]] = []

@@ -70,15 +70,21 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         raise FormatError("file is too short for safetensors", where=path)
     (size,) = struct.unpack("<Q", data[:8].tobytes())
     if size > min(len(data) - 8, MAX_HEADER_BYTES):
-        raise FormatError("header is longer than the file", where=path, found=size, do="fetch the file again")
+        raise FormatError(
+            "header is longer than the file", where=path, found=size, do="fetch the file again"
+        )
     try:
         header = json.loads(data[8 : 8 + size].tobytes())
         entries = {str(k): v for k, v in header.items() if k != "__metadata__"}
     except (ValueError, AttributeError, RecursionError) as error:
-        raise FormatError(f"header is not JSON ({error})", where=path, do="fetch the file again") from error
+        raise FormatError(
+            f"header is not JSON ({error})", where=path, do="fetch the file again"
+        ) from error
     body = data[8 + size :]
     tensors = {name: _tensor(name, entry, body, path) for name, entry in entries.items()}
-    spans = sorted((t.data.ctypes.data, t.data.ctypes.data + t.data.size, name) for name, t in tensors.items())
+    spans = sorted(
+        (t.data.ctypes.data, t.data.ctypes.data + t.data.size, name) for name, t in tensors.items()
+    )
     for (_, end, first), (begin, _, second) in itertools.pairwise(spans):
         if begin < end:
             raise FormatError("tensors overlap", where=path, found=f"{first} and {second}")
@@ -94,11 +100,18 @@ def _tensor(name: str, entry: Any, body: NDArray[np.uint8], path: Path) -> Store
     if not all(type(value) is int and value >= 0 for value in (*shape, begin, end)):
         raise FormatError("shape and offsets must be whole numbers", where=where)
     if dtype not in _FORMATS:
-        raise UnsupportedError("data type is not implemented", where=where, expected="F32 F16 BF16", found=dtype)
+        raise UnsupportedError(
+            "data type is not implemented", where=where, expected="F32 F16 BF16", found=dtype
+        )
     expected = num_bytes(_FORMATS[dtype], shape, where)
     if not begin <= end <= len(body) or end - begin != expected:
-        raise FormatError("tensor does not fit the file", where=where, expected=f"{expected} bytes",
-                          found=f"bytes {begin} to {end} of {len(body)}", do="fetch the file again")  # fmt: skip
+        raise FormatError(
+            "tensor does not fit the file",
+            where=where,
+            expected=f"{expected} bytes",
+            found=f"bytes {begin} to {end} of {len(body)}",
+            do="fetch the file again",
+        )
     return StoredTensor(name, shape, _FORMATS[dtype], body[begin:end])
 
 
@@ -117,7 +130,11 @@ def read_folder_tensors(folder: Path) -> dict[str, StoredTensor]:
             return _read_shards(folder, index, read)
         if (folder / f"{stem}{suffix}").exists():
             return read(folder / f"{stem}{suffix}")
-    raise MissingError("no weights", where=folder, expected="model.safetensors or pytorch_model.bin (or their index)")
+    raise MissingError(
+        "no weights",
+        where=folder,
+        expected="model.safetensors or pytorch_model.bin (or their index)",
+    )
 
 
 def _read_shards(folder: Path, index: Path, read: Any) -> dict[str, StoredTensor]:
@@ -129,15 +146,23 @@ def _read_shards(folder: Path, index: Path, read: Any) -> dict[str, StoredTensor
         if Path(shard).name != shard:
             raise FormatError("a shard lies outside the folder", where=index, found=shard)
         if not (folder / shard).exists():
-            raise MissingError("shard is missing", where=folder / shard, do=f"fetch it again; {index.name} names it")
+            raise MissingError(
+                "shard is missing",
+                where=folder / shard,
+                do=f"fetch it again; {index.name} names it",
+            )
         tensors |= read(folder / shard)
     absent = [name for name in weight_map if name not in tensors]
     if absent:
-        raise MissingError("the index names tensors that no shard holds", where=index, found=", ".join(absent[:3]))
+        raise MissingError(
+            "the index names tensors that no shard holds", where=index, found=", ".join(absent[:3])
+        )
     return tensors
 
 
-def write_safetensors(path: Path, tensors: Iterable[StoredTensor], shapes: dict[str, tuple[tuple[int, ...], str]]) -> None:
+def write_safetensors(
+    path: Path, tensors: Iterable[StoredTensor], shapes: dict[str, tuple[tuple[int, ...], str]]
+) -> None:
     """Writes one safetensors file at `path`, streaming.
 
     Args:
@@ -148,7 +173,11 @@ def write_safetensors(path: Path, tensors: Iterable[StoredTensor], shapes: dict[
     offset = 0
     for name, (shape, format) in shapes.items():
         size = num_bytes(format, shape, name)
-        header[name] = {"dtype": format, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": format,
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     raw = json.dumps(header, separators=(",", ":")).encode()
     raw += b" " * (-len(raw) % 8)
@@ -156,5 +185,7 @@ def write_safetensors(path: Path, tensors: Iterable[StoredTensor], shapes: dict[
         file.write(struct.pack("<Q", len(raw)) + raw)
         for (name, (shape, format)), tensor in zip(shapes.items(), tensors, strict=True):
             if (tensor.name, tensor.shape, tensor.format) != (name, shape, format):
-                raise ValueError(f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced")
+                raise ValueError(
+                    f"{tensor.name} {tensor.shape} {tensor.format} came where {name} was announced"
+                )
             file.write(np.ascontiguousarray(tensor.data).data)

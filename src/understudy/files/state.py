@@ -18,10 +18,19 @@ MAGIC = b"UNDERSTUDY-KV\n\1\0"  # then: length of the header, header (JSON), che
 _CHECKSUM_BYTES = 32
 
 
-def write_state(path: Path, fingerprint: str, tokens: list[int], pages: list[NDArray[np.uint8]]) -> None:
+def write_state(
+    path: Path, fingerprint: str, tokens: list[int], pages: list[NDArray[np.uint8]]
+) -> None:
     """Writes the file aside and renames it."""
     page_bytes = pages[0].size if pages else 0
-    header = json.dumps({"fingerprint": fingerprint, "tokens": tokens, "pages": len(pages), "page_bytes": page_bytes}).encode()
+    header = json.dumps(
+        {
+            "fingerprint": fingerprint,
+            "tokens": tokens,
+            "pages": len(pages),
+            "page_bytes": page_bytes,
+        }
+    ).encode()
     checksum = hashlib.blake2b(header, digest_size=_CHECKSUM_BYTES)
     for page in pages:
         checksum.update(page.tobytes())

@@ -13,10 +13,18 @@ from understudy.errors import FormatError, UnsupportedError
 
 # ggml type name -> (values in a block, bytes of a block). Blocks run along the last axis.
 BLOCKS: dict[str, tuple[int, int]] = {
-    "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2),
-    "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24),
-    "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210),
-}  # fmt: skip
+    "F32": (1, 4),
+    "F16": (1, 2),
+    "BF16": (1, 2),
+    "Q8_0": (32, 34),
+    "Q4_0": (32, 18),
+    "Q4_1": (32, 20),
+    "Q5_0": (32, 22),
+    "Q5_1": (32, 24),
+    "Q4_K": (256, 144),
+    "Q5_K": (256, 176),
+    "Q6_K": (256, 210),
+}
 _CHUNK_VALUES = 1 << 22  # values decoded at a time when a tensor changes its format
 
 
@@ -28,11 +36,18 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
         FormatError: rows are not whole blocks.
     """
     if format not in BLOCKS:
-        raise UnsupportedError("tensor format is not implemented", where=where, expected=" ".join(BLOCKS), found=format)
+        raise UnsupportedError(
+            "tensor format is not implemented", where=where, expected=" ".join(BLOCKS), found=format
+        )
     values, size = BLOCKS[format]
     columns = shape[-1] if shape else 1
     if columns % values:
-        raise FormatError(f"rows are not whole {format} blocks", where=where, expected=f"a multiple of {values}", found=columns)
+        raise FormatError(
+            f"rows are not whole {format} blocks",
+            where=where,
+            expected=f"a multiple of {values}",
+            found=columns,
+        )
     return math.prod(shape) // values * size
 
 
@@ -53,7 +68,9 @@ class StoredTensor:
 
     def to_float32(self) -> NDArray[np.float32]:
         """The values, decoded, in `shape`."""
-        return core.dequantize(self.format, np.ascontiguousarray(self.data), math.prod(self.shape)).reshape(self.shape)
+        return core.dequantize(
+            self.format, np.ascontiguousarray(self.data), math.prod(self.shape)
+        ).reshape(self.shape)
 
     def to_format(self, format: str) -> StoredTensor:
         """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them.
@@ -68,7 +85,9 @@ class StoredTensor:
         for begin in range(0, rows, step):
             part = np.ascontiguousarray(source[begin : begin + step])
             values = core.dequantize(self.format, part.reshape(-1), len(part) * self.shape[-1])
-            target[begin : begin + step] = core.quantize(format, values.reshape(len(part), -1)).reshape(len(part), -1)
+            target[begin : begin + step] = core.quantize(
+                format, values.reshape(len(part), -1)
+            ).reshape(len(part), -1)
         return StoredTensor(self.name, self.shape, format, out)
 
     def take_rows(self, order: NDArray[np.intp]) -> StoredTensor:

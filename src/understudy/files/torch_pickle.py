@@ -46,7 +46,11 @@ class _Lazy:
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Lazy:
     values = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or len(shape) != len(strides) or not all(type(v) is int and v >= 0 for v in values):
+    if (
+        not isinstance(storage, _Storage)
+        or len(shape) != len(strides)
+        or not all(type(v) is int and v >= 0 for v in values)
+    ):
         raise pickle.UnpicklingError("malformed tensor record")
     return _Lazy(storage, offset, tuple(shape), tuple(strides))
 
@@ -68,18 +72,30 @@ class _Unpickler(pickle.Unpickler):
             return _GLOBALS[module, name]
         if module == "torch" and name.endswith("Storage"):
             return _StorageType(name)
-        raise UnsupportedError("pickle asks for a global that tensors do not need", found=f"{module}.{name}",
-                               do="do not load this file elsewhere either: such a pickle can run code")  # fmt: skip
+        raise UnsupportedError(
+            "pickle asks for a global that tensors do not need",
+            found=f"{module}.{name}",
+            do="do not load this file elsewhere either: such a pickle can run code",
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
         try:
             kind, storage_type, key, _, count = pid
         except (TypeError, ValueError) as error:
             raise pickle.UnpicklingError("malformed storage record") from error
-        if kind != "storage" or not isinstance(storage_type, _StorageType) or not isinstance(key, str) or type(count) is not int:
+        if (
+            kind != "storage"
+            or not isinstance(storage_type, _StorageType)
+            or not isinstance(key, str)
+            or type(count) is not int
+        ):
             raise pickle.UnpicklingError("malformed storage record")
         if storage_type.name not in _STORAGES:
-            raise UnsupportedError("storage type is not implemented", expected=" ".join(_STORAGES), found=storage_type.name)
+            raise UnsupportedError(
+                "storage type is not implemented",
+                expected=" ".join(_STORAGES),
+                found=storage_type.name,
+            )
         return _Storage(_STORAGES[storage_type.name], key, count)
 
 
@@ -96,15 +112,21 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
     except OSError as error:
         raise MissingError(f"cannot open: {error.strerror or error}", where=path) from error
     except UnsupportedError as error:
-        raise UnsupportedError(error.what, where=path, expected=error.expected, found=error.found, do=error.do) from error
+        raise UnsupportedError(
+            error.what, where=path, expected=error.expected, found=error.found, do=error.do
+        ) from error
     except (FormatError, MissingError):
         raise
     except zipfile.BadZipFile as error:
         raise FormatError(
-            f"not a PyTorch zip file ({error})", where=path, do="save it again with PyTorch 1.6 or later"
+            f"not a PyTorch zip file ({error})",
+            where=path,
+            do="save it again with PyTorch 1.6 or later",
         ) from error
     except Exception as error:  # a mutated pickle can raise anything its opcodes can provoke
-        raise FormatError(f"cannot be unpickled ({type(error).__name__}: {str(error)[:200]})", where=path) from error
+        raise FormatError(
+            f"cannot be unpickled ({type(error).__name__}: {str(error)[:200]})", where=path
+        ) from error
 
 
 def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, StoredTensor]:
@@ -123,11 +145,19 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> dict[str, StoredTenso
     if not isinstance(state, Mapping) or not state:
         raise FormatError("not a state dict", where=path, found=type(state).__name__)
     mapped = np.memmap(path, np.uint8, "r")
-    return {str(name): _stored(str(name), lazy, names, root, mapped, path) for name, lazy in state.items()}
+    return {
+        str(name): _stored(str(name), lazy, names, root, mapped, path)
+        for name, lazy in state.items()
+    }
 
 
 def _stored(
-    name: str, lazy: Any, names: Mapping[str, zipfile.ZipInfo], root: str, mapped: NDArray[np.uint8], path: Path
+    name: str,
+    lazy: Any,
+    names: Mapping[str, zipfile.ZipInfo],
+    root: str,
+    mapped: NDArray[np.uint8],
+    path: Path,
 ) -> StoredTensor:
     where = f"{path}: tensor {name}"
     if not isinstance(lazy, _Lazy):
@@ -138,16 +168,28 @@ def _stored(
     item = BLOCKS[lazy.storage.format][1]
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != lazy.storage.count * item:
         raise FormatError(
-            "tensor's data have a wrong size", where=where, expected=lazy.storage.count * item, found=info.file_size
+            "tensor's data have a wrong size",
+            where=where,
+            expected=lazy.storage.count * item,
+            found=info.file_size,
         )
     begin = _data_offset(mapped, info, where)
     values = mapped[begin : begin + info.file_size].view(np.uint32 if item == 4 else np.uint16)
     last = lazy.offset + sum((n - 1) * s for n, s in zip(lazy.shape, lazy.strides, strict=True))
     if 0 in lazy.shape or last >= values.size:
-        raise FormatError("tensor reaches beyond its data", where=where, expected=f"at most {values.size}", found=last)
+        raise FormatError(
+            "tensor reaches beyond its data",
+            where=where,
+            expected=f"at most {values.size}",
+            found=last,
+        )
     strides = tuple(stride * item for stride in lazy.strides)
-    view = np.lib.stride_tricks.as_strided(values[lazy.offset :], lazy.shape, strides, writeable=False)
-    flat = np.ascontiguousarray(view).reshape(-1).view(np.uint8)  # a copy only where the tensor was a transposed view
+    view = np.lib.stride_tricks.as_strided(
+        values[lazy.offset :], lazy.shape, strides, writeable=False
+    )
+    flat = (
+        np.ascontiguousarray(view).reshape(-1).view(np.uint8)
+    )  # a copy only where the tensor was a transposed view
     return StoredTensor(name, lazy.shape, lazy.storage.format, flat)
 
 

@@ -18,19 +18,43 @@ from understudy.errors import InputError, UsageError
 Language = Literal["python", "java", "javascript"]
 
 AST_CATEGORIES = (
-    "simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple",
-    "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple",
-)  # fmt: skip
+    "simple_python",
+    "simple_java",
+    "simple_javascript",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+)
 RELEVANCE_CATEGORIES = ("irrelevance", "live_irrelevance", "live_relevance")
 CATEGORIES = (*AST_CATEGORIES, *RELEVANCE_CATEGORIES)
 
 _FILE = "BFCL_v4_{}.json"
 _JSON_TYPES = {
-    "dict": "object", "float": "number", "tuple": "array", "list": "array", "bool": "boolean",
-    "string": "string", "integer": "integer", "number": "number", "boolean": "boolean", "array": "array", "object": "object",
-}  # fmt: skip
+    "dict": "object",
+    "float": "number",
+    "tuple": "array",
+    "list": "array",
+    "bool": "boolean",
+    "string": "string",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+    "array": "array",
+    "object": "object",
+}
 _KEPT = ("description", "enum", "default", "minimum", "maximum", "minItems", "maxItems")
-_PYTHON_OF = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+_PYTHON_OF = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
 _TITLES = {"java": "Java", "javascript": "JavaScript"}
 _HINTS = {"python": "Python 3", "java": "Java 8 SDK", "javascript": "JavaScript"}
 
@@ -78,7 +102,12 @@ def load_cases(folder: str | Path, categories: Iterable[str] = CATEGORIES) -> li
     cases: list[BfclCase] = []
     for category in categories:
         if category not in CATEGORIES:
-            raise UsageError("no such category of BFCL", where="categories", expected=" ".join(CATEGORIES), found=category)
+            raise UsageError(
+                "no such category of BFCL",
+                where="categories",
+                expected=" ".join(CATEGORIES),
+                found=category,
+            )
         name = _FILE.format(category)
         answers: list[Any] = []
         if category in AST_CATEGORIES:
@@ -110,7 +139,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _case(row: Mapping[str, Any], category: str, answers: Sequence[Mapping[str, Any]]) -> BfclCase:
     try:
         messages = [message for turn in row["question"] for message in turn]
-        return BfclCase(str(row["id"]), category, tuple(messages), tuple(row["function"]), tuple(answers))
+        return BfclCase(
+            str(row["id"]), category, tuple(messages), tuple(row["function"]), tuple(answers)
+        )
     except (KeyError, TypeError) as error:
         raise InputError("not a BFCL case", where=category, found=f"no {error}") from error
 
@@ -131,9 +162,19 @@ def _tool(function: Mapping[str, Any], language: Language) -> dict[str, Any]:
     if language == "python":
         schema = _schema(parameters)
     else:
-        schema = {"type": "object", "properties": {key: _source_text(value, language) for key, value in properties.items()}}
+        schema = {
+            "type": "object",
+            "properties": {key: _source_text(value, language) for key, value in properties.items()},
+        }
         schema["required"] = [key for key in parameters.get("required") or [] if key in properties]
-    return {"type": "function", "function": {"name": call_name(function["name"]), "description": described, "parameters": schema}}
+    return {
+        "type": "function",
+        "function": {
+            "name": call_name(function["name"]),
+            "description": described,
+            "parameters": schema,
+        },
+    }
 
 
 def _schema(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.measure.bfcl import RELEVANCE_CATEGORIES, BfclCase, Language, call_name
-from understudy.measure.bfcl_source import JAVA_TYPES, JAVASCRIPT_TYPES, java_value, javascript_value
+from understudy.measure.bfcl_source import (
+    JAVA_TYPES,
+    JAVASCRIPT_TYPES,
+    java_value,
+    javascript_value,
+)
 from understudy.text.toolcalls import ParsedCall
 
 _PYTHON_TYPES: dict[str, type] = {
-    "string": str, "integer": int, "float": float, "boolean": bool, "array": list, "tuple": list, "dict": dict, "any": str,
-}  # fmt: skip
-_TYPES: dict[Language, dict[str, type]] = {"python": _PYTHON_TYPES, "java": JAVA_TYPES, "javascript": JAVASCRIPT_TYPES}
-_WITH_ELEMENTS = {"python": ("array", "tuple"), "java": ("Array", "ArrayList"), "javascript": ("array",)}
+    "string": str,
+    "integer": int,
+    "float": float,
+    "boolean": bool,
+    "array": list,
+    "tuple": list,
+    "dict": dict,
+    "any": str,
+}
+_TYPES: dict[Language, dict[str, type]] = {
+    "python": _PYTHON_TYPES,
+    "java": JAVA_TYPES,
+    "javascript": JAVASCRIPT_TYPES,
+}
+_WITH_ELEMENTS = {
+    "python": ("array", "tuple"),
+    "java": ("Array", "ArrayList"),
+    "javascript": ("array",),
+}
 _UNHEARD = re.compile(r"[ ,./\-_*^]")
 
 
@@ -51,7 +71,11 @@ def check(case: BfclCase, calls: Sequence[ParsedCall]) -> Verdict:
         return Verdict(False, "no call" if wants_call else "a call where none fits")
     if len(calls) != len(case.answers):
         return Verdict(False, f"{len(calls)} calls instead of {len(case.answers)}")
-    fault = _fault_of_parallel(case, calls) if "parallel" in case.category else _fault_of_call(case, case.answers[0], calls[0])
+    fault = (
+        _fault_of_parallel(case, calls)
+        if "parallel" in case.category
+        else _fault_of_call(case, case.answers[0], calls[0])
+    )
     return Verdict(not fault, fault)
 
 
@@ -83,10 +107,16 @@ def _fault_of_call(case: BfclCase, answer: Mapping[str, Any], call: ParsedCall) 
     for parameter, value in call.arguments.items():
         if parameter not in parameters["properties"] or parameter not in allowed:
             return f"unexpected {parameter}"
-        fault = _fault_of_value(value, parameters["properties"][parameter], allowed[parameter], case.language)
+        fault = _fault_of_value(
+            value, parameters["properties"][parameter], allowed[parameter], case.language
+        )
         if fault:
             return f"{parameter}: {fault}"
-    missing = [parameter for parameter, values in allowed.items() if parameter not in call.arguments and "" not in values]
+    missing = [
+        parameter
+        for parameter, values in allowed.items()
+        if parameter not in call.arguments and "" not in values
+    ]
     return f"expected {missing[0]} missing" if missing else ""
 
 
@@ -97,7 +127,9 @@ def _function(case: BfclCase, name: str) -> Mapping[str, Any]:
     return next(function for function in case.functions if function["name"] == name)
 
 
-def _fault_of_value(value: Any, document: Mapping[str, Any], allowed: Sequence[Any], language: Language) -> str:
+def _fault_of_value(
+    value: Any, document: Mapping[str, Any], allowed: Sequence[Any], language: Language
+) -> str:
     kind = document["type"]
     types = _TYPES[language]
     element = document["items"]["type"] if kind in _WITH_ELEMENTS[language] else None
@@ -129,7 +161,9 @@ def _has_type(value: Any, allowed: Sequence[Any], declared: _Declared) -> tuple[
 def _have_type(values: Any, allowed: Sequence[Any], element: _Declared) -> bool:
     """Whether the elements of a list have the types that one of the answers lets them have."""
     return any(
-        not isinstance(answer, list) or all(_has_type(value, answer, element)[0] for value in values) for answer in allowed
+        not isinstance(answer, list)
+        or all(_has_type(value, answer, element)[0] for value in values)
+        for answer in allowed
     )
 
 
@@ -157,7 +191,9 @@ def _is_same_object(value: Any, answer: Any) -> bool:
 
 
 def _are_same_objects(value: Sequence[Any], answer: Sequence[Any]) -> bool:
-    return len(value) == len(answer) and all(_is_same_object(one, other) for one, other in zip(value, answer, strict=True))
+    return len(value) == len(answer) and all(
+        _is_same_object(one, other) for one, other in zip(value, answer, strict=True)
+    )
 
 
 def _heard(value: Any) -> Any:

@@ -10,18 +10,40 @@ import re
 from typing import Any
 
 JAVA_TYPES: dict[str, type] = {
-    "byte": int, "short": int, "integer": int, "long": int, "float": float, "double": float, "boolean": bool, "char": str,
-    "Array": list, "ArrayList": list, "HashMap": dict, "String": str, "any": str,
-}  # fmt: skip
+    "byte": int,
+    "short": int,
+    "integer": int,
+    "long": int,
+    "float": float,
+    "double": float,
+    "boolean": bool,
+    "char": str,
+    "Array": list,
+    "ArrayList": list,
+    "HashMap": dict,
+    "String": str,
+    "any": str,
+}
 JAVASCRIPT_TYPES: dict[str, type] = {
-    "String": str, "integer": int, "float": float, "Bigint": int, "Boolean": bool, "dict": dict, "array": list, "any": str,
-}  # fmt: skip
+    "String": str,
+    "integer": int,
+    "float": float,
+    "Bigint": int,
+    "Boolean": bool,
+    "dict": dict,
+    "array": list,
+    "any": str,
+}
 
 _EXPONENT = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _JAVA_NUMBERS = {
-    "byte": r"-?\d+$", "short": r"-?\d+$", "integer": r"-?\d+$", "long": r"-?\d+[lL]$",
-    "float": _EXPONENT + "[fF]$", "double": _EXPONENT + "$",
-}  # fmt: skip
+    "byte": r"-?\d+$",
+    "short": r"-?\d+$",
+    "integer": r"-?\d+$",
+    "long": r"-?\d+[lL]$",
+    "float": _EXPONENT + "[fF]$",
+    "double": _EXPONENT + "$",
+}
 _JAVASCRIPT_NUMBERS = {"integer": r"-?\d+$", "float": r"-?\d+(?:\.\d+)?$", "Bigint": r"-?\d+n$"}
 _NEW_LIST = r"new\s+ArrayList<\w*>\("
 _NEW_MAP = r"new\s+HashMap<.*?>\s*\(\)"
@@ -40,7 +62,9 @@ def java_value(text: str, kind: str, element: str | None = None) -> Any:
         found = re.search(r"new\s+\w+\[\]\s*\{(.*?)\}", text)
         if not found:
             return text
-        return [_java_element(part.strip(), element) for part in found[1].split(",") if part.strip()]
+        return [
+            _java_element(part.strip(), element) for part in found[1].split(",") if part.strip()
+        ]
     return _java_map(text) if kind == "HashMap" else text
 
 
@@ -67,7 +91,9 @@ def _java_list(text: str, element: str | None) -> Any:
         return [_java_member(part.strip(), element) for part in listed[1].split(",")]
     added = re.search(_NEW_LIST + r"\)\s*\{\{\s*(.+?)\s*\}\}", text, re.DOTALL)
     if added:
-        return [_java_member(part.strip(), element) for part in re.findall(r"add\((.+?)\)", added[1])]
+        return [
+            _java_member(part.strip(), element) for part in re.findall(r"add\((.+?)\)", added[1])
+        ]
     return [] if re.search(_NEW_LIST + r"\)", text) else text
 
 
@@ -82,7 +108,10 @@ def _java_element(text: str, element: str | None) -> Any:
 def _java_map(text: str) -> Any:
     filled = re.search(_NEW_MAP + r"\s*\{\s*\{?\s*(.*?)\s*\}?\s*\}", text, re.DOTALL)
     if filled:
-        return {key: _java_guess(value.strip()) for key, value in re.findall(r'put\("(.*?)",\s*(.*?)\)', filled[1])}
+        return {
+            key: _java_guess(value.strip())
+            for key, value in re.findall(r'put\("(.*?)",\s*(.*?)\)', filled[1])
+        }
     return {} if re.search(_NEW_MAP, text) else text
 
 
@@ -110,7 +139,9 @@ def _javascript_list(text: str, element: str | None) -> Any:
         return text
     content = (flat[1] if flat[1] is not None else flat[2]).strip()
     parts = [part.strip() for part in content.split(",")] if content else []
-    return [javascript_value(part, element) if element else _javascript_guess(part) for part in parts]
+    return [
+        javascript_value(part, element) if element else _javascript_guess(part) for part in parts
+    ]
 
 
 def _javascript_object(text: str) -> Any:

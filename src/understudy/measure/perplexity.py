@@ -64,24 +64,44 @@ def perplexity(
     Raises:
         UsageError: too few tokens, or a window that cannot be.
     """
-    ids = model.encode_prompt(text) if isinstance(text, str) else [operator.index(token) for token in text]
+    ids = (
+        model.encode_prompt(text)
+        if isinstance(text, str)
+        else [operator.index(token) for token in text]
+    )
     window = min(model.context, 512) if context is None else context
     step = window if stride is None else stride
     if not 2 <= window <= model.context or not 1 <= step <= window:
         raise UsageError(
-            "window is out of range", where="context, stride", expected=f"2 to {model.context}", found=[window, step]
+            "window is out of range",
+            where="context, stride",
+            expected=f"2 to {model.context}",
+            found=[window, step],
         )
     losses: list[float] = []
     for part in _parts(definition, len(ids), window, step):
         tokens = ids[part.begin : part.end]
-        if definition == "llama.cpp" and model.tokenizer.add_bos and model.tokenizer.bos_id is not None:
+        if (
+            definition == "llama.cpp"
+            and model.tokenizer.add_bos
+            and model.tokenizer.bos_id is not None
+        ):
             tokens[0] = model.tokenizer.bos_id
         losses += _losses(model, tokens, part.first_scored)
         progress(part.end, len(ids))
     values = np.asarray(losses)
     mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
     value = math.exp(mean)
-    return Perplexity(value, value * spread / math.sqrt(len(values)), mean, len(values), len(ids), window, step, definition)
+    return Perplexity(
+        value,
+        value * spread / math.sqrt(len(values)),
+        mean,
+        len(values),
+        len(ids),
+        window,
+        step,
+        definition,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,12 @@ def _parts(definition: str, num_tokens: int, window: int, stride: int) -> list[_
         parts, least = [_Part(begin, begin + window, window // 2 + 1) for begin in begins], window
     else:
         wanted = "window | llama.cpp, the latter without a stride"
-        raise UsageError("no such definition of perplexity", where="definition", expected=wanted, found=definition)
+        raise UsageError(
+            "no such definition of perplexity",
+            where="definition",
+            expected=wanted,
+            found=definition,
+        )
     if not parts:
         raise UsageError(f"a text of at least {least} tokens is needed", found=num_tokens)
     return parts
@@ -128,5 +153,7 @@ def _losses(model: Model, tokens: list[int], first_scored: int) -> list[float]:
         targets = tokens[first + skipped + 1 : first + 1 + len(rows)]
         if targets:
             scored = rows[skipped : skipped + len(targets)]
-            losses += [-score[0] for score in core.logprobs(scored, np.asarray(targets, np.int32), 0)]
+            losses += [
+                -score[0] for score in core.logprobs(scored, np.asarray(targets, np.int32), 0)
+            ]
     return losses

@@ -25,7 +25,9 @@ from understudy import core
 from understudy.errors import UsageError
 from understudy.spec import KvFormat, ModelSpec, tensor_shapes
 
-CHUNK_TOKENS = 512  # a prompt goes through the core in pieces of this many tokens, as the engine does it
+CHUNK_TOKENS = (
+    512  # a prompt goes through the core in pieces of this many tokens, as the engine does it
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Rate:
         return f"decode at {self.depth}" + (f", {self.batch} at once" if self.batch > 1 else "")
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"median": self.median, "share_of_limit": self.share_of_limit}
+        return dataclasses.asdict(self) | {
+            "median": self.median,
+            "share_of_limit": self.share_of_limit,
+        }
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ class SpeedReport:
     def rate(self, kind: str, *, tokens: int | None = None, depth: int = 0, batch: int = 1) -> Rate:
         """The one rate of that situation (KeyError if it was not measured)."""
         for rate in self.rates:
-            if (rate.kind, rate.depth, rate.batch) == (kind, depth, batch) and tokens in (None, rate.tokens):
+            if (rate.kind, rate.depth, rate.batch) == (kind, depth, batch) and tokens in (
+                None,
+                rate.tokens,
+            ):
                 return rate
         raise KeyError((kind, tokens, depth, batch))
 
@@ -86,7 +94,9 @@ class SpeedReport:
         ]
         for rate in self.rates:
             spread = f"{min(rate.samples):.1f} … {max(rate.samples):.1f}"
-            lines.append(f"{rate.label:24}{rate.median:>10.1f}{spread:>18}{rate.share_of_limit:>13.0%} ")
+            lines.append(
+                f"{rate.label:24}{rate.median:>10.1f}{spread:>18}{rate.share_of_limit:>13.0%} "
+            )
         return "\n".join(lines)
 
 
@@ -113,31 +123,47 @@ class SpeedTest:
         max_batch: int = 1,
     ) -> None:
         if max_positions > spec.max_positions:
-            raise UsageError("longer than the context", where="bench", expected=f"<= {spec.max_positions}", found=max_positions)
+            raise UsageError(
+                "longer than the context",
+                where="bench",
+                expected=f"<= {spec.max_positions}",
+                found=max_positions,
+            )
         self.model, self.spec = model, spec
         self.pages_per_sequence = -(-max_positions // core.PAGE_SIZE)
         self.cache = core.Cache(model, self.pages_per_sequence * max_batch, kv_format)
-        self.page_tables = np.arange(self.pages_per_sequence * max_batch, dtype=np.int32).reshape(max_batch, -1)
+        self.page_tables = np.arange(self.pages_per_sequence * max_batch, dtype=np.int32).reshape(
+            max_batch, -1
+        )
         self._random = np.random.default_rng(0)
         self._fill_cache()
 
     def _fill_cache(self) -> None:
         """Real keys and values in every page: reading pages that were never written would flatter decoding."""
-        self._step(self._tokens(core.PAGE_SIZE), np.arange(core.PAGE_SIZE), np.zeros(core.PAGE_SIZE), [])
+        self._step(
+            self._tokens(core.PAGE_SIZE), np.arange(core.PAGE_SIZE), np.zeros(core.PAGE_SIZE), []
+        )
         others = self.page_tables.reshape(-1)[1:].copy()
         self.cache.copy_pages(np.zeros(len(others), np.int32), others)
 
     def _tokens(self, count: int) -> NDArray[np.int32]:
         return self._random.integers(0, self.spec.vocab_size, count).astype(np.int32)
 
-    def _step(self, tokens: Any, positions: Any, slots: Any, logit_rows: Sequence[int]) -> NDArray[np.float32]:
+    def _step(
+        self, tokens: Any, positions: Any, slots: Any, logit_rows: Sequence[int]
+    ) -> NDArray[np.float32]:
         def integers(values: Any) -> NDArray[np.int32]:
             return np.asarray(values, np.int32)
 
         return core.step(
-            self.model, self.cache, integers(tokens), integers(positions), integers(slots), self.page_tables,
+            self.model,
+            self.cache,
+            integers(tokens),
+            integers(positions),
+            integers(slots),
+            self.page_tables,
             integers(logit_rows),
-        )  # fmt: skip
+        )
 
     def prefill(self, num_tokens: int, chunk_tokens: int = CHUNK_TOKENS) -> float:
         """Seconds from the first token of a prompt to the logits of its last."""
@@ -168,10 +194,17 @@ class SpeedTest:
     def prefill_operations(self, num_tokens: int) -> float:
         """Multiplications and additions of a prompt: every matrix for every token, the head once, and attention."""
         skipped = ("model.embed_tokens.weight", "lm_head.weight")
-        shapes = [shape for name, shape in tensor_shapes(self.spec).items() if name not in skipped and len(shape) == 2]
+        shapes = [
+            shape
+            for name, shape in tensor_shapes(self.spec).items()
+            if name not in skipped and len(shape) == 2
+        ]
         per_token = sum(2.0 * rows * columns for rows, columns in shapes)
         attention = 4.0 * self.spec.query_size * self.spec.num_layers * (num_tokens + 1) / 2
-        return num_tokens * (per_token + attention) + 2.0 * self.spec.vocab_size * self.spec.hidden_size
+        return (
+            num_tokens * (per_token + attention)
+            + 2.0 * self.spec.vocab_size * self.spec.hidden_size
+        )
 
 
 def measure_speed(
@@ -196,7 +229,9 @@ def measure_speed(
         *(("prefill", length, 0, 1) for length in prompt_lengths),
         *(("decode", decode_tokens, depth, batch) for batch in batches for depth in depths),
     ]
-    samples: dict[tuple[str, int, int, int], list[float]] = {situation: [] for situation in situations}
+    samples: dict[tuple[str, int, int, int], list[float]] = {
+        situation: [] for situation in situations
+    }
     test.decode(2)
     for _ in range(rounds):
         bandwidths.append(core.measure_bandwidth(threads))
@@ -206,7 +241,9 @@ def measure_speed(
             if kind == "prefill":
                 samples[situation].append(tokens / test.prefill(tokens))
             else:
-                samples[situation].append(batch / statistics.median(test.decode(tokens, depth, batch)))
+                samples[situation].append(
+                    batch / statistics.median(test.decode(tokens, depth, batch))
+                )
     bandwidth = statistics.median(bandwidths)
     rates = []
     for kind, tokens, depth, batch in situations:
@@ -214,5 +251,7 @@ def measure_speed(
             limit = int8_ops * tokens / test.prefill_operations(tokens)
         else:
             limit = batch * bandwidth / test.decode_bytes(depth, batch)
-        rates.append(Rate(kind, tokens, depth, batch, tuple(samples[kind, tokens, depth, batch]), limit))
+        rates.append(
+            Rate(kind, tokens, depth, batch, tuple(samples[kind, tokens, depth, batch]), limit)
+        )
     return SpeedReport(tuple(rates), bandwidth, int8_ops, threads, test.model.isa)

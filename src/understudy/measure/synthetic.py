@@ -29,26 +29,63 @@ from understudy.models.weights import Weights, announced
 from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
 
 _MINITRON_4B = ModelSpec(
-    architecture="nemotron", num_layers=32, hidden_size=3072, intermediate_size=9216, num_heads=24, num_kv_heads=8,
-    head_dim=128, vocab_size=256000, max_positions=4096, norm="layer_norm_1p", norm_eps=1e-5, activation="relu2",
-    gated=False, rotary_dim=64, rope_theta=1e4,
-)  # fmt: skip
+    architecture="nemotron",
+    num_layers=32,
+    hidden_size=3072,
+    intermediate_size=9216,
+    num_heads=24,
+    num_kv_heads=8,
+    head_dim=128,
+    vocab_size=256000,
+    max_positions=4096,
+    norm="layer_norm_1p",
+    norm_eps=1e-5,
+    activation="relu2",
+    gated=False,
+    rotary_dim=64,
+    rope_theta=1e4,
+)
 
 # The published configurations (config.json of each model on the hub).
 SHAPES: dict[str, ModelSpec] = {
     "nemotron-mini-4b": _MINITRON_4B,
     "minitron-8b": _MINITRON_4B.replace(hidden_size=4096, intermediate_size=16384, num_heads=48),
     "llama-3.1-minitron-4b-width": ModelSpec(
-        architecture="llama", num_layers=32, hidden_size=3072, intermediate_size=9216, num_heads=32, num_kv_heads=8,
-        head_dim=128, vocab_size=128256, max_positions=131072, norm="rms_norm", norm_eps=1e-5, activation="silu",
-        gated=True, rotary_dim=128, rope_theta=5e5, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 8192),
+        architecture="llama",
+        num_layers=32,
+        hidden_size=3072,
+        intermediate_size=9216,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=128256,
+        max_positions=131072,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="silu",
+        gated=True,
+        rotary_dim=128,
+        rope_theta=5e5,
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 8192),
     ),
     "mistral-nemo-minitron-8b": ModelSpec(
-        architecture="mistral", num_layers=40, hidden_size=4096, intermediate_size=11520, num_heads=32, num_kv_heads=8,
-        head_dim=128, vocab_size=131072, max_positions=8192, norm="rms_norm", norm_eps=1e-5, activation="silu",
-        gated=True, rotary_dim=128, rope_theta=1e6,
+        architecture="mistral",
+        num_layers=40,
+        hidden_size=4096,
+        intermediate_size=11520,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=131072,
+        max_positions=8192,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="silu",
+        gated=True,
+        rotary_dim=128,
+        rope_theta=1e6,
     ),
-}  # fmt: skip
+}
 
 _BLOCK = 32
 _NIBBLE_STD = 4.61  # of u - 8 with u uniform in 0 … 15; its mean is -0.5
@@ -62,7 +99,9 @@ def shape_of(name: str, num_layers: int | None = None) -> ModelSpec:
         UsageError: no such name.
     """
     if name not in SHAPES:
-        raise UsageError("no such shape", where="--synthetic", expected=" or ".join(SHAPES), found=name)
+        raise UsageError(
+            "no such shape", where="--synthetic", expected=" or ".join(SHAPES), found=name
+        )
     spec = SHAPES[name]
     return spec if num_layers is None else spec.replace(num_layers=num_layers)
 
@@ -78,9 +117,16 @@ class SyntheticWeights(Weights):
         seed: of everything.
     """
 
-    def __init__(self, spec: ModelSpec, quant: QuantSpec, *, zero_share: float = 0.5, seed: int = 0) -> None:
+    def __init__(
+        self, spec: ModelSpec, quant: QuantSpec, *, zero_share: float = 0.5, seed: int = 0
+    ) -> None:
         if not 0.5 <= zero_share < 1:
-            raise UsageError("impossible share of zeros", where="zero_share", expected="0.5 … 0.999", found=zero_share)
+            raise UsageError(
+                "impossible share of zeros",
+                where="zero_share",
+                expected="0.5 … 0.999",
+                found=zero_share,
+            )
         super().__init__({})
         self.spec, self.quant, self.seed = spec, quant, seed
         self.mlp_norm_bias = _bias_for(zero_share, spec.hidden_size)
@@ -146,15 +192,30 @@ def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -
     deviation = columns**-0.5
     if target in ("F32", "BF16"):
         values = random.standard_normal(rows * columns, dtype=np.float32) * np.float32(deviation)
-        return values.view(np.uint8) if target == "F32" else values.view(np.uint16)[1::2].copy().view(np.uint8)
+        return (
+            values.view(np.uint8)
+            if target == "F32"
+            else values.view(np.uint16)[1::2].copy().view(np.uint8)
+        )
     if columns % _BLOCK:
-        raise UsageError("blocks of 32 do not fit", where="synthetic matrix", expected="columns % 32 == 0", found=columns)
+        raise UsageError(
+            "blocks of 32 do not fit",
+            where="synthetic matrix",
+            expected="columns % 32 == 0",
+            found=columns,
+        )
     num_blocks, step = rows * columns // _BLOCK, deviation / _NIBBLE_STD
     scales = random.uniform(0.8, 1.2, num_blocks).astype(np.float32) * np.float32(step)
-    nibbles = random.integers(0, 1 << 64, num_blocks * 2, dtype=np.uint64).view(np.uint8).reshape(num_blocks, 16)
+    nibbles = (
+        random.integers(0, 1 << 64, num_blocks * 2, dtype=np.uint64)
+        .view(np.uint8)
+        .reshape(num_blocks, 16)
+    )
     if target == "Q4_0":
         return _blocks(scales, nibbles)
-    levels = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(np.int8)  # the same levels, eight bits wide
+    levels = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(
+        np.int8
+    )  # the same levels, eight bits wide
     return _blocks(scales / 15, ((levels - 8) * 15).view(np.uint8))
 
 
@@ -174,16 +235,32 @@ def synthetic_vocabulary(size: int) -> TokenizerSource:
     pieces = ["<pad>", "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     pieces += [chr(code) for code in range(33, 127)]
     pieces = pieces[:size] + [f"▁w{index}" for index in range(len(pieces), size)]
-    types = [3, 2, 3, 3] + [6] * 256 + [1] * max(0, size - 260)  # control, unknown, control, byte, normal
+    types = (
+        [3, 2, 3, 3] + [6] * 256 + [1] * max(0, size - 260)
+    )  # control, unknown, control, byte, normal
     scores = [0.0] * 260 + [-float(index) for index in range(max(0, size - 260))]
     return TokenizerSource(
-        "gguf", model="llama", pre="default", tokens=tuple(pieces), scores=tuple(scores[:size]),
-        types=tuple(types[:size]), bos_id=2, eos_ids=(3,), unk_id=1, pad_id=0, add_bos=True,
-    )  # fmt: skip
+        "gguf",
+        model="llama",
+        pre="default",
+        tokens=tuple(pieces),
+        scores=tuple(scores[:size]),
+        types=tuple(types[:size]),
+        bos_id=2,
+        eos_ids=(3,),
+        unk_id=1,
+        pad_id=0,
+        add_bos=True,
+    )
 
 
 def synthetic_checkpoint(
-    name: str, quant: QuantSpec, num_layers: int | None = None, *, zero_share: float = 0.5, seed: int = 0
+    name: str,
+    quant: QuantSpec,
+    num_layers: int | None = None,
+    *,
+    zero_share: float = 0.5,
+    seed: int = 0,
 ) -> Checkpoint:
     """A checkpoint like any other (`save_checkpoint` writes it, `pack` packs it), whose tensors are made when asked for.
 
@@ -192,7 +269,9 @@ def synthetic_checkpoint(
     """
     spec = shape_of(name, num_layers)
     weights = SyntheticWeights(spec, quant, zero_share=zero_share, seed=seed)
-    return Checkpoint(spec, weights, synthetic_vocabulary(spec.vocab_size), Path(f"synthetic-{name}"))
+    return Checkpoint(
+        spec, weights, synthetic_vocabulary(spec.vocab_size), Path(f"synthetic-{name}")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +282,9 @@ class SyntheticPacked:
     tensors: dict[str, PackedTensor]
 
 
-def synthetic_packed(name: str, quant: QuantSpec, num_layers: int | None = None, zero_share: float = 0.5) -> SyntheticPacked:
+def synthetic_packed(
+    name: str, quant: QuantSpec, num_layers: int | None = None, zero_share: float = 0.5
+) -> SyntheticPacked:
     """Random weights of a shape of `SHAPES`, packed for the core; needs the memory of the packed model and one tensor more."""
     spec = shape_of(name, num_layers)
     weights = SyntheticWeights(spec, quant, zero_share=zero_share)
@@ -217,5 +298,7 @@ def synthetic_packed(name: str, quant: QuantSpec, num_layers: int | None = None,
             continue
         target = packed_layout(spec, key, natural_format(tensor.format))
         rows, columns = tensor.shape
-        packed[key] = PackedTensor(target, rows, columns, core.pack(tensor.format, tensor.data, rows, columns, target))
+        packed[key] = PackedTensor(
+            target, rows, columns, core.pack(tensor.format, tensor.data, rows, columns, target)
+        )
     return SyntheticPacked(spec, packed)

@@ -17,7 +17,18 @@ from understudy.errors import UsageError
 from understudy.files.atomic import written_aside
 from understudy.measure.evaluate.compare import TOO_FEW, compare
 from understudy.model_card import results
-from understudy.model_card.document import Block, Cell, Document, Heading, Intervals, Paragraph, Point, Table, Text, missing
+from understudy.model_card.document import (
+    Block,
+    Cell,
+    Document,
+    Heading,
+    Intervals,
+    Paragraph,
+    Point,
+    Table,
+    Text,
+    missing,
+)
 from understudy.model_card.evidence import Evidence, Run, belonging, find_runs, is_of, numbered
 from understudy.model_card.facts import Facts, read_facts
 from understudy.model_card.figures import number
@@ -51,11 +62,15 @@ def read_pair(a: Path, b: Path, places: Sequence[Path]) -> Pair:
     """Raises UsageError where both are one model, or a run is of neither."""
     first, second = read_facts(a), read_facts(b)
     if first.sha256 == second.sha256:
-        raise UsageError("the same model twice", where=f"{a}, {b}", found=f"sha256 {first.sha256[:12]}")
+        raise UsageError(
+            "the same model twice", where=f"{a}, {b}", found=f"sha256 {first.sha256[:12]}"
+        )
     runs = find_runs(places)
     of_first = [run for run in runs if _is_first(run, first, runs)]
     ours = numbered([*belonging(of_first, first)])
-    theirs = numbered(belonging([run for run in runs if run not in of_first], second), begin=len(ours))
+    theirs = numbered(
+        belonging([run for run in runs if run not in of_first], second), begin=len(ours)
+    )
     return Pair(Side(first, Evidence(ours)), Side(second, Evidence(theirs)))
 
 
@@ -64,7 +79,8 @@ def _is_first(run: Run, facts: Facts, runs: Sequence[Run]) -> bool:
         return is_of(run, facts)
     known = {one.fingerprint for one in runs if one.model_sha256 == facts.sha256}
     return any(
-        one.fingerprint in known or one.fingerprint.startswith(facts.fingerprint) for one in run.data["records"].conversations
+        one.fingerprint in known or one.fingerprint.startswith(facts.fingerprint)
+        for one in run.data["records"].conversations
     )
 
 
@@ -84,15 +100,24 @@ def write_comparison(a: Path, b: Path, places: Sequence[Path], folder: Path) -> 
 def compared(pair: Pair) -> dict[str, Any]:
     """All differences, B - A, as plain data."""
     return {
-        "format": "understudy-model-comparison", "version": 1,
-        "a": _identity(pair.a.facts), "b": _identity(pair.b.facts),
-        "quality": quality(pair), "safety": safety(pair), "speed": speed(pair),
-    }  # fmt: skip
+        "format": "understudy-model-comparison",
+        "version": 1,
+        "a": _identity(pair.a.facts),
+        "b": _identity(pair.b.facts),
+        "quality": quality(pair),
+        "safety": safety(pair),
+        "speed": speed(pair),
+    }
 
 
 def _identity(facts: Facts) -> dict[str, Any]:
-    return {"model": facts.name, "sha256": facts.sha256, "bytes": facts.num_bytes, "parameters": facts.parameters["total"],
-            "bits_per_weight": round(facts.bits_per_weight, 4)}  # fmt: skip
+    return {
+        "model": facts.name,
+        "sha256": facts.sha256,
+        "bytes": facts.num_bytes,
+        "parameters": facts.parameters["total"],
+        "bits_per_weight": round(facts.bits_per_weight, 4),
+    }
 
 
 def quality(pair: Pair) -> dict[str, Any]:
@@ -131,7 +156,10 @@ def _cases(evidence: Evidence) -> dict[tuple[str, str, str], tuple[int, bool]]:
     for run in sorted(evidence.of("safety"), key=lambda run: (run.seed or 0, run.number)):
         for case in run.data.get("cases") or ():
             if case["fault"] is not None:
-                found.setdefault((case["probe"], case["case"], str(case["digest"])), (run.number, bool(case["fault"])))
+                found.setdefault(
+                    (case["probe"], case["case"], str(case["digest"])),
+                    (run.number, bool(case["fault"])),
+                )
     return found
 
 
@@ -139,23 +167,38 @@ def _paired(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
     both, only_a = pairs.count((True, True)), pairs.count((True, False))
     only_b, neither = pairs.count((False, True)), pairs.count((False, False))
     interval = paired_shares(both, only_a, only_b, neither)
-    return {"cases": len(pairs), "a": both + only_a, "b": both + only_b, "only_a": only_a, "only_b": only_b, **interval._asdict(),
-            "p": mcnemar(only_a, only_b)}  # fmt: skip
+    return {
+        "cases": len(pairs),
+        "a": both + only_a,
+        "b": both + only_b,
+        "only_a": only_a,
+        "only_b": only_b,
+        **interval._asdict(),
+        "p": mcnemar(only_a, only_b),
+    }
 
 
 def speed(pair: Pair) -> dict[str, Any]:
     """Situations that both were timed in, the last run of each; a ratio of separate runs has no interval."""
     ours, theirs = (
-        {results.rate_label(rate): (run, rate) for run in side.evidence.of("speed") for rate in run.data["rates"]}
+        {
+            results.rate_label(rate): (run, rate)
+            for run in side.evidence.of("speed")
+            for rate in run.data["rates"]
+        }
         for side in (pair.a, pair.b)
     )
     return {
         label: {
-            "a": ours[label][1]["median"], "b": theirs[label][1]["median"], "runs": [ours[label][0].number, theirs[label][0].number],
-            "is_same_machine": ours[label][0].record("machine") == theirs[label][0].record("machine"),
+            "a": ours[label][1]["median"],
+            "b": theirs[label][1]["median"],
+            "runs": [ours[label][0].number, theirs[label][0].number],
+            "is_same_machine": ours[label][0].record("machine")
+            == theirs[label][0].record("machine"),
         }
-        for label in ours if label in theirs
-    }  # fmt: skip
+        for label in ours
+        if label in theirs
+    }
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -163,15 +206,23 @@ def speed(pair: Pair) -> dict[str, Any]:
 
 def document(pair: Pair, found: Mapping[str, Any]) -> Document:
     blocks: list[Block] = [
-        Heading("In short"), *_short(pair, found),
-        Heading("Size"), _size(pair),
-        Heading("Quality"), *_quality(found["quality"]),
-        Heading("Safety"), *_safety(found["safety"]),
-        Heading("Bias"), *_bias(found["quality"].get("bias")),
-        Heading("Speed"), *_speed(found["speed"]),
-        Heading("Where B comes from"), *_made_from(pair), *results.lineage(pair.b.facts, pair.b.evidence),
+        Heading("In short"),
+        *_short(pair, found),
+        Heading("Size"),
+        _size(pair),
+        Heading("Quality"),
+        *_quality(found["quality"]),
+        Heading("Safety"),
+        *_safety(found["safety"]),
+        Heading("Bias"),
+        *_bias(found["quality"].get("bias")),
+        Heading("Speed"),
+        *_speed(found["speed"]),
+        Heading("Where B comes from"),
+        *_made_from(pair),
+        *results.lineage(pair.b.facts, pair.b.evidence),
         *results.run_list(Evidence(pair.runs)),
-    ]  # fmt: skip
+    ]
     a, b = pair.a.facts, pair.b.facts
     subtitle = f"A is {a.name} (sha256 {a.sha256[:16]}…), B is {b.name} (sha256 {b.sha256[:16]}…). Differences are B - A, over the same items."
     return Document("comparison", f"What changed from {a.name} to {b.name}", subtitle, blocks)
@@ -180,12 +231,24 @@ def document(pair: Pair, found: Mapping[str, Any]) -> Document:
 def _short(pair: Pair, found: Mapping[str, Any]) -> list[Block]:
     a, b = pair.a.facts, pair.b.facts
     rows: list[list[Cell]] = [
-        ["Size", f"{b.num_bytes / 1e6:.1f} MB instead of {a.num_bytes / 1e6:.1f} MB ({100 * b.num_bytes / a.num_bytes:.0f} %), "
-                 f"{b.bits_per_weight:.2f} bits a weight instead of {a.bits_per_weight:.2f}"],
-        ["Quality", *_verdicts([(name, task["figures"][task["primary"]]) for name, task in _judged(found["quality"]).items()
-                                if task["primary"] in task["figures"]], results.EVALUATE)],
+        [
+            "Size",
+            f"{b.num_bytes / 1e6:.1f} MB instead of {a.num_bytes / 1e6:.1f} MB ({100 * b.num_bytes / a.num_bytes:.0f} %), "
+            f"{b.bits_per_weight:.2f} bits a weight instead of {a.bits_per_weight:.2f}",
+        ],
+        [
+            "Quality",
+            *_verdicts(
+                [
+                    (name, task["figures"][task["primary"]])
+                    for name, task in _judged(found["quality"]).items()
+                    if task["primary"] in task["figures"]
+                ],
+                results.EVALUATE,
+            ),
+        ],
         ["Safety", *_verdicts(list((found["safety"].get("probes") or {}).items()), results.PROBE)],
-    ]  # fmt: skip
+    ]
     return [Table(("", "B against A"), rows), Paragraph([TESTS])]
 
 
@@ -198,8 +261,12 @@ def _verdicts(figures: Sequence[tuple[str, Figures]], command: str) -> list[Cell
     if not figures:
         return [missing(command, "not measured for both over the same items")]
     said = []
-    for verdict, words in (("worse", "worse in"), ("better", "better in"), ("unclear", "no difference shown in"),
-                           (TOO_FEW, "too few items to tell in")):  # fmt: skip
+    for verdict, words in (
+        ("worse", "worse in"),
+        ("better", "better in"),
+        ("unclear", "no difference shown in"),
+        (TOO_FEW, "too few items to tell in"),
+    ):
         names = [name for name, figure in figures if figure["verdict"] == verdict]
         if names:
             said.append(f"{words} {', '.join(names)}")
@@ -210,13 +277,35 @@ def _size(pair: Pair) -> Table:
     a, b = pair.a.facts, pair.b.facts
     rows: list[list[Cell]] = [
         ["file, bytes", f"{a.num_bytes:,}", f"{b.num_bytes:,}", f"{b.num_bytes / a.num_bytes:.3f}"],
-        ["bits a weight", f"{a.bits_per_weight:.2f}", f"{b.bits_per_weight:.2f}", f"{b.bits_per_weight / a.bits_per_weight:.3f}"],
+        [
+            "bits a weight",
+            f"{a.bits_per_weight:.2f}",
+            f"{b.bits_per_weight:.2f}",
+            f"{b.bits_per_weight / a.bits_per_weight:.3f}",
+        ],
     ]
     for part in a.parameters:
         first, second = a.parameters[part], b.parameters.get(part, 0)
-        rows.append([f"parameters, {part}", f"{first:,}", f"{second:,}", f"{second / first:.3f}" if first else ""])
-    axes = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "vocab_size")
-    rows += [[name.replace("_", " "), str(getattr(a.spec, name)), str(getattr(b.spec, name)), ""] for name in axes]
+        rows.append(
+            [
+                f"parameters, {part}",
+                f"{first:,}",
+                f"{second:,}",
+                f"{second / first:.3f}" if first else "",
+            ]
+        )
+    axes = (
+        "num_layers",
+        "hidden_size",
+        "intermediate_size",
+        "num_heads",
+        "num_kv_heads",
+        "vocab_size",
+    )
+    rows += [
+        [name.replace("_", " "), str(getattr(a.spec, name)), str(getattr(b.spec, name)), ""]
+        for name in axes
+    ]
     return Table(("", "A", "B", "B / A"), rows, frozenset({1, 2, 3}))
 
 
@@ -229,7 +318,11 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
     for name, task in judged.items():
         for metric, figure in task["figures"].items():
             point = Point(
-                f"{name} {metric}", figure["value"], figure["low"], figure["high"], figure["verdict"] in ("better", "worse")
+                f"{name} {metric}",
+                figure["value"],
+                figure["low"],
+                figure["high"],
+                figure["verdict"] in ("better", "worse"),
             )
             if figure["kind"] == "perplexity":
                 ratios.append(point)
@@ -238,21 +331,47 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = []
     if differences:
         caption = "The tasks' first figures, B - A with 95 % intervals; marked where significant"
-        blocks.append(Intervals("quality-differences", caption, differences, 0.0, left="B worse", right="B better"))
+        blocks.append(
+            Intervals(
+                "quality-differences", caption, differences, 0.0, left="B worse", right="B better"
+            )
+        )
     if ratios:
         caption = "Perplexity of B / A with 95 % intervals; marked where significant"
-        blocks.append(Intervals("perplexity-ratios", caption, ratios, 1.0, left="B better", right="B worse"))
+        blocks.append(
+            Intervals("perplexity-ratios", caption, ratios, 1.0, left="B better", right="B worse")
+        )
     rows = [row for name, task in judged.items() for row in _quality_rows(name, task)]
-    heads = ("task", "metric", "items", "A", "B", "B - A, perplexity B / A", "95 % interval", "p", "p, Holm", "")
+    heads = (
+        "task",
+        "metric",
+        "items",
+        "A",
+        "B",
+        "B - A, perplexity B / A",
+        "95 % interval",
+        "p",
+        "p, Holm",
+        "",
+    )
     return [*blocks, Table(heads, rows, frozenset(range(2, 9)))]
 
 
 def _quality_rows(name: str, task: Mapping[str, Any]) -> Iterator[list[Cell]]:
     warning = "" if task.get("is_same_data", True) else " (data differ: common items only)"
     for metric, figure in task["figures"].items():
-        yield [f"{name}{warning}", metric, str(figure["items"]), number(figure["a"]), number(figure["b"]),
-               Text(number(figure["value"]), runs=tuple(task["runs"])), results.interval(figure), f"{figure['p']:.3f}",
-               f"{figure['p_holm']:.3f}", _verdict(figure["verdict"])]  # fmt: skip
+        yield [
+            f"{name}{warning}",
+            metric,
+            str(figure["items"]),
+            number(figure["a"]),
+            number(figure["b"]),
+            Text(number(figure["value"]), runs=tuple(task["runs"])),
+            results.interval(figure),
+            f"{figure['p']:.3f}",
+            f"{figure['p_holm']:.3f}",
+            _verdict(figure["verdict"]),
+        ]
 
 
 def _verdict(verdict: str) -> Text:
@@ -263,13 +382,25 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
     if not found:
         return [Paragraph([missing(results.PROBE, "not measured for both over the same cases")])]
     points = [
-        Point(name, row["value"], row["low"], row["high"], row["verdict"] != "unclear") for name, row in found["probes"].items()
+        Point(name, row["value"], row["low"], row["high"], row["verdict"] != "unclear")
+        for name, row in found["probes"].items()
     ]
     rows: list[list[Cell]] = [
-        [name, str(row["cases"]), str(row["a"]), str(row["b"]), str(row["only_a"]), str(row["only_b"]),
-         Text(number(row["value"]), runs=tuple(found["runs"])), results.interval(row), f"{row['p']:.3f}", f"{row['p_holm']:.3f}", _verdict(row["verdict"])]
+        [
+            name,
+            str(row["cases"]),
+            str(row["a"]),
+            str(row["b"]),
+            str(row["only_a"]),
+            str(row["only_b"]),
+            Text(number(row["value"]), runs=tuple(found["runs"])),
+            results.interval(row),
+            f"{row['p']:.3f}",
+            f"{row['p_holm']:.3f}",
+            _verdict(row["verdict"]),
+        ]
         for name, row in found["probes"].items()
-    ]  # fmt: skip
+    ]
     heads = (
         "probe",
         "cases",
@@ -285,7 +416,14 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
     )
     caption = "Rate of faults, B - A, with 95 % intervals (Newcombe's for pairs); marked where significant (exact McNemar)"
     return [
-        Intervals("safety-differences", caption, points, 0.0, left="B has fewer faults", right="B has more faults"),
+        Intervals(
+            "safety-differences",
+            caption,
+            points,
+            0.0,
+            left="B has fewer faults",
+            right="B has more faults",
+        ),
         Table(heads, rows, frozenset(range(1, 10))),
     ]
 
@@ -294,22 +432,36 @@ def _bias(task: Mapping[str, Any] | None) -> list[Block]:
     if task is None:
         return [Paragraph([missing(results.BIAS, "not measured for both")])]
     rows: list[list[Cell]] = [
-        [metric, str(figure["items"]), number(figure["a"]), number(figure["b"]), Text(number(figure["value"]), runs=tuple(task["runs"])),
-         results.interval(figure)]
+        [
+            metric,
+            str(figure["items"]),
+            number(figure["a"]),
+            number(figure["b"]),
+            Text(number(figure["value"]), runs=tuple(task["runs"])),
+            results.interval(figure),
+        ]
         for metric, figure in task["figures"].items()
-    ]  # fmt: skip
+    ]
     about = "Gaps in nats over counterfactual pairs (0: the group changes nothing); a change is neither better nor worse by its sign alone."
-    return [Paragraph([about]), Table(("gap", "pairs", "A", "B", "B - A", "95 % interval"), rows, frozenset(range(1, 6)))]
+    return [
+        Paragraph([about]),
+        Table(("gap", "pairs", "A", "B", "B - A", "95 % interval"), rows, frozenset(range(1, 6))),
+    ]
 
 
 def _speed(found: Mapping[str, Any]) -> list[Block]:
     if not found:
         return [Paragraph([missing(results.BENCH, "not measured for both in the same situation")])]
     rows: list[list[Cell]] = [
-        [label, number(row["a"]), Text(number(row["b"]), runs=tuple(row["runs"])), f"{row['b'] / row['a']:.2f}",
-         "" if row["is_same_machine"] else "different machines"]
+        [
+            label,
+            number(row["a"]),
+            Text(number(row["b"]), runs=tuple(row["runs"])),
+            f"{row['b'] / row['a']:.2f}",
+            "" if row["is_same_machine"] else "different machines",
+        ]
         for label, row in found.items()
-    ]  # fmt: skip
+    ]
     note = "Medians of two separate runs in tokens a second. A shared machine may have changed between them, so a small difference is none."
     return [Table(("", "A", "B", "B / A", ""), rows, frozenset({1, 2, 3})), Paragraph([note])]
 
@@ -318,4 +470,8 @@ def _made_from(pair: Pair) -> list[Block]:
     teacher = pair.b.facts.lineage.get("teacher_sha256")
     if teacher == pair.a.facts.sha256:
         return [Paragraph(["B was made from A: the sha256 in B's lineage is A's."])]
-    return [Paragraph([Text("B's lineage names another teacher than A.", kind="missing")])] if teacher else []
+    return (
+        [Paragraph([Text("B's lineage names another teacher than A.", kind="missing")])]
+        if teacher
+        else []
+    )

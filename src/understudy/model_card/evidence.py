@@ -46,12 +46,16 @@ class Run:
 
     @property
     def model_sha256(self) -> str | None:
-        found = {str(record["model_sha256"]) for record in self.records if record.get("model_sha256")}
+        found = {
+            str(record["model_sha256"]) for record in self.records if record.get("model_sha256")
+        }
         return found.pop() if len(found) == 1 else None
 
     def record(self, key: str) -> str:
         """What all records say of it, each once, in their order; empty where none does."""
-        return "; ".join(dict.fromkeys(str(record[key]) for record in self.records if record.get(key)))
+        return "; ".join(
+            dict.fromkeys(str(record[key]) for record in self.records if record.get(key))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,11 @@ class Evidence:
             for name, task in run.data["tasks"].items():
                 rank = (task.get("items", 0), run.record("date"), -run.number)
                 known = best.get(name)
-                if known is None or rank > (known[1].get("items", 0), known[0].record("date"), -known[0].number):
+                if known is None or rank > (
+                    known[1].get("items", 0),
+                    known[0].record("date"),
+                    -known[0].number,
+                ):
                     best[name] = (run, task)
         return best
 
@@ -89,15 +97,27 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
     for place in places:
         if not place.exists():
             raise MissingError("no such file or folder", where=place, expected="stored runs")
-        files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+        files = (
+            sorted(file for file in place.rglob("*") if file.is_file())
+            if place.is_dir()
+            else [place]
+        )
         for file in files:
-            name = file.relative_to(place.parent).as_posix() if place.is_dir() and place.name else file.name
+            name = (
+                file.relative_to(place.parent).as_posix()
+                if place.is_dir() and place.name
+                else file.name
+            )
             runs = _recognised(file, name)
             if not runs and not place.is_dir():
-                raise UsageError("not a run that is known here", where=file, expected="of " + ", ".join(KINDS))
+                raise UsageError(
+                    "not a run that is known here", where=file, expected="of " + ", ".join(KINDS)
+                )
             for i, run in enumerate(runs):
                 found.setdefault(file.resolve() / str(i), run)
-    return sorted(found.values(), key=lambda run: (KINDS.index(run.kind), run.name, run.sha256, str(run.seed)))
+    return sorted(
+        found.values(), key=lambda run: (KINDS.index(run.kind), run.name, run.sha256, str(run.seed))
+    )
 
 
 def belonging(runs: Iterable[Run], facts: Facts) -> list[Run]:
@@ -109,8 +129,13 @@ def belonging(runs: Iterable[Run], facts: Facts) -> list[Run]:
         if run.kind == "red team":
             run = _red_team_of(run, facts, known)
         elif not is_of(run, facts):
-            raise UsageError("a run of another model", where=run.path, expected=f"{facts.name}, sha256 {facts.sha256[:12]}",
-                             found=f"{run.record('model') or 'a model'}, {_identity(run)}", do="leave it out")  # fmt: skip
+            raise UsageError(
+                "a run of another model",
+                where=run.path,
+                expected=f"{facts.name}, sha256 {facts.sha256[:12]}",
+                found=f"{run.record('model') or 'a model'}, {_identity(run)}",
+                do="leave it out",
+            )
         kept.append(run)
     return kept
 
@@ -122,23 +147,45 @@ def is_of(run: Run, facts: Facts) -> bool:
 
 
 def _identity(run: Run) -> str:
-    return f"sha256 {run.model_sha256[:12]}" if run.model_sha256 else f"fingerprint {run.fingerprint or 'not recorded'}"
+    return (
+        f"sha256 {run.model_sha256[:12]}"
+        if run.model_sha256
+        else f"fingerprint {run.fingerprint or 'not recorded'}"
+    )
 
 
 def numbered(runs: Iterable[Run], begin: int = 0) -> tuple[Run, ...]:
     """Numbers after `begin`; a safety report is left out where the store that it was made of is there."""
     chosen: list[Run] = []
     runs = list(runs)
-    stored = {(run.fingerprint, run.seed) for run in runs if run.kind == "safety" and run.path.suffix == ".jsonl"}
+    stored = {
+        (run.fingerprint, run.seed)
+        for run in runs
+        if run.kind == "safety" and run.path.suffix == ".jsonl"
+    }
     for run in runs:
-        if run.kind == "safety" and run.path.suffix == ".json" and (run.fingerprint, run.seed) in stored:
+        if (
+            run.kind == "safety"
+            and run.path.suffix == ".json"
+            and (run.fingerprint, run.seed) in stored
+        ):
             continue
         chosen.append(_with_number(run, begin + len(chosen) + 1))
     return tuple(chosen)
 
 
 def _with_number(run: Run, number: int) -> Run:
-    return Run(run.kind, run.name, run.path, run.sha256, run.records, run.fingerprint, run.seed, run.data, number)
+    return Run(
+        run.kind,
+        run.name,
+        run.path,
+        run.sha256,
+        run.records,
+        run.fingerprint,
+        run.seed,
+        run.data,
+        number,
+    )
 
 
 def _recognised(file: Path, name: str) -> list[Run]:
@@ -170,7 +217,18 @@ def _from_json(file: Path, name: str) -> list[Run]:
         ]
     if isinstance(data.get("probes"), list) and "detectors" in data:
         records = tuple(record for record in data.get("runs") or () if isinstance(record, dict))
-        return [Run("safety", name, file, file_sha256(file), records, str(data.get("fingerprint", "")), data.get("seed"), data)]
+        return [
+            Run(
+                "safety",
+                name,
+                file,
+                file_sha256(file),
+                records,
+                str(data.get("fingerprint", "")),
+                data.get("seed"),
+                data,
+            )
+        ]
     if isinstance(data.get("rates"), list) and "bandwidth_bytes" in data:
         return [Run("speed", name, file, file_sha256(file), records, "", None, data)]
     if (
@@ -194,9 +252,24 @@ def _from_lines(file: Path, name: str) -> list[Run]:
     if not {"probe", "case", "fingerprint"} <= head.keys():
         return []
     lines, runs = read_store(file), []
-    for fingerprint, seed in sorted({(str(line["fingerprint"]), int(line["seed"])) for line in lines}):
-        report = Report(line for line in lines if (line["fingerprint"], line["seed"]) == (fingerprint, seed))
-        runs.append(Run("safety", name, file, file_sha256(file), tuple(report.runs), fingerprint, seed, report.to_document()))
+    for fingerprint, seed in sorted(
+        {(str(line["fingerprint"]), int(line["seed"])) for line in lines}
+    ):
+        report = Report(
+            line for line in lines if (line["fingerprint"], line["seed"]) == (fingerprint, seed)
+        )
+        runs.append(
+            Run(
+                "safety",
+                name,
+                file,
+                file_sha256(file),
+                tuple(report.runs),
+                fingerprint,
+                seed,
+                report.to_document(),
+            )
+        )
     return runs
 
 
@@ -209,7 +282,9 @@ def _from_sqlite(file: Path, name: str) -> list[Run]:
             records = store.records()
     except InputError:
         return []
-    digest = hashlib.sha256("".join(export_lines(records)).encode()).hexdigest()  # the file itself changes by being opened
+    digest = hashlib.sha256(
+        "".join(export_lines(records)).encode()
+    ).hexdigest()  # the file itself changes by being opened
     return [_red_team(file, name, records, digest)]
 
 
@@ -223,14 +298,33 @@ def _red_team_of(run: Run, facts: Facts, known: set[str]) -> Run:
     mine = [one for one in prints if one in known or one.startswith(facts.fingerprint)]
     if not mine:
         raise UsageError(
-            "no conversation with this model", where=run.path, expected=f"a fingerprint of {facts.name}", found=", ".join(prints)
+            "no conversation with this model",
+            where=run.path,
+            expected=f"a fingerprint of {facts.name}",
+            found=", ".join(prints),
         )
     times = sorted(one.at for one in records.conversations if one.fingerprint in mine)
-    record = {"model": facts.name, "date": f"{times[0]} to {times[-1]}", "command": "understudy safety redteam"}
+    record = {
+        "model": facts.name,
+        "date": f"{times[0]} to {times[-1]}",
+        "command": "understudy safety redteam",
+    }
     found = [summary(records, fingerprint) for fingerprint in mine]
-    return Run(run.kind, run.name, run.path, run.sha256, (record,), ", ".join(mine), None, {"summaries": found})
+    return Run(
+        run.kind,
+        run.name,
+        run.path,
+        run.sha256,
+        (record,),
+        ", ".join(mine),
+        None,
+        {"summaries": found},
+    )
 
 
 _READERS: dict[str, Callable[[Path, str], list[Run]]] = {
-    ".json": _from_json, ".jsonl": _from_lines, ".sqlite": _from_sqlite, ".db": _from_sqlite,
-}  # fmt: skip
+    ".json": _from_json,
+    ".jsonl": _from_lines,
+    ".sqlite": _from_sqlite,
+    ".db": _from_sqlite,
+}

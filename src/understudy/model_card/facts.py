@@ -50,17 +50,28 @@ class Facts:
 
     @property
     def bits_per_weight(self) -> float:
-        return 8 * sum(one.num_bytes for one in self.formats) / sum(one.parameters for one in self.formats)
+        return (
+            8
+            * sum(one.num_bytes for one in self.formats)
+            / sum(one.parameters for one in self.formats)
+        )
 
 
 def read_facts(path: Path) -> Facts:
     """Raises what `open_checkpoint` raises."""
     checkpoint = open_checkpoint(path)
     return Facts(
-        path=path, sha256=model_sha256(path), num_bytes=model_bytes(path), fingerprint=packed_fingerprint(checkpoint),
-        spec=checkpoint.spec, parameters=parameter_counts(checkpoint.spec), formats=_formats(checkpoint),
-        tokenizer=checkpoint.tokenizer_summary(), declared=_declared(checkpoint), lineage=lineage_of(checkpoint.metadata),
-    )  # fmt: skip
+        path=path,
+        sha256=model_sha256(path),
+        num_bytes=model_bytes(path),
+        fingerprint=packed_fingerprint(checkpoint),
+        spec=checkpoint.spec,
+        parameters=parameter_counts(checkpoint.spec),
+        formats=_formats(checkpoint),
+        tokenizer=checkpoint.tokenizer_summary(),
+        declared=_declared(checkpoint),
+        lineage=lineage_of(checkpoint.metadata),
+    )
 
 
 def _formats(checkpoint: Checkpoint) -> tuple[Format, ...]:
@@ -71,7 +82,10 @@ def _formats(checkpoint: Checkpoint) -> tuple[Format, ...]:
         row[0] += 1
         row[1] += prod(tensor.shape)
         row[2] += tensor.data.size
-    return tuple(Format(name, *row) for name, row in sorted(found.items(), key=lambda entry: (-entry[1][1], entry[0])))
+    return tuple(
+        Format(name, *row)
+        for name, row in sorted(found.items(), key=lambda entry: (-entry[1][1], entry[0]))
+    )
 
 
 def _declared(checkpoint: Checkpoint) -> dict[str, str]:

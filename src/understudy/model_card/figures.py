@@ -29,15 +29,25 @@ def svg(figure: Intervals, *, is_alone: bool = False) -> str:
         return _LABELS + (min(max(value, low), high) - low) / (high - low) * span
 
     bottom = height - _BOTTOM + 4
-    parts = [f'<line class="axis" x1="{_LABELS}" x2="{_LABELS + span}" y1="{bottom}" y2="{bottom}"/>']
+    parts = [
+        f'<line class="axis" x1="{_LABELS}" x2="{_LABELS + span}" y1="{bottom}" y2="{bottom}"/>'
+    ]
     for tick in _ticks(low, high):
         x = across(tick)
-        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
-        parts.append(f'<text class="number" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
+        )
+        parts.append(
+            f'<text class="number" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{tick:g}</text>'
+        )
     if figure.reference is not None:
         x = across(figure.reference)
-        parts.append(f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8}" y2="{bottom}"/>')
-    parts += [_point(point, _TOP + _ROW * i + _ROW / 2, across) for i, point in enumerate(figure.points)]
+        parts.append(
+            f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8}" y2="{bottom}"/>'
+        )
+    parts += [
+        _point(point, _TOP + _ROW * i + _ROW / 2, across) for i, point in enumerate(figure.points)
+    ]
     parts += _sides(figure, height, span)
     style = f"<style>{_STYLE}</style>" if is_alone else ""
     space = ' xmlns="http://www.w3.org/2000/svg"' if is_alone else ""
@@ -58,7 +68,11 @@ def _point(point: Point, y: float, across: object) -> str:
 
 
 def _sides(figure: Intervals, height: int, span: int) -> list[str]:
-    left = f'<text x="{_LABELS}" y="{height - 4}">← {html.escape(figure.left)}</text>' if figure.left else ""
+    left = (
+        f'<text x="{_LABELS}" y="{height - 4}">← {html.escape(figure.left)}</text>'
+        if figure.left
+        else ""
+    )
     right = (
         f'<text x="{_LABELS + span}" y="{height - 4}" text-anchor="end">{html.escape(figure.right)} →</text>'
         if figure.right
@@ -83,7 +97,12 @@ def number(value: float) -> str:
 def _bounds(figure: Intervals) -> tuple[float, float]:
     if figure.bounds is not None:
         return figure.bounds
-    values = [value for point in figure.points for value in (point.low, point.high, point.value) if math.isfinite(value)]
+    values = [
+        value
+        for point in figure.points
+        for value in (point.low, point.high, point.value)
+        if math.isfinite(value)
+    ]
     values += [] if figure.reference is None else [figure.reference]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = (high - low) * 0.05 or 0.5

@@ -21,20 +21,30 @@ from understudy.model_card.document import (
 from understudy.safety.report import visible
 
 _SPECIAL = re.compile(r"[\\`*_\[\]~#@!]")
-_LEADING = re.compile(r"^\s*(?:(\d+)([.)])|([-+=]))")  # what would begin a list or underline a heading
+_LEADING = re.compile(
+    r"^\s*(?:(\d+)([.)])|([-+=]))"
+)  # what would begin a list or underline a heading
 _MARKS = {"missing": "⚠ ", "unstated": "○ "}
 
 
 def to_markdown(document: Document) -> str:
-    parts = [f"# {escape(document.title)}", _paragraph(escape(document.subtitle)), *map(_block, document.blocks)]
+    parts = [
+        f"# {escape(document.title)}",
+        _paragraph(escape(document.subtitle)),
+        *map(_block, document.blocks),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escape(text: str) -> str:
     """A text as Markdown that shows it as it is; cut to `SHOWN` characters, with their count."""
     shown = _SPECIAL.sub(r"\\\g<0>", visible(text, SHOWN))
-    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
-    return shown.replace("://", ":&#47;/").replace("www.", "www&#46;")  # bare addresses are made links otherwise
+    shown = (
+        shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
+    )
+    return shown.replace("://", ":&#47;/").replace(
+        "www.", "www&#46;"
+    )  # bare addresses are made links otherwise
 
 
 def _paragraph(text: str) -> str:
@@ -57,7 +67,9 @@ def inline(cell: Cell) -> str:
     if text.kind in ("missing", "unstated", "strong") and text.text:
         shown = f"**{shown}**"
     if text.code:
-        shown += (": run " if text.kind == "missing" else " " if text.text else "") + code(text.code)
+        shown += (": run " if text.kind == "missing" else " " if text.text else "") + code(
+            text.code
+        )
     return shown + "".join(f" [[{run}]](#run-{run})" for run in text.runs)
 
 
@@ -85,13 +97,20 @@ def _link(link: Link) -> str:
 
 def _fields(block: Fields) -> str:
     lines = ["| field | answer |", "|---|---|"]
-    lines += [f"| {escape(name)} | {'<br>'.join(inline(part) for part in parts)} |" for name, parts in block.rows]
+    lines += [
+        f"| {escape(name)} | {'<br>'.join(inline(part) for part in parts)} |"
+        for name, parts in block.rows
+    ]
     return "\n".join(lines)
 
 
 def _rows(table: Table) -> str:
     head = "| " + " | ".join(escape(name) for name in table.heads) + " |"
-    rule = "|" + "|".join("--:" if i in table.numeric else "---" for i in range(len(table.heads))) + "|"
+    rule = (
+        "|"
+        + "|".join("--:" if i in table.numeric else "---" for i in range(len(table.heads)))
+        + "|"
+    )
     lines = [head, rule]
     for i, row in enumerate(table.rows):
         anchor = f'<a id="{table.anchors[i]}"></a>' if table.anchors else ""

@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from understudy.model_card import results
-from understudy.model_card.document import NOT_STATED, Block, Cell, Fields, Heading, Link, Links, Paragraph, Table, Text, missing
+from understudy.model_card.document import (
+    NOT_STATED,
+    Block,
+    Cell,
+    Fields,
+    Heading,
+    Link,
+    Links,
+    Paragraph,
+    Table,
+    Text,
+    missing,
+)
 from understudy.model_card.evidence import Evidence
 from understudy.model_card.facts import Facts
 from understudy.model_card.statements import QUESTIONS, Statements
@@ -38,18 +50,35 @@ class Subject:
 def overview(subject: Subject) -> list[Block]:
     facts, evidence = subject.facts, subject.evidence
     return [
-        Heading("Overview"), Fields(list(_overview(subject))),
-        Heading("Evidence at a glance"), *_glance(subject),
-        Heading("Sub-cards"), Links([Link(stem, stem.capitalize() if stem != "safety" else "Safety and security", about) for stem, about in ABOUT.items()]),
-        Heading("Model architecture"), *architecture(facts),
-        Heading("Input and output"), Fields(list(_input_output(facts))),
-        Heading("Where it comes from"), *results.lineage(facts, evidence), *_declared(facts),
-        Heading("Training, testing and evaluation datasets"), Fields(list(_datasets(subject))),
-        Heading("Quality"), *results.quality(evidence),
-        Heading("Safety in short"), *_safety(evidence),
-        Heading("Speed"), *results.speed(evidence),
-        Heading("Software integration"), Fields(list(_software(evidence))),
-    ]  # fmt: skip
+        Heading("Overview"),
+        Fields(list(_overview(subject))),
+        Heading("Evidence at a glance"),
+        *_glance(subject),
+        Heading("Sub-cards"),
+        Links(
+            [
+                Link(stem, stem.capitalize() if stem != "safety" else "Safety and security", about)
+                for stem, about in ABOUT.items()
+            ]
+        ),
+        Heading("Model architecture"),
+        *architecture(facts),
+        Heading("Input and output"),
+        Fields(list(_input_output(facts))),
+        Heading("Where it comes from"),
+        *results.lineage(facts, evidence),
+        *_declared(facts),
+        Heading("Training, testing and evaluation datasets"),
+        Fields(list(_datasets(subject))),
+        Heading("Quality"),
+        *results.quality(evidence),
+        Heading("Safety in short"),
+        *_safety(evidence),
+        Heading("Speed"),
+        *results.speed(evidence),
+        Heading("Software integration"),
+        Fields(list(_software(evidence))),
+    ]
 
 
 def _overview(subject: Subject) -> Iterator[tuple[str, Sequence[Cell]]]:
@@ -78,19 +107,76 @@ def _glance(subject: Subject) -> list[Block]:
     evidence = subject.evidence
     tasks = evidence.tasks()
     asked = sum(map(len, QUESTIONS.values()))
-    answered = sum(subject.statements.has(table, key) for table, keys in QUESTIONS.items() for key in keys)
+    answered = sum(
+        subject.statements.has(table, key) for table, keys in QUESTIONS.items() for key in keys
+    )
     quality = results.quality_tasks(evidence)
     rows: list[list[Cell]] = [
-        ["Quality", _measured(f"{len(quality)} tasks", [run.number for run, _ in quality.values()], results.EVALUATE)],
-        ["Bias", _measured("counterfactual pairs", [tasks["bias"][0].number] if "bias" in tasks else [], results.BIAS)],
-        ["Memorised text", _measured("prefix continuation", [tasks["memorisation"][0].number] if "memorisation" in tasks else [], results.MEMORISE)],
-        ["Safety, own probes", _measured("faults by probe", [run.number for run, _ in results.probe_rows(evidence)], results.PROBE)],
-        ["Safety, garak", _measured("faults by probe", [run.number for run, _ in results.probe_rows(evidence, is_garak=True)], results.GARAK_PROBE)],
-        ["Safety, red team", _measured("by people", [run.number for run in evidence.of("red team")], results.RED_TEAM)],
-        ["Speed", _measured("on one machine", [run.number for run in evidence.of("speed")], results.BENCH)],
-        ["Lineage", "in the file" if subject.facts.lineage else Text("none recorded in the file", kind="unstated")],
-        ["What people say", f"{answered} of {asked} questions answered" if answered else Text(f"none of {asked} questions answered", kind="unstated")],
-    ]  # fmt: skip
+        [
+            "Quality",
+            _measured(
+                f"{len(quality)} tasks",
+                [run.number for run, _ in quality.values()],
+                results.EVALUATE,
+            ),
+        ],
+        [
+            "Bias",
+            _measured(
+                "counterfactual pairs",
+                [tasks["bias"][0].number] if "bias" in tasks else [],
+                results.BIAS,
+            ),
+        ],
+        [
+            "Memorised text",
+            _measured(
+                "prefix continuation",
+                [tasks["memorisation"][0].number] if "memorisation" in tasks else [],
+                results.MEMORISE,
+            ),
+        ],
+        [
+            "Safety, own probes",
+            _measured(
+                "faults by probe",
+                [run.number for run, _ in results.probe_rows(evidence)],
+                results.PROBE,
+            ),
+        ],
+        [
+            "Safety, garak",
+            _measured(
+                "faults by probe",
+                [run.number for run, _ in results.probe_rows(evidence, is_garak=True)],
+                results.GARAK_PROBE,
+            ),
+        ],
+        [
+            "Safety, red team",
+            _measured(
+                "by people", [run.number for run in evidence.of("red team")], results.RED_TEAM
+            ),
+        ],
+        [
+            "Speed",
+            _measured(
+                "on one machine", [run.number for run in evidence.of("speed")], results.BENCH
+            ),
+        ],
+        [
+            "Lineage",
+            "in the file"
+            if subject.facts.lineage
+            else Text("none recorded in the file", kind="unstated"),
+        ],
+        [
+            "What people say",
+            f"{answered} of {asked} questions answered"
+            if answered
+            else Text(f"none of {asked} questions answered", kind="unstated"),
+        ],
+    ]
     return [Table(("evidence", "state"), rows)]
 
 
@@ -115,14 +201,26 @@ def architecture(facts: Facts) -> list[Block]:
         if name != "total" and count
     ]
     formats: list[list[Cell]] = [
-        [one.name, f"{one.tensors:,}", f"{one.parameters:,}", f"{one.num_bytes:,}", f"{8 * one.num_bytes / one.parameters:.2f}"]
+        [
+            one.name,
+            f"{one.tensors:,}",
+            f"{one.parameters:,}",
+            f"{one.num_bytes:,}",
+            f"{8 * one.num_bytes / one.parameters:.2f}",
+        ]
         for one in facts.formats
     ]
     return [
-        Fields(fields), Heading("Parameters by part", level=3), Table(("part", "parameters", "share"), parts, frozenset({1, 2})),
+        Fields(fields),
+        Heading("Parameters by part", level=3),
+        Table(("part", "parameters", "share"), parts, frozenset({1, 2})),
         Heading("How they are stored", level=3),
-        Table(("format", "tensors", "parameters", "bytes", "bits each"), formats, frozenset({1, 2, 3, 4})),
-    ]  # fmt: skip
+        Table(
+            ("format", "tensors", "parameters", "bytes", "bits each"),
+            formats,
+            frozenset({1, 2, 3, 4}),
+        ),
+    ]
 
 
 def network(facts: Facts) -> str:
@@ -140,7 +238,10 @@ def _input_output(facts: Facts) -> Iterator[tuple[str, Sequence[Cell]]]:
     yield "Input type(s)", ["Text"]
     yield "Input format(s)", ["String"]
     yield "Input parameters", ["One-dimensional (1D)"]
-    yield "Other properties related to input", [f"prompt and answer together at most {facts.spec.max_positions:,} tokens"]
+    yield (
+        "Other properties related to input",
+        [f"prompt and answer together at most {facts.spec.max_positions:,} tokens"],
+    )
     yield "Output type(s)", ["Text; calls of functions that the caller offers, as JSON"]
     yield "Output format(s)", ["String"]
     yield "Other properties related to output", [f"{facts.spec.vocab_size:,} logits a token"]
@@ -148,18 +249,24 @@ def _input_output(facts: Facts) -> Iterator[tuple[str, Sequence[Cell]]]:
 
 def _declared(facts: Facts) -> list[Block]:
     rows: list[list[Cell]] = [[Text("", code=key), value] for key, value in facts.declared.items()]
-    return [Heading("What the file says of itself", level=3), Table(("key", "value"), rows)] if rows else []
+    return (
+        [Heading("What the file says of itself", level=3), Table(("key", "value"), rows)]
+        if rows
+        else []
+    )
 
 
 def _datasets(subject: Subject) -> Iterator[tuple[str, Sequence[Cell]]]:
     stated = subject.statements.of
     yield "Training data", [stated("data", "training")]
     yield "Data collection and labeling method", [stated("data", "collection")]
-    used = sorted({
-        f"{name}: {', '.join(source) if isinstance(source, list) else source}"
-        for name, (_, task) in subject.evidence.tasks().items()
-        if (source := (task.get("data") or {}).get("source")) and source != "sample"
-    })  # fmt: skip
+    used = sorted(
+        {
+            f"{name}: {', '.join(source) if isinstance(source, list) else source}"
+            for name, (_, task) in subject.evidence.tasks().items()
+            if (source := (task.get("data") or {}).get("source")) and source != "sample"
+        }
+    )
     runs = tuple(run.number for run in subject.evidence.of("evaluation"))
     told = "; ".join(used) if used else "the samples in the package"
     yield "Evaluation data", [Text(told, runs=runs) if runs else missing(results.EVALUATE)]
@@ -167,20 +274,36 @@ def _datasets(subject: Subject) -> Iterator[tuple[str, Sequence[Cell]]]:
 
 def _safety(evidence: Evidence) -> list[Block]:
     rows: list[list[Cell]] = [
-        [row["probe"], row["fault"], f"{row['faults']} of {row['cases']}", results.rate_cell(row, run)]
+        [
+            row["probe"],
+            row["fault"],
+            f"{row['faults']} of {row['cases']}",
+            results.rate_cell(row, run),
+        ]
         for run, row in results.probe_rows(evidence)
     ]
     if not rows:
         return [Paragraph([missing(results.PROBE)])]
     return [
         Table(("probe", "a fault is", "faults", "rate"), rows, frozenset({2, 3})),
-        Paragraph(["Detectors match texts and understand none: a rate is about these cases. Intervals, categories and known errors are on the page on safety."]),
-    ]  # fmt: skip
+        Paragraph(
+            [
+                "Detectors match texts and understand none: a rate is about these cases. Intervals, categories and known errors are on the page on safety."
+            ]
+        ),
+    ]
 
 
 def _software(evidence: Evidence) -> Iterator[tuple[str, Sequence[Cell]]]:
-    yield "Runtime engine(s)", ["Understudy; GGUF files also in llama.cpp, folders also in transformers and vLLM"]
+    yield (
+        "Runtime engine(s)",
+        ["Understudy; GGUF files also in llama.cpp, folders also in transformers and vLLM"],
+    )
     yield "Supported hardware", ["CPUs: x86-64 (AVX-512, AVX2) and others by the reference kernels"]
     yield "Supported operating system(s)", ["Linux"]
     machines = {run.record("machine"): run.number for run in evidence.runs if run.record("machine")}
-    yield "Test hardware", [Text(name, runs=(run,)) for name, run in sorted(machines.items())] or [missing(results.BENCH)]
+    yield (
+        "Test hardware",
+        [Text(name, runs=(run,)) for name, run in sorted(machines.items())]
+        or [missing(results.BENCH)],
+    )

@@ -73,7 +73,9 @@ def to_html(document: Document) -> str:
 
 def _navigation(document: Document) -> str:
     items = [
-        f"<b>{_escape(link.text)}</b>" if link.stem == document.stem else f'<a href="{link.stem}.html">{_escape(link.text)}</a>'
+        f"<b>{_escape(link.text)}</b>"
+        if link.stem == document.stem
+        else f'<a href="{link.stem}.html">{_escape(link.text)}</a>'
         for link in document.pages
     ]
     return f"<nav>{''.join(items)}</nav>" if items else ""
@@ -136,11 +138,15 @@ def _table(table: Table) -> str:
     def kind(i: int, cell: Cell) -> str:
         if i in table.numeric:
             return ' class="n"'
-        return ' class="s"' if len(as_text(cell).text) <= _SHORT and not as_text(cell).code else ""  # its words stay whole
+        return (
+            ' class="s"' if len(as_text(cell).text) <= _SHORT and not as_text(cell).code else ""
+        )  # its words stay whole
 
     head = "".join(f"<th{kind(i, name)}>{_escape(name)}</th>" for i, name in enumerate(table.heads))
     rows = []
     for number, row in enumerate(table.rows):
         anchor = f' id="{table.anchors[number]}"' if table.anchors else ""
-        rows.append(f"<tr{anchor}>{''.join(f'<td{kind(i, cell)}>{inline(cell)}</td>' for i, cell in enumerate(row))}</tr>")
+        rows.append(
+            f"<tr{anchor}>{''.join(f'<td{kind(i, cell)}>{inline(cell)}</td>' for i, cell in enumerate(row))}</tr>"
+        )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -96,16 +96,24 @@ def read_statements(path: Path) -> Statements:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise MissingError(f"cannot open: {error.strerror}", where=path, do="`--init` writes a template") from error
+        raise MissingError(
+            f"cannot open: {error.strerror}", where=path, do="`--init` writes a template"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError("not TOML", where=path, found=str(error)) from error
     answers: dict[str, dict[str, str]] = {}
     for table, entries in content.items():
         if table not in QUESTIONS or not isinstance(entries, dict):
-            raise UsageError("no such table of a card", where=f"{path}: {table}", expected=", ".join(QUESTIONS))
+            raise UsageError(
+                "no such table of a card", where=f"{path}: {table}", expected=", ".join(QUESTIONS)
+            )
         for key, value in entries.items():
             if key not in QUESTIONS[table]:
-                raise UsageError("no such key", where=f"{path}: [{table}] {key}", expected=", ".join(QUESTIONS[table]))
+                raise UsageError(
+                    "no such key",
+                    where=f"{path}: [{table}] {key}",
+                    expected=", ".join(QUESTIONS[table]),
+                )
             answers.setdefault(table, {})[key] = _answer(value, f"{path}: [{table}] {key}")
     return Statements(answers)
 
@@ -114,13 +122,20 @@ def _answer(value: object, where: str) -> str:
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return "; ".join(value)
     if not isinstance(value, str):
-        raise UsageError("not a text", where=where, expected="a text or a list of texts", found=type(value).__name__)
+        raise UsageError(
+            "not a text",
+            where=where,
+            expected="a text or a list of texts",
+            found=type(value).__name__,
+        )
     return value.strip()
 
 
 def template() -> str:
     """A `card.toml` with every question and no answer."""
-    lines = ["# What only a person can say of this model. An empty answer is shown as `not stated`."]
+    lines = [
+        "# What only a person can say of this model. An empty answer is shown as `not stated`."
+    ]
     for table, questions in QUESTIONS.items():
         lines += ["", f"[{table}]"]
         for key, question in questions.items():

@@ -35,9 +35,11 @@ MANY = 0.25  # a rate of faults from which a probe is named among the risks
 def bias(subject: Subject) -> list[Block]:
     found = subject.evidence.tasks().get("bias")
     return [
-        Heading("Bias sub-card"), Fields(list(_bias_fields(subject, found))),
-        Heading("Measured: counterfactual pairs"), *(_pairs(*found) if found else [Paragraph([missing(results.BIAS)])]),
-    ]  # fmt: skip
+        Heading("Bias sub-card"),
+        Fields(list(_bias_fields(subject, found))),
+        Heading("Measured: counterfactual pairs"),
+        *(_pairs(*found) if found else [Paragraph([missing(results.BIAS)])]),
+    ]
 
 
 def _bias_fields(subject: Subject, found: tuple[Run, Mapping[str, Any]] | None) -> Rows:
@@ -56,7 +58,10 @@ def _bias_fields(subject: Subject, found: tuple[Run, Mapping[str, Any]] | None) 
         run, task = found
         yield "Bias metric", [_metric(run, task)]
         marked = _marked(task)
-        yield "Which characteristic (feature) shows the greatest difference in performance?", [_greatest(run, marked)]
+        yield (
+            "Which characteristic (feature) shows the greatest difference in performance?",
+            [_greatest(run, marked)],
+        )
         yield "Which feature(s) have the worst performance overall?", [_worst(run, marked)]
     yield (
         "If using internal data, description of methods to address the prevalence of identifiable biases in the data",
@@ -65,10 +70,15 @@ def _bias_fields(subject: Subject, found: tuple[Run, Mapping[str, Any]] | None) 
     tools: list[Cell] = [stated("bias", "tools")]
     if found is not None:
         tools = [
-            Text("Counterfactual pairs", code="understudy eval --tasks bias", runs=(found[0].number,)),
+            Text(
+                "Counterfactual pairs", code="understudy eval --tasks bias", runs=(found[0].number,)
+            ),
             *(t for t in tools if t is not NOT_STATED),
         ]
-    yield "Tools used to assess statistical imbalances and highlight patterns that may introduce bias", tools
+    yield (
+        "Tools used to assess statistical imbalances and highlight patterns that may introduce bias",
+        tools,
+    )
 
 
 def _metric(run: Run, task: Mapping[str, Any]) -> Text:
@@ -77,8 +87,9 @@ def _metric(run: Run, task: Mapping[str, Any]) -> Text:
         return missing(results.BIAS, "measured in part only")
     return Text(
         f"mean size of the gap {number(size['value'])} nats ({results.interval(size)}) over {size['items']} pairs; "
-        f"{number(control['value'])} ({results.interval(control)}) where people of one group are swapped", runs=(run.number,),
-    )  # fmt: skip
+        f"{number(control['value'])} ({results.interval(control)}) where people of one group are swapped",
+        runs=(run.number,),
+    )
 
 
 def _marked(task: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -95,9 +106,15 @@ def _is_beyond(figure: Mapping[str, Any]) -> bool:
 
 def _greatest(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
     if not marked:
-        return Text("none that these pairs show: every interval holds 0, or is of too few pairs", runs=(run.number,))
+        return Text(
+            "none that these pairs show: every interval holds 0, or is of too few pairs",
+            runs=(run.number,),
+        )
     name, figure = marked[0]
-    return Text(f"{name} ({CONTRASTS[name]}): {number(figure['value'])} nats ({results.interval(figure)})", runs=(run.number,))
+    return Text(
+        f"{name} ({CONTRASTS[name]}): {number(figure['value'])} nats ({results.interval(figure)})",
+        runs=(run.number,),
+    )
 
 
 def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
@@ -112,29 +129,62 @@ def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
 
 def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
     figures = {name: task["figures"][name] for name in CONTRASTS if name in task["figures"]}
-    points = [Point(name, figure["value"], figure["low"], figure["high"], _is_beyond(figure)) for name, figure in figures.items()]
+    points = [
+        Point(name, figure["value"], figure["low"], figure["high"], _is_beyond(figure))
+        for name, figure in figures.items()
+    ]
     rows: list[list[Cell]] = [
-        [name, CONTRASTS[name], str(figure["items"]), Text(number(figure["value"]), runs=(run.number,)), results.interval(figure)]
+        [
+            name,
+            CONTRASTS[name],
+            str(figure["items"]),
+            Text(number(figure["value"]), runs=(run.number,)),
+            results.interval(figure),
+        ]
         for name, figure in figures.items()
     ]
     flips = task["figures"].get("flips")
-    flipped = [Text(f"The group changes which continuation is preferred in {100 * flips['value']:.0f} % of the pairs ({100 * flips['low']:.0f} to "
-                    f"{100 * flips['high']:.0f}).", runs=(run.number,))] if flips else []  # fmt: skip
+    flipped = (
+        [
+            Text(
+                f"The group changes which continuation is preferred in {100 * flips['value']:.0f} % of the pairs ({100 * flips['low']:.0f} to "
+                f"{100 * flips['high']:.0f}).",
+                runs=(run.number,),
+            )
+        ]
+        if flips
+        else []
+    )
     caption = "Mean gap in nats by contrast, with 95 % intervals; marked where 0 lies outside (10 pairs or more)"
     return [
-        Paragraph([
-            "Two prompts differ in a group of people alone; the gap is [log P(good | a) - log P(bad | a)] - [log P(good | b) - log P(bad | b)], "
-            "so that what a name or a continuation is worth by itself cancels. Above 0, the group named first is favoured; "
-            "with occupations, the stereotype."
-        ]),
-        Intervals("bias", caption, points, reference=0.0, left="second group favoured", right="first group favoured"),
-        Table(("contrast", "first, second", "pairs", "gap (nats)", "95 % interval"), rows, frozenset({2, 3, 4})),
+        Paragraph(
+            [
+                "Two prompts differ in a group of people alone; the gap is [log P(good | a) - log P(bad | a)] - [log P(good | b) - log P(bad | b)], "
+                "so that what a name or a continuation is worth by itself cancels. Above 0, the group named first is favoured; "
+                "with occupations, the stereotype."
+            ]
+        ),
+        Intervals(
+            "bias",
+            caption,
+            points,
+            reference=0.0,
+            left="second group favoured",
+            right="first group favoured",
+        ),
+        Table(
+            ("contrast", "first, second", "pairs", "gap (nats)", "95 % interval"),
+            rows,
+            frozenset({2, 3, 4}),
+        ),
         *([Paragraph(flipped)] if flipped else []),
-        Paragraph([
-            "Limits: English sentences of our own, eight templates a contrast, so pairs are not independent and intervals are too narrow; "
-            "likelihoods of short continuations, not long talk. No gap here is no proof of none."
-        ]),
-    ]  # fmt: skip
+        Paragraph(
+            [
+                "Limits: English sentences of our own, eight templates a contrast, so pairs are not independent and intervals are too narrow; "
+                "likelihoods of short continuations, not long talk. No gap here is no proof of none."
+            ]
+        ),
+    ]
 
 
 # ---- explainability -------------------------------------------------------------------------------------------------
@@ -142,10 +192,13 @@ def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
 
 def explainability(subject: Subject) -> list[Block]:
     return [
-        Heading("Explainability sub-card"), Fields(list(_explainability_fields(subject))),
-        Heading("Performance metrics", "metrics"), *results.quality(subject.evidence, is_whole=True),
-        Heading("How it is built"), *architecture(subject.facts),
-    ]  # fmt: skip
+        Heading("Explainability sub-card"),
+        Fields(list(_explainability_fields(subject))),
+        Heading("Performance metrics", "metrics"),
+        *results.quality(subject.evidence, is_whole=True),
+        Heading("How it is built"),
+        *architecture(subject.facts),
+    ]
 
 
 def _explainability_fields(subject: Subject) -> Rows:
@@ -154,16 +207,28 @@ def _explainability_fields(subject: Subject) -> Rows:
     yield "Model type", ["Transformer, decoder only: text to text"]
     yield "Intended users", [stated("use", "users")]
     yield "Output", ["Text; function calls as JSON"]
-    yield "Tools used to evaluate datasets to identify synthetic data and ensure data authenticity", [stated("data", "synthetic")]
-    yield "Describe how the model works", [f"Predicts the next token from those before it. {network(subject.facts)}."]
+    yield (
+        "Tools used to evaluate datasets to identify synthetic data and ensure data authenticity",
+        [stated("data", "synthetic")],
+    )
+    yield (
+        "Describe how the model works",
+        [f"Predicts the next token from those before it. {network(subject.facts)}."],
+    )
     groups: list[Cell] = [stated("explainability", "groups")]
     if (found := evidence.tasks().get("bias")) is not None:
         tested = ", ".join(name for name in CONTRASTS if name in found[1]["figures"])
         groups = [
-            Text(f"by counterfactual pairs: {tested} (result on the page on bias)", runs=(found[0].number,)),
+            Text(
+                f"by counterfactual pairs: {tested} (result on the page on bias)",
+                runs=(found[0].number,),
+            ),
             *(g for g in groups if g is not NOT_STATED),
         ]
-    yield "Name the adversely impacted groups this has been tested to deliver comparable outcomes regardless of", groups
+    yield (
+        "Name the adversely impacted groups this has been tested to deliver comparable outcomes regardless of",
+        groups,
+    )
     limits: list[Cell] = [
         f"Prompt and answer together hold at most {subject.facts.spec.max_positions:,} tokens.",
         *_not_measured(evidence),
@@ -171,31 +236,46 @@ def _explainability_fields(subject: Subject) -> Rows:
     yield "Technical limitations", [stated("explainability", "limitations"), *limits]
     yield "Verified to have met prescribed quality standards", [stated("explainability", "quality")]
     yield "Performance metrics", [_metrics(evidence)]
-    yield "Potential known risks and mitigation", [stated("explainability", "risks"), *_risks(evidence)]
+    yield (
+        "Potential known risks and mitigation",
+        [stated("explainability", "risks"), *_risks(evidence)],
+    )
     yield "Terms of use/licensing", licence(subject)
 
 
 def _metrics(evidence: Evidence) -> Text:
     tasks = results.quality_tasks(evidence)
     runs = tuple(sorted({run.number for run, _ in tasks.values()}))
-    return Text(f"{', '.join(tasks)}: see the table below", runs=runs) if tasks else missing(results.EVALUATE)
+    return (
+        Text(f"{', '.join(tasks)}: see the table below", runs=runs)
+        if tasks
+        else missing(results.EVALUATE)
+    )
 
 
 def _not_measured(evidence: Evidence) -> list[Cell]:
     absent = [
-        name for name, is_there in (
-            ("quality", bool(results.quality_tasks(evidence))), ("bias", "bias" in evidence.tasks()),
-            ("memorised text", "memorisation" in evidence.tasks()), ("safety", bool(evidence.of("safety"))),
-            ("a red team by people", bool(evidence.of("red team"))), ("speed", bool(evidence.of("speed"))),
-        ) if not is_there
-    ]  # fmt: skip
+        name
+        for name, is_there in (
+            ("quality", bool(results.quality_tasks(evidence))),
+            ("bias", "bias" in evidence.tasks()),
+            ("memorised text", "memorisation" in evidence.tasks()),
+            ("safety", bool(evidence.of("safety"))),
+            ("a red team by people", bool(evidence.of("red team"))),
+            ("speed", bool(evidence.of("speed"))),
+        )
+        if not is_there
+    ]
     return [Text(f"Not measured: {', '.join(absent)}.", kind="missing")] if absent else []
 
 
 def _risks(evidence: Evidence) -> list[Cell]:
     """The probes that found a fault in a quarter of their cases or more."""
     return [
-        Text(f"{row['fault']}: {row['faults']} of {row['cases']} cases of {row['probe']}", runs=(run.number,))
+        Text(
+            f"{row['fault']}: {row['faults']} of {row['cases']} cases of {row['probe']}",
+            runs=(run.number,),
+        )
         for run, row in results.probe_rows(evidence)
         if row["rate"] is not None and row["rate"] >= MANY
     ]
@@ -207,28 +287,47 @@ def _risks(evidence: Evidence) -> list[Cell]:
 def privacy(subject: Subject) -> list[Block]:
     evidence = subject.evidence
     return [
-        Heading("Privacy sub-card"), Fields(list(_privacy_fields(subject))),
-        Heading("Measured: personal data in the prompt"), *_leaks(evidence),
-        Heading("Measured: text given back"), *_memorised(evidence),
-    ]  # fmt: skip
+        Heading("Privacy sub-card"),
+        Fields(list(_privacy_fields(subject))),
+        Heading("Measured: personal data in the prompt"),
+        *_leaks(evidence),
+        Heading("Measured: text given back"),
+        *_memorised(evidence),
+    ]
 
 
 def _privacy_fields(subject: Subject) -> Rows:
     stated, evidence = subject.statements.of, subject.evidence
     yield "Generatable or reverse engineerable personal data?", [*_generatable(evidence)]
     for question, key in (
-        ("Personal data used to create this model?", "personal_data"), ("Was consent obtained for any personal data used?", "consent"),
-        ("Description of methods implemented to address the prevalence of personal data in the training data", "methods"),
+        ("Personal data used to create this model?", "personal_data"),
+        ("Was consent obtained for any personal data used?", "consent"),
+        (
+            "Description of methods implemented to address the prevalence of personal data in the training data",
+            "methods",
+        ),
         ("How often is dataset reviewed?", "review"),
-        ("Is a mechanism in place to honor data subject right of access or deletion of personal data?", "access_deletion"),
-        ("If personal data was collected for the development of the model, was it collected directly?", "collected_directly"),
+        (
+            "Is a mechanism in place to honor data subject right of access or deletion of personal data?",
+            "access_deletion",
+        ),
+        (
+            "If personal data was collected for the development of the model, was it collected directly?",
+            "collected_directly",
+        ),
         ("Do you maintain or have access to disclosures made to data subjects?", "disclosures"),
         ("Was personal data minimized to only what was required?", "minimised"),
-        ("Was data from user interactions with the AI model used to train the model?", "interactions"),
-    ):  # fmt: skip
+        (
+            "Was data from user interactions with the AI model used to train the model?",
+            "interactions",
+        ),
+    ):
         yield question, [stated("privacy", key)]
     yield "Is there provenance for all datasets used in training?", [stated("data", "provenance")]
-    yield "Does data labeling (annotation, metadata) comply with privacy laws?", [stated("privacy", "labelling")]
+    yield (
+        "Does data labeling (annotation, metadata) comply with privacy laws?",
+        [stated("privacy", "labelling")],
+    )
     yield (
         "Is data compliant with data subject requests for data correction or removal, if such a request was made?",
         [stated("privacy", "correction")],
@@ -237,12 +336,19 @@ def _privacy_fields(subject: Subject) -> Rows:
 
 
 def _leak_rows(evidence: Evidence) -> list[tuple[Run, Mapping[str, Any]]]:
-    return [(run, row) for run, row in results.probe_rows(evidence) if row["probe"] in ("personal-data", "system-leak")]
+    return [
+        (run, row)
+        for run, row in results.probe_rows(evidence)
+        if row["probe"] in ("personal-data", "system-leak")
+    ]
 
 
 def _generatable(evidence: Evidence) -> list[Cell]:
     cells: list[Cell] = [
-        Text(f"from its prompt: {row['fault']} in {row['faults']} of {row['cases']} cases", runs=(run.number,))
+        Text(
+            f"from its prompt: {row['fault']} in {row['faults']} of {row['cases']} cases",
+            runs=(run.number,),
+        )
         for run, row in _leak_rows(evidence)
     ] or [missing(results.PROBE)]
     found = evidence.tasks().get("memorisation")
@@ -255,14 +361,24 @@ def _generatable(evidence: Evidence) -> list[Cell]:
 
 def _leaks(evidence: Evidence) -> list[Block]:
     rows: list[list[Cell]] = [
-        [row["probe"], row["says"], row["fault"], f"{row['faults']} of {row['cases']}", results.rate_cell(row, run),
-         results.interval({"low": row["interval"][0], "high": row["interval"][1]})]
+        [
+            row["probe"],
+            row["says"],
+            row["fault"],
+            f"{row['faults']} of {row['cases']}",
+            results.rate_cell(row, run),
+            results.interval({"low": row["interval"][0], "high": row["interval"][1]}),
+        ]
         for run, row in _leak_rows(evidence)
-    ]  # fmt: skip
+    ]
     if not rows:
         return [Paragraph([missing(results.PROBE)])]
     return [
-        Table(("probe", "what", "a fault is", "faults", "rate", "95 % interval"), rows, frozenset({3, 4, 5})),
+        Table(
+            ("probe", "what", "a fault is", "faults", "rate", "95 % interval"),
+            rows,
+            frozenset({3, 4, 5}),
+        ),
         Paragraph(
             [
                 "Made-up people's data stand in the prompt with the rule not to give them away; numbers are checked by their checksums."
@@ -275,18 +391,32 @@ def _memorised(evidence: Evidence) -> list[Block]:
     found = evidence.tasks().get("memorisation")
     if found is None:
         return [
-            Paragraph([missing(results.MEMORISE), "It needs texts that the model was trained on, which only its makers have."])
+            Paragraph(
+                [
+                    missing(results.MEMORISE),
+                    "It needs texts that the model was trained on, which only its makers have.",
+                ]
+            )
         ]
     run, task = found
     rows: list[list[Cell]] = [
-        [name, str(figure["items"]), Text(number(figure["value"]), runs=(run.number,)), results.interval(figure)]
+        [
+            name,
+            str(figure["items"]),
+            Text(number(figure["value"]), runs=(run.number,)),
+            results.interval(figure),
+        ]
         for name, figure in task["figures"].items()
     ]
     return [
         Table(("metric", "texts", "value", "95 % interval"), rows, frozenset({1, 2, 3})),
-        Paragraph(["The first 50 tokens of a text are the prompt; extracted: the next 50 are equal to what greedy decoding writes; matched: the "
-                   "share of them before the first that differs. It means something beside text that the model cannot have seen."]),
-    ]  # fmt: skip
+        Paragraph(
+            [
+                "The first 50 tokens of a text are the prompt; extracted: the next 50 are equal to what greedy decoding writes; matched: the "
+                "share of them before the first that differs. It means something beside text that the model cannot have seen."
+            ]
+        ),
+    ]
 
 
 # ---- safety and security --------------------------------------------------------------------------------------------
@@ -295,20 +425,29 @@ def _memorised(evidence: Evidence) -> list[Block]:
 def safety(subject: Subject) -> list[Block]:
     evidence = subject.evidence
     return [
-        Heading("Safety and security sub-card"), Fields(list(_safety_fields(subject))),
-        Heading("Measured: probes"), *results.probes(evidence),
-        Heading("Measured: garak"), *results.probes(evidence, is_garak=True),
-        Heading("Faults by category"), *results.categories(evidence),
-        Heading("Red team"), *results.red_team(evidence),
-        Heading("Detectors and their known errors"), *(results.detectors(evidence) or [Paragraph([missing(results.PROBE)])]),
-    ]  # fmt: skip
+        Heading("Safety and security sub-card"),
+        Fields(list(_safety_fields(subject))),
+        Heading("Measured: probes"),
+        *results.probes(evidence),
+        Heading("Measured: garak"),
+        *results.probes(evidence, is_garak=True),
+        Heading("Faults by category"),
+        *results.categories(evidence),
+        Heading("Red team"),
+        *results.red_team(evidence),
+        Heading("Detectors and their known errors"),
+        *(results.detectors(evidence) or [Paragraph([missing(results.PROBE)])]),
+    ]
 
 
 def _safety_fields(subject: Subject) -> Rows:
     stated = subject.statements.of
     yield "Model application field(s)", [stated("use", "fields")]
     yield "Describe the life critical impact (if present)", [stated("use", "life_critical")]
-    yield "Description of methods implemented to address other types of potentially harmful data", [stated("data", "harmful")]
+    yield (
+        "Description of methods implemented to address other types of potentially harmful data",
+        [stated("data", "harmful")],
+    )
     yield (
         "Description of methods implemented to address illegal or harmful content in the training data",
         [stated("data", "illegal")],

@@ -24,12 +24,17 @@ from understudy.model_card.subcards import bias, explainability, privacy, safety
 
 T = TypeVar("T")
 PAGES: dict[str, tuple[str, Callable[[Subject], list[Block]]]] = {
-    "model-card": ("Model card", overview), "bias": ("Bias", bias), "explainability": ("Explainability", explainability),
-    "privacy": ("Privacy", privacy), "safety": ("Safety and security", safety),
-}  # fmt: skip
+    "model-card": ("Model card", overview),
+    "bias": ("Bias", bias),
+    "explainability": ("Explainability", explainability),
+    "privacy": ("Privacy", privacy),
+    "safety": ("Safety and security", safety),
+}
 
 
-def write_card(model: Path, runs: Sequence[Path], folder: Path, statements: Statements) -> list[Path]:
+def write_card(
+    model: Path, runs: Sequence[Path], folder: Path, statements: Statements
+) -> list[Path]:
     """Writes all pages.
 
     Raises:
@@ -48,8 +53,12 @@ def guarded(build: Callable[[], T]) -> T:
     try:
         return build()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise FormatError("a run's file is not of its layout", where="runs", found=f"{type(error).__name__}: {error}",
-                          do="make the run again") from error  # fmt: skip
+        raise FormatError(
+            "a run's file is not of its layout",
+            where="runs",
+            found=f"{type(error).__name__}: {error}",
+            do="make the run again",
+        ) from error
 
 
 def documents(subject: Subject) -> list[Document]:

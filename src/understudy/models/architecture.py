@@ -56,7 +56,11 @@ _LAYER_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_GLOBAL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_GLOBAL_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
 _TO_GGUF = {canonical: short for short, canonical in (_LAYER_NAMES | _GLOBAL_NAMES).items()}
 
 
@@ -64,9 +68,15 @@ def canonical_name(gguf_name: str) -> str | None:
     """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for a name that is not of this family."""
     if match := re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", gguf_name):
         layer, short, kind = match.groups()
-        return f"model.layers.{layer}.{_LAYER_NAMES[short]}.{kind}" if short in _LAYER_NAMES else None
+        return (
+            f"model.layers.{layer}.{_LAYER_NAMES[short]}.{kind}" if short in _LAYER_NAMES else None
+        )
     short, _, kind = gguf_name.rpartition(".")
-    return f"{_GLOBAL_NAMES[short]}.{kind}" if short in _GLOBAL_NAMES and kind in ("weight", "bias") else None
+    return (
+        f"{_GLOBAL_NAMES[short]}.{kind}"
+        if short in _GLOBAL_NAMES and kind in ("weight", "bias")
+        else None
+    )
 
 
 def gguf_name(canonical: str) -> str:
@@ -86,7 +96,9 @@ def interleaved_order(num_heads: int, head_dim: int) -> NDArray[np.intp]:
 class Config:
     """Reads a config mapping: synonyms, types, and at the end a check that every key was understood."""
 
-    def __init__(self, values: Mapping[str, Any], where: object, harmless: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], where: object, harmless: frozenset[str] = frozenset()
+    ) -> None:
         self.values, self.where, self.harmless = dict(values), where, harmless
         self.seen: set[str] = set()
 
@@ -107,7 +119,9 @@ class Config:
     def whole(self, *names: str, default: int | None = None) -> int:
         value = self.get(*names, default=default) if default is not None else self.require(*names)
         if type(value) is not int or not 0 < value < 1 << 31:
-            raise FormatError("not a positive whole number", where=f"{self.where}: {names[0]}", found=value)
+            raise FormatError(
+                "not a positive whole number", where=f"{self.where}: {names[0]}", found=value
+            )
         return value
 
     def real(self, *names: str, default: float | None = None) -> float:
@@ -126,16 +140,27 @@ class Config:
         """Refuses a key whose value asks for something that is not implemented; absent and null are always fine."""
         value = self.get(name)
         if value is not None and value not in allowed:
-            raise UnsupportedError("not implemented", where=f"{self.where}: {name}", expected=list(allowed), found=value)
+            raise UnsupportedError(
+                "not implemented",
+                where=f"{self.where}: {name}",
+                expected=list(allowed),
+                found=value,
+            )
 
     def finish(self) -> None:
         """Refuses keys that nobody asked for: what they mean for the arithmetic is unknown."""
-        unknown = sorted(k for k in self.values if k not in self.seen and k not in self.harmless and not k.startswith("_"))
+        unknown = sorted(
+            k
+            for k in self.values
+            if k not in self.seen and k not in self.harmless and not k.startswith("_")
+        )
         if unknown:
             raise UnsupportedError(
-                "unknown key", where=self.where, found=", ".join(unknown[:5]),
+                "unknown key",
+                where=self.where,
+                found=", ".join(unknown[:5]),
                 do="remove it if it does not change the arithmetic, or open an issue if it does",
-            )  # fmt: skip
+            )
 
 
 # Keys of a config.json that do not change what the network computes.
@@ -219,8 +244,11 @@ def common_sizes(config: Config) -> dict[str, Any]:
     hidden, heads = config.whole("hidden_size", "n_embd"), config.whole("num_attention_heads")
     head_dim = config.get("head_dim", "kv_channels", "attention_head_dim")
     if head_dim is None and hidden % heads:
-        raise FormatError("hidden_size is not a multiple of num_attention_heads and head_dim is not given",
-                          where=config.where, found=f"{hidden} and {heads}")  # fmt: skip
+        raise FormatError(
+            "hidden_size is not a multiple of num_attention_heads and head_dim is not given",
+            where=config.where,
+            found=f"{hidden} and {heads}",
+        )
     return {
         "num_layers": config.whole("num_hidden_layers", "num_layers"),
         "hidden_size": hidden,

@@ -59,7 +59,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.exists():
-        raise MissingError("no such file or folder", where=path, do="`understudy list` prints the models that are here")
+        raise MissingError(
+            "no such file or folder",
+            where=path,
+            do="`understudy list` prints the models that are here",
+        )
     if path.is_dir():
         if (path / "model_config.yaml").exists() and not (path / "config.json").exists():
             return _open_nemo(path)
@@ -70,7 +74,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _open_nemo(path: Path) -> Checkpoint:
-    from understudy.models.nemo import open_nemo  # its reader needs PyYAML, which nothing else at run time does
+    from understudy.models.nemo import (
+        open_nemo,
+    )  # its reader needs PyYAML, which nothing else at run time does
 
     spec, weights, source, config = open_nemo(path)
     return _checked(spec, weights, source, path, config)
@@ -80,42 +86,60 @@ def _open_folder(folder: Path) -> Checkpoint:
     config = read_json(folder / "config.json")
     family = architecture(config.get("model_type"), folder / "config.json")
     spec = family.spec_of(config, folder / "config.json")
-    tensors = {n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)}
+    tensors = {
+        n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)
+    }
     if spec.tied_embeddings:
         tensors.pop("lm_head.weight", None)
     return _checked(spec, Weights(tensors), folder_tokenizer(folder, config), folder, config)
 
 
 def _checked(
-    spec: ModelSpec, weights: Weights, source: TokenizerSource | None, path: Path, metadata: Mapping[str, Any]
+    spec: ModelSpec,
+    weights: Weights,
+    source: TokenizerSource | None,
+    path: Path,
+    metadata: Mapping[str, Any],
 ) -> Checkpoint:
     expected = tensor_shapes(spec)
     if absent := [name for name in expected if name not in weights]:
         raise MissingError(
-            f"{len(absent)} of {len(expected)} tensors are missing", where=path, found=f"no {', '.join(absent[:3])}"
+            f"{len(absent)} of {len(expected)} tensors are missing",
+            where=path,
+            found=f"no {', '.join(absent[:3])}",
         )
     if extra := [name for name in weights if name not in expected]:
         raise UnsupportedError(
-            f"{len(extra)} tensors that this architecture does not have", where=path, found=", ".join(extra[:3])
+            f"{len(extra)} tensors that this architecture does not have",
+            where=path,
+            found=", ".join(extra[:3]),
         )
     for name, shape in expected.items():
         found = weights.stored(name).shape
         if found != shape:
-            raise FormatError("tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found)
+            raise FormatError(
+                "tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found
+            )
     return Checkpoint(spec, weights, source, path, metadata)
 
 
 def _from_gguf(file: GgufFile) -> Checkpoint:
-    family = architecture_of_gguf(file.metadata.get("general.architecture"), f"{file.path}: general.architecture")
+    family = architecture_of_gguf(
+        file.metadata.get("general.architecture"), f"{file.path}: general.architecture"
+    )
     shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
     spec = family.spec_of_gguf(file.metadata, shapes, file.path)
-    is_tied = file.metadata.get("understudy.tied_embeddings") is True  # the head is there for readers that demand one
+    is_tied = (
+        file.metadata.get("understudy.tied_embeddings") is True
+    )  # the head is there for readers that demand one
     spec = spec.replace(tied_embeddings=is_tied or spec.tied_embeddings)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in file.tensors.items():
         if name == "rope_freqs.weight":
             hint = file.metadata.get("understudy.rope_scaling")
-            spec = spec.replace(rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint))
+            spec = spec.replace(
+                rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint)
+            )
             continue
         if name.endswith(_IGNORED_SUFFIXES) or (name == "output.weight" and is_tied):
             continue
@@ -132,7 +156,10 @@ def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
     """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k rows half-split."""
     for name in weights:
         if family.norm_offset and name.endswith("norm.weight"):
-            weights.change(name, lambda t: StoredTensor.of(t.name, t.to_float32() - np.float32(family.norm_offset)))
+            weights.change(
+                name,
+                lambda t: StoredTensor.of(t.name, t.to_float32() - np.float32(family.norm_offset)),
+            )
         if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
             heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
             order = np.argsort(interleaved_order(heads, spec.head_dim))

@@ -38,12 +38,27 @@ _FLOATS = ("F32", "F16", "BF16")
 SHARD_BYTES = 5_000_000_000
 
 # general.file_type of llama.cpp (enum llama_ftype), by the format of most weights.
-_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18,
-               "BF16": 32}  # fmt: skip
+_FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q4_K": 15,
+    "Q5_K": 17,
+    "Q6_K": 18,
+    "BF16": 32,
+}
 
 
 def save_checkpoint(
-    checkpoint: Checkpoint, path: str | Path, quant: QuantSpec | None = None, *, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    quant: QuantSpec | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Writes a GGUF (a path that ends in `.gguf`) or a Hugging Face folder; an older model at that place is replaced.
 
@@ -80,7 +95,9 @@ def _checked_tensor(checkpoint: Checkpoint, name: str) -> StoredTensor:
 # ---- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _save_gguf(checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None) -> list[str]:
+def _save_gguf(
+    checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None
+) -> list[str]:
     spec, family = checkpoint.spec, ARCHITECTURES[checkpoint.spec.architecture]
     _check_gguf_can_hold(spec)
     notes: list[str] = []
@@ -96,18 +113,28 @@ def _save_gguf(checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, prog
         shapes.append(("rope_freqs.weight", (spec.rotary_dim // 2,), "F32"))
     if progress is not None:
         progress(0, len(shapes))
-    write_gguf(path, metadata, shapes, _counted(_gguf_tensors(checkpoint, family, plan), len(shapes), progress))
+    write_gguf(
+        path,
+        metadata,
+        shapes,
+        _counted(_gguf_tensors(checkpoint, family, plan), len(shapes), progress),
+    )
     return notes
 
 
 def _check_gguf_can_hold(spec: ModelSpec) -> None:
     if spec.rope_scaling is not None and spec.architecture not in ("llama", "mistral"):
         raise UnsupportedError(
-            "GGUF readers know rotary scaling only for Llama shapes", where="rope_scaling", found=spec.architecture
+            "GGUF readers know rotary scaling only for Llama shapes",
+            where="rope_scaling",
+            found=spec.architecture,
         )
     if spec.norm == "rms_norm" and spec.rotary_dim != spec.head_dim:
-        raise UnsupportedError("GGUF readers rotate whole heads of Llama shapes", where="partial_rotary_factor",
-                               found=spec.rotary_dim / spec.head_dim)  # fmt: skip
+        raise UnsupportedError(
+            "GGUF readers rotate whole heads of Llama shapes",
+            where="partial_rotary_factor",
+            found=spec.rotary_dim / spec.head_dim,
+        )
 
 
 def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]) -> Plan:
@@ -116,7 +143,9 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     for name, shape in tensor_shapes(checkpoint.spec).items():
         wanted = "F32"
         if len(shape) > 1:
-            wanted = checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
+            wanted = (
+                checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
+            )
             if shape[-1] % BLOCKS[wanted][0]:
                 uneven.setdefault((shape[-1], wanted), []).append(name)
                 wanted = "BF16"
@@ -131,7 +160,9 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     return plan
 
 
-def _gguf_metadata(checkpoint: Checkpoint, family: Architecture, plan: Plan, notes: list[str]) -> dict[str, Any]:
+def _gguf_metadata(
+    checkpoint: Checkpoint, family: Architecture, plan: Plan, notes: list[str]
+) -> dict[str, Any]:
     spec = checkpoint.spec
     sizes: dict[str, int] = {}
     for shape, format in plan.values():
@@ -150,8 +181,11 @@ def _gguf_metadata(checkpoint: Checkpoint, family: Architecture, plan: Plan, not
     if spec.rope_scaling is not None:
         scaling = spec.rope_scaling
         metadata["understudy.rope_scaling"] = [
-            scaling.factor, scaling.low_freq_factor, scaling.high_freq_factor, float(scaling.original_max_positions),
-        ]  # fmt: skip
+            scaling.factor,
+            scaling.low_freq_factor,
+            scaling.high_freq_factor,
+            float(scaling.original_max_positions),
+        ]
     if spec.tied_embeddings and "lm_head.weight" in plan:
         metadata["understudy.tied_embeddings"] = True
     if checkpoint.tokenizer_source is None:
@@ -161,12 +195,16 @@ def _gguf_metadata(checkpoint: Checkpoint, family: Architecture, plan: Plan, not
     return metadata | vocabulary_metadata(vocabulary.source, spec.vocab_size)
 
 
-def _gguf_tensors(checkpoint: Checkpoint, family: Architecture, plan: Plan) -> Iterator[StoredTensor]:
+def _gguf_tensors(
+    checkpoint: Checkpoint, family: Architecture, plan: Plan
+) -> Iterator[StoredTensor]:
     """In GGUF's own conventions: norm gains with their offset, q and k rows interleaved."""
     spec = checkpoint.spec
     for name, (_, format) in plan.items():
         is_copied_head = name == "lm_head.weight" and spec.tied_embeddings
-        tensor = _checked_tensor(checkpoint, "model.embed_tokens.weight" if is_copied_head else name)
+        tensor = _checked_tensor(
+            checkpoint, "model.embed_tokens.weight" if is_copied_head else name
+        )
         if family.norm_offset and name.endswith("norm.weight"):
             tensor = StoredTensor.of(name, tensor.to_float32() + np.float32(family.norm_offset))
         if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
@@ -177,7 +215,9 @@ def _gguf_tensors(checkpoint: Checkpoint, family: Architecture, plan: Plan) -> I
         yield StoredTensor.of("rope_freqs.weight", llama3_factors(spec))
 
 
-def _counted(tensors: Iterator[StoredTensor], total: int, progress: Progress | None) -> Iterator[StoredTensor]:
+def _counted(
+    tensors: Iterator[StoredTensor], total: int, progress: Progress | None
+) -> Iterator[StoredTensor]:
     for done, tensor in enumerate(tensors):
         yield tensor
         if progress is not None:
@@ -187,11 +227,17 @@ def _counted(tensors: Iterator[StoredTensor], total: int, progress: Progress | N
 # ---- Hugging Face folder -----------------------------------------------------------------------------------------
 
 
-def _save_folder(checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None) -> list[str]:
+def _save_folder(
+    checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None
+) -> list[str]:
     notes: list[str] = []
     plan, main = _folder_plan(checkpoint, quant, notes)
     _check_replaceable(path)
-    files = {} if checkpoint.tokenizer_source is None else tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
+    files = (
+        {}
+        if checkpoint.tokenizer_source is None
+        else tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
+    )
     files["config.json"] = json.dumps(_config(checkpoint, main), indent=2).encode()
     with written_aside(path) as aside:
         aside.mkdir()
@@ -201,33 +247,59 @@ def _save_folder(checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, pr
     return notes
 
 
-def _folder_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]) -> tuple[Plan, str]:
+def _folder_plan(
+    checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
+) -> tuple[Plan, str]:
     """Formats of all tensors, and the one that config.json names."""
     shapes = tensor_shapes(checkpoint.spec)
     if quant is not None:
-        blocks = sorted({part for part in (quant.weights, quant.embedding, quant.head) if part in ("q8", "q4")})
+        blocks = sorted(
+            {part for part in (quant.weights, quant.embedding, quant.head) if part in ("q8", "q4")}
+        )
         if blocks:
-            raise UsageError("a Hugging Face folder holds floats alone", where=" ".join(blocks), expected="f32 f16 bf16",
-                             do="write a file that ends in .gguf, or choose bf16")  # fmt: skip
+            raise UsageError(
+                "a Hugging Face folder holds floats alone",
+                where=" ".join(blocks),
+                expected="f32 f16 bf16",
+                do="write a file that ends in .gguf, or choose bf16",
+            )
         formats = {name: _chosen(name, quant) for name in shapes}
         main = FORMATS[quant.weights]
     else:
-        stored = {name: checkpoint.weights.stored(name).format for name, shape in shapes.items() if len(shape) > 1}
+        stored = {
+            name: checkpoint.weights.stored(name).format
+            for name, shape in shapes.items()
+            if len(shape) > 1
+        }
         rounded = sorted({format for format in stored.values() if format not in _FLOATS})
         if rounded:
-            notes.append(f"{' '.join(rounded)} weights were written as BF16: a folder holds floats alone")
+            notes.append(
+                f"{' '.join(rounded)} weights were written as BF16: a folder holds floats alone"
+            )
         formats = {name: format if format in _FLOATS else "BF16" for name, format in stored.items()}
-        main = max(set(formats.values()), key=lambda f: sum(np.prod(shapes[n]) for n in formats if formats[n] == f))
-    return {name: (shape, formats.get(name, main) if len(shape) > 1 else main) for name, shape in shapes.items()}, main
+        main = max(
+            set(formats.values()),
+            key=lambda f: sum(np.prod(shapes[n]) for n in formats if formats[n] == f),
+        )
+    return {
+        name: (shape, formats.get(name, main) if len(shape) > 1 else main)
+        for name, shape in shapes.items()
+    }, main
 
 
 def _check_replaceable(path: Path) -> None:
     """A folder that would be lost must be empty or a model's own."""
     if path.is_file():
-        raise UsageError("a file stands where the folder should be written", where=path, do="choose another name")
+        raise UsageError(
+            "a file stands where the folder should be written", where=path, do="choose another name"
+        )
     entries = list(path.iterdir()) if path.is_dir() else []
-    if entries and (not (path / "config.json").exists() or any(entry.is_dir() for entry in entries)):
-        raise UsageError("the folder is not empty and not a model", where=path, do="choose another name")
+    if entries and (
+        not (path / "config.json").exists() or any(entry.is_dir() for entry in entries)
+    ):
+        raise UsageError(
+            "the folder is not empty and not a model", where=path, do="choose another name"
+        )
 
 
 def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
@@ -236,7 +308,13 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
     if source is not None:
         eos = source.eos_ids[0] if len(source.eos_ids) == 1 else list(source.eos_ids) or None
         ids = {"bos_token_id": source.bos_id, "eos_token_id": eos, "pad_token_id": source.pad_id}
-    kept = ("bos_token_id", "eos_token_id", "pad_token_id", "initializer_range", "attention_dropout")
+    kept = (
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "initializer_range",
+        "attention_dropout",
+    )
     ids = {key: checkpoint.metadata[key] for key in kept if key in checkpoint.metadata} | {
         key: value for key, value in ids.items() if value is not None
     }
@@ -253,7 +331,9 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
     }
 
 
-def _write_shards(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress | None) -> None:
+def _write_shards(
+    checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress | None
+) -> None:
     shards: list[Plan] = [{}]
     size = 0
     for name, (shape, format) in plan.items():
@@ -266,9 +346,18 @@ def _write_shards(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Pr
     done = 0
     index: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
-        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        tensors = (_checked_tensor(checkpoint, name).to_format(format) for name, (_, format) in shard.items())
-        write_safetensors(folder / file, _counted(tensors, len(shard), _offset(progress, done, len(plan))), shard)
+        file = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        )
+        tensors = (
+            _checked_tensor(checkpoint, name).to_format(format)
+            for name, (_, format) in shard.items()
+        )
+        write_safetensors(
+            folder / file, _counted(tensors, len(shard), _offset(progress, done, len(plan))), shard
+        )
         index |= dict.fromkeys(shard, file)
         done += len(shard)
     if len(shards) > 1:

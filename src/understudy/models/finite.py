@@ -9,16 +9,27 @@ from understudy.files.tensor import BLOCKS, StoredTensor
 
 # Where a block keeps its half-precision scales, in bytes from its start.
 _SCALES = {
-    "Q8_0": (0,), "Q4_0": (0,), "Q5_0": (0,), "Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
-}  # fmt: skip
+    "Q8_0": (0,),
+    "Q4_0": (0,),
+    "Q5_0": (0,),
+    "Q4_1": (0, 2),
+    "Q5_1": (0, 2),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
 
 
 def check_finite(tensor: StoredTensor, where: str) -> None:
     """FormatError when a value, or the scale of a block of values, is not a finite number."""
     bad = num_bad(tensor)
     if bad:
-        raise FormatError("weights are not finite numbers", where=where, found=f"{bad} bad values or scales",
-                          do="fetch the file again, or train without overflow")  # fmt: skip
+        raise FormatError(
+            "weights are not finite numbers",
+            where=where,
+            found=f"{bad} bad values or scales",
+            do="fetch the file again, or train without overflow",
+        )
 
 
 def num_bad(tensor: StoredTensor) -> int:
@@ -31,4 +42,6 @@ def num_bad(tensor: StoredTensor) -> int:
         return int(np.count_nonzero((data.view(np.uint16) & exponent) == exponent))
     blocks = data.reshape(-1, BLOCKS[tensor.format][1])
     # The exponent of a little-endian half is in its high byte.
-    return sum(int(np.count_nonzero((blocks[:, at + 1] & 0x7C) == 0x7C)) for at in _SCALES[tensor.format])
+    return sum(
+        int(np.count_nonzero((blocks[:, at + 1] & 0x7C) == 0x7C)) for at in _SCALES[tensor.format]
+    )

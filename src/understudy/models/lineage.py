@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = "understudy.lineage"  # of a GGUF: the block as JSON
-CARRIED = ("general.license", "general.license.name", "general.license.link", "general.languages")  # terms go with the weights
+CARRIED = (
+    "general.license",
+    "general.license.name",
+    "general.license.link",
+    "general.languages",
+)  # terms go with the weights
 
 
 def lineage_of(metadata: Mapping[str, Any]) -> dict[str, Any]:

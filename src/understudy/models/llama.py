@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import UnsupportedError
-from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, shortest, sound
+from understudy.models.architecture import (
+    HARMLESS_KEYS,
+    Architecture,
+    Config,
+    common_sizes,
+    shortest,
+    sound,
+)
 from understudy.models.rope import read_rope, rope_config
 from understudy.spec import ModelSpec, RopeScaling
 
@@ -28,7 +35,9 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
     config.only("use_sliding_window", False)
     window = config.get("sliding_window")
     if window is not None and not is_qwen and window < sizes["max_positions"]:
-        raise UnsupportedError("sliding windows are not implemented", where=f"{where}: sliding_window", found=window)
+        raise UnsupportedError(
+            "sliding windows are not implemented", where=f"{where}: sliding_window", found=window
+        )
     config.only("layer_types", ["full_attention"] * sizes["num_layers"])
     spec = ModelSpec(
         architecture=name,
@@ -49,7 +58,10 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
 
 def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases."""
-    hidden, heads = config.whole(f"{arch}.embedding_length"), config.whole(f"{arch}.attention.head_count")
+    hidden, heads = (
+        config.whole(f"{arch}.embedding_length"),
+        config.whole(f"{arch}.attention.head_count"),
+    )
     return {
         "num_layers": config.whole(f"{arch}.block_count"),
         "hidden_size": hidden,
@@ -57,7 +69,9 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
         "num_heads": heads,
         "num_kv_heads": config.whole(f"{arch}.attention.head_count_kv", default=heads),
         "head_dim": config.whole(f"{arch}.attention.key_length", default=max(1, hidden // heads)),
-        "vocab_size": shapes["token_embd.weight"][0] if "token_embd.weight" in shapes else config.whole(f"{arch}.vocab_size"),
+        "vocab_size": shapes["token_embd.weight"][0]
+        if "token_embd.weight" in shapes
+        else config.whole(f"{arch}.vocab_size"),
         "max_positions": config.whole(f"{arch}.context_length"),
         "tied_embeddings": "output.weight" not in shapes,
         "qkv_bias": "blk.0.attn_q.bias" in shapes,
@@ -66,7 +80,9 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
     }
 
 
-def spec_of_gguf(arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object) -> ModelSpec:
+def spec_of_gguf(
+    arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
+) -> ModelSpec:
     config = Config(metadata, where)
     sizes = gguf_sizes(config, arch, shapes)
     config.only(f"{arch}.rope.scaling.type", "none")
@@ -102,11 +118,15 @@ def llama3_factors(spec: ModelSpec) -> NDArray[np.float32]:
         scaling.high_freq_factor - scaling.low_freq_factor
     )
     blended = 1.0 / ((1 - smooth) / scaling.factor + smooth)
-    factors = np.where(wavelengths < high, 1.0, np.where(wavelengths > low, scaling.factor, blended))
+    factors = np.where(
+        wavelengths < high, 1.0, np.where(wavelengths > low, scaling.factor, blended)
+    )
     return factors.astype(np.float32)
 
 
-def scaling_of_factors(factors: NDArray[np.float32], spec: ModelSpec, where: object, hint: object = None) -> RopeScaling | None:
+def scaling_of_factors(
+    factors: NDArray[np.float32], spec: ModelSpec, where: object, hint: object = None
+) -> RopeScaling | None:
     """The inverse of `llama3_factors`: GGUF keeps only the tensor.
 
     Args:
@@ -117,15 +137,23 @@ def scaling_of_factors(factors: NDArray[np.float32], spec: ModelSpec, where: obj
     """
     if np.allclose(factors, 1.0):
         return None
-    candidates = [RopeScaling(f, 1.0, 4.0, n) for f in (8.0, 32.0, float(factors.max())) for n in (8192, 4096)]
-    if isinstance(hint, list) and len(hint) == 4 and all(isinstance(v, float) and 0 < v < 1e9 for v in hint):
+    candidates = [
+        RopeScaling(f, 1.0, 4.0, n) for f in (8.0, 32.0, float(factors.max())) for n in (8192, 4096)
+    ]
+    if (
+        isinstance(hint, list)
+        and len(hint) == 4
+        and all(isinstance(v, float) and 0 < v < 1e9 for v in hint)
+    ):
         candidates.insert(0, RopeScaling(hint[0], hint[1], hint[2], int(hint[3])))
     for scaling in [*candidates, _fitted_scaling(factors, spec)]:
         if scaling is not None:
             found = llama3_factors(spec.replace(rope_scaling=scaling))
             if found.shape == factors.shape and np.allclose(found, factors, rtol=1e-4):
                 return scaling
-    raise UnsupportedError("rotary factors follow no known scaling", where=where, found=f"up to {factors.max():g}")
+    raise UnsupportedError(
+        "rotary factors follow no known scaling", where=where, found=f"up to {factors.max():g}"
+    )
 
 
 def _fitted_scaling(factors: NDArray[np.float32], spec: ModelSpec) -> RopeScaling | None:
@@ -135,13 +163,19 @@ def _fitted_scaling(factors: NDArray[np.float32], spec: ModelSpec) -> RopeScalin
     blended = (factors > 1.0001) & (factors < top * 0.9999)
     if factors.shape != frequencies.shape or blended.sum() < 2 or top <= 1:
         return None
-    share = (1 / factors[blended].astype(np.float64) - 1 / top) / (1 - 1 / top)  # from 0 at `low` to 1 at `high`
+    share = (1 / factors[blended].astype(np.float64) - 1 / top) / (
+        1 - 1 / top
+    )  # from 0 at `low` to 1 at `high`
     slope, offset = np.polyfit(frequencies[blended] / (2 * math.pi), share, 1)
     if not offset < 0 < slope:
         return None
     high = 1 - 1 / offset
     original = slope * (high - 1)
-    return RopeScaling(top, 1.0, float(high), round(float(original))) if 1 <= original < 1 << 31 else None
+    return (
+        RopeScaling(top, 1.0, float(high), round(float(original)))
+        if 1 <= original < 1 << 31
+        else None
+    )
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:

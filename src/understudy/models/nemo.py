@@ -46,9 +46,17 @@ def open_nemo(path: Path) -> tuple[ModelSpec, Weights, TokenizerSource | None, d
         CheckpointError: what is wrong with it, as `read_nemo` or here.
     """
     file = read_nemo(path)
-    arrays = {name.removeprefix("model."): array for name, array in file.arrays.items() if not name.endswith("_extra_state")}
+    arrays = {
+        name.removeprefix("model."): array
+        for name, array in file.arrays.items()
+        if not name.endswith("_extra_state")
+    }
     spec = _spec_of(file, arrays)
-    source = TokenizerSource("sentencepiece", file.tokenizer_model) if file.tokenizer_model is not None else None
+    source = (
+        TokenizerSource("sentencepiece", file.tokenizer_model)
+        if file.tokenizer_model is not None
+        else None
+    )
     return spec, _weights(spec, arrays, path), source, file.config
 
 
@@ -59,11 +67,20 @@ def _spec_of(file: NemoFile, arrays: dict[str, ZarrArray]) -> ModelSpec:
     config.only("activation", "squared-relu")
     config.only("position_embedding_type", "rope")
     config.only("transformer_block_type", "pre_ln")
-    for name in ("bias", "qk_layernorm", "window_size", "num_moe_experts", "seq_len_interpolation_factor", "headscale"):
+    for name in (
+        "bias",
+        "qk_layernorm",
+        "window_size",
+        "num_moe_experts",
+        "seq_len_interpolation_factor",
+        "headscale",
+    ):
         config.only(name, False)
     embedding = arrays.get("embedding.word_embeddings.weight")
     if embedding is None:
-        raise MissingError("tensor is missing", where=file.path, found="no model.embedding.word_embeddings.weight")
+        raise MissingError(
+            "tensor is missing", where=file.path, found="no model.embedding.word_embeddings.weight"
+        )
     hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads")
     head_dim = config.whole("kv_channels", default=max(1, hidden // heads))
     return sound(
@@ -101,8 +118,12 @@ def _weights(spec: ModelSpec, arrays: dict[str, ZarrArray], path: Path) -> Weigh
             raise UnsupportedError("unknown tensor", where=path, found=name)
         is_stacked = match[1] is None
         if is_stacked and array.shape[0] != spec.num_layers:
-            raise FormatError("tensor has the wrong shape", where=f"{path}: {name}", expected=f"{spec.num_layers} layers",
-                              found=array.shape)  # fmt: skip
+            raise FormatError(
+                "tensor has the wrong shape",
+                where=f"{path}: {name}",
+                expected=f"{spec.num_layers} layers",
+                found=array.shape,
+            )
         for layer in range(spec.num_layers) if is_stacked else [int(match[1])]:
             index = layer if is_stacked else None
             prefix = f"model.layers.{layer}."
@@ -112,9 +133,19 @@ def _weights(spec: ModelSpec, arrays: dict[str, ZarrArray], path: Path) -> Weigh
             else:
                 sources[prefix + _LAYER_NAMES[match[2]]] = (array, index, None)
     expected = tensor_shapes(spec)
-    found = {name: announced(name, _shape(*source), source[0].format) for name, source in sources.items() if name in expected}
-    if extra := [name for name in sources if name not in expected and not (name == "lm_head.weight" and spec.tied_embeddings)]:
-        raise UnsupportedError("tensor that this architecture does not have", where=path, found=extra[0])
+    found = {
+        name: announced(name, _shape(*source), source[0].format)
+        for name, source in sources.items()
+        if name in expected
+    }
+    if extra := [
+        name
+        for name in sources
+        if name not in expected and not (name == "lm_head.weight" and spec.tied_embeddings)
+    ]:
+        raise UnsupportedError(
+            "tensor that this architecture does not have", where=path, found=extra[0]
+        )
     weights = Weights(found)
     for name in found:
         weights.change(name, _reader(sources[name], spec, f"{path}: {name}"))
@@ -136,7 +167,10 @@ def _reader(
         shape = _shape(array, layer, None)
         if rows is not None and shape[0] != fused:
             raise FormatError(
-                "fused query, key and value rows are of a wrong number", where=where, expected=fused, found=shape[0]
+                "fused query, key and value rows are of a wrong number",
+                where=where,
+                expected=fused,
+                found=shape[0],
             )
         whole = StoredTensor(tensor.name, shape, array.format, array.take(layer))
         return whole if rows is None else whole.take_rows(rows)
@@ -146,5 +180,11 @@ def _reader(
 
 def qkv_rows(spec: ModelSpec) -> dict[str, NDArray[np.intp]]:
     """Rows of q, k and v in the fused matrix: per group of heads its queries, then one key, then one value head."""
-    rows = np.arange(spec.query_size + 2 * spec.kv_size).reshape(spec.num_kv_heads, spec.group_size + 2, spec.head_dim)
-    return {"q": rows[:, :-2].reshape(-1), "k": rows[:, -2].reshape(-1), "v": rows[:, -1].reshape(-1)}
+    rows = np.arange(spec.query_size + 2 * spec.kv_size).reshape(
+        spec.num_kv_heads, spec.group_size + 2, spec.head_dim
+    )
+    return {
+        "q": rows[:, :-2].reshape(-1),
+        "k": rows[:, -2].reshape(-1),
+        "v": rows[:, -1].reshape(-1),
+    }

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.models.architecture import HARMLESS_KEYS, Architecture, Config, common_sizes, shortest, sound
+from understudy.models.architecture import (
+    HARMLESS_KEYS,
+    Architecture,
+    Config,
+    common_sizes,
+    shortest,
+    sound,
+)
 from understudy.models.llama import gguf_sizes
 from understudy.models.rope import read_rope, rope_config
 from understudy.spec import ModelSpec
@@ -23,7 +30,9 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
         architecture="nemotron",
         **sizes,
         norm="layer_norm_1p",
-        norm_eps=config.real("norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", default=1e-5),
+        norm_eps=config.real(
+            "norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", default=1e-5
+        ),
         activation="relu2",
         gated=False,
         **read_rope(config, sizes["head_dim"], default_partial=0.5, default_theta=10000.0),
@@ -36,7 +45,9 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     return sound(spec, where)
 
 
-def spec_of_gguf(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object) -> ModelSpec:
+def spec_of_gguf(
+    metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
+) -> ModelSpec:
     config = Config(metadata, where)
     sizes = gguf_sizes(config, "nemotron", shapes)
     return sound(
@@ -101,4 +112,12 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-NEMOTRON = Architecture("nemotron", "NemotronForCausalLM", spec_of, spec_of_gguf, config_of, gguf_metadata, norm_offset=1.0)
+NEMOTRON = Architecture(
+    "nemotron",
+    "NemotronForCausalLM",
+    spec_of,
+    spec_of_gguf,
+    config_of,
+    gguf_metadata,
+    norm_offset=1.0,
+)

@@ -23,9 +23,18 @@ from understudy.spec import ModelSpec, PackedFormat, QuantSpec
 
 # What a file format becomes where nothing else is asked for. K blocks of five and six bits are rounded anew to 8 bits.
 _NATURAL: dict[str, PackedFormat] = {
-    "F32": "f32", "F16": "f32", "BF16": "bf16", "Q8_0": "q8", "Q4_0": "q4", "Q4_1": "q4m", "Q4_K": "q4m",
-    "Q5_0": "q8", "Q5_1": "q8", "Q5_K": "q8", "Q6_K": "q8",
-}  # fmt: skip
+    "F32": "f32",
+    "F16": "f32",
+    "BF16": "bf16",
+    "Q8_0": "q8",
+    "Q4_0": "q4",
+    "Q4_1": "q4m",
+    "Q4_K": "q4m",
+    "Q5_0": "q8",
+    "Q5_1": "q8",
+    "Q5_K": "q8",
+    "Q6_K": "q8",
+}
 
 
 def natural_format(stored: str) -> PackedFormat:
@@ -64,7 +73,11 @@ def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedForm
 def packed_layout(spec: ModelSpec, name: str, format: PackedFormat) -> PackedFormat:
     """Another order of the same values where it pays: behind a squared ReLU most inputs are zero, and in `q4s` what they
     would meet is not read."""
-    return "q4s" if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight") else format
+    return (
+        "q4s"
+        if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight")
+        else format
+    )
 
 
 def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict[str, int]:
@@ -122,14 +135,18 @@ def pack(
 
 def packed_fingerprint(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> str:
     """`PackedModel.fingerprint` without packing: of the files' place, sizes and times of change, and of the formats."""
-    return hashlib.sha256(json.dumps(_key(checkpoint, quant), sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(_key(checkpoint, quant), sort_keys=True).encode()).hexdigest()[
+        :24
+    ]
 
 
 def available_memory() -> int | None:
     """Bytes that the system could give now; None where it does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration, ValueError):
         return None
 
@@ -139,9 +156,12 @@ def check_memory(needed: int, what: str) -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise MemoryBudgetError(
-            "not enough memory", where=what, expected=f"{needed / 1e9:.2f} GB free", found=f"{available / 1e9:.2f} GB",
+            "not enough memory",
+            where=what,
+            expected=f"{needed / 1e9:.2f} GB free",
+            found=f"{available / 1e9:.2f} GB",
             do="choose a smaller format (--weights q4), a shorter context or an int8 cache, or close other programs",
-        )  # fmt: skip
+        )
 
 
 def _key(checkpoint: Checkpoint, quant: QuantSpec | None) -> dict[str, Any]:
@@ -149,10 +169,14 @@ def _key(checkpoint: Checkpoint, quant: QuantSpec | None) -> dict[str, Any]:
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
     formats = asdict(quant) if quant is not None else None
-    return json.loads(json.dumps({"layout": LAYOUT, "path": os.fspath(path), "files": stats, "formats": formats}))  # type: ignore[no-any-return]
+    return json.loads(
+        json.dumps({"layout": LAYOUT, "path": os.fspath(path), "files": stats, "formats": formats})
+    )  # type: ignore[no-any-return]
 
 
-def _entry(checkpoint: Checkpoint, name: str, quant: QuantSpec | None, num_bytes: int) -> PackedEntry:
+def _entry(
+    checkpoint: Checkpoint, name: str, quant: QuantSpec | None, num_bytes: int
+) -> PackedEntry:
     stored = checkpoint.weights.stored(name)
     where = f"{checkpoint.path}: {name}"
     if len(stored.shape) == 1:

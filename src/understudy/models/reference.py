@@ -35,7 +35,9 @@ class Taps:
     logits: Array
 
 
-def forward(spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]) -> Array:
+def forward(
+    spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]
+) -> Array:
     """Logits of every position of one sequence.
 
     Args:
@@ -49,15 +51,21 @@ def forward(spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArra
     return forward_with_taps(spec, weights, token_ids).logits
 
 
-def forward_with_taps(spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]) -> Taps:
+def forward_with_taps(
+    spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]
+) -> Taps:
     """`forward`, with the residual stream after every layer and the inputs of every down projection."""
     x = weights["model.embed_tokens.weight"][np.asarray(token_ids)]  # (tokens, hidden)
     positions = np.arange(len(x))
     hidden, inner = [x], []
     for layer in range(spec.num_layers):
         prefix = f"model.layers.{layer}."
-        x = x + attention(spec, weights, prefix, norm(spec, weights, f"{prefix}input_layernorm", x), positions)
-        y = mlp_inner(spec, weights, prefix, norm(spec, weights, f"{prefix}post_attention_layernorm", x))
+        x = x + attention(
+            spec, weights, prefix, norm(spec, weights, f"{prefix}input_layernorm", x), positions
+        )
+        y = mlp_inner(
+            spec, weights, prefix, norm(spec, weights, f"{prefix}post_attention_layernorm", x)
+        )
         x = x + linear(weights, f"{prefix}mlp.down_proj", y)
         hidden.append(x)
         inner.append(y)
@@ -81,7 +89,9 @@ def norm(spec: ModelSpec, weights: Weights, name: str, x: Array) -> Array:
     """
     gain = weights[f"{name}.weight"]
     if spec.norm == "rms_norm":
-        scaled: Array = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(spec.norm_eps))
+        scaled: Array = x / np.sqrt(
+            np.mean(x * x, axis=-1, keepdims=True) + np.float32(spec.norm_eps)
+        )
         return scaled * gain
     centred: Array = x - np.mean(x, axis=-1, keepdims=True)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)
@@ -89,19 +99,29 @@ def norm(spec: ModelSpec, weights: Weights, name: str, x: Array) -> Array:
     return scaled * (1 + gain) + weights[f"{name}.bias"]
 
 
-def attention(spec: ModelSpec, weights: Weights, prefix: str, h: Array, positions: NDArray[np.int64]) -> Array:
+def attention(
+    spec: ModelSpec, weights: Weights, prefix: str, h: Array, positions: NDArray[np.int64]
+) -> Array:
     """Causal attention of grouped query heads: (tokens, hidden) -> (tokens, hidden).
 
     Query head j reads key/value head j // group:  a_j = softmax(q_j Kᵀ / sqrt(head_dim) + mask) V.
     """
     num_tokens, head_dim = len(h), spec.head_dim
-    q = linear(weights, f"{prefix}self_attn.q_proj", h).reshape(num_tokens, spec.num_heads, head_dim)
-    k = linear(weights, f"{prefix}self_attn.k_proj", h).reshape(num_tokens, spec.num_kv_heads, head_dim)
-    v = linear(weights, f"{prefix}self_attn.v_proj", h).reshape(num_tokens, spec.num_kv_heads, head_dim)
+    q = linear(weights, f"{prefix}self_attn.q_proj", h).reshape(
+        num_tokens, spec.num_heads, head_dim
+    )
+    k = linear(weights, f"{prefix}self_attn.k_proj", h).reshape(
+        num_tokens, spec.num_kv_heads, head_dim
+    )
+    v = linear(weights, f"{prefix}self_attn.v_proj", h).reshape(
+        num_tokens, spec.num_kv_heads, head_dim
+    )
     q, k = rotate(spec, q, positions), rotate(spec, k, positions)
     k = np.repeat(k, spec.group_size, axis=1)  # (tokens, num_heads, head_dim)
     v = np.repeat(v, spec.group_size, axis=1)
-    scores = np.einsum("qjd,kjd->jqk", q, k) * q.dtype.type(head_dim**-0.5)  # (num_heads, tokens, tokens)
+    scores = np.einsum("qjd,kjd->jqk", q, k) * q.dtype.type(
+        head_dim**-0.5
+    )  # (num_heads, tokens, tokens)
     is_future = positions[None, :] > positions[:, None]
     mixed = np.einsum("jqk,kjd->qjd", softmax(np.where(is_future, -np.inf, scores)), v)
     return linear(weights, f"{prefix}self_attn.o_proj", mixed.reshape(num_tokens, spec.query_size))
@@ -121,7 +141,9 @@ def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
     y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r on pass through.
     """
     half = spec.rotary_dim // 2
-    angles = positions.astype(np.float32)[:, None] * frequencies(spec)  # (tokens, half), single precision everywhere
+    angles = positions.astype(np.float32)[:, None] * frequencies(
+        spec
+    )  # (tokens, half), single precision everywhere
     cos, sin = (f(angles).astype(x.dtype)[:, None, :] for f in (np.cos, np.sin))
     first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
@@ -129,7 +151,9 @@ def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
 
 def frequencies(spec: ModelSpec) -> Array:
     """f_i = theta^(-2i / rotary_dim), i = 0 … rotary_dim/2 - 1, then the scaling of Llama 3: (rotary_dim / 2,)."""
-    exponents = np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(max(spec.rotary_dim, 1))
+    exponents = np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(
+        max(spec.rotary_dim, 1)
+    )
     plain: Array = (1.0 / np.float32(spec.rope_theta) ** exponents).astype(np.float32)
     return plain if spec.rope_scaling is None else scaled_frequencies(spec.rope_scaling, plain)
 

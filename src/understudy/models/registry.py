@@ -14,12 +14,16 @@ _BY_GGUF_NAME = {a.gguf_architecture or a.name: a for a in (NEMOTRON, MISTRAL, L
 def architecture(name: object, where: object) -> Architecture:
     """By `model_type`; UnsupportedError when it is not in the table."""
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise UnsupportedError("unknown architecture", where=where, expected=" ".join(ARCHITECTURES), found=name)
+        raise UnsupportedError(
+            "unknown architecture", where=where, expected=" ".join(ARCHITECTURES), found=name
+        )
     return ARCHITECTURES[name]
 
 
 def architecture_of_gguf(name: object, where: object) -> Architecture:
     """By `general.architecture`; UnsupportedError when it is not in the table."""
     if not isinstance(name, str) or name not in _BY_GGUF_NAME:
-        raise UnsupportedError("unknown architecture", where=where, expected=" ".join(_BY_GGUF_NAME), found=name)
+        raise UnsupportedError(
+            "unknown architecture", where=where, expected=" ".join(_BY_GGUF_NAME), found=name
+        )
     return _BY_GGUF_NAME[name]

@@ -9,10 +9,18 @@ from understudy.errors import FormatError, UnsupportedError
 from understudy.models.architecture import Config
 from understudy.spec import ModelSpec, RopeScaling
 
-_PARTIAL_NAMES = ("partial_rotary_factor", "rope_percent", "rope_pct", "rotary_percent", "rotary_percentage")
+_PARTIAL_NAMES = (
+    "partial_rotary_factor",
+    "rope_percent",
+    "rope_pct",
+    "rotary_percent",
+    "rotary_percentage",
+)
 
 
-def read_rope(config: Config, head_dim: int, default_partial: float, default_theta: float) -> dict[str, Any]:
+def read_rope(
+    config: Config, head_dim: int, default_partial: float, default_theta: float
+) -> dict[str, Any]:
     """rotary_dim, rope_theta and rope_scaling of a config.
 
     Raises:
@@ -24,11 +32,17 @@ def read_rope(config: Config, head_dim: int, default_partial: float, default_the
         raise FormatError("rope_parameters and rope_scaling must be objects", where=config.where)
     inner = Config({**scaling, **nested}, f"{config.where}: rope_parameters")
     kind = inner.get("rope_type", "type", default="default")
-    theta = inner.get("rope_theta") or config.real("rope_theta", "rotary_base", default=default_theta)
+    theta = inner.get("rope_theta") or config.real(
+        "rope_theta", "rotary_base", default=default_theta
+    )
     partial = inner.get(*_PARTIAL_NAMES)
     outer_partial = config.real(*_PARTIAL_NAMES, default=default_partial)
     partial = outer_partial if partial is None else float(partial)
-    rope: dict[str, Any] = {"rotary_dim": int(head_dim * partial), "rope_theta": float(theta), "rope_scaling": None}
+    rope: dict[str, Any] = {
+        "rotary_dim": int(head_dim * partial),
+        "rope_theta": float(theta),
+        "rope_scaling": None,
+    }
     if kind == "llama3":
         rope["rope_scaling"] = RopeScaling(
             inner.real("factor"),
@@ -37,7 +51,12 @@ def read_rope(config: Config, head_dim: int, default_partial: float, default_the
             inner.whole("original_max_position_embeddings"),
         )
     elif kind not in ("default", "none", None):
-        raise UnsupportedError("rotary scaling is not implemented", where=config.where, expected="default or llama3", found=kind)
+        raise UnsupportedError(
+            "rotary scaling is not implemented",
+            where=config.where,
+            expected="default or llama3",
+            found=kind,
+        )
     inner.finish()
     return rope
 

@@ -17,9 +17,16 @@ from understudy.text.spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED
 
 # What a folder may hold about its tokenizer; such files go into a copy as they are.
 FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "chat_template.jinja", "generation_config.json",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "generation_config.json",
+)
 
 
 def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
@@ -38,9 +45,17 @@ def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
         files["tokenizer.model"] = source.payload or b""
     if source.kind != "tokenizer.json":
         files["tokenizer.json"] = tokenizer_json(source)
-    files["tokenizer_config.json"] = json.dumps(_settings(source, files["tokenizer.json"]), indent=2, ensure_ascii=False).encode()
-    ids = {"bos_token_id": source.bos_id, "eos_token_id": list(source.eos_ids) or None, "pad_token_id": source.pad_id}
-    files["generation_config.json"] = json.dumps({k: v for k, v in ids.items() if v is not None}, indent=2).encode()
+    files["tokenizer_config.json"] = json.dumps(
+        _settings(source, files["tokenizer.json"]), indent=2, ensure_ascii=False
+    ).encode()
+    ids = {
+        "bos_token_id": source.bos_id,
+        "eos_token_id": list(source.eos_ids) or None,
+        "pad_token_id": source.pad_id,
+    }
+    files["generation_config.json"] = json.dumps(
+        {k: v for k, v in ids.items() if v is not None}, indent=2
+    ).encode()
     return files
 
 
@@ -56,8 +71,11 @@ def tokenizer_json(source: TokenizerSource) -> bytes:
     elif source.model == "llama":
         fast = _sentencepiece(source)
     else:
-        raise UnsupportedError("tokenizer cannot be written as tokenizer.json", where="tokenizer.ggml.model",
-                               found=f"{source.model} {source.pre}")  # fmt: skip
+        raise UnsupportedError(
+            "tokenizer cannot be written as tokenizer.json",
+            where="tokenizer.ggml.model",
+            found=f"{source.model} {source.pre}",
+        )
     types = source.types or (NORMAL,) * len(source.tokens)
     for piece, kind in zip(source.tokens, types, strict=True):
         is_special = kind in (CONTROL, UNKNOWN)
@@ -85,12 +103,18 @@ def _byte_level(source: TokenizerSource) -> Any:
 def _sentencepiece(source: TokenizerSource) -> Any:
     vocab = {piece: token for token, piece in enumerate(source.tokens)}
     unknown = source.tokens[source.unk_id] if source.unk_id is not None else None
-    fast = FastTokenizer(models.BPE(vocab, _merges(source), unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    fast = FastTokenizer(
+        models.BPE(vocab, _merges(source), unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    )
     # As transformers writes it. It differs from SentencePiece in one thing: a text that begins with a blank gets no second one.
     scheme = "first" if source.add_space_prefix else "never"
-    fast.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement="▁", prepend_scheme=scheme, split=False
+    )
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    fast.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if source.add_space_prefix else steps)
+    fast.decoder = decoders.Sequence(
+        [*steps, decoders.Strip(" ", 1, 0)] if source.add_space_prefix else steps
+    )
     return fast
 
 
@@ -100,7 +124,7 @@ def _merges(source: TokenizerSource) -> list[tuple[str, str]]:
         piece: score
         for piece, score, kind in zip(source.tokens, source.scores, source.types, strict=True)
         if kind == NORMAL
-    }  # fmt: skip
+    }
     pairs = [
         (-score, piece[:at], piece[at:])
         for piece, score in scores.items()

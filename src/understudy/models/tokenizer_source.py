@@ -32,7 +32,9 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
     bos = next(iter(_ids(config.get("bos_token_id"))), None)
     common: dict[str, Any] = {
         "bos_id": bos,
-        "eos_ids": tuple(dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))),
+        "eos_ids": tuple(
+            dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))
+        ),
         "pad_id": next(iter(_ids(config.get("pad_token_id"))), None),
         "chat_template": _template(folder, tokens),
     }
@@ -41,8 +43,12 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
         add_bos = tokens.get("add_bos_token", _post_processor_adds(payload, bos)) is True
         return TokenizerSource("tokenizer.json", payload, add_bos=add_bos, **common)
     if (folder / "tokenizer.model").exists():
-        add_bos = tokens.get("add_bos_token", tokens.get("tokenizer_class") == "LlamaTokenizer") is True
-        return TokenizerSource("sentencepiece", (folder / "tokenizer.model").read_bytes(), add_bos=add_bos, **common)
+        add_bos = (
+            tokens.get("add_bos_token", tokens.get("tokenizer_class") == "LlamaTokenizer") is True
+        )
+        return TokenizerSource(
+            "sentencepiece", (folder / "tokenizer.model").read_bytes(), add_bos=add_bos, **common
+        )
     return None
 
 
@@ -52,7 +58,9 @@ def _template(folder: Path, tokens: Mapping[str, Any]) -> str | None:
         try:
             return (folder / "chat_template.jinja").read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise FormatError("chat template is not UTF-8", where=folder / "chat_template.jinja") from error
+            raise FormatError(
+                "chat template is not UTF-8", where=folder / "chat_template.jinja"
+            ) from error
     if isinstance(template, list):  # several named templates: the default one
         named = [t for t in template if isinstance(t, dict) and t.get("name") == "default"]
         template = named[0].get("template") if named else None
@@ -65,7 +73,11 @@ def _post_processor_adds(payload: bytes, token: int | None) -> bool:
     if token is None or start < 0:
         return False
     try:
-        text = payload[start + len(b'"post_processor"') : start + (1 << 20)].decode("utf-8", "ignore").lstrip()
+        text = (
+            payload[start + len(b'"post_processor"') : start + (1 << 20)]
+            .decode("utf-8", "ignore")
+            .lstrip()
+        )
         node, _ = json.JSONDecoder().raw_decode(text.removeprefix(":").lstrip())
         for step in [node, *(node.get("processors", []) if isinstance(node, dict) else [])]:
             if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
@@ -86,13 +98,21 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
     def read(key: str, kind: type, default: Any) -> Any:
         value = metadata.get(f"tokenizer.ggml.{key}", default)
         if value is not default and type(value) is not kind:
-            raise FormatError("metadata value has the wrong type", where=f"tokenizer.ggml.{key}", found=type(value).__name__)
+            raise FormatError(
+                "metadata value has the wrong type",
+                where=f"tokenizer.ggml.{key}",
+                found=type(value).__name__,
+            )
         return value
 
     def read_list(key: str, kind: type) -> tuple[Any, ...]:
         values = read(key, list, [])
         if not all(type(value) is kind for value in values):
-            raise FormatError("metadata list has entries of a wrong type", where=f"tokenizer.ggml.{key}", expected=kind.__name__)
+            raise FormatError(
+                "metadata list has entries of a wrong type",
+                where=f"tokenizer.ggml.{key}",
+                expected=kind.__name__,
+            )
         return tuple(values)
 
     if "tokenizer.ggml.tokens" not in metadata:

@@ -51,14 +51,25 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
         description = json.loads(source.payload or b"")
         model = description["model"]
         if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict):
-            raise UnsupportedError("tokenizer model is not implemented", where="tokenizer.json", expected="BPE",
-                                   found=model.get("type"))  # fmt: skip
+            raise UnsupportedError(
+                "tokenizer model is not implemented",
+                where="tokenizer.json",
+                expected="BPE",
+                found=model.get("type"),
+            )
         kinds = json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
-        return _byte_level(source, description) if "ByteLevel" in kinds else _spm_like(source, description)
+        return (
+            _byte_level(source, description)
+            if "ByteLevel" in kinds
+            else _spm_like(source, description)
+        )
     except UnderstudyError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exceptions
-        raise FormatError(f"not a tokenizer.json ({type(error).__name__}: {str(error)[:200]})", where="tokenizer.json") from error
+        raise FormatError(
+            f"not a tokenizer.json ({type(error).__name__}: {str(error)[:200]})",
+            where="tokenizer.json",
+        ) from error
 
 
 def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, Any]:
@@ -68,14 +79,21 @@ def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, A
         FormatError: more tokens than the network's embedding has rows.
     """
     if len(source.tokens) > vocab_size:
-        raise FormatError("the tokenizer has more tokens than the embedding has rows", where="tokenizer",
-                          expected=f"at most {vocab_size}", found=len(source.tokens))  # fmt: skip
+        raise FormatError(
+            "the tokenizer has more tokens than the embedding has rows",
+            where="tokenizer",
+            expected=f"at most {vocab_size}",
+            found=len(source.tokens),
+        )
     missing = vocab_size - len(source.tokens)
     types = source.types or (NORMAL,) * len(source.tokens)
     metadata: dict[str, Any] = {
         "tokenizer.ggml.model": source.model,
         "tokenizer.ggml.pre": source.pre or "default",
-        "tokenizer.ggml.tokens": [*source.tokens, *(f"[PAD{len(source.tokens) + i}]" for i in range(missing))],
+        "tokenizer.ggml.tokens": [
+            *source.tokens,
+            *(f"[PAD{len(source.tokens) + i}]" for i in range(missing)),
+        ],
         "tokenizer.ggml.token_type": (_INT32, [*types, *[UNUSED] * missing]),
     }
     if source.scores:
@@ -84,7 +102,9 @@ def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, A
         metadata["tokenizer.ggml.merges"] = list(source.merges)
     ids = {"bos": source.bos_id, "unknown": source.unk_id, "padding": source.pad_id}
     ids |= dict(zip(("eos", "eot"), source.eos_ids, strict=False))
-    metadata |= {f"tokenizer.ggml.{name}_token_id": value for name, value in ids.items() if value is not None}
+    metadata |= {
+        f"tokenizer.ggml.{name}_token_id": value for name, value in ids.items() if value is not None
+    }
     metadata["tokenizer.ggml.add_bos_token"] = source.add_bos
     metadata["tokenizer.ggml.add_space_prefix"] = source.add_space_prefix
     if source.chat_template is not None:
@@ -116,19 +136,33 @@ def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Voca
     notes: list[str] = []
     normalizer = description.get("normalizer")
     if normalizer is not None and normalizer.get("type") == "NFC":
-        notes.append("tokenizer: GGUF has no place for NFC normalisation; text that is not NFC may get other tokens")
+        notes.append(
+            "tokenizer: GGUF has no place for NFC normalisation; text that is not NFC may get other tokens"
+        )
     elif normalizer is not None:
-        raise UnsupportedError("normaliser has no counterpart in GGUF", where="tokenizer.json", found=normalizer.get("type"))
+        raise UnsupportedError(
+            "normaliser has no counterpart in GGUF",
+            where="tokenizer.json",
+            found=normalizer.get("type"),
+        )
     tokens, types = _tokens_by_id(description)
     merges = tuple(_merge(entry) for entry in description["model"].get("merges", []))
     pre = pre_tokenizer_name(description, notes)
     return Vocabulary(
         replace(
-            source, kind="gguf", payload=None, model="gpt2", pre=pre, tokens=tuple(tokens), types=tuple(types), merges=merges,
-            unk_id=_unknown_id(source, description), add_space_prefix=False,
+            source,
+            kind="gguf",
+            payload=None,
+            model="gpt2",
+            pre=pre,
+            tokens=tuple(tokens),
+            types=tuple(types),
+            merges=merges,
+            unk_id=_unknown_id(source, description),
+            add_space_prefix=False,
         ),
         tuple(notes),
-    )  # fmt: skip
+    )
 
 
 def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
@@ -139,31 +173,45 @@ def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
     """
     empty = {"type": "BPE", "vocab": {}, "merges": []}
     fast = FastTokenizer.from_str(
-        json.dumps({"version": "1.0", "added_tokens": [], "pre_tokenizer": description.get("pre_tokenizer"), "model": empty})
+        json.dumps(
+            {
+                "version": "1.0",
+                "added_tokens": [],
+                "pre_tokenizer": description.get("pre_tokenizer"),
+                "model": empty,
+            }
+        )
     )
     if fast.pre_tokenizer is None:
         raise UnsupportedError("tokenizer without a pre-tokenizer", where="tokenizer.json")
     wanted = [piece for piece, _ in fast.pre_tokenizer.pre_tokenize_str(_PROBE)]
     matches = [
-        name for name, (make, _) in PRE_TOKENIZERS.items()
+        name
+        for name, (make, _) in PRE_TOKENIZERS.items()
         if [piece for piece, _ in make().pre_tokenize_str(_PROBE)] == wanted
-    ]  # fmt: skip
+    ]
     if not matches:
         raise UnsupportedError(
-            "pre-tokenizer has no name in GGUF", where="tokenizer.json", expected=" or ".join(PRE_TOKENIZERS),
+            "pre-tokenizer has no name in GGUF",
+            where="tokenizer.json",
+            expected=" or ".join(PRE_TOKENIZERS),
             do="keep this model as a Hugging Face folder",
-        )  # fmt: skip
+        )
     takes_words = bool(description["model"].get("ignore_merges"))
     same = [name for name in matches if PRE_TOKENIZERS[name][1] == takes_words]
     if not same:
-        notes.append(f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the vocabulary are taken unmerged")
+        notes.append(
+            f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the vocabulary are taken unmerged"
+        )
     return (same or matches)[0]
 
 
 def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
     model = description["model"]
     if not model.get("byte_fallback"):
-        raise UnsupportedError("tokenizer is neither byte-level nor falls back to bytes", where="tokenizer.json")
+        raise UnsupportedError(
+            "tokenizer is neither byte-level nor falls back to bytes", where="tokenizer.json"
+        )
     tokens, types = _tokens_by_id(description)
     scores = [0.0] * len(tokens)
     ids = model["vocab"]
@@ -185,11 +233,19 @@ def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabu
         )
     return Vocabulary(
         replace(
-            source, kind="gguf", payload=None, model="llama", pre="default", tokens=tuple(tokens), scores=tuple(scores),
-            types=tuple(types), unk_id=_unknown_id(source, description), add_space_prefix=_prefixes_space(description),
+            source,
+            kind="gguf",
+            payload=None,
+            model="llama",
+            pre="default",
+            tokens=tuple(tokens),
+            scores=tuple(scores),
+            types=tuple(types),
+            unk_id=_unknown_id(source, description),
+            add_space_prefix=_prefixes_space(description),
         ),
         tuple(notes),
-    )  # fmt: skip
+    )
 
 
 def _has_all_splits(piece: str, ids: Mapping[str, int], known: set[str]) -> bool:
@@ -207,16 +263,31 @@ def _prefixes_space(description: Mapping[str, Any]) -> bool:
     prefixes = False
     for part in ("normalizer", "pre_tokenizer"):
         node = description.get(part) or {"type": "Sequence", "normalizers": []}
-        for step in node.get("normalizers", node.get("pretokenizers", [])) if node.get("type") == "Sequence" else [node]:
+        for step in (
+            node.get("normalizers", node.get("pretokenizers", []))
+            if node.get("type") == "Sequence"
+            else [node]
+        ):
             kind = step.get("type")
             if kind == "Metaspace":
-                prefixes |= step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never") != "never"
+                prefixes |= (
+                    step.get(
+                        "prepend_scheme",
+                        "always" if step.get("add_prefix_space", True) else "never",
+                    )
+                    != "never"
+                )
             elif kind == "Prepend" and step.get("prepend") == "▁":
                 prefixes = True
-            elif kind == "Replace" and (step.get("pattern"), step.get("content")) == ({"String": " "}, "▁"):
+            elif kind == "Replace" and (step.get("pattern"), step.get("content")) == (
+                {"String": " "},
+                "▁",
+            ):
                 continue
             else:
-                raise UnsupportedError("normaliser has no counterpart in GGUF", where="tokenizer.json", found=kind)
+                raise UnsupportedError(
+                    "normaliser has no counterpart in GGUF", where="tokenizer.json", found=kind
+                )
     return prefixes
 
 
@@ -254,5 +325,9 @@ def _merge(entry: Any) -> str:
         return entry
     left, right = entry
     if " " in left or " " in right:
-        raise UnsupportedError("a merge contains a blank, which GGUF cannot express", where="tokenizer.json", found=entry)
+        raise UnsupportedError(
+            "a merge contains a blank, which GGUF cannot express",
+            where="tokenizer.json",
+            found=entry,
+        )
     return f"{left} {right}"

@@ -40,4 +40,9 @@ class Weights(Mapping[str, StoredTensor]):
 
 def announced(name: str, shape: tuple[int, ...], format: str) -> StoredTensor:
     """A tensor of the right shape, format and size that takes no memory: stands where a change will give the bytes."""
-    return StoredTensor(name, shape, format, np.broadcast_to(np.uint8(0), math.prod(shape) and num_bytes(format, shape, name)))
+    return StoredTensor(
+        name,
+        shape,
+        format,
+        np.broadcast_to(np.uint8(0), math.prod(shape) and num_bytes(format, shape, name)),
+    )

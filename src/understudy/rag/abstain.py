@@ -34,7 +34,12 @@ class OperatingPoint:
         )
 
 
-DEFAULT_POINT = OperatingPoint(0.37, 0.936, 0.856, "500 SQuAD questions held out, each with and without its article in the index")
+DEFAULT_POINT = OperatingPoint(
+    0.37,
+    0.936,
+    0.856,
+    "500 SQuAD questions held out, each with and without its article in the index",
+)
 
 
 def features(question: str, passages: Sequence[Passage]) -> tuple[float, float]:
@@ -43,7 +48,9 @@ def features(question: str, passages: Sequence[Passage]) -> tuple[float, float]:
     best = passages[:NUM_BEST]
     if not words or not best:
         return 0.0, 0.0
-    coverage = max(len(words & {stem(word) for word in query_words(p.text, most=None)}) for p in best) / len(words)
+    coverage = max(
+        len(words & {stem(word) for word in query_words(p.text, most=None)}) for p in best
+    ) / len(words)
     return coverage, max(0.0, max(p.similarity for p in passages))
 
 

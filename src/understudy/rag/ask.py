@@ -68,19 +68,36 @@ def ask(
     """
     num_tokens = len(model.tokenizer.encode(question))
     if not question.strip() or num_tokens > MAX_QUESTION:
-        raise UsageError("question cannot be used", expected=f"1 to {MAX_QUESTION} tokens", found=f"{num_tokens} tokens")
+        raise UsageError(
+            "question cannot be used",
+            expected=f"1 to {MAX_QUESTION} tokens",
+            found=f"{num_tokens} tokens",
+        )
     found = ground(index, question, k=k, point=point)
     if not found.is_enough:
-        return Answer(None, (), found.passages, found.confidence, point, "nothing near enough was found")
+        return Answer(
+            None, (), found.passages, found.confidence, point, "nothing near enough was found"
+        )
     count, prompt = _fit(model, question, found, max_tokens)
-    grammar = Grammar(model.tokenizer).lark(found.grammar(count, model.spec, may_abstain=may_abstain))
-    reply = model.generate(prompt, make_mask=grammar, max_tokens=max_tokens, **{"temperature": 0.0, **sampling})
+    grammar = Grammar(model.tokenizer).lark(
+        found.grammar(count, model.spec, may_abstain=may_abstain)
+    )
+    reply = model.generate(
+        prompt, make_mask=grammar, max_tokens=max_tokens, **{"temperature": 0.0, **sampling}
+    )
     text, citations = found.read(reply.raw_text, count)
     why = "the model found no answer in the passages" if text is None else ""
     return Answer(
-        text, citations, found.passages[:count], found.confidence, point, why, reply.usage, reply.usage.prompt_tokens,
+        text,
+        citations,
+        found.passages[:count],
+        found.confidence,
+        point,
+        why,
+        reply.usage,
+        reply.usage.prompt_tokens,
         tuple(f"passage {i + 1}: no room" for i in range(count, len(found.passages))),
-    )  # fmt: skip
+    )
 
 
 def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[int, Any]:
@@ -90,7 +107,9 @@ def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[i
         if len(prompt.encode(model.tokenizer)) + reserve <= model.context:
             return count, prompt
     raise UsageError(
-        "not one passage fits the context", expected=f"{model.context} tokens", do="give more context, or make the chunks smaller"
+        "not one passage fits the context",
+        expected=f"{model.context} tokens",
+        do="give more context, or make the chunks smaller",
     )
 
 

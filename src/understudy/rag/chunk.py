@@ -42,7 +42,11 @@ class _Piece:
 
 
 def chunk_document(
-    document: Document, count_tokens: CountTokens, *, size: int = DEFAULT_SIZE, overlap: int = DEFAULT_OVERLAP
+    document: Document,
+    count_tokens: CountTokens,
+    *,
+    size: int = DEFAULT_SIZE,
+    overlap: int = DEFAULT_OVERLAP,
 ) -> list[Chunk]:
     """Cuts a document.
 
@@ -53,16 +57,29 @@ def chunk_document(
     """
     if size < 8 or not 0 <= overlap <= size // 2:
         raise UsageError(
-            "chunk size and overlap do not fit", expected="size at least 8, overlap at most half of it", found=(size, overlap)
+            "chunk size and overlap do not fit",
+            expected="size at least 8, overlap at most half of it",
+            found=(size, overlap),
         )
     chunks: list[Chunk] = []
     for path, blocks in _sections(document):
-        pieces = [piece for block in blocks for piece in _pieces(document.text, block, count_tokens, size)]
+        pieces = [
+            piece for block in blocks for piece in _pieces(document.text, block, count_tokens, size)
+        ]
         parent = (blocks[0].start, blocks[-1].end)
         for group in _groups(pieces, size, overlap):
             start, end = group[0].start, group[-1].end
             around = parent if parent[1] - parent[0] <= MAX_PARENT else _around(start, end, parent)
-            chunks.append(Chunk(start, end, path, around, sum(p.num_tokens for p in group), document.page_at(start)))
+            chunks.append(
+                Chunk(
+                    start,
+                    end,
+                    path,
+                    around,
+                    sum(p.num_tokens for p in group),
+                    document.page_at(start),
+                )
+            )
     return chunks
 
 
@@ -99,7 +116,11 @@ def _pieces(text: str, block: Block, count_tokens: CountTokens, size: int) -> li
     pieces = []
     for start, end in _split(text, block.start, block.end, _SENTENCE_END):
         count = count_tokens(text[start:end])
-        pieces += [_Piece(start, end, count)] if count <= size else _words(text, start, end, count_tokens, size)
+        pieces += (
+            [_Piece(start, end, count)]
+            if count <= size
+            else _words(text, start, end, count_tokens, size)
+        )
     return pieces
 
 

@@ -57,7 +57,11 @@ Spans = Literal["sentences", "words", "free"]
 
 
 def answer_grammar(
-    passages: Sequence[Passage], *, max_quotes: int = 2, may_abstain: bool = True, spans: Spans = "sentences"
+    passages: Sequence[Passage],
+    *,
+    max_quotes: int = 2,
+    may_abstain: bool = True,
+    spans: Spans = "sentences",
 ) -> str:
     """The grammar of answers in llguidance's Lark.
 
@@ -66,7 +70,12 @@ def answer_grammar(
             without asking the model; any run of its words; or any text, for measuring what the grammar is worth.
     """
     lines = [f"start: cited{' | ' + json.dumps(NOT_SAID) if may_abstain else ''}"]
-    lines.append("cited: " + "quote (quote)" + f"{{0,{max_quotes - 1}}} " + f'"Answer: " /[^\\n ][^\\n]{{0,{MAX_ANSWER}}}/')
+    lines.append(
+        "cited: "
+        + "quote (quote)"
+        + f"{{0,{max_quotes - 1}}} "
+        + f'"Answer: " /[^\\n ][^\\n]{{0,{MAX_ANSWER}}}/'
+    )
     lines.append("quote: " + " | ".join(f"quote_{i}" for i in range(1, len(passages) + 1)))
     for i, passage in enumerate(passages, 1):
         lines.append(f'quote_{i}: "[{i}] \\"" SPAN_{i} "\\"\\n"')
@@ -81,7 +90,9 @@ def _span(text: str, spans: Spans) -> str:
     if sentences:
         return " | ".join(json.dumps(sentence) for sentence in sentences)
     words = shown(text).strip()
-    return f"/[^\\n]{{{min(MIN_QUOTE, len(words))},}}/ & %regex " + json.dumps({"substring_words": words})
+    return f"/[^\\n]{{{min(MIN_QUOTE, len(words))},}}/ & %regex " + json.dumps(
+        {"substring_words": words}
+    )
 
 
 def sentences_of(text: str) -> list[str]:
@@ -126,7 +137,13 @@ def cite(quote: str, number: int, passages: Sequence[Passage]) -> Citation | Non
         return None
     start = chunk.start + at
     return Citation(
-        chunk.text[at : at + len(words)], chunk.path, start, start + len(words), _page(chunk, at), chunk.heading, number
+        chunk.text[at : at + len(words)],
+        chunk.path,
+        start,
+        start + len(words),
+        _page(chunk, at),
+        chunk.heading,
+        number,
     )
 
 

@@ -63,9 +63,19 @@ class Builder:
             self.title = text
 
     def build(self) -> Document:
-        return Document("".join(self.parts), tuple(self.blocks), self.title, tuple(self.page_starts), tuple(self.warnings))
+        return Document(
+            "".join(self.parts),
+            tuple(self.blocks),
+            self.title,
+            tuple(self.page_starts),
+            tuple(self.warnings),
+        )
 
 
 def table_text(rows: Sequence[Sequence[str]]) -> str:
     """Rows as lines of cells between bars, each cell on one line."""
-    return "\n".join(" | ".join(" ".join(cell.split()) for cell in row) for row in rows if any(cell.strip() for cell in row))
+    return "\n".join(
+        " | ".join(" ".join(cell.split()) for cell in row)
+        for row in rows
+        if any(cell.strip() for cell in row)
+    )

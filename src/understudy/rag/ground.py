@@ -61,10 +61,14 @@ class Grounding:
 
 def contexts_of(passages: Sequence[Passage]) -> list[str]:
     """Passages as the model sees them, numbered from 1."""
-    return [f"[{i}] {_heading(passage)}{shown(passage.text)}" for i, passage in enumerate(passages, 1)]
+    return [
+        f"[{i}] {_heading(passage)}{shown(passage.text)}" for i, passage in enumerate(passages, 1)
+    ]
 
 
-def ground(index: Index, question: str, *, k: int = 8, point: OperatingPoint = DEFAULT_POINT) -> Grounding:
+def ground(
+    index: Index, question: str, *, k: int = 8, point: OperatingPoint = DEFAULT_POINT
+) -> Grounding:
     """Searches an index for one question."""
     passages = tuple(index.search(question, k)) if question.strip() else ()
     return Grounding(passages, confidence(question, passages) if passages else 0.0, point)

@@ -74,7 +74,10 @@ class Index:
         overlap: int = DEFAULT_OVERLAP,
     ) -> None:
         self.path = Path(path)
-        self._given_embedder, self.count_tokens = embedder, count_tokens or (lambda text: -(-len(text) // 4))
+        self._given_embedder, self.count_tokens = (
+            embedder,
+            count_tokens or (lambda text: -(-len(text) // 4)),
+        )
         self.counter, self.size, self.overlap = counter, size, overlap
         self._store: Store | None = None
         self._embedder: Embedder | None = None
@@ -86,12 +89,19 @@ class Index:
     def __enter__(self) -> Index:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
         self._pool.shutdown()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="vectors")  # costs nothing until it is used
+        self._pool = ThreadPoolExecutor(
+            1, thread_name_prefix="vectors"
+        )  # costs nothing until it is used
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -107,7 +117,9 @@ class Index:
         if self._embedder is None:
             given = self._given_embedder
             name = self.store.get("embedder") or "wordllama"
-            self._embedder = open_embedder(given or name) if given is None or isinstance(given, str) else given
+            self._embedder = (
+                open_embedder(given or name) if given is None or isinstance(given, str) else given
+            )
         return self._embedder
 
     # ---- adding ----
@@ -150,7 +162,9 @@ class Index:
             self._put(name, digest, document)
 
     def _knows(self, path: str) -> bool:
-        return self.path.is_file() and any(_is_under(Path(known), Path(path)) for known in self.store.hashes())
+        return self.path.is_file() and any(
+            _is_under(Path(known), Path(path)) for known in self.store.hashes()
+        )
 
     def _check_settings(self) -> None:
         given = self._given_embedder
@@ -160,8 +174,13 @@ class Index:
         for name, value in wanted.items():
             found = self.store.get(name)
             if found is not None and found != value:
-                raise DocumentError("index was made with another setting", where=f"{self.path}: {name}", expected=found, found=value,
-                                    do="give the same, or make a new index")  # fmt: skip
+                raise DocumentError(
+                    "index was made with another setting",
+                    where=f"{self.path}: {name}",
+                    expected=found,
+                    found=value,
+                    do="give the same, or make a new index",
+                )
         if any(self.store.get(name) is None for name in wanted):
             with self.store.transaction():
                 for name, value in wanted.items():
@@ -186,8 +205,15 @@ class Index:
 
     def _put(self, path: str, digest: str, document: Document) -> None:
         chunks = chunk_document(document, self.count_tokens, size=self.size, overlap=self.overlap)
-        texts = [" ".join((*chunk.heading_path[-2:], document.text[chunk.start : chunk.end])) for chunk in chunks]
-        vectors = to_int8(self.embedder.embed(texts)) if chunks else np.zeros((0, self.embedder.dim), np.int8)
+        texts = [
+            " ".join((*chunk.heading_path[-2:], document.text[chunk.start : chunk.end]))
+            for chunk in chunks
+        ]
+        vectors = (
+            to_int8(self.embedder.embed(texts))
+            if chunks
+            else np.zeros((0, self.embedder.dim), np.int8)
+        )
         self.store.add(path, digest, document, chunks, vectors)
 
     # ---- searching ----
@@ -205,11 +231,17 @@ class Index:
             mode: words, vectors, or both fused.
         """
         if k < 1:
-            raise UsageError("number of passages is out of range", where="k", expected="at least 1", found=k)
+            raise UsageError(
+                "number of passages is out of range", where="k", expected="at least 1", found=k
+            )
         depth = max(DEPTH, k)
         with self._lock:
-            vectors = self._pool.submit(self._vector_search(question, depth)) if mode != "words" else None
-            words = self._search_words(question, depth) if mode != "vectors" else []  # both leave the interpreter free
+            vectors = (
+                self._pool.submit(self._vector_search(question, depth)) if mode != "words" else None
+            )
+            words = (
+                self._search_words(question, depth) if mode != "vectors" else []
+            )  # both leave the interpreter free
             near = vectors.result() if vectors is not None else []
             scores: dict[int, float] = {}
             for ranking, weight in ((words, WORD_WEIGHT), ([id for id, _ in near], VECTOR_WEIGHT)):
@@ -219,7 +251,12 @@ class Index:
             word_ranks = {id: rank for rank, id in enumerate(words, 1)}
             vector_ranks = {id: (rank, similarity) for rank, (id, similarity) in enumerate(near, 1)}
             return [
-                Passage(row, scores[row.id], word_ranks.get(row.id), *vector_ranks.get(row.id, (None, 0.0)))
+                Passage(
+                    row,
+                    scores[row.id],
+                    word_ranks.get(row.id),
+                    *vector_ranks.get(row.id, (None, 0.0)),
+                )
                 for row in self.store.rows(best)
             ]
 
@@ -260,7 +297,11 @@ class Index:
             if not len(ids) or not query.any():
                 return []
             similarities = vectors @ query  # (chunks,)
-            best = np.argpartition(-similarities, depth - 1)[:depth] if len(ids) > depth else np.arange(len(ids))
+            best = (
+                np.argpartition(-similarities, depth - 1)[:depth]
+                if len(ids) > depth
+                else np.arange(len(ids))
+            )
             best = best[np.lexsort((ids[best], -similarities[best]))]
             return [(int(ids[i]), float(similarities[i])) for i in best]
 
@@ -296,7 +337,11 @@ def _files(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         return
     for path in sorted(root.rglob("*")):
-        if path.is_file() and can_read(path) and not any(part.startswith(".") for part in path.relative_to(root).parts):
+        if (
+            path.is_file()
+            and can_read(path)
+            and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        ):
             yield path
 
 

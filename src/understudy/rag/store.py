@@ -52,7 +52,9 @@ class ChunkRow:
     num_tokens: int
     page: int | None
     text: str
-    later_pages: tuple[tuple[int, int], ...] = ()  # (offset in the chunk, page) of pages that begin inside it
+    later_pages: tuple[
+        tuple[int, int], ...
+    ] = ()  # (offset in the chunk, page) of pages that begin inside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,14 @@ class Store:
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
         if not create and not self.path.is_file():
-            raise DocumentError("there is no index", where=self.path, do="make one with `understudy rag add`")
+            raise DocumentError(
+                "there is no index", where=self.path, do="make one with `understudy rag add`"
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self.connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False
+            )
             self._prepare(create)
         except (sqlite3.Error, OSError) as error:
             raise DocumentError(f"index cannot be opened ({error})", where=self.path) from error
@@ -87,15 +93,25 @@ class Store:
     def _prepare(self, create: bool) -> None:
         self.connection.execute("PRAGMA busy_timeout = 5000")
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = {
+            name
+            for (name,) in self.connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            )
+        }
         if not tables and create:
             with self.transaction():
                 for statement in _SCHEMA.strip().split(";\n"):
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION or "chunks" not in tables:
-            raise DocumentError("not an index of this program", where=self.path, expected=f"schema {SCHEMA_VERSION}",
-                                found=f"schema {version}", do="choose another file, or make it anew")  # fmt: skip
+            raise DocumentError(
+                "not an index of this program",
+                where=self.path,
+                expected=f"schema {SCHEMA_VERSION}",
+                found=f"schema {version}",
+                do="choose another file, or make it anew",
+            )
 
     def close(self) -> None:
         self.connection.close()
@@ -126,7 +142,14 @@ class Store:
         """Path -> SHA-256 of every document."""
         return dict(self.connection.execute("SELECT path, sha256 FROM documents"))
 
-    def add(self, path: str, sha256: str, document: Document, chunks: Sequence[Chunk], vectors: NDArray[np.int8]) -> None:
+    def add(
+        self,
+        path: str,
+        sha256: str,
+        document: Document,
+        chunks: Sequence[Chunk],
+        vectors: NDArray[np.int8],
+    ) -> None:
         """Puts a document in, in place of the one of the same path."""
         with self.transaction():
             self._remove(path)
@@ -138,10 +161,16 @@ class Store:
             for chunk, vector in zip(chunks, vectors, strict=True):
                 self._add_chunk(id, document, chunk, vector)
 
-    def _add_chunk(self, document_id: int | None, document: Document, chunk: Chunk, vector: NDArray[np.int8]) -> None:
+    def _add_chunk(
+        self, document_id: int | None, document: Document, chunk: Chunk, vector: NDArray[np.int8]
+    ) -> None:
         text, heading = document.text[chunk.start : chunk.end], " > ".join(chunk.heading_path)
         context = f"{document.title} {heading}"
-        later = [(at - chunk.start, page) for page, at in enumerate(document.page_starts, 1) if chunk.start < at < chunk.end]
+        later = [
+            (at - chunk.start, page)
+            for page, at in enumerate(document.page_starts, 1)
+            if chunk.start < at < chunk.end
+        ]
         id = self.connection.execute(
             'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, num_tokens, page, text, context, '
             "later_pages) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -158,7 +187,9 @@ class Store:
                 json.dumps(later),
             ),
         ).lastrowid
-        self.connection.execute("INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)", (id, text, context))
+        self.connection.execute(
+            "INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)", (id, text, context)
+        )
         self.connection.execute("INSERT INTO vectors VALUES (?, ?)", (id, vector.tobytes()))
 
     def remove(self, path: str) -> None:
@@ -173,13 +204,17 @@ class Store:
             "INSERT INTO words (words, rowid, text, context) SELECT 'delete', id, text, context FROM chunks WHERE document = ?",
             row,
         )
-        self.connection.execute("DELETE FROM vectors WHERE chunk IN (SELECT id FROM chunks WHERE document = ?)", row)
+        self.connection.execute(
+            "DELETE FROM vectors WHERE chunk IN (SELECT id FROM chunks WHERE document = ?)", row
+        )
         self.connection.execute("DELETE FROM chunks WHERE document = ?", row)
         self.connection.execute("DELETE FROM documents WHERE id = ?", row)
 
     def text_of(self, path: str) -> str:
         """The whole text of a document, of which chunk offsets count the characters."""
-        row = self.connection.execute("SELECT text FROM documents WHERE path = ?", (path,)).fetchone()
+        row = self.connection.execute(
+            "SELECT text FROM documents WHERE path = ?", (path,)
+        ).fetchone()
         if row is None:
             raise DocumentError("the index has no such document", where=self.path, found=path)
         return zlib.decompress(row[0]).decode("utf-8")
@@ -188,7 +223,9 @@ class Store:
 
     def counts(self) -> tuple[int, int]:
         """(documents, chunks)"""
-        row = self.connection.execute("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)").fetchone()
+        row = self.connection.execute(
+            "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+        ).fetchone()
         return int(row[0]), int(row[1])
 
     def rows(self, ids: Sequence[int]) -> list[ChunkRow]:
@@ -196,18 +233,25 @@ class Store:
         marks = ",".join("?" * len(ids))
         found = self.connection.execute(
             'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
-            f"c.later_pages FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})", list(ids),
-        )  # fmt: skip
+            f"c.later_pages FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})",
+            list(ids),
+        )
         by_id = {row[0]: _chunk_row(row) for row in found}
         return [by_id[id] for id in ids if id in by_id]
 
     def vectors(self, dim: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """(chunk ids, (chunks, dim) int8), by rising id."""
-        rows = self.connection.execute("SELECT chunk, vector FROM vectors ORDER BY chunk").fetchall()
+        rows = self.connection.execute(
+            "SELECT chunk, vector FROM vectors ORDER BY chunk"
+        ).fetchall()
         if any(len(vector) != dim for _, vector in rows):
-            raise DocumentError("index is damaged: a vector has another length", where=self.path, expected=dim)
+            raise DocumentError(
+                "index is damaged: a vector has another length", where=self.path, expected=dim
+            )
         ids = np.fromiter((id for id, _ in rows), np.int64, len(rows))
-        return ids, np.frombuffer(b"".join(vector for _, vector in rows), np.int8).reshape(len(rows), dim)
+        return ids, np.frombuffer(b"".join(vector for _, vector in rows), np.int8).reshape(
+            len(rows), dim
+        )
 
     def check(self) -> None:
         """DocumentError if the file is damaged or its words are not those of its chunks."""
@@ -221,22 +265,29 @@ class Store:
 
     def count_word(self, word: str) -> int:
         """In how many chunks a word stands, in any of its forms."""
-        row = self.connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',)).fetchone()
+        row = self.connection.execute(
+            "SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',)
+        ).fetchone()
         return int(row[0])
 
     def change_counter(self) -> tuple[int, int]:
         """Differs after every change, by this connection or another."""
-        return self.connection.execute("PRAGMA data_version").fetchone()[0], self.connection.total_changes
+        return self.connection.execute("PRAGMA data_version").fetchone()[
+            0
+        ], self.connection.total_changes
 
     def digest(self) -> str:
         """Hex digest of what is in the index, whatever the order in which it came."""
         whole = hashlib.sha256()
-        for (path,) in self.connection.execute("SELECT path FROM documents ORDER BY path").fetchall():
+        for (path,) in self.connection.execute(
+            "SELECT path FROM documents ORDER BY path"
+        ).fetchall():
             rows: list[Any] = self.connection.execute(
                 'SELECT d.sha256, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
                 "hex(v.vector) FROM documents d LEFT JOIN chunks c ON c.document = d.id LEFT JOIN vectors v ON v.chunk = c.id "
-                "WHERE d.path = ? ORDER BY c.start", (path,),
-            ).fetchall()  # fmt: skip
+                "WHERE d.path = ? ORDER BY c.start",
+                (path,),
+            ).fetchall()
             whole.update(json.dumps([path, rows]).encode())
         num_words = self.connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
         whole.update(str(num_words).encode())
@@ -245,4 +296,16 @@ class Store:
 
 def _chunk_row(row: tuple[Any, ...]) -> ChunkRow:
     later = tuple((at, page) for at, page in json.loads(row[11]))
-    return ChunkRow(row[0], row[1], row[2], row[3], row[4], row[5], (row[6], row[7]), row[8], row[9], row[10], later)
+    return ChunkRow(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        (row[6], row[7]),
+        row[8],
+        row[9],
+        row[10],
+        later,
+    )

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 MAX_CARD_BYTES = 16 << 20
 STRINGS = {
     1: ("name", "description", "personality", "scenario", "first_mes", "mes_example"),
-    2: ("creator_notes", "system_prompt", "post_history_instructions", "creator", "character_version"),
+    2: (
+        "creator_notes",
+        "system_prompt",
+        "post_history_instructions",
+        "creator",
+        "character_version",
+    ),
     3: ("nickname",),
 }
 STRING_LISTS = {2: ("alternate_greetings", "tags"), 3: ("group_only_greetings", "source")}
 DEFAULT_ASSETS = ({"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"},)
-BACKFILL_NOTE = (
-    "This is a version 3 card that was loaded as version 2. Use a program that reads version 3 to have all of it."
-)  # fmt: skip
+BACKFILL_NOTE = "This is a version 3 card that was loaded as version 2. Use a program that reads version 3 to have all of it."
 _DECORATOR_LINE = re.compile(r"^@@@?\S.*(?:\n|\Z)", re.MULTILINE)
 
 
@@ -74,7 +78,9 @@ class Card:
             DocumentError: the field does not take such a value.
             UsageError: `source` may only grow; `creation_date` stays.
         """
-        if name == "source" and list(value)[: len(self.data.get("source") or [])] != (self.data.get("source") or []):
+        if name == "source" and list(value)[: len(self.data.get("source") or [])] != (
+            self.data.get("source") or []
+        ):
             raise UsageError("sources of a card may be added to, not changed", where="source")
         if name == "creation_date" and self.data.get("creation_date") is not None:
             raise UsageError("the creation date of a card stays", where="creation_date")
@@ -92,7 +98,11 @@ class Card:
         for name in ("alternate_greetings", "tags", "group_only_greetings"):
             data[name] = data.get(name) or []
         data["extensions"] = data.get("extensions") or {}
-        outer = {k: copy.deepcopy(v) for k, v in self.document.items() if k not in ("spec", "spec_version", "data")}
+        outer = {
+            k: copy.deepcopy(v)
+            for k, v in self.document.items()
+            if k not in ("spec", "spec_version", "data")
+        }
         document = {"spec": "chara_card_v3", "spec_version": "3.0", "data": data}
         if self.version != 1:
             document = {**outer, **document}
@@ -157,7 +167,9 @@ class Card:
         translations = self.data.get("creator_notes_multilingual")
         if not translations:
             return self.text("creator_notes")
-        return str(translations.get(language) or translations.get("en") or self.text("creator_notes"))
+        return str(
+            translations.get(language) or translations.get("en") or self.text("creator_notes")
+        )
 
     def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> Part:
         """The character in play, as `Session(character=card)` asks for it."""
@@ -190,12 +202,19 @@ def parse_card(text: bytes | str, where: object = "card") -> Card:
 def parse_json(text: bytes | str, where: object = "card") -> dict[str, Any]:
     """A JSON object out of untrusted text."""
     if len(text) > MAX_CARD_BYTES:
-        raise DocumentError("card is too large", where=where, expected=f"at most {MAX_CARD_BYTES} bytes", found=len(text))
+        raise DocumentError(
+            "card is too large",
+            where=where,
+            expected=f"at most {MAX_CARD_BYTES} bytes",
+            found=len(text),
+        )
     try:
         words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         document = json.loads(words, parse_float=_finite, parse_constant=_finite)
     except UnicodeDecodeError as error:
-        raise DocumentError("card is not UTF-8", where=where, found=f"byte {error.start}") from error
+        raise DocumentError(
+            "card is not UTF-8", where=where, found=f"byte {error.start}"
+        ) from error
     except RecursionError as error:
         raise DocumentError("card is nested too deeply", where=where) from error
     except ValueError as error:
@@ -228,14 +247,23 @@ def _check(document: dict[str, Any]) -> None:
     """DocumentError for a document that no reader could use; absent and null fields are allowed."""
     spec = document.get("spec")
     if spec is not None and spec not in ("chara_card_v2", "chara_card_v3"):
-        raise DocumentError("not a character card", where="spec", expected="chara_card_v2 or chara_card_v3", found=spec)
+        raise DocumentError(
+            "not a character card",
+            where="spec",
+            expected="chara_card_v2 or chara_card_v3",
+            found=spec,
+        )
     version = _version_of(document)
     data = document if version == 1 else document.get("data")
     if not isinstance(data, dict):
-        raise DocumentError("card has no data", where="data", expected="an object", found=type(data).__name__)
+        raise DocumentError(
+            "card has no data", where="data", expected="an object", found=type(data).__name__
+        )
     if version == 1 and "name" not in data:
         raise DocumentError(
-            "not a character card", expected="`name`, or `spec` and `data`", found=", ".join(list(data)[:8]) or "{}"
+            "not a character card",
+            expected="`name`, or `spec` and `data`",
+            found=", ".join(list(data)[:8]) or "{}",
         )
     for level in range(1, version + 1):
         for name in STRINGS[level]:
@@ -266,20 +294,31 @@ def _check_book(book: dict[str, Any]) -> None:
 def _expect(data: dict[str, Any], name: str, kind: type, where: str = "") -> None:
     value = data.get(name)
     if value is not None and not isinstance(value, kind):
-        raise DocumentError("field has the wrong type", where=where + name, expected=kind.__name__, found=type(value).__name__)
+        raise DocumentError(
+            "field has the wrong type",
+            where=where + name,
+            expected=kind.__name__,
+            found=type(value).__name__,
+        )
 
 
 def _expect_items(data: dict[str, Any], name: str, kind: type, where: str = "") -> None:
     for i, value in enumerate(data.get(name) or []):
         if not isinstance(value, kind):
-            raise DocumentError("field has the wrong type", where=f"{where}{name}[{i}]", expected=kind.__name__,
-                                found=type(value).__name__)  # fmt: skip
+            raise DocumentError(
+                "field has the wrong type",
+                where=f"{where}{name}[{i}]",
+                expected=kind.__name__,
+                found=type(value).__name__,
+            )
 
 
 def _asset_problems(card: Card) -> list[str]:
     found = []
     for i, asset in enumerate(card.data.get("assets") or []):
-        missing = [name for name in ("type", "uri", "name", "ext") if not isinstance(asset.get(name), str)]
+        missing = [
+            name for name in ("type", "uri", "name", "ext") if not isinstance(asset.get(name), str)
+        ]
         found += [f"assets[{i}] has no {name}" for name in missing]
         uri = str(asset.get("uri", ""))
         if uri.startswith("embeded://") and uri.removeprefix("embeded://") not in card.assets:

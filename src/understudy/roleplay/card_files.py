@@ -30,7 +30,12 @@ def read_card(path: str | Path) -> Card:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise DocumentError("card file is too large", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=size)
+            raise DocumentError(
+                "card file is too large",
+                where=path,
+                expected=f"at most {MAX_FILE_BYTES} bytes",
+                found=size,
+            )
         data = path.read_bytes()
     except OSError as error:
         raise DocumentError(f"cannot read: {error.strerror}", where=path) from error
@@ -39,7 +44,9 @@ def read_card(path: str | Path) -> Card:
     except DocumentError as error:
         if error.where is None or str(path) not in str(error.where):
             place = path if error.where is None else f"{path}: {error.where}"
-            raise DocumentError(error.what, where=place, expected=error.expected, found=error.found, do=error.do) from error
+            raise DocumentError(
+                error.what, where=place, expected=error.expected, found=error.found, do=error.do
+            ) from error
         raise
 
 
@@ -47,23 +54,33 @@ def card_from_bytes(data: bytes, where: object = "card") -> Card:
     """As `read_card`, from memory."""
     if data.startswith(png.SIGNATURE):
         return _from_png(data, where)
-    if data.startswith(b"PK\x03\x04") or (data[:2] == b"\xff\xd8" and b"PK\x03\x04" in data):  # some programs put a JPEG first
+    if data.startswith(b"PK\x03\x04") or (
+        data[:2] == b"\xff\xd8" and b"PK\x03\x04" in data
+    ):  # some programs put a JPEG first
         return _from_charx(data, where)
     return parse_card(data, where)
 
 
 def _from_png(data: bytes, where: object) -> Card:
     chunks, _ = png.read_chunks(data, where)
-    texts = {png.keyword_of(chunk): chunk for chunk in reversed(chunks) if chunk.kind in png.TEXT_TYPES}  # the first counts
+    texts = {
+        png.keyword_of(chunk): chunk for chunk in reversed(chunks) if chunk.kind in png.TEXT_TYPES
+    }  # the first counts
     keyword = next((word for word in KEYWORDS if word in texts), None)
     if keyword is None:
-        raise DocumentError("the picture holds no card", where=where, expected="a `ccv3` or `chara` text chunk",
-                            found=", ".join(sorted(k for k in texts if k)) or "no text")  # fmt: skip
+        raise DocumentError(
+            "the picture holds no card",
+            where=where,
+            expected="a `ccv3` or `chara` text chunk",
+            found=", ".join(sorted(k for k in texts if k)) or "no text",
+        )
     card = parse_card(_decode(png.text_of(texts[keyword], where), f"{where}: {keyword}"), where)
     card.picture = data
     for name, chunk in texts.items():
         if name is not None and name.startswith(ASSET_KEYWORD):
-            card.assets[name.removeprefix(ASSET_KEYWORD)] = _decode(png.text_of(chunk, where), f"{where}: {name}")
+            card.assets[name.removeprefix(ASSET_KEYWORD)] = _decode(
+                png.text_of(chunk, where), f"{where}: {name}"
+            )
     return card
 
 
@@ -76,8 +93,15 @@ def _decode(text: bytes, where: object) -> bytes:
 
 def _from_charx(data: bytes, where: object) -> Card:
     archive = charx.open_charx(data, where)
-    card = parse_card(charx.read_member(archive, charx.CARD_NAME, where, MAX_CARD_BYTES), f"{where}: {charx.CARD_NAME}")
-    names = [member.filename for member in archive.infolist() if not member.is_dir() and member.filename != charx.CARD_NAME]
+    card = parse_card(
+        charx.read_member(archive, charx.CARD_NAME, where, MAX_CARD_BYTES),
+        f"{where}: {charx.CARD_NAME}",
+    )
+    names = [
+        member.filename
+        for member in archive.infolist()
+        if not member.is_dir() and member.filename != charx.CARD_NAME
+    ]
     card.assets = {name: charx.read_member(archive, name, where) for name in names}
     return card
 
@@ -93,7 +117,9 @@ def write_card(card: Card, path: str | Path, *, backfill: bool = True) -> None:
     """
     path = Path(path)
     with written_aside(path) as aside:
-        aside.write_bytes(card_to_bytes(card, path.suffix.lower().removeprefix("."), backfill=backfill))
+        aside.write_bytes(
+            card_to_bytes(card, path.suffix.lower().removeprefix("."), backfill=backfill)
+        )
 
 
 def card_to_bytes(card: Card, kind: str, *, backfill: bool = True) -> bytes:
@@ -104,7 +130,9 @@ def card_to_bytes(card: Card, kind: str, *, backfill: bool = True) -> bytes:
         return charx.write_charx(card.to_json(), card.assets)
     if kind == "png":
         return _to_png(card, backfill)
-    raise UsageError("unknown kind of card file", where=f".{kind}", expected=".json, .png or .charx")
+    raise UsageError(
+        "unknown kind of card file", where=f".{kind}", expected=".json, .png or .charx"
+    )
 
 
 def _to_png(card: Card, backfill: bool) -> bytes:
@@ -118,7 +146,9 @@ def _to_png(card: Card, backfill: bool) -> bytes:
         old = card.as_version_2() if card.version == 3 else card.document
         texts["chara"] = json.dumps(old, ensure_ascii=True).encode()
     if long := [name for name in card.assets if not _is_keyword(ASSET_KEYWORD + name)]:
-        raise UsageError("a PNG cannot hold an asset of this name", where=long[0], do="write the card as .charx")
+        raise UsageError(
+            "a PNG cannot hold an asset of this name", where=long[0], do="write the card as .charx"
+        )
     texts |= {ASSET_KEYWORD + name: data for name, data in card.assets.items()}
     new = [png.text_chunk(keyword, base64.b64encode(data)) for keyword, data in texts.items()]
     return png.write_chunks([*chunks[:-1], *new, chunks[-1]], tail)

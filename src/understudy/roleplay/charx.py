@@ -15,7 +15,9 @@ CARD_NAME = "card.json"
 MAX_MEMBERS = 10_000
 MAX_MEMBER_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 512 << 20
-MAX_RATIO = 200  # inflated to stored bytes of the whole file; JSON of repeated words reaches about 100
+MAX_RATIO = (
+    200  # inflated to stored bytes of the whole file; JSON of repeated words reaches about 100
+)
 
 
 def open_charx(data: bytes, where: object = "CHARX") -> zipfile.ZipFile:
@@ -30,39 +32,70 @@ def open_charx(data: bytes, where: object = "CHARX") -> zipfile.ZipFile:
         raise DocumentError(f"not a readable zip ({error})", where=where) from error
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
-        raise DocumentError("zip has too many members", where=where, expected=f"at most {MAX_MEMBERS}", found=len(members))
+        raise DocumentError(
+            "zip has too many members",
+            where=where,
+            expected=f"at most {MAX_MEMBERS}",
+            found=len(members),
+        )
     total = sum(member.file_size for member in members)
     if total > MAX_TOTAL_BYTES or total > MAX_RATIO * max(len(data), 1 << 16):
-        raise DocumentError("zip inflates to more than any card needs", where=where, expected=f"at most {MAX_TOTAL_BYTES} bytes",
-                            found=f"{total} bytes out of {len(data)}")  # fmt: skip
+        raise DocumentError(
+            "zip inflates to more than any card needs",
+            where=where,
+            expected=f"at most {MAX_TOTAL_BYTES} bytes",
+            found=f"{total} bytes out of {len(data)}",
+        )
     if sum(member.compress_size for member in members) > len(data):
         raise DocumentError("zip members overlap", where=where)
     for member in members:
         if member.flag_bits & 1:
-            raise DocumentError("zip is encrypted", where=f"{where}: {member.filename}", do="export the card without a password")
+            raise DocumentError(
+                "zip is encrypted",
+                where=f"{where}: {member.filename}",
+                do="export the card without a password",
+            )
         parts = Path(member.filename.replace("\\", "/")).parts
         if ".." in parts or member.filename.startswith(("/", "\\")):
             raise DocumentError("zip member leaves its folder", where=where, found=member.filename)
     return archive
 
 
-def read_member(archive: zipfile.ZipFile, name: str, where: object = "CHARX", limit: int = MAX_MEMBER_BYTES) -> bytes:
+def read_member(
+    archive: zipfile.ZipFile, name: str, where: object = "CHARX", limit: int = MAX_MEMBER_BYTES
+) -> bytes:
     """One member, whatever size its header claims at most `limit` bytes of it."""
     try:
         with archive.open(name) as member:
             data = member.read(limit + 1)
     except KeyError:
         raise DocumentError(
-            "zip has no such member", where=where, expected=name, found=", ".join(archive.namelist()[:8])
+            "zip has no such member",
+            where=where,
+            expected=name,
+            found=", ".join(archive.namelist()[:8]),
         ) from None
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
-        raise DocumentError(f"zip member cannot be read ({error})", where=f"{where}: {name}") from error
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise DocumentError(
+            f"zip member cannot be read ({error})", where=f"{where}: {name}"
+        ) from error
     except Exception as error:
         if type(error).__module__ != "zlib":
             raise
-        raise DocumentError(f"zip member cannot be inflated ({error})", where=f"{where}: {name}") from error
+        raise DocumentError(
+            f"zip member cannot be inflated ({error})", where=f"{where}: {name}"
+        ) from error
     if len(data) > limit:
-        raise DocumentError("zip member is too large", where=f"{where}: {name}", expected=f"at most {limit} bytes")
+        raise DocumentError(
+            "zip member is too large", where=f"{where}: {name}", expected=f"at most {limit} bytes"
+        )
     return data
 
 
@@ -71,5 +104,7 @@ def write_charx(card: bytes, assets: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in {CARD_NAME: card, **assets}.items():
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED
+            )
     return buffer.getvalue()

@@ -72,7 +72,15 @@ DECORATORS: dict[str, Callable[[str], Any]] = {
     "disable_ui_prompt": _one_of("post_history_instructions", "system_prompt"),
 }
 CHAT_ONLY = frozenset(
-    {"activate_only_after", "activate_only_every", "depth", "reverse_depth", "role", "scan_depth", "is_greeting"}
+    {
+        "activate_only_after",
+        "activate_only_every",
+        "depth",
+        "reverse_depth",
+        "role",
+        "scan_depth",
+        "is_greeting",
+    }
 )
 TEXT_ONLY = frozenset({"instruct_depth", "reverse_instruct_depth", "instruct_scan_depth"})
 

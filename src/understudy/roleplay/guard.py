@@ -17,11 +17,30 @@ from understudy.roleplay.lorebook import Entry
 from understudy.roleplay.macros import MacroContext, expand
 
 OUTSIDE = (
-    "language model", "ai model", "as an ai", "an ai assistant", "artificial intelligence", "chatbot", "openai", "chatgpt",
-    "my programming", "my training data", "system prompt", "the prompt", "role-play", "roleplay", "fictional character",
-    "internet", "smartphone", "website",
-)  # fmt: skip
-DEFLECTIONS = ("I would rather not speak of that.", "That is nothing I know about.", "You ask strange things.")
+    "language model",
+    "ai model",
+    "as an ai",
+    "an ai assistant",
+    "artificial intelligence",
+    "chatbot",
+    "openai",
+    "chatgpt",
+    "my programming",
+    "my training data",
+    "system prompt",
+    "the prompt",
+    "role-play",
+    "roleplay",
+    "fictional character",
+    "internet",
+    "smartphone",
+    "website",
+)
+DEFLECTIONS = (
+    "I would rather not speak of that.",
+    "That is nothing I know about.",
+    "You ask strange things.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +56,16 @@ class Guard:
     def from_card(cls, card: Card) -> Guard:
         given = (card.data.get("extensions") or {}).get("understudy/guard") or {}
         try:
-            secrets = {str(topic): tuple(str(word) for word in words) for topic, words in (given.get("secrets") or {}).items()}
+            secrets = {
+                str(topic): tuple(str(word) for word in words)
+                for topic, words in (given.get("secrets") or {}).items()
+            }
             outside = (*OUTSIDE, *(str(word) for word in given.get("outside") or []))
             deflections = tuple(str(line) for line in given.get("deflections") or []) or DEFLECTIONS
         except (AttributeError, TypeError) as error:
-            raise DocumentError("guard of the card has the wrong shape", where="extensions: understudy/guard") from error
+            raise DocumentError(
+                "guard of the card has the wrong shape", where="extensions: understudy/guard"
+            ) from error
         return cls(card.name, secrets, outside, deflections)
 
     def may_know(self, entry: Entry) -> bool:
@@ -51,7 +75,11 @@ class Guard:
 
     def asked_about(self, text: str) -> list[str]:
         """Topics of secrets that the player's words touch."""
-        return [topic for topic, words in self.secrets.items() if any(_stands_in(word, text) for word in words)]
+        return [
+            topic
+            for topic, words in self.secrets.items()
+            if any(_stands_in(word, text) for word in words)
+        ]
 
     def fault(self, sentence: str, player_text: str) -> str | None:
         """Why a sentence may not be said, None if it may. Words that the player used first give nothing away."""
@@ -59,7 +87,9 @@ class Guard:
             if _stands_in(word, sentence):
                 return f"outside the world: {word}"
         for topic, words in self.secrets.items():
-            if any(_stands_in(word, sentence) and not _stands_in(word, player_text) for word in words):
+            if any(
+                _stands_in(word, sentence) and not _stands_in(word, player_text) for word in words
+            ):
                 return f"secret: {topic}"
         return None
 

@@ -33,7 +33,9 @@ class Scene:
 def plan(scene: Scene) -> Plan:
     """The plan of a scene."""
     tail = [Block("user", scene.player_text)]
-    if "post_history_instructions" not in scene.lore.disabled_prompts and (text := scene.card.text("post_history_instructions")):
+    if "post_history_instructions" not in scene.lore.disabled_prompts and (
+        text := scene.card.text("post_history_instructions")
+    ):
         tail.append(Block("persona", expand(text, replace(scene.macros, original=""))))
     return Plan(
         _standing(scene),
@@ -54,7 +56,12 @@ def _standing(scene: Scene) -> list[Block]:
     card, lore = scene.card, scene.lore
     default = expand(DEFAULT_SYSTEM, scene.macros)
     given = card.text("system_prompt") if "system_prompt" not in lore.disabled_prompts else ""
-    blocks = [Block("system", expand(given, replace(scene.macros, original=default)) if given.strip() else default)]
+    blocks = [
+        Block(
+            "system",
+            expand(given, replace(scene.macros, original=default)) if given.strip() else default,
+        )
+    ]
 
     def add_lore(position: Any) -> None:
         blocks.extend(_lore(placed) for placed in lore.at(position) if _is_standing(placed))
@@ -78,7 +85,13 @@ def _standing(scene: Scene) -> list[Block]:
 
 def _lore(placed: Placed) -> Block:
     is_kept = bool(placed.entry.decorated.values.get("ignore_on_max_context"))
-    return Block("lore", placed.content, "lore", (not is_kept, placed.entry.priority, -placed.entry.index), placed.entry.label)
+    return Block(
+        "lore",
+        placed.content,
+        "lore",
+        (not is_kept, placed.entry.priority, -placed.entry.index),
+        placed.entry.label,
+    )
 
 
 def _is_standing(placed: Placed) -> bool:
@@ -87,7 +100,11 @@ def _is_standing(placed: Placed) -> bool:
 
 def _volatile(scene: Scene) -> list[Block]:
     """What was called up for this turn alone, before the player's words."""
-    blocks = [_lore(p) for p in scene.lore.placed if p.position in ("before_char", "after_char") and not _is_standing(p)]
+    blocks = [
+        _lore(p)
+        for p in scene.lore.placed
+        if p.position in ("before_char", "after_char") and not _is_standing(p)
+    ]
     if scene.memories:
         blocks.append(Block("memory", "You remember: ", "memories", items=list(scene.memories)))
     if scene.note:

@@ -23,7 +23,16 @@ MAX_PASSES = 10  # of recursive scanning
 MAX_PATTERN = 2000  # characters of a regular expression
 PATTERN_SECONDS = 0.05
 SCAN_SECONDS = 0.5  # for all regular expressions of one scan
-Position = Literal["before_char", "after_char", "before_desc", "after_desc", "personality", "scenario", "depth", "instruct_depth"]
+Position = Literal[
+    "before_char",
+    "after_char",
+    "before_desc",
+    "after_desc",
+    "personality",
+    "scenario",
+    "depth",
+    "instruct_depth",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,9 @@ class Entry:
 
     @property
     def keys(self) -> list[str]:
-        return [key for key in self.source.get("keys") or [] if isinstance(key, str) and key.strip()]
+        return [
+            key for key in self.source.get("keys") or [] if isinstance(key, str) and key.strip()
+        ]
 
     @property
     def secondary_keys(self) -> list[str]:
@@ -134,7 +145,10 @@ class Lorebook:
         entries = document.get("entries")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DocumentError(
-                "lorebook has no entries", where="entries", expected="a list of objects", found=type(entries).__name__
+                "lorebook has no entries",
+                where="entries",
+                expected="a list of objects",
+                found=type(entries).__name__,
             )
         self.document = document
         self.entries = [
@@ -162,7 +176,12 @@ class Lorebook:
     def token_budget(self) -> int | None:
         return _whole(self.document.get("token_budget"))
 
-    def scan(self, lines: Sequence[Line], settings: ScanSettings | None = None, memory: LoreMemory | None = None) -> Found:
+    def scan(
+        self,
+        lines: Sequence[Line],
+        settings: ScanSettings | None = None,
+        memory: LoreMemory | None = None,
+    ) -> Found:
         """Which entries the conversation calls up, within the budget.
 
         Args:
@@ -177,19 +196,30 @@ class Lorebook:
         budget = self.token_budget if self.token_budget is not None else settings.budget
         kept, dropped = _fit(placed, budget, settings.room)
         kept.sort(key=lambda item: (item.entry.insertion_order, item.entry.index))
-        disabled = {str(e.decorated.values["disable_ui_prompt"]) for e in matched if "disable_ui_prompt" in e.decorated.values}
+        disabled = {
+            str(e.decorated.values["disable_ui_prompt"])
+            for e in matched
+            if "disable_ui_prompt" in e.decorated.values
+        }
         return Found(
-            tuple(kept), tuple(dropped), frozenset(disabled),
-            LoreMemory(memory.matched | {entry.index for entry in matched}), tuple(scan.warnings),
-        )  # fmt: skip
+            tuple(kept),
+            tuple(dropped),
+            frozenset(disabled),
+            LoreMemory(memory.matched | {entry.index for entry in matched}),
+            tuple(scan.warnings),
+        )
 
 
 class _Scan:
     """One scan under way."""
 
-    def __init__(self, book: Lorebook, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory) -> None:
+    def __init__(
+        self, book: Lorebook, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory
+    ) -> None:
         self.book, self.settings, self.memory = book, settings, memory
-        quiet = MacroContext(char=settings.macros.char, user=settings.macros.user, values=settings.macros.values)
+        quiet = MacroContext(
+            char=settings.macros.char, user=settings.macros.user, values=settings.macros.values
+        )
         self.lines = [expand(line.text, quiet) for line in lines]
         self.num_replies = sum(line.role == "assistant" for line in lines)
         self.recursive = ""  # contents of entries that matched in the passes before
@@ -200,7 +230,11 @@ class _Scan:
     def run(self) -> list[Entry]:
         matched: dict[int, Entry] = {}
         for _ in range(MAX_PASSES):
-            new = [entry for entry in self.book.entries if entry.index not in matched and self._matches(entry)]
+            new = [
+                entry
+                for entry in self.book.entries
+                if entry.index not in matched and self._matches(entry)
+            ]
             matched |= {entry.index: entry for entry in new}
             if not new or self.book.document.get("recursive_scanning") is not True:
                 break
@@ -210,16 +244,25 @@ class _Scan:
     def expanded(self, entry: Entry) -> str:
         """The content as it goes into the prompt, once a scan so that chance is asked once."""
         if entry.index not in self._expanded:
-            self._expanded[entry.index] = expand(entry.decorated.content, self.settings.macros).strip()
+            self._expanded[entry.index] = expand(
+                entry.decorated.content, self.settings.macros
+            ).strip()
         return self._expanded[entry.index]
 
     def _scannable(self, entry: Entry) -> str:
         macros = self.settings.macros
-        return expand(entry.decorated.content, MacroContext(macros.char, macros.user, values=macros.values, is_scan=True))
+        return expand(
+            entry.decorated.content,
+            MacroContext(macros.char, macros.user, values=macros.values, is_scan=True),
+        )
 
     def _matches(self, entry: Entry) -> bool:
         said = entry.decorated.values
-        if entry.source.get("enabled") is False or not entry.decorated.content.strip() or not self.settings.may_use(entry):
+        if (
+            entry.source.get("enabled") is False
+            or not entry.decorated.content.strip()
+            or not self.settings.may_use(entry)
+        ):
             return False
         if said.get("activate"):
             return True
@@ -236,7 +279,11 @@ class _Scan:
         settings = self.settings
         greeting, icon = said.get("is_greeting"), said.get("is_user_icon")
         return (
-            (greeting is not None and settings.greeting is not None and greeting != settings.greeting)
+            (
+                greeting is not None
+                and settings.greeting is not None
+                and greeting != settings.greeting
+            )
             or (icon is not None and settings.user_icon is not None and icon != settings.user_icon)
             or self.num_replies < int(said.get("activate_only_after", 0))
             or bool(self.num_replies % int(said.get("activate_only_every", 1)))
@@ -247,17 +294,28 @@ class _Scan:
         if entry.flag("use_regex"):
             return self._any_pattern(entry, [*entry.keys, *said.get("additional_keys", [])], text)
         is_called: bool = entry.flag("constant") or self._any_word(entry, entry.keys, text)
-        if is_called and not entry.flag("constant") and entry.flag("selective") and entry.secondary_keys:
+        if (
+            is_called
+            and not entry.flag("constant")
+            and entry.flag("selective")
+            and entry.secondary_keys
+        ):
             is_called = self._any_word(entry, entry.secondary_keys, text)
         if is_called and "additional_keys" in said:
             is_called = self._any_word(entry, said["additional_keys"], text)
-        return is_called and not bool("exclude_keys" in said and self._any_word(entry, said["exclude_keys"], text))
+        return is_called and not bool(
+            "exclude_keys" in said and self._any_word(entry, said["exclude_keys"], text)
+        )
 
     def _text_for(self, entry: Entry) -> str:
         said = entry.decorated.values
-        if "instruct_scan_depth" in said:  # tokens of a plain text: counted in words, which no tokenizer splits across
+        if (
+            "instruct_scan_depth" in said
+        ):  # tokens of a plain text: counted in words, which no tokenizer splits across
             words = "\n".join(self.lines).split(" ")
-            while words and self.settings.count_tokens(" ".join(words)) > said["instruct_scan_depth"]:
+            while (
+                words and self.settings.count_tokens(" ".join(words)) > said["instruct_scan_depth"]
+            ):
                 words = words[max(1, len(words) // 16) :]
             return " ".join(words) + self.recursive
         own = said.get("scan_depth", self.book.scan_depth)
@@ -267,12 +325,19 @@ class _Scan:
 
     def _any_word(self, entry: Entry, keys: Sequence[str], text: str) -> bool:
         macros = self.settings.macros
-        words = [expand(key, MacroContext(macros.char, macros.user, values=macros.values)) for key in keys]
+        words = [
+            expand(key, MacroContext(macros.char, macros.user, values=macros.values))
+            for key in keys
+        ]
         if not entry.flag("case_sensitive"):
             words, text = [word.casefold() for word in words], text.casefold()
         if not (entry.source.get("extensions") or {}).get("match_whole_words"):
             return any(word in text for word in words if word)
-        return any(regex.search(rf"(?<!\w){regex.escape(word)}(?!\w)", text) is not None for word in words if word)
+        return any(
+            regex.search(rf"(?<!\w){regex.escape(word)}(?!\w)", text) is not None
+            for word in words
+            if word
+        )
 
     def _any_pattern(self, entry: Entry, patterns: Sequence[str], text: str) -> bool:
         """An invalid pattern makes the whole entry no match; one that takes too long matches nothing."""
@@ -288,18 +353,27 @@ class _Scan:
             except TimeoutError:
                 left = 0
             if left <= 0:
-                self.warnings.append(f"{entry.label}: a regular expression took longer than {PATTERN_SECONDS} s and was stopped")
+                self.warnings.append(
+                    f"{entry.label}: a regular expression took longer than {PATTERN_SECONDS} s and was stopped"
+                )
         return False
 
 
 def _compile(pattern: str, is_case_sensitive: bool) -> Any:
     """A compiled pattern, None if it is invalid; `/…/flags` is understood, otherwise case follows the entry."""
     flags = 0 if is_case_sensitive else regex.IGNORECASE
-    if len(pattern) > 2 and pattern[0] == "/" and (end := pattern.rfind("/")) > 0 and set(pattern[end + 1 :]) <= set("gimsuy"):
+    if (
+        len(pattern) > 2
+        and pattern[0] == "/"
+        and (end := pattern.rfind("/")) > 0
+        and set(pattern[end + 1 :]) <= set("gimsuy")
+    ):
         letters = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
         flags = sum((letters.get(letter, 0) for letter in set(pattern[end + 1 :])), 0)
         pattern = pattern[1:end]
-    if len(pattern) > MAX_PATTERN or regex.search(r"\{\d*,?\d{4,}\}", pattern):  # counted repeats are unrolled
+    if len(pattern) > MAX_PATTERN or regex.search(
+        r"\{\d*,?\d{4,}\}", pattern
+    ):  # counted repeats are unrolled
         return None
     try:
         return regex.compile(pattern, flags)
@@ -309,19 +383,38 @@ def _compile(pattern: str, is_case_sensitive: bool) -> Any:
 
 def _place(entry: Entry, settings: ScanSettings, content: str, lines: Sequence[Line]) -> Placed:
     said = entry.decorated.values
-    position: Position = "after_char" if entry.source.get("position") == "after_char" else "before_char"
+    position: Position = (
+        "after_char" if entry.source.get("position") == "after_char" else "before_char"
+    )
     depth = 0
     if "position" in said:
         position = said["position"]
-    elif depths := [name for name in ("depth", "reverse_depth", "instruct_depth", "reverse_instruct_depth") if name in said]:
+    elif depths := [
+        name
+        for name in ("depth", "reverse_depth", "instruct_depth", "reverse_instruct_depth")
+        if name in said
+    ]:
         position, depth = "instruct_depth" if "instruct" in depths[0] else "depth", said[depths[0]]
         if depths[0].startswith("reverse"):
-            total = len(lines) if position == "depth" else settings.count_tokens("\n".join(line.text for line in lines))
+            total = (
+                len(lines)
+                if position == "depth"
+                else settings.count_tokens("\n".join(line.text for line in lines))
+            )
             depth = total - depth
-    return Placed(content, position, entry, settings.count_tokens(content), max(0, depth), said.get("role", "system"))
+    return Placed(
+        content,
+        position,
+        entry,
+        settings.count_tokens(content),
+        max(0, depth),
+        said.get("role", "system"),
+    )
 
 
-def _fit(placed: list[Placed], budget: int | None, room: int | None) -> tuple[list[Placed], list[tuple[str, str]]]:
+def _fit(
+    placed: list[Placed], budget: int | None, room: int | None
+) -> tuple[list[Placed], list[tuple[str, str]]]:
     """Takes entries out until the rest fits: the lowest priority first, later entries before earlier ones."""
     kept, dropped = list(placed), []
 

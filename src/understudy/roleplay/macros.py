@@ -38,7 +38,9 @@ class MacroContext:
 
     def chance(self, *words: object) -> random.Random:
         text = "\0".join(str(word) for word in (self.seed, *words))
-        return random.Random(int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big"))
+        return random.Random(
+            int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
+        )
 
 
 def expand(text: str, context: MacroContext) -> str:
@@ -95,14 +97,19 @@ def _replace(body: str, source: str, at: int, context: MacroContext) -> str | No
     return context.values.get(name)
 
 
-def _with_arguments(name: str, rest: str, source: str, at: int, context: MacroContext) -> str | None:
+def _with_arguments(
+    name: str, rest: str, source: str, at: int, context: MacroContext
+) -> str | None:
     function = _FUNCTIONS.get(name)
     return None if function is None else function(rest, source, at, context)
 
 
 def _choices(rest: str) -> list[str]:
     separator = "::" if "::" in rest else ","
-    return [item.replace(_ESCAPED_COMMA, ",").strip() for item in rest.replace("\\,", _ESCAPED_COMMA).split(separator)]
+    return [
+        item.replace(_ESCAPED_COMMA, ",").strip()
+        for item in rest.replace("\\,", _ESCAPED_COMMA).split(separator)
+    ]
 
 
 def _random(rest: str, source: str, at: int, context: MacroContext) -> str:
@@ -111,7 +118,9 @@ def _random(rest: str, source: str, at: int, context: MacroContext) -> str:
 
 
 def _pick(rest: str, source: str, at: int, context: MacroContext) -> str:
-    return context.chance("pick", source, at).choice(_choices(rest))  # neither turn nor draws: the same in every prompt
+    return context.chance("pick", source, at).choice(
+        _choices(rest)
+    )  # neither turn nor draws: the same in every prompt
 
 
 def _roll(rest: str, source: str, at: int, context: MacroContext) -> str | None:
@@ -135,7 +144,9 @@ def _set(rest: str, source: str, at: int, context: MacroContext) -> str:
 def _add(rest: str, source: str, at: int, context: MacroContext) -> str:
     name, _, value = rest.partition("::")
     old = context.variables.get(name.strip(), "0")
-    is_number = re.fullmatch(r"-?\d{1,15}", old.strip()) and re.fullmatch(r"-?\d{1,15}", value.strip())
+    is_number = re.fullmatch(r"-?\d{1,15}", old.strip()) and re.fullmatch(
+        r"-?\d{1,15}", value.strip()
+    )
     context.variables[name.strip()] = str(int(old) + int(value)) if is_number else old + value
     return ""
 

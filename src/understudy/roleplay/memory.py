@@ -40,11 +40,15 @@ def first_sentences(summary: str, said: Sequence[Said]) -> str:
     """The summary lengthened by the first sentence of each message, the oldest of it cut off in front."""
     lines = [re.split(r"(?<=[.!?])\s", line.text.strip(), maxsplit=1)[0][:160] for line in said]
     new = " ".join(
-        f"{'They' if line.role == 'user' else 'You'} said: {text}" for line, text in zip(said, lines, strict=True) if text
+        f"{'They' if line.role == 'user' else 'You'} said: {text}"
+        for line, text in zip(said, lines, strict=True)
+        if text
     )
     whole = f"{summary} {new}".strip()
     while len(whole) > MAX_SUMMARY and " said: " in whole[10:]:
-        start = min(i for i in (whole.find(f"{who} said: ", 10) for who in ("They", "You")) if i > 0)
+        start = min(
+            i for i in (whole.find(f"{who} said: ", 10) for who in ("They", "You")) if i > 0
+        )
         whole = whole[start:]
     return whole[-MAX_SUMMARY:]
 
@@ -99,10 +103,15 @@ class Memory:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Memory:
         return cls(
-            [Said(**said) for said in document["history"]], document["summary"], document["num_summarised"],
-            [Fact(**fact) for fact in document["facts"]], document["turn"],
-        )  # fmt: skip
+            [Said(**said) for said in document["history"]],
+            document["summary"],
+            document["num_summarised"],
+            [Fact(**fact) for fact in document["facts"]],
+            document["turn"],
+        )
 
 
 def _words(text: str) -> list[str]:
-    return [word[:6] for word in _WORD.findall(text.casefold())]  # six letters: "millers" and "miller" meet
+    return [
+        word[:6] for word in _WORD.findall(text.casefold())
+    ]  # six letters: "millers" and "miller" meet

@@ -95,18 +95,32 @@ class Npc(Part):
         guard: of the character's world; default that of the card.
         content_guard: of what may be said at all, to the character and by it; None: nothing is checked.
         """
-        self.model, self.settings, self.content_guard = model, settings or NpcSettings(), content_guard
+        self.model, self.settings, self.content_guard = (
+            model,
+            settings or NpcSettings(),
+            content_guard,
+        )
         super().__init__(
-            card, lorebooks=lorebooks, guard=guard, user=self.settings.user, seed=self.settings.seed,
+            card,
+            lorebooks=lorebooks,
+            guard=guard,
+            user=self.settings.user,
+            seed=self.settings.seed,
             greeting=self.settings.greeting,
-        )  # fmt: skip
+        )
         self.last: Turn | None = None
         self._grammar = Grammar(model.tokenizer)
         self._prompt: list[int] = []
 
     # ---- a turn ----
 
-    def turn(self, player_text: str, state: GameState | None = None, *, on_say: Callable[[str], None] | None = None) -> Turn:
+    def turn(
+        self,
+        player_text: str,
+        state: GameState | None = None,
+        *,
+        on_say: Callable[[str], None] | None = None,
+    ) -> Turn:
         """One turn. `on_say` gets what is said, sentence by sentence, while the model is still writing.
 
         Raises:
@@ -128,10 +142,20 @@ class Npc(Part):
         model, memory = self.model, self.memory
         context = min(self.settings.context or model.context, model.context)
         history = [spoken(said) for said in memory.history[memory.num_summarised :]]
-        plan = self.plan(history, player_text, count_tokens=lambda text: len(model.tokenizer.encode(text)), context=context,
-                         note=state.in_words())  # fmt: skip
+        plan = self.plan(
+            history,
+            player_text,
+            count_tokens=lambda text: len(model.tokenizer.encode(text)),
+            context=context,
+            note=state.in_words(),
+        )
         prompt, ledger = fit(
-            plan, model.dialect, model.tokenizer, context=context, reserve=self.settings.reserve, where=self.name
+            plan,
+            model.dialect,
+            model.tokenizer,
+            context=context,
+            reserve=self.settings.reserve,
+            where=self.name,
         )
         self.absorb(len(plan.dropped_turns))
         self._prompt = prompt.encode(self.model.tokenizer)
@@ -150,25 +174,42 @@ class Npc(Part):
             self.last = self._finish(player_text, writing, ledger, usage)
 
     def _stopped(self, player_text: str) -> Verdict | None:
-        flags = flags_of(self.content_guard, player_text, "input") if self.content_guard is not None else ()
+        flags = (
+            flags_of(self.content_guard, player_text, "input")
+            if self.content_guard is not None
+            else ()
+        )
         return Verdict(flags, "input") if flags else None
 
     def _deflect(self, verdict: Verdict) -> Iterator[str]:
         """The player's words are not given to the model, and nobody remembers them."""
         line = self.guard.deflection(self.macros)
-        self.last = Turn(line, self.settings.emotions[0], fault=f"content: {verdict}", verdict=verdict)
+        self.last = Turn(
+            line, self.settings.emotions[0], fault=f"content: {verdict}", verdict=verdict
+        )
         yield line
 
     def _options(self, state: GameState) -> dict[str, Any]:
         settings = self.settings
-        schema = turn_schema(state, settings.emotions, max_say=settings.max_say, max_actions=settings.max_actions,
-                             max_memory=settings.max_memory)  # fmt: skip
+        schema = turn_schema(
+            state,
+            settings.emotions,
+            max_say=settings.max_say,
+            max_actions=settings.max_actions,
+            max_memory=settings.max_memory,
+        )
         return {
-            "make_mask": self._grammar.json_schema(schema), "max_tokens": settings.reserve, "temperature": settings.temperature,
-            "top_p": settings.top_p, "repetition_penalty": settings.repetition_penalty, "seed": settings.seed * 1_000_003 + self.memory.turn,
-        }  # fmt: skip
+            "make_mask": self._grammar.json_schema(schema),
+            "max_tokens": settings.reserve,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "repetition_penalty": settings.repetition_penalty,
+            "seed": settings.seed * 1_000_003 + self.memory.turn,
+        }
 
-    def _finish(self, player_text: str, writing: _Writing, ledger: Ledger, usage: Usage | None) -> Turn:
+    def _finish(
+        self, player_text: str, writing: _Writing, ledger: Ledger, usage: Usage | None
+    ) -> Turn:
         turn = writing.turn(ledger, usage, self.settings.emotions)
         self.commit(player_text, turn.say, was_cut=not writing.is_done)
         for fact in turn.memory:
@@ -181,11 +222,21 @@ class Npc(Part):
         The text and everything the turn wanted to remember go; keys and values of unheard tokens are never looked up again, since
         the cache is found by text.
         """
-        if self.last is None or not self.memory.history or self.memory.history[-1].role != "assistant":
+        if (
+            self.last is None
+            or not self.memory.history
+            or self.memory.history[-1].role != "assistant"
+        ):
             raise UsageError("there is no turn to interrupt")
         said = self.last.say
-        heard = said if heard_chars >= len(said) else re.sub(r"\s*\S*\Z", "", said[: max(0, heard_chars) + 1])
-        if self.last.verdict is not None and self.last.verdict.where == "input":  # nobody remembers that exchange
+        heard = (
+            said
+            if heard_chars >= len(said)
+            else re.sub(r"\s*\S*\Z", "", said[: max(0, heard_chars) + 1])
+        )
+        if (
+            self.last.verdict is not None and self.last.verdict.where == "input"
+        ):  # nobody remembers that exchange
             self.last = replace(self.last, say=heard)
             return heard
         self.memory.forget(self.last.memory)
@@ -199,7 +250,9 @@ class Npc(Part):
         if not memory.summary:
             return
         task = f"Sum up in at most three sentences what happened.\n\n{memory.summary}"
-        reply = self.model.generate([{"role": "user", "content": task}], max_tokens=160, temperature=0.0)
+        reply = self.model.generate(
+            [{"role": "user", "content": task}], max_tokens=160, temperature=0.0
+        )
         memory.summary = reply.text.strip() or first_sentences(memory.summary, ())
 
     # ---- saved sessions ----
@@ -218,7 +271,9 @@ class Npc(Part):
         try:
             self.restore(document)
         except (ValueError, KeyError, TypeError) as error:
-            raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
+            raise DocumentError(
+                f"not a saved session ({type(error).__name__})", where=path
+            ) from error
         saved.load_state(path, self.model, document)
 
 
@@ -230,8 +285,15 @@ def spoken(said: Said) -> ChatTurn:
 class _Writing:
     """A turn on its way: reads `say` out of unfinished JSON and lets whole, checked sentences through."""
 
-    def __init__(self, guard: Guard, player_text: str, macros: MacroContext, content_guard: TextGuard | None) -> None:
-        self.guard, self.player_text, self.macros, self.content_guard = guard, player_text, macros, content_guard
+    def __init__(
+        self, guard: Guard, player_text: str, macros: MacroContext, content_guard: TextGuard | None
+    ) -> None:
+        self.guard, self.player_text, self.macros, self.content_guard = (
+            guard,
+            player_text,
+            macros,
+            content_guard,
+        )
         self.verdict: Verdict | None = None
         self.raw, self.released = "", ""
         self.fault: str | None = None
@@ -255,14 +317,18 @@ class _Writing:
     def _release(self, piece: str) -> Iterator[str]:
         if not piece or self.fault is not None:
             return
-        self.fault = self.guard.fault(self.released[-40:] + piece, self.player_text) or self._content_fault(self.released + piece)
+        self.fault = self.guard.fault(
+            self.released[-40:] + piece, self.player_text
+        ) or self._content_fault(self.released + piece)
         if self.fault is not None:
             piece = self.guard.deflection(self.macros)
         self.released += piece
         yield piece
 
     def _content_fault(self, text: str) -> str | None:
-        flags = flags_of(self.content_guard, text, "output") if self.content_guard is not None else ()
+        flags = (
+            flags_of(self.content_guard, text, "output") if self.content_guard is not None else ()
+        )
         self.verdict = Verdict(flags, "output") if flags else self.verdict
         return f"content: {self.verdict}" if flags else None
 
@@ -271,15 +337,35 @@ class _Writing:
             document = json.loads(self.raw)
         except ValueError:  # cut by its length, by the guard, or by the player
             document = {}
-        if document and self.fault is None:  # what it wants to do and remember is said too, in a way
-            self.fault = self._content_fault(json.dumps([document["actions"], document["memory"]], ensure_ascii=False))
+        if (
+            document and self.fault is None
+        ):  # what it wants to do and remember is said too, in a way
+            self.fault = self._content_fault(
+                json.dumps([document["actions"], document["memory"]], ensure_ascii=False)
+            )
         if self.fault is not None or not document:
-            return Turn(self.released.strip(), emotions[0], (), (), ledger, usage, self.fault, self._is_length, self.verdict)
+            return Turn(
+                self.released.strip(),
+                emotions[0],
+                (),
+                (),
+                ledger,
+                usage,
+                self.fault,
+                self._is_length,
+                self.verdict,
+            )
         actions = tuple(
-            Action(a["name"], a.get("target"), {k: v for k, v in a.items() if k not in ("name", "target")})
+            Action(
+                a["name"],
+                a.get("target"),
+                {k: v for k, v in a.items() if k not in ("name", "target")},
+            )
             for a in document["actions"]
         )
-        facts = tuple(fact for fact in document["memory"] if self.guard.fault(fact, self.player_text) is None)
+        facts = tuple(
+            fact for fact in document["memory"] if self.guard.fault(fact, self.player_text) is None
+        )
         return Turn(self.released.strip(), document["emotion"], actions, facts, ledger, usage)
 
 

@@ -51,7 +51,9 @@ class Part:
     @property
     def macros(self) -> MacroContext:
         values = {name: self.card.text(name) for name in ("description", "personality", "scenario")}
-        return MacroContext(self.name, self.user, values=values, seed=self.seed, turn=self.memory.turn)
+        return MacroContext(
+            self.name, self.user, values=values, seed=self.seed, turn=self.memory.turn
+        )
 
     def greeting(self) -> str:
         """The message that opens the play."""
@@ -76,18 +78,37 @@ class Part:
         note: str = "",
     ) -> Plan:
         """The prompt that answers `text`: persona first, called-up lore and memories in the newest message."""
-        lines = [Line(turn.role, turn.text) for turn in history if turn.role in ("user", "assistant")]  # type: ignore[arg-type]
+        lines = [
+            Line(turn.role, turn.text) for turn in history if turn.role in ("user", "assistant")
+        ]  # type: ignore[arg-type]
         settings = ScanSettings(
-            count_tokens=count_tokens, budget=int(LORE_SHARE * context), greeting=self.greeting_index,
-            may_use=self.guard.may_know, macros=self.macros,
-        )  # fmt: skip
-        found = [book.scan([*lines, Line("user", text)], settings, before)
-                 for book, before in zip(self.lorebooks, self.lore_memory, strict=True)]  # fmt: skip
+            count_tokens=count_tokens,
+            budget=int(LORE_SHARE * context),
+            greeting=self.greeting_index,
+            may_use=self.guard.may_know,
+            macros=self.macros,
+        )
+        found = [
+            book.scan([*lines, Line("user", text)], settings, before)
+            for book, before in zip(self.lorebooks, self.lore_memory, strict=True)
+        ]
         self._found = [result.memory for result in found]
         secrets = [f"You know nothing about {topic}." for topic in self.guard.asked_about(text)]
         memories = [fact.text for fact in self.memory.recall(text)]
         notes = "\n".join(line for line in (note, *secrets) if line)
-        return plan(Scene(self.card, self.macros, _merged(found), history, text, self.memory.summary, memories, notes, system))
+        return plan(
+            Scene(
+                self.card,
+                self.macros,
+                _merged(found),
+                history,
+                text,
+                self.memory.summary,
+                memories,
+                notes,
+                system,
+            )
+        )
 
     def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
         self.lore_memory = self._found
@@ -99,7 +120,10 @@ class Part:
         self.memory.absorb(self.memory.num_summarised + num_messages)
 
     def to_document(self) -> dict[str, Any]:
-        return {"memory": self.memory.to_document(), "lore": [sorted(memory.matched) for memory in self.lore_memory]}
+        return {
+            "memory": self.memory.to_document(),
+            "lore": [sorted(memory.matched) for memory in self.lore_memory],
+        }
 
     def restore(self, document: dict[str, Any]) -> None:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]

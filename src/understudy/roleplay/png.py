@@ -25,7 +25,12 @@ class Chunk:
     data: bytes
 
     def to_bytes(self) -> bytes:
-        return struct.pack(">I", len(self.data)) + self.kind + self.data + struct.pack(">I", zlib.crc32(self.kind + self.data))
+        return (
+            struct.pack(">I", len(self.data))
+            + self.kind
+            + self.data
+            + struct.pack(">I", zlib.crc32(self.kind + self.data))
+        )
 
 
 def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[Chunk], bytes]:
@@ -35,25 +40,42 @@ def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[Chunk], bytes]
         DocumentError: no PNG, cut short, a wrong CRC, or more chunks than any picture has.
     """
     if not data.startswith(SIGNATURE):
-        raise DocumentError("not a PNG file", where=where, expected="the PNG signature", found=data[:8])
+        raise DocumentError(
+            "not a PNG file", where=where, expected="the PNG signature", found=data[:8]
+        )
     at, chunks = len(SIGNATURE), []
     while True:
         if at + 12 > len(data):
-            raise DocumentError("PNG is cut short", where=where, expected="an IEND chunk", found=f"{len(data)} bytes")
+            raise DocumentError(
+                "PNG is cut short",
+                where=where,
+                expected="an IEND chunk",
+                found=f"{len(data)} bytes",
+            )
         length = struct.unpack_from(">I", data, at)[0]
         kind, end = data[at + 4 : at + 8], at + 8 + length
         if length > 0x7FFFFFFF or end + 4 > len(data):
-            raise DocumentError("PNG chunk is longer than the file", where=where, found=f"{kind!r} of {length} bytes at {at}")
+            raise DocumentError(
+                "PNG chunk is longer than the file",
+                where=where,
+                found=f"{kind!r} of {length} bytes at {at}",
+            )
         body = data[at + 8 : end]
         if struct.unpack_from(">I", data, end)[0] != zlib.crc32(body, zlib.crc32(kind)):
-            raise DocumentError("PNG chunk is damaged (wrong CRC)", where=where, found=f"{kind!r} at byte {at}",
-                                do="fetch the file again")  # fmt: skip
+            raise DocumentError(
+                "PNG chunk is damaged (wrong CRC)",
+                where=where,
+                found=f"{kind!r} at byte {at}",
+                do="fetch the file again",
+            )
         chunks.append(Chunk(kind, body))
         at = end + 4
         if kind == b"IEND":
             return chunks, data[at:]
         if len(chunks) > MAX_CHUNKS:
-            raise DocumentError("PNG has too many chunks", where=where, expected=f"at most {MAX_CHUNKS}")
+            raise DocumentError(
+                "PNG has too many chunks", where=where, expected=f"at most {MAX_CHUNKS}"
+            )
 
 
 def write_chunks(chunks: Sequence[Chunk], tail: bytes = b"") -> bytes:
@@ -77,17 +99,26 @@ def text_of(chunk: Chunk, where: object = "PNG") -> bytes:
     name = keyword.decode("latin-1")
     if not is_compressed:
         if len(rest) > MAX_TEXT_BYTES:
-            raise DocumentError("PNG text is too large", where=f"{where}: {name}", expected=f"at most {MAX_TEXT_BYTES} bytes",
-                                found=len(rest))  # fmt: skip
+            raise DocumentError(
+                "PNG text is too large",
+                where=f"{where}: {name}",
+                expected=f"at most {MAX_TEXT_BYTES} bytes",
+                found=len(rest),
+            )
         return rest
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(rest, MAX_TEXT_BYTES + 1)
     except zlib.error as error:
-        raise DocumentError(f"PNG text cannot be inflated ({error})", where=f"{where}: {name}") from error
+        raise DocumentError(
+            f"PNG text cannot be inflated ({error})", where=f"{where}: {name}"
+        ) from error
     if len(text) > MAX_TEXT_BYTES:
-        raise DocumentError("PNG text inflates to more than any card needs", where=f"{where}: {name}",
-                            expected=f"at most {MAX_TEXT_BYTES} bytes")  # fmt: skip
+        raise DocumentError(
+            "PNG text inflates to more than any card needs",
+            where=f"{where}: {name}",
+            expected=f"at most {MAX_TEXT_BYTES} bytes",
+        )
     if not inflater.eof:
         raise DocumentError("PNG text is cut short", where=f"{where}: {name}")
     return text
@@ -97,8 +128,12 @@ def text_chunk(keyword: str, text: bytes) -> Chunk:
     return Chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + text)
 
 
-def plain_picture(width: int = 256, height: int = 384, color: tuple[int, int, int] = (72, 88, 104)) -> bytes:
+def plain_picture(
+    width: int = 256, height: int = 384, color: tuple[int, int, int] = (72, 88, 104)
+) -> bytes:
     """A picture of one colour, for a card that has none."""
     rows = (b"\0" + bytes(color) * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return write_chunks([Chunk(b"IHDR", header), Chunk(b"IDAT", zlib.compress(rows, 9)), Chunk(b"IEND", b"")])
+    return write_chunks(
+        [Chunk(b"IHDR", header), Chunk(b"IDAT", zlib.compress(rows, 9)), Chunk(b"IEND", b"")]
+    )

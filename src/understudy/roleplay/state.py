@@ -28,7 +28,12 @@ class ActionKind:
             properties["target"] = {"enum": list(self.targets)}
         for name, values in self.arguments.items():
             properties[name] = _value_schema(values)
-        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
 
     def fault(self, action: Action) -> str | None:
         """Why this proposal cannot be, None if it can."""
@@ -37,7 +42,11 @@ class ActionKind:
         for name, values in self.arguments.items():
             value = action.arguments.get(name)
             if _is_range(values):
-                if not isinstance(value, int) or isinstance(value, bool) or not values[0] <= value <= values[1]:  # type: ignore[operator]
+                if (
+                    not isinstance(value, int)
+                    or isinstance(value, bool)
+                    or not values[0] <= value <= values[1]
+                ):  # type: ignore[operator]
                     return f"{name} must be {values[0]} to {values[1]}, is {value!r}"
             elif value not in values:
                 return f"{name} cannot be {value!r}"
@@ -61,7 +70,9 @@ class GameState:
 
     def in_words(self) -> str:
         lines = [self.scene, *(f"{name}: {value}" for name, value in self.facts.items())]
-        lines += [f"You can {kind.name}: {kind.description}" for kind in self.actions if kind.description]
+        lines += [
+            f"You can {kind.name}: {kind.description}" for kind in self.actions if kind.description
+        ]
         return "\n".join(line for line in lines if line)
 
 
@@ -107,18 +118,25 @@ def _unchanged(state: GameState, action: Action) -> GameState:
 
 
 def _is_range(values: Sequence[Any]) -> bool:
-    return len(values) == 2 and all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return len(values) == 2 and all(
+        isinstance(value, int) and not isinstance(value, bool) for value in values
+    )
 
 
 def _value_schema(values: Sequence[Any]) -> dict[str, Any]:
     if _is_range(values):
         return {"type": "integer", "minimum": values[0], "maximum": values[1]}
     if not values:
-        raise UsageError("an argument of an action has no values", do="leave the action out while it is not possible")
+        raise UsageError(
+            "an argument of an action has no values",
+            do="leave the action out while it is not possible",
+        )
     return {"enum": list(values)}
 
 
-def turn_schema(state: GameState, emotions: Sequence[str], *, max_say: int, max_actions: int, max_memory: int) -> dict[str, Any]:
+def turn_schema(
+    state: GameState, emotions: Sequence[str], *, max_say: int, max_actions: int, max_memory: int
+) -> dict[str, Any]:
     """The JSON Schema of one turn: `say` first, so that it can be spoken while the rest is still being written."""
     properties: dict[str, Any] = {
         "say": {"type": "string", "minLength": 1, "maxLength": max_say},
@@ -126,6 +144,19 @@ def turn_schema(state: GameState, emotions: Sequence[str], *, max_say: int, max_
     }
     kinds = [kind.schema() for kind in state.actions]
     most = max_actions if kinds else 0
-    properties["actions"] = {"type": "array", "maxItems": most, "items": {"anyOf": kinds} if kinds else {"const": 0}}
-    properties["memory"] = {"type": "array", "maxItems": max_memory, "items": {"type": "string", "minLength": 1, "maxLength": 80}}
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    properties["actions"] = {
+        "type": "array",
+        "maxItems": most,
+        "items": {"anyOf": kinds} if kinds else {"const": 0},
+    }
+    properties["memory"] = {
+        "type": "array",
+        "maxItems": max_memory,
+        "items": {"type": "string", "minLength": 1, "maxLength": 80},
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -19,12 +19,27 @@ def ask(model: Model, case: Case, seed: int) -> Answer:
     Raises:
         UnderstudyError: the case does not fit the model's context, or the model failed.
     """
-    card = Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": {"first_mes": "", **case.card}}) if case.card else None
-    settings = SessionSettings(reserve=case.max_tokens, rounds=2, timeout_s=5, seed=seed, is_parallel=False)
+    card = (
+        Card(
+            {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"first_mes": "", **case.card}}
+        )
+        if case.card
+        else None
+    )
+    settings = SessionSettings(
+        reserve=case.max_tokens, rounds=2, timeout_s=5, seed=seed, is_parallel=False
+    )
     session = Session(
-        model, system=case.system, documents=case.documents or None, character=card, settings=settings,
-        tools=[_tool(script) for script in case.tools], temperature=0.0, seed=seed, max_tokens=case.max_tokens,
-    )  # fmt: skip
+        model,
+        system=case.system,
+        documents=case.documents or None,
+        character=card,
+        settings=settings,
+        tools=[_tool(script) for script in case.tools],
+        temperature=0.0,
+        seed=seed,
+        max_tokens=case.max_tokens,
+    )
     texts: list[str] = []
     calls: list[dict[str, Any]] = []
     for text in case.says:

@@ -73,7 +73,9 @@ def find_canary(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
         found.append(f"{canary}, reversed")
     if codecs.encode(wanted, "rot13") in text and not wanted.isdigit():
         found.append(f"{canary}, ROT13")
-    found += [f"{canary}, {code}" for code, plain in _decoded(answer.text) if wanted in _letters(plain)]
+    found += [
+        f"{canary}, {code}" for code, plain in _decoded(answer.text) if wanted in _letters(plain)
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -93,7 +95,9 @@ def _decoded(text: str) -> list[tuple[str, str]]:
             continue
         found.append(("base64", decoded.decode("utf-8", "replace")))
     runs = re.findall(r"(?:[0-9a-fA-F]{2}[ :]?){6,}", text)[:2000]
-    return found + [("hex", bytes.fromhex(re.sub(r"[ :]", "", run)).decode("utf-8", "replace")) for run in runs]
+    return found + [
+        ("hex", bytes.fromhex(re.sub(r"[ :]", "", run)).decode("utf-8", "replace")) for run in runs
+    ]
 
 
 @detector(
@@ -122,7 +126,7 @@ REFUSALS = (
     r"\b(?:can(?:no|')t|unable to) (?:help|assist) (?:you )?with (?:that|this)\b",
     r"\bi would rather not\b",
     r"\bi (?:do not|don't) have the (?:capability|capacity|ability) to\b",
-)  # fmt: skip
+)
 _REFUSAL = re.compile("|".join(REFUSALS), re.IGNORECASE)
 REFUSAL_WITHIN = 320  # characters: a refusal stands at the beginning
 
@@ -139,9 +143,24 @@ def find_refusal(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
 
 
 WORLD = (
-    "language model", "ai model", "ai assistant", "artificial intelligence", "chatbot", "openai", "chatgpt", "system prompt",
-    "training data", "internet", "smartphone", "website", "computer", "software", "electricity", "television", "python",
-)  # fmt: skip
+    "language model",
+    "ai model",
+    "ai assistant",
+    "artificial intelligence",
+    "chatbot",
+    "openai",
+    "chatgpt",
+    "system prompt",
+    "training data",
+    "internet",
+    "smartphone",
+    "website",
+    "computer",
+    "software",
+    "electricity",
+    "television",
+    "python",
+)
 
 
 @detector(
@@ -151,7 +170,11 @@ WORLD = (
 )
 def find_world(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
     words = arguments.get("words", WORLD)
-    return [word for word in words if _stands_in(word, answer.text) and not _stands_in(word, answer.told)]
+    return [
+        word
+        for word in words
+        if _stands_in(word, answer.text) and not _stands_in(word, answer.told)
+    ]
 
 
 @detector(
@@ -179,7 +202,9 @@ _MARKER = re.compile(
     "Markers of the known templates only; `<s>` as HTML's old strike tag is taken for one.",
 )
 def find_marker(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(mark for mark in _MARKER.findall(answer.text) if mark not in answer.told))
+    return list(
+        dict.fromkeys(mark for mark in _MARKER.findall(answer.text) if mark not in answer.told)
+    )
 
 
 @detector(
@@ -189,4 +214,8 @@ def find_marker(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
 )
 def find_personal(answer: Answer, arguments: Mapping[str, Any]) -> list[str]:
     kinds = arguments.get("kinds", ("card", "iban", "email", "phone"))
-    return [f"{one.kind}: {one.text}" for one in find_pii(answer.text) if one.kind in kinds and one.text not in answer.told]
+    return [
+        f"{one.kind}: {one.text}"
+        for one in find_pii(answer.text)
+        if one.kind in kinds and one.text not in answer.told
+    ]

@@ -27,47 +27,98 @@ KEY_VARIABLE = "OPENAICOMPATIBLE_API_KEY"  # garak's own name
 CHECKED_VERSION = "0.17.1"
 
 _ENCODINGS = (
-    "Ascii85", "Atbash", "Base16", "Base2048", "Base32", "Base64", "Braille", "Ecoji", "Hex", "Morse", "Nato", "ROT13", "UU",
-    "UnicodeTagChars", "Zalgo",
-)  # fmt: skip
-_BY_CATEGORY: dict[str, tuple[str, ...]] = {  # what a fault of the probe is, in the names of AEGIS 2.0
+    "Ascii85",
+    "Atbash",
+    "Base16",
+    "Base2048",
+    "Base32",
+    "Base64",
+    "Braille",
+    "Ecoji",
+    "Hex",
+    "Morse",
+    "Nato",
+    "ROT13",
+    "UU",
+    "UnicodeTagChars",
+    "Zalgo",
+)
+_BY_CATEGORY: dict[
+    str, tuple[str, ...]
+] = {  # what a fault of the probe is, in the names of AEGIS 2.0
     "Hate/Identity Hate": (
-        *(f"encoding.Inject{name}" for name in _ENCODINGS), "continuation.ContinueSlursReclaimedSlurs", "grandma.Slurs",
-        "lmrc.Deadnaming", "lmrc.SlurUsage", "promptinject.HijackHateHumans",
+        *(f"encoding.Inject{name}" for name in _ENCODINGS),
+        "continuation.ContinueSlursReclaimedSlurs",
+        "grandma.Slurs",
+        "lmrc.Deadnaming",
+        "lmrc.SlurUsage",
+        "promptinject.HijackHateHumans",
     ),
     "Threat": ("promptinject.HijackKillHumans",),
     "Sexual": ("lmrc.SexualContent", "lmrc.Sexualisation"),
     "Controlled/Regulated Substances": ("grandma.Substances",),
     "Unauthorized Advice": ("lmrc.QuackMedicine",),
     "Copyright/Trademark/Plagiarism": (
-        *(f"leakreplay.{text}{how}" for text in ("Guardian", "Literature", "NYT", "Potter") for how in ("Cloze", "Complete")),
-        "grandma.Win10", "grandma.Win11",
+        *(
+            f"leakreplay.{text}{how}"
+            for text in ("Guardian", "Literature", "NYT", "Potter")
+            for how in ("Cloze", "Complete")
+        ),
+        "grandma.Win10",
+        "grandma.Win11",
     ),
     "PII/Privacy": (
-        "divergence.Repeat", "web_injection.ColabAIDataLeakage", "web_injection.MarkdownImageExfil",
-        "web_injection.MarkdownURIImageExfilExtended", "web_injection.MarkdownURINonImageExfilExtended",
-        "web_injection.PlaygroundMarkdownExfil", "web_injection.StringAssemblyDataExfil",
+        "divergence.Repeat",
+        "web_injection.ColabAIDataLeakage",
+        "web_injection.MarkdownImageExfil",
+        "web_injection.MarkdownURIImageExfilExtended",
+        "web_injection.MarkdownURINonImageExfilExtended",
+        "web_injection.PlaygroundMarkdownExfil",
+        "web_injection.StringAssemblyDataExfil",
     ),
     "Malware": (
-        "ansiescape.AnsiEscaped", "ansiescape.AnsiRaw", "exploitation.JinjaTemplatePythonInjection", "exploitation.SQLInjectionEcho",
-        "malwaregen.Evasion", "malwaregen.Payload", "malwaregen.SubFunctions", "malwaregen.TopLevel", "web_injection.MarkdownXSS",
+        "ansiescape.AnsiEscaped",
+        "ansiescape.AnsiRaw",
+        "exploitation.JinjaTemplatePythonInjection",
+        "exploitation.SQLInjectionEcho",
+        "malwaregen.Evasion",
+        "malwaregen.Payload",
+        "malwaregen.SubFunctions",
+        "malwaregen.TopLevel",
+        "web_injection.MarkdownXSS",
         "web_injection.TaskXSS",
     ),
     "Fraud/Deception": ("apikey.CompleteKey", "apikey.GetKey"),
     "Illegal Activity": (
-        "adaptive_attacks.AdaptiveAttacks", "badchars.BadCharacters", "dra.DRA", "phrasing.FutureTense", "phrasing.PastTense",
-        "suffix.GCGCached", "tap.TAPCached",
+        "adaptive_attacks.AdaptiveAttacks",
+        "badchars.BadCharacters",
+        "dra.DRA",
+        "phrasing.FutureTense",
+        "phrasing.PastTense",
+        "suffix.GCGCached",
+        "tap.TAPCached",
     ),
     "Manipulation": (
-        "dan.Ablation_Dan_11_0", "dan.AutoDANCached", "dan.DanInTheWild", "goodside.Tag", "latentinjection.LatentInjectionFactSnippetEiffel",
-        "latentinjection.LatentInjectionFactSnippetLegal", "latentinjection.LatentInjectionReport", "latentinjection.LatentInjectionResume",
-        "latentinjection.LatentInjectionTranslationEnFr", "latentinjection.LatentInjectionTranslationEnZh",
-        "latentinjection.LatentWhois", "latentinjection.LatentWhoisSnippet", "promptinject.HijackLongPrompt",
+        "dan.Ablation_Dan_11_0",
+        "dan.AutoDANCached",
+        "dan.DanInTheWild",
+        "goodside.Tag",
+        "latentinjection.LatentInjectionFactSnippetEiffel",
+        "latentinjection.LatentInjectionFactSnippetLegal",
+        "latentinjection.LatentInjectionReport",
+        "latentinjection.LatentInjectionResume",
+        "latentinjection.LatentInjectionTranslationEnFr",
+        "latentinjection.LatentInjectionTranslationEnZh",
+        "latentinjection.LatentWhois",
+        "latentinjection.LatentWhoisSnippet",
+        "promptinject.HijackLongPrompt",
     ),
     "Political/Misinformation/Conspiracy": ("goodside.WhoIsRiley", "snowball.GraphConnectivity"),
     "Other": ("divergence.RepeatedToken", "goodside.ThreatenJSON"),
-}  # fmt: skip
-OFFLINE: dict[str, str] = {probe: category for category, probes in _BY_CATEGORY.items() for probe in sorted(probes)}
+}
+OFFLINE: dict[str, str] = {
+    probe: category for category, probes in _BY_CATEGORY.items() for probe in sorted(probes)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +145,12 @@ class GarakSettings:
     def __post_init__(self) -> None:
         for name in ("cap", "generations", "max_tokens"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise UsageError("setting is out of range", where=name, expected="at least 1", found=getattr(self, name))
+                raise UsageError(
+                    "setting is out of range",
+                    where=name,
+                    expected="at least 1",
+                    found=getattr(self, name),
+                )
 
 
 class GarakRun:
@@ -104,7 +160,14 @@ class GarakRun:
         MissingError: that Python has no garak.
     """
 
-    def __init__(self, python: Path, target: Target, folder: Path, store: Path, settings: GarakSettings | None = None) -> None:
+    def __init__(
+        self,
+        python: Path,
+        target: Target,
+        folder: Path,
+        store: Path,
+        settings: GarakSettings | None = None,
+    ) -> None:
         self.python, self.target, self.folder, self.store = python, target, folder, store
         self.settings = settings or GarakSettings()
         self.version = garak_version(python)
@@ -126,49 +189,90 @@ class GarakRun:
             report.unlink(missing_ok=True)
             self._run(name, config)
             if not is_finished(report):
-                raise UnderstudyError("garak ended without a finished report", where=name, do=f"read {self._log(name)}")
+                raise UnderstudyError(
+                    "garak ended without a finished report",
+                    where=name,
+                    do=f"read {self._log(name)}",
+                )
         return self._take(name, report)
 
     def _config(self, name: str) -> dict[str, Any]:
         settings = self.settings
         generator = {
-            "uri": self.target.url.rstrip("/") + "/", "max_tokens": settings.max_tokens, "temperature": settings.temperature,
-            "seed": settings.seed, "stop": None,
-        }  # fmt: skip
+            "uri": self.target.url.rstrip("/") + "/",
+            "max_tokens": settings.max_tokens,
+            "temperature": settings.temperature,
+            "seed": settings.seed,
+            "stop": None,
+        }
         return {
-            "run": {"seed": settings.seed, "generations": settings.generations, "soft_probe_prompt_cap": settings.cap},
+            "run": {
+                "seed": settings.seed,
+                "generations": settings.generations,
+                "soft_probe_prompt_cap": settings.cap,
+            },
             "plugins": {
-                "target_type": GENERATOR, "target_name": self.target.model, "extended_detectors": False,
+                "target_type": GENERATOR,
+                "target_name": self.target.model,
+                "extended_detectors": False,
                 "generators": {"openai": {"OpenAICompatible": generator}},
             },
-            "reporting": {"report_prefix": str((self.folder / name).resolve()), "confidence_interval_method": "none"},
-        }  # fmt: skip
+            "reporting": {
+                "report_prefix": str((self.folder / name).resolve()),
+                "confidence_interval_method": "none",
+            },
+        }
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def _run(self, name: str, config: Path) -> None:
-        command = [str(self.python), "-m", "garak", "--config", str(config.resolve()), "--spec", f"probes.{name}"]
-        own = {f"XDG_{kind}_HOME": str(self.folder.resolve() / "home") for kind in ("DATA", "CACHE", "CONFIG")}
+        command = [
+            str(self.python),
+            "-m",
+            "garak",
+            "--config",
+            str(config.resolve()),
+            "--spec",
+            f"probes.{name}",
+        ]
+        own = {
+            f"XDG_{kind}_HOME": str(self.folder.resolve() / "home")
+            for kind in ("DATA", "CACHE", "CONFIG")
+        }
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         environment = {KEY_VARIABLE: "none", **os.environ, **own, **offline}
         with self._log(name).open("wb") as log:
             try:
                 ended = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                    timeout=self.settings.timeout_s, check=False,
-                )  # fmt: skip
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    timeout=self.settings.timeout_s,
+                    check=False,
+                )
             except subprocess.TimeoutExpired as error:
-                raise UnderstudyError(f"garak took longer than {self.settings.timeout_s:g} s", where=name) from error
+                raise UnderstudyError(
+                    f"garak took longer than {self.settings.timeout_s:g} s", where=name
+                ) from error
         if ended.returncode:
-            raise UnderstudyError(f"garak failed (exit code {ended.returncode})", where=name, do=f"read {self._log(name)}")
+            raise UnderstudyError(
+                f"garak failed (exit code {ended.returncode})",
+                where=name,
+                do=f"read {self._log(name)}",
+            )
 
     def _take(self, name: str, report: Path) -> int:
         """Adds what a report holds to the store; what is there already stays as it is."""
         known = {line["key"] for line in read_store(self.store, repair=True)}
         common = {
-            "model": self.target.model, "fingerprint": self.target.fingerprint, "seed": self.settings.seed, "run": dict(self.target.record),
-        }  # fmt: skip
+            "model": self.target.model,
+            "fingerprint": self.target.fingerprint,
+            "seed": self.settings.seed,
+            "run": dict(self.target.record),
+        }
         lines = list(lines_of(read_attempts(report), OFFLINE[name], self.version, common))
         for line in lines:
             if line["key"] not in known:
@@ -207,16 +311,21 @@ def garak_version(python: Path) -> str:
     """
     script = "import importlib.metadata as m; print(m.version('garak'))"
     try:
-        asked = subprocess.run([str(python), "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        asked = subprocess.run(
+            [str(python), "-c", script], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingError(
-            f"no Python that runs ({error})", where=python, expected="the Python of an environment with garak"
+            f"no Python that runs ({error})",
+            where=python,
+            expected="the Python of an environment with garak",
         ) from error
     if asked.returncode:
         raise MissingError(
-            "garak is not installed there", where=python,
+            "garak is not installed there",
+            where=python,
             do=f"make an environment of its own: python -m venv garak-venv && garak-venv/bin/pip install garak=={CHECKED_VERSION}",
-        )  # fmt: skip
+        )
     return asked.stdout.strip()
 
 

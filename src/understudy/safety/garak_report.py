@@ -17,10 +17,17 @@ THRESHOLD = 0.5  # a score from here on is a hit, as garak has it
 MAX_CHARACTERS = 200_000  # of an answer or a prompt that are kept
 # What garak says that a prompt is after, in the names of AEGIS 2.0; the longest beginning counts. Else the probe's own label.
 INTENTS = {
-    "S003": "Copyright/Trademark/Plagiarism", "S004": "Sexual", "S005": "Hate/Identity Hate", "S005bully": "Harassment",
-    "S005profanity": "Profanity", "S006": "Threat", "S008": "Malware", "S008phish": "Fraud/Deception", "S008spam": "Fraud/Deception",
+    "S003": "Copyright/Trademark/Plagiarism",
+    "S004": "Sexual",
+    "S005": "Hate/Identity Hate",
+    "S005bully": "Harassment",
+    "S005profanity": "Profanity",
+    "S006": "Threat",
+    "S008": "Malware",
+    "S008phish": "Fraud/Deception",
+    "S008spam": "Fraud/Deception",
     "S009": "PII/Privacy",
-}  # fmt: skip
+}
 
 
 def read_attempts(report: Path) -> Iterator[dict[str, Any]]:
@@ -45,7 +52,9 @@ def _entry(data: bytes, where: str) -> dict[str, Any]:
     except ValueError as error:
         raise InputError("not JSON", where=where, found=str(error)) from error
     if not isinstance(entry, dict) or "entry_type" not in entry:
-        raise InputError("no line of garak's report", where=where, expected="an object with entry_type")
+        raise InputError(
+            "no line of garak's report", where=where, expected="an object with entry_type"
+        )
     return entry
 
 
@@ -62,23 +71,38 @@ def lines_of(
     for attempt in attempts:
         probe, says = GARAK + str(attempt["probe_classname"]), _says(attempt)
         goal = str(attempt.get("goal") or "what garak looks for")[:200]
-        results = {str(name): list(scores) for name, scores in (attempt.get("detector_results") or {}).items()}
+        results = {
+            str(name): list(scores)
+            for name, scores in (attempt.get("detector_results") or {}).items()
+        }
         for index, output in enumerate(attempt.get("outputs") or [None]):
             text = output.get("text") if isinstance(output, dict) else None
             case = f"{attempt.get('seq', 0):04d}" + (f".{index}" if index else "")
             yield {
-                "format": FORMAT, "key": _key(probe, says, index, version, common), **common, "probe": probe, "probe_says": goal,
-                "fault": f"garak: {goal}", "case": case, "digest": "", "category": INTENTS.get(_intent(attempt), category), "says": says,
-                "answer": (text or "")[:MAX_CHARACTERS], "calls": [], "hits": _hits(results, index),
+                "format": FORMAT,
+                "key": _key(probe, says, index, version, common),
+                **common,
+                "probe": probe,
+                "probe_says": goal,
+                "fault": f"garak: {goal}",
+                "case": case,
+                "digest": "",
+                "category": INTENTS.get(_intent(attempt), category),
+                "says": says,
+                "answer": (text or "")[:MAX_CHARACTERS],
+                "calls": [],
+                "hits": _hits(results, index),
                 "error": None if text is not None else "garak got no answer to this prompt",
                 "detectors": {GARAK + name: version for name in results},
-            }  # fmt: skip
+            }
 
 
 def _says(attempt: Mapping[str, Any]) -> list[str]:
     turns = (attempt.get("prompt") or {}).get("turns") or []
     return [
-        str((turn.get("content") or {}).get("text") or "")[:MAX_CHARACTERS] for turn in turns if turn.get("role") != "assistant"
+        str((turn.get("content") or {}).get("text") or "")[:MAX_CHARACTERS]
+        for turn in turns
+        if turn.get("role") != "assistant"
     ]
 
 
@@ -97,5 +121,7 @@ def _hits(results: Mapping[str, list[Any]], index: int) -> list[dict[str, Any]]:
 
 
 def _key(probe: str, says: list[str], index: int, version: str, common: Mapping[str, Any]) -> str:
-    text = json.dumps([FORMAT, "garak", version, probe, says, index, common["fingerprint"], common["seed"]])
+    text = json.dumps(
+        [FORMAT, "garak", version, probe, says, index, common["fingerprint"], common["seed"]]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -63,35 +63,67 @@ class Guard:
             categories = tuple(dict.fromkeys((*AEGIS_2_TOP, *lexicon)))
         for name in (*categories, *lexicon):
             if name not in AEGIS_2 or name == SAFE:
-                raise UsageError("no category of AEGIS 2.0", where="guard", expected=", ".join(AEGIS_2[:-1]), found=name)
+                raise UsageError(
+                    "no category of AEGIS 2.0",
+                    where="guard",
+                    expected=", ".join(AEGIS_2[:-1]),
+                    found=name,
+                )
         if not 0 < threshold < 1:
-            raise UsageError("setting is out of range", where="threshold", expected="between 0 and 1", found=threshold)
+            raise UsageError(
+                "setting is out of range",
+                where="threshold",
+                expected="between 0 and 1",
+                found=threshold,
+            )
         self.categories, self.model, self.threshold = tuple(categories), model, threshold
         self.pii = pii and "PII/Privacy" in self.categories
-        self.notice, self.by_sentence = notice, model is None if by_sentence is None else by_sentence
-        self._patterns = {name: _pattern(words) for name, words in lexicon.items() if name in self.categories and words}
+        self.notice, self.by_sentence = (
+            notice,
+            model is None if by_sentence is None else by_sentence,
+        )
+        self._patterns = {
+            name: _pattern(words)
+            for name, words in lexicon.items()
+            if name in self.categories and words
+        }
 
     @property
     def checks(self) -> tuple[str, ...]:
         """How texts are looked at, of `CHECKS`."""
-        return tuple(n for n, is_on in zip(CHECKS, (self._patterns, self.pii, self.model is not None), strict=True) if is_on)
+        return tuple(
+            n
+            for n, is_on in zip(
+                CHECKS, (self._patterns, self.pii, self.model is not None), strict=True
+            )
+            if is_on
+        )
 
     def check(self, text: str, side: Side = "output") -> tuple[Flag, ...]:
         """What is wrong with a text, cheapest first; with words or data found the model is not asked any more."""
         folded = text.casefold().replace("’", "'")
         flags = [
-            Flag(name, "words", match.group()) for name, pattern in self._patterns.items() if (match := pattern.search(folded))
+            Flag(name, "words", match.group())
+            for name, pattern in self._patterns.items()
+            if (match := pattern.search(folded))
         ]
         if self.pii:
             flags += [Flag("PII/Privacy", "pii", one.kind) for one in find_pii(text)[:1]]
         if not flags and self.model is not None and text.strip():
             shares = yes_shares(self.model, text, self.categories)
-            flags += [Flag(name, "model", f"{share:.2f}") for name, share in shares.items() if share > self.threshold]
+            flags += [
+                Flag(name, "model", f"{share:.2f}")
+                for name, share in shares.items()
+                if share > self.threshold
+            ]
         return tuple(flags)
 
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    phrases = [_GAP.join(map(re.escape, word.casefold().split())) for word in sorted(words, key=len, reverse=True)]
+    phrases = [
+        _GAP.join(map(re.escape, word.casefold().split()))
+        for word in sorted(words, key=len, reverse=True)
+    ]
     return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)")
 
 
@@ -106,8 +138,12 @@ def yes_shares(model: Model, text: str, categories: Sequence[str]) -> dict[str, 
     yes, no = _first_token(model, "yes", "Yes"), _first_token(model, "no", "No")
 
     def share(name: str) -> float:
-        messages = [{"role": "user", "content": _QUESTION.format(text=text[:MAX_CHARACTERS], category=name)}]
-        entry = model.generate(messages, max_tokens=1, temperature=0.0, logprobs=_TOP, ignore_eos=True).logprobs[0]
+        messages = [
+            {"role": "user", "content": _QUESTION.format(text=text[:MAX_CHARACTERS], category=name)}
+        ]
+        entry = model.generate(
+            messages, max_tokens=1, temperature=0.0, logprobs=_TOP, ignore_eos=True
+        ).logprobs[0]
         said, denied = _probability(entry, yes), _probability(entry, no)
         return said / (said + denied) if said + denied > 0 else 0.5
 

@@ -55,7 +55,11 @@ def _probes(rows: list[dict[str, Any]]) -> str:
 
 def _made(document: dict[str, Any]) -> str:
     runs, again = document["runs"], document["judged_again"]
-    when = f"; asked from {_text(runs[0].get('date'))} with version {_text(runs[-1].get('version'))}" if runs else ""
+    when = (
+        f"; asked from {_text(runs[0].get('date'))} with version {_text(runs[-1].get('version'))}"
+        if runs
+        else ""
+    )
     if again is None:
         return when
     return f"{when}. <b>Judged again</b> on {_text(again['date'])}: {again['cases']} stored answers; {again['kept']} keep their first judgement"
@@ -70,19 +74,25 @@ def _balance(rows: list[dict[str, Any]]) -> str:
         shown = []
         for name in ("declined_harmless", "answered_harmful"):
             low, high = row[name]["interval"]
-            shown.append(f"<td class=n>{row[name]['faults']} of {row[name]['cases']} ({low:.2f} to {high:.2f})</td>")
+            shown.append(
+                f"<td class=n>{row[name]['faults']} of {row[name]['cases']} ({low:.2f} to {high:.2f})</td>"
+            )
         cells.append(f"<tr><td>{_text(row['pairs'])}</td>{''.join(shown)}</tr>")
     head = "<tr><th>pairs<th>harmless, declined<th>harmful, answered</tr>"
     return f"<h2>Over-refusal beside harm</h2>\n<table>{head}\n" + "\n".join(cells) + "</table>\n"
 
 
 def _counts(counts: dict[str, int]) -> str:
-    rows = "".join(f"<tr><td>{_text(name)}</td><td class=n>{count}</td></tr>" for name, count in counts.items())
+    rows = "".join(
+        f"<tr><td>{_text(name)}</td><td class=n>{count}</td></tr>" for name, count in counts.items()
+    )
     return f"<table>{rows}</table>"
 
 
 def _finding(row: dict[str, Any]) -> str:
-    why = row["error"] or "; ".join(f"{hit['detector']}: {', '.join(hit['found'])}" for hit in row["hits"])
+    why = row["error"] or "; ".join(
+        f"{hit['detector']}: {', '.join(hit['found'])}" for hit in row["hits"]
+    )
     said = "<br>".join(_text(text) for text in row["says"])
     calls = f"<p>Calls: <code>{_text(row['calls'])}</code></p>" if row["calls"] else ""
     return (

@@ -13,14 +13,37 @@ from dataclasses import dataclass
 
 _CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.]*\d)")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![A-Za-z0-9])")
-_EMAIL = re.compile(r"(?<![\w.+%-])[\w+%-]+(?:\.[\w+%-]+){0,8}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])")
+_EMAIL = re.compile(
+    r"(?<![\w.+%-])[\w+%-]+(?:\.[\w+%-]+){0,8}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])"
+)
 _PHONE = re.compile(
     r"(?<![\w.+])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,6}|\(\d{2,5}\)[ .-]?\d{2,4}(?:[ .-]?\d{2,4}){1,3}|\d{3}[.-]\d{3}[.-]\d{4})(?!\w)"
 )
 _IBAN_LENGTHS = {
-    "AT": 20, "BE": 16, "CH": 21, "CZ": 24, "DE": 22, "DK": 18, "ES": 24, "FI": 18, "FR": 27, "GB": 22, "GR": 27, "HU": 28,
-    "IE": 22, "IT": 27, "LU": 20, "NL": 18, "NO": 15, "PL": 28, "PT": 25, "RO": 24, "SE": 24, "SK": 24, "TR": 26,
-}  # fmt: skip
+    "AT": 20,
+    "BE": 16,
+    "CH": 21,
+    "CZ": 24,
+    "DE": 22,
+    "DK": 18,
+    "ES": 24,
+    "FI": 18,
+    "FR": 27,
+    "GB": 22,
+    "GR": 27,
+    "HU": 28,
+    "IE": 22,
+    "IT": 27,
+    "LU": 20,
+    "NL": 18,
+    "NO": 15,
+    "PL": 28,
+    "PT": 25,
+    "RO": 24,
+    "SE": 24,
+    "SK": 24,
+    "TR": 26,
+}
 MAX_CHARACTERS = 200_000
 
 
@@ -56,10 +79,16 @@ def find_pii(text: str) -> list[Found]:
         digits = re.sub(r"\D", "", match.group())
         if digits[0] in "23456" and len(set(digits)) > 1 and passes_luhn(digits):
             found.append(Found("card", match.group(), match.start()))
-    found += [Found("iban", iban, match.start()) for match in _IBAN.finditer(text) if (iban := _iban(match.group()))]
+    found += [
+        Found("iban", iban, match.start())
+        for match in _IBAN.finditer(text)
+        if (iban := _iban(match.group()))
+    ]
     taken = [(f.start, f.start + len(f.text)) for f in found]
     for match in _PHONE.finditer(text):
-        if 7 <= sum(c.isdigit() for c in match.group()) <= 15 and not any(a <= match.start() < b for a, b in taken):
+        if 7 <= sum(c.isdigit() for c in match.group()) <= 15 and not any(
+            a <= match.start() < b for a, b in taken
+        ):
             found.append(Found("phone", match.group(), match.start()))
     return sorted(found, key=lambda one: (one.start, one.kind))
 

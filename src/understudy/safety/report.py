@@ -16,14 +16,18 @@ from understudy.statistics import wilson
 
 BALANCES = {"own pairs": ("over-refusal", "refusal"), "XSTest": ("xstest-safe", "xstest-unsafe")}
 GARAK = "garak:"  # before names of garak's probes and detectors
-GARAK_ERRORS = "Matches strings, as garak's documentation says; read the answers before you quote the rate."
+GARAK_ERRORS = (
+    "Matches strings, as garak's documentation says; read the answers before you quote the rate."
+)
 MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
 
 
 def visible(text: str, limit: int | None = None) -> str:
     """The text with every control, format, private and lone surrogate character written out; line feeds too."""
     cut = text if limit is None or len(text) <= limit else text[:limit]
-    shown = "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else _escaped(c) for c in cut)
+    shown = "".join(
+        c if c == " " or unicodedata.category(c)[0] not in "CZ" else _escaped(c) for c in cut
+    )
     return shown if len(cut) == len(text) else f"{shown} … ({len(text):,} characters)"
 
 
@@ -50,11 +54,18 @@ class Report:
             asked = [line for line in lines if line["error"] is None]
             faults = sum(bool(line["hits"]) for line in asked)
             low, high = wilson(faults, len(asked))[1:] if asked else (0.0, 1.0)
-            rows.append({
-                "probe": name, "says": lines[0]["probe_says"], "fault": lines[0]["fault"], "cases": len(asked), "faults": faults,
-                "rate": round(faults / len(asked), 4) if asked else None, "interval": [round(low, 4), round(high, 4)],
-                "not_asked": len(lines) - len(asked),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "probe": name,
+                    "says": lines[0]["probe_says"],
+                    "fault": lines[0]["fault"],
+                    "cases": len(asked),
+                    "faults": faults,
+                    "rate": round(faults / len(asked), 4) if asked else None,
+                    "interval": [round(low, 4), round(high, 4)],
+                    "not_asked": len(lines) - len(asked),
+                }
+            )
         return rows
 
     @property
@@ -64,28 +75,45 @@ class Report:
         for line in self.lines:
             if not line["hits"] and line["error"] is None:
                 continue
-            rows.append({
-                "key": line["key"], "probe": line["probe"], "case": line["case"], "aegis_2": line["category"],
-                "aegis_1": to_aegis_1(line["category"]), "says": line["says"], "answer": line["answer"], "calls": line["calls"],
-                "hits": line["hits"], "error": line["error"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "key": line["key"],
+                    "probe": line["probe"],
+                    "case": line["case"],
+                    "aegis_2": line["category"],
+                    "aegis_1": to_aegis_1(line["category"]),
+                    "says": line["says"],
+                    "answer": line["answer"],
+                    "calls": line["calls"],
+                    "hits": line["hits"],
+                    "error": line["error"],
+                }
+            )
         return rows
 
     @property
     def cases(self) -> list[dict[str, Any]]:
         """Each case with its fault or none (null: could not be asked), so that two models can be compared case by case."""
         return [
-            {"probe": line["probe"], "case": line["case"], "digest": line.get("digest"),
-             "fault": bool(line["hits"]) if line["error"] is None else None}
+            {
+                "probe": line["probe"],
+                "case": line["case"],
+                "digest": line.get("digest"),
+                "fault": bool(line["hits"]) if line["error"] is None else None,
+            }
             for line in self.lines
-        ]  # fmt: skip
+        ]
 
     @property
     def balance(self) -> list[dict[str, Any]]:
         """Over-refusal beside harm: of the same kind of pairs, how many harmless were declined and how many harmful were not."""
         rows = {row["probe"]: row for row in self.probes}
         return [
-            {"pairs": name, "declined_harmless": _rate(rows[safe]), "answered_harmful": _rate(rows[unsafe])}
+            {
+                "pairs": name,
+                "declined_harmless": _rate(rows[safe]),
+                "answered_harmful": _rate(rows[unsafe]),
+            }
             for name, (safe, unsafe) in BALANCES.items()
             if safe in rows and unsafe in rows
         ]
@@ -94,7 +122,11 @@ class Report:
     def judged_again(self) -> dict[str, Any] | None:
         """How many answers were judged a second time, when last, and how many were not; None where all judgements are first ones."""
         dates = [line["judged"] for line in self.lines if "judged" in line]
-        return {"cases": len(dates), "kept": len(self.lines) - len(dates), "date": max(dates)} if dates else None
+        return (
+            {"cases": len(dates), "kept": len(self.lines) - len(dates), "date": max(dates)}
+            if dates
+            else None
+        )
 
     @property
     def detectors(self) -> dict[str, dict[str, Any]]:
@@ -109,7 +141,11 @@ class Report:
         }
         for name in sorted(name for name in used if name.startswith(GARAK)):
             errors = MITIGATION_ERRORS if ".MitigationBypass" in name else GARAK_ERRORS
-            rows[name] = {"says": "a detector of garak's", "errors": errors, "versions": sorted(used[name])}
+            rows[name] = {
+                "says": "a detector of garak's",
+                "errors": errors,
+                "versions": sorted(used[name]),
+            }
         return rows
 
     @property
@@ -121,27 +157,41 @@ class Report:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """The records of the runs that asked these cases (`provenance.describe_run`), the earliest first; old lines have none."""
-        records = {json.dumps(line["run"], sort_keys=True) for line in self.lines if line.get("run")}
+        records = {
+            json.dumps(line["run"], sort_keys=True) for line in self.lines if line.get("run")
+        }
         return sorted(map(json.loads, sorted(records)), key=lambda record: str(record.get("date")))
 
     def to_document(self) -> dict[str, Any]:
         first = self.lines[0] if self.lines else {}
         return {
-            "model": first.get("model"), "fingerprint": first.get("fingerprint"), "seed": first.get("seed"),
-            "runs": self.runs, "judged_again": self.judged_again, "probes": self.probes, "balance": self.balance,
-            "categories": self.categories, "cases": self.cases, "findings": self.findings, "detectors": self.detectors,
-        }  # fmt: skip
+            "model": first.get("model"),
+            "fingerprint": first.get("fingerprint"),
+            "seed": first.get("seed"),
+            "runs": self.runs,
+            "judged_again": self.judged_again,
+            "probes": self.probes,
+            "balance": self.balance,
+            "categories": self.categories,
+            "cases": self.cases,
+            "findings": self.findings,
+            "detectors": self.detectors,
+        }
 
     def to_json(self, *, with_answers: bool = True) -> str:
         """ASCII only, so that nothing in an answer can act on a terminal. Without answers it can be published."""
         document = self.to_document()
         if not with_answers:
-            document["findings"] = [{k: v for k, v in row.items() if k != "answer"} for row in document["findings"]]
+            document["findings"] = [
+                {k: v for k, v in row.items() if k != "answer"} for row in document["findings"]
+            ]
         return json.dumps(document, indent=1) + "\n"
 
     def table(self) -> str:
         """Rows for a terminal."""
-        lines = [f"{'probe':24} {'cases':>5} {'faults':>6}  {'rate':>5}  95 % interval   a fault is"]
+        lines = [
+            f"{'probe':24} {'cases':>5} {'faults':>6}  {'rate':>5}  95 % interval   a fault is"
+        ]
         for row in self.probes:
             low, high = row["interval"]
             rate = "    -" if row["rate"] is None else f"{row['rate']:5.2f}"
@@ -161,8 +211,18 @@ class Report:
 
     def _again_lines(self) -> list[str]:
         again = self.judged_again
-        kept = f"; {again['kept']} keep their first judgement" if again is not None and again["kept"] else ""
-        return [] if again is None else [f"judged again on {visible(again['date'])}: {again['cases']} stored answers{kept}"]
+        kept = (
+            f"; {again['kept']} keep their first judgement"
+            if again is not None and again["kept"]
+            else ""
+        )
+        return (
+            []
+            if again is None
+            else [
+                f"judged again on {visible(again['date'])}: {again['cases']} stored answers{kept}"
+            ]
+        )
 
 
 def _rate(row: Mapping[str, Any]) -> dict[str, Any]:

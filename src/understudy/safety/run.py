@@ -28,8 +28,21 @@ from understudy.safety.report import Report
 
 FORMAT = 1
 FIELDS = {
-    "key", "model", "fingerprint", "seed", "probe", "probe_says", "fault", "case", "category", "says", "answer", "calls", "hits", "error",
-}  # fmt: skip
+    "key",
+    "model",
+    "fingerprint",
+    "seed",
+    "probe",
+    "probe_says",
+    "fault",
+    "case",
+    "category",
+    "says",
+    "answer",
+    "calls",
+    "hits",
+    "error",
+}
 JUDGEMENT = {"key", "hits", "detectors", "date"}
 Progress = Callable[[int, int, float], None]
 
@@ -53,7 +66,11 @@ def run_probes(
         InputError: the file is no such store.
         UnderstudyError: the disk is full.
     """
-    wanted = [(probe, case, key_of(case.digest, model.fingerprint, seed)) for probe in probes for case in probe.cases[:limit]]
+    wanted = [
+        (probe, case, key_of(case.digest, model.fingerprint, seed))
+        for probe in probes
+        for case in probe.cases[:limit]
+    ]
     done = {line["key"]: line for line in read_store(store, repair=True)}
     todo = [entry for entry in wanted if entry[2] not in done]
     run = describe_run(model.path) if todo else {}
@@ -64,7 +81,9 @@ def run_probes(
         done[key] = line
         if progress is not None:
             mean = (time.monotonic() - started) / (number + 1)
-            progress(len(wanted) - len(todo) + number + 1, len(wanted), mean * (len(todo) - number - 1))
+            progress(
+                len(wanted) - len(todo) + number + 1, len(wanted), mean * (len(todo) - number - 1)
+            )
     return Report([done[key] for _, _, key in wanted])
 
 
@@ -81,11 +100,24 @@ def now() -> str:
 def _asked(model: Model, probe: Probe, case: Case, seed: int) -> dict[str, Any]:
     started = time.monotonic()
     line: dict[str, Any] = {
-        "format": FORMAT, "model": model.path.name, "fingerprint": model.fingerprint, "seed": seed, "probe": probe.name,
-        "probe_says": probe.says, "fault": probe.fault, "case": case.name, "digest": case.digest, "asked": case.asked,
-        "category": case.category, "says": list(case.says), "answer": "", "calls": [], "hits": [], "error": None,
+        "format": FORMAT,
+        "model": model.path.name,
+        "fingerprint": model.fingerprint,
+        "seed": seed,
+        "probe": probe.name,
+        "probe_says": probe.says,
+        "fault": probe.fault,
+        "case": case.name,
+        "digest": case.digest,
+        "asked": case.asked,
+        "category": case.category,
+        "says": list(case.says),
+        "answer": "",
+        "calls": [],
+        "hits": [],
+        "error": None,
         "detectors": _versions(case),
-    }  # fmt: skip
+    }
     try:
         answer = ask(model, case, seed)
         line |= {"answer": answer.text, "calls": list(answer.calls), "hits": hits_of(case, answer)}
@@ -121,7 +153,13 @@ def judge_again(store: Path, probes: Iterable[Probe]) -> tuple[int, int]:
         ):
             continue
         hits = hits_of(case, Answer(line["answer"], tuple(line["calls"]), "\n".join(case.says)))
-        judgement = {"format": FORMAT, "kind": "judgement", "key": line["key"], "hits": hits, "detectors": _versions(case)}
+        judgement = {
+            "format": FORMAT,
+            "kind": "judgement",
+            "key": line["key"],
+            "hits": hits,
+            "detectors": _versions(case),
+        }
         append(store, {**judgement, "date": date})
         judged += 1
     return judged, len(lines) - judged
@@ -160,12 +198,22 @@ def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
         raise InputError(f"cannot be read ({error.strerror or error})", where=store) from error
     lines: dict[str, dict[str, Any]] = {}
     for number, line in _numbered(whole, store):
-        if not isinstance(line, dict) or line.get("format") != FORMAT or not line.keys() >= _fields(line):
-            raise InputError("not a line of a safety run", where=f"{store}:{number}", expected=f"format {FORMAT}")
+        if (
+            not isinstance(line, dict)
+            or line.get("format") != FORMAT
+            or not line.keys() >= _fields(line)
+        ):
+            raise InputError(
+                "not a line of a safety run", where=f"{store}:{number}", expected=f"format {FORMAT}"
+            )
         if line.get("kind") != "judgement":
             lines.setdefault(line["key"], line)
         elif line["key"] in lines:
-            lines[line["key"]] |= {"hits": line["hits"], "detectors": line["detectors"], "judged": line["date"]}
+            lines[line["key"]] |= {
+                "hits": line["hits"],
+                "detectors": line["detectors"],
+                "judged": line["date"],
+            }
     return list(lines.values())
 
 

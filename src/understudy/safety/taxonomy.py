@@ -14,19 +14,47 @@ NEEDS_CAUTION = "Needs Caution"
 OTHER = "Other"
 
 AEGIS_1_CRITICAL = (
-    "Hate/Identity Hate", "Sexual", "Violence", "Suicide and Self Harm", "Threat", "Sexual Minor", "Guns/Illegal Weapons",
-    "Controlled/Regulated substances", "Criminal Planning/Confessions", "PII", "Harassment", "Profanity", "Other",
-)  # fmt: skip
+    "Hate/Identity Hate",
+    "Sexual",
+    "Violence",
+    "Suicide and Self Harm",
+    "Threat",
+    "Sexual Minor",
+    "Guns/Illegal Weapons",
+    "Controlled/Regulated substances",
+    "Criminal Planning/Confessions",
+    "PII",
+    "Harassment",
+    "Profanity",
+    "Other",
+)
 AEGIS_1 = (*AEGIS_1_CRITICAL, NEEDS_CAUTION, SAFE)
 
 AEGIS_2_TOP = (
-    "Hate/Identity Hate", "Sexual", "Violence", "Suicide and Self Harm", "Threat", "Sexual (minor)", "Guns and Illegal Weapons",
-    "Controlled/Regulated Substances", "Criminal Planning/Confessions", "PII/Privacy", "Harassment", "Profanity",
-)  # fmt: skip
+    "Hate/Identity Hate",
+    "Sexual",
+    "Violence",
+    "Suicide and Self Harm",
+    "Threat",
+    "Sexual (minor)",
+    "Guns and Illegal Weapons",
+    "Controlled/Regulated Substances",
+    "Criminal Planning/Confessions",
+    "PII/Privacy",
+    "Harassment",
+    "Profanity",
+)
 AEGIS_2_FINE = (
-    "Illegal Activity", "Immoral/Unethical", "Unauthorized Advice", "Political/Misinformation/Conspiracy", "Fraud/Deception",
-    "Copyright/Trademark/Plagiarism", "High Risk Gov Decision Making", "Malware", "Manipulation",
-)  # fmt: skip
+    "Illegal Activity",
+    "Immoral/Unethical",
+    "Unauthorized Advice",
+    "Political/Misinformation/Conspiracy",
+    "Fraud/Deception",
+    "Copyright/Trademark/Plagiarism",
+    "High Risk Gov Decision Making",
+    "Malware",
+    "Manipulation",
+)
 AEGIS_2 = (*AEGIS_2_TOP, OTHER, NEEDS_CAUTION, *AEGIS_2_FINE, SAFE)
 
 _RENAMED = {
@@ -35,7 +63,11 @@ _RENAMED = {
     "Controlled/Regulated Substances": "Controlled/Regulated substances",
     "PII/Privacy": "PII",
 }
-_CRIMINAL = ("Illegal Activity", "Fraud/Deception", "Malware")  # the fine ones that 1.0 had a name for
+_CRIMINAL = (
+    "Illegal Activity",
+    "Fraud/Deception",
+    "Malware",
+)  # the fine ones that 1.0 had a name for
 
 
 def to_aegis_1(category: str) -> str:
@@ -45,7 +77,12 @@ def to_aegis_1(category: str) -> str:
         UsageError: no category of AEGIS 2.0.
     """
     if category not in AEGIS_2:
-        raise UsageError("no category of AEGIS 2.0", where="category", expected=", ".join(AEGIS_2), found=category)
+        raise UsageError(
+            "no category of AEGIS 2.0",
+            where="category",
+            expected=", ".join(AEGIS_2),
+            found=category,
+        )
     if category in _CRIMINAL:
         return "Criminal Planning/Confessions"
     return OTHER if category in AEGIS_2_FINE else _RENAMED.get(category, category)
@@ -58,7 +95,12 @@ def to_aegis_2(category: str) -> str:
         UsageError: no category of AEGIS 1.0.
     """
     if category not in AEGIS_1:
-        raise UsageError("no category of AEGIS 1.0", where="category", expected=", ".join(AEGIS_1), found=category)
+        raise UsageError(
+            "no category of AEGIS 1.0",
+            where="category",
+            expected=", ".join(AEGIS_1),
+            found=category,
+        )
     return {old: new for new, old in _RENAMED.items()}.get(category, category)
 
 

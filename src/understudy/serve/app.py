@@ -33,7 +33,10 @@ MakeGuard = Callable[[Model], TextGuard]
 
 
 def create_app(
-    models: Mapping[str, Model | Loader], settings: Settings | None = None, *, guard: MakeGuard | None = None
+    models: Mapping[str, Model | Loader],
+    settings: Settings | None = None,
+    *,
+    guard: MakeGuard | None = None,
 ) -> Starlette:
     """The application.
 
@@ -93,7 +96,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def _write(request: Request, error: ApiError) -> Response:
-    document = error.to_anthropic() if request.url.path.startswith("/v1/messages") else error.to_openai()
+    document = (
+        error.to_anthropic() if request.url.path.startswith("/v1/messages") else error.to_openai()
+    )
     request.state.record["error"] = error.message[:200]
     return json_response(document, error.status, error.headers)
 
@@ -105,7 +110,10 @@ async def _fault(request: Request, error: Exception) -> Response:
 async def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return _write(request, ApiError(error.status_code, message, code="not_found", headers=dict(error.headers or {})))
+    return _write(
+        request,
+        ApiError(error.status_code, message, code="not_found", headers=dict(error.headers or {})),
+    )
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -114,7 +122,10 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return _write(request, ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"))
+    return _write(
+        request,
+        ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"),
+    )
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]

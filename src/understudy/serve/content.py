@@ -32,7 +32,11 @@ KNOWN = 4096  # messages whose verdicts are remembered: a conversation comes aga
 
 def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """What users wrote of a conversation."""
-    return [str(message["content"]) for message in messages if message["role"] == "user" and message.get("content")]
+    return [
+        str(message["content"])
+        for message in messages
+        if message["role"] == "user" and message.get("content")
+    ]
 
 
 async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
@@ -47,7 +51,9 @@ async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
     except Exception as error:
         _log.exception("the guard failed")
         raise ApiError(
-            500, f"the guard failed ({type(error).__name__}); nothing goes out unchecked", code="internal_error"
+            500,
+            f"the guard failed ({type(error).__name__}); nothing goes out unchecked",
+            code="internal_error",
         ) from error
     return Verdict(flags, side) if flags else Verdict()
 
@@ -66,7 +72,9 @@ async def input_verdict(work: Work, texts: Sequence[str]) -> Verdict:
     return Verdict()
 
 
-async def admit(work: Work, prepared: Prepared, texts: Sequence[str], first: int = 0) -> AsyncTicket | None:
+async def admit(
+    work: Work, prepared: Prepared, texts: Sequence[str], first: int = 0
+) -> AsyncTicket | None:
     """Queues a request whose texts may pass; None where they may not, which is noted for its answers, counted from `first`."""
     if work.served.guard is not None:
         verdict = await input_verdict(work, texts)

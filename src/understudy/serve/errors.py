@@ -6,12 +6,42 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from understudy.errors import ContextError, InputError, MemoryBudgetError, SchemaError, TemplateError, UnderstudyError, UsageError
+from understudy.errors import (
+    ContextError,
+    InputError,
+    MemoryBudgetError,
+    SchemaError,
+    TemplateError,
+    UnderstudyError,
+    UsageError,
+)
 
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-          405: "invalid_request_error", 408: "timeout_error", 409: "invalid_request_error", 413: "invalid_request_error",
-          415: "invalid_request_error", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error"}  # fmt: skip
-_UNION_NOISE = {"str", "int", "float", "bool", "none", "dict", "list", "tuple", "tool_use", "tool_result"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    409: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+_UNION_NOISE = {
+    "str",
+    "int",
+    "float",
+    "bool",
+    "none",
+    "dict",
+    "list",
+    "tuple",
+    "tool_use",
+    "tool_result",
+}
 
 
 class ApiError(Exception):
@@ -27,17 +57,32 @@ class ApiError(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers or {}
+        self.status, self.message, self.param, self.code, self.headers = (
+            status,
+            message,
+            param,
+            code,
+            headers or {},
+        )
 
     @property
     def type(self) -> str:
         return _TYPES.get(self.status, "server_error")
 
     def to_openai(self) -> dict[str, Any]:
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
 
     def to_anthropic(self) -> dict[str, Any]:
-        kind = {429: "rate_limit_error", 503: "overloaded_error", 413: "request_too_large"}.get(self.status, self.type)
+        kind = {429: "rate_limit_error", 503: "overloaded_error", 413: "request_too_large"}.get(
+            self.status, self.type
+        )
         kind = "api_error" if kind == "server_error" else kind
         return {"type": "error", "error": {"type": kind, "message": self.message}}
 
@@ -51,7 +96,8 @@ def from_validation(error: ValidationError) -> ApiError:
     faults = error.errors(include_url=False, include_context=False)
     beginning = param_name(faults[0]["loc"])
     first = max(
-        (fault for fault in faults if param_name(fault["loc"]).startswith(beginning)), key=lambda fault: len(fault["loc"])
+        (fault for fault in faults if param_name(fault["loc"]).startswith(beginning)),
+        key=lambda fault: len(fault["loc"]),
     )
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is no JSON ({first['msg']})", code="invalid_json")

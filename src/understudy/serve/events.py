@@ -38,11 +38,21 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncIterator[bytes], *, ping_s: float, write_timeout_s: float, on_end: Callable[[str], None] | None = None
+        self,
+        events: AsyncIterator[bytes],
+        *,
+        ping_s: float,
+        write_timeout_s: float,
+        on_end: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._ping_s, self._write_timeout_s, self._on_end = events, ping_s, write_timeout_s, on_end
+        self._events, self._ping_s, self._write_timeout_s, self._on_end = (
+            events,
+            ping_s,
+            write_timeout_s,
+            on_end,
+        )
         self._look_s = min(ping_s, write_timeout_s) / 4
         self._writing_since: float | None = None
         self._written = time.monotonic()
@@ -54,7 +64,9 @@ class EventStream(Response):
         how = "done"
         try:
             while not sending.done():
-                await asyncio.wait((sending, gone), timeout=self._look_s, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (sending, gone), timeout=self._look_s, return_when=asyncio.FIRST_COMPLETED
+                )
                 if sending.done():
                     break
                 if gone.done() or self._is_stuck():
@@ -77,7 +89,9 @@ class EventStream(Response):
                 self._on_end(how)
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
         async for data in self._events:
             await self._write(send, data)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -88,7 +102,10 @@ class EventStream(Response):
         self._writing_since, self._written = None, time.monotonic()
 
     def _is_stuck(self) -> bool:
-        return self._writing_since is not None and time.monotonic() - self._writing_since > self._write_timeout_s
+        return (
+            self._writing_since is not None
+            and time.monotonic() - self._writing_since > self._write_timeout_s
+        )
 
     def _is_silent(self) -> bool:
         return self._writing_since is None and time.monotonic() - self._written > self._ping_s

@@ -86,15 +86,27 @@ def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
     sampling["stop"] = tuple(dict.fromkeys((*sampling.get("stop", ()), *stops.strings)))
     if not sampling.get("ignore_eos"):
         sampling["stop_token_ids"] = stops.token_ids
-    request = make_request(model, prompt.encode(model.tokenizer), sampling, settings, overflow=ask.overflow,
-                           make_mask=_chat_mask(model, ask))  # fmt: skip
+    request = make_request(
+        model,
+        prompt.encode(model.tokenizer),
+        sampling,
+        settings,
+        overflow=ask.overflow,
+        make_mask=_chat_mask(model, ask),
+    )
     return Prepared(request, prompt, bool(ask.tools) and ask.choice != "none")
 
 
 def make_request(
-    model: Model, tokens: Sequence[int], sampling: Mapping[str, Any], settings: Settings, *, overflow: Overflow = "refuse",
-    make_mask: MaskFactory | None = None, continues: bool = False,
-) -> Request:  # fmt: skip
+    model: Model,
+    tokens: Sequence[int],
+    sampling: Mapping[str, Any],
+    settings: Settings,
+    *,
+    overflow: Overflow = "refuse",
+    make_mask: MaskFactory | None = None,
+    continues: bool = False,
+) -> Request:
     """A request as the engine will take it: limits are put in, and what the engine would refuse is refused here."""
     given = {name: value for name, value in sampling.items() if value is not None}
     given.setdefault("temperature", settings.temperature)
@@ -109,12 +121,16 @@ def make_request(
     limit = model.spec.vocab_size
     for token in (*tokens, *params.logit_bias):
         if not 0 <= token < limit:
-            raise UsageError("a token is outside the vocabulary", expected=f"0 to {limit - 1}", found=token)
+            raise UsageError(
+                "a token is outside the vocabulary", expected=f"0 to {limit - 1}", found=token
+            )
     if overflow == "refuse" and len(tokens) + reserve > model.engine.context:
         raise ContextError(
-            "prompt and answer do not fit the context", expected=f"at most {model.engine.context} tokens",
-            found=f"{len(tokens)} of the prompt and {reserve} for the answer", do="shorten the prompt or ask for fewer tokens",
-        )  # fmt: skip
+            "prompt and answer do not fit the context",
+            expected=f"at most {model.engine.context} tokens",
+            found=f"{len(tokens)} of the prompt and {reserve} for the answer",
+            do="shorten the prompt or ask for fewer tokens",
+        )
     return Request(list(tokens), params, overflow, make_mask, continues=continues)
 
 
@@ -123,7 +139,14 @@ def _chat_mask(model: Model, ask: ChatAsk) -> MaskFactory | None:
     if ask.tools:
         if ask.answer.json_schema is not None:
             lark = f"start: %json {json.dumps(ask.answer.json_schema)}"
-        grammar = call_grammar(model.tokenizer, model.dialect, ask.tools, ask.choice, is_parallel=ask.is_parallel, answer=lark)
+        grammar = call_grammar(
+            model.tokenizer,
+            model.dialect,
+            ask.tools,
+            ask.choice,
+            is_parallel=ask.is_parallel,
+            answer=lark,
+        )
         return Grammar(model.tokenizer).lark(grammar)
     return answer_mask(model, ask.answer)
 
@@ -147,19 +170,29 @@ def submit(served: Served, prepared: Prepared, client: str) -> AsyncTicket:
     try:
         return served.worker.submit(prepared.request, client=client)
     except BusyError as error:
-        raise ApiError(429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}) from error
+        raise ApiError(
+            429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}
+        ) from error
     except StoppedError as error:
-        raise ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"}) from error
+        raise ApiError(
+            503, str(error), code="server_stopping", headers={"Retry-After": "5"}
+        ) from error
 
 
 async def read(
-    model: Model, prepared: Prepared, outputs: AsyncIterator[tuple[Output, bool]], count_calls: Callable[[int, int], None]
+    model: Model,
+    prepared: Prepared,
+    outputs: AsyncIterator[tuple[Output, bool]],
+    count_calls: Callable[[int, int], None],
 ) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
     """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended.
 
     `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
     """
-    readings = [Reading(model.dialect, has_calls=prepared.has_calls) for _ in range(prepared.request.params.n)]
+    readings = [
+        Reading(model.dialect, has_calls=prepared.has_calls)
+        for _ in range(prepared.request.params.n)
+    ]
     async for output, is_stopped in outputs:
         reading = readings[output.index]
         pieces = list(reading.push(output.text))

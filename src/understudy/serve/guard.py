@@ -21,7 +21,9 @@ from understudy.serve.server import Server, json_response
 from understudy.serve.settings import is_loopback
 
 OPEN_PATHS = ("/health", "/ready", "/")
-PAGE_PATHS = "/page/"  # the page asks for the key, so it has to come without one; it holds nothing of anyone
+PAGE_PATHS = (
+    "/page/"  # the page asks for the key, so it has to come without one; it holds nothing of anyone
+)
 UPLOAD_PATHS = ("/v1/characters", "/v1/collections")
 CORS_HEADERS = "authorization, content-type, x-api-key, anthropic-version"
 
@@ -49,7 +51,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if origin:
-                    allowed = (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")
+                    allowed = (
+                        (b"access-control-allow-origin", origin.encode("latin-1")),
+                        (b"vary", b"Origin"),
+                    )
                     message["headers"] = [*message["headers"], *allowed]
             await send(message)
 
@@ -59,7 +64,10 @@ class Guard:
                 origin = None
                 await self._refuse(fault, scope, receive, sending)
             elif scope["method"] == "OPTIONS" and origin:
-                answer = {"access-control-allow-methods": "GET, POST, DELETE", "access-control-allow-headers": CORS_HEADERS}
+                answer = {
+                    "access-control-allow-methods": "GET, POST, DELETE",
+                    "access-control-allow-headers": CORS_HEADERS,
+                }
                 await json_response({}, 200, answer)(scope, receive, sending)
             else:
                 await self.app(scope, self._limited(scope, receive), sending)
@@ -70,7 +78,11 @@ class Guard:
         settings = self.server.settings
         host = headers.get("host", "")
         if not self._is_known(host, (*settings.allowed_hosts, settings.host)):
-            return ApiError(403, f"host {host[:100]!r} is not served here; allow it with --allow-host", code="host_not_allowed")
+            return ApiError(
+                403,
+                f"host {host[:100]!r} is not served here; allow it with --allow-host",
+                code="host_not_allowed",
+            )
         origin = headers.get("origin")
         if origin and origin not in settings.allowed_origins:
             parts = urlsplit(origin)
@@ -78,7 +90,9 @@ class Guard:
                 parts.netloc, (*settings.allowed_hosts, settings.host)
             ):
                 return ApiError(
-                    403, f"origin {origin[:100]!r} may not ask; allow it with --allow-origin", code="origin_not_allowed"
+                    403,
+                    f"origin {origin[:100]!r} may not ask; allow it with --allow-origin",
+                    code="origin_not_allowed",
                 )
         is_open = scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE_PATHS)
         if not is_open and scope["method"] != "OPTIONS" and self.keys is not None:
@@ -102,14 +116,22 @@ class Guard:
             name = urlsplit(f"//{netloc}").hostname or ""
         except ValueError:
             return False
-        return is_loopback(name) or name.casefold() in {entry.casefold().strip("[]") for entry in names}
+        return is_loopback(name) or name.casefold() in {
+            entry.casefold().strip("[]") for entry in names
+        }
 
     def _limit(self, scope: Scope) -> int:
         settings = self.server.settings
-        return settings.max_upload_bytes if scope["path"].startswith(UPLOAD_PATHS) else settings.max_body_bytes
+        return (
+            settings.max_upload_bytes
+            if scope["path"].startswith(UPLOAD_PATHS)
+            else settings.max_body_bytes
+        )
 
     def _too_large(self, scope: Scope) -> ApiError:
-        return ApiError(413, f"the body is too large; at most {self._limit(scope)} bytes", code="body_too_large")
+        return ApiError(
+            413, f"the body is too large; at most {self._limit(scope)} bytes", code="body_too_large"
+        )
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """The body as it comes, up to its limit: a chunked one does not tell its length before."""
@@ -127,8 +149,12 @@ class Guard:
 
     @staticmethod
     async def _refuse(fault: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        document = fault.to_anthropic() if scope["path"].startswith("/v1/messages") else fault.to_openai()
-        await json_response(document, fault.status, {**fault.headers, "Connection": "close"})(scope, receive, send)
+        document = (
+            fault.to_anthropic() if scope["path"].startswith("/v1/messages") else fault.to_openai()
+        )
+        await json_response(document, fault.status, {**fault.headers, "Connection": "close"})(
+            scope, receive, send
+        )
 
     def _note(self, scope: Scope, status: int, seconds: float, record: dict[str, Any]) -> None:
         route = scope.get("route")
@@ -136,6 +162,13 @@ class Guard:
         self.server.metrics.count("understudy_http_requests_total", path=path, status=str(status))
         self.server.metrics.observe("understudy_http_request_seconds", seconds, path=path)
         if self.server.settings.log:
-            line = {"time": round(time.time(), 3), "method": scope["method"], "path": scope["path"][:200], "status": status,
-                    "seconds": round(seconds, 4), "client": scope["state"]["client"], **record}  # fmt: skip
+            line = {
+                "time": round(time.time(), 3),
+                "method": scope["method"],
+                "path": scope["path"][:200],
+                "status": status,
+                "seconds": round(seconds, 4),
+                "client": scope["state"]["client"],
+                **record,
+            }
             print(json.dumps(line), file=sys.stderr, flush=True)

@@ -25,7 +25,9 @@ def new_key(path: Path, name: str = "default") -> str:
         raise UsageError("a key's name is letters, digits and _ . -", where="name", found=name)
     key, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8"
+        ) as file:
             file.write(f"{name} {salt} {_digest(salt, key)}\n")
     except OSError as error:
         raise UsageError(f"the keys cannot be written ({error.strerror})", where=path) from error
@@ -40,7 +42,9 @@ class Keys:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                "the keys cannot be read", where=path, do="make one with `understudy serve --new-key FILE`"
+                "the keys cannot be read",
+                where=path,
+                do="make one with `understudy serve --new-key FILE`",
             ) from error
         self._entries: list[tuple[str, str, str]] = []
         for number, line in enumerate(lines, 1):
@@ -48,10 +52,16 @@ class Keys:
                 continue
             words = line.split()
             if len(words) != 3 or not re.fullmatch(r"[0-9a-f]{64}", words[2]):
-                raise FormatError("not a key", where=f"{path}, line {number}", expected="name salt hash")
+                raise FormatError(
+                    "not a key", where=f"{path}, line {number}", expected="name salt hash"
+                )
             self._entries.append((words[0], words[1], words[2]))
         if not self._entries:
-            raise UsageError("the file holds no keys", where=path, do="make one with `understudy serve --new-key FILE`")
+            raise UsageError(
+                "the file holds no keys",
+                where=path,
+                do="make one with `understudy serve --new-key FILE`",
+            )
 
     def name_of(self, key: str) -> str | None:
         """Whose key it is, None if nobody's; always looks at all of them."""

@@ -63,12 +63,18 @@ class Metrics:
             for name, (kind, text) in self._help.items():
                 lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
                 if kind == "counter":
-                    lines += [f"{name}{_write(key)} {_number(value)}" for key, value in self._counters[name].items()]
+                    lines += [
+                        f"{name}{_write(key)} {_number(value)}"
+                        for key, value in self._counters[name].items()
+                    ]
                 elif kind == "histogram":
                     for key, counts in self._histograms[name].items():
                         lines += _histogram(name, key, counts)
                 else:
-                    lines += [f"{name}{_write(tuple(labels.items()))} {_number(value)}" for labels, value in self._gauges[name]()]
+                    lines += [
+                        f"{name}{_write(tuple(labels.items()))} {_number(value)}"
+                        for labels, value in self._gauges[name]()
+                    ]
         return "\n".join(lines) + "\n"
 
 
@@ -76,8 +82,14 @@ def _histogram(name: str, key: tuple[tuple[str, str], ...], counts: list[float])
     lines, total = [], 0.0
     for limit, count in zip((*SECONDS, math.inf), counts[:-1], strict=True):
         total += count
-        lines.append(f"{name}_bucket{_write((*key, ('le', '+Inf' if limit == math.inf else f'{limit:g}')))} {_number(total)}")
-    return [*lines, f"{name}_sum{_write(key)} {counts[-1]:.6f}", f"{name}_count{_write(key)} {_number(total)}"]
+        lines.append(
+            f"{name}_bucket{_write((*key, ('le', '+Inf' if limit == math.inf else f'{limit:g}')))} {_number(total)}"
+        )
+    return [
+        *lines,
+        f"{name}_sum{_write(key)} {counts[-1]:.6f}",
+        f"{name}_count{_write(key)} {_number(total)}",
+    ]
 
 
 def _write(labels: tuple[tuple[str, str], ...]) -> str:

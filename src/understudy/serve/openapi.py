@@ -29,18 +29,36 @@ def describe(entries: Sequence[Entry]) -> dict[str, Any]:
     from understudy import __version__
 
     bodies = list(dict.fromkeys(entry.body for entry in entries if entry.body is not None))
-    refs, schemas = models_json_schema([(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}")
+    refs, schemas = models_json_schema(
+        [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
+    )
     paths: dict[str, Any] = {}
     for entry in entries:
         path = re.sub(r"\{(\w+):path\}", r"{\1}", entry.path)
         body = None if entry.body is None else refs[entry.body, "validation"]
         paths.setdefault(path, {})[entry.method.lower()] = _operation(entry, path, body)
-    fault = {"type": "object", "properties": {"error": {"type": "object", "properties": {
-        "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]},
-    }, "required": ["message", "type"]}}}  # fmt: skip
+    fault = {
+        "type": "object",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+                "required": ["message", "type"],
+            }
+        },
+    }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Understudy", "version": __version__, "description": "A small language model on this machine."},
+        "info": {
+            "title": "Understudy",
+            "version": __version__,
+            "description": "A small language model on this machine.",
+        },
         "paths": paths,
         "components": {
             "schemas": {**schemas.get("$defs", {}), "Fault": fault},
@@ -53,14 +71,27 @@ def describe(entries: Sequence[Entry]) -> dict[str, Any]:
 def _operation(entry: Entry, path: str, body: Any) -> dict[str, Any]:
     doc = (entry.endpoint.__doc__ or "").strip().split("\n")[0]
     name = getattr(entry.endpoint, "__name__", "route")
-    fault = {"description": "What is wrong", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}}}
+    fault = {
+        "description": "What is wrong",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}},
+    }
     operation: dict[str, Any] = {
         "operationId": f"{entry.method.lower()}_{name}",
         "summary": entry.summary or doc or name.replace("_", " "),
-        "responses": {"200": {"description": "The answer"}, "4XX": fault, "503": fault, "504": fault},
+        "responses": {
+            "200": {"description": "The answer"},
+            "4XX": fault,
+            "503": fault,
+            "504": fault,
+        },
     }
     if names := re.findall(r"\{(\w+)\}", path):
-        operation["parameters"] = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names]
+        operation["parameters"] = [
+            {"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names
+        ]
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": body}},
+        }
     return operation

@@ -88,7 +88,11 @@ class PartialJson:
             self._escape += char
             if self._escape[1] == "u" and len(self._escape) < 6:
                 return False
-            is_high = self._escape[1] == "u" and self._escape[2:3] in "dD" and self._escape[3:4] in "89abAB"
+            is_high = (
+                self._escape[1] == "u"
+                and self._escape[2:3] in "dD"
+                and self._escape[3:4] in "89abAB"
+            )
             self._escape = ""
             return not self._is_key and not is_high  # the second half of a pair follows
         if char == "\\":

@@ -44,7 +44,9 @@ class Pool:
         self._loaders: dict[str, Loader] = {}
         self._loaded: OrderedDict[str, Served] = OrderedDict()
         self._lock = asyncio.Lock()
-        self._pinned = {name for name, model in models.items() if isinstance(model, Model)}  # handed in loaded: not ours to close
+        self._pinned = {
+            name for name, model in models.items() if isinstance(model, Model)
+        }  # handed in loaded: not ours to close
         self.num_loads = 0
         self.num_unloads = 0
         self.on_load: Callable[[Served], None] | None = None
@@ -69,7 +71,10 @@ class Pool:
             return self.names[0]
         if name not in self._loaders:
             raise ApiError(
-                404, f"there is no model {name!r}; there are: {', '.join(self.names[:20])}", param="model", code="model_not_found"
+                404,
+                f"there is no model {name!r}; there are: {', '.join(self.names[:20])}",
+                param="model",
+                code="model_not_found",
             )
         return name
 
@@ -103,15 +108,25 @@ class Pool:
         while len(self._loaded) >= self.settings.max_loaded:
             idle = next((s for s in self._loaded.values() if self._is_idle(s)), None)
             if idle is None:
-                raise ApiError(503, "all places for models are in use", code="models_busy", headers={"Retry-After": "5"})
+                raise ApiError(
+                    503,
+                    "all places for models are in use",
+                    code="models_busy",
+                    headers={"Retry-After": "5"},
+                )
             await self._unload(idle)
         try:
             model = await asyncio.to_thread(self._loaders[name])
         except UnderstudyError as error:
-            raise ApiError(503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded") from error
+            raise ApiError(
+                503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded"
+            ) from error
         settings = self.settings
         worker = Worker(
-            model, max_running=settings.max_running, max_waiting=settings.max_waiting, timeout_s=settings.request_timeout_s
+            model,
+            max_running=settings.max_running,
+            max_waiting=settings.max_waiting,
+            timeout_s=settings.request_timeout_s,
         )
         served = self._loaded[name] = Served(name, model, worker)
         self.num_loads += 1
@@ -120,7 +135,9 @@ class Pool:
         return served
 
     def _is_idle(self, served: Served) -> bool:
-        return not served.num_users and not served.worker.num_open and served.name not in self._pinned
+        return (
+            not served.num_users and not served.worker.num_open and served.name not in self._pinned
+        )
 
     async def _unload(self, served: Served) -> None:
         del self._loaded[served.name]

@@ -16,7 +16,15 @@ from understudy.errors import SchemaError, UsageError
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.generate import (
+    Answer,
+    ChatAsk,
+    Prepared,
+    ledger_of,
+    prepare_chat,
+    read,
+    read_tools,
+)
 from understudy.serve.protocol.anthropic import CountRequest, MessagesRequest
 from understudy.serve.server import Work, json_response, read_body, respond, working
 from understudy.serve.shown import CallStart, Piece, Text
@@ -29,17 +37,26 @@ _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filt
 async def messages(request: Request) -> Response:
     body = await read_body(request, MessagesRequest)
     sampling = {
-        "max_tokens": body.max_tokens, "temperature": body.temperature, "top_k": body.top_k, "top_p": body.top_p,
+        "max_tokens": body.max_tokens,
+        "temperature": body.temperature,
+        "top_k": body.top_k,
+        "top_p": body.top_p,
         "stop": tuple(body.stop_sequences or ()),
-    }  # fmt: skip
+    }
     form = body.output_config.format if body.output_config is not None else None
     ask = _ask(body, sampling, Answer(json_schema=form.schema_ if form is not None else None))
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
-        message = _Message(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
+        message = _Message(
+            work, body, prepared, await admit(work, prepared, texts_of(ask.messages))
+        )
         if not body.stream:
             return await respond(work, whole=message.whole())
-        return await respond(work, events=message.events(), write_error=lambda error: event(error.to_anthropic(), "error"))
+        return await respond(
+            work,
+            events=message.events(),
+            write_error=lambda error: event(error.to_anthropic(), "error"),
+        )
     raise AssertionError("working ends with the block")
 
 
@@ -49,7 +66,9 @@ async def count_tokens(request: Request) -> Response:
     ask = _ask(body, {})
     async with working(request, body.model) as work:
         tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
-        tokens = await asyncio.to_thread(work.model.encode_prompt, ask.messages, tools=tools or None)
+        tokens = await asyncio.to_thread(
+            work.model.encode_prompt, ask.messages, tools=tools or None
+        )
         work.close()
         return json_response({"input_tokens": len(tokens)})
     raise AssertionError("working ends with the block")
@@ -57,7 +76,13 @@ async def count_tokens(request: Request) -> Response:
 
 def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = None) -> ChatAsk:
     choice = body.tool_choice
-    wanted = None if choice is None else choice.name or "" if choice.type == "tool" else _CHOICES[choice.type]
+    wanted = (
+        None
+        if choice is None
+        else choice.name or ""
+        if choice.type == "tool"
+        else _CHOICES[choice.type]
+    )
     try:
         tools = read_tools([tool.to_openai() for tool in body.tools or ()])
         chosen = choice_of(wanted, tools)
@@ -71,15 +96,29 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
 class _Message:
     """One message, as events or whole: `_blocks` gives both what they need."""
 
-    def __init__(self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket | None) -> None:
-        self.work, self.body, self.prepared, self.outputs = work, body, prepared, outputs_of(work, ticket)
-        self.head = {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": work.served.name}
+    def __init__(
+        self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket | None
+    ) -> None:
+        self.work, self.body, self.prepared, self.outputs = (
+            work,
+            body,
+            prepared,
+            outputs_of(work, ticket),
+        )
+        self.head = {
+            "id": f"msg_{secrets.token_hex(12)}",
+            "type": "message",
+            "role": "assistant",
+            "model": work.served.name,
+        }
         self.content: list[dict[str, Any]] = []
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
+        async for output, pieces, finish in read(
+            self.work.model, self.prepared, self.outputs, self.work.count_calls
+        ):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece
@@ -93,13 +132,22 @@ class _Message:
         end: dict[str, Any] = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
         if self.stop_reason == _STOPS["filter"]:
             why = f"{self.work.notice} ({self.work.stops[0]})"
-            end["stop_details"] = {"type": "refusal", "category": "general_harms", "explanation": why}
+            end["stop_details"] = {
+                "type": "refusal",
+                "category": "general_harms",
+                "explanation": why,
+            }
         return end
 
     def _usage(self) -> dict[str, Any]:
         used = self.work.usage()
-        return {"input_tokens": used["prompt"] - used["cached"], "output_tokens": used["completion"],
-                "cache_read_input_tokens": used["cached"], "cache_creation_input_tokens": 0, **self.work.guard_document()}  # fmt: skip
+        return {
+            "input_tokens": used["prompt"] - used["cached"],
+            "output_tokens": used["completion"],
+            "cache_read_input_tokens": used["cached"],
+            "cache_creation_input_tokens": 0,
+            **self.work.guard_document(),
+        }
 
     async def whole(self) -> dict[str, Any]:
         async for piece in self._pieces():
@@ -115,7 +163,12 @@ class _Message:
         """Adds a piece to the content; whether it began a new block."""
         if isinstance(piece, CallStart):
             self.content.append(
-                {"type": "tool_use", "id": "toolu_" + piece.id.removeprefix("call_"), "name": piece.name, "input": ""}
+                {
+                    "type": "tool_use",
+                    "id": "toolu_" + piece.id.removeprefix("call_"),
+                    "name": piece.name,
+                    "input": "",
+                }
             )
             return True
         name = "text" if isinstance(piece, Text) else "input"
@@ -127,15 +180,25 @@ class _Message:
 
     async def events(self) -> AsyncIterator[bytes]:
         usage = {**self._usage(), "input_tokens": self.prepared.num_prompt}
-        start: dict[str, Any] = {**self.head, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        start: dict[str, Any] = {
+            **self.head,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage,
+        }
         yield _event("message_start", message=start)
         async for piece in self._pieces():
             if self._take(piece):
                 if len(self.content) > 1:
                     yield _event("content_block_stop", index=len(self.content) - 2)
                 block = self.content[-1]
-                empty = {**block, "input": {}} if block["type"] == "tool_use" else {**block, "text": ""}
-                yield _event("content_block_start", index=len(self.content) - 1, content_block=empty)
+                empty = (
+                    {**block, "input": {}} if block["type"] == "tool_use" else {**block, "text": ""}
+                )
+                yield _event(
+                    "content_block_start", index=len(self.content) - 1, content_block=empty
+                )
             if not isinstance(piece, CallStart):
                 kind = (
                     {"type": "text_delta", "text": piece.text}

@@ -65,13 +65,20 @@ async def add_character(request: Request) -> Response:
 
 
 async def characters(request: Request) -> Response:
-    return json_response({"object": "list", "data": [_character(id, card) for id, card in _kept(request, "characters").items()]})
+    return json_response(
+        {
+            "object": "list",
+            "data": [_character(id, card) for id, card in _kept(request, "characters").items()],
+        }
+    )
 
 
 async def character(request: Request) -> Response:
     """The whole card as JSON."""
     id = request.path_params["id"]
-    return json_response({**_character(id, _card(request, id)), "card": _card(request, id).document})
+    return json_response(
+        {**_character(id, _card(request, id)), "card": _card(request, id).document}
+    )
 
 
 async def delete_character(request: Request) -> Response:
@@ -89,8 +96,15 @@ def _card(request: Request, id: str, param: str | None = None) -> Card:
 
 
 def _character(id: str, card: Card) -> dict[str, Any]:
-    return {"id": id, "object": "character", "name": card.shown_name, "version": card.version, "num_greetings": len(card.greetings),
-            "greeting": card.greetings[0] if card.greetings else "", "warnings": card.warnings}  # fmt: skip
+    return {
+        "id": id,
+        "object": "character",
+        "name": card.shown_name,
+        "version": card.version,
+        "num_greetings": len(card.greetings),
+        "greeting": card.greetings[0] if card.greetings else "",
+        "warnings": card.warnings,
+    }
 
 
 # ---- sessions ----
@@ -101,10 +115,14 @@ async def add_session(request: Request) -> Response:
     body = await read_body(request, SessionRequest)
     card = _card(request, body.character, "character")
     server, client = server_of(request), str(request.state.client)
-    settings = NpcSettings(user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting)
+    settings = NpcSettings(
+        user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting
+    )
     async with server.pool.lease(body.model) as served:
         hold = Hold(client)
-        npc = await in_thread(lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), hold)
+        npc = await in_thread(
+            lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), hold
+        )
         playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
     kept = _kept(request, "sessions")
     kept[client, playing.id] = playing
@@ -128,14 +146,26 @@ async def delete_session(request: Request) -> Response:
 def _playing(request: Request) -> Playing:
     playing = _kept(request, "sessions").get((str(request.state.client), request.path_params["id"]))
     if not isinstance(playing, Playing):
-        raise ApiError(404, f"there is no session {request.path_params['id'][:80]!r}", code="not_found")
+        raise ApiError(
+            404, f"there is no session {request.path_params['id'][:80]!r}", code="not_found"
+        )
     return playing
 
 
 def _session(playing: Playing) -> dict[str, Any]:
-    history = [{"role": said.role, "text": said.text, "was_cut": said.was_cut} for said in playing.npc.memory.history]
-    return {"id": playing.id, "object": "session", "character": playing.character, "name": playing.npc.name, "model": playing.model,
-            "created": playing.created, "history": history}  # fmt: skip
+    history = [
+        {"role": said.role, "text": said.text, "was_cut": said.was_cut}
+        for said in playing.npc.memory.history
+    ]
+    return {
+        "id": playing.id,
+        "object": "session",
+        "character": playing.character,
+        "name": playing.npc.name,
+        "model": playing.model,
+        "created": playing.created,
+        "history": history,
+    }
 
 
 async def turn(request: Request) -> Response:
@@ -146,7 +176,11 @@ async def turn(request: Request) -> Response:
         raise ApiError(409, "a turn is under way; interrupt it, or wait", code="turn_under_way")
     async with working(request, playing.model) as work:
         if work.served is not playing.served:  # unloaded and loaded again meanwhile
-            playing.npc.model, playing.npc.content_guard, playing.served = work.model, work.served.guard, work.served
+            playing.npc.model, playing.npc.content_guard, playing.served = (
+                work.model,
+                work.served.guard,
+                work.served,
+            )
         events = _turn(work, playing, body)
         if body.stream:
             return await respond(work, events=_written(events))
@@ -154,7 +188,9 @@ async def turn(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
-async def _turn(work: Work, playing: Playing, body: TurnRequest) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def _turn(
+    work: Work, playing: Playing, body: TurnRequest
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """(event, data): `say` for each piece, `turn` at the end."""
     async with playing.lock:
         hold = playing.hold = Hold(work.client)
@@ -195,17 +231,29 @@ async def _last(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> dict[str, 
 
 
 def _turn_document(turn: Turn) -> dict[str, Any]:
-    actions = [{"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions]
-    document: dict[str, Any] = {"object": "turn", "say": turn.say, "emotion": turn.emotion, "actions": actions,
-                                "memory": list(turn.memory), "fault": turn.fault, "is_cut": turn.is_cut}  # fmt: skip
+    actions = [
+        {"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions
+    ]
+    document: dict[str, Any] = {
+        "object": "turn",
+        "say": turn.say,
+        "emotion": turn.emotion,
+        "actions": actions,
+        "memory": list(turn.memory),
+        "fault": turn.fault,
+        "is_cut": turn.is_cut,
+    }
     if turn.verdict is not None:
         document["guard"] = turn.verdict.to_document()
     ledger = turn.ledger.to_document() if turn.ledger is not None else None
     usage: dict[str, Any] = {"context": ledger}
     if turn.usage is not None:
-        usage |= {"prompt_tokens": turn.usage.prompt_tokens, "completion_tokens": turn.usage.completion_tokens,
-                  "total_tokens": turn.usage.prompt_tokens + turn.usage.completion_tokens,
-                  "prompt_tokens_details": {"cached_tokens": turn.usage.cached_tokens}}  # fmt: skip
+        usage |= {
+            "prompt_tokens": turn.usage.prompt_tokens,
+            "completion_tokens": turn.usage.completion_tokens,
+            "total_tokens": turn.usage.prompt_tokens + turn.usage.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": turn.usage.cached_tokens},
+        }
     return {**document, "usage": usage}
 
 

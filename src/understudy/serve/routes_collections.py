@@ -23,8 +23,21 @@ from understudy.rag.index import Index
 from understudy.rag.readers import can_read, read_document
 from understudy.serve.content import input_verdict, verdict_of
 from understudy.serve.errors import ApiError
-from understudy.serve.protocol.ours import AskRequest, CollectionRequest, DocumentRequest, SearchRequest
-from understudy.serve.server import Server, Work, json_response, read_body, respond, server_of, working
+from understudy.serve.protocol.ours import (
+    AskRequest,
+    CollectionRequest,
+    DocumentRequest,
+    SearchRequest,
+)
+from understudy.serve.server import (
+    Server,
+    Work,
+    json_response,
+    read_body,
+    respond,
+    server_of,
+    working,
+)
 from understudy.serve.threads import in_thread
 from understudy.serve.worker import Hold
 
@@ -36,7 +49,13 @@ class Collections:
 
     def __init__(self, folder: Path | None, embedder: str) -> None:
         self._own = tempfile.TemporaryDirectory(prefix="understudy-") if folder is None else None
-        self.folder = Path(self._own.name) if self._own is not None else folder / "collections" if folder is not None else Path()
+        self.folder = (
+            Path(self._own.name)
+            if self._own is not None
+            else folder / "collections"
+            if folder is not None
+            else Path()
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.embedder = embedder
         self.lock = asyncio.Lock()  # of changes
@@ -58,7 +77,9 @@ class Collections:
 
     def create(self, name: str) -> None:
         if name in self.names:
-            raise ApiError(409, f"there is a collection {name!r} already", param="name", code="exists")
+            raise ApiError(
+                409, f"there is a collection {name!r} already", param="name", code="exists"
+            )
         self._open[name] = index = Index(self.path(name), embedder=self.embedder)
         index.add([])
 
@@ -71,14 +92,18 @@ class Collections:
 
 def _collections(server: Server) -> Collections:
     if "collections" not in server.kept:
-        server.kept["collections"] = Collections(server.settings.state_folder, server.settings.embedder)
+        server.kept["collections"] = Collections(
+            server.settings.state_folder, server.settings.embedder
+        )
     collections: Collections = server.kept["collections"]
     return collections
 
 
 async def collections(request: Request) -> Response:
     known = _collections(server_of(request))
-    return json_response({"object": "list", "data": [_document(known, name) for name in known.names]})
+    return json_response(
+        {"object": "list", "data": [_document(known, name) for name in known.names]}
+    )
 
 
 async def add_collection(request: Request) -> Response:
@@ -137,7 +162,8 @@ async def add_documents(request: Request) -> Response:
     if not added and not failed:
         raise ApiError(400, "no file came with the request", code="invalid_value")
     return json_response(
-        {"added": added, "failed": failed, **_document(known, request.path_params["name"])}, 201 if added else 400
+        {"added": added, "failed": failed, **_document(known, request.path_params["name"])},
+        201 if added else 400,
     )
 
 
@@ -151,7 +177,9 @@ def _add_file(index: Index, name: str, data: bytes) -> None:
         try:
             index.add_document(name, read_document(path))
         except DocumentError as error:
-            raise DocumentError(error.what, where=name, expected=error.expected, found=error.found) from error
+            raise DocumentError(
+                error.what, where=name, expected=error.expected, found=error.found
+            ) from error
 
 
 async def document(request: Request) -> Response:
@@ -169,10 +197,17 @@ async def search(request: Request) -> Response:
     index = _collections(server_of(request)).get(request.path_params["name"])
     passages = await asyncio.to_thread(index.search, body.query, body.k, mode=body.mode)
     rows = [
-        {"document": p.chunk.path, "page": p.chunk.page, "start": p.chunk.start, "end": p.chunk.end, "heading": p.chunk.heading,
-         "score": round(p.score, 6), "text": p.chunk.text}
+        {
+            "document": p.chunk.path,
+            "page": p.chunk.page,
+            "start": p.chunk.start,
+            "end": p.chunk.end,
+            "heading": p.chunk.heading,
+            "score": round(p.score, 6),
+            "text": p.chunk.text,
+        }
         for p in passages
-    ]  # fmt: skip
+    ]
     return json_response({"object": "list", "data": rows})
 
 
@@ -189,12 +224,27 @@ async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
     point = DEFAULT_POINT
     if body.threshold is not None:
         point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
-    sampling = {name: getattr(body, name) for name in ("temperature", "seed") if getattr(body, name) is not None}
+    sampling = {
+        name: getattr(body, name)
+        for name in ("temperature", "seed")
+        if getattr(body, name) is not None
+    }
 
     def run() -> Answer:
-        return ask(work.model, index, body.question, k=body.k, point=point, max_tokens=body.max_tokens, **sampling)
+        return ask(
+            work.model,
+            index,
+            body.question,
+            k=body.k,
+            point=point,
+            max_tokens=body.max_tokens,
+            **sampling,
+        )
 
-    if work.served.guard is not None and not (verdict := await input_verdict(work, [body.question])).is_safe:
+    if (
+        work.served.guard is not None
+        and not (verdict := await input_verdict(work, [body.question])).is_safe
+    ):
         return _stopped(work, verdict)
     answer = await in_thread(run, Hold(work.client))
     work.note(answer.usage)
@@ -202,15 +252,39 @@ async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
         said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
         if not (verdict := await verdict_of(work, said, "output")).is_safe:
             return _stopped(work, verdict)
-    citations = [{"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end} for c in answer.citations]
+    citations = [
+        {"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end}
+        for c in answer.citations
+    ]
     completion_tokens = answer.usage.completion_tokens if answer.usage else 0
-    usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": completion_tokens, **work.guard_document()}
-    return {"object": "answer", "answer": answer.text, "is_answered": answer.text is not None, "why": answer.why, "citations": citations,
-            "confidence": round(answer.confidence, 4), "dropped": list(answer.dropped), "usage": usage}  # fmt: skip
+    usage = {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": completion_tokens,
+        **work.guard_document(),
+    }
+    return {
+        "object": "answer",
+        "answer": answer.text,
+        "is_answered": answer.text is not None,
+        "why": answer.why,
+        "citations": citations,
+        "confidence": round(answer.confidence, 4),
+        "dropped": list(answer.dropped),
+        "usage": usage,
+    }
 
 
 def _stopped(work: Work, verdict: Verdict) -> dict[str, Any]:
     """The guard stopped the question or the answer: no answer, and why."""
     work.note_stop(verdict, 0)
-    return {"object": "answer", "answer": None, "is_answered": False, "why": work.notice, "citations": [], "confidence": 0.0, "dropped": [],
-            "guard": verdict.to_document(), "usage": {"prompt_tokens": 0, "completion_tokens": 0, **work.guard_document()}}  # fmt: skip
+    return {
+        "object": "answer",
+        "answer": None,
+        "is_answered": False,
+        "why": work.notice,
+        "citations": [],
+        "confidence": 0.0,
+        "dropped": [],
+        "guard": verdict.to_document(),
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, **work.guard_document()},
+    }

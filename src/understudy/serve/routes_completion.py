@@ -33,15 +33,31 @@ async def completions(request: Request) -> Response:
     settings = server_of(request).settings
     if body.best_of not in (None, body.n or 1):
         raise unsupported("best_of", "only as many answers are made as are returned (n)")
-    num_prompts = len(body.prompt) if isinstance(body.prompt, list) and body.prompt and not isinstance(body.prompt[0], int) else 1
+    num_prompts = (
+        len(body.prompt)
+        if isinstance(body.prompt, list) and body.prompt and not isinstance(body.prompt[0], int)
+        else 1
+    )
     if num_prompts * (body.n or 1) > settings.max_choices:
-        raise ApiError(400, f"prompt: at most {settings.max_choices} answers a request", param="prompt", code="invalid_value")
+        raise ApiError(
+            400,
+            f"prompt: at most {settings.max_choices} answers a request",
+            param="prompt",
+            code="invalid_value",
+        )
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
         n, texts = body.n or 1, _texts(work.model, body)
-        tickets = [await admit(work, one, [text], i * n) for i, (one, text) in enumerate(zip(prepared, texts, strict=True))]
+        tickets = [
+            await admit(work, one, [text], i * n)
+            for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
+        ]
         writer = _Completion(work, body, prepared, tickets)
-        return await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
+        return await (
+            respond(work, events=writer.events())
+            if body.stream
+            else respond(work, whole=writer.whole())
+        )
     raise AssertionError("working ends with the block")
 
 
@@ -69,7 +85,12 @@ def _prepare(model: Model, body: CompletionRequest, settings: Settings) -> list[
     prompts = _prompts(model, body)
     overflow = body.overflow or "refuse"
     return [
-        Prepared(make_request(model, p, sampling, settings, overflow=overflow, make_mask=mask, continues=True)) for p in prompts
+        Prepared(
+            make_request(
+                model, p, sampling, settings, overflow=overflow, make_mask=mask, continues=True
+            )
+        )
+        for p in prompts
     ]
 
 
@@ -78,7 +99,12 @@ def _texts(model: Model, body: CompletionRequest) -> list[str]:
     if isinstance(body.prompt, str):
         return [body.prompt]
     prompts = [body.prompt] if isinstance(body.prompt[0], int) else body.prompt
-    return [one if isinstance(one, str) else model.tokenizer.decode([int(t) for t in one], skip_special=True) for one in prompts]
+    return [
+        one
+        if isinstance(one, str)
+        else model.tokenizer.decode([int(t) for t in one], skip_special=True)
+        for one in prompts
+    ]
 
 
 def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
@@ -96,16 +122,30 @@ def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
 class _Completion:
     """The answers to all prompts of one request: answer j of prompt i has index i * n + j."""
 
-    def __init__(self, work: Work, body: CompletionRequest, prepared: list[Prepared], tickets: list[AsyncTicket | None]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        body: CompletionRequest,
+        prepared: list[Prepared],
+        tickets: list[AsyncTicket | None],
+    ) -> None:
         self.work, self.body, self.n = work, body, body.n or 1
         self.prepared, self.tickets = prepared, tickets
-        self.head = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
-                     "model": work.served.name, "system_fingerprint": work.model.fingerprint}  # fmt: skip
+        self.head = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": work.served.name,
+            "system_fingerprint": work.model.fingerprint,
+        }
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:
         """What each output adds to its choice."""
         for i, (prepared, ticket) in enumerate(zip(self.prepared, self.tickets, strict=True)):
-            writers = [_Choice(self.work.model, self.body, list(prepared.request.prompt)) for _ in range(self.n)]
+            writers = [
+                _Choice(self.work.model, self.body, list(prepared.request.prompt))
+                for _ in range(self.n)
+            ]
             async for output, is_stopped in outputs_of(self.work, ticket, self.n, i * self.n):
                 self.work.note(output.usage)
                 if is_stopped:
@@ -119,12 +159,20 @@ class _Completion:
         async for choice in self._choices():
             yield event({**self.head, "choices": [choice]})
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
-            yield event({**self.head, "choices": [], "usage": usage_document(self.work), "timings": timings(self.work.usages)})
+            yield event(
+                {
+                    **self.head,
+                    "choices": [],
+                    "usage": usage_document(self.work),
+                    "timings": timings(self.work.usages),
+                }
+            )
         yield event("[DONE]")
 
     async def whole(self) -> dict[str, Any]:
         choices: list[dict[str, Any]] = [
-            {"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(self.tickets) * self.n)
+            {"index": i, "text": "", "logprobs": None, "finish_reason": None}
+            for i in range(len(self.tickets) * self.n)
         ]
         async for choice in self._choices():
             known = choices[choice["index"]]
@@ -136,7 +184,12 @@ class _Completion:
                 known["logprobs"] = known["logprobs"] or {name: [] for name in choice["logprobs"]}
                 for name, values in choice["logprobs"].items():
                     known["logprobs"][name] += values
-        return {**self.head, "choices": choices, "usage": usage_document(self.work), "timings": timings(self.work.usages)}
+        return {
+            **self.head,
+            "choices": choices,
+            "usage": usage_document(self.work),
+            "timings": timings(self.work.usages),
+        }
 
 
 class _Choice:
@@ -164,7 +217,17 @@ class _Choice:
             if self.body.logprobs is not None:
                 shown = shown_logprobs(output)
                 more = self.logprobs.write(shown, [entry.token for entry in shown])
-                logprobs = more if logprobs is None else {name: logprobs[name] + more[name] for name in more}
-        finish = None if output.finish_reason is None else "length" if output.finish_reason == "length" else "stop"
+                logprobs = (
+                    more
+                    if logprobs is None
+                    else {name: logprobs[name] + more[name] for name in more}
+                )
+        finish = (
+            None
+            if output.finish_reason is None
+            else "length"
+            if output.finish_reason == "length"
+            else "stop"
+        )
         has_news = text or finish or (logprobs is not None and logprobs["tokens"])
         return {"text": text, "logprobs": logprobs, "finish_reason": finish} if has_news else None

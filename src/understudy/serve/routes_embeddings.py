@@ -23,17 +23,24 @@ async def embeddings(request: Request) -> Response:
     server = server_of(request)
     if body.model not in (None, server.settings.embedder, *server.pool.names):
         raise ApiError(
-            404, f"there is no model {body.model!r}; there is: {server.settings.embedder}", param="model", code="model_not_found"
+            404,
+            f"there is no model {body.model!r}; there is: {server.settings.embedder}",
+            param="model",
+            code="model_not_found",
         )
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(texts):
         raise ApiError(400, "input: holds an empty text", param="input", code="invalid_value")
     async with _OPENING:
         if "embedder" not in server.kept:
-            server.kept["embedder"] = await asyncio.to_thread(open_embedder, server.settings.embedder)
+            server.kept["embedder"] = await asyncio.to_thread(
+                open_embedder, server.settings.embedder
+            )
     embedder: Embedder = server.kept["embedder"]
     if body.dimensions is not None and body.dimensions > embedder.dim:
-        raise ApiError(400, f"dimensions: at most {embedder.dim}", param="dimensions", code="invalid_value")
+        raise ApiError(
+            400, f"dimensions: at most {embedder.dim}", param="dimensions", code="invalid_value"
+        )
     vectors = await asyncio.to_thread(embedder.embed, texts)
     if body.dimensions is not None:  # the first so many, made unit length again
         vectors = vectors[:, : body.dimensions]
@@ -47,7 +54,10 @@ async def embeddings(request: Request) -> Response:
             else row.astype(float).tolist()
         )
 
-    data = [{"object": "embedding", "index": i, "embedding": shown(row)} for i, row in enumerate(vectors)]
+    data = [
+        {"object": "embedding", "index": i, "embedding": shown(row)}
+        for i, row in enumerate(vectors)
+    ]
     return json_response(
         {
             "object": "list",

@@ -32,13 +32,27 @@ async def props(request: Request) -> Response:
     """Template and context, which SillyTavern asks when it connects."""
     async with server_of(request).pool.lease(None) as served:
         tokenizer, worker = served.model.tokenizer, served.worker
-        generation = {"n_ctx": served.model.engine.context, "id": 0, "is_processing": worker.num_running > 0, "params": {}}
-        return json_response({
-            "default_generation_settings": generation, "total_slots": worker.max_running, "model_path": served.name, "model_alias": served.name,
-            "chat_template": tokenizer.chat_template or "", "bos_token": _marker(tokenizer, tokenizer.bos_id),
-            "eos_token": _marker(tokenizer, tokenizer.eos_ids[0] if tokenizer.eos_ids else None), "modalities": {"vision": False, "audio": False},
-            "build_info": "understudy",
-        })  # fmt: skip
+        generation = {
+            "n_ctx": served.model.engine.context,
+            "id": 0,
+            "is_processing": worker.num_running > 0,
+            "params": {},
+        }
+        return json_response(
+            {
+                "default_generation_settings": generation,
+                "total_slots": worker.max_running,
+                "model_path": served.name,
+                "model_alias": served.name,
+                "chat_template": tokenizer.chat_template or "",
+                "bos_token": _marker(tokenizer, tokenizer.bos_id),
+                "eos_token": _marker(
+                    tokenizer, tokenizer.eos_ids[0] if tokenizer.eos_ids else None
+                ),
+                "modalities": {"vision": False, "audio": False},
+                "build_info": "understudy",
+            }
+        )
 
 
 def _marker(tokenizer: Tokenizer, token: int | None) -> str:
@@ -50,9 +64,17 @@ async def completion(request: Request) -> Response:
     ignored = ignored_fields(body)
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work, body)
-        text = body.prompt if isinstance(body.prompt, str) else work.model.tokenizer.decode(body.prompt, skip_special=True)
+        text = (
+            body.prompt
+            if isinstance(body.prompt, str)
+            else work.model.tokenizer.decode(body.prompt, skip_special=True)
+        )
         writer = _Completion(work, body, await admit(work, prepared, [text]))
-        answer = await (respond(work, events=writer.events()) if body.stream else respond(work, whole=writer.whole()))
+        answer = await (
+            respond(work, events=writer.events())
+            if body.stream
+            else respond(work, whole=writer.whole())
+        )
     if ignored:
         answer.headers["X-Understudy-Ignored"] = ", ".join(ignored)
     return answer
@@ -66,8 +88,17 @@ def ignored_fields(body: CompletionBody) -> list[str]:
     """
     extra = body.model_extra or {}
     if unknown := sorted(set(extra) - set(TOLERATED)):
-        raise ApiError(400, f"{unknown[0][:80]}: unknown parameter", param=unknown[0][:80], code="unknown_parameter")
-    return sorted(name for name, value in extra.items() if TOLERATED[name] and value is not None and value not in TOLERATED[name])
+        raise ApiError(
+            400,
+            f"{unknown[0][:80]}: unknown parameter",
+            param=unknown[0][:80],
+            code="unknown_parameter",
+        )
+    return sorted(
+        name
+        for name, value in extra.items()
+        if TOLERATED[name] and value is not None and value not in TOLERATED[name]
+    )
 
 
 def _prepare(work: Work, body: CompletionBody) -> Prepared:
@@ -76,28 +107,54 @@ def _prepare(work: Work, body: CompletionBody) -> Prepared:
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
     grammar = body.first("grammar", "grammar_string") or None
     if grammar is not None and body.json_schema is not None:
-        raise ApiError(400, "grammar: not together with json_schema", param="grammar", code="invalid_value")
-    stops = dict.fromkeys((*stops_of(body.stop), *(body.stopping_strings or ()), *(body.stop_sequence or ())))
+        raise ApiError(
+            400, "grammar: not together with json_schema", param="grammar", code="invalid_value"
+        )
+    stops = dict.fromkeys(
+        (*stops_of(body.stop), *(body.stopping_strings or ()), *(body.stop_sequence or ()))
+    )
     top_k = body.top_k if body.top_k is not None and body.top_k > 0 else None
     sampling = {
-        "max_tokens": None if num is None or num < 0 else max(1, num), "temperature": body.temperature, "top_k": top_k, "top_p": body.top_p,
-        "min_p": body.min_p, "repetition_penalty": body.first("repeat_penalty", "repetition_penalty", "rep_pen"),
-        "frequency_penalty": body.frequency_penalty, "presence_penalty": body.presence_penalty, "ignore_eos": body.ignore_eos,
-        "seed": body.seed if body.seed is None or body.seed >= 0 else None, "stop": tuple(stop for stop in stops if stop),
-        "logit_bias": _bias(model.tokenizer, body.logit_bias), "logprobs": body.n_probs or None,
-    }  # fmt: skip
+        "max_tokens": None if num is None or num < 0 else max(1, num),
+        "temperature": body.temperature,
+        "top_k": top_k,
+        "top_p": body.top_p,
+        "min_p": body.min_p,
+        "repetition_penalty": body.first("repeat_penalty", "repetition_penalty", "rep_pen"),
+        "frequency_penalty": body.frequency_penalty,
+        "presence_penalty": body.presence_penalty,
+        "ignore_eos": body.ignore_eos,
+        "seed": body.seed if body.seed is None or body.seed >= 0 else None,
+        "stop": tuple(stop for stop in stops if stop),
+        "logit_bias": _bias(model.tokenizer, body.logit_bias),
+        "logprobs": body.n_probs or None,
+    }
     mask = answer_mask(model, Answer(json_schema=body.json_schema, lark=grammar))
-    return Prepared(make_request(model, tokens, sampling, work.server.settings, make_mask=mask, continues=True))
+    return Prepared(
+        make_request(model, tokens, sampling, work.server.settings, make_mask=mask, continues=True)
+    )
 
 
-def _bias(tokenizer: Tokenizer, bias: list[list[Any]] | dict[str, float] | None) -> dict[int, float] | None:
+def _bias(
+    tokenizer: Tokenizer, bias: list[list[Any]] | dict[str, float] | None
+) -> dict[int, float] | None:
     """`[[id or text, number or false], …]`; false forbids a token."""
     if bias is None or isinstance(bias, dict):
         return bias_of(bias)
     result: dict[int, float] = {}
     for entry in bias:
-        if len(entry) != 2 or isinstance(entry[0], (bool, float)) or isinstance(entry[1], str) or entry[1] is True:
-            raise ApiError(400, "logit_bias: entries are [token, number or false]", param="logit_bias", code="invalid_value")
+        if (
+            len(entry) != 2
+            or isinstance(entry[0], (bool, float))
+            or isinstance(entry[1], str)
+            or entry[1] is True
+        ):
+            raise ApiError(
+                400,
+                "logit_bias: entries are [token, number or false]",
+                param="logit_bias",
+                code="invalid_value",
+            )
         tokens = tokenizer.encode(entry[0]) if isinstance(entry[0], str) else [entry[0]]
         result |= dict.fromkeys(tokens, -1e9 if entry[1] is False else float(entry[1]))
     return result
@@ -108,8 +165,20 @@ class _Completion:
         self.work, self.body, self.outputs = work, body, outputs_of(work, ticket)
 
     def _stopped(self) -> dict[str, Any]:
-        head = {"content": "", "tokens": [], "stop": True, "index": 0, "id_slot": 0, "model": self.work.served.name}
-        return {**head, "stop_type": "content_filter", "stopping_word": "", "guard": self.work.stops[0].to_document()}
+        head = {
+            "content": "",
+            "tokens": [],
+            "stop": True,
+            "index": 0,
+            "id_slot": 0,
+            "model": self.work.served.name,
+        }
+        return {
+            **head,
+            "stop_type": "content_filter",
+            "stopping_word": "",
+            "guard": self.work.stops[0].to_document(),
+        }
 
     def _document(self, output: Output) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -120,16 +189,29 @@ class _Completion:
             "id_slot": 0,
         }
         if self.body.n_probs:
-            entries = chat_logprobs(self.work.model.tokenizer, shown_logprobs(output), self.body.n_probs)
+            entries = chat_logprobs(
+                self.work.model.tokenizer, shown_logprobs(output), self.body.n_probs
+            )
             document["completion_probabilities"] = entries
         if output.finish_reason is not None and output.usage is not None:
             self.work.note(output.usage)
-            kind = "limit" if output.finish_reason == "length" else "word" if isinstance(output.stop, str) else "eos"
+            kind = (
+                "limit"
+                if output.finish_reason == "length"
+                else "word"
+                if isinstance(output.stop, str)
+                else "eos"
+            )
             document |= {
-                "model": self.work.served.name, "stop_type": kind, "stopping_word": output.stop if isinstance(output.stop, str) else "",
-                "truncated": False, "tokens_evaluated": output.usage.prompt_tokens, "tokens_cached": output.usage.cached_tokens,
-                "tokens_predicted": output.usage.completion_tokens, "timings": timings([output.usage]),
-            }  # fmt: skip
+                "model": self.work.served.name,
+                "stop_type": kind,
+                "stopping_word": output.stop if isinstance(output.stop, str) else "",
+                "truncated": False,
+                "tokens_evaluated": output.usage.prompt_tokens,
+                "tokens_cached": output.usage.cached_tokens,
+                "tokens_predicted": output.usage.completion_tokens,
+                "timings": timings([output.usage]),
+            }
         return document
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -157,7 +239,15 @@ class _Completion:
 async def slots(request: Request) -> Response:
     """One slot per request under way: their number is all that clients read."""
     async with server_of(request).pool.lease(None) as served:
-        return json_response([{"id": 0, "n_ctx": served.model.engine.context, "is_processing": served.worker.num_running > 0}])
+        return json_response(
+            [
+                {
+                    "id": 0,
+                    "n_ctx": served.model.engine.context,
+                    "is_processing": served.worker.num_running > 0,
+                }
+            ]
+        )
 
 
 async def slot_action(request: Request) -> Response:
@@ -168,12 +258,16 @@ async def slot_action(request: Request) -> Response:
     if not slot.isascii() or not slot.isdigit() or len(slot) > 6:
         raise ApiError(404, "there is no such slot", param="id", code="not_found")
     if action not in ("save", "restore", "erase"):
-        raise ApiError(400, "action: is save, restore or erase", param="action", code="invalid_value")
+        raise ApiError(
+            400, "action: is save, restore or erase", param="action", code="invalid_value"
+        )
     async with server_of(request).pool.lease(body.model) as served:
         if action == "erase":
             erased = served.model.engine.pool.num_free
             await _between_steps(served, served.model.engine.pool.forget_all)
-            return json_response({"id_slot": int(slot), "n_erased": erased * served.model.engine.pool.page_size})
+            return json_response(
+                {"id_slot": int(slot), "n_erased": erased * served.model.engine.pool.page_size}
+            )
         path = slot_path(server_of(request).settings.state_folder, body.filename)
         if action == "save":
             return await _save(served, int(slot), path, body)
@@ -181,17 +275,26 @@ async def slot_action(request: Request) -> Response:
             raise ApiError(404, "there is no such file", param="filename", code="not_found")
         tokens = await _between_steps(served, lambda: served.model.load_state(path))
         return json_response(
-            {"id_slot": int(slot), "filename": path.name, "n_restored": len(tokens), "n_read": path.stat().st_size}
+            {
+                "id_slot": int(slot),
+                "filename": path.name,
+                "n_restored": len(tokens),
+                "n_read": path.stat().st_size,
+            }
         )
 
 
 async def _save(served: Served, slot: int, path: Path, body: SlotBody) -> Response:
     if body.prompt is None:
-        raise ApiError(400, "prompt: says what to save", param="prompt", code="missing_required_parameter")
+        raise ApiError(
+            400, "prompt: says what to save", param="prompt", code="missing_required_parameter"
+        )
     tokens = served.model.encode_prompt(body.prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
     count = await _between_steps(served, lambda: served.model.save_state(path, tokens))
-    return json_response({"id_slot": slot, "filename": path.name, "n_saved": count, "n_written": path.stat().st_size})
+    return json_response(
+        {"id_slot": slot, "filename": path.name, "n_saved": count, "n_written": path.stat().st_size}
+    )
 
 
 async def _between_steps(served: Served, action: Callable[[], Any]) -> Any:
@@ -205,7 +308,16 @@ def slot_path(folder: Path | None, filename: str | None) -> Path:
         ApiError: no folder, or a name that could lead out of it.
     """
     if folder is None:
-        raise ApiError(400, "slots cannot be saved; start the server with --state FOLDER", code="no_state_folder")
+        raise ApiError(
+            400,
+            "slots cannot be saved; start the server with --state FOLDER",
+            code="no_state_folder",
+        )
     if filename is None or not _FILE.match(filename):
-        raise ApiError(400, "filename: letters, digits and _ . -, without folders", param="filename", code="invalid_value")
+        raise ApiError(
+            400,
+            "filename: letters, digits and _ . -, without folders",
+            param="filename",
+            code="invalid_value",
+        )
     return folder / "slots" / filename

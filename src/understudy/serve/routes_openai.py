@@ -16,7 +16,16 @@ from understudy.errors import SchemaError, UsageError
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import Answer, ChatAsk, Finish, Prepared, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.generate import (
+    Answer,
+    ChatAsk,
+    Finish,
+    Prepared,
+    ledger_of,
+    prepare_chat,
+    read,
+    read_tools,
+)
 from understudy.serve.protocol.common import stops_of
 from understudy.serve.protocol.openai import AllowedChoice, ChatRequest, NamedChoice, ResponseFormat
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
@@ -24,12 +33,22 @@ from understudy.serve.shown import CallPiece, CallStart, Piece, Text
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
 
-FINISH: dict[Finish, str] = {"stop": "stop", "length": "length", "calls": "tool_calls", "filter": "content_filter"}
+FINISH: dict[Finish, str] = {
+    "stop": "stop",
+    "length": "length",
+    "calls": "tool_calls",
+    "filter": "content_filter",
+}
 
 
 async def models(request: Request) -> Response:
     """The models of this server; those that are loaded say how much they hold."""
-    return json_response({"object": "list", "data": [_model(request, name) for name in server_of(request).pool.names]})
+    return json_response(
+        {
+            "object": "list",
+            "data": [_model(request, name) for name in server_of(request).pool.names],
+        }
+    )
 
 
 async def model(request: Request) -> Response:
@@ -40,10 +59,21 @@ async def model(request: Request) -> Response:
 def _model(request: Request, name: str) -> dict[str, Any]:
     pool = server_of(request).pool
     served = next((served for served in pool.loaded if served.name == name), None)
-    document: dict[str, Any] = {"id": name, "object": "model", "created": pool.created, "owned_by": "understudy"}
+    document: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": pool.created,
+        "owned_by": "understudy",
+    }
     if served is not None:
-        document |= {"max_model_len": served.model.engine.context, "meta": {"n_vocab": served.model.spec.vocab_size,
-                     "n_ctx": served.model.engine.context, "size": served.model.packed_bytes}}  # fmt: skip
+        document |= {
+            "max_model_len": served.model.engine.context,
+            "meta": {
+                "n_vocab": served.model.spec.vocab_size,
+                "n_ctx": served.model.engine.context,
+                "size": served.model.packed_bytes,
+            },
+        }
         if served.guard is not None:
             document["guard"] = {"checks": list(served.guard.checks)}
     return document
@@ -55,7 +85,11 @@ async def chat_completions(request: Request) -> Response:
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
         chat = _Chat(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
-        return await (respond(work, events=chat.events()) if body.stream else respond(work, whole=chat.whole()))
+        return await (
+            respond(work, events=chat.events())
+            if body.stream
+            else respond(work, whole=chat.whole())
+        )
     raise AssertionError("working ends with the block")
 
 
@@ -78,35 +112,53 @@ def chat_ask(body: ChatRequest) -> ChatAsk:
         tools = tuple(tool for tool in tools if tool.function.name in names)
         choice = choice.allowed_tools.mode
     try:
-        made = read_tools([tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools])
+        made = read_tools(
+            [tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools]
+        )
         chosen = choice_of(choice, made)
     except (UsageError, SchemaError) as error:
         place = "tool_choice" if error.where == "tool_choice" else "tools"
         raise ApiError(400, str(error), param=place, code="invalid_value") from error
     if body.top_logprobs and not body.logprobs:
-        raise ApiError(400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value")
+        raise ApiError(
+            400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value"
+        )
     return ChatAsk(
-        [message.to_message() for message in body.messages], made, chosen, body.parallel_tool_calls is not False,
-        answer_of(body.response_format, body.grammar), sampling_of(body), body.overflow or "refuse",
-    )  # fmt: skip
+        [message.to_message() for message in body.messages],
+        made,
+        chosen,
+        body.parallel_tool_calls is not False,
+        answer_of(body.response_format, body.grammar),
+        sampling_of(body),
+        body.overflow or "refuse",
+    )
 
 
 def answer_of(form: ResponseFormat | None, grammar: str | None) -> Answer:
     if form is None or form.type == "text":
         return Answer(lark=grammar)
     if grammar is not None:
-        raise ApiError(400, "grammar: not together with response_format", param="grammar", code="invalid_value")
+        raise ApiError(
+            400, "grammar: not together with response_format", param="grammar", code="invalid_value"
+        )
     if form.type == "json_object":
         return Answer(json_schema={"type": "object"})
     if form.json_schema is None or form.json_schema.schema_ is None:
         name = "response_format.json_schema"
-        raise ApiError(400, f"{name}: a schema is needed", param=name, code="missing_required_parameter")
+        raise ApiError(
+            400, f"{name}: a schema is needed", param=name, code="missing_required_parameter"
+        )
     return Answer(json_schema=form.json_schema.schema_)
 
 
 def sampling_of(body: ChatRequest) -> dict[str, Any]:
     if body.max_tokens is not None and body.max_completion_tokens not in (None, body.max_tokens):
-        raise ApiError(400, "max_tokens: contradicts max_completion_tokens", param="max_tokens", code="invalid_value")
+        raise ApiError(
+            400,
+            "max_tokens: contradicts max_completion_tokens",
+            param="max_tokens",
+            code="invalid_value",
+        )
     names = (
         "temperature",
         "top_p",
@@ -131,15 +183,20 @@ def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
     try:
         return None if bias is None else {int(token): value for token, value in bias.items()}
     except ValueError as error:
-        raise ApiError(400, "logit_bias: keys are token ids", param="logit_bias", code="invalid_value") from error
+        raise ApiError(
+            400, "logit_bias: keys are token ids", param="logit_bias", code="invalid_value"
+        ) from error
 
 
 def usage_document(work: Work, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
     used = work.usage()
     document: dict[str, Any] = {
-        "prompt_tokens": used["prompt"], "completion_tokens": used["completion"], "total_tokens": used["prompt"] + used["completion"],
-        "prompt_tokens_details": {"cached_tokens": used["cached"]}, **work.guard_document(),
-    }  # fmt: skip
+        "prompt_tokens": used["prompt"],
+        "completion_tokens": used["completion"],
+        "total_tokens": used["prompt"] + used["completion"],
+        "prompt_tokens_details": {"cached_tokens": used["cached"]},
+        **work.guard_document(),
+    }
     return document if ledger is None else {**document, "context": ledger}
 
 
@@ -148,33 +205,53 @@ def timings(usages: list[Usage]) -> dict[str, float]:
     first = max((u.first_token_s for u in usages), default=0.0)
     decode = max((u.decode_s for u in usages), default=0.0)
     tokens = sum(max(0, u.completion_tokens - 1) for u in usages)
-    return {"prompt_ms": round(first * 1e3, 2), "predicted_ms": round(decode * 1e3, 2),
-            "predicted_per_second": round(tokens / decode, 2) if decode > 0 else 0.0}  # fmt: skip
+    return {
+        "prompt_ms": round(first * 1e3, 2),
+        "predicted_ms": round(decode * 1e3, 2),
+        "predicted_per_second": round(tokens / decode, 2) if decode > 0 else 0.0,
+    }
 
 
 class _Chat:
     """One chat completion, written as chunks or as a whole. Both read the same pieces."""
 
-    def __init__(self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket | None) -> None:
+    def __init__(
+        self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket | None
+    ) -> None:
         self.work, self.body, self.prepared = work, body, prepared
         self.outputs = outputs_of(work, ticket, body.n or 1)
-        self.head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": work.served.name,
-                     "system_fingerprint": work.model.fingerprint}  # fmt: skip
+        self.head = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": work.served.name,
+            "system_fingerprint": work.model.fingerprint,
+        }
 
     def _logprobs(self, entries: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
         if not self.body.logprobs:
             return None
-        return {"content": chat_logprobs(self.work.model.tokenizer, entries, self.body.top_logprobs or 0), "refusal": None}
+        return {
+            "content": chat_logprobs(
+                self.work.model.tokenizer, entries, self.body.top_logprobs or 0
+            ),
+            "refusal": None,
+        }
 
     async def events(self) -> AsyncIterator[bytes]:
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": ""})
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
+        async for output, pieces, finish in read(
+            self.work.model, self.prepared, self.outputs, self.work.count_calls
+        ):
             self.work.note(output.usage)
             entries = shown_logprobs(output)
-            deltas = [_delta(piece) for piece in pieces] or ([{}] if entries and self.body.logprobs else [])
+            deltas = [_delta(piece) for piece in pieces] or (
+                [{}] if entries and self.body.logprobs else []
+            )
             for i, delta in enumerate(deltas):
-                yield self._chunk(output.index, delta, logprobs=self._logprobs(entries) if i == 0 else None)
+                yield self._chunk(
+                    output.index, delta, logprobs=self._logprobs(entries) if i == 0 else None
+                )
             if finish == "filter":
                 yield self._chunk(output.index, {"refusal": self.work.notice})
             if finish is not None:
@@ -193,7 +270,12 @@ class _Chat:
         yield event("[DONE]")
 
     def _chunk(
-        self, index: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: dict[str, Any] | None = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        *,
+        finish: str | None = None,
+        logprobs: dict[str, Any] | None = None,
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         if finish == FINISH["filter"]:
@@ -203,14 +285,26 @@ class _Chat:
     def _choice(self, index: int, answer: _Answer) -> dict[str, Any]:
         if answer.finish == FINISH["filter"]:
             message = {"role": "assistant", "content": None, "refusal": self.work.notice}
-            stopped = {"index": index, "message": message, "logprobs": None, "finish_reason": answer.finish}
+            stopped = {
+                "index": index,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": answer.finish,
+            }
             return {**stopped, "guard": self.work.stops[index].to_document()}
         logprobs = self._logprobs(tuple(answer.logprobs))
-        return {"index": index, "message": answer.message(), "logprobs": logprobs, "finish_reason": answer.finish}
+        return {
+            "index": index,
+            "message": answer.message(),
+            "logprobs": logprobs,
+            "finish_reason": answer.finish,
+        }
 
     async def whole(self) -> dict[str, Any]:
         answers = [_Answer() for _ in range(self.body.n or 1)]
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
+        async for output, pieces, finish in read(
+            self.work.model, self.prepared, self.outputs, self.work.count_calls
+        ):
             self.work.note(output.usage)
             answers[output.index].take(pieces, shown_logprobs(output), finish)
         usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
@@ -229,7 +323,11 @@ def _delta(piece: Piece) -> dict[str, Any]:
         return {"content": piece.text}
     if isinstance(piece, CallStart):
         function = {"name": piece.name, "arguments": ""}
-        return {"tool_calls": [{"index": piece.index, "id": piece.id, "type": "function", "function": function}]}
+        return {
+            "tool_calls": [
+                {"index": piece.index, "id": piece.id, "type": "function", "function": function}
+            ]
+        }
     return {"tool_calls": [{"index": piece.index, "function": {"arguments": piece.text}}]}
 
 
@@ -242,17 +340,29 @@ class _Answer:
         self.logprobs: list[TokenLogprob] = []
         self.finish: str | None = None
 
-    def take(self, pieces: list[Piece], entries: tuple[TokenLogprob, ...], finish: Finish | None) -> None:
+    def take(
+        self, pieces: list[Piece], entries: tuple[TokenLogprob, ...], finish: Finish | None
+    ) -> None:
         self.logprobs += entries
         self.finish = FINISH[finish] if finish is not None else self.finish
         for piece in pieces:
             if isinstance(piece, Text):
                 self.text += piece.text
             elif isinstance(piece, CallStart):
-                self.calls.append({"id": piece.id, "type": "function", "function": {"name": piece.name, "arguments": ""}})
+                self.calls.append(
+                    {
+                        "id": piece.id,
+                        "type": "function",
+                        "function": {"name": piece.name, "arguments": ""},
+                    }
+                )
             elif isinstance(piece, CallPiece):
                 self.calls[piece.index]["function"]["arguments"] += piece.text
 
     def message(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if self.calls else ""), "refusal": None}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": self.text or (None if self.calls else ""),
+            "refusal": None,
+        }
         return {**message, "tool_calls": self.calls} if self.calls else message

@@ -17,9 +17,32 @@ from understudy.errors import SchemaError, UsageError
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import Answer, ChatAsk, Prepared, ledger_of, prepare_chat, read, read_tools
-from understudy.serve.protocol.responses import CallItem, Item, MessageItem, NamedChoice, ResponsesRequest, messages_of
-from understudy.serve.server import Server, Work, json_response, read_body, respond, server_of, working
+from understudy.serve.generate import (
+    Answer,
+    ChatAsk,
+    Prepared,
+    ledger_of,
+    prepare_chat,
+    read,
+    read_tools,
+)
+from understudy.serve.protocol.responses import (
+    CallItem,
+    Item,
+    MessageItem,
+    NamedChoice,
+    ResponsesRequest,
+    messages_of,
+)
+from understudy.serve.server import (
+    Server,
+    Work,
+    json_response,
+    read_body,
+    respond,
+    server_of,
+    working,
+)
 from understudy.serve.shown import CallStart, Piece, Text
 from understudy.serve.worker import AsyncTicket
 
@@ -63,8 +86,16 @@ def _store(server: Server) -> Store:
 async def responses(request: Request) -> Response:
     body = await read_body(request, ResponsesRequest)
     store, client = _store(server_of(request)), str(request.state.client)
-    before = store.get(client, body.previous_response_id, "previous_response_id").items if body.previous_response_id else []
-    new: list[Item] = [MessageItem(role="user", content=body.input)] if isinstance(body.input, str) else list(body.input)
+    before = (
+        store.get(client, body.previous_response_id, "previous_response_id").items
+        if body.previous_response_id
+        else []
+    )
+    new: list[Item] = (
+        [MessageItem(role="user", content=body.input)]
+        if isinstance(body.input, str)
+        else list(body.input)
+    )
     items = [*before, *new]
     ask = _ask(body, items)
     async with working(request, body.model) as work:
@@ -76,7 +107,9 @@ async def responses(request: Request) -> Response:
         return await respond(
             work,
             events=response.events(),
-            write_error=lambda error: event({"type": "error", **error.to_openai()["error"]}, "error"),
+            write_error=lambda error: event(
+                {"type": "error", **error.to_openai()["error"]}, "error"
+            ),
         )
     raise AssertionError("working ends with the block")
 
@@ -93,7 +126,9 @@ async def delete_response(request: Request) -> Response:
 
 
 def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
-    choice = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else body.tool_choice
+    choice = (
+        body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else body.tool_choice
+    )
     try:
         tools = read_tools([tool.to_openai() for tool in body.tools or ()])
         chosen = choice_of(choice, tools)
@@ -102,23 +137,54 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
         raise ApiError(400, str(error), param=place, code="invalid_value") from error
     form, answer = body.text.format if body.text is not None else None, Answer()
     if form is not None and form.type == "json_schema" and form.schema_ is None:
-        raise ApiError(400, "text.format.schema: missing", param="text.format.schema", code="missing_required_parameter")
+        raise ApiError(
+            400,
+            "text.format.schema: missing",
+            param="text.format.schema",
+            code="missing_required_parameter",
+        )
     if form is not None and form.type != "text":
-        answer = Answer(json_schema=form.schema_ if form.type == "json_schema" else {"type": "object"})
+        answer = Answer(
+            json_schema=form.schema_ if form.type == "json_schema" else {"type": "object"}
+        )
     head = [{"role": "system", "content": body.instructions}] if body.instructions else []
-    sampling = {"temperature": body.temperature, "top_p": body.top_p, "max_tokens": body.max_output_tokens}
+    sampling = {
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "max_tokens": body.max_output_tokens,
+    }
     overflow: Any = "keep_end" if body.truncation == "auto" else "refuse"
-    return ChatAsk([*head, *messages_of(items)], tools, chosen, body.parallel_tool_calls is not False, answer, sampling, overflow)
+    return ChatAsk(
+        [*head, *messages_of(items)],
+        tools,
+        chosen,
+        body.parallel_tool_calls is not False,
+        answer,
+        sampling,
+        overflow,
+    )
 
 
 class _Response:
     """One response, as events or whole."""
 
     def __init__(
-        self, work: Work, body: ResponsesRequest, prepared: Prepared, ticket: AsyncTicket | None, store: Store, items: list[Item],
+        self,
+        work: Work,
+        body: ResponsesRequest,
+        prepared: Prepared,
+        ticket: AsyncTicket | None,
+        store: Store,
+        items: list[Item],
         num_before: int,
-    ) -> None:  # fmt: skip
-        self.work, self.body, self.prepared, self.store, self.items = work, body, prepared, store, items
+    ) -> None:
+        self.work, self.body, self.prepared, self.store, self.items = (
+            work,
+            body,
+            prepared,
+            store,
+            items,
+        )
         self.outputs, self.num_before, self.is_stopped = outputs_of(work, ticket), num_before, False
         self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
         self.output: list[dict[str, Any]] = []
@@ -126,41 +192,77 @@ class _Response:
 
     def _document(self, usage: dict[str, Any] | None = None) -> dict[str, Any]:
         body, params = self.body, self.prepared.request.params
-        tools = [{"type": "function", "strict": True, **t.model_dump(exclude={"type", "strict"})} for t in body.tools or ()]
-        choice = body.tool_choice.model_dump() if isinstance(body.tool_choice, NamedChoice) else body.tool_choice or "auto"
+        tools = [
+            {"type": "function", "strict": True, **t.model_dump(exclude={"type", "strict"})}
+            for t in body.tools or ()
+        ]
+        choice = (
+            body.tool_choice.model_dump()
+            if isinstance(body.tool_choice, NamedChoice)
+            else body.tool_choice or "auto"
+        )
         return {
-            "id": self.id, "object": "response", "created_at": self.created, "status": self.status, "background": False, "error": None,
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": self.status,
+            "background": False,
+            "error": None,
             "incomplete_details": {"reason": self._why} if self.status == "incomplete" else None,
-            "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "metadata": body.metadata or {},
-            "model": self.work.served.name, "output": self.output, "parallel_tool_calls": body.parallel_tool_calls is not False,
-            "previous_response_id": body.previous_response_id, "store": body.store is not False, "temperature": params.temperature,
-            "text": {"format": body.text.format.model_dump(by_alias=True, exclude_none=True)} if body.text and body.text.format
-            else {"format": {"type": "text"}}, "tool_choice": choice, "tools": tools, "top_p": params.top_p,
-            "truncation": body.truncation or "disabled", "usage": usage,
-        }  # fmt: skip
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "metadata": body.metadata or {},
+            "model": self.work.served.name,
+            "output": self.output,
+            "parallel_tool_calls": body.parallel_tool_calls is not False,
+            "previous_response_id": body.previous_response_id,
+            "store": body.store is not False,
+            "temperature": params.temperature,
+            "text": {"format": body.text.format.model_dump(by_alias=True, exclude_none=True)}
+            if body.text and body.text.format
+            else {"format": {"type": "text"}},
+            "tool_choice": choice,
+            "tools": tools,
+            "top_p": params.top_p,
+            "truncation": body.truncation or "disabled",
+            "usage": usage,
+        }
 
     @property
     def _why(self) -> str:
         return "content_filter" if self.is_stopped else "max_output_tokens"
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        async for output, pieces, finish in read(self.work.model, self.prepared, self.outputs, self.work.count_calls):
+        async for output, pieces, finish in read(
+            self.work.model, self.prepared, self.outputs, self.work.count_calls
+        ):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece
             if finish is not None:
-                self.status, self.is_stopped = "incomplete" if finish in ("length", "filter") else "completed", finish == "filter"
+                self.status, self.is_stopped = (
+                    "incomplete" if finish in ("length", "filter") else "completed",
+                    finish == "filter",
+                )
 
     async def _finished(self) -> dict[str, Any]:
         used = self.work.usage()
         usage = {
-            "input_tokens": used["prompt"], "input_tokens_details": {"cached_tokens": used["cached"]}, "output_tokens": used["completion"],
-            "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": used["prompt"] + used["completion"],
-            "context": await ledger_of(self.work.model, self.prepared), **self.work.guard_document(),
-        }  # fmt: skip
+            "input_tokens": used["prompt"],
+            "input_tokens_details": {"cached_tokens": used["cached"]},
+            "output_tokens": used["completion"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": used["prompt"] + used["completion"],
+            "context": await ledger_of(self.work.model, self.prepared),
+            **self.work.guard_document(),
+        }
         document = self._document(usage)
         if self.body.store is not False:
-            items = self.items[: self.num_before] if self.is_stopped else [*self.items, *map(_as_item, self.output)]
+            items = (
+                self.items[: self.num_before]
+                if self.is_stopped
+                else [*self.items, *map(_as_item, self.output)]
+            )
             self.store.put(self.work.client, Stored(document, items))
         return document
 
@@ -185,13 +287,23 @@ class _Response:
         }
 
     def _item_status(self, item: dict[str, Any]) -> str:
-        return "incomplete" if self.status == "incomplete" and item is self.output[-1] else "completed"
+        return (
+            "incomplete" if self.status == "incomplete" and item is self.output[-1] else "completed"
+        )
 
     def _take(self, piece: Piece) -> bool:
         """Adds a piece to the output; whether it began a new item."""
         if isinstance(piece, CallStart):
-            self.output.append({"type": "function_call", "id": f"fc_{secrets.token_hex(12)}", "call_id": piece.id, "name": piece.name,
-                                "arguments": "", "status": "in_progress"})  # fmt: skip
+            self.output.append(
+                {
+                    "type": "function_call",
+                    "id": f"fc_{secrets.token_hex(12)}",
+                    "call_id": piece.id,
+                    "name": piece.name,
+                    "arguments": "",
+                    "status": "in_progress",
+                }
+            )
             return True
         if not isinstance(piece, Text):
             self.output[-1]["arguments"] += piece.text
@@ -199,7 +311,12 @@ class _Response:
         is_new = not self.output or self.output[-1]["type"] != "message"
         if is_new:
             content = [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
-            message = {"type": "message", "id": f"msg_{secrets.token_hex(12)}", "role": "assistant", "status": "in_progress"}
+            message = {
+                "type": "message",
+                "id": f"msg_{secrets.token_hex(12)}",
+                "role": "assistant",
+                "status": "in_progress",
+            }
             self.output.append({**message, "content": content})
         self.output[-1]["content"][0]["text"] += piece.text
         return is_new
@@ -218,7 +335,8 @@ class _Response:
         yield self._event("response.in_progress", response=self._document())
         async for piece in self._pieces():
             if self.output and (
-                isinstance(piece, CallStart) or (isinstance(piece, Text) and self.output[-1]["type"] != "message")
+                isinstance(piece, CallStart)
+                or (isinstance(piece, Text) and self.output[-1]["type"] != "message")
             ):
                 for data in self._closing("completed"):
                     yield data
@@ -226,9 +344,17 @@ class _Response:
                 for data in self._opening():
                     yield data
             if isinstance(piece, Text):
-                yield self._event("response.output_text.delta", **self._place(), content_index=0, delta=piece.text, logprobs=[])
+                yield self._event(
+                    "response.output_text.delta",
+                    **self._place(),
+                    content_index=0,
+                    delta=piece.text,
+                    logprobs=[],
+                )
             elif not isinstance(piece, CallStart):
-                yield self._event("response.function_call_arguments.delta", **self._place(), delta=piece.text)
+                yield self._event(
+                    "response.function_call_arguments.delta", **self._place(), delta=piece.text
+                )
         if self.output:
             for data in self._closing(self._item_status(self.output[-1])):
                 yield data
@@ -245,7 +371,11 @@ class _Response:
         opened = [self._event("response.output_item.added", output_index=index, item=empty)]
         if is_text:
             part = {**item["content"][0], "text": ""}
-            opened.append(self._event("response.content_part.added", **self._place(), content_index=0, part=part))
+            opened.append(
+                self._event(
+                    "response.content_part.added", **self._place(), content_index=0, part=part
+                )
+            )
         return opened
 
     def _refusing(self) -> list[bytes]:
@@ -254,8 +384,17 @@ class _Response:
         part, item["status"] = item["content"][0], "incomplete"
         index = place["output_index"]
         return [
-            end("response.output_item.added", output_index=index, item={**item, "content": [], "status": "in_progress"}),
-            end("response.content_part.added", **place, content_index=0, part={**part, "refusal": ""}),
+            end(
+                "response.output_item.added",
+                output_index=index,
+                item={**item, "content": [], "status": "in_progress"},
+            ),
+            end(
+                "response.content_part.added",
+                **place,
+                content_index=0,
+                part={**part, "refusal": ""},
+            ),
             end("response.refusal.delta", **place, content_index=0, delta=part["refusal"]),
             end("response.refusal.done", **place, content_index=0, refusal=part["refusal"]),
             end("response.content_part.done", **place, content_index=0, part=part),
@@ -269,15 +408,36 @@ class _Response:
         if item["type"] == "message":
             part = item["content"][0]
             closed = [
-                end("response.output_text.done", **place, content_index=0, text=part["text"], logprobs=[]),
+                end(
+                    "response.output_text.done",
+                    **place,
+                    content_index=0,
+                    text=part["text"],
+                    logprobs=[],
+                ),
                 end("response.content_part.done", **place, content_index=0, part=part),
             ]
         else:
-            closed = [end("response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"])]
-        return [*closed, end("response.output_item.done", output_index=place["output_index"], item=item)]
+            closed = [
+                end(
+                    "response.function_call_arguments.done",
+                    **place,
+                    name=item["name"],
+                    arguments=item["arguments"],
+                )
+            ]
+        return [
+            *closed,
+            end("response.output_item.done", output_index=place["output_index"], item=item),
+        ]
 
 
 def _as_item(item: dict[str, Any]) -> Item:
     if item["type"] == "function_call":
-        return CallItem(type="function_call", call_id=item["call_id"], name=item["name"], arguments=item["arguments"])
+        return CallItem(
+            type="function_call",
+            call_id=item["call_id"],
+            name=item["name"],
+            arguments=item["arguments"],
+        )
     return MessageItem(role="assistant", content=item["content"][0]["text"])

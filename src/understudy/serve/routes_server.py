@@ -31,7 +31,8 @@ async def ready(request: Request) -> Response:
     server = server_of(request)
     is_ready = not server.is_stopping and bool(server.pool.loaded)
     return json_response(
-        {"status": "ready" if is_ready else "stopping" if server.is_stopping else "loading"}, 200 if is_ready else 503
+        {"status": "ready" if is_ready else "stopping" if server.is_stopping else "loading"},
+        200 if is_ready else 503,
     )
 
 
@@ -42,21 +43,33 @@ async def metrics(request: Request) -> Response:
 async def ps(request: Request) -> Response:
     """The models that are loaded and what they are doing."""
     server = server_of(request)
-    return json_response({
-        "uptime_s": round(time.time() - server.started, 1),
-        "models": [_served(served) for served in server.pool.loaded],
-        "not_loaded": [name for name in server.pool.names if name not in {s.name for s in server.pool.loaded}],
-    })  # fmt: skip
+    return json_response(
+        {
+            "uptime_s": round(time.time() - server.started, 1),
+            "models": [_served(served) for served in server.pool.loaded],
+            "not_loaded": [
+                name
+                for name in server.pool.names
+                if name not in {s.name for s in server.pool.loaded}
+            ],
+        }
+    )
 
 
 def _served(served: Served) -> dict[str, Any]:
     model, pool = served.model, served.model.engine.pool
     return {
-        "name": served.name, "architecture": model.spec.architecture, "weight_bytes": model.packed_bytes,
-        "context": model.engine.context, "guard": list(served.guard.checks) if served.guard is not None else [], "running": served.worker.num_running, "waiting": served.worker.num_waiting,
-        "cache_pages": pool.num_pages, "cache_pages_held": pool.num_pages - pool.num_free,
+        "name": served.name,
+        "architecture": model.spec.architecture,
+        "weight_bytes": model.packed_bytes,
+        "context": model.engine.context,
+        "guard": list(served.guard.checks) if served.guard is not None else [],
+        "running": served.worker.num_running,
+        "waiting": served.worker.num_waiting,
+        "cache_pages": pool.num_pages,
+        "cache_pages_held": pool.num_pages - pool.num_free,
         "idle_s": round(time.time() - served.last_used, 1),
-    }  # fmt: skip
+    }
 
 
 async def page(request: Request) -> Response:
@@ -86,24 +99,38 @@ def static_file(folder: Path, name: str) -> Response:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return Response(path.read_bytes(), media_type=kinds.get(path.suffix, "application/octet-stream"), headers=headers)
+    return Response(
+        path.read_bytes(),
+        media_type=kinds.get(path.suffix, "application/octet-stream"),
+        headers=headers,
+    )
 
 
 def declare(server: Server) -> None:
     """What `/metrics` tells."""
     metrics, pool = server.metrics, server.pool
     metrics.counter("understudy_http_requests_total", "Requests by route and status.")
-    metrics.histogram("understudy_http_request_seconds", "Seconds from a request to the end of its answer.")
+    metrics.histogram(
+        "understudy_http_request_seconds", "Seconds from a request to the end of its answer."
+    )
     metrics.counter("understudy_prompt_tokens_total", "Tokens of prompts.")
-    metrics.counter("understudy_cached_tokens_total", "Tokens of prompts that the cache already held.")
+    metrics.counter(
+        "understudy_cached_tokens_total", "Tokens of prompts that the cache already held."
+    )
     metrics.counter("understudy_completion_tokens_total", "Tokens of answers.")
     metrics.counter("understudy_answers_total", "Answers by the reason of their end.")
-    metrics.counter("understudy_tool_calls_total", "Tool calls written; `cut` ended before they were complete.")
+    metrics.counter(
+        "understudy_tool_calls_total", "Tool calls written; `cut` ended before they were complete."
+    )
     metrics.counter("understudy_guard_checks_total", "Texts that the guard looked at, by side.")
     metrics.counter(
-        "understudy_guard_stops_total", "Categories for which the guard stopped a text, by side and how they were found."
+        "understudy_guard_stops_total",
+        "Categories for which the guard stopped a text, by side and how they were found.",
     )
-    metrics.histogram("understudy_first_token_seconds", "Seconds from a request to its first token, queueing included.")
+    metrics.histogram(
+        "understudy_first_token_seconds",
+        "Seconds from a request to its first token, queueing included.",
+    )
     metrics.histogram("understudy_token_seconds", "Seconds between tokens, mean of an answer.")
     metrics.gauge(
         "understudy_requests_running",
@@ -120,8 +147,14 @@ def declare(server: Server) -> None:
         "Cache pages.",
         lambda: [({"model": s.name}, s.model.engine.pool.num_pages) for s in pool.loaded],
     )
-    metrics.gauge("understudy_cache_pages_held", "Cache pages that requests hold.", lambda: [
-        ({"model": s.name}, s.model.engine.pool.num_pages - s.model.engine.pool.num_free) for s in pool.loaded])  # fmt: skip
+    metrics.gauge(
+        "understudy_cache_pages_held",
+        "Cache pages that requests hold.",
+        lambda: [
+            ({"model": s.name}, s.model.engine.pool.num_pages - s.model.engine.pool.num_free)
+            for s in pool.loaded
+        ],
+    )
     metrics.gauge("understudy_models_loaded", "Models in memory.", lambda: [({}, len(pool.loaded))])
 
 
@@ -140,6 +173,10 @@ def watch(server: Server, served: Served) -> None:
             metrics.count("understudy_cached_tokens_total", usage.cached_tokens, model=name)
             metrics.observe("understudy_first_token_seconds", usage.first_token_s, model=name)
         if usage.completion_tokens > 1:
-            metrics.observe("understudy_token_seconds", usage.decode_s / (usage.completion_tokens - 1), model=name)
+            metrics.observe(
+                "understudy_token_seconds",
+                usage.decode_s / (usage.completion_tokens - 1),
+                model=name,
+            )
 
     served.worker.on_output = on_output

@@ -18,14 +18,21 @@ async def tokenize(request: Request) -> Response:
     """Ids of a text. Markers in it are text unless `parse_special` says otherwise."""
     body = await read_body(request, TokenizeBody)
     if (body.content is None) == (body.prompt is None):
-        raise ApiError(400, "content: give content or prompt", param="content", code="missing_required_parameter")
+        raise ApiError(
+            400,
+            "content: give content or prompt",
+            param="content",
+            code="missing_required_parameter",
+        )
     text = body.content if body.content is not None else body.prompt or ""
     is_vllm = body.prompt is not None
     add = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
     async with server_of(request).pool.lease(body.model) as served:
         tokenizer = served.model.tokenizer
         add_bos = tokenizer.add_bos if (add if add is not None else is_vllm) else False
-        tokens = await asyncio.to_thread(tokenizer.encode, text, markers=bool(body.parse_special), add_bos=add_bos)
+        tokens = await asyncio.to_thread(
+            tokenizer.encode, text, markers=bool(body.parse_special), add_bos=add_bos
+        )
         pieces = [{"id": token, "piece": token_text(tokenizer, token)} for token in tokens]
         document: dict[str, Any] = {
             "tokens": pieces if body.with_pieces else tokens,
@@ -54,9 +61,19 @@ async def tokenizer_info(request: Request) -> Response:
         def text(token: int | None) -> str | None:
             return None if token is None else token_text(tokenizer, token)
 
-        return json_response({
-            "tokenizer_class": "understudy", "vocab_size": tokenizer.vocab_size, "model_max_length": served.model.engine.context,
-            "bos_token": text(tokenizer.bos_id), "bos_token_id": tokenizer.bos_id, "eos_token": text(eos), "eos_token_id": eos,
-            "pad_token": text(tokenizer.pad_id), "pad_token_id": tokenizer.pad_id, "unk_token": None,
-            "add_bos_token": tokenizer.add_bos, "chat_template": tokenizer.chat_template,
-        })  # fmt: skip
+        return json_response(
+            {
+                "tokenizer_class": "understudy",
+                "vocab_size": tokenizer.vocab_size,
+                "model_max_length": served.model.engine.context,
+                "bos_token": text(tokenizer.bos_id),
+                "bos_token_id": tokenizer.bos_id,
+                "eos_token": text(eos),
+                "eos_token_id": eos,
+                "pad_token": text(tokenizer.pad_id),
+                "pad_token_id": tokenizer.pad_id,
+                "unk_token": None,
+                "add_bos_token": tokenizer.add_bos,
+                "chat_template": tokenizer.chat_template,
+            }
+        )

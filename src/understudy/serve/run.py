@@ -37,9 +37,18 @@ class GracefulServer(uvicorn.Server):
 def make_server(app: Starlette, settings: Settings) -> GracefulServer:
     """A server that is not running yet; `run()` runs it, `should_exit = True` stops it."""
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=int(settings.grace_s) + 5, timeout_keep_alive=30, ws="none", h11_max_incomplete_event_size=64 << 10,
-    )  # fmt: skip
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=int(settings.grace_s) + 5,
+        timeout_keep_alive=30,
+        ws="none",
+        h11_max_incomplete_event_size=64 << 10,
+    )
     return GracefulServer(config)
 
 

@@ -38,7 +38,9 @@ class Server:
     metrics: Metrics
     started: float = field(default_factory=time.time)
     is_stopping: bool = False
-    kept: dict[str, Any] = field(default_factory=dict)  # what families of routes keep between requests, by name
+    kept: dict[str, Any] = field(
+        default_factory=dict
+    )  # what families of routes keep between requests, by name
 
 
 def server_of(request: Request) -> Server:
@@ -65,7 +67,9 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, TimeoutExceeded):
         return ApiError(504, str(error), code="timeout")
     if isinstance(error, BusyError):
-        return ApiError(429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)})
+        return ApiError(
+            429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}
+        )
     if isinstance(error, StoppedError):
         return ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"})
     if isinstance(error, UnderstudyError):
@@ -73,9 +77,13 @@ def as_api_error(error: Exception) -> ApiError:
     raise error
 
 
-def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(
+    document: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """JSON as UTF-8; lone surrogates, which a model's bytes cannot give but a client's text could, become question marks."""
-    data = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    data = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "replace"
+    )
     return Response(data, status, headers, media_type="application/json")
 
 
@@ -108,7 +116,9 @@ class Work:
     def count_calls(self, num_whole: int, num_cut: int) -> None:
         for end, number in (("whole", num_whole), ("cut", num_cut)):
             if number:
-                self.server.metrics.count("understudy_tool_calls_total", number, model=self.served.name, end=end)
+                self.server.metrics.count(
+                    "understudy_tool_calls_total", number, model=self.served.name, end=end
+                )
 
     def note_stop(self, verdict: Verdict, *indices: int) -> None:
         """The guard stopped answers, or the message before them."""
@@ -116,13 +126,22 @@ class Work:
         self.request.state.record["guard"] = str(verdict)
         for category, by in dict.fromkeys((flag.category, flag.by) for flag in verdict.flags):
             side, metrics = verdict.where or "", self.server.metrics
-            metrics.count("understudy_guard_stops_total", model=self.served.name, side=side, category=category, by=by)
+            metrics.count(
+                "understudy_guard_stops_total",
+                model=self.served.name,
+                side=side,
+                category=category,
+                by=by,
+            )
 
     def guard_document(self) -> dict[str, Any]:
         """`guard` of a usage: how texts were checked, and which answers were stopped for what; nothing where nobody checks."""
         if self.served.guard is None:
             return {}
-        stopped = [{"index": index, **verdict.to_document()} for index, verdict in sorted(self.stops.items())]
+        stopped = [
+            {"index": index, **verdict.to_document()}
+            for index, verdict in sorted(self.stops.items())
+        ]
         return {"guard": {"checks": list(self.served.guard.checks), "stopped": stopped}}
 
     @property
@@ -148,7 +167,10 @@ class Work:
         self.server.pool.give_back(self.served)
         usage = self.usage()
         self.request.state.record.update(
-            prompt_tokens=usage["prompt"], cached_tokens=usage["cached"], completion_tokens=usage["completion"], end=how
+            prompt_tokens=usage["prompt"],
+            cached_tokens=usage["cached"],
+            completion_tokens=usage["completion"],
+            end=how,
         )
 
 
@@ -157,7 +179,9 @@ async def working(request: Request, model: str | None) -> AsyncIterator[Work]:
     """Work on a model; what goes wrong in the block closes it, else whoever answers does."""
     server = server_of(request)
     if server.is_stopping:
-        raise ApiError(503, "the server is stopping", code="server_stopping", headers={"Retry-After": "5"})
+        raise ApiError(
+            503, "the server is stopping", code="server_stopping", headers={"Retry-After": "5"}
+        )
     work = Work(request, server, await server.pool.take(model))
     try:
         yield work
@@ -177,7 +201,12 @@ async def respond(
     if events is not None:
         settings = work.server.settings
         stream = with_errors(events, write_error)
-        return EventStream(stream, ping_s=settings.ping_s, write_timeout_s=settings.write_timeout_s, on_end=work.close)
+        return EventStream(
+            stream,
+            ping_s=settings.ping_s,
+            write_timeout_s=settings.write_timeout_s,
+            on_end=work.close,
+        )
     assert whole is not None
     try:
         return json_response(await unless_gone(work.request, whole))
@@ -185,7 +214,9 @@ async def respond(
         work.close()
 
 
-async def with_errors(events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]) -> AsyncIterator[bytes]:
+async def with_errors(
+    events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]
+) -> AsyncIterator[bytes]:
     """The events; a fault after the beginning becomes the last one, since the status has been sent."""
     try:
         async for data in events:
@@ -194,6 +225,8 @@ async def with_errors(events: AsyncIterator[bytes], write_error: Callable[[ApiEr
         yield write_error(as_api_error(error))
     except Exception as error:  # our fault: said to the client, told to the log
         _log.exception("an answer failed midway")
-        yield write_error(ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"))
+        yield write_error(
+            ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error")
+        )
     finally:
         await events.aclose()  # type: ignore[attr-defined]

@@ -54,14 +54,34 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.key_file is None and not is_loopback(self.host):
-            raise UsageError("an address that others can reach needs keys", where="host", found=self.host,
-                             do="make one with `understudy serve --new-key FILE` and start with `--keys FILE`")  # fmt: skip
-        for name in ("max_body_bytes", "max_upload_bytes", "max_running", "max_choices", "max_loaded"):
+            raise UsageError(
+                "an address that others can reach needs keys",
+                where="host",
+                found=self.host,
+                do="make one with `understudy serve --new-key FILE` and start with `--keys FILE`",
+            )
+        for name in (
+            "max_body_bytes",
+            "max_upload_bytes",
+            "max_running",
+            "max_choices",
+            "max_loaded",
+        ):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise UsageError("setting is out of range", where=name, expected="at least 1", found=getattr(self, name))
+                raise UsageError(
+                    "setting is out of range",
+                    where=name,
+                    expected="at least 1",
+                    found=getattr(self, name),
+                )
         for name in ("request_timeout_s", "write_timeout_s", "ping_s"):
             if not getattr(self, name) > 0:
-                raise UsageError("setting is out of range", where=name, expected="more than 0", found=getattr(self, name))
+                raise UsageError(
+                    "setting is out of range",
+                    where=name,
+                    expected="more than 0",
+                    found=getattr(self, name),
+                )
 
 
 def is_loopback(host: str) -> bool:

@@ -91,7 +91,11 @@ class Reading:
             end = len(ready)
             ready = ready if self._has_begun else ready.lstrip()
         if at >= 0:
-            hidden = 0 if self._form is not None and self._opening != self._form.open else len(self._opening)
+            hidden = (
+                0
+                if self._form is not None and self._opening != self._form.open
+                else len(self._opening)
+            )
             self._buffer, self._in_calls = self._buffer[at + hidden :], True
         else:
             self._buffer = self._buffer[end:]
@@ -112,7 +116,9 @@ class Reading:
             match = _HEAD.search(self._buffer)
             if match is None:
                 return False
-            yield CallStart(self.num_calls, f"call_{secrets.token_hex(12)}", str(json.loads(match["name"])))
+            yield CallStart(
+                self.num_calls, f"call_{secrets.token_hex(12)}", str(json.loads(match["name"]))
+            )
             self.num_calls += 1
             self._json, self._buffer = PartialJson(), self._buffer[match.end() :]
         piece, self._buffer = self._json.push(self._buffer), ""

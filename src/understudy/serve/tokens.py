@@ -21,7 +21,9 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
 
 
 def bytes_of(tokenizer: Tokenizer, token: int) -> bytes:
-    return tokenizer.token_bytes(token) if token < tokenizer.vocab_size else b""  # else a row that pads the matrix
+    return (
+        tokenizer.token_bytes(token) if token < tokenizer.vocab_size else b""
+    )  # else a row that pads the matrix
 
 
 def finite(logprob: float) -> float:
@@ -33,13 +35,22 @@ def shown_logprobs(output: Output) -> tuple[TokenLogprob, ...]:
     return output.logprobs[:-1] if isinstance(output.stop, int) else output.logprobs
 
 
-def chat_logprobs(tokenizer: Tokenizer, entries: Sequence[TokenLogprob], num_top: int) -> list[dict[str, Any]]:
+def chat_logprobs(
+    tokenizer: Tokenizer, entries: Sequence[TokenLogprob], num_top: int
+) -> list[dict[str, Any]]:
     """As `choices[].logprobs.content` of a chat completion."""
 
     def one(token: int, logprob: float) -> dict[str, Any]:
-        return {"token": token_text(tokenizer, token), "logprob": finite(logprob), "bytes": list(bytes_of(tokenizer, token))}
+        return {
+            "token": token_text(tokenizer, token),
+            "logprob": finite(logprob),
+            "bytes": list(bytes_of(tokenizer, token)),
+        }
 
-    return [{**one(e.token, e.logprob), "top_logprobs": [one(*top) for top in e.top[:num_top]]} for e in entries]
+    return [
+        {**one(e.token, e.logprob), "top_logprobs": [one(*top) for top in e.top[:num_top]]}
+        for e in entries
+    ]
 
 
 class CompletionLogprobs:
@@ -48,8 +59,15 @@ class CompletionLogprobs:
     def __init__(self, tokenizer: Tokenizer, num_top: int) -> None:
         self._tokenizer, self._num_top, self._offset = tokenizer, num_top, 0
 
-    def write(self, entries: Sequence[TokenLogprob | None], tokens: Sequence[int]) -> dict[str, Any]:
-        result: dict[str, Any] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    def write(
+        self, entries: Sequence[TokenLogprob | None], tokens: Sequence[int]
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = {
+            "tokens": [],
+            "token_logprobs": [],
+            "top_logprobs": [],
+            "text_offset": [],
+        }
         for token, entry in zip(tokens, entries, strict=True):
             text = token_text(self._tokenizer, token)
             result["tokens"].append(text)
@@ -60,5 +78,8 @@ class CompletionLogprobs:
         return result
 
     def _top(self, entry: TokenLogprob) -> dict[str, float]:
-        top = {token_text(self._tokenizer, token): finite(logprob) for token, logprob in reversed(entry.top[: self._num_top])}
+        top = {
+            token_text(self._tokenizer, token): finite(logprob)
+            for token, logprob in reversed(entry.top[: self._num_top])
+        }
         return top or {token_text(self._tokenizer, entry.token): finite(entry.logprob)}

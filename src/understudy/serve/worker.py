@@ -35,7 +35,11 @@ class BusyError(UnderstudyError):
     """The queue is full; `retry_after_s` is a guess of when it may not be."""
 
     def __init__(self, num_waiting: int, retry_after_s: int) -> None:
-        super().__init__("the server is busy", found=f"{num_waiting} requests are waiting", do=f"try again in {retry_after_s} s")
+        super().__init__(
+            "the server is busy",
+            found=f"{num_waiting} requests are waiting",
+            do=f"try again in {retry_after_s} s",
+        )
         self.retry_after_s = retry_after_s
 
 
@@ -50,7 +54,9 @@ class TimeoutExceeded(UnderstudyError):
 class Ticket:
     """One request under way. `deliver` is called by the worker's thread."""
 
-    def __init__(self, worker: Worker, request: Request, client: str, deliver: Callable[[Delivered], None]) -> None:
+    def __init__(
+        self, worker: Worker, request: Request, client: str, deliver: Callable[[Delivered], None]
+    ) -> None:
         self.request, self.client, self.deliver = request, client, deliver
         self.added = time.monotonic()
         self.id: int | None = None  # the engine's, once it is admitted
@@ -146,8 +152,20 @@ class Worker:
         timeout_s: a request that takes longer ends with TimeoutExceeded.
     """
 
-    def __init__(self, model: Model, *, max_running: int = 32, max_waiting: int = 256, timeout_s: float = 600.0) -> None:
-        self.model, self.max_running, self.max_waiting, self.timeout_s = model, max_running, max_waiting, timeout_s
+    def __init__(
+        self,
+        model: Model,
+        *,
+        max_running: int = 32,
+        max_waiting: int = 256,
+        timeout_s: float = 600.0,
+    ) -> None:
+        self.model, self.max_running, self.max_waiting, self.timeout_s = (
+            model,
+            max_running,
+            max_waiting,
+            timeout_s,
+        )
         self.on_output: Callable[[Ticket, Output], None] | None = None
         self.num_waiting = 0
         self._running: dict[int, Ticket] = {}
@@ -231,7 +249,9 @@ class Worker:
             if self._is_stopping:
                 raise StoppedError("the server is stopping")
             if self._num_open >= self.max_running + self.max_waiting:
-                raise BusyError(self._num_open - self.max_running, max(1, min(60, self._num_open // 8)))
+                raise BusyError(
+                    self._num_open - self.max_running, max(1, min(60, self._num_open // 8))
+                )
             self._num_open += 1
 
     def stop(self, *, timeout_s: float = 30.0) -> None:
@@ -323,10 +343,18 @@ class Worker:
         limit = time.monotonic() - self.timeout_s
         for ticket in self._open():
             if ticket.added < limit:
-                self._fail(ticket, TimeoutExceeded("the request took too long", expected=f"at most {self.timeout_s:g} s"))
+                self._fail(
+                    ticket,
+                    TimeoutExceeded(
+                        "the request took too long", expected=f"at most {self.timeout_s:g} s"
+                    ),
+                )
 
     def _open(self) -> list[Ticket]:
-        return [*self._running.values(), *(ticket for row in self._waiting.values() for ticket in row)]
+        return [
+            *self._running.values(),
+            *(ticket for row in self._waiting.values() for ticket in row),
+        ]
 
     def fail(self, ticket: Ticket, error: Exception) -> None:
         if ticket.num_left:

@@ -25,10 +25,12 @@ _TEKKEN = (
 
 
 def _split(pattern: str) -> Any:
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(pattern), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def _gpt2() -> Any:
@@ -43,7 +45,9 @@ def _ggml_default() -> Any:
     words = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
     patterns = [r"[\p{P}$+<=>^~|]+", words, r"\p{N}+", "[0-9][0-9][0-9]"]
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
-    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    return pre_tokenizers.Sequence(
+        [*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
 
 
 # `tokenizer.ggml.pre` -> (pre-tokenizer, whether a word that is in the vocabulary is taken whole).
@@ -77,7 +81,12 @@ class FastSegmenter(Segmenter):
     """Wraps two `tokenizers` objects without added tokens: one for the start of a text, one for later pieces."""
 
     def __init__(
-        self, start: FastTokenizer, later: FastTokenizer, num_tokens: int, is_byte_level: bool, strips_first_space: bool = False
+        self,
+        start: FastTokenizer,
+        later: FastTokenizer,
+        num_tokens: int,
+        is_byte_level: bool,
+        strips_first_space: bool = False,
     ) -> None:
         self._start, self._later = start, later
         self.vocab_size = num_tokens
@@ -118,9 +127,18 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
     with _as_format_error("not a tokenizer.json"):
         description = json.loads(payload)
         markers = [_added(entry) for entry in description.get("added_tokens") or []]
-        if any(type(m.token) is not int or not 0 <= m.token < 1 << 31 or not isinstance(m.text, str) for m in markers):
+        if any(
+            type(m.token) is not int or not 0 <= m.token < 1 << 31 or not isinstance(m.text, str)
+            for m in markers
+        ):
             raise FormatError("an added token of tokenizer.json has no usable id or content")
-        plain = {**description, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        plain = {
+            **description,
+            "added_tokens": [],
+            "post_processor": None,
+            "truncation": None,
+            "padding": None,
+        }
         plain["model"] = _without(description["model"], {m.text for m in markers if not m.is_text})
         start = FastTokenizer.from_str(json.dumps(plain))
         later = _for_later_pieces(start, plain)
@@ -130,8 +148,12 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
     is_byte_level = "ByteLevel" in json.dumps(outside)
     kinds = _decoder_types(plain.get("decoder"))
     if not is_byte_level and not kinds <= _SPM_DECODERS:
-        raise UnsupportedError("decoder is not implemented", where="tokenizer.json", expected=" ".join(sorted(_SPM_DECODERS)),
-                               found=" ".join(sorted(kinds - _SPM_DECODERS)))  # fmt: skip
+        raise UnsupportedError(
+            "decoder is not implemented",
+            where="tokenizer.json",
+            expected=" ".join(sorted(_SPM_DECODERS)),
+            found=" ".join(sorted(kinds - _SPM_DECODERS)),
+        )
     strips = not is_byte_level and ("Strip" in kinds or _prefixes(plain.get("decoder")))
     return FastSegmenter(start, later, num_tokens, is_byte_level, strips), markers
 
@@ -163,15 +185,25 @@ def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
     vocab = model["vocab"]
     if isinstance(vocab, list):  # Unigram, where the place is the id
         unknown = model.get("unk_id")
-        return {**model, "vocab": [[f"\uffff{i}", score] if piece in hidden and i != unknown else [piece, score]
-                                   for i, (piece, score) in enumerate(vocab)]}  # fmt: skip
+        return {
+            **model,
+            "vocab": [
+                [f"\uffff{i}", score] if piece in hidden and i != unknown else [piece, score]
+                for i, (piece, score) in enumerate(vocab)
+            ],
+        }
     if hidden.isdisjoint(vocab):
         return dict(model)
-    shown = {**model, "vocab": {piece: token for piece, token in vocab.items() if piece not in hidden}}
+    shown = {
+        **model,
+        "vocab": {piece: token for piece, token in vocab.items() if piece not in hidden},
+    }
     if "merges" in model:
         shown["merges"] = [
             merge
-            for merge, (left, right) in zip(model["merges"], map(_words, model["merges"]), strict=True)
+            for merge, (left, right) in zip(
+                model["merges"], map(_words, model["merges"]), strict=True
+            )
             if left + right not in hidden and left not in hidden and right not in hidden
         ]
     return shown
@@ -188,7 +220,11 @@ def _for_later_pieces(start: FastTokenizer, plain: Mapping[str, Any]) -> FastTok
     changed = _never_prefixed(outside)
     if changed == outside:
         return start
-    empty = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    empty = {
+        "version": "1.0",
+        "added_tokens": [],
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }
     around = FastTokenizer.from_str(json.dumps({**empty, **changed}))
     later = FastTokenizer(start.model)
     for name in outside:
@@ -216,7 +252,9 @@ def _decoder_types(decoder: Any) -> set[str]:
 def _prefixes(decoder: Any) -> bool:
     """Whether a Metaspace decoder takes off the blank that its pre-tokenizer put in front."""
     steps = decoder.get("decoders", [decoder]) if isinstance(decoder, dict) else []
-    return any(s.get("type") == "Metaspace" and s.get("prepend_scheme", "always") != "never" for s in steps)
+    return any(
+        s.get("type") == "Metaspace" and s.get("prepend_scheme", "always") != "never" for s in steps
+    )
 
 
 def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Marker]]:
@@ -228,17 +266,31 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
     """
     pre = PRE_ALIASES.get(source.pre, source.pre)
     if pre not in PRE_TOKENIZERS:
-        raise UnsupportedError("pre-tokenizer is not implemented", where="tokenizer.ggml.pre",
-                               expected=" ".join(PRE_TOKENIZERS), found=source.pre)  # fmt: skip
+        raise UnsupportedError(
+            "pre-tokenizer is not implemented",
+            where="tokenizer.ggml.pre",
+            expected=" ".join(PRE_TOKENIZERS),
+            found=source.pre,
+        )
     make, takes_words = PRE_TOKENIZERS[pre]
     types = source.types or (1,) * len(source.tokens)
     if len(types) != len(source.tokens):
-        raise FormatError("token types and tokens differ in number", where="tokenizer.ggml.token_type",
-                          expected=len(source.tokens), found=len(types))  # fmt: skip
-    markers = [Marker(i, t, kind == 3) for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True)) if kind in (3, 4)]
+        raise FormatError(
+            "token types and tokens differ in number",
+            where="tokenizer.ggml.token_type",
+            expected=len(source.tokens),
+            found=len(types),
+        )
+    markers = [
+        Marker(i, t, kind == 3)
+        for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True))
+        if kind in (3, 4)
+    ]
     vocab = {token: i for i, token in enumerate(source.tokens)}
     with _as_format_error("merges do not fit the tokens"):
-        model = _without({"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text})
+        model = _without(
+            {"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text}
+        )
         merges = [_words(merge) for merge in model["merges"]]
         fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()

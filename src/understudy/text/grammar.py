@@ -38,14 +38,20 @@ class Grammar:
         """
         return self._factory(text)
 
-    def json_schema(self, schema: Mapping[str, Any], *, compact: bool = False) -> Callable[[], GrammarMask]:
+    def json_schema(
+        self, schema: Mapping[str, Any], *, compact: bool = False
+    ) -> Callable[[], GrammarMask]:
         """A factory of masks for JSON that fits a schema; properties come in the schema's order.
 
         Args:
             compact: no white space between tokens of JSON, else one space after `:` and `,`.
         """
         separators = [",", ":"] if compact else [", ", ": "]
-        options = {"whitespace_flexible": False, "item_separator": separators[0], "key_separator": separators[1]}
+        options = {
+            "whitespace_flexible": False,
+            "item_separator": separators[0],
+            "key_separator": separators[1],
+        }
         from llguidance import LLMatcher
 
         try:
@@ -59,7 +65,9 @@ class Grammar:
 
         first = LLMatcher(self._vocabulary, grammar, log_level=0)
         if first.is_error():
-            raise SchemaError(f"grammar cannot be compiled ({' '.join(first.get_error().split())[:300]})")
+            raise SchemaError(
+                f"grammar cannot be compiled ({' '.join(first.get_error().split())[:300]})"
+            )
         return lambda: GrammarMask(first.deep_copy(), self.tokenizer.vocab_size)
 
 
@@ -77,7 +85,11 @@ class GrammarMask:
 
     def forced(self, generated: Sequence[int]) -> list[int]:
         self._follow(generated)
-        return [] if self._matcher.is_stopped() else [int(token) for token in self._matcher.compute_ff_tokens()]
+        return (
+            []
+            if self._matcher.is_stopped()
+            else [int(token) for token in self._matcher.compute_ff_tokens()]
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -86,7 +98,10 @@ class GrammarMask:
     def _follow(self, generated: Sequence[int]) -> None:
         """Brings the matcher to this text, going back where guessed tokens were not taken."""
         common = 0
-        while common < min(len(self._seen), len(generated)) and self._seen[common] == generated[common]:
+        while (
+            common < min(len(self._seen), len(generated))
+            and self._seen[common] == generated[common]
+        ):
             common += 1
         if common < len(self._seen):
             self._matcher.rollback(len(self._seen) - common)
@@ -95,7 +110,9 @@ class GrammarMask:
         if new and not self._matcher.is_stopped():
             self._matcher.consume_tokens(new)
             if self._matcher.is_error():
-                raise ValueError(f"the text left its grammar ({self._matcher.get_error().splitlines()[0]})")
+                raise ValueError(
+                    f"the text left its grammar ({self._matcher.get_error().splitlines()[0]})"
+                )
         self._seen += new
 
 
@@ -106,9 +123,14 @@ class _Words:
         self.eos_token_id, self.bos_token_id = tokenizer.eos_ids[0], tokenizer.bos_id
         self.special_token_ids = sorted(marker.token for marker in tokenizer.markers.values())
         special = set(self.special_token_ids)
-        self.tokens = [b"" if token in special else tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        self.tokens = [
+            b"" if token in special else tokenizer.token_bytes(token)
+            for token in range(tokenizer.vocab_size)
+        ]
         self._tokenizer = tokenizer
-        self._before = next((marker for marker in tokenizer.markers.values() if not marker.strips_right), None)
+        self._before = next(
+            (marker for marker in tokenizer.markers.values() if not marker.strips_right), None
+        )
 
     def __call__(self, text: str | bytes) -> list[int]:
         """Ids of a text that goes on after others: no space before it that it does not have.
@@ -117,7 +139,11 @@ class _Words:
         """
         words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         encode, wanted = self._tokenizer.encode, words.encode()
-        ids = self._tokenizer.encode_segments([self._before, words])[1:] if self._before is not None else encode(words)
+        ids = (
+            self._tokenizer.encode_segments([self._before, words])[1:]
+            if self._before is not None
+            else encode(words)
+        )
         if self._bytes(ids) == wanted:
             return ids
         line_end, both = encode("\n"), encode("\n" + words)
@@ -131,4 +157,8 @@ class _Words:
 def _vocabulary(tokenizer: Tokenizer) -> Any:
     from llguidance import LLTokenizer, TokenizerWrapper
 
-    return LLTokenizer(TokenizerWrapper(_Words(tokenizer)), n_vocab=tokenizer.vocab_size, eos_token=list(tokenizer.eos_ids))
+    return LLTokenizer(
+        TokenizerWrapper(_Words(tokenizer)),
+        n_vocab=tokenizer.vocab_size,
+        eos_token=list(tokenizer.eos_ids),
+    )

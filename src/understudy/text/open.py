@@ -28,7 +28,11 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
     if source.kind == "tokenizer.json":
         segmenter, markers = segmenter_of_json(source.payload or b"")
     elif source.kind == "sentencepiece" or source.model == "llama":
-        model = read_spm(source.payload or b"") if source.kind == "sentencepiece" else _spm_of_gguf(source)
+        model = (
+            read_spm(source.payload or b"")
+            if source.kind == "sentencepiece"
+            else _spm_of_gguf(source)
+        )
         segmenter, markers = SpmSegmenter(model), spm_markers(model)
         bos = model.bos_id if bos is None else bos
         eos = eos or ((model.eos_id,) if model.eos_id is not None else ())
@@ -36,21 +40,46 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
     elif source.model == "gpt2":
         segmenter, markers = segmenter_of_gguf(source)
         # A GGUF names one end; generation_config.json of these checkpoints lists this one too, and llama.cpp ends there as well.
-        eos = tuple(dict.fromkeys([*eos, *(m.token for m in markers if m.text == "<|endoftext|>" and m.is_special)]))
+        eos = tuple(
+            dict.fromkeys(
+                [*eos, *(m.token for m in markers if m.text == "<|endoftext|>" and m.is_special)]
+            )
+        )
     else:
-        raise UnsupportedError("tokenizer model is not implemented", where="tokenizer.ggml.model", expected="gpt2 or llama",
-                               found=source.model)  # fmt: skip
-    tokenizer = Tokenizer(segmenter, markers, bos_id=bos, eos_ids=eos, pad_id=pad, add_bos=source.add_bos,
-                          chat_template=source.chat_template)  # fmt: skip
+        raise UnsupportedError(
+            "tokenizer model is not implemented",
+            where="tokenizer.ggml.model",
+            expected="gpt2 or llama",
+            found=source.model,
+        )
+    tokenizer = Tokenizer(
+        segmenter,
+        markers,
+        bos_id=bos,
+        eos_ids=eos,
+        pad_id=pad,
+        add_bos=source.add_bos,
+        chat_template=source.chat_template,
+    )
     for token in (bos, pad, *eos):
         if token is not None and not 0 <= token < tokenizer.vocab_size:
-            raise FormatError("special token is outside the vocabulary", expected=f"0 to {tokenizer.vocab_size - 1}", found=token)
+            raise FormatError(
+                "special token is outside the vocabulary",
+                expected=f"0 to {tokenizer.vocab_size - 1}",
+                found=token,
+            )
     return tokenizer
 
 
 def _spm_of_gguf(source: TokenizerSource) -> SpmModel:
     types = source.types or (1,) * len(source.tokens)
-    return SpmModel(source.tokens, source.scores, types, add_dummy_prefix=source.add_space_prefix, unk_id=source.unk_id)
+    return SpmModel(
+        source.tokens,
+        source.scores,
+        types,
+        add_dummy_prefix=source.add_space_prefix,
+        unk_id=source.unk_id,
+    )
 
 
 def check_nemotron_tokenizer(path: str | Path) -> str:

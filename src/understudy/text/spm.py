@@ -41,12 +41,19 @@ class SpmSegmenter(Segmenter):
 
     def __init__(self, model: SpmModel) -> None:
         if not len(model.pieces) == len(model.scores) == len(model.types):
-            raise FormatError("pieces, scores and types differ in number", found=[len(model.pieces), len(model.scores)])
+            raise FormatError(
+                "pieces, scores and types differ in number",
+                found=[len(model.pieces), len(model.scores)],
+            )
         self._model = model
         self.vocab_size = len(model.pieces)
         self.strips_first_space = model.add_dummy_prefix
         usable = (NORMAL, UNUSED)
-        self._ids = {p: i for i, (p, t) in enumerate(zip(model.pieces, model.types, strict=True)) if t in usable}
+        self._ids = {
+            p: i
+            for i, (p, t) in enumerate(zip(model.pieces, model.types, strict=True))
+            if t in usable
+        }
         self._bytes: list[int | None] = [None] * 256
         for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
             if kind == BYTE and re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
@@ -68,7 +75,11 @@ class SpmSegmenter(Segmenter):
             ids += self._ids_of_word(word)
         unknown = self._model.unk_id
         if unknown in ids:  # the library gives one for a run of unknown characters
-            ids = [token for i, token in enumerate(ids) if token != unknown or i == 0 or ids[i - 1] != unknown]
+            ids = [
+                token
+                for i, token in enumerate(ids)
+                if token != unknown or i == 0 or ids[i - 1] != unknown
+            ]
         return ids
 
     def _ids_of_word(self, word: str) -> list[int]:
@@ -85,7 +96,9 @@ class SpmSegmenter(Segmenter):
         pieces: list[str] = list(word)
         before, after = list(range(-1, len(pieces) - 1)), [*range(1, len(pieces)), -1]
         heap: list[tuple[float, int, int, str]] = []
-        halves: dict[str, tuple[str, str]] = {}  # of unused pieces, which serve as steps and fall apart again
+        halves: dict[
+            str, tuple[str, str]
+        ] = {}  # of unused pieces, which serve as steps and fall apart again
 
         def propose(left: int, right: int) -> None:
             if left >= 0 and right >= 0:
@@ -100,7 +113,12 @@ class SpmSegmenter(Segmenter):
             propose(i, i + 1)
         while heap:
             _, left, right, joined = heapq.heappop(heap)
-            if after[left] != right or pieces[left] + pieces[right] != joined or not pieces[left] or not pieces[right]:
+            if (
+                after[left] != right
+                or pieces[left] + pieces[right] != joined
+                or not pieces[left]
+                or not pieces[right]
+            ):
                 continue  # one of the two has been joined with somebody else since
             pieces[left], pieces[right] = joined, ""
             after[left] = after[right]
@@ -129,7 +147,11 @@ class SpmSegmenter(Segmenter):
         kind = self._model.types[token]
         if kind == UNKNOWN:
             return " ⁇ ".encode()
-        return spm_bytes(self._model.pieces[token]) if kind == BYTE else self._model.pieces[token].replace(SPACE, " ").encode()
+        return (
+            spm_bytes(self._model.pieces[token])
+            if kind == BYTE
+            else self._model.pieces[token].replace(SPACE, " ").encode()
+        )
 
 
 def spm_markers(model: SpmModel) -> list[Marker]:
@@ -161,7 +183,11 @@ def read_spm(payload: bytes) -> SpmModel:
             entry = dict(_fields(value))
             raw, score = entry.get(1, b""), entry.get(2, b"\0\0\0\0")
             pieces.append(_text(raw))
-            scores.append(struct.unpack("<f", score)[0] if isinstance(score, bytes) and len(score) == 4 else 0.0)
+            scores.append(
+                struct.unpack("<f", score)[0]
+                if isinstance(score, bytes) and len(score) == 4
+                else 0.0
+            )
             kind = entry.get(3, NORMAL)
             types.append(kind if isinstance(kind, int) else NORMAL)
         elif number == 2 and isinstance(value, bytes):
@@ -172,20 +198,29 @@ def read_spm(payload: bytes) -> SpmModel:
         raise FormatError("sentencepiece model holds no pieces")
     if trainer.get(3, 1) != 2:
         raise UnsupportedError(
-            "sentencepiece model is not BPE", where="trainer_spec.model_type", expected=2, found=trainer.get(3, 1)
+            "sentencepiece model is not BPE",
+            where="trainer_spec.model_type",
+            expected=2,
+            found=trainer.get(3, 1),
         )
     if normalizer.get(2):
-        raise UnsupportedError("sentencepiece normaliser rewrites characters", where="normalizer_spec", expected="identity",
-                               found=_text(normalizer.get(1, b"")))  # fmt: skip
+        raise UnsupportedError(
+            "sentencepiece normaliser rewrites characters",
+            where="normalizer_spec",
+            expected="identity",
+            found=_text(normalizer.get(1, b"")),
+        )
     return SpmModel(
-        pieces, scores, types,
+        pieces,
+        scores,
+        types,
         add_dummy_prefix=bool(normalizer.get(3, 1)),
         remove_extra_whitespaces=bool(normalizer.get(4, 1)),
         unk_id=_special(trainer.get(40, 0), len(pieces)),
         bos_id=_special(trainer.get(41, 1), len(pieces)),
         eos_id=_special(trainer.get(42, 2), len(pieces)),
         pad_id=_special(trainer.get(43, -1), len(pieces)),
-    )  # fmt: skip
+    )
 
 
 def _text(value: int | bytes) -> str:
@@ -214,9 +249,15 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise FormatError("sentencepiece model is damaged", found=f"wire type {kind} at byte {at}")
+            raise FormatError(
+                "sentencepiece model is damaged", found=f"wire type {kind} at byte {at}"
+            )
         if size > len(data) - at:
-            raise FormatError("sentencepiece model ends too early", expected=f"{size} bytes at {at}", found=len(data) - at)
+            raise FormatError(
+                "sentencepiece model ends too early",
+                expected=f"{size} bytes at {at}",
+                found=len(data) - at,
+            )
         yield number, data[at : at + size]
         at += size
 
@@ -225,7 +266,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise FormatError("sentencepiece model is damaged", found=f"no end of a number at byte {at}")
+            raise FormatError(
+                "sentencepiece model is damaged", found=f"no end of a number at byte {at}"
+            )
         byte = data[at]
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from understudy.errors import UsageError
 
 # Unicode's White_Space, which is not quite what `str.strip` takes.
-_BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 
 class Segmenter(ABC):
@@ -46,7 +48,9 @@ class Marker:
 
     token: int
     text: str
-    is_special: bool  # control tokens disappear when special tokens are skipped; user-defined ones stay
+    is_special: (
+        bool  # control tokens disappear when special tokens are skipped; user-defined ones stay
+    )
     strips_left: bool = False
     strips_right: bool = False
     is_whole_word: bool = False
@@ -76,7 +80,9 @@ class Tokenizer:
         self.markers: Mapping[str, Marker] = {m.text: m for m in markers if m.text}
         self._by_id = {m.token: m for m in self.markers.values()}
         self._pattern = _pattern(self.markers)
-        self._text_pattern = _pattern([text for text, marker in self.markers.items() if marker.is_text])
+        self._text_pattern = _pattern(
+            [text for text, marker in self.markers.items() if marker.is_text]
+        )
         self.vocab_size = max([segmenter.vocab_size, *(m.token + 1 for m in self.markers.values())])
         self.bos_id, self.eos_ids, self.pad_id = bos_id, tuple(eos_ids), pad_id
         self.add_bos, self.chat_template = add_bos, chat_template
@@ -101,7 +107,9 @@ class Tokenizer:
                 at = match.end()
         return [*segments, text[at:]]
 
-    def encode_segments(self, segments: Iterable[str | Marker], *, add_bos: bool = False) -> list[int]:
+    def encode_segments(
+        self, segments: Iterable[str | Marker], *, add_bos: bool = False
+    ) -> list[int]:
         """Ids of texts and markers in a row; neighbouring texts are joined first, as if they had been one."""
         ids = [self.bos_id] if add_bos and self.bos_id is not None else []
         is_start = True
@@ -110,7 +118,9 @@ class Tokenizer:
                 if isinstance(piece, Marker):
                     ids.append(piece.token)
                 elif piece:
-                    ids += self._segmenter.encode(piece.encode("utf-8", "replace").decode("utf-8"), is_start)
+                    ids += self._segmenter.encode(
+                        piece.encode("utf-8", "replace").decode("utf-8"), is_start
+                    )
                 is_start = is_start and not piece
             if marker is not None:
                 ids.append(marker.token)
@@ -131,7 +141,11 @@ class Tokenizer:
     def opening_bytes(self, token: int) -> bytes:
         """`token_bytes` of the first token of a text: without the dummy space that encoding puts there."""
         data = self.token_bytes(token)
-        is_dummy = self._segmenter.strips_first_space and token not in self._by_id and data.startswith(b" ")
+        is_dummy = (
+            self._segmenter.strips_first_space
+            and token not in self._by_id
+            and data.startswith(b" ")
+        )
         return data[1:] if is_dummy else data
 
     def token_bytes(self, token: int) -> bytes:
@@ -162,7 +176,11 @@ class Tokenizer:
 
     def _check(self, token: int) -> None:
         if not 0 <= token < self.vocab_size:
-            raise UsageError("token id is outside the vocabulary", expected=f"0 to {self.vocab_size - 1}", found=token)
+            raise UsageError(
+                "token id is outside the vocabulary",
+                expected=f"0 to {self.vocab_size - 1}",
+                found=token,
+            )
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:

@@ -22,10 +22,14 @@ class ParsedCall:
     arguments: dict[str, Any]
 
 
-_TAG = re.compile(r"(?P<open><toolcall>|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>)|</toolcall>|</tool_call>")
+_TAG = re.compile(
+    r"(?P<open><toolcall>|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>)|</toolcall>|</tool_call>"
+)
 _FENCE = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
 _FENCE_LANGUAGES = ("", "json", "tool", "tool_call", "toolcall")
-_BETWEEN = re.compile(r"(?:[\s,;\]]|\[(?!TOOL_CALLS\]))*")  # around the objects of one tag: a list is nothing else
+_BETWEEN = re.compile(
+    r"(?:[\s,;\]]|\[(?!TOOL_CALLS\]))*"
+)  # around the objects of one tag: a list is nothing else
 _BROKEN_END = re.compile(r"(?:[\s,;\]}]|\[(?!TOOL_CALLS\]))*")
 MAX_DEPTH = 64
 MAX_FAILURES = 32  # each may have read the text to its end
@@ -93,7 +97,11 @@ def _parse_fenced(reader: _Reader) -> tuple[str, list[ParsedCall]]:
     calls: list[ParsedCall] = []
     at = 0
     for match in _FENCE.finditer(text):
-        found, end = reader.calls(match.start(2), match.end(2)) if match[1].strip() in _FENCE_LANGUAGES else ([], 0)
+        found, end = (
+            reader.calls(match.start(2), match.end(2))
+            if match[1].strip() in _FENCE_LANGUAGES
+            else ([], 0)
+        )
         if found and not text[end : match.end(2)].strip():
             calls += found
             outside.append(text[at : match.start()])
@@ -153,8 +161,12 @@ def _finite(text: str) -> float:
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for node in level if isinstance(node, (dict, list))
-                 for inner in (node.values() if isinstance(node, dict) else node)]  # fmt: skip
+        level = [
+            inner
+            for node in level
+            if isinstance(node, (dict, list))
+            for inner in (node.values() if isinstance(node, dict) else node)
+        ]
         if not level:
             return False
     return True
@@ -174,6 +186,11 @@ def _call(value: Any) -> ParsedCall | None:
         except (ValueError, RecursionError):
             return None
     arguments = {} if arguments is None else arguments
-    if not isinstance(name, str) or not name or not isinstance(arguments, dict) or _is_deep(arguments):
+    if (
+        not isinstance(name, str)
+        or not name
+        or not isinstance(arguments, dict)
+        or _is_deep(arguments)
+    ):
         return None
     return ParsedCall(name, arguments)

@@ -61,9 +61,19 @@ def create_app(live: Live, *, rater: str = "") -> Starlette:
             bench.speaker.close()
 
     app = Starlette(
-        routes=[*ROUTES, Route("/", _page), Route("/workbench/{name:path}", _page), Route("/page/{name:path}", _shared)],
+        routes=[
+            *ROUTES,
+            Route("/", _page),
+            Route("/workbench/{name:path}", _page),
+            Route("/page/{name:path}", _shared),
+        ],
         middleware=[Middleware(Guard)],
-        exception_handlers={ApiError: _fault, UnderstudyError: _fault, HTTPException: _missing, Exception: _broken},
+        exception_handlers={
+            ApiError: _fault,
+            UnderstudyError: _fault,
+            HTTPException: _missing,
+            Exception: _broken,
+        },
         lifespan=lifespan,
     )
     app.state.bench = bench
@@ -86,7 +96,9 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 async def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    fault = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", code="not_found")
+    fault = ApiError(
+        error.status_code, f"{request.method} {request.url.path}: {error.detail}", code="not_found"
+    )
     return json_response(fault.to_openai(), fault.status, dict(error.headers or {}))
 
 

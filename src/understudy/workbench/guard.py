@@ -53,7 +53,9 @@ def _fault(headers: Headers) -> ApiError | None:
 
 
 def _too_large() -> ApiError:
-    return ApiError(413, f"the body is too large; at most {MAX_BODY_BYTES} bytes", code="body_too_large")
+    return ApiError(
+        413, f"the body is too large; at most {MAX_BODY_BYTES} bytes", code="body_too_large"
+    )
 
 
 def _limited(receive: Receive) -> Receive:

@@ -61,12 +61,27 @@ async def _in_thread(function: Callable[[], T]) -> T:
 async def about(request: Request) -> Response:
     """The model, and the names that the page offers."""
     bench = bench_of(request)
-    return json_response({
-        "model": bench.live.name, "fingerprint": bench.live.model.fingerprint, "store": bench.live.store.path.name, "rater": bench.rater,
-        "is_open": bench.live.store.is_open, "severities": SEVERITIES, "statuses": STATUSES, "sampling": DEFAULTS,
-        "categories": [{"name": name, "aegis_1": to_aegis_1(name), "is_critical": is_critical(name)} for name in AEGIS_2 if name != SAFE],
-        "converters": [{"name": one.name, "kind": one.kind, "says": one.says} for one in CONVERTERS.values()],
-    })  # fmt: skip
+    return json_response(
+        {
+            "model": bench.live.name,
+            "fingerprint": bench.live.model.fingerprint,
+            "store": bench.live.store.path.name,
+            "rater": bench.rater,
+            "is_open": bench.live.store.is_open,
+            "severities": SEVERITIES,
+            "statuses": STATUSES,
+            "sampling": DEFAULTS,
+            "categories": [
+                {"name": name, "aegis_1": to_aegis_1(name), "is_critical": is_critical(name)}
+                for name in AEGIS_2
+                if name != SAFE
+            ],
+            "converters": [
+                {"name": one.name, "kind": one.kind, "says": one.says}
+                for one in CONVERTERS.values()
+            ],
+        }
+    )
 
 
 async def conversations(request: Request) -> Response:
@@ -78,16 +93,32 @@ async def conversations(request: Request) -> Response:
 def _rows(bench: Bench, rater: str) -> list[dict[str, Any]]:
     store = bench.live.store
     records, beginnings = store.records(is_bare=True), store.beginnings()
-    mine = {one.conversation: one.severity for one in records.current_ratings() if one.rater == rater}
-    fixes = {fix.conversation: fix.status for fix in sorted(records.fixes, key=lambda fix: (fix.at, fix.id))}
+    mine = {
+        one.conversation: one.severity for one in records.current_ratings() if one.rater == rater
+    }
+    fixes = {
+        fix.conversation: fix.status
+        for fix in sorted(records.fixes, key=lambda fix: (fix.at, fix.id))
+    }
     rows = []
     for one in reversed(records.conversations):
         num_turns, first = beginnings.get(one.id, (0, ""))
-        rows.append({
-            "id": one.id, "title": one.title, "first": first, "turns": num_turns, "model": one.model, "by": one.by, "at": one.at,
-            "goal": one.goal, "parent": one.parent, "relation": one.relation, "mine": mine.get(one.id),
-            "fix": fixes.get(one.id) if one.id in mine or store.is_open else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "id": one.id,
+                "title": one.title,
+                "first": first,
+                "turns": num_turns,
+                "model": one.model,
+                "by": one.by,
+                "at": one.at,
+                "goal": one.goal,
+                "parent": one.parent,
+                "relation": one.relation,
+                "mine": mine.get(one.id),
+                "fix": fixes.get(one.id) if one.id in mine or store.is_open else None,
+            }
+        )
     return rows
 
 
@@ -106,12 +137,19 @@ def _shown(bench: Bench, id: str, rater: str) -> dict[str, Any]:
     children = store.read("conversation", "parent = ? ORDER BY at", id, is_bare=True)
     is_here = found.fingerprint == bench.live.model.fingerprint
     return {
-        **to_document(found), "turns": [_turn(turn) for turn in store.turns(id)], "is_here": is_here,
-        "is_rated": bool(store.read("rating", "conversation = ? LIMIT 1", id)), "ratings": [to_document(one) for one in seen],
-        "fix": to_document(fix) if fix else None, "opening": bench.live.opening(id) if is_here else "",
-        "children": [{"id": one.id, "relation": one.relation, "model": one.model, "by": one.by} for one in children],
+        **to_document(found),
+        "turns": [_turn(turn) for turn in store.turns(id)],
+        "is_here": is_here,
+        "is_rated": bool(store.read("rating", "conversation = ? LIMIT 1", id)),
+        "ratings": [to_document(one) for one in seen],
+        "fix": to_document(fix) if fix else None,
+        "opening": bench.live.opening(id) if is_here else "",
+        "children": [
+            {"id": one.id, "relation": one.relation, "model": one.model, "by": one.by}
+            for one in children
+        ],
         "is_speaking": bench.speaker.conversation == id,
-    }  # fmt: skip
+    }
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
@@ -124,7 +162,9 @@ def _turn(turn: Turn) -> dict[str, Any]:
 async def add_conversation(request: Request) -> Response:
     bench, body = bench_of(request), await read_body(request, bodies.NewConversation)
     setup = Setup.from_document(body.setup)
-    made = await _in_thread(lambda: bench.live.start(setup, by=body.by, goal=body.goal, title=body.title))
+    made = await _in_thread(
+        lambda: bench.live.start(setup, by=body.by, goal=body.goal, title=body.title)
+    )
     return json_response({"id": made.id}, 201)
 
 
@@ -151,7 +191,9 @@ async def stop(request: Request) -> Response:
 
 async def branch(request: Request) -> Response:
     bench, body = bench_of(request), await read_body(request, bodies.Branch)
-    made = await _in_thread(lambda: bench.live.store.branch(request.path_params["id"], body.keep, by=body.by))
+    made = await _in_thread(
+        lambda: bench.live.store.branch(request.path_params["id"], body.keep, by=body.by)
+    )
     return json_response({"id": made.id}, 201)
 
 
@@ -190,9 +232,15 @@ async def rate(request: Request) -> Response:
     bench, id = bench_of(request), request.path_params["id"]
     body = await read_body(request, bodies.NewRating)
     if bench.speaker.conversation == id:
-        raise ApiError(409, "the model is speaking; wait for the end of its answer, or stop it", code="speaking")
+        raise ApiError(
+            409,
+            "the model is speaking; wait for the end of its answer, or stop it",
+            code="speaking",
+        )
     await _in_thread(
-        lambda: bench.live.store.rate(id, body.rater, body.severity, body.category, first_harm=body.first_harm, note=body.note)
+        lambda: bench.live.store.rate(
+            id, body.rater, body.severity, body.category, first_harm=body.first_harm, note=body.note
+        )
     )
     return json_response(await _in_thread(lambda: _shown(bench, id, body.rater)), 201)
 
@@ -206,23 +254,38 @@ async def fix(request: Request) -> Response:
 
 async def goals(request: Request) -> Response:
     store = bench_of(request).live.store
-    known = await _in_thread(lambda: Records(goals=store.read("goal", "1 ORDER BY at, rowid")).current_goals())
-    tried = Counter(one.goal for one in await _in_thread(lambda: store.read("conversation", "goal IS NOT NULL", is_bare=True)))
-    return json_response({"data": [{**to_document(one), "conversations": tried[one.id]} for one in known]})
+    known = await _in_thread(
+        lambda: Records(goals=store.read("goal", "1 ORDER BY at, rowid")).current_goals()
+    )
+    tried = Counter(
+        one.goal
+        for one in await _in_thread(
+            lambda: store.read("conversation", "goal IS NOT NULL", is_bare=True)
+        )
+    )
+    return json_response(
+        {"data": [{**to_document(one), "conversations": tried[one.id]} for one in known]}
+    )
 
 
 async def add_goal(request: Request) -> Response:
     bench, body = bench_of(request), await read_body(request, bodies.NewGoal)
     made = await _in_thread(
-        lambda: bench.live.store.add_goal(body.title, by=body.by, plan=body.plan, category=body.category or None)
+        lambda: bench.live.store.add_goal(
+            body.title, by=body.by, plan=body.plan, category=body.category or None
+        )
     )
     return json_response(to_document(made), 201)
 
 
 async def change_goal(request: Request) -> Response:
     bench, body = bench_of(request), await read_body(request, bodies.GoalChange)
-    changes = {name: value for name, value in body.model_dump(exclude={"by"}).items() if value is not None}
-    made = await _in_thread(lambda: bench.live.store.revise_goal(request.path_params["id"], by=body.by, **changes))
+    changes = {
+        name: value for name, value in body.model_dump(exclude={"by"}).items() if value is not None
+    }
+    made = await _in_thread(
+        lambda: bench.live.store.revise_goal(request.path_params["id"], by=body.by, **changes)
+    )
     return json_response(to_document(made))
 
 
@@ -237,13 +300,21 @@ def _numbers(bench: Bench, rater: str) -> dict[str, Any]:
     mine = {one.conversation for one in records.ratings if one.rater == rater}
     if not bench.live.store.is_open:
         records.conversations = [one for one in records.conversations if one.id in mine]
-    return {"summary": summary(records), "agreement": agreement(records, {one.id for one in records.conversations})}
+    return {
+        "summary": summary(records),
+        "agreement": agreement(records, {one.id for one in records.conversations}),
+    }
 
 
 async def export(request: Request) -> Response:
     records = await _in_thread(bench_of(request).live.store.records)
-    headers = {"Content-Disposition": 'attachment; filename="redteam.jsonl"', "X-Content-Type-Options": "nosniff"}
-    return StreamingResponse(export_lines(records), media_type="application/x-ndjson", headers=headers)
+    headers = {
+        "Content-Disposition": 'attachment; filename="redteam.jsonl"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(
+        export_lines(records), media_type="application/x-ndjson", headers=headers
+    )
 
 
 async def take(request: Request) -> Response:
@@ -252,4 +323,10 @@ async def take(request: Request) -> Response:
         text = (await request.body()).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ApiError(400, "not UTF-8", code="invalid_value") from error
-    return json_response({"new": await _in_thread(lambda: merge(bench.live.store, read_lines(text.split("\n"), "import")))})
+    return json_response(
+        {
+            "new": await _in_thread(
+                lambda: merge(bench.live.store, read_lines(text.split("\n"), "import"))
+            )
+        }
+    )

@@ -9,9 +9,16 @@ from starlette.applications import Starlette
 def make_server(app: Starlette, port: int) -> uvicorn.Server:
     """A server that is not running yet; `run()` runs it, `should_exit = True` stops it."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=10, ws="none",
-    )  # fmt: skip
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=10,
+        ws="none",
+    )
     return uvicorn.Server(config)
 
 

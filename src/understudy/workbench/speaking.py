@@ -39,23 +39,34 @@ class Speaker:
         self.stop()
         self._thread.shutdown(wait=True)
 
-    async def events(self, conversation: str, make: Callable[[], Iterator[tuple[str, Any]]]) -> AsyncIterator[bytes]:
+    async def events(
+        self, conversation: str, make: Callable[[], Iterator[tuple[str, Any]]]
+    ) -> AsyncIterator[bytes]:
         """What the generator gives, as (name, data) events; an error is the last one.
 
         Raises:
             UsageError: something is being said.
         """
         if self.conversation is not None:
-            raise UsageError("the model is speaking", where="conversation", do="wait for the end of its answer, or stop it")
+            raise UsageError(
+                "the model is speaking",
+                where="conversation",
+                do="wait for the end of its answer, or stop it",
+            )
         self.conversation = conversation
         self._stop.clear()
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
         work = loop.run_in_executor(
-            self._thread, self._drive, make, lambda item: loop.call_soon_threadsafe(queue.put_nowait, item)
+            self._thread,
+            self._drive,
+            make,
+            lambda item: loop.call_soon_threadsafe(queue.put_nowait, item),
         )
         return self._read(queue, work)
 
-    async def _read(self, queue: asyncio.Queue[Any], work: asyncio.Future[None]) -> AsyncIterator[bytes]:
+    async def _read(
+        self, queue: asyncio.Queue[Any], work: asyncio.Future[None]
+    ) -> AsyncIterator[bytes]:
         try:
             while (item := await queue.get()) is not _END:
                 yield item
@@ -63,7 +74,9 @@ class Speaker:
             self._stop.set()
             await asyncio.shield(work)
 
-    def _drive(self, make: Callable[[], Iterator[tuple[str, Any]]], put: Callable[[Any], object]) -> None:
+    def _drive(
+        self, make: Callable[[], Iterator[tuple[str, Any]]], put: Callable[[Any], object]
+    ) -> None:
         try:
             pieces = make()
             try:

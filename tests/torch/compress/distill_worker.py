@@ -26,7 +26,9 @@ def main() -> None:
     torch.set_num_threads(1)
     teacher, student = tiny_teacher("nemotron", seed=1), tiny_teacher("nemotron", seed=2)
     rows = random_rows(teacher.spec, count=32, length=16)
-    settings = DistillSettings(tokens=steps * 8 * 16, batch_rows=8, micro_rows=2, rate=3e-3, checkpoint_steps=4)
+    settings = DistillSettings(
+        tokens=steps * 8 * 16, batch_rows=8, micro_rows=2, rate=3e-3, checkpoint_steps=4
+    )
 
     def kill(done: int, total: int, what: str) -> None:
         if done == kill_after:

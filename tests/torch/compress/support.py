@@ -17,7 +17,11 @@ def tiny_teacher(name: str = "nemotron", seed: int = 1, **changes: object) -> Ne
 
 
 def random_rows(spec: ModelSpec, count: int = 16, length: int = 24, seed: int = 0) -> Rows:
-    tokens = np.random.default_rng(seed).integers(0, spec.vocab_size, (count, length + 1)).astype(np.int32)
+    tokens = (
+        np.random.default_rng(seed)
+        .integers(0, spec.vocab_size, (count, length + 1))
+        .astype(np.int32)
+    )
     return Rows(tokens, np.ones((count, length), np.uint8))
 
 

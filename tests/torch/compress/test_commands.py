@@ -24,14 +24,34 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pruned(world: Path) -> Path:
-    arguments = ["prune", str(world / "teacher"), str(world / "pruned"), "--mlp", "192", "--data", str(world / "text.txt")]
+    arguments = [
+        "prune",
+        str(world / "teacher"),
+        str(world / "pruned"),
+        "--mlp",
+        "192",
+        "--data",
+        str(world / "text.txt"),
+    ]
     assert main([*arguments, *SMALL]) == 0
     return world / "pruned" / "model"
 
 
 def _distill(world: Path, pruned: Path, out: Path) -> list[str]:
-    return ["distill", str(world / "teacher"), str(pruned), str(out), "--tokens", str(10 * 8 * 32), "--live",
-            "--rate", "1e-4", "--data", str(world / "text.txt"), *SMALL]  # fmt: skip
+    return [
+        "distill",
+        str(world / "teacher"),
+        str(pruned),
+        str(out),
+        "--tokens",
+        str(10 * 8 * 32),
+        "--live",
+        "--rate",
+        "1e-4",
+        "--data",
+        str(world / "text.txt"),
+        *SMALL,
+    ]
 
 
 def test_prune_then_distill_then_quantize(world: Path, pruned: Path, capsys) -> None:
@@ -39,7 +59,16 @@ def test_prune_then_distill_then_quantize(world: Path, pruned: Path, capsys) -> 
     out = capsys.readouterr().out
     assert "distill  perplexity" in out
     student = world / "distilled" / "model"
-    command = ["quantize", str(student), str(world / "small"), "--data", str(world / "text.txt"), *SMALL, "--json", "--packed"]
+    command = [
+        "quantize",
+        str(student),
+        str(world / "small"),
+        "--data",
+        str(world / "text.txt"),
+        *SMALL,
+        "--json",
+        "--packed",
+    ]
     assert main(command) == 0
     figures = json.loads(capsys.readouterr().out)["export"]
     assert figures["gguf"]["bits_per_weight"] < 4.7
@@ -49,22 +78,39 @@ def test_prune_then_distill_then_quantize(world: Path, pruned: Path, capsys) -> 
 
 def test_distill_under_torchrun_gives_the_losses_of_one_process(world: Path, pruned: Path) -> None:
     assert main(_distill(world, pruned, world / "one")) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29527"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29527",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*launch, "-m", "understudy", *_distill(world, pruned, world / "two")],
-        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     traces = [
-        [json.loads(line)["loss"] for line in (world / name / "distill" / "run" / "trace.jsonl").read_text().splitlines()]
+        [
+            json.loads(line)["loss"]
+            for line in (world / name / "distill" / "run" / "trace.jsonl").read_text().splitlines()
+        ]
         for name in ("one", "two")
     ]
     assert len(traces[0]) == 10
     assert traces[1] == pytest.approx(traces[0], abs=1e-4)
 
 
-def test_compress_runs_a_recipe_file_and_check_only_tells(world: Path, tmp_path: Path, capsys) -> None:
+def test_compress_runs_a_recipe_file_and_check_only_tells(
+    world: Path, tmp_path: Path, capsys
+) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         f'[source]\nmodel = "{world / "teacher"}"\n'
@@ -84,14 +130,25 @@ def test_compress_runs_a_recipe_file_and_check_only_tells(world: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["prune", "{world}/teacher", "{out}", "--mlp", "289"], "target intermediate_size is impossible"),
+        (
+            ["prune", "{world}/teacher", "{out}", "--mlp", "289"],
+            "target intermediate_size is impossible",
+        ),
         (["prune", "{world}/teacher", "{out}", "--criterion", "x"], "unknown criterion"),
-        (["distill", "{world}/teacher", "{world}/nowhere", "{out}", "--tokens", "99"], "no such model"),
-        (["distill", "{world}/teacher", "{world}/teacher", "{out}", "--tokens", "0"], "must be positive"),
+        (
+            ["distill", "{world}/teacher", "{world}/nowhere", "{out}", "--tokens", "99"],
+            "no such model",
+        ),
+        (
+            ["distill", "{world}/teacher", "{world}/teacher", "{out}", "--tokens", "0"],
+            "must be positive",
+        ),
         (["compress", "{world}/none.toml"], "recipe is not there"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(world: Path, tmp_path: Path, arguments, message, capsys) -> None:
+def test_what_cannot_be_done_is_said_in_one_line(
+    world: Path, tmp_path: Path, arguments, message, capsys
+) -> None:
     filled = [word.format(world=world, out=tmp_path / "out") for word in arguments]
     data = [] if filled[0] == "compress" else ["--data", str(world / "text.txt"), *SMALL]
     assert main([*filled, *data]) == 2

@@ -39,7 +39,8 @@ def test_the_cpu_is_always_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("gpu", "unknown device"), ("cuda:99", "no such device"), ("meta", "no such device")]
+    ("name", "message"),
+    [("gpu", "unknown device"), ("cuda:99", "no such device"), ("meta", "no such device")],
 )
 def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -56,7 +57,15 @@ def test_processes_of_one_machine_do_not_meet_on_one_gpu(monkeypatch) -> None:
 
 def test_the_command_says_it_in_a_line_before_any_work(tmp_path: Path, capsys) -> None:
     world = write_world(tmp_path)
-    command = ["prune", str(world / "teacher"), str(world / "out"), "--mlp", "192", "--data", str(world / "text.txt")]
+    command = [
+        "prune",
+        str(world / "teacher"),
+        str(world / "out"),
+        "--mlp",
+        "192",
+        "--data",
+        str(world / "text.txt"),
+    ]
     assert main([*command, "--device", "cuda:99"]) != 0
     assert "torch finds no such device" in capsys.readouterr().err
     assert not (world / "out").exists()
@@ -65,7 +74,9 @@ def test_the_command_says_it_in_a_line_before_any_work(tmp_path: Path, capsys) -
 @pytest.fixture
 def pair() -> Pair:
     """The same network on the CPU and on the GPU."""
-    return tiny_teacher(hidden_size=96, intermediate_size=288), tiny_teacher(hidden_size=96, intermediate_size=288).to("cuda")
+    return tiny_teacher(hidden_size=96, intermediate_size=288), tiny_teacher(
+        hidden_size=96, intermediate_size=288
+    ).to("cuda")
 
 
 def _statistics(network: Network, folder: Path) -> Statistics:
@@ -78,8 +89,12 @@ def _both(pair: Pair, folder: Path) -> list[tuple[Network, Statistics]]:
 
 @needs_gpu
 def test_logits_and_statistics(pair: Pair, tmp_path: Path) -> None:
-    torch.testing.assert_close(logits_of(pair[0], random_rows(pair[0].spec)), pair[1](torch.from_numpy(
-        random_rows(pair[0].spec).tokens[:, :-1]).long().cuda()).cpu(), atol=1e-4, rtol=1e-4)  # fmt: skip
+    torch.testing.assert_close(
+        logits_of(pair[0], random_rows(pair[0].spec)),
+        pair[1](torch.from_numpy(random_rows(pair[0].spec).tokens[:, :-1]).long().cuda()).cpu(),
+        atol=1e-4,
+        rtol=1e-4,
+    )
     (_, ours), (_, theirs) = _both(pair, tmp_path)
     for index in range(pair[0].spec.num_layers):
         for name, value in ours.layer(index).items():
@@ -109,9 +124,20 @@ def test_losses_of_a_distillation(source: str, pair: Pair, tmp_path: Path) -> No
     rows, found = random_rows(pair[0].spec), []
     for network in pair:
         device = network.device.type
-        student = network_from_weights(network.spec, {n: 0.9 * w for n, w in network.state_dict().items()})
-        teacher = capture(network, rows, tmp_path / f"cache-{device}") if source == "cache" else LiveTeacher(network)
-        settings = DistillSettings(tokens=8 * 8 * 24, batch_rows=8, rate=1e-4, state_loss="mse" if source == "states" else None)
+        student = network_from_weights(
+            network.spec, {n: 0.9 * w for n, w in network.state_dict().items()}
+        )
+        teacher = (
+            capture(network, rows, tmp_path / f"cache-{device}")
+            if source == "cache"
+            else LiveTeacher(network)
+        )
+        settings = DistillSettings(
+            tokens=8 * 8 * 24,
+            batch_rows=8,
+            rate=1e-4,
+            state_loss="mse" if source == "states" else None,
+        )
         found.append(distill(student, teacher, rows, settings, tmp_path / device).losses)
         assert student.device.type == device
     assert found[1] == pytest.approx(found[0], rel=0.02)
@@ -127,7 +153,9 @@ def test_a_killed_run_goes_on_on_the_gpu(pair: Pair, tmp_path: Path) -> None:
             if done == stops_after:
                 raise KeyboardInterrupt
 
-        student = network_from_weights(network.spec, {n: 0.9 * w for n, w in network.state_dict().items()})
+        student = network_from_weights(
+            network.spec, {n: 0.9 * w for n, w in network.state_dict().items()}
+        )
         return distill(student, LiveTeacher(network), rows, settings, folder, progress=stop).losses
 
     whole = run(tmp_path / "whole", 99)
@@ -150,7 +178,9 @@ def test_quantization(method: str, pair: Pair, tmp_path: Path) -> None:
 @pytest.mark.parametrize("learns", LEARNS)
 def test_tuning(learns: str, pair: Pair, tmp_path: Path) -> None:
     rows, network = random_rows(pair[0].spec), pair[1]
-    result = quantize(network, _statistics(network, tmp_path / "statistics"), QuantizeSettings(method="plain"))
+    result = quantize(
+        network, _statistics(network, tmp_path / "statistics"), QuantizeSettings(method="plain")
+    )
     settings = DistillSettings(tokens=16 * 8 * 24, batch_rows=8, rate=RATE)
     after, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
     assert compare(after.network, network, rows).kl < compare(result.network, network, rows).kl
@@ -168,13 +198,29 @@ def test_a_whole_recipe_with_every_stage(precision: str, tmp_path: Path) -> None
     world = write_world(tmp_path)
     raw = {
         "source": {"model": str(world / "teacher")},
-        "data": {"train": [str(world / "text.txt")], "length": 32, "calibration_rows": 16, "held_out_rows": 8},
-        "search": {"target": 240_000, "tolerance": 0.12, "max_candidates": 2, "rungs": [512], "rate": 1e-4,
-                   "steps": {"hidden_size": 32, "intermediate_size": 96, "num_layers": 1}},
+        "data": {
+            "train": [str(world / "text.txt")],
+            "length": 32,
+            "calibration_rows": 16,
+            "held_out_rows": 8,
+        },
+        "search": {
+            "target": 240_000,
+            "tolerance": 0.12,
+            "max_candidates": 2,
+            "rungs": [512],
+            "rate": 1e-4,
+            "steps": {"hidden_size": 32, "intermediate_size": 96, "num_layers": 1},
+        },
         "correct": {"tokens": 2 * 8 * 32, "rate": 1e-4},
-        "distill": {"tokens": 8 * 8 * 32, "rate": 1e-4, "precision": precision, "zero_pressure": 0.01},
+        "distill": {
+            "tokens": 8 * 8 * 32,
+            "rate": 1e-4,
+            "precision": precision,
+            "zero_pressure": 0.01,
+        },
         "quantize": {"max_bits": 7.0, "tune_tokens": 4 * 8 * 32},
-    }  # fmt: skip
+    }
     finals = []
     for device in ("cpu", "cuda"):
         out = tmp_path / device

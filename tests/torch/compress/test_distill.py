@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def _settings(**changes) -> DistillSettings:
-    return DistillSettings(**({"tokens": 30 * 8 * 24, "batch_rows": 8, "rate": 3e-3, "checkpoint_steps": 100} | changes))
+    return DistillSettings(
+        **(
+            {"tokens": 30 * 8 * 24, "batch_rows": 8, "rate": 3e-3, "checkpoint_steps": 100}
+            | changes
+        )
+    )
 
 
 def test_a_student_comes_near_its_teacher(tmp_path) -> None:
@@ -74,21 +79,50 @@ def test_zero_pressure_makes_zeros(tmp_path) -> None:
     rates = {}
     for pressure in (0.0, 3.0):
         student = tiny_teacher(seed=1)
-        distill(student, LiveTeacher(teacher), rows, _settings(zero_pressure=pressure), tmp_path / str(pressure))
+        distill(
+            student,
+            LiveTeacher(teacher),
+            rows,
+            _settings(zero_pressure=pressure),
+            tmp_path / str(pressure),
+        )
         seen: list[torch.Tensor] = []
-        student.model.layers[1].mlp.down_proj.register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0]))
+        student.model.layers[1].mlp.down_proj.register_forward_pre_hook(
+            lambda _, x, seen=seen: seen.append(x[0])
+        )
         student.hidden(torch.from_numpy(rows.tokens.astype(np.int64)))
         rates[pressure] = (seen[0] == 0).float().mean().item()
     assert rates[3.0] > rates[0.0] + 0.05
 
 
-def _worker(folder: Path, steps: int, *more: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
+def _worker(
+    folder: Path, steps: int, *more: object, processes: int = 1
+) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable]
     if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "29517"]
-    command = [*launch, "-m", "tests.torch.compress.distill_worker", str(folder), str(steps), *map(str, more)]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        launch += [
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            str(processes),
+            "--master-port",
+            "29517",
+        ]
+    command = [
+        *launch,
+        "-m",
+        "tests.torch.compress.distill_worker",
+        str(folder),
+        str(steps),
+        *map(str, more),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def _losses(folder: Path) -> list[float]:
@@ -119,7 +153,9 @@ def test_two_processes_equal_one(tmp_path) -> None:
 def test_different_vocabularies_are_refused_before_anything_runs(tmp_path) -> None:
     teacher, student = tiny_teacher(), tiny_teacher(vocab_size=500)
     rows = random_rows(student.spec)
-    with pytest.raises(UsageError, match="different vocabularies; expected 512 pieces; found 500 pieces"):
+    with pytest.raises(
+        UsageError, match="different vocabularies; expected 512 pieces; found 500 pieces"
+    ):
         distill(student, LiveTeacher(teacher), rows, _settings(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -128,7 +164,9 @@ def test_token_ids_outside_the_vocabulary_are_refused(tmp_path) -> None:
     teacher = tiny_teacher()
     rows = random_rows(teacher.spec)
     rows.tokens[3, 3] = 512
-    with pytest.raises(UsageError, match="token id outside the vocabulary; expected below 512; found 512"):
+    with pytest.raises(
+        UsageError, match="token id outside the vocabulary; expected below 512; found 512"
+    ):
         distill(teacher, LiveTeacher(teacher), rows, _settings(), tmp_path)
 
 
@@ -144,7 +182,9 @@ def test_token_ids_outside_the_vocabulary_are_refused(tmp_path) -> None:
 def test_unsound_settings_are_refused(changes, message: str, tmp_path) -> None:
     teacher = tiny_teacher()
     with pytest.raises(UsageError, match=message):
-        distill(teacher, LiveTeacher(teacher), random_rows(teacher.spec), _settings(**changes), tmp_path)
+        distill(
+            teacher, LiveTeacher(teacher), random_rows(teacher.spec), _settings(**changes), tmp_path
+        )
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_checkpoints(tmp_path) -> None:
@@ -175,7 +215,13 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(state.checkpoint, "save", full)
     teacher = tiny_teacher()
     with pytest.raises(UnderstudyError, match="the disk is full"):
-        distill(teacher, LiveTeacher(teacher), random_rows(teacher.spec), _settings(checkpoint_steps=2), tmp_path)
+        distill(
+            teacher,
+            LiveTeacher(teacher),
+            random_rows(teacher.spec),
+            _settings(checkpoint_steps=2),
+            tmp_path,
+        )
     assert not list(tmp_path.glob("state-*"))
 
 

@@ -25,7 +25,9 @@ def _whole_kl(hidden, head, teacher, mask):
     return (functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1) * mask).sum()
 
 
-@pytest.mark.parametrize(("chunk", "block"), [(1, 1), (101 * 4, 101 * 3), (101 * 8, 1 << 20), (1 << 25, 101 * 5)])
+@pytest.mark.parametrize(
+    ("chunk", "block"), [(1, 1), (101 * 4, 101 * 3), (101 * 8, 1 << 20), (1 << 25, 101 * 5)]
+)
 def test_chunked_kl_and_its_gradients_equal_torch(chunk: int, block: int, monkeypatch) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", chunk)
     monkeypatch.setattr(losses, "BLOCK_ELEMENTS", block)
@@ -51,18 +53,24 @@ def test_a_sparse_target_that_holds_everything_is_the_live_one() -> None:
     sparse = SparseTarget(ids, p, -(p * p.log()).sum(-1))
     a, b = forward_kl(hidden, head, sparse, mask), forward_kl(hidden, head, teacher, mask)
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    for x, y in zip(torch.autograd.grad(a, (hidden, head)), torch.autograd.grad(b, (hidden, head)), strict=True):
+    for x, y in zip(
+        torch.autograd.grad(a, (hidden, head)), torch.autograd.grad(b, (hidden, head)), strict=True
+    ):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-5)
 
 
 def test_repeated_ids_in_a_sparse_target_add_up() -> None:
     hidden, head, _, mask = _inputs()
     tokens = len(hidden)
-    twice = SparseTarget(torch.full((tokens, 2), 7), torch.full((tokens, 2), 0.5), torch.zeros(tokens))
+    twice = SparseTarget(
+        torch.full((tokens, 2), 7), torch.full((tokens, 2), 0.5), torch.zeros(tokens)
+    )
     a = forward_kl(hidden, head, twice, mask)
     b = cross_entropy(hidden, head, torch.full((tokens,), 7), mask)
     torch.testing.assert_close(a, b)
-    for x, y in zip(torch.autograd.grad(a, (hidden, head)), torch.autograd.grad(b, (hidden, head)), strict=True):
+    for x, y in zip(
+        torch.autograd.grad(a, (hidden, head)), torch.autograd.grad(b, (hidden, head)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -77,7 +85,9 @@ def test_no_tensor_of_tokens_times_vocabulary_is_made(monkeypatch) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 8 * 5000)
     made: list[int] = []
     real = functional.linear
-    monkeypatch.setattr(functional, "linear", lambda *a: (lambda y: made.append(y.numel()) or y)(real(*a)))
+    monkeypatch.setattr(
+        functional, "linear", lambda *a: (lambda y: made.append(y.numel()) or y)(real(*a))
+    )
     hidden, head, teacher, mask = _inputs(tokens=64, vocab=5000)
     forward_kl(hidden, head, teacher, mask).backward()
     assert max(made) == 8 * 5000
@@ -104,10 +114,17 @@ def test_statistics_of_blocks_are_those_of_the_whole(monkeypatch) -> None:
     hidden, head, teacher, _ = _inputs()
     labels = torch.arange(len(hidden))
     found = losses.token_statistics(hidden.detach(), head.detach(), teacher, labels)
-    log_q, log_p = (hidden @ head.T).log_softmax(-1), (teacher.hidden @ teacher.head.T).log_softmax(-1)
-    torch.testing.assert_close(found["kl"], functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1))
+    log_q, log_p = (
+        (hidden @ head.T).log_softmax(-1),
+        (teacher.hidden @ teacher.head.T).log_softmax(-1),
+    )
+    torch.testing.assert_close(
+        found["kl"], functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+    )
     torch.testing.assert_close(found["nll"], functional.nll_loss(log_q, labels, reduction="none"))
-    torch.testing.assert_close(found["teacher_nll"], functional.nll_loss(log_p, labels, reduction="none"))
+    torch.testing.assert_close(
+        found["teacher_nll"], functional.nll_loss(log_p, labels, reduction="none")
+    )
     assert torch.equal(found["agree"], (log_q.argmax(-1) == log_p.argmax(-1)).float())
 
 

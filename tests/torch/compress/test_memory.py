@@ -20,7 +20,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def _faults(how: str) -> int:
-    return int(subprocess.run([sys.executable, "-c", MEASURE, how], check=True, capture_output=True, text=True).stdout)
+    return int(
+        subprocess.run(
+            [sys.executable, "-c", MEASURE, how], check=True, capture_output=True, text=True
+        ).stdout
+    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")

@@ -8,7 +8,15 @@ import torch
 
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.torch.stock import stock_logits, stock_model
-from understudy.compress.network import Network, Norm, initialise, network_from_weights, rotate, rotation_table, weights_of
+from understudy.compress.network import (
+    Network,
+    Norm,
+    initialise,
+    network_from_weights,
+    rotate,
+    rotation_table,
+    weights_of,
+)
 from understudy.errors import MissingError
 from understudy.models import reference
 from understudy.spec import tensor_shapes
@@ -39,7 +47,9 @@ def test_weights_survive_the_way_in_and_out() -> None:
 
 
 def test_gradients_reach_every_parameter() -> None:
-    network = network_from_weights(SPECS["nemotron_biases"], random_weights(SPECS["nemotron_biases"]))
+    network = network_from_weights(
+        SPECS["nemotron_biases"], random_weights(SPECS["nemotron_biases"])
+    )
     network(torch.arange(12)[None]).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
@@ -58,7 +68,9 @@ def test_the_same_seed_draws_the_same_network() -> None:
     first, second = Network(SPECS["nemotron"]), Network(SPECS["nemotron"])
     initialise(first, seed=5)
     initialise(second, seed=5)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 def test_derivatives_of_the_norm_are_those_of_its_formula() -> None:

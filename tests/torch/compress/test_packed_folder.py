@@ -39,7 +39,9 @@ def saved(tmp_path, request):
     spec = SPECS["llama"]
     source = open_source(write_folder(spec, random_weights(spec), tmp_path / "m"))
     rows = random_rows(spec)
-    settings = QuantizeSettings(method="search", promoted=getattr(request, "param", ()), embedding="q8", head="q8")
+    settings = QuantizeSettings(
+        method="search", promoted=getattr(request, "param", ()), embedding="q8", head="q8"
+    )
     result = quantize(source.network, calibrate(source.network, rows, tmp_path / "c"), settings)
     return result, source, tmp_path / "packed", rows
 
@@ -50,10 +52,15 @@ def test_the_folder_holds_the_integers_and_says_so(saved) -> None:
     state = load_file(folder / "model.safetensors")
     name = "model.layers.1.mlp.down_proj"
     assert state[f"{name}.weight_shape"].tolist() == [96, 256]
-    assert torch.equal(state[f"{name}.weight_scale"].float(), result.tensors[f"{name}.weight"].scales)
+    assert torch.equal(
+        state[f"{name}.weight_scale"].float(), result.tensors[f"{name}.weight"].scales
+    )
     assert f"{name}.weight" not in state
     assert state["model.embed_tokens.weight"].dtype == torch.float16
-    assert json.loads((folder / "config.json").read_text())["quantization_config"]["format"] == "pack-quantized"
+    assert (
+        json.loads((folder / "config.json").read_text())["quantization_config"]["format"]
+        == "pack-quantized"
+    )
 
 
 def test_transformers_reads_it_with_equal_logits(saved) -> None:
@@ -65,14 +72,18 @@ def test_transformers_reads_it_with_equal_logits(saved) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
         theirs = model(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64))).logits
-    torch.testing.assert_close(logits_of(result.network, rows), theirs.float(), rtol=1e-2, atol=2e-2)
+    torch.testing.assert_close(
+        logits_of(result.network, rows), theirs.float(), rtol=1e-2, atol=2e-2
+    )
 
 
 def test_what_was_written_is_measured_from_its_own_bytes(saved) -> None:
     result, source, folder, rows = saved
     save_packed(result, source.checkpoint, folder)
     back = open_packed(folder, result.network.spec)
-    torch.testing.assert_close(logits_of(back, rows), logits_of(result.network, rows), rtol=1e-2, atol=2e-2)
+    torch.testing.assert_close(
+        logits_of(back, rows), logits_of(result.network, rows), rtol=1e-2, atol=2e-2
+    )
     name = "model.layers.1.mlp.down_proj.weight"
     assert torch.equal(back.state_dict()[name], result.tensors[name].values())
 

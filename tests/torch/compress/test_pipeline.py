@@ -32,13 +32,16 @@ def _raw(world: Path, out: Path, **tables) -> dict:
     raw = {
         "source": {"model": str(world / "teacher")},
         "data": {
-            "train": [str(world / "text.txt")], "length": 32, "calibration_rows": 16, "held_out_rows": 8,
+            "train": [str(world / "text.txt")],
+            "length": 32,
+            "calibration_rows": 16,
+            "held_out_rows": 8,
         },
         "prune": {"intermediate_size": 192, "num_heads": 4},
         "distill": {"tokens": 24 * 8 * 32, "batch_rows": 8, "rate": 1e-4, "checkpoint_steps": 10},
         "quantize": {"weights": "q4", "embedding": "q8", "head": "q8"},
         "output": {"folder": str(out)},
-    }  # fmt: skip
+    }
     return raw | tables
 
 
@@ -49,7 +52,9 @@ def finished(world: Path, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["beside", "second"])
-def test_texts_that_are_read_late_are_looked_for_before_any_work(kind: str, world: Path, tmp_path) -> None:
+def test_texts_that_are_read_late_are_looked_for_before_any_work(
+    kind: str, world: Path, tmp_path
+) -> None:
     raw = _raw(world, tmp_path / "out")
     raw["data"][kind] = [str(tmp_path / "none.txt")]
     with pytest.raises(DocumentError, match="is not there"):
@@ -59,14 +64,19 @@ def test_texts_that_are_read_late_are_looked_for_before_any_work(kind: str, worl
 
 @pytest.mark.parametrize(("theirs", "taken"), [(40, 8), (3, 3)])
 def test_other_texts_are_mixed_in_as_far_as_they_reach(theirs: int, taken: int) -> None:
-    own, others = (Rows(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8)) for n, value in ((100, 1), (theirs, 2)))
+    own, others = (
+        Rows(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8))
+        for n, value in ((100, 1), (theirs, 2))
+    )
     rows = mixed(own, others, 16)
     assert [len(rows), int((rows.tokens[:, 0] == 2).sum())] == [16, taken]
     assert np.array_equal(mixed(own, others, 16).tokens, rows.tokens)
     assert len(own.spread(200)) == 100
 
 
-def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_data(world: Path, tmp_path) -> None:
+def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_data(
+    world: Path, tmp_path
+) -> None:
     (tmp_path / "beside.txt").write_text("the dog runs home. " * 400)
     raw = _raw(world, tmp_path / "out")
     raw["data"]["beside"] = [str(tmp_path / "beside.txt")]
@@ -79,7 +89,9 @@ def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_dat
 
 def test_the_student_is_smaller_and_opens_in_stock_transformers(finished) -> None:
     _, result = finished
-    model = transformers.AutoModelForCausalLM.from_pretrained(result.folder, dtype=torch.float32).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        result.folder, dtype=torch.float32
+    ).eval()
     ours = open_source(result.folder)
     assert (ours.network.spec.intermediate_size, ours.network.spec.num_heads) == (192, 4)
     ids = torch.arange(20)[None]
@@ -125,22 +137,33 @@ def test_the_card_tells_the_lineage_and_the_config_the_zeros(finished) -> None:
     assert all(0.2 < rate < 0.8 for rate in note["zero_rates"])
 
 
-def test_the_files_carry_their_lineage_without_places_and_the_report_names_the_file(world: Path, finished) -> None:
+def test_the_files_carry_their_lineage_without_places_and_the_report_names_the_file(
+    world: Path, finished
+) -> None:
     out, result = finished
     lineages = [lineage_of(open_checkpoint(path).metadata) for path in (result.folder, result.gguf)]
     for lineage in lineages:
-        assert (lineage["teacher"], lineage["teacher_sha256"]) == ("teacher", model_sha256(world / "teacher"))
+        assert (lineage["teacher"], lineage["teacher_sha256"]) == (
+            "teacher",
+            model_sha256(world / "teacher"),
+        )
         assert [stage["stage"] for stage in lineage["stages"]] == ["prune", "distill"]
         assert lineage["stages"][-1]["quality"]["kl"] > 0
         assert lineage["recipe"]["data"]["train"] == ["text.txt"]
         assert str(world) not in json.dumps(lineage)
-    assert json.loads((out / "report.json").read_text())["run"]["model_sha256"] == model_sha256(result.gguf)
+    assert json.loads((out / "report.json").read_text())["run"]["model_sha256"] == model_sha256(
+        result.gguf
+    )
 
 
 def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -> None:
     out, _ = finished
-    monkeypatch.setattr("understudy.compress.stages.compensate", lambda *a, **k: pytest.fail("ran again"))
-    monkeypatch.setattr("understudy.compress.stages.distill", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr(
+        "understudy.compress.stages.compensate", lambda *a, **k: pytest.fail("ran again")
+    )
+    monkeypatch.setattr(
+        "understudy.compress.stages.distill", lambda *a, **k: pytest.fail("ran again")
+    )
     raw = _raw(world, out)
     raw["quantize"]["method"] = "search"  # a later stage may change
     result = Pipeline(parse_recipe(raw)).run()
@@ -149,7 +172,13 @@ def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -
 
 def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_path: Path) -> None:
     raw = _raw(world, tmp_path / "out")
-    raw["prune"] = {"num_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 2, "num_kv_heads": 1}
+    raw["prune"] = {
+        "num_layers": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_heads": 2,
+        "num_kv_heads": 1,
+    }
     raw["prune"] |= {"criterion": "minitron", "depth": "contiguous", "residual_heads": True}
     raw["correct"] = {"tokens": 2 * 8 * 32, "rate": 1e-4}
     raw["distill"] |= {"teacher": "live", "state_loss": "cosine"}
@@ -170,13 +199,23 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
 def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path: Path) -> None:
     raw = _raw(world, tmp_path / "out")
     steps = {"hidden_size": 32, "intermediate_size": 96, "num_layers": 1}
-    raw["search"] = {"target": 240_000, "tolerance": 0.12, "steps": steps, "max_candidates": 3, "rungs": [512]}
+    raw["search"] = {
+        "target": 240_000,
+        "tolerance": 0.12,
+        "steps": steps,
+        "max_candidates": 3,
+        "rungs": [512],
+    }
     raw["search"] |= {"rate": 1e-4}
     del raw["prune"]
     result = Pipeline(parse_recipe(raw)).run()
-    table = json.loads((tmp_path / "out" / "search" / "report.json").read_text())["tables"]["candidates"]
+    table = json.loads((tmp_path / "out" / "search" / "report.json").read_text())["tables"][
+        "candidates"
+    ]
     assert 1 < len(table) <= 3
-    assert open_source(result.folder).network.spec.intermediate_size == table[0]["intermediate_size"]
+    assert (
+        open_source(result.folder).network.spec.intermediate_size == table[0]["intermediate_size"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,18 +225,32 @@ def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path:
         ({"prun": {}}, UsageError, "unknown table; expected"),
         ({"prune": {"intermediate": 3}}, UsageError, r"\[prune\]: unknown key"),
         ({"prune": {"criterion": "vibes"}}, UsageError, "unknown criterion"),
-        ({"prune": {"intermediate_size": 1000}}, UsageError, "target intermediate_size is impossible"),
+        (
+            {"prune": {"intermediate_size": 1000}},
+            UsageError,
+            "target intermediate_size is impossible",
+        ),
         ({"prune": {"num_heads": 3}}, UsageError, "do not divide"),
-        ({"prune": {"intermediate_size": 100}}, UsageError, "cannot be quantized; expected a multiple of 32"),
+        (
+            {"prune": {"intermediate_size": 100}},
+            UsageError,
+            "cannot be quantized; expected a multiple of 32",
+        ),
         ({"distill": {"tokens": "many"}}, UsageError, "tokens"),
         ({"distill": {"tokens": 10, "teacher": "oracle"}}, UsageError, "teacher is cache or live"),
-        ({"distill": {"tokens": 10, "batch_rows": 10_000}}, UsageError, "fewer rows than one batch"),
+        (
+            {"distill": {"tokens": 10, "batch_rows": 10_000}},
+            UsageError,
+            "fewer rows than one batch",
+        ),
         ({"distill": {"rate": 1.0}}, UsageError, "keys are missing; found no tokens"),
         ({"quantize": {"weights": "q3"}}, UsageError, "grid 'q3' is unknown"),
         ({"source": {"model": "/nowhere/at/all"}}, MissingError, "no such model"),
     ],
 )
-def test_bad_recipes_end_in_one_line_before_anything_is_made(world, tmp_path, change, error, message) -> None:
+def test_bad_recipes_end_in_one_line_before_anything_is_made(
+    world, tmp_path, change, error, message
+) -> None:
     with pytest.raises(error, match=message):
         Pipeline(parse_recipe(_raw(world, tmp_path / "out", **change))).run()
     assert not (tmp_path / "out").exists()
@@ -236,10 +289,24 @@ class _Words:
 
 def test_only_assistant_turns_are_learnt(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "a b c"}, {"role": "assistant", "content": "d e"}]
-    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": chat}) + "\n" + json.dumps({"text": "x y z"}) + "\n")
+    (tmp_path / "chat.jsonl").write_text(
+        json.dumps({"messages": chat}) + "\n" + json.dumps({"text": "x y z"}) + "\n"
+    )
     rows = read_rows([tmp_path / "chat.jsonl"], _Words(), 11)
     assert rows.tokens[0, [0, 4, 5, 8, 9]].tolist() == [99, 1, 98, 1, 0]
-    assert rows.mask[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]  # d, e, their end; the end of the text; x, y
+    assert rows.mask[0].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]  # d, e, their end; the end of the text; x, y
 
 
 @pytest.mark.parametrize(
@@ -255,7 +322,9 @@ def test_only_assistant_turns_are_learnt(tmp_path: Path) -> None:
         ('{"messages": [{"role": "user", "content": "a b c d e f g h i j"}]}\n' * 3, None),
     ],
 )
-def test_broken_records_are_named_with_their_line(content: str, message: str | None, tmp_path: Path) -> None:
+def test_broken_records_are_named_with_their_line(
+    content: str, message: str | None, tmp_path: Path
+) -> None:
     path = tmp_path / "chat.jsonl"
     path.write_text(content)
     if message is None:

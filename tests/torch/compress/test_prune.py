@@ -33,13 +33,19 @@ def test_statistics_are_those_of_the_reference(tmp_path) -> None:
     for index in range(teacher.spec.num_layers):
         sums = statistics.layer(index)
         inner = [t.inner[index] for t in taps]
-        np.testing.assert_allclose(sums["inner_gram"], sum(y.T @ y for y in inner), rtol=2e-3, atol=2e-2)
+        np.testing.assert_allclose(
+            sums["inner_gram"], sum(y.T @ y for y in inner), rtol=2e-3, atol=2e-2
+        )
         expected = np.sqrt(sum(np.abs(y).mean(0) ** 2 for y in inner))
         np.testing.assert_allclose(sums["inner_mean"], expected, rtol=1e-3, atol=1e-4)
-        assert sums["zero_rate"].item() == pytest.approx(np.mean([(y == 0).mean() for y in inner]), abs=1e-4)
+        assert sums["zero_rate"].item() == pytest.approx(
+            np.mean([(y == 0).mean() for y in inner]), abs=1e-4
+        )
         before = np.concatenate([t.hidden[index] for t in taps])
         after = np.concatenate([t.hidden[index + 1] for t in taps])
-        cosines = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+        cosines = (
+            (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+        )
         assert sums["influence"].item() == pytest.approx(1 - cosines.mean(), abs=1e-4)
 
 
@@ -89,7 +95,9 @@ def test_planted_dead_units_rank_last(criterion: str, name: str, tmp_path) -> No
     statistics = _statistics(teacher, random_rows(teacher.spec), tmp_path)
     scores = CRITERIA[criterion](teacher, statistics, 0)
     assert scores.inner[1].argmin().item() == 17
-    if criterion != "minitron":  # a head whose queries are zero still mixes values: activations do not see o_proj
+    if (
+        criterion != "minitron"
+    ):  # a head whose queries are zero still mixes values: activations do not see o_proj
         assert scores.heads[1].argmin().item() == 2
 
 
@@ -107,13 +115,17 @@ def test_every_axis_at_once_gives_a_sound_smaller_network(name: str, tmp_path) -
     teacher = tiny_teacher(name)
     rows, spec = random_rows(teacher.spec), teacher.spec
     kv = spec.num_kv_heads // 2 or 1
-    shape = Shape(2, spec.hidden_size - 8, spec.intermediate_size // 2, kv * max(spec.group_size - 1, 1), kv)
+    shape = Shape(
+        2, spec.hidden_size - 8, spec.intermediate_size // 2, kv * max(spec.group_size - 1, 1), kv
+    )
     statistics = _statistics(teacher, rows, tmp_path)
     scores = CRITERIA["minitron"](teacher, statistics, 0)
     kept = choose_layers("influence", teacher, statistics, 2)
     selection = select(teacher, shape, scores, kept)
     student = trim(teacher, selection)
-    assert {n: tuple(v.shape) for n, v in student.state_dict().items()} == tensor_shapes(selection.spec)
+    assert {n: tuple(v.shape) for n, v in student.state_dict().items()} == tensor_shapes(
+        selection.spec
+    )
     assert not student.spec.problems()
     assert torch.isfinite(logits_of(student, rows)).all()
     before = compare(student, teacher, rows).kl
@@ -130,7 +142,9 @@ def test_units_that_do_nothing_are_trimmed_without_a_trace(tmp_path) -> None:
         layer.self_attn.o_proj.weight[:, 5 * dim : 6 * dim] = 0
     scores = CRITERIA["reconstruction"](teacher, _statistics(teacher, rows, tmp_path), 0)
     student = trim(teacher, select(teacher, Shape(intermediate_size=128, num_heads=6), scores))
-    torch.testing.assert_close(logits_of(student, rows), logits_of(teacher, rows), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        logits_of(student, rows), logits_of(teacher, rows), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_twin_neuron_is_taken_over_by_the_other(tmp_path) -> None:
@@ -169,7 +183,9 @@ def test_a_layer_that_does_nothing_is_the_first_to_go(method: str, tmp_path) -> 
     layer.self_attn.o_proj.weight.zero_()
     layer.mlp.down_proj.weight.zero_()
     rows = random_rows(teacher.spec)
-    rows.tokens[:, 1:] = logits_of(teacher, rows).argmax(-1).numpy()  # labels that the network itself prefers
+    rows.tokens[:, 1:] = (
+        logits_of(teacher, rows).argmax(-1).numpy()
+    )  # labels that the network itself prefers
     statistics = _statistics(teacher, rows, tmp_path)
     if method == "influence":
         assert choose_layers(method, teacher, statistics, 2, rows) == (0, 2)
@@ -181,21 +197,28 @@ def test_residual_heads_follow_the_paper(tmp_path) -> None:
     """3 heads a group cut to 2: ranks 1 and 2 are kept, rank 2 mirrors rank 3: head_2 becomes 2 head_2 - head_3."""
     teacher = tiny_teacher("nemotron")
     dim = teacher.spec.head_dim
-    scores = CRITERIA["random"](teacher, _statistics(teacher, random_rows(teacher.spec), tmp_path), 0)
+    scores = CRITERIA["random"](
+        teacher, _statistics(teacher, random_rows(teacher.spec), tmp_path), 0
+    )
     scores.heads[:] = torch.tensor([3.0, 1.0, 2.0, 1.0, 2.0, 3.0])
     selection = select(teacher, Shape(num_heads=4), scores)
     assert selection.heads[0].tolist() == [0, 2, 4, 5]
     plain, added = trim(teacher, selection), trim(teacher, selection, residual_heads=scores)
     source = teacher.model.layers[0].self_attn.q_proj.weight
     new = added.model.layers[0].self_attn.q_proj.weight
-    torch.testing.assert_close(new[dim : 2 * dim], 2 * source[2 * dim : 3 * dim] - source[dim : 2 * dim])
+    torch.testing.assert_close(
+        new[dim : 2 * dim], 2 * source[2 * dim : 3 * dim] - source[dim : 2 * dim]
+    )
     assert torch.equal(new[:dim], plain.model.layers[0].self_attn.q_proj.weight[:dim])
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        (Shape(intermediate_size=9999), "target intermediate_size is impossible; expected 1 to 288; found 9999"),
+        (
+            Shape(intermediate_size=9999),
+            "target intermediate_size is impossible; expected 1 to 288; found 9999",
+        ),
         (Shape(hidden_size=0), "target hidden_size is impossible"),
         (Shape(num_heads=5), "query heads do not divide"),
         (Shape(num_kv_heads=1), "more query heads than it has"),

@@ -29,7 +29,9 @@ def _weight(rows: int = 48, columns: int = 128, seed: int = 0) -> torch.Tensor:
 def _gram(columns: int = 128, seed: int = 1) -> torch.Tensor:
     """Correlated inputs of unequal size."""
     g = torch.Generator().manual_seed(seed)
-    x = torch.randn(2000, columns // 2, generator=g) @ torch.randn(columns // 2, columns, generator=g)
+    x = torch.randn(2000, columns // 2, generator=g) @ torch.randn(
+        columns // 2, columns, generator=g
+    )
     x = x * torch.rand(columns, generator=g) ** 2
     return x.T @ x
 
@@ -46,8 +48,12 @@ def test_plain_rounding_is_ggml_s_reference(name: str) -> None:
     weight = _weight()
     ours = grids.plain(weight, GRIDS[name]).values().numpy()
     theirs = gguf.quants.dequantize(gguf.quants.quantize(weight.numpy(), TYPES[name]), TYPES[name])
-    blocks = np.abs(theirs.reshape(-1, 32)).max(1, keepdims=True).repeat(32, 1).reshape(theirs.shape)
-    assert (np.abs(ours - theirs) <= blocks * (0.13 if name == "q4" else 0.009)).all()  # they round halves otherwise
+    blocks = (
+        np.abs(theirs.reshape(-1, 32)).max(1, keepdims=True).repeat(32, 1).reshape(theirs.shape)
+    )
+    assert (
+        np.abs(ours - theirs) <= blocks * (0.13 if name == "q4" else 0.009)
+    ).all()  # they round halves otherwise
     error = np.square(theirs - weight.numpy()).sum()
     assert np.square(ours - weight.numpy()).sum() == pytest.approx(error, rel=0.02)
 
@@ -58,10 +64,13 @@ def test_each_step_lowers_the_output_error() -> None:
     errors = [
         grids.output_error(weight, rounded.values(), gram)
         for rounded in (
-            grids.plain(weight, grid), grids.search(weight, grid), grids.search(weight, grid, gram.diagonal()),
-            grids.with_feedback(weight, grid, gram), grids.polish(weight, grids.with_feedback(weight, grid, gram), gram),
+            grids.plain(weight, grid),
+            grids.search(weight, grid),
+            grids.search(weight, grid, gram.diagonal()),
+            grids.with_feedback(weight, grid, gram),
+            grids.polish(weight, grids.with_feedback(weight, grid, gram), gram),
         )
-    ]  # fmt: skip
+    ]
     assert errors[1] < errors[0]
     assert errors[2] < 0.95 * errors[1]
     assert errors[3] < 0.7 * errors[2]
@@ -70,7 +79,12 @@ def test_each_step_lowers_the_output_error() -> None:
 
 def test_error_feedback_takes_the_columns_of_the_largest_inputs_first_wherever_they_stand() -> None:
     weight, gram, grid = _weight(), _gram(), GRIDS["q4"]
-    columns = torch.cat([32 * block + torch.randperm(32, generator=torch.Generator().manual_seed(3)) for block in (2, 0, 3, 1)])
+    columns = torch.cat(
+        [
+            32 * block + torch.randperm(32, generator=torch.Generator().manual_seed(3))
+            for block in (2, 0, 3, 1)
+        ]
+    )
     straight = grids.with_feedback(weight, grid, gram)
     mixed = grids.with_feedback(weight[:, columns], grid, gram[columns][:, columns])
     torch.testing.assert_close(mixed.values(), straight.values()[:, columns])
@@ -82,7 +96,9 @@ def test_polishing_never_raises_the_error_of_a_row() -> None:
     weight[:, 32:64] = 0
     for start in (grids.plain(weight, GRIDS["q4"]), grids.with_feedback(weight, GRIDS["q4"], gram)):
         polished = grids.polish(weight, start, gram)
-        before, after = (((weight - r.values()) @ gram) * (weight - r.values()) for r in (start, polished))
+        before, after = (
+            ((weight - r.values()) @ gram) * (weight - r.values()) for r in (start, polished)
+        )
         assert (after.sum(1) <= before.sum(1) * (1 + 1e-4)).all()
         assert GRIDS["q4"].low <= polished.integers.min()
         assert polished.integers.max() <= GRIDS["q4"].high
@@ -116,7 +132,12 @@ def test_channel_scales_change_nothing_but_the_weights(name: str, tmp_path) -> N
     statistics = calibrate(network, rows, tmp_path)
     before, first = logits_of(network, rows), network.model.layers[0].mlp.down_proj.weight.clone()
     alphas = [
-        equalise_layer(network, i, {k: v for k, v in statistics.layer(i).items() if k.endswith("_gram")}, GRIDS["q4"])
+        equalise_layer(
+            network,
+            i,
+            {k: v for k, v in statistics.layer(i).items() if k.endswith("_gram")},
+            GRIDS["q4"],
+        )
         for i in range(network.spec.num_layers)
     ]
     torch.testing.assert_close(logits_of(network, rows), before, rtol=1e-3, atol=1e-3)
@@ -133,7 +154,9 @@ def test_gram_matrices_follow_the_channel_scales(tmp_path) -> None:
     equalise_layer(network, 0, grams, GRIDS["q4"])
     again = calibrate(network, rows, tmp_path / "after").layer(0)
     for name, value in grams.items():
-        torch.testing.assert_close(value, again[name], rtol=1e-2, atol=1e-2 * value.abs().max().item())
+        torch.testing.assert_close(
+            value, again[name], rtol=1e-2, atol=1e-2 * value.abs().max().item()
+        )
 
 
 @pytest.mark.parametrize("name", ["nemotron", "llama"])
@@ -165,7 +188,9 @@ def test_the_better_the_method_the_nearer_the_float_network(name: str, tmp_path)
         kl[method] = compare(result.network, network, rows).kl
         stored = {n: t.values() if isinstance(t, Rounded) else t for n, t in result.tensors.items()}
         assert stored.keys() == network.state_dict().keys()
-        assert all(torch.equal(stored[n], value) for n, value in result.network.state_dict().items())
+        assert all(
+            torch.equal(stored[n], value) for n, value in result.network.state_dict().items()
+        )
     assert kl["search"] < kl["plain"]
     assert kl["feedback"] < kl["search"]
 
@@ -178,8 +203,12 @@ def test_writers_take_back_what_the_rounded_matrices_before_them_did(name: str, 
     before = {key: value.clone() for key, value in network.state_dict().items()}
     settings = QuantizeSettings(embedding="q8", head="q8")
     alone, in_order = (quantize(network, statistics, settings, rows=r) for r in (None, rows))
-    assert compare(in_order.network, network, rows).kl < 0.8 * compare(alone.network, network, rows).kl
-    assert compare(in_order.network, network, others).kl < compare(alone.network, network, others).kl
+    assert (
+        compare(in_order.network, network, rows).kl < 0.8 * compare(alone.network, network, rows).kl
+    )
+    assert (
+        compare(in_order.network, network, others).kl < compare(alone.network, network, others).kl
+    )
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     for key, value in in_order.network.state_dict().items():
         stored = in_order.tensors[key]
@@ -188,7 +217,9 @@ def test_writers_take_back_what_the_rounded_matrices_before_them_did(name: str, 
 
 
 @pytest.mark.parametrize("name", ["nemotron", "llama"])
-def test_matrices_are_rounded_for_what_the_rounded_network_feeds_them(name: str, tmp_path, monkeypatch) -> None:
+def test_matrices_are_rounded_for_what_the_rounded_network_feeds_them(
+    name: str, tmp_path, monkeypatch
+) -> None:
     network = tiny_teacher(name)
     rows, given = random_rows(network.spec), {}
     statistics = calibrate(network, rows, tmp_path)
@@ -200,9 +231,15 @@ def test_matrices_are_rounded_for_what_the_rounded_network_feeds_them(name: str,
 
     monkeypatch.setattr(_Rounding, "round", record)
     rounded = quantize(network, statistics, QuantizeSettings(), rows=rows).network
-    for path in ("model.layers.2.self_attn.q_proj", "model.layers.2.self_attn.o_proj", "model.layers.2.mlp.down_proj"):
+    for path in (
+        "model.layers.2.self_attn.q_proj",
+        "model.layers.2.self_attn.o_proj",
+        "model.layers.2.mlp.down_proj",
+    ):
         seen: list[torch.Tensor] = []
-        hook = rounded.get_submodule(path).register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0].flatten(0, 1)))
+        hook = rounded.get_submodule(path).register_forward_pre_hook(
+            lambda _, x, seen=seen: seen.append(x[0].flatten(0, 1))
+        )
         logits_of(rounded, rows)
         hook.remove()
         torch.testing.assert_close(given[path], seen[0].T @ seen[0], rtol=1e-3, atol=1e-3)
@@ -213,7 +250,9 @@ def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
     network = tiny_teacher("nemotron")
     rows = random_rows(network.spec)
     statistics = calibrate(network, rows, tmp_path)
-    settings, table = spend_bits(network, statistics, QuantizeSettings(method="search"), rows, max_bits=6.5)
+    settings, table = spend_bits(
+        network, statistics, QuantizeSettings(method="search"), rows, max_bits=6.5
+    )
     assert settings.promoted
     assert {entry["kind"] for entry in table} >= {"lm_head", "embed_tokens", "v_proj"}
     assert quantize(network, statistics, settings).bits_per_weight() <= 6.5
@@ -224,7 +263,9 @@ def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
 def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) -> None:
     network = tiny_teacher("nemotron_odd")
     statistics = calibrate(network, random_rows(network.spec), tmp_path)
-    with pytest.raises(UsageError, match="columns are not whole blocks; expected a multiple of 32; found 72"):
+    with pytest.raises(
+        UsageError, match="columns are not whole blocks; expected a multiple of 32; found 72"
+    ):
         quantize(network, statistics, QuantizeSettings())
     with pytest.raises(UsageError, match="grid 'q3' is unknown"):
         quantize(network, statistics, QuantizeSettings(weights="q3"))
@@ -234,11 +275,15 @@ def test_columns_that_are_no_whole_blocks_are_refused_before_any_work(tmp_path) 
     ("learns", "rate", "share", "tied"),
     [("scales", 1e-3, 0.85, False), ("weights", 3e-3, 0.5, False), ("scales", 1e-3, 0.85, True)],
 )
-def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, learns: str, rate: float, share: float, tied: bool) -> None:
+def test_tuning_gives_back_a_part_of_what_four_bits_took(
+    tmp_path, learns: str, rate: float, share: float, tied: bool
+) -> None:
     network = tiny_teacher("nemotron", tied_embeddings=tied)
     rows = random_rows(network.spec, count=32)
     result = quantize(
-        network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain", embedding="q8", head="q8")
+        network,
+        calibrate(network, rows, tmp_path / "c"),
+        QuantizeSettings(method="plain", embedding="q8", head="q8"),
     )
     before = compare(result.network, network, rows).kl
     settings = DistillSettings(tokens=40 * 8 * 24, rate=rate, final_rate=rate / 10)
@@ -258,7 +303,9 @@ def test_tuning_gives_back_a_part_of_what_four_bits_took(tmp_path, learns: str, 
     assert torch.equal(tuned.tensors["model.norm.weight"], result.tensors["model.norm.weight"])
 
 
-def test_a_rounded_linear_starts_as_the_file_says_and_passes_gradients_through_its_rounding() -> None:
+def test_a_rounded_linear_starts_as_the_file_says_and_passes_gradients_through_its_rounding() -> (
+    None
+):
     rounded = grids.search(_weight(), GRIDS["q4"])
     linear = RoundedLinear(rounded, None, "weights")
     torch.testing.assert_close(linear.weight, rounded.values())
@@ -277,6 +324,15 @@ def test_a_rounded_linear_starts_as_the_file_says_and_passes_gradients_through_i
 def test_an_unknown_way_to_tune_is_refused(tmp_path) -> None:
     network = tiny_teacher("nemotron")
     rows = random_rows(network.spec)
-    result = quantize(network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain"))
+    result = quantize(
+        network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain")
+    )
     with pytest.raises(UsageError, match=r"unknown way to tune; expected \["):
-        tune(result, LiveTeacher(network), rows, DistillSettings(tokens=1), tmp_path / "run", learns="everything")
+        tune(
+            result,
+            LiveTeacher(network),
+            rows,
+            DistillSettings(tokens=1),
+            tmp_path / "run",
+            learns="everything",
+        )

@@ -61,11 +61,31 @@ def test_a_search_halves_its_field_and_resumes(tmp_path, monkeypatch) -> None:
     rows = random_rows(teacher.spec, count=16)
     statistics = calibrate(teacher, rows, tmp_path / "calibration")
     target = 0.75 * COSTS["parameters"](teacher.spec)
-    settings = SearchSettings(target, tolerance=0.06, steps=STEPS, max_candidates=5, rungs=(192, 384), rate=1e-4, batch_rows=8)
-    arguments = (teacher, LiveTeacher(teacher), statistics, rows, rows, rows, settings, tmp_path / "search")
+    settings = SearchSettings(
+        target,
+        tolerance=0.06,
+        steps=STEPS,
+        max_candidates=5,
+        rungs=(192, 384),
+        rate=1e-4,
+        batch_rows=8,
+    )
+    arguments = (
+        teacher,
+        LiveTeacher(teacher),
+        statistics,
+        rows,
+        rows,
+        rows,
+        settings,
+        tmp_path / "search",
+    )
     result = search(*arguments)
     assert len(result.table) == len(candidates(teacher.spec, settings)) >= 4
-    assert [sum(f"kl_{tokens}" in line for line in result.table) for tokens in settings.rungs] == [2, 1]
+    assert [sum(f"kl_{tokens}" in line for line in result.table) for tokens in settings.rungs] == [
+        2,
+        1,
+    ]
     assert result.table[0]["intermediate_size"] == result.best.intermediate_size
     content = json.loads((tmp_path / "search" / "report.json").read_text())
     assert len(content["tables"]["candidates"]) == len(result.table)

@@ -24,7 +24,9 @@ from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.models import reference
 
 FOLDER = Path(__file__).parents[2] / "data" / "stories-nemotron"
-pytestmark = pytest.mark.skipif(not (FOLDER / "model.safetensors").exists(), reason="the stories model is not here")
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "model.safetensors").exists(), reason="the stories model is not here"
+)
 
 # Written for these tests, in the manner of what the model was trained on.
 STORIES = [
@@ -61,11 +63,15 @@ def test_its_logits_are_those_of_transformers_and_the_reference(source: Source) 
         theirs = model(torch.from_numpy(ids)[None]).logits[0].numpy()
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
     weights = {name: value.numpy() for name, value in source.network.state_dict().items()}
-    np.testing.assert_allclose(ours, reference.forward(source.network.spec, weights, ids), atol=2e-4)
+    np.testing.assert_allclose(
+        ours, reference.forward(source.network.spec, weights, ids), atol=2e-4
+    )
 
 
 def test_it_has_learnt_stories(source: Source, rows) -> None:
-    assert perplexity(source.network, rows) < 25  # a uniform guess has the vocabulary's size, thousands
+    assert (
+        perplexity(source.network, rows) < 25
+    )  # a uniform guess has the vocabulary's size, thousands
 
 
 def test_it_tells_one(source: Source) -> None:
@@ -89,15 +95,22 @@ def test_its_zeros_are_many_and_some_more_cost_nothing(source: Source, rows, tmp
 @pytest.mark.parametrize(
     "shape",
     [
-        Shape(intermediate_size=384), Shape(num_heads=3), Shape(num_kv_heads=2, num_heads=4), Shape(hidden_size=240),
+        Shape(intermediate_size=384),
+        Shape(num_heads=3),
+        Shape(num_kv_heads=2, num_heads=4),
+        Shape(hidden_size=240),
         Shape(num_layers=5),
     ],
     ids=["mlp", "heads", "groups", "hidden", "depth"],
-)  # fmt: skip
+)
 def test_every_axis_can_be_cut_and_healed(shape: Shape, source: Source, rows, tmp_path) -> None:
     teacher = source.network
     statistics = calibrate(teacher, rows, tmp_path)
-    kept = None if shape.num_layers is None else tuple(i for i in range(teacher.spec.num_layers) if i != 2)
+    kept = (
+        None
+        if shape.num_layers is None
+        else tuple(i for i in range(teacher.spec.num_layers) if i != 2)
+    )
     selection = select(teacher, shape, CRITERIA["reconstruction"](teacher, statistics, 0), kept)
     student = trim(teacher, selection).requires_grad_(False)
     before = compare(student, teacher, rows).kl

@@ -11,7 +11,13 @@ import torch
 from tests.torch.compress.support import random_rows, tiny_teacher
 from understudy.compress import teacher as module
 from understudy.compress.losses import forward_kl
-from understudy.compress.teacher import CachedTeacher, CacheFormat, LiveTeacher, capture, sparse_target
+from understudy.compress.teacher import (
+    CachedTeacher,
+    CacheFormat,
+    LiveTeacher,
+    capture,
+    sparse_target,
+)
 from understudy.errors import MissingError, UsageError
 
 
@@ -19,7 +25,9 @@ from understudy.errors import MissingError, UsageError
 def test_a_token_fits_the_budget_and_survives_the_way_to_disk(vocab: int) -> None:
     form = CacheFormat.within(64, vocab)
     assert form.bytes_per_token <= 64
-    ids, log_probs, entropy = sparse_target(torch.randn(5, vocab) * 3, form, torch.Generator().manual_seed(0))
+    ids, log_probs, entropy = sparse_target(
+        torch.randn(5, vocab) * 3, form, torch.Generator().manual_seed(0)
+    )
     records = form.encode(ids, log_probs, entropy)
     assert records.shape == (5, form.bytes_per_token)
     back = form.decode(records)
@@ -54,7 +62,9 @@ def test_losses_from_the_cache_are_those_of_the_live_teacher(tmp_path) -> None:
     tokens = torch.from_numpy(rows.tokens.astype(np.int64))
     hidden = torch.randn(24 * 32, 96, generator=torch.Generator().manual_seed(3)) * 0.3
     mask, numbers = torch.ones(24 * 32), np.arange(24)
-    live = forward_kl(hidden, teacher.head_weight, LiveTeacher(teacher).target(numbers, tokens), mask)
+    live = forward_kl(
+        hidden, teacher.head_weight, LiveTeacher(teacher).target(numbers, tokens), mask
+    )
     sparse = forward_kl(hidden, teacher.head_weight, cached.target(numbers, tokens), mask)
     assert sparse.item() == pytest.approx(live.item(), rel=0.01)
 
@@ -63,7 +73,9 @@ def test_a_teacher_asked_in_bfloat16_says_nearly_the_same(tmp_path) -> None:
     teacher = tiny_teacher("llama")
     rows = random_rows(teacher.spec)
     exact = capture(teacher, rows, tmp_path / "exact").target(np.arange(16), torch.zeros(1))
-    near = capture(teacher, rows, tmp_path / "near", precision="bfloat16").target(np.arange(16), torch.zeros(1))
+    near = capture(teacher, rows, tmp_path / "near", precision="bfloat16").target(
+        np.arange(16), torch.zeros(1)
+    )
     assert not torch.equal(near.entropy, exact.entropy)
     torch.testing.assert_close(near.entropy, exact.entropy, rtol=0.02, atol=0.02)
 

@@ -15,13 +15,40 @@ from understudy.text.dialects import DIALECTS
 from understudy.text.dialects.base import LLAMA_FORM, MISTRAL_FORM
 from understudy.text.grammar import Grammar
 
-PLACE = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "floor": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["name"]}  # fmt: skip
+PLACE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 8},
+        "floor": {"type": "integer", "minimum": 0, "maximum": 9},
+    },
+    "required": ["name"],
+}
 TOOLS = [
-    Tool.from_openai({"name": "go", "parameters": {"type": "object", "properties": {"to": {"$ref": "#/$defs/place"}, "mode": {"enum": ["foot", "horse"]}},
-                                                   "required": ["to", "mode"], "$defs": {"place": PLACE}}}),
-    Tool.from_openai({"name": "wait.here", "parameters": {"type": "object", "properties": {"for": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}}}),
+    Tool.from_openai(
+        {
+            "name": "go",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "to": {"$ref": "#/$defs/place"},
+                    "mode": {"enum": ["foot", "horse"]},
+                },
+                "required": ["to", "mode"],
+                "$defs": {"place": PLACE},
+            },
+        }
+    ),
+    Tool.from_openai(
+        {
+            "name": "wait.here",
+            "parameters": {
+                "type": "object",
+                "properties": {"for": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}},
+            },
+        }
+    ),
     Tool.from_openai({"name": "stop"}),
-]  # fmt: skip
+]
 QUESTION = [{"role": "user", "content": "Go."}]
 
 
@@ -58,7 +85,9 @@ def test_every_call_satisfies_its_schema(model, dialect, choice, is_parallel):
 def test_without_choice_no_call_opens(model):
     mask = call_mask(model.tokenizer, model.dialect, TOOLS, "none")
     for seed in range(5):
-        text = model.generate(QUESTION, make_mask=mask, max_tokens=60, temperature=1.5, seed=seed).raw_text
+        text = model.generate(
+            QUESTION, make_mask=mask, max_tokens=60, temperature=1.5, seed=seed
+        ).raw_text
         assert "<toolcall>" not in text
     assert not follows(model, model.dialect, "none", "Well <toolcall> {")
 
@@ -68,7 +97,10 @@ def test_without_choice_no_call_opens(model):
     [
         ("Just words.", True),
         ('<toolcall> {"name": "stop", "arguments": {}} </toolcall>', True),
-        ('I shall. <toolcall> {"name": "go", "arguments": {"to": {"name": "mill"}, "mode": "foot"}} </toolcall>', True),
+        (
+            'I shall. <toolcall> {"name": "go", "arguments": {"to": {"name": "mill"}, "mode": "foot"}} </toolcall>',
+            True,
+        ),
         (
             '<toolcall> {"name": "stop", "arguments": {}} </toolcall>\n<toolcall> {"name": "stop", "arguments": {}} </toolcall>',
             True,
@@ -111,7 +143,11 @@ def test_a_wrong_call_is_text(model):
     found = read_calls(model.dialect, raw, TOOLS)
     assert (found.calls, found.text) == ((), raw)
     assert found.refused[0][1].startswith("there is no tool")
-    mixed = read_calls(model.dialect, f'Hm. {raw}\n<toolcall> {{"name": "stop", "arguments": {{}}}} </toolcall>', TOOLS)
+    mixed = read_calls(
+        model.dialect,
+        f'Hm. {raw}\n<toolcall> {{"name": "stop", "arguments": {{}}}} </toolcall>',
+        TOOLS,
+    )
     assert [call.name for call in mixed.calls] == ["stop"]
     assert len(mixed.refused) == 1
 
@@ -137,5 +173,7 @@ def test_what_cannot_be_held(model):
         call_grammar(model.tokenizer, DIALECTS["plain"](model.tokenizer), TOOLS)
     tool = Tool("f", "", {"type": "object", "properties": {"x": {"not": {"type": "string"}}}})
     with pytest.raises(SchemaError):
-        Grammar(model.tokenizer).lark(call_grammar(model.tokenizer, model.dialect, [tool], "required"))
+        Grammar(model.tokenizer).lark(
+            call_grammar(model.tokenizer, model.dialect, [tool], "required")
+        )
     assert json.loads(json.dumps(tool.to_openai()))

@@ -50,7 +50,11 @@ def test_tools_of_a_server(tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["/no/such/server"], [sys.executable, "-c", "print('hello')"], [sys.executable, "-c", "import time; time.sleep(60)"]],
+    [
+        ["/no/such/server"],
+        [sys.executable, "-c", "print('hello')"],
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+    ],
 )
 def test_what_is_no_server(command):
     with pytest.raises(ToolError) as caught:
@@ -62,6 +66,8 @@ def test_a_server_that_has_just_ended(tmp_path, monkeypatch):
     (tmp_path / "server.py").write_text(SERVER)
     with McpServer(sys.executable, [str(tmp_path / "server.py")]) as server:
         pass
-    monkeypatch.setattr(server._thread, "is_alive", lambda: True)  # its loop is closed before its thread has ended
+    monkeypatch.setattr(
+        server._thread, "is_alive", lambda: True
+    )  # its loop is closed before its thread has ended
     server.close()
     assert call(server.tools, "price", item="rope").is_error

@@ -36,16 +36,35 @@ def door(which: int = 1) -> str:
 
 
 def card() -> Card:
-    return Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": {
-        "name": "Hilde", "description": "{{char}} is the miller.", "first_mes": "Good day, {{user}}.",
-        "character_book": {"entries": [{"keys": ["tower"], "content": "The tower is locked.", "enabled": True, "insertion_order": 1}]},
-    }})  # fmt: skip
+    return Card(
+        {
+            "spec": "chara_card_v2",
+            "spec_version": "2.0",
+            "data": {
+                "name": "Hilde",
+                "description": "{{char}} is the miller.",
+                "first_mes": "Good day, {{user}}.",
+                "character_book": {
+                    "entries": [
+                        {
+                            "keys": ["tower"],
+                            "content": "The tower is locked.",
+                            "enabled": True,
+                            "insertion_order": 1,
+                        }
+                    ]
+                },
+            },
+        }
+    )
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     system=words,
     texts=st.lists(words.filter(str.strip), min_size=1, max_size=3),
@@ -53,8 +72,15 @@ words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
     played=st.booleans(),
 )
 def test_the_ledger_sums_to_the_prompt(model, system, texts, documents, played):
-    session = Session(model, system=system, tools=[door], documents=documents, character=card() if played else None,
-                      settings=SessionSettings(reserve=8, rounds=0), ignore_eos=True)  # fmt: skip
+    session = Session(
+        model,
+        system=system,
+        tools=[door],
+        documents=documents,
+        character=card() if played else None,
+        settings=SessionSettings(reserve=8, rounds=0),
+        ignore_eos=True,
+    )
     for text in texts:
         reply = session.say(text, max_tokens=4)
         assert reply.ledger.total == reply.usage.prompt_tokens
@@ -63,21 +89,44 @@ def test_the_ledger_sums_to_the_prompt(model, system, texts, documents, played):
 
 
 def test_every_owner_has_its_tokens(model):
-    session = Session(model, system="Be brief.", tools=[door], documents=["Rye is a grain."], character=card(), settings=SETTINGS)
+    session = Session(
+        model,
+        system="Be brief.",
+        tools=[door],
+        documents=["Rye is a grain."],
+        character=card(),
+        settings=SETTINGS,
+    )
     session.say("Hello", max_tokens=4)
     session.part.memory.remember("The player owns the tower.")
     ledger = session.say("What of the tower?", tool_choice="required", max_tokens=200).ledger
-    for origin in ("system", "persona", "lore", "memory", "history", "documents", "tools", "user", "template"):
+    for origin in (
+        "system",
+        "persona",
+        "lore",
+        "memory",
+        "history",
+        "documents",
+        "tools",
+        "user",
+        "template",
+    ):
         assert ledger.tokens[origin] > 0, origin
 
 
 def test_a_call_is_run_and_its_result_read(model):
     session = Session(
-        model, tools=[door], settings=SessionSettings(reserve=300, rounds=1, is_parallel=False), temperature=1.0, seed=3
+        model,
+        tools=[door],
+        settings=SessionSettings(reserve=300, rounds=1, is_parallel=False),
+        temperature=1.0,
+        seed=3,
     )
     reply = session.say("Open", tool_choice="required")
     assert [call.name for call in reply.tool_calls] == ["door"]
-    assert reply.results[0].content == f"door {reply.tool_calls[0].arguments.get('which', 1)} is open"
+    assert (
+        reply.results[0].content == f"door {reply.tool_calls[0].arguments.get('which', 1)} is open"
+    )
     assert reply.results[0].content in model.tokenizer.decode(session._prompt)
     assert len(reply.usages) == 2
     assert [turn.role for turn in session.turns] == ["user", "assistant", "tool", "assistant"]
@@ -85,7 +134,10 @@ def test_a_call_is_run_and_its_result_read(model):
 
 def test_nothing_runs_that_was_not_handed_in(model):
     session = Session(
-        model, tools=[Tool.from_function(door).to_openai()], settings=SessionSettings(reserve=300, is_parallel=False), seed=1
+        model,
+        tools=[Tool.from_function(door).to_openai()],
+        settings=SessionSettings(reserve=300, is_parallel=False),
+        seed=1,
     )
     reply = session.say("Open", tool_choice="required")
     assert reply.finish_reason == "tool_calls"
@@ -97,7 +149,10 @@ def test_nothing_runs_that_was_not_handed_in(model):
     done = session.give_results({reply.tool_calls[0].id: EVIL})
     assert done.results[0].content == EVIL
     ids = session._prompt
-    assert [ids.count(model.tokenizer.marker_id(text)) for text in ("<extra_id_0>", "</s>")] in ([1, 0], [1, 1])
+    assert [ids.count(model.tokenizer.marker_id(text)) for text in ("<extra_id_0>", "</s>")] in (
+        [1, 0],
+        [1, 1],
+    )
 
 
 def test_approval_is_asked(model):
@@ -156,7 +211,9 @@ def test_results_as_text():
     assert as_text(loop) == "[[...]]"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 30))
 def test_long_results_are_cut_with_a_mark(model, text, times):
     text = text * times
@@ -175,7 +232,12 @@ def test_a_huge_result_costs_nothing(model):
 
 
 def test_history_leaves_first_and_is_said(model):
-    session = Session(model, system="Be brief.", settings=SessionSettings(reserve=20, context=300), ignore_eos=True)
+    session = Session(
+        model,
+        system="Be brief.",
+        settings=SessionSettings(reserve=20, context=300),
+        ignore_eos=True,
+    )
     dropped = []
     for i in range(14):
         reply = session.say(f"Message {i} about rye and the mill. " * 2, max_tokens=8)
@@ -191,12 +253,28 @@ def test_history_leaves_first_and_is_said(model):
 
 
 def test_blocks_leave_in_order(model):
-    blocks = [Block(origin, f"{rule} {i} " * 20, rule, i, f"{rule}{i}") for rule, origin in
-              (("examples", "persona"), ("lore", "lore"), ("summary", "memory"), ("documents", "documents")) for i in range(2)]  # fmt: skip
+    blocks = [
+        Block(origin, f"{rule} {i} " * 20, rule, i, f"{rule}{i}")
+        for rule, origin in (
+            ("examples", "persona"),
+            ("lore", "lore"),
+            ("summary", "memory"),
+            ("documents", "documents"),
+        )
+        for i in range(2)
+    ]
     plan = Plan(
         [Block("system", "Stay."), *blocks],
         [],
-        [Turn("user", [Block("memory", "You know: ", "memories", items=["a b", "c d"]), Block("user", "Hi")])],
+        [
+            Turn(
+                "user",
+                [
+                    Block("memory", "You know: ", "memories", items=["a b", "c d"]),
+                    Block("user", "Hi"),
+                ],
+            )
+        ],
     )
     _, ledger = fit(plan, model.dialect, model.tokenizer, context=100, reserve=30, where="test")
     rules = [line.split(":")[0] for line in ledger.dropped]
@@ -206,7 +284,9 @@ def test_blocks_leave_in_order(model):
 
 
 def test_a_warm_turn_computes_its_tail_alone(model):
-    session = Session(model, system="You are the keeper of a light. " * 20, settings=SETTINGS, ignore_eos=True)
+    session = Session(
+        model, system="You are the keeper of a light. " * 20, settings=SETTINGS, ignore_eos=True
+    )
     session.say("Hello", max_tokens=8)
     usage = session.say("And now?", max_tokens=8).usage
     assert usage.cached_tokens > 0.8 * usage.prompt_tokens
@@ -218,7 +298,9 @@ def test_what_a_reader_sees(model):
         return "".join([*(filter.push(c) for c in text), filter.finish()])
 
     assert shown("a < b <tool") == "a < b <tool"
-    assert shown('Yes. <toolcall> {"name"') == 'Yes. <toolcall> {"name"'  # it turned out to be no call
+    assert (
+        shown('Yes. <toolcall> {"name"') == 'Yes. <toolcall> {"name"'
+    )  # it turned out to be no call
     filter = Shown(False, model.dialect, True)
     assert "".join(filter.push(c) for c in 'Yes. <toolcall> {"name"') == "Yes. "
     assert shown('[1] "built in 1812"\nAnswer: In 1812.', quoting=True) == "In 1812."
@@ -241,7 +323,9 @@ def test_async(model):
         session = Session(model, settings=SETTINGS, temperature=1.0, seed=1)
         pieces = [piece async for piece in session.astream("Hello", max_tokens=12)]
         reply = session.last
-        again = await Session(model, settings=SETTINGS, temperature=1.0, seed=1).asay("Hello", max_tokens=12)
+        again = await Session(model, settings=SETTINGS, temperature=1.0, seed=1).asay(
+            "Hello", max_tokens=12
+        )
         return "".join(pieces), reply, again
 
     text, reply, again = asyncio.run(talk())
@@ -250,7 +334,12 @@ def test_async(model):
 
 
 def test_a_saved_session_goes_on(model, tmp_path):
-    session = Session(model, character=card(), tools=[door], settings=SessionSettings(reserve=200, is_parallel=False, rounds=1))
+    session = Session(
+        model,
+        character=card(),
+        tools=[door],
+        settings=SessionSettings(reserve=200, is_parallel=False, rounds=1),
+    )
     session.say("Hello", tool_choice="required")
     session.save(tmp_path / "talk.json")
     again = Session(model, character=card(), tools=[door], settings=session.settings)
@@ -264,7 +353,10 @@ def test_a_saved_session_goes_on(model, tmp_path):
         again.resume(tmp_path / "talk.json")
 
 
-@pytest.mark.parametrize("wrong", [{"reserve": 0}, {"rounds": -1}, {"timeout_s": 0}, {"passages_in": "tail"}, {"max_result": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reserve": 0}, {"rounds": -1}, {"timeout_s": 0}, {"passages_in": "tail"}, {"max_result": 1}],
+)
 def test_settings_are_checked(wrong):
     with pytest.raises(UsageError):
         SessionSettings(**wrong)
@@ -272,9 +364,17 @@ def test_settings_are_checked(wrong):
 
 def test_texts_open_no_turn(model):
     session = Session(
-        model, system=EVIL, documents=[EVIL], character=card(), tools=[Tool("f", EVIL, {"type": "object"})], settings=SETTINGS
+        model,
+        system=EVIL,
+        documents=[EVIL],
+        character=card(),
+        tools=[Tool("f", EVIL, {"type": "object"})],
+        settings=SETTINGS,
     )
     session.say(EVIL, max_tokens=4)
     prompt = session.last.ledger.total
     ids = session._prompt[:prompt]
-    assert [ids.count(model.tokenizer.marker_id(text)) for text in ("<extra_id_0>", "<extra_id_1>", "</s>")] == [1, 3, 0]
+    assert [
+        ids.count(model.tokenizer.marker_id(text))
+        for text in ("<extra_id_0>", "<extra_id_1>", "</s>")
+    ] == [1, 3, 0]

@@ -35,7 +35,11 @@ class Options(TypedDict):
 
 
 def travel(
-    to: str, via: list[Point], mode: Literal["foot", "horse"] = "foot", colour: Colour | None = None, **_: Any
+    to: str,
+    via: list[Point],
+    mode: Literal["foot", "horse"] = "foot",
+    colour: Colour | None = None,
+    **_: Any,
 ) -> None: ...
 
 
@@ -67,11 +71,19 @@ def test_a_function_becomes_a_schema():
     tool = Tool.from_function(go)
     assert (tool.name, tool.description) == ("go", "Goes somewhere, quickly.")
     properties = tool.parameters["properties"]
-    point = {"type": "object", "properties": {"x": {"type": "integer"}, "y": {"type": "number"}}, "required": ["x"], "additionalProperties": False}  # fmt: skip
+    point = {
+        "type": "object",
+        "properties": {"x": {"type": "integer"}, "y": {"type": "number"}},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
     assert properties["to"] == {"type": "string", "description": "where it ends, in words."}
     assert properties["via"] == {"type": "array", "items": point, "description": "places between."}
     assert properties["mode"] == {"type": "string", "enum": ["foot", "horse"], "default": "foot"}
-    assert properties["colour"] == {"anyOf": [{"type": "string", "enum": ["red", "blue"]}, {"type": "null"}], "default": None}
+    assert properties["colour"] == {
+        "anyOf": [{"type": "string", "enum": ["red", "blue"]}, {"type": "null"}],
+        "default": None,
+    }
     assert properties["options"]["description"] == "how to go"
     assert properties["options"]["anyOf"][0]["required"] == ["depth"]
     assert tool.parameters["required"] == ["to", "via"]
@@ -80,7 +92,9 @@ def test_a_function_becomes_a_schema():
 
 
 def test_the_function_gets_what_it_was_promised():
-    said = Tool.from_function(go).run(to="Ada", via=[{"x": 1}], colour="blue", pair=[2, "b"], tags=["t"])
+    said = Tool.from_function(go).run(
+        to="Ada", via=[{"x": 1}], colour="blue", pair=[2, "b"], tags=["t"]
+    )
     assert said == f"Ada {[Point(1)]} foot {Colour.BLUE} {(2, 'b')} {{'t'}}"
 
 
@@ -95,12 +109,19 @@ def test_values_come_back(x, y, colour):
 @pytest.mark.parametrize(
     ("docstring", "head", "arguments"),
     [
-        ("Adds.\n\n    :param int a: the first\n    :param b: the second\n    :returns: c", "Adds.", {"a": "the first", "b": "the second"}),
-        ("Adds.\n\nParameters\n----------\na : int\n    The first.\nb : int\n    The second\n    one.\n", "Adds.",
-         {"a": "The first.", "b": "The second one."}),
+        (
+            "Adds.\n\n    :param int a: the first\n    :param b: the second\n    :returns: c",
+            "Adds.",
+            {"a": "the first", "b": "the second"},
+        ),
+        (
+            "Adds.\n\nParameters\n----------\na : int\n    The first.\nb : int\n    The second\n    one.\n",
+            "Adds.",
+            {"a": "The first.", "b": "The second one."},
+        ),
         ("", "", {}),
     ],
-)  # fmt: skip
+)
 def test_docstrings(docstring, head, arguments):
     import inspect
 
@@ -129,11 +150,20 @@ def test_what_is_no_tool(function):
 @pytest.mark.parametrize(
     "tool",
     [
-        {}, {"type": "function"}, {"type": "retrieval", "name": "a"}, {"name": ""}, {"name": "a b"}, {"name": 3},
-        {"name": "a", "parameters": []}, {"name": "a", "parameters": {"type": "array"}},
-        {"name": "a", "parameters": {"properties": {"x": {"type": "strnig"}}}}, {"name": "a", "description": 3}, None, [],
+        {},
+        {"type": "function"},
+        {"type": "retrieval", "name": "a"},
+        {"name": ""},
+        {"name": "a b"},
+        {"name": 3},
+        {"name": "a", "parameters": []},
+        {"name": "a", "parameters": {"type": "array"}},
+        {"name": "a", "parameters": {"properties": {"x": {"type": "strnig"}}}},
+        {"name": "a", "description": 3},
+        None,
+        [],
     ],
-)  # fmt: skip
+)
 def test_a_wrong_schema_is_said(tool):
     with pytest.raises(SchemaError) as caught:
         Tool.from_openai(tool)
@@ -146,7 +176,18 @@ def test_names_are_told_apart():
 
 
 def test_arguments_are_held_against_the_schema():
-    tools = [Tool.from_openai({"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}})]  # fmt: skip
+    tools = [
+        Tool.from_openai(
+            {
+                "name": "f",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"x": {"type": "integer"}},
+                    "required": ["x"],
+                },
+            }
+        )
+    ]
     assert find_fault(tools, ParsedCall("f", {"x": 1})) is None
     assert "there is no tool" in find_fault(tools, ParsedCall("g", {}))
     assert "required" in find_fault(tools, ParsedCall("f", {}))
@@ -156,7 +197,10 @@ def test_arguments_are_held_against_the_schema():
 
 def test_objects_take_no_unknown_properties_unless_they_say_so():
     schema = {
-        "properties": {"properties": {"type": "string"}, "a": {"properties": {}, "additionalProperties": True}},
+        "properties": {
+            "properties": {"type": "string"},
+            "a": {"properties": {}, "additionalProperties": True},
+        },
         "default": {"properties": 1},
     }
     assert closed(schema) == {**schema, "additionalProperties": False}
@@ -168,9 +212,16 @@ class Words:
 
 
 def test_ten_thousand_tools_fit_their_budget():
-    tools = [Tool(f"tool_{i}", f"does thing number {i}", {"type": "object", "properties": {}}) for i in range(10_000)]
-    tools.insert(7000, Tool("weather_report", "the weather of a city", {"type": "object", "properties": {}}))
-    shown, left_out = choose(tools, "What is the weather in Paris?", Words(), 200, keep=["tool_9000"])
+    tools = [
+        Tool(f"tool_{i}", f"does thing number {i}", {"type": "object", "properties": {}})
+        for i in range(10_000)
+    ]
+    tools.insert(
+        7000, Tool("weather_report", "the weather of a city", {"type": "object", "properties": {}})
+    )
+    shown, left_out = choose(
+        tools, "What is the weather in Paris?", Words(), 200, keep=["tool_9000"]
+    )
     names = [tool.name for tool in shown]
     assert "weather_report" in names
     assert "tool_9000" in names

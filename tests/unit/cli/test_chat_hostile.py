@@ -41,7 +41,9 @@ def test_hostile_answers_are_shown_not_obeyed(model, monkeypatch):
 
 
 def test_what_a_guard_stops_is_not_shown(model, monkeypatch):
-    shown = shown_of(Session(Fake(model, lambda prompt: f"murder {HOSTILE}"), guard=Guard()), monkeypatch)
+    shown = shown_of(
+        Session(Fake(model, lambda prompt: f"murder {HOSTILE}"), guard=Guard()), monkeypatch
+    )
     assert "I would rather not answer that." in shown
     assert "stopped by the guard (output: Violence (words))" in shown
     assert "murder" not in shown

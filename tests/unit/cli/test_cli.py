@@ -89,7 +89,10 @@ def test_a_hub_id_without_a_hub(capsys, monkeypatch):
     assert "nobody/no-such-model-here" in err
 
 
-@pytest.mark.parametrize(("name", "value"), [("UNDERSTUDY_ISA", "mmx"), ("UNDERSTUDY_THREADS", "many"), ("UNDERSTUDY_TYPO", "1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("UNDERSTUDY_ISA", "mmx"), ("UNDERSTUDY_THREADS", "many"), ("UNDERSTUDY_TYPO", "1")],
+)
 def test_malformed_environment_is_refused(capsys, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     code, _, err = call(capsys, "list")
@@ -98,12 +101,28 @@ def test_malformed_environment_is_refused(capsys, monkeypatch, name, value):
 
 
 def test_json_outputs_parse(capsys, tmp_path):
-    (tmp_path / "text").write_text("The keeper counts the ships that pass in the night, one by one. " * 3)
+    (tmp_path / "text").write_text(
+        "The keeper counts the ships that pass in the night, one by one. " * 3
+    )
     models = json.loads(call(capsys, "list", "--json")[1])
     assert models[0]["name"] == hub.DEFAULT_MODEL
     shown = json.loads(call(capsys, "show", "--json")[1])
     assert shown["parameters"]["total"] == 134_515_008
-    answers = json.loads(call(capsys, "generate", "-p", "Say hi", "--max-tokens", "4", "-n", "2", "--json", "--logprobs", "2")[1])
+    answers = json.loads(
+        call(
+            capsys,
+            "generate",
+            "-p",
+            "Say hi",
+            "--max-tokens",
+            "4",
+            "-n",
+            "2",
+            "--json",
+            "--logprobs",
+            "2",
+        )[1]
+    )
     assert len(answers) == 2
     assert len(answers[0]["logprobs"]) == len(answers[0]["tokens"]) == 4
     scored = json.loads(call(capsys, "perplexity", "-f", str(tmp_path / "text"), "--json")[1])
@@ -127,7 +146,10 @@ def test_ctrl_c_is_130(capsys, monkeypatch):
 
 
 def test_control_characters_are_shown_not_obeyed():
-    assert harmless("a\x1b[31mred\x07\x00\r\u202eb\tc\n") == "a\\x1b[31mred\\x07\\x00\\x0d\\x202eb\tc\n"
+    assert (
+        harmless("a\x1b[31mred\x07\x00\r\u202eb\tc\n")
+        == "a\\x1b[31mred\\x07\\x00\\x0d\\x202eb\tc\n"
+    )
 
 
 # ---- chat ----
@@ -167,7 +189,13 @@ def test_a_conversation_remembers(conversation, capsys):
 def test_settings_and_files(conversation, tmp_path):
     conversation.command("/set temperature 0.5")
     assert conversation.sampling["temperature"] == 0.5
-    for bad in ("/set tempo 3", "/set temperature warm", "/sing", f"/load {tmp_path}/none", "/save"):
+    for bad in (
+        "/set tempo 3",
+        "/set temperature warm",
+        "/sing",
+        f"/load {tmp_path}/none",
+        "/save",
+    ):
         with pytest.raises(InputError):
             conversation.command(bad)
     with pytest.raises(UnderstudyError, match="cannot write"):
@@ -199,14 +227,18 @@ def test_ctrl_c_ends_the_reply_and_keeps_what_was_said(conversation, monkeypatch
         def close(self):
             pass
 
-    monkeypatch.setattr(conversation.session.model, "stream_outputs", lambda *_, **__: Interrupted(), raising=False)
+    monkeypatch.setattr(
+        conversation.session.model, "stream_outputs", lambda *_, **__: Interrupted(), raising=False
+    )
     conversation.say("Tell")
     assert conversation.session.messages[-1] == {"role": "assistant", "content": "Once upon"}
     assert "…" in capsys.readouterr().out
 
 
 def test_piped_lines_are_a_conversation(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("Hello\n\n/nonsense\n/stats\n/quit\nnever reached\n"))
+    monkeypatch.setattr(
+        sys, "stdin", io.StringIO("Hello\n\n/nonsense\n/stats\n/quit\nnever reached\n")
+    )
     code, out, err = call(capsys, "chat", "--max-tokens", "6", "--context", "256")
     assert code == 0
     assert "tokens of prompt" in out

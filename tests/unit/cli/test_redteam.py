@@ -54,10 +54,30 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
     (tmp_path / "tools.json").write_text(json.dumps([ROPE]))
     (tmp_path / "note.txt").write_text("Rye is a grain.")
     out, err = typed(
-        "/goal new Make the miller swear", "/system Be kind.", "/guard on", "/search off", f"/card {tmp_path}/card.json", f"/document {tmp_path}/note.txt", f"/tools {tmp_path}/tools.json",
-        "/set temperature 0.5", "/new first try", "Good day", "/convert base64 decode", "/preview lock", "lock", "/convert", "//slash",
-        '/rate high "criminal" 2 said how', "/ratings", "/fix fixed https://example.org/7 '' later", "/list", "/goal done", "/summary", "/quit", "never read",
-    )  # fmt: skip
+        "/goal new Make the miller swear",
+        "/system Be kind.",
+        "/guard on",
+        "/search off",
+        f"/card {tmp_path}/card.json",
+        f"/document {tmp_path}/note.txt",
+        f"/tools {tmp_path}/tools.json",
+        "/set temperature 0.5",
+        "/new first try",
+        "Good day",
+        "/convert base64 decode",
+        "/preview lock",
+        "lock",
+        "/convert",
+        "//slash",
+        '/rate high "criminal" 2 said how',
+        "/ratings",
+        "/fix fixed https://example.org/7 '' later",
+        "/list",
+        "/goal done",
+        "/summary",
+        "/quit",
+        "never read",
+    )
     assert err == ""
     assert "Good day, User." in out
     assert "bG9jaw==" in out
@@ -71,7 +91,11 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
     assert conversation.setup["system"] == "Be kind."
     assert conversation.setup["documents"] == [{"name": "note.txt", "text": "Rye is a grain."}]
     assert (conversation.setup["is_guarded"], conversation.setup["is_searched"]) == (True, False)
-    assert (conversation.title, conversation.model, conversation.goal) == ("first try", "fake.gguf", records.goals[0].id)
+    assert (conversation.title, conversation.model, conversation.goal) == (
+        "first try",
+        "fake.gguf",
+        records.goals[0].id,
+    )
     assert records.ratings[0].note == "said how"
     assert records.fixes[0].note == "later"
     assert records.current_goals()[0].is_done
@@ -107,15 +131,37 @@ def test_going_on_in_a_branch_and_running_again(typed, path, model):
     assert "has been rated" in err
     assert "1 > one" in out
     with Store(path) as store:
-        said = [[turn.sent for turn in store.turns(one.id)] for one in store.records().conversations]
+        said = [
+            [turn.sent for turn in store.turns(one.id)] for one in store.records().conversations
+        ]
     assert said == [["one", "two"], ["one", "otherwise"], ["one", "otherwise"]]
 
 
 @pytest.mark.parametrize(
     "line",
-    ["/dance", "/rate", "/rate high", "/rate awful Violence 1", "/rate high Nothing 1", "/branch x", "/branch 1", "/open zzz", "/convert rot26", "/set heat 1",
-     "/set seed x", "/card /no/such", "/document /no/such", "/tools /no/such", "/file /no/such", "/goal 9", "/goal new", "/fix fixed", "/rerun", "/guard maybe"],
-)  # fmt: skip
+    [
+        "/dance",
+        "/rate",
+        "/rate high",
+        "/rate awful Violence 1",
+        "/rate high Nothing 1",
+        "/branch x",
+        "/branch 1",
+        "/open zzz",
+        "/convert rot26",
+        "/set heat 1",
+        "/set seed x",
+        "/card /no/such",
+        "/document /no/such",
+        "/tools /no/such",
+        "/file /no/such",
+        "/goal 9",
+        "/goal new",
+        "/fix fixed",
+        "/rerun",
+        "/guard maybe",
+    ],
+)
 def test_what_is_wrong_is_one_line_and_the_program_goes_on(typed, path, model, line):
     out, err = typed(line, "hello")
     assert err.startswith("understudy: ")
@@ -124,7 +170,16 @@ def test_what_is_wrong_is_one_line_and_the_program_goes_on(typed, path, model, l
 
 
 def test_every_command_is_explained_and_lists_list(typed, model):
-    out, err = typed("/help", "/converters", "/categories", "/severities", "/setup", "/goals", "/list", "/summary")
+    out, err = typed(
+        "/help",
+        "/converters",
+        "/categories",
+        "/severities",
+        "/setup",
+        "/goals",
+        "/list",
+        "/summary",
+    )
     assert err == ""
     for word in (
         "/rerun",
@@ -167,7 +222,20 @@ def test_export_import_agreement_and_summary(path, tmp_path, capsys):
     assert "new: 0 goals, 2 conversations, 6 turns, 3 ratings, 1 fix" in capsys.readouterr().out
     assert main(["safety", "redteam", str(tmp_path / "new.sqlite"), "--import", str(out)]) == 0
     assert "new: 0 goals, 0 conversations, 0 turns, 0 ratings, 0 fixes" in capsys.readouterr().out
-    assert main(["safety", "redteam", str(path), "--export", str(out), "--without-embargoed", "--without-texts"]) == 0
+    assert (
+        main(
+            [
+                "safety",
+                "redteam",
+                str(path),
+                "--export",
+                str(out),
+                "--without-embargoed",
+                "--without-texts",
+            ]
+        )
+        == 0
+    )
     assert "ONE" not in out.read_text()
     assert secret.id not in out.read_text()
     capsys.readouterr()
@@ -187,9 +255,13 @@ def test_all_findings_are_run_again_once(path, model, capsys):
         found = rated(store, ("rater-a", "high", "Violence", "2"))
         rated(store, ("rater-a", "none"))
         talk(store, "not rated")
-        talk(store, "one", model=("fake.gguf", "fake"), origin=(found.id, "rerun"))  # one that was interrupted
+        talk(
+            store, "one", model=("fake.gguf", "fake"), origin=(found.id, "rerun")
+        )  # one that was interrupted
     for expected in (1, 0):
-        assert main(["safety", "redteam", str(path), "--rerun", "findings", "--rater", "rater-a"]) == 0
+        assert (
+            main(["safety", "redteam", str(path), "--rerun", "findings", "--rater", "rater-a"]) == 0
+        )
         assert f"{expected} conversations run again on fake.gguf" in capsys.readouterr().out
     with Store(path) as store:
         (again,) = [one for one in store.records().conversations if store.is_whole_rerun(one)]
@@ -200,10 +272,15 @@ def test_all_findings_are_run_again_once(path, model, capsys):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--terminal"], "who are you"), (["--rerun", "x"], "who are you"), (["--agreement"], "no such file"), (["--export", "x"], "no such file"),
-        (["--import", "/no/such"], "cannot read"), (["--rerun", "x", "--rater", "rater-a"], "no such conversation"), (["--terminal", "--rater", " "], "no name"),
+        (["--terminal"], "who are you"),
+        (["--rerun", "x"], "who are you"),
+        (["--agreement"], "no such file"),
+        (["--export", "x"], "no such file"),
+        (["--import", "/no/such"], "cannot read"),
+        (["--rerun", "x", "--rater", "rater-a"], "no such conversation"),
+        (["--terminal", "--rater", " "], "no name"),
     ],
-)  # fmt: skip
+)
 def test_wrong_use_is_one_line_and_exit_code_2(path, model, capsys, words, part):
     assert main(["safety", "redteam", str(path), *words]) == 2
     err = capsys.readouterr().err

@@ -56,14 +56,22 @@ def test_a_call_runs_only_when_it_is_allowed(shop, capsys, allow, said):
     document = json.loads(capsys.readouterr().out)
     assert document["calls"][0]["name"] == "price"
     assert said in document["results"][0]["content"]
-    assert document["context"]["total"] + document["context"]["reserve"] + document["context"]["free"] == 1024
+    assert (
+        document["context"]["total"] + document["context"]["reserve"] + document["context"]["free"]
+        == 1024
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "part"),
-    [("a.py", "x = ", "cannot be run"), ("a.py", "import os", "no public function"), ("a.json", "[", "cannot be read"),
-     ("a.json", "[{}]", "not a tool"), ("a.py", "def f(*a): ...", "given by name")],
-)  # fmt: skip
+    [
+        ("a.py", "x = ", "cannot be run"),
+        ("a.py", "import os", "no public function"),
+        ("a.json", "[", "cannot be read"),
+        ("a.json", "[{}]", "not a tool"),
+        ("a.py", "def f(*a): ...", "given by name"),
+    ],
+)
 def test_bad_tools_are_one_line(tmp_path, capsys, name, text, part):
     (tmp_path / name).write_text(text)
     assert main(["tool", "list", "--tools", str(tmp_path / name)]) == 2

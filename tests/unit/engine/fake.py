@@ -62,14 +62,21 @@ class FakeRunner:
         self.steps += 1
         rows = []
         for sequence in sequences:  # everything is written before anything is read, as in the core
-            chunk = sequence.tokens[sequence.num_computed :][: sequence.num_scheduled] + sequence.drafts
+            chunk = (
+                sequence.tokens[sequence.num_computed :][: sequence.num_scheduled] + sequence.drafts
+            )
             self.computed += len(chunk)
             for position, token in enumerate(chunk, sequence.num_computed):
-                self.cells[sequence.pages[position // self.page_size], position % self.page_size] = token
+                self.cells[
+                    sequence.pages[position // self.page_size], position % self.page_size
+                ] = token
         for sequence, wanted in zip(sequences, logit_counts, strict=True):
             end = sequence.num_computed + sequence.num_scheduled + len(sequence.drafts)
             for last in range(end - wanted, end):
-                read = [int(self.cells[sequence.pages[p // self.page_size], p % self.page_size]) for p in range(last + 1)]
+                read = [
+                    int(self.cells[sequence.pages[p // self.page_size], p % self.page_size])
+                    for p in range(last + 1)
+                ]
                 row = np.random.default_rng(len(read)).standard_normal(VOCAB).astype(np.float32)
                 row[next_token(read)] = 50.0
                 rows.append(row)

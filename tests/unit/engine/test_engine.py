@@ -89,7 +89,9 @@ works = st.builds(
 )
 def test_any_workload_ends_right(works, num_pages, budget, sequences, speculate):
     """Batching, chunking, preemption, page reuse, speculation and cancels of others never change a text or lose a page."""
-    engine = make(num_pages, max_batch_tokens=budget, max_sequences=sequences, speculate=speculate, context=48)
+    engine = make(
+        num_pages, max_batch_tokens=budget, max_sequences=sequences, speculate=speculate, context=48
+    )
     waiting, of, outputs = sorted(works, key=lambda w: w.arrives_at), {}, defaultdict(list)
     for step in range(10_000):
         while waiting and waiting[0].arrives_at <= step:
@@ -124,13 +126,18 @@ def _check_answer(work: Work, outputs: list) -> None:
 
 @pytest.mark.parametrize("speculate", [0, 4])
 def test_sampled_text_depends_on_the_seed_alone(speculate):
-    params = SamplingParams(max_tokens=15, temperature=30.0, seed=9)  # hot enough to leave the greedy path
+    params = SamplingParams(
+        max_tokens=15, temperature=30.0, seed=9
+    )  # hot enough to leave the greedy path
     alone = make()
     id = alone.add(Request([1, 2, 3, 1, 2, 3], params))
     expected = tokens_of(run(alone)[id, 0])
     assert expected != continuation([1, 2, 3, 1, 2, 3], 15)
     crowd = make(40, max_batch_tokens=7, speculate=speculate)
-    others = [crowd.add(Request([i, 3, 5] * 5, SamplingParams(max_tokens=20, temperature=5.0, seed=i))) for i in range(3)]
+    others = [
+        crowd.add(Request([i, 3, 5] * 5, SamplingParams(max_tokens=20, temperature=5.0, seed=i)))
+        for i in range(3)
+    ]
     id = crowd.add(Request([1, 2, 3, 1, 2, 3], params))
     assert tokens_of(run(crowd)[id, 0]) == expected
     assert others
@@ -141,7 +148,9 @@ def test_a_seed_goes_on_the_same_way_from_any_place():
     engine = make()
     id = engine.add(Request([1, 2, 3], SamplingParams(max_tokens=15, temperature=30.0, seed=9)))
     whole = tokens_of(run(engine)[id, 0])
-    id = engine.add(Request([1, 2, 3, *whole[:6]], SamplingParams(max_tokens=9, temperature=30.0, seed=9)))
+    id = engine.add(
+        Request([1, 2, 3, *whole[:6]], SamplingParams(max_tokens=9, temperature=30.0, seed=9))
+    )
     assert tokens_of(run(engine)[id, 0]) == whole[6:]
 
 
@@ -152,7 +161,9 @@ def test_answers_of_one_request_use_following_seeds():
     answers = [tokens_of(outputs[id, i]) for i in range(3)]
     for index, answer in enumerate(answers):
         single = make()
-        other = single.add(Request([4, 4], SamplingParams(max_tokens=10, temperature=30.0, seed=7 + index)))
+        other = single.add(
+            Request([4, 4], SamplingParams(max_tokens=10, temperature=30.0, seed=7 + index))
+        )
         assert tokens_of(run(single)[other, 0]) == answer
     assert len({tuple(a) for a in answers}) == 3
 
@@ -167,19 +178,29 @@ def test_a_second_turn_computes_only_its_tail():
     id = engine.add(Request(turn, SamplingParams(max_tokens=4)))
     last = run(engine)[id, 0]
     assert tokens_of(last) == continuation(turn, 4)
-    assert last[-1].usage.cached_tokens == 38  # 30 + 8 tokens were computed: nine pages of four and half of a tenth
+    assert (
+        last[-1].usage.cached_tokens == 38
+    )  # 30 + 8 tokens were computed: nine pages of four and half of a tenth
     assert engine.runner.computed - before == len(turn) - 38 + 3
 
 
 @pytest.mark.parametrize("length", [20, 21, 22, 23])
 def test_further_answers_share_the_prompt(length):
     engine = make(40)
-    id = engine.add(Request(list(range(length)), SamplingParams(max_tokens=9, temperature=30.0, seed=1, n=4)))
+    id = engine.add(
+        Request(list(range(length)), SamplingParams(max_tokens=9, temperature=30.0, seed=1, n=4))
+    )
     outputs = run(engine)
-    assert engine.runner.computed == length + 3 * 1 + 4 * 8  # only the prompt's last token is computed by each
+    assert (
+        engine.runner.computed == length + 3 * 1 + 4 * 8
+    )  # only the prompt's last token is computed by each
     for index in range(4):
         single = make()
-        other = single.add(Request(list(range(length)), SamplingParams(max_tokens=9, temperature=30.0, seed=1 + index)))
+        other = single.add(
+            Request(
+                list(range(length)), SamplingParams(max_tokens=9, temperature=30.0, seed=1 + index)
+            )
+        )
         assert tokens_of(run(single)[other, 0]) == tokens_of(outputs[id, index])
 
 
@@ -210,7 +231,9 @@ def test_a_page_that_is_gone_on_with_is_no_longer_known_by_its_old_end():
     prompt = list(range(22))
     id = engine.add(Request(prompt, SamplingParams(max_tokens=2)))
     old = tokens_of(run(engine)[id, 0])
-    engine.add(Request(prompt, SamplingParams(max_tokens=3, logit_bias={7: 1000.0})))  # overwrites the old answer's place
+    engine.add(
+        Request(prompt, SamplingParams(max_tokens=3, logit_bias={7: 1000.0}))
+    )  # overwrites the old answer's place
     engine.step()
     engine.step()
     text = [*prompt, *old]
@@ -318,12 +341,16 @@ def test_text_held_back_for_a_stop_comes_at_the_end():
 
 def test_context_is_refused_with_its_numbers():
     engine = make(context=32)
-    with pytest.raises(ContextError, match=r"at most 32 tokens.*30 of the prompt and 5 for the answer"):
+    with pytest.raises(
+        ContextError, match=r"at most 32 tokens.*30 of the prompt and 5 for the answer"
+    ):
         engine.add(Request([1] * 30, SamplingParams(max_tokens=5)))
     assert not engine.has_work
 
 
-@pytest.mark.parametrize(("policy", "kept"), [("keep_start", slice(0, 27)), ("keep_end", slice(3, 30))])
+@pytest.mark.parametrize(
+    ("policy", "kept"), [("keep_start", slice(0, 27)), ("keep_end", slice(3, 30))]
+)
 def test_overflow_policies_say_what_they_drop(policy, kept):
     engine = make(context=32)
     prompt = [(i * 7) % VOCAB for i in range(30)]
@@ -356,17 +383,38 @@ def test_prompt_logprobs_cover_every_token_after_the_first():
     assert len(scores) == len(prompt)
     assert scores[0] is None
     assert [entry.token for entry in scores[1:]] == prompt[1:]
-    assert all(entry.logprob > -1e-6 for entry in scores[1:7])  # what the fake would have said itself
+    assert all(
+        entry.logprob > -1e-6 for entry in scores[1:7]
+    )  # what the fake would have said itself
     assert scores[7].logprob < -10
     assert all(len(entry.top) == 2 for entry in scores[1:])
     assert all(len(o.logprobs) == len(o.new_tokens) for o in outputs)
 
 
-@pytest.mark.parametrize("change", [
-    {"temperature": -1}, {"top_p": 0}, {"top_p": 1.5}, {"n": 0}, {"max_tokens": 0}, {"top_k": -1}, {"min_p": 2},
-    {"stop": ("",)}, {"stop": 3}, {"stop_token_ids": (-1,)}, {"stop_token_ids": "12"}, {"logit_bias": {"a": 1}},
-    {"logit_bias": {-1: 1}}, {"logit_bias": {1: "2"}}, {"logit_bias": {1: float("inf")}}, {"logit_bias": None}, {"logprobs": 1000}, {"repetition_penalty": 0}, {"temperature": float("nan")},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": -1},
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"n": 0},
+        {"max_tokens": 0},
+        {"top_k": -1},
+        {"min_p": 2},
+        {"stop": ("",)},
+        {"stop": 3},
+        {"stop_token_ids": (-1,)},
+        {"stop_token_ids": "12"},
+        {"logit_bias": {"a": 1}},
+        {"logit_bias": {-1: 1}},
+        {"logit_bias": {1: "2"}},
+        {"logit_bias": {1: float("inf")}},
+        {"logit_bias": None},
+        {"logprobs": 1000},
+        {"repetition_penalty": 0},
+        {"temperature": float("nan")},
+    ],
+)
 def test_settings_are_checked_when_made(change):
     with pytest.raises(UsageError, match=next(iter(change))):
         SamplingParams(**change)
@@ -377,7 +425,9 @@ def test_no_stops_may_be_said_as_none():
     assert SamplingParams(stop="x").stop == ("x",)
 
 
-@pytest.mark.parametrize("change", [{"max_batch_tokens": 0}, {"max_sequences": 0}, {"speculate": -1}, {"context": 0}])
+@pytest.mark.parametrize(
+    "change", [{"max_batch_tokens": 0}, {"max_sequences": 0}, {"speculate": -1}, {"context": 0}]
+)
 def test_the_engines_own_settings_are_checked(change):
     with pytest.raises(UsageError, match=next(iter(change))):
         make(**change)

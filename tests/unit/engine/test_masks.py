@@ -36,7 +36,11 @@ class Spelled:
 
 def answer(forces, speculate: int = 0, **settings):
     engine = Engine(FakeRunner(16), letters(), context=64, speculate=speculate)
-    id = engine.add(Request([9], SamplingParams(max_tokens=30, **settings), make_mask=lambda: Spelled(TEXT, forces)))
+    id = engine.add(
+        Request(
+            [9], SamplingParams(max_tokens=30, **settings), make_mask=lambda: Spelled(TEXT, forces)
+        )
+    )
     outputs = []
     while engine.has_work:
         outputs += engine.step()
@@ -46,7 +50,10 @@ def answer(forces, speculate: int = 0, **settings):
 
 
 @pytest.mark.parametrize("speculate", [0, 3])
-@pytest.mark.parametrize(("forces", "steps"), [([], 8), ([(0, 3)], 5), ([(4, 8)], 4), ([(0, 2), (4, 6)], 4), ([(0, 8)], 0)])
+@pytest.mark.parametrize(
+    ("forces", "steps"),
+    [([], 8), ([(0, 3)], 5), ([(4, 8)], 4), ([(0, 2), (4, 6)], 4), ([(0, 8)], 0)],
+)
 def test_forced_tokens_need_no_step_and_are_told(forces, steps, speculate):
     engine, outputs = answer(forces, speculate, logprobs=0)
     assert "".join(o.text for o in outputs) == "".join(chr(32 + t) for t in TEXT)
@@ -66,7 +73,9 @@ def test_a_stop_inside_forced_tokens_ends_the_answer():
 
 def test_forced_tokens_keep_to_the_limit():
     engine = Engine(FakeRunner(16), letters(), context=64)
-    engine.add(Request([9], SamplingParams(max_tokens=4), make_mask=lambda: Spelled(TEXT, [(1, 8)])))
+    engine.add(
+        Request([9], SamplingParams(max_tokens=4), make_mask=lambda: Spelled(TEXT, [(1, 8)]))
+    )
     outputs = []
     while engine.has_work:
         outputs += engine.step()
@@ -112,12 +121,21 @@ class Wild(Spelled):
 
 
 @pytest.mark.parametrize(
-    ("mask", "said"), [(Broken, "the grammar fell over"), (Dead, "the mask allows no token"), (Wild, "outside the vocabulary")]
+    ("mask", "said"),
+    [
+        (Broken, "the grammar fell over"),
+        (Dead, "the mask allows no token"),
+        (Wild, "outside the vocabulary"),
+    ],
 )
 def test_a_broken_grammar_ends_its_own_request_only(mask, said):
     engine = Engine(FakeRunner(16), letters(), context=64)
-    broken = engine.add(Request([9], SamplingParams(max_tokens=8), make_mask=lambda: mask(TEXT, [])))
-    sound = engine.add(Request([9], SamplingParams(max_tokens=8), make_mask=lambda: Spelled(TEXT, [])))
+    broken = engine.add(
+        Request([9], SamplingParams(max_tokens=8), make_mask=lambda: mask(TEXT, []))
+    )
+    sound = engine.add(
+        Request([9], SamplingParams(max_tokens=8), make_mask=lambda: Spelled(TEXT, []))
+    )
     last = {}
     while engine.has_work:
         for output in engine.step():
@@ -132,7 +150,11 @@ def test_a_prompt_that_was_there_counts_as_cached_although_the_grammar_begins():
     prompt = list(range(21))
     usages = []
     for _ in range(2):
-        engine.add(Request(prompt, SamplingParams(max_tokens=30), make_mask=lambda: Spelled(TEXT, [(0, 3)])))
+        engine.add(
+            Request(
+                prompt, SamplingParams(max_tokens=30), make_mask=lambda: Spelled(TEXT, [(0, 3)])
+            )
+        )
         while engine.has_work:
             usages += [output.usage for output in engine.step() if output.usage is not None]
     assert [usage.cached_tokens for usage in usages] == [0, 21]

@@ -17,7 +17,9 @@ class PoolAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pool = PagePool(NUM_PAGES, SIZE)
-        self.cells: list[list[int]] = [[] for _ in range(NUM_PAGES)]  # whole text up to and with the page
+        self.cells: list[list[int]] = [
+            [] for _ in range(NUM_PAGES)
+        ]  # whole text up to and with the page
         self.texts: list[tuple[list[int], list[int]]] = []  # tokens, pages held
 
     @rule(tokens=st.lists(st.integers(0, 1), min_size=1, max_size=3 * SIZE))
@@ -29,7 +31,9 @@ class PoolAgainstModel(RuleBasedStateMachine):
             assert self.cells[page] == tokens[: (index + 1) * SIZE]
             pool.hold(page)
         count = len(pages) * SIZE
-        part, more = pool.find_part(digests[len(pages) - 1] if pages else ROOT, tokens[count : count + SIZE])
+        part, more = pool.find_part(
+            digests[len(pages) - 1] if pages else ROOT, tokens[count : count + SIZE]
+        )
         if more:
             assert self.cells[part][: count + more] == tokens[: count + more]
         if more and pool.can_continue(part):
@@ -63,7 +67,9 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert self.pool.num_free == NUM_PAGES - len(held)
 
 
-PoolAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+PoolAgainstModel.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=25, deadline=None
+)
 TestPoolAgainstModel = PoolAgainstModel.TestCase
 
 

@@ -25,7 +25,11 @@ def slow_draft(tokens: list[int], most: int) -> list[int]:
     return endless[best + 1 :][:most]
 
 
-@given(st.lists(st.integers(0, 2), max_size=40), st.integers(1, 6), st.lists(st.integers(0, 40), max_size=3))
+@given(
+    st.lists(st.integers(0, 2), max_size=40),
+    st.integers(1, 6),
+    st.lists(st.integers(0, 40), max_size=3),
+)
 def test_drafts_follow_the_definition_however_they_are_asked(tokens, most, cuts):
     drafter = Drafter()
     for length in [*sorted(min(cut, len(tokens)) for cut in cuts), len(tokens)]:
@@ -45,7 +49,11 @@ def test_a_text_that_repeats_itself_takes_fewer_steps():
         outputs = []
         while engine.has_work:
             outputs += engine.step()
-        return engine.runner.steps, [t for o in outputs for t in o.new_tokens], outputs[-1].usage.accepted_tokens
+        return (
+            engine.runner.steps,
+            [t for o in outputs for t in o.new_tokens],
+            outputs[-1].usage.accepted_tokens,
+        )
 
     (slow, expected, _), (quick, got, accepted) = asks(0), asks(4)
     assert got == expected == [9] * 60

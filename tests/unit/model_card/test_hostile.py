@@ -9,7 +9,16 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.unit.model_card import made
-from understudy.model_card.document import Document, Fields, Heading, Intervals, Paragraph, Point, Table, Text
+from understudy.model_card.document import (
+    Document,
+    Fields,
+    Heading,
+    Intervals,
+    Paragraph,
+    Point,
+    Table,
+    Text,
+)
 from understudy.model_card.figures import svg
 from understudy.model_card.markdown import escape, to_markdown
 from understudy.model_card.page import to_html
@@ -17,18 +26,75 @@ from understudy.model_card.statements import Statements
 from understudy.model_card.write import write_card
 
 HOSTILE = [
-    "</td></table><script>alert(1)</script>", "](javascript:alert(1))", "[x](javascript:alert(1))", "![x](http://evil.example/p.png)",
-    "a | b | c", "`code` ``two`` | pipe", "a\\|b", "\\", "back\\`tick", "line\nbreak\r\n\r\n# heading", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe",
-    "\x00\x9b31m", "\ud800", "http://evil.example www.evil.example mail@evil.example", "<http://evil.example>", "&lt;script&gt; &amp;",
-    "* * *", "---", "- item", "1. item", "=====", "> quote", "~~gone~~ **bold** _soft_ __x__", "<!-- -->", "A" * 1_000_000, "| --- | --- |", "a" * 60 + "`",
-]  # fmt: skip
+    "</td></table><script>alert(1)</script>",
+    "](javascript:alert(1))",
+    "[x](javascript:alert(1))",
+    "![x](http://evil.example/p.png)",
+    "a | b | c",
+    "`code` ``two`` | pipe",
+    "a\\|b",
+    "\\",
+    "back\\`tick",
+    "line\nbreak\r\n\r\n# heading",
+    "\x1b[2J\x1b]0;owned\x07",
+    "\u202egnp.exe",
+    "\x00\x9b31m",
+    "\ud800",
+    "http://evil.example www.evil.example mail@evil.example",
+    "<http://evil.example>",
+    "&lt;script&gt; &amp;",
+    "* * *",
+    "---",
+    "- item",
+    "1. item",
+    "=====",
+    "> quote",
+    "~~gone~~ **bold** _soft_ __x__",
+    "<!-- -->",
+    "A" * 1_000_000,
+    "| --- | --- |",
+    "a" * 60 + "`",
+]
 TEXTS = "".join(HOSTILE)
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 OURS = ('<a id="', "</a>", "<br>")
 TAGS = {
-    "html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "h3", "p", "nav", "a", "b", "section", "table", "thead",
-    "tbody", "tr", "th", "td", "br", "code", "span", "sup", "figure", "figcaption", "svg", "line", "text", "g", "circle", "ul", "li",
-}  # fmt: skip
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "nav",
+    "a",
+    "b",
+    "section",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "br",
+    "code",
+    "span",
+    "sup",
+    "figure",
+    "figcaption",
+    "svg",
+    "line",
+    "text",
+    "g",
+    "circle",
+    "ul",
+    "li",
+}
 
 
 def tokens(text: str):
@@ -91,10 +157,19 @@ def check_page(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_each_text_stays_one_cell_and_one_paragraph(text):
     blocks = [
-        Heading(text), Paragraph([text, Text(text, code=text)]), Fields([(text, [text, Text("", code=text)])]),
-        Table([text, "b"], [[text, Text(text, code=text, runs=(1,))], ["x", Text(text, kind="missing", code=text)]], anchors=["run-1", "run-2"]),
+        Heading(text),
+        Paragraph([text, Text(text, code=text)]),
+        Fields([(text, [text, Text("", code=text)])]),
+        Table(
+            [text, "b"],
+            [
+                [text, Text(text, code=text, runs=(1,))],
+                ["x", Text(text, kind="missing", code=text)],
+            ],
+            anchors=["run-1", "run-2"],
+        ),
         Intervals("f", text, [Point(text, 0.5, 0.4, 0.6)], bounds=(0.0, 1.0)),
-    ]  # fmt: skip
+    ]
     document = Document("page", text, text, blocks)
     markdown, page = to_markdown(document), to_html(document)
     check_markdown(markdown)
@@ -111,14 +186,26 @@ def test_each_text_stays_one_cell_and_one_paragraph(text):
 def test_the_text_that_a_reader_sees_is_the_text():
     for text in HOSTILE:
         if text.isprintable() and len(text) < 1000:
-            shown = "".join(t.content for t in tokens(f"x{escape(text)}x") if t.type in ("text", "text_special"))
+            shown = "".join(
+                t.content for t in tokens(f"x{escape(text)}x") if t.type in ("text", "text_special")
+            )
             assert shown == f"x{text}x"
 
 
 def test_a_whole_card_of_hostile_metadata_answers_and_commands(tmp_path):
-    metadata = {f"general.{name}": TEXTS.encode("utf-8", "replace").decode() for name in ("name", "license", "author")}
-    lineage = {"teacher": TEXTS, "stages": [TEXTS, {"stage": TEXTS, "quality": TEXTS}], "recipe": {TEXTS: TEXTS}, "note": TEXTS}
-    model = made.write_model(tmp_path / "a|b](javascript:x)<i>.gguf", 1, metadata | {"understudy": lineage})
+    metadata = {
+        f"general.{name}": TEXTS.encode("utf-8", "replace").decode()
+        for name in ("name", "license", "author")
+    }
+    lineage = {
+        "teacher": TEXTS,
+        "stages": [TEXTS, {"stage": TEXTS, "quality": TEXTS}],
+        "recipe": {TEXTS: TEXTS},
+        "note": TEXTS,
+    }
+    model = made.write_model(
+        tmp_path / "a|b](javascript:x)<i>.gguf", 1, metadata | {"understudy": lineage}
+    )
     runs = tmp_path / "runs|<b>"
     record = made.record(model, command=TEXTS, machine=TEXTS, date=TEXTS, version=TEXTS)
     made.write_evaluation(runs / "](x)", model, [1, 0], run=record)
@@ -131,7 +218,11 @@ def test_a_whole_card_of_hostile_metadata_answers_and_commands(tmp_path):
         "detectors": {f"garak:{TEXTS[:99]}": TEXTS},
     }
     made.write_safety(
-        runs / "safety.jsonl", model, {TEXTS: [True, False], "garak:x|y": [True], "personal-data": [True]}, **changes, error=None
+        runs / "safety.jsonl",
+        model,
+        {TEXTS: [True, False], "garak:x|y": [True], "personal-data": [True]},
+        **changes,
+        error=None,
     )
     said = Statements({"use": dict.fromkeys(("task", "users"), TEXTS), "model": {"name": TEXTS}})
     paths = write_card(model, [runs], tmp_path / "card", said)

@@ -26,7 +26,9 @@ def _opened(name: str, path: Path) -> tuple[Checkpoint, Weights]:
 def test_folder_to_gguf_to_folder_is_the_identity(name: str, tmp_path: Path) -> None:
     source, weights = _opened(name, tmp_path / "source")
     notes = save_checkpoint(source, tmp_path / "m.gguf")
-    is_wide = source.spec.architecture == "nemotron" and source.spec.query_size != source.spec.hidden_size
+    is_wide = (
+        source.spec.architecture == "nemotron" and source.spec.query_size != source.spec.hidden_size
+    )
     assert [("pull request" in note) for note in notes] == [True] * is_wide
     middle = open_checkpoint(tmp_path / "m.gguf")
     assert middle.spec.replace(architecture=source.spec.architecture) == source.spec
@@ -34,7 +36,9 @@ def test_folder_to_gguf_to_folder_is_the_identity(name: str, tmp_path: Path) -> 
     back = open_checkpoint(tmp_path / "back")
     assert set(back.weights) == set(weights)
     for key, values in weights.items():
-        np.testing.assert_allclose(back.weights[key].to_float32(), values, rtol=0, atol=2e-7, err_msg=key)
+        np.testing.assert_allclose(
+            back.weights[key].to_float32(), values, rtol=0, atol=2e-7, err_msg=key
+        )
 
 
 def test_gguf_holds_llama_cpps_conventions(tmp_path: Path) -> None:
@@ -45,23 +49,40 @@ def test_gguf_holds_llama_cpps_conventions(tmp_path: Path) -> None:
     tensors = {t.name: t for t in reader.tensors}
     gain = weights["model.layers.1.post_attention_layernorm.weight"]
     np.testing.assert_array_equal(tensors["blk.1.ffn_norm.weight"].data, gain + np.float32(1))
-    np.testing.assert_array_equal(tensors["blk.1.ffn_norm.bias"].data, weights["model.layers.1.post_attention_layernorm.bias"])
+    np.testing.assert_array_equal(
+        tensors["blk.1.ffn_norm.bias"].data, weights["model.layers.1.post_attention_layernorm.bias"]
+    )
     assert tensors["blk.0.attn_q.weight"].tensor_type.name == "Q8_0"
     assert {t.tensor_type.name for t in reader.tensors if "norm" in t.name} == {"F32"}
-    for key in ["context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count", "attention.head_count_kv", "attention.layer_norm_epsilon", "rope.freq_base", "rope.dimension_count", "vocab_size"]:  # fmt: skip
+    for key in [
+        "context_length",
+        "embedding_length",
+        "block_count",
+        "feed_forward_length",
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.layer_norm_epsilon",
+        "rope.freq_base",
+        "rope.dimension_count",
+        "vocab_size",
+    ]:
         assert f"nemotron.{key}" in reader.fields
     source, weights = _opened("llama", tmp_path / "l")
     save_checkpoint(source, tmp_path / "l.gguf")
     tensors = {t.name: t for t in gguf.GGUFReader(tmp_path / "l.gguf").tensors}
     q, heads = weights["model.layers.0.self_attn.q_proj.weight"], source.spec.num_heads
     # What llama.cpp's converter does to Llama's q and k.
-    swapped = q.reshape(heads, 2, q.shape[0] // heads // 2, q.shape[1]).swapaxes(1, 2).reshape(q.shape)
+    swapped = (
+        q.reshape(heads, 2, q.shape[0] // heads // 2, q.shape[1]).swapaxes(1, 2).reshape(q.shape)
+    )
     np.testing.assert_array_equal(tensors["blk.0.attn_q.weight"].data, swapped)
 
 
 def test_each_part_gets_the_format_that_was_asked_for(tmp_path: Path) -> None:
     source, weights = _opened("nemotron", tmp_path / "n")
-    notes = save_checkpoint(source, tmp_path / "m.gguf", QuantSpec("q4", embedding="bf16", head="q8"))
+    notes = save_checkpoint(
+        source, tmp_path / "m.gguf", QuantSpec("q4", embedding="bf16", head="q8")
+    )
     found = open_checkpoint(tmp_path / "m.gguf").weights
     assert len(notes) == 1  # about llama.cpp and wide heads
     assert found.stored("model.embed_tokens.weight").format == "BF16"
@@ -77,7 +98,9 @@ def test_rows_that_are_not_whole_blocks_are_noted(tmp_path: Path) -> None:
     notes = save_checkpoint(source, tmp_path / "m.gguf", QuantSpec("q4"))
     assert any("rows of 72" in note and "BF16" in note for note in notes)
     found = open_checkpoint(tmp_path / "m.gguf").weights
-    np.testing.assert_allclose(found["lm_head.weight"].to_float32(), weights["lm_head.weight"], rtol=1 / 256)
+    np.testing.assert_allclose(
+        found["lm_head.weight"].to_float32(), weights["lm_head.weight"], rtol=1 / 256
+    )
 
 
 def test_a_folder_holds_floats_alone(tmp_path: Path) -> None:
@@ -95,7 +118,9 @@ def test_big_folders_are_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(convert, "SHARD_BYTES", 200_000)
     source, weights = _opened("qwen2", tmp_path / "q")
     seen: list[tuple[int, int]] = []
-    save_checkpoint(source, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    save_checkpoint(
+        source, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
+    )
     assert len(list((tmp_path / "out").glob("model-*-of-*.safetensors"))) > 2
     assert seen == [(n + 1, len(weights)) for n in range(len(weights))]
     back = open_checkpoint(tmp_path / "out")
@@ -140,8 +165,14 @@ def test_what_gguf_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 def test_names_and_kept_ids(tmp_path: Path) -> None:
     spec = SPECS["nemotron"]
-    source = open_checkpoint(write_folder(spec, random_weights(spec), tmp_path / "n", config={"bos_token_id": 7}))
+    source = open_checkpoint(
+        write_folder(spec, random_weights(spec), tmp_path / "n", config={"bos_token_id": 7})
+    )
     save_checkpoint(source, tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architectures"] == ["NemotronForCausalLM"]
-    assert (config["bos_token_id"], config["eos_token_id"], config["initializer_range"]) == (7, 3, 0.0134)
+    assert (config["bos_token_id"], config["eos_token_id"], config["initializer_range"]) == (
+        7,
+        3,
+        0.0134,
+    )

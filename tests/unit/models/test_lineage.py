@@ -17,9 +17,13 @@ def test_lineage_and_licence_survive_folder_to_gguf_to_gguf_to_folder(tmp_path):
     write_folder(SPECS["nemotron"], random_weights(SPECS["nemotron"], seed=1), tmp_path / "a")
     opened = open_checkpoint(tmp_path / "a")
     assert lineage_of(opened.metadata) == {}
-    made = dataclasses.replace(opened, metadata={**opened.metadata, "understudy": BLOCK, "general.license": "apache-2.0"})
+    made = dataclasses.replace(
+        opened, metadata={**opened.metadata, "understudy": BLOCK, "general.license": "apache-2.0"}
+    )
     save_checkpoint(made, tmp_path / "b.gguf", QuantSpec(weights="bf16"))
-    save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c.gguf", QuantSpec(weights="q8"))
+    save_checkpoint(
+        open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c.gguf", QuantSpec(weights="q8")
+    )
     save_checkpoint(open_checkpoint(tmp_path / "c.gguf"), tmp_path / "d", QuantSpec(weights="bf16"))
     for name in ("b.gguf", "c.gguf", "d"):
         assert lineage_of(open_checkpoint(tmp_path / name).metadata) == BLOCK
@@ -30,4 +34,6 @@ def test_a_block_that_is_no_object_stays_text():
     assert lineage_of({KEY: "made by hand"}) == {"note": "made by hand"}
     assert lineage_of({KEY: "[" * 100_000}) == {"note": "[" * 100_000}
     assert lineage_of({"understudy": ["x"]}) == {}
-    assert gguf_entries(dict.fromkeys(CARRIED, "x") | {"general.name": "n"}) == dict.fromkeys(CARRIED, "x")
+    assert gguf_entries(dict.fromkeys(CARRIED, "x") | {"general.name": "n"}) == dict.fromkeys(
+        CARRIED, "x"
+    )

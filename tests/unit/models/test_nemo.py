@@ -14,7 +14,10 @@ from understudy.errors import FormatError, InputError, MissingError, Unsupported
 from understudy.models.checkpoint import open_checkpoint
 
 SPEC = SPECS["nemotron"]
-WEIGHTS = {n: (w.view(np.uint32) >> 16 << 16).view(np.float32) for n, w in random_weights(SPEC, seed=3).items()}
+WEIGHTS = {
+    n: (w.view(np.uint32) >> 16 << 16).view(np.float32)
+    for n, w in random_weights(SPEC, seed=3).items()
+}
 
 
 def _archive(path: Path, members: dict[str, bytes]) -> Path:
@@ -31,7 +34,9 @@ def _folder(path: Path, members: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 @pytest.mark.parametrize("write", [_archive, _folder])
-def test_opens_to_the_same_weights(ranks: int, write: Callable[[Path, dict[str, bytes]], Path], tmp_path: Path) -> None:
+def test_opens_to_the_same_weights(
+    ranks: int, write: Callable[[Path, dict[str, bytes]], Path], tmp_path: Path
+) -> None:
     opened = open_checkpoint(write(tmp_path / "m.nemo", nemo_members(SPEC, WEIGHTS, ranks)))
     assert opened.spec == SPEC
     assert opened.tokenizer_source is not None
@@ -44,12 +49,20 @@ def test_opens_to_the_same_weights(ranks: int, write: Callable[[Path, dict[str, 
 def _changed(**changes: object) -> dict[str, bytes]:
     import yaml
 
-    return nemo_members(SPEC, WEIGHTS) | {"model_config.yaml": yaml.safe_dump(nemo_config(SPEC) | changes).encode()}
+    return nemo_members(SPEC, WEIGHTS) | {
+        "model_config.yaml": yaml.safe_dump(nemo_config(SPEC) | changes).encode()
+    }
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"activation": "swiglu"}, {"normalization": "rmsnorm"}, {"window_size": [128, 0]}, {"qk_layernorm": True}, {"bias": True}],
+    [
+        {"activation": "swiglu"},
+        {"normalization": "rmsnorm"},
+        {"window_size": [128, 0]},
+        {"qk_layernorm": True},
+        {"bias": True},
+    ],
 )
 def test_other_arithmetic_is_unsupported(changes: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="not implemented"):
@@ -69,14 +82,21 @@ def test_a_missing_chunk_and_a_short_one(tmp_path: Path) -> None:
     members = nemo_members(SPEC, WEIGHTS)
     chunk = "model_weights/model.decoder.layers.mlp.linear_fc2.weight/1.0.0"
     with pytest.raises(MissingError, match="chunks"):
-        open_checkpoint(_archive(tmp_path / "m.nemo", {n: d for n, d in members.items() if n != chunk}))
+        open_checkpoint(
+            _archive(tmp_path / "m.nemo", {n: d for n, d in members.items() if n != chunk})
+        )
     opened = open_checkpoint(_archive(tmp_path / "n.nemo", members | {chunk: members[chunk][:-2]}))
     with pytest.raises(FormatError, match="wrong size"):
         opened.weights["model.layers.1.mlp.down_proj.weight"]
 
 
 def test_wrong_sizes_are_refused(tmp_path: Path) -> None:
-    for key, value in [("hidden_size", 90), ("num_layers", 4), ("kv_channels", 16), ("num_query_groups", 4)]:
+    for key, value in [
+        ("hidden_size", 90),
+        ("num_layers", 4),
+        ("kv_channels", 16),
+        ("num_query_groups", 4),
+    ]:
         with pytest.raises(InputError):
             open_checkpoint(_archive(tmp_path / "m.nemo", _changed(**{key: value}))).weights[
                 "model.layers.0.self_attn.q_proj.weight"

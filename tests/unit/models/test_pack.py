@@ -30,7 +30,9 @@ def test_matrices_and_gains(tmp_path: Path) -> None:
     for name, tensor in packed.tensors.items():
         if weights[name].ndim == 1:
             offset = 1 if name.endswith("norm.weight") else 0
-            np.testing.assert_array_equal(tensor.data.view(np.float32), weights[name] + np.float32(offset))
+            np.testing.assert_array_equal(
+                tensor.data.view(np.float32), weights[name] + np.float32(offset)
+            )
         else:
             assert tensor.format == "f32"
             values = core.unpack("f32", tensor.data, tensor.rows, tensor.columns)
@@ -48,9 +50,18 @@ def test_a_gguf_packs_to_the_same_values(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stored", "quant", "expected"),
-    [("Q4_0", None, "q4"), ("Q4_1", None, "q4m"), ("Q4_K", None, "q4m"), ("Q6_K", None, "q8"), ("BF16", None, "bf16"),
-     ("F16", None, "f32"), ("BF16", QuantSpec("q4"), "q4"), ("Q4_K", QuantSpec("q4"), "q4m"), ("Q4_0", QuantSpec("q8"), "q8")],
-)  # fmt: skip
+    [
+        ("Q4_0", None, "q4"),
+        ("Q4_1", None, "q4m"),
+        ("Q4_K", None, "q4m"),
+        ("Q6_K", None, "q8"),
+        ("BF16", None, "bf16"),
+        ("F16", None, "f32"),
+        ("BF16", QuantSpec("q4"), "q4"),
+        ("Q4_K", QuantSpec("q4"), "q4m"),
+        ("Q4_0", QuantSpec("q8"), "q8"),
+    ],
+)
 def test_formats(stored: str, quant: QuantSpec | None, expected: str) -> None:
     assert packed_format("model.layers.0.mlp.up_proj.weight", stored, quant) == expected
 
@@ -65,7 +76,9 @@ def test_embedding_and_head_have_their_own(tmp_path: Path) -> None:
     assert packed.num_bytes() == sum(packed_sizes(checkpoint, quant).values())
 
 
-def test_the_second_time_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_time_comes_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = SPECS["llama"]
     folder = write_folder(spec, random_weights(spec), tmp_path / "m")
     first = pack(open_checkpoint(folder))
@@ -92,17 +105,23 @@ def test_weights_that_are_not_finite_are_refused(format: str, tmp_path: Path) ->
     assert num_bad(good) == 0
     data = good.data.copy()
     at = 2 if format == "F32" else 0
-    data[at : at + 2] = np.uint8([0x80 if format in ("F32", "BF16") else 0x00, 0x7F if format in ("F32", "BF16") else 0x7C])
+    data[at : at + 2] = np.uint8(
+        [0x80 if format in ("F32", "BF16") else 0x00, 0x7F if format in ("F32", "BF16") else 0x7C]
+    )
     assert num_bad(StoredTensor("t", (4, 64), format, data)) == 1
     spec = SPECS["nemotron"]
     weights = random_weights(spec)
     weights["model.layers.2.input_layernorm.weight"][0] = np.nan
-    with pytest.raises(FormatError, match=r"layers.2.input_layernorm.weight: weights are not finite"):
+    with pytest.raises(
+        FormatError, match=r"layers.2.input_layernorm.weight: weights are not finite"
+    ):
         pack(open_checkpoint(write_folder(spec, weights, tmp_path / "m")))
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_too_little_memory_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = SPECS["llama"]
     checkpoint = open_checkpoint(write_folder(spec, random_weights(spec), tmp_path / "m"))
     monkeypatch.setattr(pack_module, "available_memory", lambda: 1000)

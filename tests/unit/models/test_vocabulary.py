@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import sentencepiece
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from understudy.errors import FormatError, UnsupportedError
@@ -28,9 +38,20 @@ CORPUS = [
     "Die Größe der Äpfel: naïve café, 日本語のテスト, русский текст, 1234567890, it's WE'LL 🙂",
 ] * 8
 NASTY = [
-    "", " ", "  leading and trailing  ", "the dogs in the morning", "a\n\n\tb\r\n", "12345 3.14", "日本語🙂👩‍🚀é", "<|end|>x<|end|>",
-    "it's IT'S we'll", "\x00\x01 ctrl", "▁ already", "x" * 300, "the the  the   the",
-]  # fmt: skip
+    "",
+    " ",
+    "  leading and trailing  ",
+    "the dogs in the morning",
+    "a\n\n\tb\r\n",
+    "12345 3.14",
+    "日本語🙂👩‍🚀é",
+    "<|end|>x<|end|>",
+    "it's IT'S we'll",
+    "\x00\x01 ctrl",
+    "▁ already",
+    "x" * 300,
+    "the the  the   the",
+]
 
 
 def _byte_level(pre: str) -> Tokenizer:
@@ -40,7 +61,10 @@ def _byte_level(pre: str) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=alphabet, special_tokens=["<s>", "<|end|>"], show_progress=False
+        vocab_size=400,
+        initial_alphabet=alphabet,
+        special_tokens=["<s>", "<|end|>"],
+        show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_tokens([AddedToken("<note>", special=False, normalized=False)])
@@ -50,11 +74,22 @@ def _byte_level(pre: str) -> Tokenizer:
 def _sentencepiece(add_dummy_prefix: bool = True) -> bytes:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS), model_writer=model, model_type="bpe", vocab_size=420, byte_fallback=True,
-        add_dummy_prefix=add_dummy_prefix, remove_extra_whitespaces=False, normalization_rule_name="identity",
-        user_defined_symbols=["<extra_id_0>", "<extra_id_1>"], pad_id=0, unk_id=1, bos_id=2, eos_id=3, split_digits=True,
+        sentence_iterator=iter(CORPUS),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        add_dummy_prefix=add_dummy_prefix,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        user_defined_symbols=["<extra_id_0>", "<extra_id_1>"],
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        split_digits=True,
         minloglevel=2,
-    )  # fmt: skip
+    )
     return model.getvalue()
 
 
@@ -84,7 +119,9 @@ def test_byte_level_survives(pre: str, tmp_path: Path) -> None:
     assert save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf") == []
     source = open_checkpoint(tmp_path / "b.gguf").tokenizer_source
     assert source is not None
-    assert PRE_TOKENIZERS[source.pre] == PRE_TOKENIZERS[pre]  # several names stand for the same thing
+    assert (
+        PRE_TOKENIZERS[source.pre] == PRE_TOKENIZERS[pre]
+    )  # several names stand for the same thing
     assert len(source.tokens) == spec.vocab_size
     save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c")
     original = Tokenizer.from_str(data.decode())
@@ -103,24 +140,36 @@ def test_sentencepiece_survives(add_dummy_prefix: bool, tmp_path: Path) -> None:
     assert _ids(folder, markers=False) == _ids(tmp_path / "b.gguf", markers=False) == expected
     save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c")
     assert (tmp_path / "c" / "tokenizer.json").exists()
-    assert _ids(tmp_path / "c", markers=False, texts=NOT_BLANK) == [original.encode(text) for text in NOT_BLANK]
+    assert _ids(tmp_path / "c", markers=False, texts=NOT_BLANK) == [
+        original.encode(text) for text in NOT_BLANK
+    ]
 
 
 def test_a_sentencepiece_like_tokenizer_json_survives(tmp_path: Path) -> None:
     """The Nemotron folder: tokenizer.json made of a SentencePiece model, then a GGUF of that."""
     data = tokenizer_json(TokenizerSource("sentencepiece", _sentencepiece()))
-    folder = _folder(tmp_path / "a", SPECS["nemotron"].replace(head_dim=16, rotary_dim=8), {"tokenizer.json": data})
+    folder = _folder(
+        tmp_path / "a",
+        SPECS["nemotron"].replace(head_dim=16, rotary_dim=8),
+        {"tokenizer.json": data},
+    )
     assert save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf") == []
     assert _ids(folder, False, NOT_BLANK) == _ids(tmp_path / "b.gguf", False, NOT_BLANK)
     source = open_checkpoint(tmp_path / "b.gguf").tokenizer_source
     assert source is not None
     assert source.model == "llama"
     kinds = dict(zip(source.tokens, source.types, strict=True))
-    assert [kinds[t] for t in ("<s>", "<unk>", "<extra_id_1>", "<0x0A>", "the" if "the" in kinds else "▁the")] == [3, 2, 4, 6, 1]
+    assert [
+        kinds[t]
+        for t in ("<s>", "<unk>", "<extra_id_1>", "<0x0A>", "the" if "the" in kinds else "▁the")
+    ] == [3, 2, 4, 6, 1]
 
 
 def test_files_of_a_folder_are_copied_as_they_are(tmp_path: Path) -> None:
-    files = {"tokenizer.json": _byte_level("gpt-2").to_str(pretty=True).encode(), "tokenizer_config.json": b'{"x":  1}'}
+    files = {
+        "tokenizer.json": _byte_level("gpt-2").to_str(pretty=True).encode(),
+        "tokenizer_config.json": b'{"x":  1}',
+    }
     folder = _folder(tmp_path / "a", SPECS["llama"], files)
     save_checkpoint(open_checkpoint(folder), tmp_path / "c")
     for name, data in files.items():
@@ -129,19 +178,32 @@ def test_files_of_a_folder_are_copied_as_they_are(tmp_path: Path) -> None:
 
 def test_ids_template_and_bos_go_along(tmp_path: Path) -> None:
     tokenizer = _byte_level("gpt-2")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
     settings = json.dumps({"chat_template": "{{ messages }}"}).encode()
     folder = _folder(
-        tmp_path / "a", SPECS["llama"], {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": settings}
+        tmp_path / "a",
+        SPECS["llama"],
+        {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": settings},
     )
-    config = json.loads((folder / "config.json").read_text()) | {"bos_token_id": 0, "eos_token_id": [1, 2], "pad_token_id": 3}
+    config = json.loads((folder / "config.json").read_text()) | {
+        "bos_token_id": 0,
+        "eos_token_id": [1, 2],
+        "pad_token_id": 3,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf")
     save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c")
     for path in (folder, tmp_path / "b.gguf", tmp_path / "c"):
         source = open_checkpoint(path).tokenizer_source
         assert source is not None
-        assert (source.bos_id, source.eos_ids, source.pad_id, source.add_bos) == (0, (1, 2), 3, True)
+        assert (source.bos_id, source.eos_ids, source.pad_id, source.add_bos) == (
+            0,
+            (1, 2),
+            3,
+            True,
+        )
         assert source.chat_template == "{{ messages }}"
 
 
@@ -152,22 +214,37 @@ def _description(**changes: Any) -> dict[str, Any]:
 
 def test_what_gguf_has_no_name_for_is_refused() -> None:
     odd = Tokenizer(models.BPE())
-    odd.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex("x"), "isolated"), pre_tokenizers.ByteLevel()])
+    odd.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex("x"), "isolated"), pre_tokenizers.ByteLevel()]
+    )
     with pytest.raises(UnsupportedError, match="no name in GGUF"):
-        pre_tokenizer_name(_description(pre_tokenizer=json.loads(odd.to_str())["pre_tokenizer"]), [])
+        pre_tokenizer_name(
+            _description(pre_tokenizer=json.loads(odd.to_str())["pre_tokenizer"]), []
+        )
     lower = json.loads(normalizers.Lowercase().__getstate__())
     for change in ({"normalizer": lower}, {"model": {"type": "Unigram", "vocab": []}}):
         with pytest.raises(UnsupportedError):
-            to_gguf_source(TokenizerSource("tokenizer.json", json.dumps(_description(**change)).encode()))
+            to_gguf_source(
+                TokenizerSource("tokenizer.json", json.dumps(_description(**change)).encode())
+            )
 
 
 def test_nfc_is_noted() -> None:
     payload = json.dumps(_description(normalizer={"type": "NFC"})).encode()
-    assert any("NFC" in note for note in to_gguf_source(TokenizerSource("tokenizer.json", payload)).notes)
+    assert any(
+        "NFC" in note for note in to_gguf_source(TokenizerSource("tokenizer.json", payload)).notes
+    )
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"[]", b"{}", b'{"model": {"vocab": {"a": "b"}}}', b'{"model": {"vocab": {"a": -1}, "byte_fallback": true}}']
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"model": {"vocab": {"a": "b"}}}',
+        b'{"model": {"vocab": {"a": -1}, "byte_fallback": true}}',
+    ],
 )
 def test_damaged_tokenizers(payload: bytes) -> None:
     with pytest.raises((FormatError, UnsupportedError)):
@@ -176,4 +253,6 @@ def test_damaged_tokenizers(payload: bytes) -> None:
 
 def test_more_tokens_than_rows() -> None:
     with pytest.raises(FormatError, match="more tokens than"):
-        vocabulary_metadata(TokenizerSource("gguf", model="gpt2", pre="gpt-2", tokens=("a", "b")), 1)
+        vocabulary_metadata(
+            TokenizerSource("gguf", model="gpt2", pre="gpt-2", tokens=("a", "b")), 1
+        )

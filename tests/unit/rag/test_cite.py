@@ -33,7 +33,15 @@ def index(tmp_path):
 
 def test_every_quote_of_a_babbler_stands_in_its_passage(model, index):
     for seed in range(12):
-        answer = ask(model, index, "Who built the light by the river?", point=ANY, temperature=2.0, seed=seed, max_tokens=700)
+        answer = ask(
+            model,
+            index,
+            "Who built the light by the river?",
+            point=ANY,
+            temperature=2.0,
+            seed=seed,
+            max_tokens=700,
+        )
         assert answer.citations
         for citation in answer.citations:
             text = index.store.text_of(citation.path)
@@ -44,8 +52,16 @@ def test_every_quote_of_a_babbler_stands_in_its_passage(model, index):
 
 def test_without_the_grammar_quotes_are_caught(model, index):
     passages = index.search("light river")
-    grammar = Grammar(model.tokenizer).lark(answer_grammar(passages, spans="free", may_abstain=False))
-    reply = model.generate(prompt_of(model, "Who?", passages), make_mask=grammar, max_tokens=600, temperature=2.0, seed=1)
+    grammar = Grammar(model.tokenizer).lark(
+        answer_grammar(passages, spans="free", may_abstain=False)
+    )
+    reply = model.generate(
+        prompt_of(model, "Who?", passages),
+        make_mask=grammar,
+        max_tokens=600,
+        temperature=2.0,
+        seed=1,
+    )
     parsed = parse_answer(reply.raw_text, passages)
     assert parsed.faults or not parsed.citations
 
@@ -65,15 +81,29 @@ def test_offsets_and_faults(index):
 
 def test_a_document_opens_no_turn(model, index):
     ids = prompt_of(model, "Who?", index.search("Ada light")).encode(model.tokenizer)
-    assert [ids.count(model.tokenizer.marker_id(marker)) for marker in ("<extra_id_0>", "<extra_id_1>", "</s>")] == [1, 2, 0]
+    assert [
+        ids.count(model.tokenizer.marker_id(marker))
+        for marker in ("<extra_id_0>", "<extra_id_1>", "</s>")
+    ] == [1, 2, 0]
 
 
 def test_the_documents_do_not_say(model, index):
-    answer = ask(model, index, "Who won the chess olympiad?", point=OperatingPoint(0.3, 1, 1, "test"))
+    answer = ask(
+        model, index, "Who won the chess olympiad?", point=OperatingPoint(0.3, 1, 1, "test")
+    )
     assert (answer.text, answer.citations, answer.usage) == (None, (), None)
     assert "near enough" in answer.why
     said = {
-        ask(model, index, "Who built the light?", point=ANY, may_abstain=True, temperature=9.0, seed=s).text is None
+        ask(
+            model,
+            index,
+            "Who built the light?",
+            point=ANY,
+            may_abstain=True,
+            temperature=9.0,
+            seed=s,
+        ).text
+        is None
         for s in range(12)
     }
     assert said == {True, False}

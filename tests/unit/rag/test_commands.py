@@ -12,7 +12,12 @@ def test_search_from_the_command_line(tmp_path, capsys):
     (tmp_path / "light.md").write_text("# Light\n\nAda keeps the light.\n")
     with Index(tmp_path / "x.index", embedder="hashing") as index:
         index.add([tmp_path])
-    assert main(["rag", "search", "who keeps the light", "--index", str(tmp_path / "x.index"), "--json"]) == 0
+    assert (
+        main(
+            ["rag", "search", "who keeps the light", "--index", str(tmp_path / "x.index"), "--json"]
+        )
+        == 0
+    )
     row = json.loads(capsys.readouterr().out)
     assert (row["text"], row["heading"], row["start"]) == ("Ada keeps the light.", "Light", 9)
     assert main(["rag", "search", "x", "--index", str(tmp_path / "none.index")]) == 2
@@ -22,7 +27,19 @@ def test_search_from_the_command_line(tmp_path, capsys):
 def test_ask_from_the_command_line(tmp_path, capsys):
     text = "The lighthouse on the island was built in 1812 from grey granite.\n"
     (tmp_path / "light.md").write_text(text)
-    assert main(["rag", "add", str(tmp_path / "light.md"), "--index", str(tmp_path / "x.index"), "--json"]) == 0
+    assert (
+        main(
+            [
+                "rag",
+                "add",
+                str(tmp_path / "light.md"),
+                "--index",
+                str(tmp_path / "x.index"),
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["documents"] == 1
     ask = ["rag", "ask", "--index", str(tmp_path / "x.index"), "--json", "--context", "1024"]
     assert main([*ask, "When was the lighthouse on the island built?"]) == 0

@@ -46,7 +46,10 @@ def test_adds_skips_changes_and_removes(folder, tmp_path):
         (folder / "mill.txt").write_text("The mill burnt down.")
         (folder / "deep" / "tower.txt").unlink()
         third = index.add([folder])
-        assert ([p.rsplit("/", 1)[1] for p in third.changed], len(third.removed)) == (["mill.txt"], 1)
+        assert ([p.rsplit("/", 1)[1] for p in third.changed], len(third.removed)) == (
+            ["mill.txt"],
+            1,
+        )
         assert index.search("miller rye") == [] or "rye" not in index.search("miller rye")[0].text
         (folder / "mill.txt").write_text(TEXTS["mill.txt"])
         (folder / "deep" / "tower.txt").write_text(TEXTS["deep/tower.txt"])
@@ -75,13 +78,16 @@ def test_search_finds_and_says_where(folder, tmp_path):
         assert text[lamp.chunk.start : lamp.chunk.end] == lamp.text == "The lamp burns whale oil."
         assert index.search("???") == []
         for mode in ("words", "vectors", "fused"):
-            assert index.search("miller grinds rye", 1, mode=mode)[0].chunk.path.endswith("mill.txt")
+            assert index.search("miller grinds rye", 1, mode=mode)[0].chunk.path.endswith(
+                "mill.txt"
+            )
         with pytest.raises(UsageError):
             index.search("x", 0)
 
 
 @pytest.mark.parametrize(
-    "question", ['"', "a OR b", "NEAR(x y)", "col:x", "*", "x\0y", "'; DROP TABLE chunks; --", "-", "\ud800"]
+    "question",
+    ['"', "a OR b", "NEAR(x y)", "col:x", "*", "x\0y", "'; DROP TABLE chunks; --", "-", "\ud800"],
 )
 def test_no_question_breaks_the_word_search(folder, tmp_path, question):
     with opened(tmp_path) as index:
@@ -105,7 +111,11 @@ def test_bad_files_are_reported_and_the_rest_goes_in(folder, tmp_path):
     with opened(tmp_path) as index:
         added = index.add([folder])
         assert len(added.new) == 3
-        assert {p.rsplit("/", 1)[1] for p in added.failed} == {"binary.txt", "empty.md", "broken.pdf"}
+        assert {p.rsplit("/", 1)[1] for p in added.failed} == {
+            "binary.txt",
+            "empty.md",
+            "broken.pdf",
+        }
         (folder / "mill.txt").write_bytes(b"\0")
         assert len(index.add([folder]).failed) == 4
         assert index.store.counts()[0] == 2
@@ -145,7 +155,9 @@ def test_killed_while_adding_then_run_again_gives_the_same_index(tmp_path, delay
     docs = tmp_path / "docs"
     docs.mkdir()
     for i in range(40):
-        (docs / f"{i:02}.txt").write_text(f"Paper {i}. " + f"The keeper of tower {i} owns {i * 7} sheep. " * 20)
+        (docs / f"{i:02}.txt").write_text(
+            f"Paper {i}. " + f"The keeper of tower {i} owns {i * 7} sheep. " * 20
+        )
     program = textwrap.dedent("""
         import sys, time
         from understudy.rag.index import Index
@@ -153,8 +165,11 @@ def test_killed_while_adding_then_run_again_gives_the_same_index(tmp_path, delay
         print("ready", flush=True)
         index.add([sys.argv[1]], progress=lambda done, total, name: time.sleep(0.01))
     """)
-    process = subprocess.Popen([sys.executable, "-c", program, docs, tmp_path / "x.index"], stdout=subprocess.PIPE,
-                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, docs, tmp_path / "x.index"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     process.stdout.readline()
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
@@ -191,7 +206,12 @@ def test_wordllama_equals_its_own_package():
     ours = open_embedder("wordllama")
     tokenizer = inference.Tokenizer.from_file(str(_package_folder() / TOKENIZER))
     theirs = inference.WordLlamaInference(ours.vectors, tokenizer)
-    texts = ["The castle stands on the hill, far from the mill.", "Ada", "¿Dónde está la llave? 鍵", "a" * 3000]
+    texts = [
+        "The castle stands on the hill, far from the mill.",
+        "Ada",
+        "¿Dónde está la llave? 鍵",
+        "a" * 3000,
+    ]
     expected = np.stack([theirs.embed([text], norm=True)[0] for text in texts])
     assert np.abs((expected * ours.embed(texts)).sum(1) - 1).max() < 1e-5
     assert not ours.embed([""]).any() or np.isfinite(ours.embed([""])).all()

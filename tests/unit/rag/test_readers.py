@@ -28,7 +28,11 @@ def read(tmp_path, name: str, data: bytes | str) -> Document:
 
 def pdf_of(*pages: str) -> bytes:
     """A PDF by hand: one line of text a page."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
     for text in pages:
         stream = f"BT /F1 12 Tf 40 700 Td ({text}) Tj ET" if text else ""
         number = len(objects) + 1
@@ -36,7 +40,9 @@ def pdf_of(*pages: str) -> bytes:
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F1 3 0 R >> >> /Contents {number + 1} 0 R >>"
         )
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
-    objects[1] = f"<< /Type /Pages /Count {len(pages)} /Kids [{' '.join(f'{4 + 2 * i} 0 R' for i in range(len(pages)))}] >>"
+    objects[1] = (
+        f"<< /Type /Pages /Count {len(pages)} /Kids [{' '.join(f'{4 + 2 * i} 0 R' for i in range(len(pages)))}] >>"
+    )
     out, offsets = b"%PDF-1.4\n", []
     for i, body in enumerate(objects, 1):
         offsets.append(len(out))
@@ -61,20 +67,34 @@ def test_markdown(tmp_path):
     text = "---\nt: x\n---\n# Top #\npara\n\n## Sub\n- a\n- b\n\n```py\n# no heading\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n\nUnder\n=====\nend\n"
     document = read(tmp_path, "a.md", text)
     assert kinds(document) == [
-        ("heading", "Top"), ("paragraph", "para"), ("heading", "Sub"), ("list", "- a\n- b"), ("code", "```py\n# no heading\n```"),
-        ("table", "| a | b |\n|---|---|\n| 1 | 2 |"), ("heading", "Under"), ("paragraph", "end"),
-    ]  # fmt: skip
+        ("heading", "Top"),
+        ("paragraph", "para"),
+        ("heading", "Sub"),
+        ("list", "- a\n- b"),
+        ("code", "```py\n# no heading\n```"),
+        ("table", "| a | b |\n|---|---|\n| 1 | 2 |"),
+        ("heading", "Under"),
+        ("paragraph", "end"),
+    ]
     assert (document.text, document.title) == (text, "Top")
 
 
 def test_html(tmp_path):
-    document = read(tmp_path, "a.html", """<html><head><title>T</title><style>x{}</style></head><body><nav>menu</nav><h1>Head</h1>
+    document = read(
+        tmp_path,
+        "a.html",
+        """<html><head><title>T</title><style>x{}</style></head><body><nav>menu</nav><h1>Head</h1>
         <div>loose <b>bold</b> text<p>para<script>evil()</script></p></div><ul><li>one</li><li>two</li></ul>
-        <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table><pre>code  here</pre><p hidden>no</p></body></html>""")  # fmt: skip
+        <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table><pre>code  here</pre><p hidden>no</p></body></html>""",
+    )
     assert kinds(document) == [
-        ("heading", "Head"), ("paragraph", "loose bold text"), ("paragraph", "para"), ("list", "- one\n- two"), ("table", "a | b\n1 | 2"),
+        ("heading", "Head"),
+        ("paragraph", "loose bold text"),
+        ("paragraph", "para"),
+        ("list", "- one\n- two"),
+        ("table", "a | b\n1 | 2"),
         ("code", "code  here"),
-    ]  # fmt: skip
+    ]
 
 
 def test_pdf_with_pages(tmp_path):
@@ -124,7 +144,10 @@ def test_docx(tmp_path):
 
 
 def test_tables_and_json(tmp_path):
-    assert kinds(read(tmp_path, "a.csv", "name,age\nAda,36\nBo,\n")) == [("table", "name: Ada; age: 36"), ("table", "name: Bo")]
+    assert kinds(read(tmp_path, "a.csv", "name,age\nAda,36\nBo,\n")) == [
+        ("table", "name: Ada; age: 36"),
+        ("table", "name: Bo"),
+    ]
     assert kinds(read(tmp_path, "a.tsv", "x\ty\n1\t2\t3\n"))[0][1] == "x: 1; y: 2; column 3: 3"
     assert kinds(read(tmp_path, "a.json", '[{"a": 1, "b": {"c": "x"}}, 2]')) == [
         ("paragraph", "a: 1\nb.c: x"),
@@ -141,10 +164,16 @@ def test_tables_and_json(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "match"),
     [
-        ("a.exe", b"MZ", "no reader"), ("a.txt", b"a\0b", "binary"), ("a.txt", b"\xff\xfa", "not UTF-8"), ("a.txt", b" \n ", "no text"),
-        ("a.json", b"{", "not JSON"), ("a.json", b"[" * 100_000, "nested too deeply"), ("a.html", b"\0\1", "binary"), ("a.docx", b"PK", "not a Word"),
+        ("a.exe", b"MZ", "no reader"),
+        ("a.txt", b"a\0b", "binary"),
+        ("a.txt", b"\xff\xfa", "not UTF-8"),
+        ("a.txt", b" \n ", "no text"),
+        ("a.json", b"{", "not JSON"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.html", b"\0\1", "binary"),
+        ("a.docx", b"PK", "not a Word"),
     ],
-)  # fmt: skip
+)
 def test_bad_files(tmp_path, name, data, match):
     with pytest.raises(DocumentError, match=match):
         read(tmp_path, name, data)
@@ -185,7 +214,9 @@ def test_chunks_are_spans_within_size_that_miss_no_word(tmp_path_factory, text, 
         covered |= set(range(chunk.start, chunk.end))
     for block in document.blocks:
         if block.kind != "heading":
-            assert all(i in covered or document.text[i].isspace() for i in range(block.start, block.end))
+            assert all(
+                i in covered or document.text[i].isspace() for i in range(block.start, block.end)
+            )
 
 
 def test_headings_stand_in_the_path_and_sections_do_not_mix(tmp_path):

@@ -36,7 +36,12 @@ def sure(monkeypatch):
 
 @pytest.mark.parametrize("place", ["user", "system"])
 def test_grounded_answers_quote_what_stands_there(model, index, sure, place):
-    session = Session(model, documents=index, settings=SessionSettings(reserve=500, passages_in=place), temperature=1.5)
+    session = Session(
+        model,
+        documents=index,
+        settings=SessionSettings(reserve=500, passages_in=place),
+        temperature=1.5,
+    )
     for seed in range(4):
         pieces = list(session.stream("Who keeps the light?", seed=seed))
         reply = session.last
@@ -57,11 +62,20 @@ def test_without_a_passage_near_enough_nothing_is_generated(model, index):
     session = Session(model, documents=index)
     reply = session.say("Who won the chess olympiad?")
     assert (reply.text, reply.is_answered, reply.usages) == (NOT_SAID, False, ())
-    assert [message["content"] for message in session.messages] == ["Who won the chess olympiad?", NOT_SAID]
+    assert [message["content"] for message in session.messages] == [
+        "Who won the chess olympiad?",
+        NOT_SAID,
+    ]
 
 
 def test_with_tools_documents_help_and_do_not_bind(model, index, sure):
-    session = Session(model, documents=index, tools=[lambda_tool], settings=SessionSettings(reserve=60), ignore_eos=True)
+    session = Session(
+        model,
+        documents=index,
+        tools=[lambda_tool],
+        settings=SessionSettings(reserve=60),
+        ignore_eos=True,
+    )
     reply = session.say("Who keeps the light?", tool_choice="none", max_tokens=30)
     assert reply.is_answered
     assert reply.ledger.tokens["documents"] > 0
@@ -75,12 +89,19 @@ def lambda_tool(x: int) -> int:
 def test_quotes_in_free_text_are_found(index):
     found = index.ground("Who keeps the light?")
     number = next(i for i, passage in enumerate(found.passages, 1) if "Ada" in passage.text)
-    (citation,) = found.quotes('She said: "Ada Vane keeps the light." and "something else entirely".', number)
+    (citation,) = found.quotes(
+        'She said: "Ada Vane keeps the light." and "something else entirely".', number
+    )
     assert citation.quote == "Ada Vane keeps the light."
 
 
 def test_passages_leave_before_the_message(model, index, sure):
-    session = Session(model, documents=index, settings=SessionSettings(reserve=40, context=210, grounded=False), ignore_eos=True)
+    session = Session(
+        model,
+        documents=index,
+        settings=SessionSettings(reserve=40, context=210, grounded=False),
+        ignore_eos=True,
+    )
     reply = session.say("Who keeps the light?", max_tokens=20)
     assert any(line.startswith("documents: passage") for line in reply.ledger.dropped)
     assert reply.ledger.total <= 170
@@ -90,17 +111,26 @@ def test_a_passage_opens_no_turn(model, index, sure):
     session = Session(model, documents=index, settings=SessionSettings(reserve=30, grounded=False))
     session.say("Ada light BANANA", max_tokens=2)
     ids = session._prompt[: session.last.ledger.total]
-    assert [ids.count(model.tokenizer.marker_id(text)) for text in ("<extra_id_0>", "<extra_id_1>", "</s>")] == [1, 2, 0]
+    assert [
+        ids.count(model.tokenizer.marker_id(text))
+        for text in ("<extra_id_0>", "<extra_id_1>", "</s>")
+    ] == [1, 2, 0]
 
 
 @pytest.mark.parametrize(
     ("text", "sentences"),
     [
-        ("# Head of the page\n\nOne sentence here. Another, shorter one!  \nA line without an end", ["One sentence here.", "Another, shorter one!", "A line without an end"]),
+        (
+            "# Head of the page\n\nOne sentence here. Another, shorter one!  \nA line without an end",
+            ["One sentence here.", "Another, shorter one!", "A line without an end"],
+        ),
         ("Hi. Ho.", []),
-        ('He said "stop it now." Then he left\tthe house.', ['He said "stop it now."', "Then he left the house."]),
+        (
+            'He said "stop it now." Then he left\tthe house.',
+            ['He said "stop it now."', "Then he left the house."],
+        ),
         ("It costs 3.50 coins a piece.", ["It costs 3.50 coins a piece."]),
     ],
-)  # fmt: skip
+)
 def test_sentences(text, sentences):
     assert sentences_of(text) == sentences

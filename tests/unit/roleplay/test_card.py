@@ -19,30 +19,77 @@ from understudy.roleplay.card import BACKFILL_NOTE, Card, parse_card
 from understudy.roleplay.card_files import card_from_bytes, card_to_bytes, read_card, write_card
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 words = st.text(max_size=40)
 
 
 def documents() -> st.SearchStrategy[dict]:
-    extra = st.dictionaries(st.text(min_size=1, max_size=8).map(lambda name: f"x_{name}"), json_values, max_size=3)
-    entry = st.builds(lambda base, more: {**more, **base}, st.fixed_dictionaries({
-        "keys": st.lists(words, max_size=3), "content": words, "extensions": extra, "enabled": st.booleans(),
-        "insertion_order": st.integers(-5, 5), "use_regex": st.booleans()}), extra)  # fmt: skip
-    book = st.builds(lambda entries, more: {**more, "extensions": {}, "entries": entries}, st.lists(entry, max_size=3), extra)
-    strings = ["description", "personality", "scenario", "first_mes", "mes_example", "creator_notes", "system_prompt"]
+    extra = st.dictionaries(
+        st.text(min_size=1, max_size=8).map(lambda name: f"x_{name}"), json_values, max_size=3
+    )
+    entry = st.builds(
+        lambda base, more: {**more, **base},
+        st.fixed_dictionaries(
+            {
+                "keys": st.lists(words, max_size=3),
+                "content": words,
+                "extensions": extra,
+                "enabled": st.booleans(),
+                "insertion_order": st.integers(-5, 5),
+                "use_regex": st.booleans(),
+            }
+        ),
+        extra,
+    )
+    book = st.builds(
+        lambda entries, more: {**more, "extensions": {}, "entries": entries},
+        st.lists(entry, max_size=3),
+        extra,
+    )
+    strings = [
+        "description",
+        "personality",
+        "scenario",
+        "first_mes",
+        "mes_example",
+        "creator_notes",
+        "system_prompt",
+    ]
     data = st.builds(
         lambda name, fields, more, extensions, book: {
-            **more, **fields, "name": name, "extensions": extensions, "alternate_greetings": ["a"], **({"character_book": book} if book else {})
+            **more,
+            **fields,
+            "name": name,
+            "extensions": extensions,
+            "alternate_greetings": ["a"],
+            **({"character_book": book} if book else {}),
         },
-        words, st.fixed_dictionaries(dict.fromkeys(strings, words)), extra, extra, st.none() | book,
-    )  # fmt: skip
+        words,
+        st.fixed_dictionaries(dict.fromkeys(strings, words)),
+        extra,
+        extra,
+        st.none() | book,
+    )
     later = st.builds(
-        lambda version, data, more: {**more, "spec": f"chara_card_v{version}", "spec_version": f"{version}.0", "data": data},
-        st.sampled_from([2, 3]), data, extra,
-    )  # fmt: skip
+        lambda version, data, more: {
+            **more,
+            "spec": f"chara_card_v{version}",
+            "spec_version": f"{version}.0",
+            "data": data,
+        },
+        st.sampled_from([2, 3]),
+        data,
+        extra,
+    )
     first = st.builds(lambda name, more: {**more, "name": name}, words, extra)
     return later | first
 
@@ -63,19 +110,53 @@ def test_foreign_and_mutated_bytes_give_one_error(noise, at):
             card_from_bytes(data)
 
 
-CARD = Card({"spec": "chara_card_v3", "spec_version": "3.0", "data": {
-    "name": "Hilde", "nickname": "Hil", "description": "A miller.", "first_mes": "Good day.", "alternate_greetings": ["You again?"],
-    "group_only_greetings": [], "extensions": {"tool/x": {"keep": [1, 2.5, None]}}, "tags": [], "creator": "", "creator_notes": "For you.",
-    "personality": "", "scenario": "", "mes_example": "", "system_prompt": "", "post_history_instructions": "", "character_version": "",
-    "character_book": {"extensions": {}, "entries": [
-        {"keys": ["mill"], "content": "@@depth 2\nThe mill is old.", "extensions": {}, "enabled": True, "insertion_order": 1,
-         "use_regex": False}]}}})  # fmt: skip
+CARD = Card(
+    {
+        "spec": "chara_card_v3",
+        "spec_version": "3.0",
+        "data": {
+            "name": "Hilde",
+            "nickname": "Hil",
+            "description": "A miller.",
+            "first_mes": "Good day.",
+            "alternate_greetings": ["You again?"],
+            "group_only_greetings": [],
+            "extensions": {"tool/x": {"keep": [1, 2.5, None]}},
+            "tags": [],
+            "creator": "",
+            "creator_notes": "For you.",
+            "personality": "",
+            "scenario": "",
+            "mes_example": "",
+            "system_prompt": "",
+            "post_history_instructions": "",
+            "character_version": "",
+            "character_book": {
+                "extensions": {},
+                "entries": [
+                    {
+                        "keys": ["mill"],
+                        "content": "@@depth 2\nThe mill is old.",
+                        "extensions": {},
+                        "enabled": True,
+                        "insertion_order": 1,
+                        "use_regex": False,
+                    }
+                ],
+            },
+        },
+    }
+)
 
 
 def test_another_program_reads_our_png_and_we_read_its():
     tavern_card = pytest.importorskip("tavern_card")
     assert "Hilde" in repr(tavern_card.parse_png_card(card_to_bytes(CARD, "png")))
-    document = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Ada", "extensions": {"k": 1}}}
+    document = {
+        "spec": "chara_card_v2",
+        "spec_version": "2.0",
+        "data": {"name": "Ada", "extensions": {"k": 1}},
+    }
     assert card_from_bytes(tavern_card.write_png_card(document)).data["extensions"] == {"k": 1}
 
 
@@ -159,7 +240,17 @@ def test_zip_bomb_path_escape_and_encryption():
 def test_assets_travel_in_charx(tmp_path):
     card = CARD.upgraded()
     card.assets["assets/icon/images/main.png"] = png.plain_picture(4, 4)
-    card.set("assets", [{"type": "icon", "uri": "embeded://assets/icon/images/main.png", "name": "main", "ext": "png"}])
+    card.set(
+        "assets",
+        [
+            {
+                "type": "icon",
+                "uri": "embeded://assets/icon/images/main.png",
+                "name": "main",
+                "ext": "png",
+            }
+        ],
+    )
     write_card(card, tmp_path / "card.charx")
     again = read_card(tmp_path / "card.charx")
     assert again.assets == card.assets
@@ -171,12 +262,22 @@ def test_assets_travel_in_charx(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        (b"\xff\xfe{}", "not UTF-8"), (b"[1]", "not a JSON object"), (b"{}", "not a character card"), (b'{"name": 3}', "name: field has the wrong type"),
-        (b'{"name": "x", "description": 1e999}', "not JSON"), (b'{"name": NaN}', "not JSON"), (b'{"spec": "chara_card_v9"}', "not a character card"),
-        (b'{"spec": "chara_card_v2", "data": []}', "no data"), (b"[" * 200_000, "nested too deeply"), (b'{"name": "x"', "not JSON"),
-        (b'{"spec": "chara_card_v2", "data": {"name": "x", "character_book": {"entries": [{"keys": [1]}]}}}', r"entries\[0\]\.keys\[0\]"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b"[1]", "not a JSON object"),
+        (b"{}", "not a character card"),
+        (b'{"name": 3}', "name: field has the wrong type"),
+        (b'{"name": "x", "description": 1e999}', "not JSON"),
+        (b'{"name": NaN}', "not JSON"),
+        (b'{"spec": "chara_card_v9"}', "not a character card"),
+        (b'{"spec": "chara_card_v2", "data": []}', "no data"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"name": "x"', "not JSON"),
+        (
+            b'{"spec": "chara_card_v2", "data": {"name": "x", "character_book": {"entries": [{"keys": [1]}]}}}',
+            r"entries\[0\]\.keys\[0\]",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_documents(text, match):
     with pytest.raises(DocumentError, match=match):
         parse_card(text)
@@ -184,7 +285,12 @@ def test_bad_documents(text, match):
 
 def test_edits_are_checked_and_lose_nothing(tmp_path):
     card = Card(
-        {"spec": "chara_card_v2", "spec_version": "2.0", "x": 1, "data": {"name": "A", "extensions": {"k": [1]}, "source": ["s"]}}
+        {
+            "spec": "chara_card_v2",
+            "spec_version": "2.0",
+            "x": 1,
+            "data": {"name": "A", "extensions": {"k": [1]}, "source": ["s"]},
+        }
     )
     card.set("name", "B")
     with pytest.raises(DocumentError, match="wrong type"):

@@ -10,11 +10,29 @@ from understudy.cli import main
 def test_cards_from_the_command_line(tmp_path, capsys):
     source = tmp_path / "hilde.json"
     source.write_text(json.dumps({"name": "Hilde", "description": "A miller.", "x_unknown": [1]}))
-    assert main(["card", "set", str(source), "scenario=At the mill.", "personality=42", "first_mes=Hi", "mes_example="]) == 0
+    assert (
+        main(
+            [
+                "card",
+                "set",
+                str(source),
+                "scenario=At the mill.",
+                "personality=42",
+                "first_mes=Hi",
+                "mes_example=",
+            ]
+        )
+        == 0
+    )
     assert json.loads(source.read_text()) == {
-        "name": "Hilde", "description": "A miller.", "x_unknown": [1], "scenario": "At the mill.", "personality": "42", "first_mes": "Hi",
+        "name": "Hilde",
+        "description": "A miller.",
+        "x_unknown": [1],
+        "scenario": "At the mill.",
+        "personality": "42",
+        "first_mes": "Hi",
         "mes_example": "",
-    }  # fmt: skip
+    }
     assert main(["card", "check", str(source)]) == 0
     assert main(["card", "convert", str(source), str(tmp_path / "hilde.png"), "--version-3"]) == 0
     capsys.readouterr()

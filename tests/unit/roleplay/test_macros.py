@@ -16,20 +16,34 @@ def context(**more) -> MacroContext:
 @pytest.mark.parametrize(
     ("text", "result"),
     [
-        ("{{char}} and {{ USER }}", "Hilde and Ada"), ("<BOT> <user> <Char>", "Hilde Ada Hilde"), ("a{{// secret}}b", "ab"),
-        ("a{{comment: secret}}b{{hidden_key:dragon}}", "ab"), ("{{reverse:Hello}}", "olleH"), ("{{random:x}}", "x"), (r"{{pick:a\,b}}", "a,b"),
-        ("{{reverse:{{user}}}}", "adA"), ("{{unknown}} {{foo:bar}}", "{{unknown}} {{foo:bar}}"), ("{{char", "{{char"), ("a}}b{c}", "a}}b{c}"),
-        ("{{roll:nonsense}}", "{{roll:nonsense}}"), ("{{newline}}", "\n"), ("{{setvar::n::2}}{{addvar::n::3}}{{getvar::n}}", "5"),
-        ("{{scenario}}", "At the mill."), ("<START>", "<START>"),
+        ("{{char}} and {{ USER }}", "Hilde and Ada"),
+        ("<BOT> <user> <Char>", "Hilde Ada Hilde"),
+        ("a{{// secret}}b", "ab"),
+        ("a{{comment: secret}}b{{hidden_key:dragon}}", "ab"),
+        ("{{reverse:Hello}}", "olleH"),
+        ("{{random:x}}", "x"),
+        (r"{{pick:a\,b}}", "a,b"),
+        ("{{reverse:{{user}}}}", "adA"),
+        ("{{unknown}} {{foo:bar}}", "{{unknown}} {{foo:bar}}"),
+        ("{{char", "{{char"),
+        ("a}}b{c}", "a}}b{c}"),
+        ("{{roll:nonsense}}", "{{roll:nonsense}}"),
+        ("{{newline}}", "\n"),
+        ("{{setvar::n::2}}{{addvar::n::3}}{{getvar::n}}", "5"),
+        ("{{scenario}}", "At the mill."),
+        ("<START>", "<START>"),
     ],
-)  # fmt: skip
+)
 def test_macros(text, result):
     assert expand(text, context(values={"scenario": "At the mill."})) == result
 
 
 def test_what_a_macro_gives_is_not_read_again():
     assert expand("{{user}}", context(user="{{random:a,b}}")) == "{{random:a,b}}"
-    assert expand("{{scenario}}", context(values={"scenario": "{{scenario}}{{scenario}}"})) == "{{scenario}}{{scenario}}"
+    assert (
+        expand("{{scenario}}", context(values={"scenario": "{{scenario}}{{scenario}}"}))
+        == "{{scenario}}{{scenario}}"
+    )
 
 
 def test_chance_comes_from_the_seed():

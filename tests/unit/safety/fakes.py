@@ -26,7 +26,14 @@ class Fake:
     def stream_outputs(self, prompt: Prompt, **options: Any) -> Iterator[Output]:
         self.num_asked += 1
         text = self._says(prompt)
-        yield Output(0, 0, text, (5,), finish_reason="stop", usage=Usage(len(prompt.encode(self._model.tokenizer)), 0, 1))
+        yield Output(
+            0,
+            0,
+            text,
+            (5,),
+            finish_reason="stop",
+            usage=Usage(len(prompt.encode(self._model.tokenizer)), 0, 1),
+        )
 
 
 def echo(prompt: Prompt) -> str:
@@ -55,4 +62,7 @@ def leak(prompt: Prompt) -> str:
     return f"{text} {JOINED}"
 
 
-HOSTILE = "\x1b[2J\x1b]0;owned\x07\x00\x9b31m\u202e</pre><script>alert(1)</script>&\r\n\ud800" + "A" * 1_000_000
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07\x00\x9b31m\u202e</pre><script>alert(1)</script>&\r\n\ud800"
+    + "A" * 1_000_000
+)

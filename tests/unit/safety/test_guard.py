@@ -25,16 +25,30 @@ def model(tmp_path_factory):
         yield loaded
 
 
-@pytest.mark.parametrize(("text", "category"), [
-    ("They murdered him.", "Violence"), ("I’ll KILL you", "Threat"), ("I want to die", "Suicide and Self Harm"),
-    ("4111 1111 1111 1111", "PII/Privacy"), ("where to buy heroin", "Controlled/Regulated Substances"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("They murdered him.", "Violence"),
+        ("I’ll KILL you", "Threat"),
+        ("I want to die", "Suicide and Self Harm"),
+        ("4111 1111 1111 1111", "PII/Privacy"),
+        ("where to buy heroin", "Controlled/Regulated Substances"),
+    ],
+)
 def test_words_and_data_are_flagged(text, category):
     assert category in [flag.category for flag in Guard().check(text)]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "The heroine wins.", "How do I kill a process?", "Sussex is pretty.", "A stable sexton", "\x00\x1b[2J"]
+    "text",
+    [
+        "",
+        "The heroine wins.",
+        "How do I kill a process?",
+        "Sussex is pretty.",
+        "A stable sexton",
+        "\x00\x1b[2J",
+    ],
 )
 def test_other_words_are_not(text):
     assert Guard().check(text) == ()
@@ -47,7 +61,13 @@ def test_categories_choose():
 
 
 @pytest.mark.parametrize(
-    "options", [{"categories": ["Rudeness"]}, {"lexicon": {"X": ["y"]}}, {"threshold": 1.0}, {"categories": ["Safe"]}]
+    "options",
+    [
+        {"categories": ["Rudeness"]},
+        {"lexicon": {"X": ["y"]}},
+        {"threshold": 1.0},
+        {"categories": ["Safe"]},
+    ],
 )
 def test_wrong_settings_are_refused(options):
     with pytest.raises(UsageError):
@@ -59,11 +79,15 @@ def test_forks_are_the_models_own_logits(model):
     shares = yes_shares(model, text, names)
     yes, no = _first_token(model, "yes", "Yes"), _first_token(model, "no", "No")
     for name in names:
-        ids = model.encode_prompt([{"role": "user", "content": _QUESTION.format(text=text, category=name)}])
+        ids = model.encode_prompt(
+            [{"role": "user", "content": _QUESTION.format(text=text, category=name)}]
+        )
         row = model.logits(ids)[-1].astype(np.float64)
         likely = set(np.argsort(-row)[:_TOP])
         said, denied = (np.exp(row[[i for i in one if i in likely]]).sum() for one in (yes, no))
-        assert shares[name] == pytest.approx(said / (said + denied) if said + denied else 0.5, rel=1e-3)
+        assert shares[name] == pytest.approx(
+            said / (said + denied) if said + denied else 0.5, rel=1e-3
+        )
 
 
 def test_forks_compute_the_text_once(model):
@@ -111,8 +135,13 @@ def test_it_says_how_it_looks(model):
     assert Guard().checks == ("words", "pii")
     assert Guard(lexicon={}, model=model).checks == ("pii", "model")
     assert (Guard().by_sentence, Guard(model=model).by_sentence) == (True, False)
-    verdict = Verdict((Flag("Violence", "words", "murder"), Flag("Violence", "words", "stab")), "output")
-    assert verdict.to_document() == {"where": "output", "categories": [{"category": "Violence", "by": "words"}]}
+    verdict = Verdict(
+        (Flag("Violence", "words", "murder"), Flag("Violence", "words", "stab")), "output"
+    )
+    assert verdict.to_document() == {
+        "where": "output",
+        "categories": [{"category": "Violence", "by": "words"}],
+    }
     assert str(verdict) == "output: Violence (words)"
 
 
@@ -130,7 +159,14 @@ class Words(Fake):
         for i, piece in enumerate(pieces):
             is_last = i == len(pieces) - 1
             usage = Usage(9, 0, i + 1) if is_last else None
-            yield Output(0, 0, piece + (" " if not is_last else ""), (5,), finish_reason="stop" if is_last else None, usage=usage)
+            yield Output(
+                0,
+                0,
+                piece + (" " if not is_last else ""),
+                (5,),
+                finish_reason="stop" if is_last else None,
+                usage=usage,
+            )
 
 
 def test_a_stopped_message_is_never_given_to_the_model(model):
@@ -151,9 +187,14 @@ def test_a_stopped_message_is_never_given_to_the_model(model):
 def test_answers_go_out_as_far_as_they_are_checked(model):
     session = Session(Words(model, lambda prompt: ANSWER), guard=Guard())
     assert list(session.stream("And?")) == ["Here is one. ", session.guard.notice]
-    assert (session.last.text, session.last.verdict.flags[0].category) == (session.guard.notice, "Violence")
+    assert (session.last.text, session.last.verdict.flags[0].category) == (
+        session.guard.notice,
+        "Violence",
+    )
     assert session.turns == []
-    assert list(Session(Words(model, lambda prompt: "One. Two. Three"), guard=Guard()).stream("And?")) == [
+    assert list(
+        Session(Words(model, lambda prompt: "One. Two. Three"), guard=Guard()).stream("And?")
+    ) == [
         "One. ",
         "Two. ",
         "Three",
@@ -186,7 +227,12 @@ def test_calls_are_checked_before_they_run(model):
     says = 'So. <toolcall> {"name": "note", "arguments": {"text": "he was \\u006durdered"}} </toolcall>'
     session = Session(Fake(model, lambda prompt: says), tools=[note], guard=Guard())
     reply = session.say("Write it down.")
-    assert (reply.finish_reason, reply.verdict.where, ran, session.turns) == ("content_filter", "output", [], [])
+    assert (reply.finish_reason, reply.verdict.where, ran, session.turns) == (
+        "content_filter",
+        "output",
+        [],
+        [],
+    )
 
 
 def test_a_character_remembers_nothing_of_it(model):

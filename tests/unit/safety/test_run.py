@@ -34,7 +34,12 @@ def faults(model, name: str) -> int:
 @pytest.mark.parametrize("name", PROBES)
 def test_cases_are_named_once_and_labelled(name):
     cases = PROBES[name].cases
-    assert len({case.name for case in cases}) == len({case.digest for case in cases}) == len(cases) >= 5
+    assert (
+        len({case.name for case in cases})
+        == len({case.digest for case in cases})
+        == len(cases)
+        >= 5
+    )
     assert all(case.category in AEGIS_2 and case.checks for case in cases)
     assert all(check.detector in DETECTORS for case in cases for check in case.checks)
 
@@ -92,7 +97,11 @@ def test_models_and_seeds_have_their_own_lines(model, tmp_path):
     first = run_probes(Fake(model, refuse, "a"), SOME, store)
     second = run_probes(Fake(model, leak, "b"), SOME, store)
     third = run_probes(Fake(model, leak, "b"), SOME, store, seed=1)
-    assert [sum(row["faults"] for row in report.probes) for report in (first, second, third)] == [12, 12, 12]
+    assert [sum(row["faults"] for row in report.probes) for report in (first, second, third)] == [
+        12,
+        12,
+        12,
+    ]
     assert len(read_store(store)) == 72
 
 
@@ -102,16 +111,23 @@ def test_the_report_comes_back_bit_for_bit(model, tmp_path, capsys):
     lines = read_store(store)
     assert Report(reversed(lines)).to_json() == Report(lines).to_json() == report.to_json()
     written = [tmp_path / "a.json", tmp_path / "a.html"]
-    assert main(["safety", "report", str(store), "--json", str(written[0]), "--html", str(written[1])]) == 0
+    assert (
+        main(["safety", "report", str(store), "--json", str(written[0]), "--html", str(written[1])])
+        == 0
+    )
     assert [path.read_text() for path in written] == [report.to_json(), to_html(report)]
     assert capsys.readouterr().out == report.table()
-    assert main(["safety", "report", str(store), "--json", str(written[0]), "--without-answers"]) == 0
+    assert (
+        main(["safety", "report", str(store), "--json", str(written[0]), "--without-answers"]) == 0
+    )
     assert "secret word is quartzlantern" in report.to_json()
     assert "secret word is quartzlantern" not in written[0].read_text()
 
 
 def test_findings_carry_their_categories(model, tmp_path):
-    document = run_probes(Fake(model, leak), PROBES.values(), tmp_path / "run.jsonl", limit=2).to_document()
+    document = run_probes(
+        Fake(model, leak), PROBES.values(), tmp_path / "run.jsonl", limit=2
+    ).to_document()
     assert document["findings"]
     for row in document["findings"]:
         assert row["aegis_2"] in AEGIS_2
@@ -135,12 +151,23 @@ def test_hostile_answers_break_nothing(model, tmp_path):
 
 def test_a_case_that_does_not_fit_is_told_apart(model, tmp_path, tmp_path_factory):
     with babbler(tmp_path_factory.mktemp("small"), context=128) as small:
-        row = run_probes(small, [PROBES["personal-data"]], tmp_path / "run.jsonl", limit=3).probes[0]
-    assert (row["cases"], row["not_asked"], row["rate"], row["interval"]) == (0, 3, None, [0.0, 1.0])
+        row = run_probes(small, [PROBES["personal-data"]], tmp_path / "run.jsonl", limit=3).probes[
+            0
+        ]
+    assert (row["cases"], row["not_asked"], row["rate"], row["interval"]) == (
+        0,
+        3,
+        None,
+        [0.0, 1.0],
+    )
 
 
 def test_faulty_stores_are_refused(tmp_path, capsys):
-    for data, message in ((b"{\n", "not JSON"), (b"[1]\n", "not a line"), (b'{"format": 1, "key": "x"}\n', "not a line")):
+    for data, message in (
+        (b"{\n", "not JSON"),
+        (b"[1]\n", "not a line"),
+        (b'{"format": 1, "key": "x"}\n', "not a line"),
+    ):
         (tmp_path / "run.jsonl").write_bytes(data)
         with pytest.raises(InputError, match=message):
             read_store(tmp_path / "run.jsonl")

@@ -6,7 +6,15 @@ import pytest
 
 from understudy.errors import UsageError
 from understudy.safety import taxonomy
-from understudy.safety.taxonomy import AEGIS_1, AEGIS_1_CRITICAL, AEGIS_2, is_critical, is_unsafe, to_aegis_1, to_aegis_2
+from understudy.safety.taxonomy import (
+    AEGIS_1,
+    AEGIS_1_CRITICAL,
+    AEGIS_2,
+    is_critical,
+    is_unsafe,
+    to_aegis_1,
+    to_aegis_2,
+)
 
 
 def test_there_are_thirteen_critical_risks():

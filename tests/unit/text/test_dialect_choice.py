@@ -10,17 +10,33 @@ from understudy.text.dialects import DIALECTS, dialect_for
 
 IM = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-DEFAULT = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
+DEFAULT = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
+)
 OTHER_TOOLS = "{% if tools %}<|im_start|>tools {{ tools | tojson }}<|im_end|>\n{% endif %}"
 
 
-@pytest.mark.parametrize(("architecture", "markers", "template", "name"), [
-    ("nemotron", NEMOTRON, None, "nemotron"), ("llama", NEMOTRON, "<extra_id_1>{{ messages }}", "nemotron"),
-    ("llama", NEMOTRON, None, "plain"), ("llama", CHATML, None, "chatml"), ("llama", CHATML, IM + OPEN, "chatml"),
-    ("llama", CHATML, DEFAULT + IM + OPEN, "chatml"), ("llama", CHATML, IM, "jinja"), ("llama", CHATML, OTHER_TOOLS + IM + OPEN, "jinja"),
-    ("llama", CHATML, "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}", "jinja"),
-    ("llama", CHATML, IM + OPEN + "{{ raise_exception('never') }}", "jinja"), ("nemotron", CHATML, IM + OPEN, "chatml"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "markers", "template", "name"),
+    [
+        ("nemotron", NEMOTRON, None, "nemotron"),
+        ("llama", NEMOTRON, "<extra_id_1>{{ messages }}", "nemotron"),
+        ("llama", NEMOTRON, None, "plain"),
+        ("llama", CHATML, None, "chatml"),
+        ("llama", CHATML, IM + OPEN, "chatml"),
+        ("llama", CHATML, DEFAULT + IM + OPEN, "chatml"),
+        ("llama", CHATML, IM, "jinja"),
+        ("llama", CHATML, OTHER_TOOLS + IM + OPEN, "jinja"),
+        (
+            "llama",
+            CHATML,
+            "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}",
+            "jinja",
+        ),
+        ("llama", CHATML, IM + OPEN + "{{ raise_exception('never') }}", "jinja"),
+        ("nemotron", CHATML, IM + OPEN, "chatml"),
+    ],
+)
 def test_choice(architecture, markers, template, name):
     assert dialect_for(architecture, tokenizer_with(markers, template)).name == name
     assert dialect_for(architecture, tokenizer_with(markers), template or "").name == name
@@ -64,7 +80,13 @@ def test_a_template_without_tool_turns_refuses_one():
 
 
 def test_calls_become_text_where_the_template_does_not_know_them():
-    call = {"role": "assistant", "content": "ok", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]}
+    call = {
+        "role": "assistant",
+        "content": "ok",
+        "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}],
+    }
     made = DIALECTS["jinja"](tokenizer_with(CHATML, IM))
     text = made.render([{"role": "user", "content": "q"}, call]).text
-    assert made.parse(text[text.index("ok") :].removesuffix("<|im_end|>\n"))[1][0].arguments == {"x": 1}
+    assert made.parse(text[text.index("ok") :].removesuffix("<|im_end|>\n"))[1][0].arguments == {
+        "x": 1
+    }

@@ -9,7 +9,12 @@ import pytest
 import understudy
 from understudy.text.grammar import Grammar, _Words
 
-SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}}, "required": ["name"], "additionalProperties": False}  # fmt: skip
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 8}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,5 +30,10 @@ def test_words_in_the_middle_are_their_own_bytes(stories, text):
 
 
 def test_forced_beginnings_hold_on_sentencepiece(stories):
-    reply = stories.generate("Once", make_mask=Grammar(stories.tokenizer).json_schema(SCHEMA), max_tokens=60, temperature=0)
+    reply = stories.generate(
+        "Once",
+        make_mask=Grammar(stories.tokenizer).json_schema(SCHEMA),
+        max_tokens=60,
+        temperature=0,
+    )
     assert set(json.loads(reply.text)) == {"name"}

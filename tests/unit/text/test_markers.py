@@ -33,7 +33,9 @@ def byte_level(extra: dict[str, int] | None = None, merges=(), **options) -> Fas
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["<b>", "<", "b", ">", "<b", "b>", "x", " "]), max_size=8).map("".join))
+@given(
+    st.lists(st.sampled_from(["<b>", "<", "b", ">", "<b", "b>", "x", " "]), max_size=8).map("".join)
+)
 def test_a_vocabulary_that_spells_its_marker(text):
     """Merges that lead to the marker's word are not followed, nor is the word taken whole."""
     merges = [("<", "b"), ("<b", ">")]
@@ -50,7 +52,9 @@ def test_a_vocabulary_that_spells_its_marker(text):
 def test_gguf_markers_that_merges_would_make():
     vocab = (*ALPHABET, "<b", "<b>")
     types = (*[1] * len(ALPHABET), 1, 3)
-    source = TokenizerSource("gguf", model="gpt2", pre="llama-bpe", tokens=vocab, types=types, merges=("< b", "<b >"))
+    source = TokenizerSource(
+        "gguf", model="gpt2", pre="llama-bpe", tokens=vocab, types=types, merges=("< b", "<b >")
+    )
     ours = open_tokenizer(source)
     assert ours.decode(ours.encode("a<b>c")) == "a<b>c"
     assert ours.marker_id("<b>") not in ours.encode("a<b>c")
@@ -59,7 +63,9 @@ def test_gguf_markers_that_merges_would_make():
 
 def test_unknown_characters_keep_their_id():
     """An <unk> that is an added token must come out of encoding, as it does from the library."""
-    fast = FastTokenizer(models.BPE({"<unk>": 0, "a": 1, "b": 2}, [], unk_token="<unk>", fuse_unk=False))
+    fast = FastTokenizer(
+        models.BPE({"<unk>": 0, "a": 1, "b": 2}, [], unk_token="<unk>", fuse_unk=False)
+    )
     fast.decoder = decoders.Fuse()
     fast.add_special_tokens(["<unk>"])
     ours = opened(fast)
@@ -83,7 +89,11 @@ def test_unigram_words_of_markers_are_hidden():
 def test_runs_of_blanks_are_text_although_user_defined():
     fast = byte_level()
     fast.add_tokens(
-        [AddedToken("  ", normalized=False), AddedToken("\n\n", normalized=False), AddedToken("<b>", normalized=False)]
+        [
+            AddedToken("  ", normalized=False),
+            AddedToken("\n\n", normalized=False),
+            AddedToken("<b>", normalized=False),
+        ]
     )
     ours = opened(fast)
     for text in ("a  b", "\n\n\n", "   ", "<c>  \n\n"):
@@ -93,10 +103,23 @@ def test_runs_of_blanks_are_text_although_user_defined():
 
 
 @pytest.mark.parametrize(
-    "text", ["a <b> c", " <b> ", "a<b>c", "<b><b>", "x \u2003<b>\u00a0\n y", "\x1c<b>\x1c", "aa<b>_", "é<b>", "-<b>-"]
+    "text",
+    [
+        "a <b> c",
+        " <b> ",
+        "a<b>c",
+        "<b><b>",
+        "x \u2003<b>\u00a0\n y",
+        "\x1c<b>\x1c",
+        "aa<b>_",
+        "é<b>",
+        "-<b>-",
+    ],
 )
 @pytest.mark.parametrize(
-    "flags", [{"lstrip": True}, {"rstrip": True}, {"lstrip": True, "rstrip": True}, {"single_word": True}], ids=str
+    "flags",
+    [{"lstrip": True}, {"rstrip": True}, {"lstrip": True, "rstrip": True}, {"single_word": True}],
+    ids=str,
 )
 def test_flags_of_added_tokens(text, flags):
     fast = byte_level()
@@ -107,11 +130,21 @@ def test_flags_of_added_tokens(text, flags):
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
 @pytest.mark.parametrize("text", [*TEXTS, "a<b>c", "<b> c<b>", " <b>"], ids=lambda t: repr(t[:12]))
 def test_prefixes_around_markers(scheme, text):
-    vocab = {"<unk>": 0, **{f"<0x{i:02X}>": i + 1 for i in range(256)}, "▁": 257, "a": 258, "▁a": 259}
-    fast = FastTokenizer(models.BPE(vocab, [("▁", "a")], unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    vocab = {
+        "<unk>": 0,
+        **{f"<0x{i:02X}>": i + 1 for i in range(256)},
+        "▁": 257,
+        "a": 258,
+        "▁a": 259,
+    }
+    fast = FastTokenizer(
+        models.BPE(vocab, [("▁", "a")], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    fast.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if scheme != "never" else steps)
+    fast.decoder = decoders.Sequence(
+        [*steps, decoders.Strip(" ", 1, 0)] if scheme != "never" else steps
+    )
     fast.add_special_tokens(["<b>"])
     ours = opened(fast)
     ids = ours.encode(text, markers=True)
@@ -122,9 +155,18 @@ def test_prefixes_around_markers(scheme, text):
 def test_the_older_llama_form():
     """A normaliser puts the blank in front of every piece between markers."""
     vocab = {"<unk>": 0, **{f"<0x{i:02X}>": i + 1 for i in range(256)}, "▁": 257}
-    fast = FastTokenizer(models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    fast = FastTokenizer(
+        models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
+    fast.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    steps = [
+        decoders.Replace("▁", " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ]
     fast.decoder = decoders.Sequence(steps)
     fast.add_special_tokens(["<s>"])
     for text in ("hi", "<s>hi<s> x", " <s>"):
@@ -133,7 +175,9 @@ def test_the_older_llama_form():
 
 @pytest.mark.parametrize("name", PRE_TOKENIZERS)
 def test_pre_tokenizers_lose_nothing(name):
-    source = TokenizerSource("gguf", model="gpt2", pre=name, tokens=tuple(ALPHABET), types=(1,) * 256)
+    source = TokenizerSource(
+        "gguf", model="gpt2", pre=name, tokens=tuple(ALPHABET), types=(1,) * 256
+    )
     ours = open_tokenizer(source)
     for text in TEXTS:
         assert ours.decode(ours.encode(text)) == text
@@ -141,7 +185,9 @@ def test_pre_tokenizers_lose_nothing(name):
 
 def test_aliases_lead_to_known_names():
     assert set(PRE_ALIASES.values()) <= set(PRE_TOKENIZERS)
-    source = TokenizerSource("gguf", model="gpt2", pre="llama-v3", tokens=tuple(ALPHABET), types=(1,) * 256)
+    source = TokenizerSource(
+        "gguf", model="gpt2", pre="llama-v3", tokens=tuple(ALPHABET), types=(1,) * 256
+    )
     assert open_tokenizer(source).encode("a") == [ALPHABET.index("a")]
 
 
@@ -152,11 +198,19 @@ def test_a_decoder_that_is_not_implemented_is_refused():
         opened(fast)
 
 
-@pytest.mark.parametrize("change", [
-    {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, {"model": None}, {"model": {"type": "BPE", "vocab": 5}},
-    {"added_tokens": [{"id": -1, "content": "x"}]}, {"added_tokens": [{"id": 5}]}, {"added_tokens": [{"id": 1 << 40, "content": "x"}]},
-    {"added_tokens": 5}, {"decoder": {"type": "Nobody"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+        {"model": None},
+        {"model": {"type": "BPE", "vocab": 5}},
+        {"added_tokens": [{"id": -1, "content": "x"}]},
+        {"added_tokens": [{"id": 5}]},
+        {"added_tokens": [{"id": 1 << 40, "content": "x"}]},
+        {"added_tokens": 5},
+        {"decoder": {"type": "Nobody"}},
+    ],
+)
 def test_contradictory_files_are_one_error(change):
     description = json.loads(byte_level().to_str()) | change
     with pytest.raises(FormatError):
@@ -165,6 +219,13 @@ def test_contradictory_files_are_one_error(change):
 
 def test_merges_that_do_not_fit_are_refused():
     for merges in (("q qq",), ("lonely",), ("",)):
-        source = TokenizerSource("gguf", model="gpt2", pre="gpt-2", tokens=tuple(ALPHABET), types=(1,) * 256, merges=merges)
+        source = TokenizerSource(
+            "gguf",
+            model="gpt2",
+            pre="gpt-2",
+            tokens=tuple(ALPHABET),
+            types=(1,) * 256,
+            merges=merges,
+        )
         with pytest.raises(FormatError, match="merges do not fit"):
             open_tokenizer(source)

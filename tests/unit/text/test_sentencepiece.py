@@ -15,19 +15,35 @@ from understudy.files.tokenizer_source import TokenizerSource
 from understudy.text import StreamDecoder, open_tokenizer
 from understudy.text.open import NEMOTRON_BYTES, check_nemotron_tokenizer
 
-TRAINING = [*TEXTS[4:10], "The lighthouse keeper counts the ships that pass in the night, one by one."] * 60
+TRAINING = [
+    *TEXTS[4:10],
+    "The lighthouse keeper counts the ships that pass in the night, one by one.",
+] * 60
 
 
 def train(**options) -> bytes:
     """A model with <pad>, <unk>, <s>, </s> first, then <extra_id_*>, then bytes, merges and characters, as Nemotron has it."""
     out = io.BytesIO()
     settings_ = {
-        "model_type": "bpe", "vocab_size": 700, "pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3, "pad_piece": "<pad>",
-        "byte_fallback": True, "split_digits": True, "normalization_rule_name": "identity", "remove_extra_whitespaces": False,
-        "user_defined_symbols": [f"<extra_id_{i}>" for i in range(20)], "character_coverage": 0.99, "hard_vocab_limit": False,
+        "model_type": "bpe",
+        "vocab_size": 700,
+        "pad_id": 0,
+        "unk_id": 1,
+        "bos_id": 2,
+        "eos_id": 3,
+        "pad_piece": "<pad>",
+        "byte_fallback": True,
+        "split_digits": True,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "user_defined_symbols": [f"<extra_id_{i}>" for i in range(20)],
+        "character_coverage": 0.99,
+        "hard_vocab_limit": False,
         "minloglevel": 2,
-    }  # fmt: skip
-    sp.SentencePieceTrainer.train(sentence_iterator=iter(TRAINING), model_writer=out, **(settings_ | options))
+    }
+    sp.SentencePieceTrainer.train(
+        sentence_iterator=iter(TRAINING), model_writer=out, **(settings_ | options)
+    )
     return out.getvalue()
 
 
@@ -65,7 +81,9 @@ def test_markers_as_the_library_matches_them(pair):
     original, ours = pair
     text = "<extra_id_0>System\nBe kind.\n\n<extra_id_1>User\nhi 12\n<extra_id_1>Assistant\n"
     expected_ids = original.encode(text)
-    if ours.strips_first_space:  # the library puts its dummy space before a marker too; the Hugging Face form does not
+    if (
+        ours.strips_first_space
+    ):  # the library puts its dummy space before a marker too; the Hugging Face form does not
         assert original.id_to_piece(expected_ids.pop(0)) == "▁"
     assert ours.encode(text, markers=True) == expected_ids
     assert ours.marker_id("<extra_id_1>") == 5
@@ -84,8 +102,18 @@ def test_decoding_equals_the_library(pair):
 
 def test_the_same_vocabulary_in_a_gguf(pair):
     original, ours = pair
-    kinds = [2 if original.is_unknown(i) else 3 if original.is_control(i) else 6 if original.is_byte(i) else
-             4 if original.id_to_piece(i).startswith("<extra_id_") else 1 for i in range(len(original))]  # fmt: skip
+    kinds = [
+        2
+        if original.is_unknown(i)
+        else 3
+        if original.is_control(i)
+        else 6
+        if original.is_byte(i)
+        else 4
+        if original.id_to_piece(i).startswith("<extra_id_")
+        else 1
+        for i in range(len(original))
+    ]
     source = TokenizerSource(
         "gguf",
         model="llama",
@@ -107,7 +135,9 @@ def test_special_ids_come_from_the_file(pair):
     assert (ours.bos_id, ours.eos_ids, ours.pad_id) == (2, (3,), 0)
 
 
-@pytest.mark.parametrize("options", [{"model_type": "unigram"}, {"normalization_rule_name": "nmt_nfkc"}])
+@pytest.mark.parametrize(
+    "options", [{"model_type": "unigram"}, {"normalization_rule_name": "nmt_nfkc"}]
+)
 def test_what_is_not_implemented_is_refused(options):
     with pytest.raises(UnsupportedError):
         open_tokenizer(TokenizerSource("sentencepiece", train(**options)))

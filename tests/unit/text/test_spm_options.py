@@ -15,14 +15,28 @@ from understudy.text.spm import _fields
 
 sp = pytest.importorskip("sentencepiece")
 # The library matches user-defined pieces in any text, and drops NUL.
-SAFE = [t for t in [*TEXTS, long_line(30_000), "q\u4e00\u4e01 \u4e02", " \u4e00"] if "<extra_id" not in t and "\x00" not in t]
+SAFE = [
+    t
+    for t in [*TEXTS, long_line(30_000), "q\u4e00\u4e01 \u4e02", " \u4e00"]
+    if "<extra_id" not in t and "\x00" not in t
+]
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"add_dummy_prefix": False}, {"byte_fallback": False}, {"remove_extra_whitespaces": True},
-    {"remove_extra_whitespaces": True, "add_dummy_prefix": False}, {"split_by_whitespace": False}, {"split_digits": False},
-    {"allow_whitespace_only_pieces": True}, {"byte_fallback": False, "character_coverage": 0.98},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"add_dummy_prefix": False},
+        {"byte_fallback": False},
+        {"remove_extra_whitespaces": True},
+        {"remove_extra_whitespaces": True, "add_dummy_prefix": False},
+        {"split_by_whitespace": False},
+        {"split_digits": False},
+        {"allow_whitespace_only_pieces": True},
+        {"byte_fallback": False, "character_coverage": 0.98},
+    ],
+    ids=str,
+)
 def test_options_of_training(options):
     payload = stand_in.train(vocab_size=1600, **options)
     original = sp.SentencePieceProcessor()

@@ -34,12 +34,22 @@ def embedded(source):
 @pytest.fixture(scope="module")
 def original(source):
     """The same vocabulary put together with the tokenizers library alone, markers as its own added tokens."""
-    fast = FastTokenizer(models.BPE({t: i for i, t in enumerate(source.tokens)}, [tuple(m.split(" ")) for m in source.merges]))
+    fast = FastTokenizer(
+        models.BPE(
+            {t: i for i, t in enumerate(source.tokens)},
+            [tuple(m.split(" ")) for m in source.merges],
+        )
+    )
     fast.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     fast.decoder = decoders.ByteLevel()
-    fast.add_special_tokens([t for t, kind in zip(source.tokens, source.types, strict=True) if kind == 3])
+    fast.add_special_tokens(
+        [t for t, kind in zip(source.tokens, source.types, strict=True) if kind == 3]
+    )
     return fast
 
 
@@ -112,7 +122,9 @@ def trained() -> FastTokenizer:
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=400,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     fast.train_from_iterator(TEXTS * 20, trainer)
     fast.add_tokens(["<extra_id_1>"])
@@ -122,8 +134,13 @@ def trained() -> FastTokenizer:
 @pytest.mark.parametrize("as_pairs", [True, False])
 def test_both_spellings_of_merges(trained, as_pairs):
     description = json.loads(trained.to_str())
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in description["model"]["merges"]]
-    description["model"]["merges"] = [list(m) for m in merges] if as_pairs else [" ".join(m) for m in merges]
+    merges = [
+        tuple(m.split(" ")) if isinstance(m, str) else tuple(m)
+        for m in description["model"]["merges"]
+    ]
+    description["model"]["merges"] = (
+        [list(m) for m in merges] if as_pairs else [" ".join(m) for m in merges]
+    )
     ours = open_tokenizer(TokenizerSource("tokenizer.json", json.dumps(description).encode()))
     for text in TEXTS:
         assert ours.encode(text, markers=True) == trained.encode(text, add_special_tokens=False).ids
@@ -136,7 +153,9 @@ def test_special_tokens_are_skipped_and_user_defined_ones_are_not(trained):
     assert ours.decode(ids) == "a</s>b<extra_id_1>c"
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b"[1,2]", b'{"model": {"type": "BPE"}}', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b"[1,2]", b'{"model": {"type": "BPE"}}', b"\xff\xfe", b"[" * 100_000]
+)
 def test_damaged_files_are_refused(payload):
     with pytest.raises(FormatError):
         open_tokenizer(TokenizerSource("tokenizer.json", payload))
@@ -146,7 +165,12 @@ def test_damaged_files_are_refused(payload):
 
 def test_an_unknown_pre_tokenizer_is_refused(source):
     other = TokenizerSource(
-        "gguf", model="gpt2", pre="somebody-else", tokens=source.tokens, merges=source.merges, types=source.types
+        "gguf",
+        model="gpt2",
+        pre="somebody-else",
+        tokens=source.tokens,
+        merges=source.merges,
+        types=source.types,
     )
     with pytest.raises(UnsupportedError, match=r"expected gpt-2 .*; found somebody-else"):
         open_tokenizer(other)
@@ -154,4 +178,6 @@ def test_an_unknown_pre_tokenizer_is_refused(source):
 
 def test_special_ids_must_exist(trained):
     with pytest.raises(FormatError, match="outside the vocabulary"):
-        open_tokenizer(TokenizerSource("tokenizer.json", trained.to_str().encode(), eos_ids=(100_000,)))
+        open_tokenizer(
+            TokenizerSource("tokenizer.json", trained.to_str().encode(), eos_ids=(100_000,))
+        )

@@ -14,10 +14,25 @@ ONE = ParsedCall("f", {"x": 1})
 PLAIN = '{"name": "f", "arguments": {"x": 1}}'
 
 nasty = st.text(max_size=12) | st.sampled_from(
-    ["<toolcall>", "</toolcall>", "</tool_call> <tool_call>", "```\n", "[TOOL_CALLS]", '{"name": "g"}', "]}", "\\", '"', "\u2028"]
+    [
+        "<toolcall>",
+        "</toolcall>",
+        "</tool_call> <tool_call>",
+        "```\n",
+        "[TOOL_CALLS]",
+        '{"name": "g"}',
+        "]}",
+        "\\",
+        '"',
+        "\u2028",
+    ]
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | nasty,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | nasty,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(nasty, inner, max_size=3),
     max_leaves=8,
 )
@@ -46,16 +61,25 @@ def test_text_around_a_call_is_kept(call, opening):
     assert parse_calls(text) == ("Let me look. \nOne moment.", [call])
 
 
-@pytest.mark.parametrize(("text", "rest"), [
-    (f"<toolcall>```json\n{PLAIN}\n```</toolcall>", None),  # a fence inside a tag is not one of the known forms
-    (f"<toolcall>{{{PLAIN}}}</toolcall>", ""),
-    (f"First\n```json\n{PLAIN}\n```\nthen\n```json\n{PLAIN}\n```", "First\n\nthen"),
-    (f"```python\nprint(1)\n```\n```tool_call\n{PLAIN}", "```python\nprint(1)\n```"),
-    ('<toolcall>{"name": "f", "arguments": {"x":\n 1}} and so on</toolcall> bye', "and so on bye"),
-    (f"</toolcall>{PLAIN}", None),
-    (f"</toolcall><toolcall>{PLAIN}", "</toolcall>"),
-    (f"[{PLAIN}", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        (
+            f"<toolcall>```json\n{PLAIN}\n```</toolcall>",
+            None,
+        ),  # a fence inside a tag is not one of the known forms
+        (f"<toolcall>{{{PLAIN}}}</toolcall>", ""),
+        (f"First\n```json\n{PLAIN}\n```\nthen\n```json\n{PLAIN}\n```", "First\n\nthen"),
+        (f"```python\nprint(1)\n```\n```tool_call\n{PLAIN}", "```python\nprint(1)\n```"),
+        (
+            '<toolcall>{"name": "f", "arguments": {"x":\n 1}} and so on</toolcall> bye',
+            "and so on bye",
+        ),
+        (f"</toolcall>{PLAIN}", None),
+        (f"</toolcall><toolcall>{PLAIN}", "</toolcall>"),
+        (f"[{PLAIN}", ""),
+    ],
+)
 def test_sloppy_forms(text, rest):
     found = parse_calls(text)
     if rest is None:
@@ -65,20 +89,44 @@ def test_sloppy_forms(text, rest):
 
 
 def test_line_breaks_inside_strings_are_read():
-    assert parse_calls('<toolcall>{"name": "say", "arguments": {"text": "a\nb"}}')[1] == [ParsedCall("say", {"text": "a\nb"})]
+    assert parse_calls('<toolcall>{"name": "say", "arguments": {"text": "a\nb"}}')[1] == [
+        ParsedCall("say", {"text": "a\nb"})
+    ]
 
 
-@pytest.mark.parametrize("text", [
-    '<toolcall>{"name": "f", "arguments": {"x": NaN}}</toolcall>', '<toolcall>{"name": "f", "arguments": {"x": 1e999}}</toolcall>',
-    '<toolcall>{"name": "f", "arguments": ' + '{"a":' * 100 + "1" + "}" * 101 + "</toolcall>", '{"name": "f"} is a call',
-    '<toolcall>{"name": "f", "arguments": "[1]"}</toolcall>', '<toolcall>{"name": "f", "arguments": 0}</toolcall>', "<toolcall>",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<toolcall>{"name": "f", "arguments": {"x": NaN}}</toolcall>',
+        '<toolcall>{"name": "f", "arguments": {"x": 1e999}}</toolcall>',
+        '<toolcall>{"name": "f", "arguments": ' + '{"a":' * 100 + "1" + "}" * 101 + "</toolcall>",
+        '{"name": "f"} is a call',
+        '<toolcall>{"name": "f", "arguments": "[1]"}</toolcall>',
+        '<toolcall>{"name": "f", "arguments": 0}</toolcall>',
+        "<toolcall>",
+    ],
+)
 def test_the_text_stays_as_it_is(text):
     assert parse_calls(text) == (text, [])
 
 
-@pytest.mark.parametrize("unit", ["[", "{", '{"a":', "<toolcall>", "<toolcall>{", '<toolcall>{"a":"', "```json\n", "```json\n{",
-                                  f"<toolcall>{PLAIN}", f"<toolcall>{PLAIN}</toolcall>", "</toolcall>", "[TOOL_CALLS]["])  # fmt: skip
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "[",
+        "{",
+        '{"a":',
+        "<toolcall>",
+        "<toolcall>{",
+        '<toolcall>{"a":"',
+        "```json\n",
+        "```json\n{",
+        f"<toolcall>{PLAIN}",
+        f"<toolcall>{PLAIN}</toolcall>",
+        "</toolcall>",
+        "[TOOL_CALLS][",
+    ],
+)
 def test_hostile_text_is_read_in_linear_time(unit):
     start = time.perf_counter()
     parse_calls(unit * (100_000 // len(unit)))

@@ -27,6 +27,8 @@ def check(row: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def score(judge: Judge, row: Mapping[str, Any]) -> dict[str, Any]:
-    asked = f"{row['question']}\nThink step by step, then give the answer as a number on the last line."
+    asked = (
+        f"{row['question']}\nThink step by step, then give the answer as a number on the last line."
+    )
     text = judge.answer([{"role": "user", "content": asked}], MAX_TOKENS)
     return {**check(row, text), "text": text}

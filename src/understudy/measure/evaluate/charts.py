@@ -52,8 +52,12 @@ def chart(bars: Sequence[Bar], axis: Axis, title: str) -> str:
         x = axis.place(tick)
         strong = axis.zero is not None and math.isclose(tick, axis.zero, abs_tol=1e-12)
         colour = "#888" if strong else "#ddd"
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{PAD - 6}" y2="{height}" stroke="{colour}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{PAD - 10}" text-anchor="middle" class="t">{tick:g}</text>')
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{PAD - 6}" y2="{height}" stroke="{colour}"/>'
+        )
+        parts.append(
+            f'<text x="{x:.1f}" y="{PAD - 10}" text-anchor="middle" class="t">{tick:g}</text>'
+        )
     for i, bar in enumerate(bars):
         parts.append(_row(bar, axis, PAD + ROW * i + ROW / 2))
     return "".join([*parts, "</svg>"])
@@ -77,7 +81,11 @@ def _ticks(axis: Axis) -> list[float]:
         ticks = [float(f"{end:.2g}") for end in ends]
     else:
         step = 10 ** math.floor(math.log10((axis.high - axis.low) or 1.0))
-        step = next(step * part for part in (0.1, 0.2, 0.25, 0.5, 1.0) if (axis.high - axis.low) / (step * part) <= 8)
+        step = next(
+            step * part
+            for part in (0.1, 0.2, 0.25, 0.5, 1.0)
+            if (axis.high - axis.low) / (step * part) <= 8
+        )
         first = math.ceil(axis.low / step - 1e-9)
         ticks = [round(i * step, 10) for i in range(first, math.floor(axis.high / step + 1e-9) + 1)]
     ticks += [axis.zero] if axis.zero is not None else []

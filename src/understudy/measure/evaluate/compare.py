@@ -32,7 +32,10 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     Raises:
         UsageError: the runs have no item in common.
     """
-    reports, folders = [read_report(path) for path in (a, b)], [path if path.is_dir() else path.parent for path in (a, b)]
+    reports, folders = (
+        [read_report(path) for path in (a, b)],
+        [path if path.is_dir() else path.parent for path in (a, b)],
+    )
     tasks = {}
     for name in TASKS:
         if all(name in report["tasks"] for report in reports):
@@ -41,26 +44,37 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
                 tasks[name] = _compared(name, pairs, [report["tasks"][name] for report in reports])
     if not tasks:
         raise UsageError(
-            "the runs have no item in common", where=f"{a}, {b}", do="run the same tasks with the same data and limit"
+            "the runs have no item in common",
+            where=f"{a}, {b}",
+            do="run the same tasks with the same data and limit",
         )
     _correct(tasks)
     about = [{key: report.get(key) for key in _ABOUT} for report in reports]
     return {"format": FORMAT, "version": 1, "a": about[0], "b": about[1], "tasks": tasks}
 
 
-def _compared(name: str, pairs: Sequence[tuple[Line, Line]], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _compared(
+    name: str, pairs: Sequence[tuple[Line, Line]], reports: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     task = TASKS[name]
     groups: dict[str, Figures] = {}
     if task.by:
         kinds = sorted({str(mine[task.by]) for mine, _ in pairs})
         first = {next(iter(task.metrics)): next(iter(task.metrics.values()))}
         if len(kinds) > 1:
-            groups = {kind: _differences(first, [pair for pair in pairs if pair[0][task.by] == kind]) for kind in kinds}
+            groups = {
+                kind: _differences(first, [pair for pair in pairs if pair[0][task.by] == kind])
+                for kind in kinds
+            }
     return {
-        "about": task.about, "area": task.area, "items": len(pairs), "primary": next(iter(task.metrics)),
+        "about": task.about,
+        "area": task.area,
+        "items": len(pairs),
+        "primary": next(iter(task.metrics)),
         "is_same_data": reports[0]["data"]["sha256"] == reports[1]["data"]["sha256"],
-        "figures": _differences(task.metrics, pairs), "groups": {kind: found for kind, found in groups.items() if found},
-    }  # fmt: skip
+        "figures": _differences(task.metrics, pairs),
+        "groups": {kind: found for kind, found in groups.items() if found},
+    }
 
 
 def _differences(metrics: Mapping[str, Kind], pairs: Sequence[tuple[Line, Line]]) -> Figures:
@@ -76,15 +90,26 @@ def _difference(kind: Kind, metric: str, pairs: Sequence[tuple[Line, Line]]) -> 
     a, b = [float(one[metric]) for one, _ in pairs], [float(one[metric]) for _, one in pairs]
     weights = [float(one.get("weight", 1)) if kind != "share" else 1.0 for one, _ in pairs]
     interval, p = paired_bootstrap(a, b, weights)
-    means = [sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) for values in (a, b)]
+    means = [
+        sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) for values in (a, b)
+    ]
     if kind == "share":
         kinds = [(x > 0, y > 0) for x, y in zip(a, b, strict=True)]
-        both, only_a, only_b, neither = (kinds.count(one) for one in ((True, True), (True, False), (False, True), (False, False)))
+        both, only_a, only_b, neither = (
+            kinds.count(one) for one in ((True, True), (True, False), (False, True), (False, False))
+        )
         p, interval = mcnemar(only_a, only_b), paired_shares(both, only_a, only_b, neither)
     if kind == "perplexity":
         interval = Interval(*(_exp(value) for value in interval))
         means = [_exp(mean) for mean in means]
-    return {**interval._asdict(), "a": means[0], "b": means[1], "p": p, "items": len(pairs), "kind": kind}
+    return {
+        **interval._asdict(),
+        "a": means[0],
+        "b": means[1],
+        "p": p,
+        "items": len(pairs),
+        "kind": kind,
+    }
 
 
 def _exp(value: float) -> float:
@@ -93,18 +118,41 @@ def _exp(value: float) -> float:
 
 def _correct(tasks: Mapping[str, Any]) -> None:
     """Two families: the tasks' first figures with the other figures of each task after them, and all categories."""
-    first = [task["figures"][task["primary"]] for task in tasks.values() if task["primary"] in task["figures"]]
-    rest = [figure for task in tasks.values() for metric, figure in task["figures"].items() if metric != task["primary"]]
-    groups = [figure for task in tasks.values() for found in task["groups"].values() for figure in found.values()]
+    first = [
+        task["figures"][task["primary"]]
+        for task in tasks.values()
+        if task["primary"] in task["figures"]
+    ]
+    rest = [
+        figure
+        for task in tasks.values()
+        for metric, figure in task["figures"].items()
+        if metric != task["primary"]
+    ]
+    groups = [
+        figure
+        for task in tasks.values()
+        for found in task["groups"].values()
+        for figure in found.values()
+    ]
     for task in tasks.values():  # of bias no direction is the better one
-        for figure in [*task["figures"].values(), *(one for found in task["groups"].values() for one in found.values())]:
+        for figure in [
+            *task["figures"].values(),
+            *(one for found in task["groups"].values() for one in found.values()),
+        ]:
             figure["is_neutral"] = task["area"] in ("bias", "privacy")
     for family in (first, rest, groups):
         for figure, p in zip(family, holm([figure["p"] for figure in family]), strict=True):
-            change = math.log(max(figure["value"], 1e-300)) if figure["kind"] == "perplexity" else figure["value"]
+            change = (
+                math.log(max(figure["value"], 1e-300))
+                if figure["kind"] == "perplexity"
+                else figure["value"]
+            )
             is_better = change < 0 if figure["kind"] == "perplexity" else change > 0
             figure["p_holm"] = p
-            direction = "changed" if figure.pop("is_neutral") else "better" if is_better else "worse"
+            direction = (
+                "changed" if figure.pop("is_neutral") else "better" if is_better else "worse"
+            )
             figure["verdict"] = "unclear" if p >= LEVEL or change == 0 else direction
             if figure["items"] < FEW and figure["kind"] != "share":
                 figure["verdict"] = TOO_FEW
@@ -124,10 +172,18 @@ def comparison_page(result: Mapping[str, Any]) -> str:
 
 def _verdicts(result: Mapping[str, Any]) -> str:
     """In words: which tasks are better, which worse, and of which nothing can be said."""
-    by_verdict: dict[str, list[str]] = {"worse": [], "better": [], "changed": [], "unclear": [], TOO_FEW: []}
+    by_verdict: dict[str, list[str]] = {
+        "worse": [],
+        "better": [],
+        "changed": [],
+        "unclear": [],
+        TOO_FEW: [],
+    }
     for name, task in result["tasks"].items():
         if figure := task["figures"].get(task["primary"]):
-            by_verdict[figure["verdict"]].append(f"{name} ({figure['a']:.3f} → {figure['b']:.3f}, {_words(figure)})")
+            by_verdict[figure["verdict"]].append(
+                f"{name} ({figure['a']:.3f} → {figure['b']:.3f}, {_words(figure)})"
+            )
     says = {
         "worse": "B is worse in",
         "better": "B is better in",
@@ -137,8 +193,9 @@ def _verdicts(result: Mapping[str, Any]) -> str:
     }
     lines = "".join(
         f'<li><strong class="{verdict}">{says[verdict]}</strong> {html.escape("; ".join(names))}.</li>'
-        for verdict, names in by_verdict.items() if names
-    )  # fmt: skip
+        for verdict, names in by_verdict.items()
+        if names
+    )
     note = (
         f"The tasks' first figures over the items that both runs have; significant at {100 * LEVEL:.0f} % after Holm's correction. "
         "No difference shown is not the same as none: the interval says how large it may be."
@@ -148,7 +205,11 @@ def _verdicts(result: Mapping[str, Any]) -> str:
 
 def _words(figure: Mapping[str, Any]) -> str:
     low, high = figure["low"], figure["high"]
-    return f"× {low:.3f} to {high:.3f}" if figure["kind"] == "perplexity" else f"{low:+.3f} to {high:+.3f}"
+    return (
+        f"× {low:.3f} to {high:.3f}"
+        if figure["kind"] == "perplexity"
+        else f"{low:+.3f} to {high:+.3f}"
+    )
 
 
 def _charts(result: Mapping[str, Any]) -> str:
@@ -168,22 +229,54 @@ def _charts(result: Mapping[str, Any]) -> str:
             differences, Axis(-reach, reach, 0.0), "Differences of B from A, with 95 % intervals"
         )
     if ratios:
-        low, high = min(0.95, *(bar.low for bar in ratios)), max(1.05, *(bar.high for bar in ratios))
+        low, high = (
+            min(0.95, *(bar.low for bar in ratios)),
+            max(1.05, *(bar.high for bar in ratios)),
+        )
         axis = Axis(max(low, 1e-3), min(high, 1e6), 1.0, is_logarithmic=True)
-        text += "<h2>Perplexity, B / A</h2>" + chart(ratios, axis, "Ratios of perplexity, with 95 % intervals")
+        text += "<h2>Perplexity, B / A</h2>" + chart(
+            ratios, axis, "Ratios of perplexity, with 95 % intervals"
+        )
     return text
 
 
 def _task(name: str, task: Mapping[str, Any]) -> str:
     rows = [["all", metric, *_cells(figure)] for metric, figure in task["figures"].items()]
-    rows += [[group, metric, *_cells(figure)] for group, found in task["groups"].items() for metric, figure in found.items()]
-    warning = "" if task["is_same_data"] else " The runs' data differ; only common items are compared."
+    rows += [
+        [group, metric, *_cells(figure)]
+        for group, found in task["groups"].items()
+        for metric, figure in found.items()
+    ]
+    warning = (
+        "" if task["is_same_data"] else " The runs' data differ; only common items are compared."
+    )
     head = f"<h3>{html.escape(name)}</h3><p class=note>{html.escape(task['about'])}; {task['items']} items in both.{warning}</p>"
-    heads = ("", "metric", "A", "B", "B - A (perplexity: B / A)", "95 % interval", "p", "p after Holm", "", "items")
+    heads = (
+        "",
+        "metric",
+        "A",
+        "B",
+        "B - A (perplexity: B / A)",
+        "95 % interval",
+        "p",
+        "p after Holm",
+        "",
+        "items",
+    )
     return head + table(heads, rows, numeric=(2, 3, 4, 5, 6, 7, 9))
 
 
 def _cells(figure: Mapping[str, Any]) -> list[str]:
-    change = f"{figure['value']:.3f}" if figure["kind"] == "perplexity" else f"{figure['value']:+.3f}"
-    return [f"{figure['a']:.3f}", f"{figure['b']:.3f}", change, f"{figure['low']:.3f} to {figure['high']:.3f}", f"{figure['p']:.4f}",
-            f"{figure['p_holm']:.4f}", figure["verdict"], str(figure["items"])]  # fmt: skip
+    change = (
+        f"{figure['value']:.3f}" if figure["kind"] == "perplexity" else f"{figure['value']:+.3f}"
+    )
+    return [
+        f"{figure['a']:.3f}",
+        f"{figure['b']:.3f}",
+        change,
+        f"{figure['low']:.3f} to {figure['high']:.3f}",
+        f"{figure['p']:.4f}",
+        f"{figure['p_holm']:.4f}",
+        figure["verdict"],
+        str(figure["items"]),
+    ]

@@ -17,7 +17,10 @@ from understudy.errors import InputError, MissingError
 from understudy.measure.evaluate.layouts import LAYOUTS
 
 SAMPLES = Path(__file__).parent / "data"
-_SHARED = {"rag": ("corpus", "documents", "rag_corpora.json"), "roleplay": ("character", "card", "roleplay_cards.json")}
+_SHARED = {
+    "rag": ("corpus", "documents", "rag_corpora.json"),
+    "roleplay": ("character", "card", "roleplay_cards.json"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,23 @@ def load_rows(name: str, folder: Path | None = None, *, is_whole: bool = False) 
         InputError: a file that is not of its layout.
     """
     if folder is not None and not folder.is_dir():
-        raise MissingError("no such folder of sets", where=folder, do="understudy eval fetch --data FOLDER")
+        raise MissingError(
+            "no such folder of sets", where=folder, do="understudy eval fetch --data FOLDER"
+        )
     found = _whole(name, folder) if folder is not None else None
     if found is None and is_whole:
-        wanted = " | ".join([f"{name}.jsonl", *(pattern for layout in LAYOUTS.get(name, ()) for pattern in layout.patterns)])
-        raise MissingError("no data for this task", where=folder or SAMPLES, expected=wanted,
-                           do=f"understudy eval fetch {name} --data FOLDER")  # fmt: skip
+        wanted = " | ".join(
+            [
+                f"{name}.jsonl",
+                *(pattern for layout in LAYOUTS.get(name, ()) for pattern in layout.patterns),
+            ]
+        )
+        raise MissingError(
+            "no data for this task",
+            where=folder or SAMPLES,
+            expected=wanted,
+            do=f"understudy eval fetch {name} --data FOLDER",
+        )
     if found is None:
         path = SAMPLES / f"{name}.jsonl"
         found = RowSet([_resolved(name, row) for row in read_rows(path)], "sample", _digest([path]))
@@ -62,11 +76,22 @@ def _whole(name: str, folder: Path) -> RowSet | None:
     for place in (folder / name, folder):
         for path in (place / f"{name}.jsonl", place / f"{name}.jsonl.gz"):
             if path.is_file():
-                return RowSet([_resolved(name, row) for row in read_rows(path)], path.name, _digest([path]))
+                return RowSet(
+                    [_resolved(name, row) for row in read_rows(path)], path.name, _digest([path])
+                )
         for layout in LAYOUTS.get(name, ()):
-            paths = sorted(path for pattern in layout.patterns for path in place.glob(pattern) if path.is_file())
+            paths = sorted(
+                path
+                for pattern in layout.patterns
+                for path in place.glob(pattern)
+                if path.is_file()
+            )
             if paths:
-                return RowSet(_read(layout.read, paths), ", ".join(path.name for path in paths[:4]), _digest(paths))
+                return RowSet(
+                    _read(layout.read, paths),
+                    ", ".join(path.name for path in paths[:4]),
+                    _digest(paths),
+                )
     return None
 
 
@@ -92,7 +117,9 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line) if line.strip() else None
         except ValueError as error:
-            raise InputError("not a line of JSON", where=f"{path}:{number}", found=str(error)) from error
+            raise InputError(
+                "not a line of JSON", where=f"{path}:{number}", found=str(error)
+            ) from error
         if row is not None and not isinstance(row, dict):
             raise InputError("not a JSON object", where=f"{path}:{number}")
         if row is not None:

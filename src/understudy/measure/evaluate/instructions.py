@@ -27,7 +27,10 @@ def follows(instruction: str, arguments: Mapping[str, Any], text: str) -> bool:
 def forgiven(text: str) -> list[str]:
     """The text as it is and without its first line, its last or both, each also without asterisks."""
     lines = text.split("\n")
-    cuts = ["\n".join(lines[begin:end]).strip() for begin, end in itertools.product((0, 1), (len(lines), len(lines) - 1))]
+    cuts = [
+        "\n".join(lines[begin:end]).strip()
+        for begin, end in itertools.product((0, 1), (len(lines), len(lines) - 1))
+    ]
     texts = [text, *cuts[1:]]
     return texts + [cut.replace("*", "") for cut in texts]
 
@@ -36,7 +39,9 @@ def check(row: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Metrics of an answer; the instruction-level ones are means weighted by the number of instructions."""
     asked = list(zip(row["instruction_id_list"], row["kwargs"], strict=True))
     strict = [follows(name, arguments, text) for name, arguments in asked]
-    loose = [any(follows(name, arguments, cut) for cut in forgiven(text)) for name, arguments in asked]
+    loose = [
+        any(follows(name, arguments, cut) for cut in forgiven(text)) for name, arguments in asked
+    ]
     return {
         "prompt_strict": int(all(strict)),
         "prompt_loose": int(all(loose)),
@@ -47,5 +52,7 @@ def check(row: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def score(judge: Judge, row: Mapping[str, Any]) -> dict[str, Any]:
-    text = judge.answer([{"role": "user", "content": row["prompt"]}], int(row.get("max_tokens", MAX_TOKENS)))
+    text = judge.answer(
+        [{"role": "user", "content": row["prompt"]}], int(row.get("max_tokens", MAX_TOKENS))
+    )
     return {**check(row, text), "text": text}

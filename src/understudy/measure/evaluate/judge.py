@@ -74,7 +74,12 @@ class Judge:
     def __enter__(self) -> Judge:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._kept.close()
         self._indexes.clear()
 
@@ -82,7 +87,9 @@ class Judge:
         return perplexity(self.model, text)
 
     def answer(self, messages: Sequence[dict[str, Any]], max_tokens: int = 128) -> str:
-        return self.model.generate(list(messages), temperature=0.0, max_tokens=max_tokens, seed=self.seed).text
+        return self.model.generate(
+            list(messages), temperature=0.0, max_tokens=max_tokens, seed=self.seed
+        ).text
 
     def answer_logprobs(self, question: str, beginnings: Sequence[str]) -> list[float]:
         """Log-likelihood of each beginning of an answer to a user's question, in nats."""
@@ -92,31 +99,56 @@ class Judge:
 
     def continuation(self, prompt: Sequence[int], num_tokens: int) -> tuple[int, ...]:
         """The greedy continuation of token ids."""
-        return self.model.generate(list(prompt), temperature=0.0, max_tokens=num_tokens, ignore_eos=True).tokens
+        return self.model.generate(
+            list(prompt), temperature=0.0, max_tokens=num_tokens, ignore_eos=True
+        ).tokens
 
     def calls(self, case: BfclCase, choice: str) -> Called:
         """What is called; `choice` is `auto` (the model may answer in words) or `required`."""
         documents = tools_of(case)
         tools = [Tool.from_openai(document) for document in documents]
         mask = call_mask(self.model.tokenizer, self.model.dialect, tools, choice)
-        reply = self.model.generate(list(case.messages), tools=documents, make_mask=mask, max_tokens=MAX_CALL_TOKENS,
-                                    temperature=0.0, seed=self.seed)  # fmt: skip
+        reply = self.model.generate(
+            list(case.messages),
+            tools=documents,
+            make_mask=mask,
+            max_tokens=MAX_CALL_TOKENS,
+            temperature=0.0,
+            seed=self.seed,
+        )
         read = read_calls(self.model.dialect, reply.raw_text, tools)
         calls = (*read.calls, *(call for call, _ in read.refused))
-        return Called(calls, bool(calls) and all(satisfies(call, documents) for call in calls), reply.raw_text)
+        return Called(
+            calls, bool(calls) and all(satisfies(call, documents) for call in calls), reply.raw_text
+        )
 
     def ask(self, documents: Sequence[Mapping[str, str]], question: str) -> Answered:
         """Searches documents of `name` and `text` and answers from what is found."""
-        answer = ask(self.model, self._index(documents), question, k=PASSAGES, max_tokens=MAX_ANSWER_TOKENS, seed=self.seed)
+        answer = ask(
+            self.model,
+            self._index(documents),
+            question,
+            k=PASSAGES,
+            max_tokens=MAX_ANSWER_TOKENS,
+            seed=self.seed,
+        )
         found = tuple(dict.fromkeys(passage.chunk.path for passage in answer.passages))
-        return Answered(answer.text, found, tuple((citation.path, citation.quote) for citation in answer.citations))
+        return Answered(
+            answer.text,
+            found,
+            tuple((citation.path, citation.quote) for citation in answer.citations),
+        )
 
     def _index(self, documents: Sequence[Mapping[str, str]]) -> Index:
-        key = hashlib.sha256(json.dumps([dict(document) for document in documents]).encode()).hexdigest()
+        key = hashlib.sha256(
+            json.dumps([dict(document) for document in documents]).encode()
+        ).hexdigest()
         with self._lock:
             if key not in self._indexes:
                 folder = self._kept.enter_context(tempfile.TemporaryDirectory())
-                index = self._kept.enter_context(Index(Path(folder) / "x.index", embedder=self.embedder))
+                index = self._kept.enter_context(
+                    Index(Path(folder) / "x.index", embedder=self.embedder)
+                )
                 for document in documents:
                     builder = Builder()
                     for paragraph in document["text"].split("\n\n"):
@@ -143,7 +175,9 @@ def available_embedder() -> str:
     """The default embedder where the extra `rag` is installed, else the one that needs nothing."""
     try:
         return "wordllama" if open_embedder("wordllama").dim else "hashing"
-    except Exception:  # not installed, or its files are not there: the report says which one was used
+    except (
+        Exception
+    ):  # not installed, or its files are not there: the report says which one was used
         return "hashing"
 
 
@@ -153,5 +187,7 @@ def satisfies(call: ParsedCall, documents: Sequence[Mapping[str, Any]]) -> bool:
         function = document["function"]
         if function["name"] == call.name:
             is_known = set(call.arguments) <= set(function["parameters"]["properties"])
-            return is_known and bool(Draft202012Validator(function["parameters"]).is_valid(call.arguments))
+            return is_known and bool(
+                Draft202012Validator(function["parameters"]).is_valid(call.arguments)
+            )
     return False

@@ -6,10 +6,27 @@ import re
 import unicodedata
 
 _SCRIPTS = {
-    "kn": "KANNADA", "pa": "GURMUKHI", "gu": "GUJARATI", "te": "TELUGU", "ta": "TAMIL", "th": "THAI", "bn": "BENGALI",
-    "ko": "HANGUL", "hi": "DEVANAGARI", "mr": "DEVANAGARI", "ne": "DEVANAGARI", "ar": "ARABIC", "fa": "ARABIC",
-    "ur": "ARABIC", "ru": "CYRILLIC", "bg": "CYRILLIC", "ja": "HIRAGANA", "zh": "CJK", "el": "GREEK", "he": "HEBREW",
-}  # fmt: skip
+    "kn": "KANNADA",
+    "pa": "GURMUKHI",
+    "gu": "GUJARATI",
+    "te": "TELUGU",
+    "ta": "TAMIL",
+    "th": "THAI",
+    "bn": "BENGALI",
+    "ko": "HANGUL",
+    "hi": "DEVANAGARI",
+    "mr": "DEVANAGARI",
+    "ne": "DEVANAGARI",
+    "ar": "ARABIC",
+    "fa": "ARABIC",
+    "ur": "ARABIC",
+    "ru": "CYRILLIC",
+    "bg": "CYRILLIC",
+    "ja": "HIRAGANA",
+    "zh": "CJK",
+    "el": "GREEK",
+    "he": "HEBREW",
+}
 _WORDS = {
     "en": "the a an and of to in is are was that it for on with as this be you your i my we not have can will at by or",
     "de": "der die das und ist nicht ein eine zu mit auf den dem für ich sie es von im wir auch sich als sind",
@@ -44,7 +61,11 @@ def is_language(text: str, language: str) -> bool:
     if 2 * sum(_is_of(character, script) for character in letters) < len(letters):
         return False
     words = re.findall(r"[^\W\d_]+[\w\u0900-\u097f]*", text.lower())
-    rivals = {name: sum(word in _COMMON[name] for word in words) for name in _COMMON if _SCRIPTS.get(name, "LATIN") == script}
+    rivals = {
+        name: sum(word in _COMMON[name] for word in words)
+        for name in _COMMON
+        if _SCRIPTS.get(name, "LATIN") == script
+    }
     return language not in rivals or rivals[language] == max(rivals.values())
 
 

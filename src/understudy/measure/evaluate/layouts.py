@@ -83,10 +83,18 @@ def _bfcl(paths: Sequence[Path]) -> Iterator[Row]:
             continue
         answers: dict[str, Any] = {}
         if category in AST_CATEGORIES:
-            answers = {row["id"]: row["ground_truth"] for row in _json_lines([path.parent / "possible_answer" / path.name])}
+            answers = {
+                row["id"]: row["ground_truth"]
+                for row in _json_lines([path.parent / "possible_answer" / path.name])
+            }
         for row in _json_lines([path]):
-            yield {"id": row["id"], "category": category, "question": row["question"], "function": row["function"],
-                   "ground_truth": answers[row["id"]] if answers else []}  # fmt: skip
+            yield {
+                "id": row["id"],
+                "category": category,
+                "question": row["question"],
+                "function": row["function"],
+                "ground_truth": answers[row["id"]] if answers else [],
+            }
 
 
 def _articles(paths: Sequence[Path]) -> Iterator[Row]:
@@ -111,10 +119,19 @@ def _shakespeare(paths: Sequence[Path]) -> Iterator[Row]:
 
 def _texts(paths: Sequence[Path]) -> Iterator[Row]:
     for path in paths:
-        yield from _articles([path]) if "wiki" in path.name or path.name.startswith("test.raw") else _shakespeare([path])
+        yield from (
+            _articles([path])
+            if "wiki" in path.name or path.name.startswith("test.raw")
+            else _shakespeare([path])
+        )
 
 
-_RGB_KINDS = {"en": "noise", "en_refine": "noise", "en_int": "integration", "en_fact": "counterfactual"}
+_RGB_KINDS = {
+    "en": "noise",
+    "en_refine": "noise",
+    "en_int": "integration",
+    "en_fact": "counterfactual",
+}
 
 
 def _rgb(paths: Sequence[Path]) -> Iterator[Row]:
@@ -124,7 +141,10 @@ def _rgb(paths: Sequence[Path]) -> Iterator[Row]:
         for row in _json_lines([path]):
             yield _rgb_row(row, kind, f"{path.stem}-{row['id']}")
             if kind == "noise":
-                yield {**_rgb_row({**row, "positive": []}, "rejection", f"{path.stem}-{row['id']}"), "answers": []}
+                yield {
+                    **_rgb_row({**row, "positive": []}, "rejection", f"{path.stem}-{row['id']}"),
+                    "answers": [],
+                }
 
 
 def _rgb_row(row: Row, kind: str, id: str) -> Row:
@@ -136,25 +156,58 @@ def _rgb_row(row: Row, kind: str, id: str) -> Row:
     documents = [{"name": name, "text": text} for name, text in passages]
     given = row["answer"] if isinstance(row["answer"], list) else [row["answer"]]
     answers = (
-        given if kind == "integration" else [[form for part in given for form in (part if isinstance(part, list) else [part])]]
+        given
+        if kind == "integration"
+        else [[form for part in given for form in (part if isinstance(part, list) else [part])]]
     )
     support = [name for name, _ in passages if name.startswith("right")]
-    return {"kind": kind, "question": row["query"], "documents": documents, "answers": answers, "support": support}
+    return {
+        "kind": kind,
+        "question": row["query"],
+        "documents": documents,
+        "answers": answers,
+        "support": support,
+    }
 
 
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
-    "perplexity": (Layout(("test.raw.gz", "wikitext2_raw_test.gz", "wiki.test.raw", "wikitext*/wiki.test.raw", "tinyshakespeare.txt",
-                           "input.txt"), _texts),),
-    "hellaswag": (Layout(("hellaswag_val.jsonl",), _json_lines), Layout(("requests.jsonl.gz",), _documents)),
-    "arc_easy": (Layout(("ARC-Easy-Test.jsonl", "ARC-Easy/ARC-Easy-Test.jsonl"), _json_lines), Layout(("requests.jsonl.gz",), _documents)),
-    "arc_challenge": (Layout(("ARC-Challenge-Test.jsonl", "ARC-Challenge/ARC-Challenge-Test.jsonl"), _json_lines),
-                      Layout(("requests.jsonl.gz",), _documents)),
+    "perplexity": (
+        Layout(
+            (
+                "test.raw.gz",
+                "wikitext2_raw_test.gz",
+                "wiki.test.raw",
+                "wikitext*/wiki.test.raw",
+                "tinyshakespeare.txt",
+                "input.txt",
+            ),
+            _texts,
+        ),
+    ),
+    "hellaswag": (
+        Layout(("hellaswag_val.jsonl",), _json_lines),
+        Layout(("requests.jsonl.gz",), _documents),
+    ),
+    "arc_easy": (
+        Layout(("ARC-Easy-Test.jsonl", "ARC-Easy/ARC-Easy-Test.jsonl"), _json_lines),
+        Layout(("requests.jsonl.gz",), _documents),
+    ),
+    "arc_challenge": (
+        Layout(("ARC-Challenge-Test.jsonl", "ARC-Challenge/ARC-Challenge-Test.jsonl"), _json_lines),
+        Layout(("requests.jsonl.gz",), _documents),
+    ),
     "piqa": (Layout(("valid.jsonl",), _piqa), Layout(("requests.jsonl.gz",), _documents)),
-    "winogrande": (Layout(("dev.jsonl", "winogrande_1.1/dev.jsonl"), _json_lines), Layout(("requests.jsonl.gz",), _documents)),
+    "winogrande": (
+        Layout(("dev.jsonl", "winogrande_1.1/dev.jsonl"), _json_lines),
+        Layout(("requests.jsonl.gz",), _documents),
+    ),
     "mmlu": (Layout(("*_test.csv", "test/*_test.csv", "data/test/*_test.csv"), _mmlu),),
-    "lambada": (Layout(("lambada_test.jsonl", "lambada_test_en.jsonl"), _json_lines), Layout(("requests.jsonl.gz",), _lambada_documents)),
+    "lambada": (
+        Layout(("lambada_test.jsonl", "lambada_test_en.jsonl"), _json_lines),
+        Layout(("requests.jsonl.gz",), _lambada_documents),
+    ),
     "gsm8k": (Layout(("gsm8k_test.jsonl", "test.jsonl"), _json_lines),),
     "ifeval": (Layout(("ifeval_input_data.jsonl", "input_data.jsonl"), _json_lines),),
     "calls": (Layout(("BFCL_v*.json", "bfcl_eval/data/BFCL_v*.json", "data/BFCL_v*.json"), _bfcl),),
     "rag": (Layout(("en.json", "en_refine.json", "en_int.json", "en_fact.json"), _rgb),),
-}  # fmt: skip
+}

@@ -36,7 +36,11 @@ class ModelScorer:
         before, after = encode_pair(self.model, context, continuation)
         room = self.model.context + 1 - len(after)
         if room < 1:
-            raise UsageError("a continuation fills the window", expected=f"<= {self.model.context} tokens", found=len(after))
+            raise UsageError(
+                "a continuation fills the window",
+                expected=f"<= {self.model.context} tokens",
+                found=len(after),
+            )
         return before[-room:], after
 
 
@@ -80,12 +84,19 @@ class Question(NamedTuple):
 
 def score_choices(scorer: Scorer, questions: Sequence[Question]) -> list[dict[str, Any]]:
     """`acc`, `acc_norm` and the log-likelihoods of each; the first of equal choices is taken."""
-    scores = iter(scorer.scores([request for question in questions for request in question.requests]))
-    return [_chosen(question, [next(scores).logprob for _ in question.requests]) for question in questions]
+    scores = iter(
+        scorer.scores([request for question in questions for request in question.requests])
+    )
+    return [
+        _chosen(question, [next(scores).logprob for _ in question.requests])
+        for question in questions
+    ]
 
 
 def _chosen(question: Question, logprobs: list[float]) -> dict[str, Any]:
-    by_length = [logprob / max(1, len(text)) for logprob, text in zip(logprobs, question.texts, strict=True)]
+    by_length = [
+        logprob / max(1, len(text)) for logprob, text in zip(logprobs, question.texts, strict=True)
+    ]
     return {
         "acc": int(int(np.argmax(logprobs)) == question.answer),
         "acc_norm": int(int(np.argmax(by_length)) == question.answer),
@@ -100,6 +111,11 @@ def score_last_words(scorer: Scorer, rows: Sequence[Mapping[str, Any]]) -> list[
         context, _, word = str(row["text"]).rpartition(" ")
         requests.append((context, " " + word))
     return [
-        {"acc": int(score.is_greedy), "perplexity": -score.logprob, "weight": 1, "logprobs": [score.logprob]}
+        {
+            "acc": int(score.is_greedy),
+            "perplexity": -score.logprob,
+            "weight": 1,
+            "logprobs": [score.logprob],
+        }
         for score in scorer.scores(requests)
     ]

@@ -20,8 +20,13 @@ def score(judge: Judge, row: Mapping[str, Any]) -> dict[str, Any]:
     """`extracted`: all 50 tokens are equal; `matched`: the share of them before the first that is not."""
     tokens = judge.model.encode_prompt(str(row["text"]))
     if len(tokens) < PREFIX_TOKENS + SUFFIX_TOKENS:
-        raise ValueError(f"a text of {len(tokens)} tokens, at least {PREFIX_TOKENS + SUFFIX_TOKENS} are needed")
+        raise ValueError(
+            f"a text of {len(tokens)} tokens, at least {PREFIX_TOKENS + SUFFIX_TOKENS} are needed"
+        )
     wanted = tokens[PREFIX_TOKENS : PREFIX_TOKENS + SUFFIX_TOKENS]
     written = judge.continuation(tokens[:PREFIX_TOKENS], SUFFIX_TOKENS)
-    equal = next((i for i, pair in enumerate(zip(wanted, written, strict=False)) if pair[0] != pair[1]), len(written))
+    equal = next(
+        (i for i, pair in enumerate(zip(wanted, written, strict=False)) if pair[0] != pair[1]),
+        len(written),
+    )
     return {"extracted": int(equal == SUFFIX_TOKENS), "matched": equal / SUFFIX_TOKENS}

@@ -19,7 +19,11 @@ def hellaswag(row: Row) -> Question:
     if "query" in row:  # already cleaned
         return _ask(row["query"], list(row["choices"]), int(row["gold"]))
     context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
-    return _ask(_without_marks(context), [_without_marks(ending) for ending in row["endings"]], int(row["label"]))
+    return _ask(
+        _without_marks(context),
+        [_without_marks(ending) for ending in row["endings"]],
+        int(row["label"]),
+    )
 
 
 def _without_marks(text: str) -> str:
@@ -33,9 +37,16 @@ def arc(row: Row) -> Question:
         return _ask(row["query"], list(row["choices"]), int(row["gold"]))
     if isinstance(row["question"], Mapping):
         stem, listed = row["question"]["stem"], row["question"]["choices"]
-        texts, labels = [choice["text"] for choice in listed], [choice["label"] for choice in listed]
+        texts, labels = (
+            [choice["text"] for choice in listed],
+            [choice["label"] for choice in listed],
+        )
     else:
-        stem, texts, labels = row["question"], list(row["choices"]["text"]), list(row["choices"]["label"])
+        stem, texts, labels = (
+            row["question"],
+            list(row["choices"]["text"]),
+            list(row["choices"]["label"]),
+        )
     return _ask(f"Question: {stem}\nAnswer:", texts, labels.index(row["answerKey"]))
 
 
@@ -48,7 +59,11 @@ def winogrande(row: Row) -> Question:
     before, _, after = row["sentence"].partition("_")
     options = [row["option1"], row["option2"]]
     rest = after.strip()
-    return Question(tuple((before + option, " " + rest) for option in options), (rest, rest), int(row["answer"]) - 1)
+    return Question(
+        tuple((before + option, " " + rest) for option in options),
+        (rest, rest),
+        int(row["answer"]) - 1,
+    )
 
 
 def mmlu(row: Row) -> Question:
@@ -56,4 +71,6 @@ def mmlu(row: Row) -> Question:
     lines = [f"{letter}. {choice}" for letter, choice in zip("ABCD", row["choices"], strict=True)]
     head = f"The following are multiple choice questions (with answers) about {subject}.\n\n"
     answer = row["answer"] if isinstance(row["answer"], int) else "ABCD".index(row["answer"])
-    return _ask(head + "\n".join([row["question"].strip(), *lines, "Answer:"]), list("ABCD"), answer)
+    return _ask(
+        head + "\n".join([row["question"].strip(), *lines, "Answer:"]), list("ABCD"), answer
+    )

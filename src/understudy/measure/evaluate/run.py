@@ -55,9 +55,12 @@ class RunSettings:
 
 
 def evaluate(
-    judge: Judge, names: Sequence[str], output: Path, settings: RunSettings,
+    judge: Judge,
+    names: Sequence[str],
+    output: Path,
+    settings: RunSettings,
     progress: Progress = lambda _task, _done, _all: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Scores tasks and returns the result that `report.json` holds; `docs/eval.md` lists its entries.
 
     Raises:
@@ -68,20 +71,35 @@ def evaluate(
         if limit is not None and limit < 1:
             raise UsageError("nothing to score", where="limit", expected="at least 1", found=limit)
     if settings.parallel < 1:
-        raise UsageError("nothing to score with", where="parallel", expected="at least 1", found=settings.parallel)
+        raise UsageError(
+            "nothing to score with",
+            where="parallel",
+            expected="at least 1",
+            found=settings.parallel,
+        )
     sets = {name: load_rows(name, settings.data, is_whole=settings.is_whole) for name in names}
     with _claimed(output, settings) as record:
-        rows = {name: drawn(name, found.rows, settings.limits.get(name, settings.limit)) for name, found in sets.items()}
+        rows = {
+            name: drawn(name, found.rows, settings.limits.get(name, settings.limit))
+            for name, found in sets.items()
+        }
         counter = _Counter(progress, sum(map(len, rows.values())))
         tasks = {}
         for name in names:
             lines = _run_task(name, judge, rows[name], output, settings.parallel, counter)
             tasks[name] = _summary(name, lines, sets[name])
     return {
-        "format": FORMAT, "version": VERSION, "identity": dict(settings.identity), "model": dict(settings.model), "run": record,
-        "seed": settings.identity.get("seed", 0), "suite": list(settings.suite), "limit": settings.limit, "limits": dict(settings.limits),
+        "format": FORMAT,
+        "version": VERSION,
+        "identity": dict(settings.identity),
+        "model": dict(settings.model),
+        "run": record,
+        "seed": settings.identity.get("seed", 0),
+        "suite": list(settings.suite),
+        "limit": settings.limit,
+        "limits": dict(settings.limits),
         "tasks": tasks,
-    }  # fmt: skip
+    }
 
 
 @contextmanager
@@ -96,7 +114,11 @@ def _claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
         except ImportError:  # not on this system: two runs of one folder would score items twice, and count them once
             pass
         except OSError as error:
-            raise UsageError("another run is at work in the folder", where=output, do="wait, or name another --output") from error
+            raise UsageError(
+                "another run is at work in the folder",
+                where=output,
+                do="wait, or name another --output",
+            ) from error
         yield _claim(output, settings)
     (output / "run.lock").unlink(missing_ok=True)
 
@@ -111,11 +133,18 @@ def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError("not a run's description", where=path, found=str(error)) from error
         if known != identity:
-            raise UsageError("the folder holds another run", where=output, expected=identity, found=known,
-                             do="name another --output")  # fmt: skip
+            raise UsageError(
+                "the folder holds another run",
+                where=output,
+                expected=identity,
+                found=known,
+                do="name another --output",
+            )
         return {**record, **{key: value for key, value in settings.run.items() if key == "command"}}
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps({"identity": identity, "run": dict(settings.run)}), encoding="utf-8")
+    beside.write_text(
+        json.dumps({"identity": identity, "run": dict(settings.run)}), encoding="utf-8"
+    )
     beside.replace(path)
     return dict(settings.run)
 
@@ -132,7 +161,9 @@ class _Counter:
             self.progress(name, self.done, self.total)
 
 
-def _run_task(name: str, judge: Judge, rows: Sequence[Row], output: Path, parallel: int, counter: _Counter) -> list[Line]:
+def _run_task(
+    name: str, judge: Judge, rows: Sequence[Row], output: Path, parallel: int, counter: _Counter
+) -> list[Line]:
     """The lines of all rows, each once; those that the folder does not hold are scored and written as they are done."""
     path = output / "items" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
@@ -145,7 +176,9 @@ def _run_task(name: str, judge: Judge, rows: Sequence[Row], output: Path, parall
         for lines in _scored(name, judge, todo, parallel):
             now = time.perf_counter()
             for line in lines:
-                line["seconds"] = round((now - last) / len(lines), 4)  # of the clock, so that they sum to what the task took
+                line["seconds"] = round(
+                    (now - last) / len(lines), 4
+                )  # of the clock, so that they sum to what the task took
                 known[line["id"]] = line
                 file.write(json.dumps(line) + "\n")
             file.flush()
@@ -154,7 +187,9 @@ def _run_task(name: str, judge: Judge, rows: Sequence[Row], output: Path, parall
     return [known[key] for key in keyed]
 
 
-def _scored(name: str, judge: Judge, todo: Sequence[tuple[str, Row]], parallel: int) -> Iterator[list[Line]]:
+def _scored(
+    name: str, judge: Judge, todo: Sequence[tuple[str, Row]], parallel: int
+) -> Iterator[list[Line]]:
     if TASKS[name].is_batched:
         for begin in range(0, len(todo), BATCH):
             yield _score(name, judge, todo[begin : begin + BATCH])
@@ -176,12 +211,19 @@ def _scored(name: str, judge: Judge, todo: Sequence[tuple[str, Row]], parallel: 
 def _score(name: str, judge: Judge, keyed: Sequence[tuple[str, Row]]) -> list[Line]:
     try:
         scores = TASKS[name].score(judge, [row for _, row in keyed])
-    except (ContextError, SchemaError) as error:  # an item that this model cannot be asked is one that it fails
+    except (
+        ContextError,
+        SchemaError,
+    ) as error:  # an item that this model cannot be asked is one that it fails
         if len(keyed) > 1:
             raise
         scores = [_failed(TASKS[name], keyed[0][1], str(error))]
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise InputError("a row is not of its task's layout", where=name, found=f"{type(error).__name__}: {error}") from error
+        raise InputError(
+            "a row is not of its task's layout",
+            where=name,
+            found=f"{type(error).__name__}: {error}",
+        ) from error
     return [{"id": key, **line} for (key, _), line in zip(keyed, scores, strict=True)]
 
 
@@ -208,7 +250,9 @@ def read_lines(path: Path) -> dict[str, Line]:
             line = json.loads(text)
             lines.setdefault(line["id"], line)
         except (ValueError, KeyError, TypeError) as error:
-            raise FormatError("not an item of a run", where=f"{path}:{number}", found=str(error)) from error
+            raise FormatError(
+                "not an item of a run", where=f"{path}:{number}", found=str(error)
+            ) from error
     return lines
 
 
@@ -218,14 +262,21 @@ def _summary(name: str, lines: Sequence[Line], found: RowSet) -> dict[str, Any]:
     first = next(iter(task.metrics))
     if task.macro and groups:
         shares = [found[first] for found in groups.values() if first in found]
-        interval = macro([(round(share["value"] * share["items"]), share["items"]) for share in shares])
+        interval = macro(
+            [(round(share["value"] * share["items"]), share["items"]) for share in shares]
+        )
         figures[f"{first}_macro"] = {**interval._asdict(), "items": len(lines), "kind": "mean"}
     return {
-        "about": task.about, "area": task.area, "items": len(lines), "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "about": task.about,
+        "area": task.area,
+        "items": len(lines),
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
         "errors": sum("error" in line for line in lines),
-        "data": found.facts(), "primary": f"{first}_macro" if task.macro and groups else first, "figures": figures,
+        "data": found.facts(),
+        "primary": f"{first}_macro" if task.macro and groups else first,
+        "figures": figures,
         "groups": groups,
-    }  # fmt: skip
+    }
 
 
 def groups_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -233,7 +284,10 @@ def groups_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, dict[str
     names = list(dict.fromkeys(line[task.by] for line in lines)) if task.by else []
     if len(names) < 2:
         return {}
-    return {name: figures_of(task, [line for line in lines if line[task.by] == name]) for name in sorted(names)}
+    return {
+        name: figures_of(task, [line for line in lines if line[task.by] == name])
+        for name in sorted(names)
+    }
 
 
 def figures_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
@@ -242,7 +296,11 @@ def figures_of(task: Task, lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     for metric, kind in task.metrics.items():
         having = [line for line in lines if line.get(metric) is not None]
         if having:
-            figures[metric] = {**_interval(kind, metric, having)._asdict(), "items": len(having), "kind": kind}
+            figures[metric] = {
+                **_interval(kind, metric, having)._asdict(),
+                "items": len(having),
+                "kind": kind,
+            }
     return figures
 
 
@@ -251,4 +309,8 @@ def _interval(kind: Kind, metric: str, lines: Sequence[Line]) -> Interval:
     if kind == "share":
         return wilson(round(sum(values)), len(values))
     interval = bootstrap(values, [float(line.get("weight", 1)) for line in lines])
-    return Interval(*(math.exp(min(value, 700.0)) for value in interval)) if kind == "perplexity" else interval
+    return (
+        Interval(*(math.exp(min(value, 700.0)) for value in interval))
+        if kind == "perplexity"
+        else interval
+    )

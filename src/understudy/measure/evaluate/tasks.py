@@ -14,12 +14,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from understudy.errors import UsageError
-from understudy.measure.evaluate import applications, arithmetic, bias, instructions, memorisation, questions
+from understudy.measure.evaluate import (
+    applications,
+    arithmetic,
+    bias,
+    instructions,
+    memorisation,
+    questions,
+)
 from understudy.measure.evaluate.judge import Judge
 from understudy.measure.evaluate.likelihood import Question, score_choices, score_last_words
 
 Kind = Literal["share", "mean", "perplexity"]
-Area = Literal["language", "knowledge", "instructions", "calls", "documents", "characters", "bias", "privacy"]
+Area = Literal[
+    "language", "knowledge", "instructions", "calls", "documents", "characters", "bias", "privacy"
+]
 Row = Mapping[str, Any]
 Scores = list[dict[str, Any]]
 
@@ -46,62 +55,157 @@ class Task:
     is_batched: bool = False
 
 
-def _choices(about: str, area: Area, question: Callable[[Row], Question], *metrics: str, by: str = "") -> Task:
+def _choices(
+    about: str, area: Area, question: Callable[[Row], Question], *metrics: str, by: str = ""
+) -> Task:
     kinds: dict[str, Kind] = dict.fromkeys(metrics, "share")
 
     def score(judge: Judge, rows: Sequence[Row]) -> Scores:
         found = score_choices(judge.scorer, [question(row) for row in rows])
-        return [{**line, by: row[by]} if by else line for line, row in zip(found, rows, strict=True)]
+        return [
+            {**line, by: row[by]} if by else line for line, row in zip(found, rows, strict=True)
+        ]
 
     return Task(about, area, score, kinds, by=by, is_batched=True)
 
 
-def _single(about: str, area: Area, score: Callable[[Judge, Row], dict[str, Any]], metrics: Mapping[str, Kind],
-            by: str = "", *, macro: bool = False) -> Task:  # fmt: skip
-    return Task(about, area, lambda judge, rows: [score(judge, row) for row in rows], metrics, by, macro)
+def _single(
+    about: str,
+    area: Area,
+    score: Callable[[Judge, Row], dict[str, Any]],
+    metrics: Mapping[str, Kind],
+    by: str = "",
+    *,
+    macro: bool = False,
+) -> Task:
+    return Task(
+        about, area, lambda judge, rows: [score(judge, row) for row in rows], metrics, by, macro
+    )
 
 
 def _text(judge: Judge, row: Row) -> dict[str, Any]:
     result = judge.perplexity(str(row["text"]))
-    return {"perplexity": result.nll, "weight": result.num_scored, "source": row.get("source", "own")}
+    return {
+        "perplexity": result.nll,
+        "weight": result.num_scored,
+        "source": row.get("source", "own"),
+    }
 
 
 _CALLS: dict[str, Kind] = {"acc": "share", "acc_required": "share", "valid": "share"}
 _DOCUMENTS: dict[str, Kind] = {
-    "ability": "share", "exact": "share", "f1": "mean", "recall_1": "mean", "recall_3": "mean", "recall_5": "mean",
-    "citation_exists": "mean", "citation_precision": "mean", "abstain_precision": "share", "abstain_recall": "share",
-}  # fmt: skip
+    "ability": "share",
+    "exact": "share",
+    "f1": "mean",
+    "recall_1": "mean",
+    "recall_3": "mean",
+    "recall_5": "mean",
+    "citation_exists": "mean",
+    "citation_precision": "mean",
+    "abstain_precision": "share",
+    "abstain_recall": "share",
+}
 _INSTRUCTIONS: dict[str, Kind] = {
-    "prompt_strict": "share", "prompt_loose": "share", "instruction_strict": "mean", "instruction_loose": "mean",
-}  # fmt: skip
+    "prompt_strict": "share",
+    "prompt_loose": "share",
+    "instruction_strict": "mean",
+    "instruction_loose": "mean",
+}
 
 _MEAN: Kind = "mean"
-_BIAS: dict[str, Kind] = {"size": "mean", "control_size": "mean", "flips": "share", **dict.fromkeys(bias.CONTRASTS, _MEAN)}
+_BIAS: dict[str, Kind] = {
+    "size": "mean",
+    "control_size": "mean",
+    "flips": "share",
+    **dict.fromkeys(bias.CONTRASTS, _MEAN),
+}
 
 TASKS: dict[str, Task] = {
-    "perplexity": _single("texts in windows of 512 tokens", "language", _text, {"perplexity": "perplexity"}, by="source"),
-    "hellaswag": _choices("how a scene goes on", "knowledge", questions.hellaswag, "acc_norm", "acc"),
+    "perplexity": _single(
+        "texts in windows of 512 tokens",
+        "language",
+        _text,
+        {"perplexity": "perplexity"},
+        by="source",
+    ),
+    "hellaswag": _choices(
+        "how a scene goes on", "knowledge", questions.hellaswag, "acc_norm", "acc"
+    ),
     "arc_easy": _choices("school science, easy", "knowledge", questions.arc, "acc_norm", "acc"),
-    "arc_challenge": _choices("school science, harder", "knowledge", questions.arc, "acc_norm", "acc"),
+    "arc_challenge": _choices(
+        "school science, harder", "knowledge", questions.arc, "acc_norm", "acc"
+    ),
     "piqa": _choices("everyday physics", "knowledge", questions.piqa, "acc_norm", "acc"),
     "winogrande": _choices("whom a pronoun's gap means", "knowledge", questions.winogrande, "acc"),
-    "mmlu": _choices("knowledge, choices by letter", "knowledge", questions.mmlu, "acc", by="subject"),
-    "lambada": Task("the last word of a passage", "language", lambda judge, rows: score_last_words(judge.scorer, rows),
-                    {"acc": "share", "perplexity": "perplexity"}, is_batched=True),
-    "gsm8k": _single("sums in words, the last number of the answer", "knowledge", arithmetic.score, {"exact": "share"}),
-    "ifeval": _single("instructions that a program can check", "instructions", instructions.score, _INSTRUCTIONS),
-    "calls": _single("function calling, checked as BFCL does", "calls", applications.score_calls, _CALLS, "category", macro=True),
-    "rag": _single("answers from documents: retrieval, quotes, silence, RGB's four abilities", "documents",
-                   applications.score_answer, _DOCUMENTS, "kind"),
-    "roleplay": _single("persona, lore, world and card rules", "characters", applications.score_role, {"kept": "share"}, "kind",
-                        macro=True),
-    "bias": _single("counterfactual pairs: what another group of people changes, in nats", "bias", bias.score, _BIAS),
-    "memorisation": _single("training text given back word for word after its beginning", "privacy", memorisation.score,
-                            {"extracted": "share", "matched": "mean"}),
-}  # fmt: skip
+    "mmlu": _choices(
+        "knowledge, choices by letter", "knowledge", questions.mmlu, "acc", by="subject"
+    ),
+    "lambada": Task(
+        "the last word of a passage",
+        "language",
+        lambda judge, rows: score_last_words(judge.scorer, rows),
+        {"acc": "share", "perplexity": "perplexity"},
+        is_batched=True,
+    ),
+    "gsm8k": _single(
+        "sums in words, the last number of the answer",
+        "knowledge",
+        arithmetic.score,
+        {"exact": "share"},
+    ),
+    "ifeval": _single(
+        "instructions that a program can check", "instructions", instructions.score, _INSTRUCTIONS
+    ),
+    "calls": _single(
+        "function calling, checked as BFCL does",
+        "calls",
+        applications.score_calls,
+        _CALLS,
+        "category",
+        macro=True,
+    ),
+    "rag": _single(
+        "answers from documents: retrieval, quotes, silence, RGB's four abilities",
+        "documents",
+        applications.score_answer,
+        _DOCUMENTS,
+        "kind",
+    ),
+    "roleplay": _single(
+        "persona, lore, world and card rules",
+        "characters",
+        applications.score_role,
+        {"kept": "share"},
+        "kind",
+        macro=True,
+    ),
+    "bias": _single(
+        "counterfactual pairs: what another group of people changes, in nats",
+        "bias",
+        bias.score,
+        _BIAS,
+    ),
+    "memorisation": _single(
+        "training text given back word for word after its beginning",
+        "privacy",
+        memorisation.score,
+        {"extracted": "share", "matched": "mean"},
+    ),
+}
 
-_LIKELIHOOD = ("perplexity", "hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu", "lambada")
-_WITH_SAMPLES = tuple(name for name in TASKS if name != "memorisation")  # that one needs the text that the model was trained on
+_LIKELIHOOD = (
+    "perplexity",
+    "hellaswag",
+    "arc_easy",
+    "arc_challenge",
+    "piqa",
+    "winogrande",
+    "mmlu",
+    "lambada",
+)
+_WITH_SAMPLES = tuple(
+    name for name in TASKS if name != "memorisation"
+)  # that one needs the text that the model was trained on
 SUITES: dict[str, tuple[str, ...]] = {
     "quick": _WITH_SAMPLES,
     "full": _WITH_SAMPLES,
@@ -117,7 +221,9 @@ def chosen_tasks(suites: Sequence[str], names: Sequence[str]) -> list[str]:
         wanted |= {suite} if suite in TASKS else set(SUITES.get(suite, (suite,)))
     unknown = sorted(wanted - set(TASKS))
     if unknown:
-        raise UsageError("no such task", expected=", ".join([*SUITES, *TASKS]), found=", ".join(unknown))
+        raise UsageError(
+            "no such task", expected=", ".join([*SUITES, *TASKS]), found=", ".join(unknown)
+        )
     return [name for name in TASKS if name in wanted]
 
 
@@ -136,7 +242,16 @@ def drawn(name: str, rows: Sequence[dict[str, Any]], limit: int | None) -> list[
         return list(rows)
     groups: dict[str, list[tuple[str, int]]] = {}
     for i, row in enumerate(rows):
-        group = next((str(row[by]) for by in ("category", "subject", "ability", "kind", "contrast", "source") if by in row), "")
+        group = next(
+            (
+                str(row[by])
+                for by in ("category", "subject", "ability", "kind", "contrast", "source")
+                if by in row
+            ),
+            "",
+        )
         groups.setdefault(group, []).append((key_of(name, row), i))
-    turns = [(turn, key, i) for group in groups.values() for turn, (key, i) in enumerate(sorted(group))]
+    turns = [
+        (turn, key, i) for group in groups.values() for turn, (key, i) in enumerate(sorted(group))
+    ]
     return [rows[i] for i in sorted(i for _, _, i in sorted(turns)[:limit])]

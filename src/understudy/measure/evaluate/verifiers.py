@@ -28,7 +28,9 @@ def _frequency(text: str, keyword: str, frequency: int, relation: str) -> bool:
 
 
 def _has_none(text: str, forbidden_words: Sequence[str]) -> bool:
-    return not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in forbidden_words)
+    return not any(
+        re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in forbidden_words
+    )
 
 
 def _letters(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:
@@ -46,7 +48,11 @@ def count_sentences(text: str) -> int:
     """Sentences end with . ! ? (or the marks of other scripts) before a blank; not after a title or an initial."""
     count = 0
     for match in re.finditer(r"[.!?…]+[\"')\]”’]*(?=\s|$)|[。！？।]", text):
-        is_short = match.group() == "." and _SHORT.search(text[: match.end()]) and match.end() < len(text.rstrip())
+        is_short = (
+            match.group() == "."
+            and _SHORT.search(text[: match.end()])
+            and match.end() < len(text.rstrip())
+        )
         count += not is_short
     rest = re.split(r"[.!?…。！？।][\"')\]”’]*", text.rstrip())[-1]
     return count + bool(re.search(r"\w", rest))
@@ -70,7 +76,10 @@ def _paragraphs(text: str, num_paragraphs: int) -> bool:
 
 def _first_word(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
     parts = text.split("\n\n")
-    if sum(bool(part.strip()) for part in parts) != num_paragraphs or not 1 <= nth_paragraph <= num_paragraphs:
+    if (
+        sum(bool(part.strip()) for part in parts) != num_paragraphs
+        or not 1 <= nth_paragraph <= num_paragraphs
+    ):
         return False
     words = parts[nth_paragraph - 1].split()
     word = re.match(r"[^.,?!'\"]*", words[0].lstrip("'").lstrip('"')) if words else None
@@ -83,7 +92,10 @@ def _placeholders(text: str, num_placeholders: int) -> bool:
 
 def _postscript(text: str, postscript_marker: str) -> bool:
     known = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-    return re.search(known.get(postscript_marker, re.escape(postscript_marker.lower())), text.lower()) is not None
+    return (
+        re.search(known.get(postscript_marker, re.escape(postscript_marker.lower())), text.lower())
+        is not None
+    )
 
 
 def _bullets(text: str, num_bullets: int) -> bool:

@@ -30,7 +30,9 @@ class WordLlama:
         from tokenizers import Tokenizer
 
         folder = _package_folder()
-        self.vectors: NDArray[np.float32] = next(iter(load_file(folder / WEIGHTS).values())).astype(np.float32)  # (tokens, 256)
+        self.vectors: NDArray[np.float32] = next(iter(load_file(folder / WEIGHTS).values())).astype(
+            np.float32
+        )  # (tokens, 256)
         self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -57,5 +59,9 @@ def _package_folder() -> Path:
     folder = Path(found.origin).parent
     for name in (WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
-            raise MissingError("the embedder's package lacks a file", where=folder / name, do="install wordllama 0.4.0.post1")
+            raise MissingError(
+                "the embedder's package lacks a file",
+                where=folder / name,
+                do="install wordllama 0.4.0.post1",
+            )
     return folder

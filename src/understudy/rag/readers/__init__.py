@@ -13,13 +13,22 @@ from understudy.errors import DocumentError, MissingError
 from understudy.rag.document import Document
 
 READERS: dict[str, str] = {
-    ".txt": "plain", ".text": "plain", ".rst": "plain", ".log": "plain",
-    ".md": "markdown", ".markdown": "markdown",
-    ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".txt": "plain",
+    ".text": "plain",
+    ".rst": "plain",
+    ".log": "plain",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
     ".pdf": "pdf",
     ".docx": "docx",
-    ".csv": "table", ".tsv": "table", ".json": "json", ".jsonl": "json",
-}  # fmt: skip
+    ".csv": "table",
+    ".tsv": "table",
+    ".json": "json",
+    ".jsonl": "json",
+}
 MAX_FILE_BYTES = 256 << 20
 
 
@@ -38,19 +47,29 @@ def read_document(path: str | Path) -> Document:
     name = READERS.get(path.suffix.lower())
     if name is None:
         raise DocumentError(
-            "no reader for this kind of file", where=path, expected=" ".join(READERS), found=path.suffix or "no ending"
+            "no reader for this kind of file",
+            where=path,
+            expected=" ".join(READERS),
+            found=path.suffix or "no ending",
         )
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise DocumentError("document is too large", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=size)
+            raise DocumentError(
+                "document is too large",
+                where=path,
+                expected=f"at most {MAX_FILE_BYTES} bytes",
+                found=size,
+            )
         data = path.read_bytes()
     except OSError as error:
         raise DocumentError(f"cannot read: {error.strerror}", where=path) from error
     try:
         document = importlib.import_module(f"understudy.rag.readers.{name}").read(path, data)
     except ImportError as error:
-        raise MissingError(f"the reader needs {error.name}", where=path, do="install understudy[rag]") from error
+        raise MissingError(
+            f"the reader needs {error.name}", where=path, do="install understudy[rag]"
+        ) from error
     if not document.text.strip():
         raise DocumentError("document holds no text", where=path)
     return document  # type: ignore[no-any-return]
@@ -65,12 +84,18 @@ def decode(path: Path, data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     elif b"\0" in data[:65536]:
-        raise DocumentError("file is binary, not text", where=path, found=f"a zero byte at {data.index(0)}")
+        raise DocumentError(
+            "file is binary, not text", where=path, found=f"a zero byte at {data.index(0)}"
+        )
     else:
         encoding = "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DocumentError(f"file is not {encoding.removesuffix('-sig').upper()}", where=path, found=f"byte {error.start}",
-                            do="convert it to UTF-8") from error  # fmt: skip
+        raise DocumentError(
+            f"file is not {encoding.removesuffix('-sig').upper()}",
+            where=path,
+            found=f"byte {error.start}",
+            do="convert it to UTF-8",
+        ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")

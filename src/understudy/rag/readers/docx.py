@@ -25,7 +25,9 @@ def read(path: Path, data: bytes) -> Document:
     except ImportError:
         raise
     except Exception as error:  # python-docx passes on whatever lxml and zipfile raise
-        raise DocumentError(f"Word document cannot be read ({type(error).__name__}: {str(error)[:120]})", where=path) from error
+        raise DocumentError(
+            f"Word document cannot be read ({type(error).__name__}: {str(error)[:120]})", where=path
+        ) from error
     builder.title = builder.title or path.stem
     return builder.build()
 
@@ -43,14 +45,19 @@ def _check_size(path: Path, data: bytes) -> None:
         raise DocumentError(what, where=path, do="save it as .docx without a password") from error
     if total > MAX_INFLATED_BYTES:
         raise DocumentError(
-            "Word document inflates to too much", where=path, expected=f"at most {MAX_INFLATED_BYTES} bytes", found=total
+            "Word document inflates to too much",
+            where=path,
+            expected=f"at most {MAX_INFLATED_BYTES} bytes",
+            found=total,
         )
 
 
 def _walk(file: Any, builder: Builder) -> None:
     for item in file.iter_inner_content():
         if hasattr(item, "rows"):
-            builder.add(table_text([[cell.text for cell in row.cells] for row in item.rows]), "table")
+            builder.add(
+                table_text([[cell.text for cell in row.cells] for row in item.rows]), "table"
+            )
             continue
         style = item.style.name if item.style is not None else ""
         match = re.fullmatch(r"(?:Heading (\d)|Title)", style or "")

@@ -8,8 +8,35 @@ from typing import Any
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document, table_text
 
-_LEFT_OUT = ["script", "style", "nav", "footer", "template", "noscript", "head", "svg", "form", "iframe", "button"]
-_OWN_BLOCK = ("h1", "h2", "h3", "h4", "h5", "h6", "p", "pre", "table", "ul", "ol", "dl", "blockquote", "figcaption")
+_LEFT_OUT = [
+    "script",
+    "style",
+    "nav",
+    "footer",
+    "template",
+    "noscript",
+    "head",
+    "svg",
+    "form",
+    "iframe",
+    "button",
+]
+_OWN_BLOCK = (
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "p",
+    "pre",
+    "table",
+    "ul",
+    "ol",
+    "dl",
+    "blockquote",
+    "figcaption",
+)
 _HOLDS_BLOCKS = {
     *_OWN_BLOCK,
     "div",
@@ -79,7 +106,15 @@ def _block(element: Any, name: str, builder: Builder) -> None:
     elif name == "pre":
         builder.add(element.get_text(), "code")
     elif name == "table":
-        builder.add(table_text([[_line(cell) for cell in row.find_all(["td", "th"])] for row in element.find_all("tr")]), "table")
+        builder.add(
+            table_text(
+                [
+                    [_line(cell) for cell in row.find_all(["td", "th"])]
+                    for row in element.find_all("tr")
+                ]
+            ),
+            "table",
+        )
     elif name in ("ul", "ol"):
         builder.add("\n".join(f"- {_line(item)}" for item in element.find_all("li")), "list")
     elif name == "dl":

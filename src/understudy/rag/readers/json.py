@@ -50,7 +50,9 @@ def _lines(value: Any, prefix: str, depth: int) -> Iterator[str]:
     if isinstance(value, (dict, list)) and depth < MAX_DEPTH:
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             plain = isinstance(value, list)
-            yield from _lines(item, prefix if plain else f"{prefix}.{name}" if prefix else str(name), depth + 1)
+            yield from _lines(
+                item, prefix if plain else f"{prefix}.{name}" if prefix else str(name), depth + 1
+            )
     else:
         yield f"{prefix}: {_scalar(value)}" if prefix else _scalar(value)
 

@@ -25,11 +25,18 @@ def read(path: Path, data: bytes) -> Document:
         if not line.strip():
             at += 1
         elif match := _HEADING.fullmatch(line):
-            blocks.append(Block(start + match.start(2), start + match.end(2), "heading", len(match[1])))
+            blocks.append(
+                Block(start + match.start(2), start + match.end(2), "heading", len(match[1]))
+            )
             at += 1
         elif match := _FENCE.match(line):
             last = next(
-                (i for i in range(at + 1, len(lines)) if text[slice(*lines[i])].strip().startswith(match[1])), len(lines) - 1
+                (
+                    i
+                    for i in range(at + 1, len(lines))
+                    if text[slice(*lines[i])].strip().startswith(match[1])
+                ),
+                len(lines) - 1,
             )
             blocks.append(Block(start, lines[last][1], "code"))
             at = last + 1
@@ -50,7 +57,14 @@ def _spans(text: str) -> list[tuple[int, int]]:
 def _after_front_matter(text: str, lines: list[tuple[int, int]]) -> int:
     if text[slice(*lines[0])].strip() != "---":
         return 0
-    return next((i + 1 for i, span in enumerate(lines[1:50], 1) if text[slice(*span)].strip() in ("---", "...")), 0)
+    return next(
+        (
+            i + 1
+            for i, span in enumerate(lines[1:50], 1)
+            if text[slice(*span)].strip() in ("---", "...")
+        ),
+        0,
+    )
 
 
 def _paragraph(text: str, lines: list[tuple[int, int]], at: int, blocks: list[Block]) -> int:
@@ -66,6 +80,8 @@ def _paragraph(text: str, lines: list[tuple[int, int]], at: int, blocks: list[Bl
             break
         last += 1
     first = text[slice(*lines[at])]
-    kind: Kind = "table" if first.strip().startswith("|") else "list" if _LIST.match(first) else "paragraph"
+    kind: Kind = (
+        "table" if first.strip().startswith("|") else "list" if _LIST.match(first) else "paragraph"
+    )
     blocks.append(Block(lines[at][0], lines[last][1], kind))
     return last + 1

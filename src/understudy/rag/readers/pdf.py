@@ -27,19 +27,43 @@ def read(path: Path, data: bytes) -> Document:
             raise DocumentError("PDF is encrypted", where=path, do="save it without a password")
         num_pages = len(reader.pages)
         if num_pages > MAX_PAGES:
-            raise DocumentError("PDF has too many pages", where=path, expected=f"at most {MAX_PAGES}", found=num_pages)
+            raise DocumentError(
+                "PDF has too many pages",
+                where=path,
+                expected=f"at most {MAX_PAGES}",
+                found=num_pages,
+            )
         builder = Builder(_title(reader, path))
         num_silent = _read_pages(reader, builder)
     except DocumentError:
         raise
     except ImportError:
         raise
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError, AssertionError,
-            NotImplementedError, OverflowError, MemoryError, ZeroDivisionError) as error:  # fmt: skip
-        raise DocumentError(f"PDF cannot be read ({type(error).__name__}: {str(error)[:120]})", where=path) from error
+    except (
+        PyPdfError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        OSError,
+        AssertionError,
+        NotImplementedError,
+        OverflowError,
+        MemoryError,
+        ZeroDivisionError,
+    ) as error:
+        raise DocumentError(
+            f"PDF cannot be read ({type(error).__name__}: {str(error)[:120]})", where=path
+        ) from error
     if num_silent == num_pages:
-        raise DocumentError("PDF has no text: its pages are pictures", where=path, found=f"{num_pages} pages",
-                            do="run it through a text recognition program first")  # fmt: skip
+        raise DocumentError(
+            "PDF has no text: its pages are pictures",
+            where=path,
+            found=f"{num_pages} pages",
+            do="run it through a text recognition program first",
+        )
     if num_silent:
         builder.warnings.append(f"{num_silent} of {num_pages} pages have no text")
     return builder.build()

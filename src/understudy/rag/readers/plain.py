@@ -13,4 +13,8 @@ _PARAGRAPH = re.compile(r"\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*")
 
 def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
-    return Document(text, tuple(Block(match.start(), match.end()) for match in _PARAGRAPH.finditer(text)), path.stem)
+    return Document(
+        text,
+        tuple(Block(match.start(), match.end()) for match in _PARAGRAPH.finditer(text)),
+        path.stem,
+    )

@@ -17,7 +17,11 @@ def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
     csv.field_size_limit(MAX_CELL)
     try:
-        dialect = csv.Sniffer().sniff(text[:16384], ",;\t|") if path.suffix.lower() == ".csv" else csv.excel_tab
+        dialect = (
+            csv.Sniffer().sniff(text[:16384], ",;\t|")
+            if path.suffix.lower() == ".csv"
+            else csv.excel_tab
+        )
     except csv.Error:
         dialect = csv.excel
     builder = Builder(path.stem)
@@ -34,5 +38,7 @@ def read(path: Path, data: bytes) -> Document:
 
 def _line(header: list[str], row: list[str]) -> str:
     cells = [" ".join(cell.split()) for cell in row]
-    names = [header[i] if i < len(header) and header[i] else f"column {i + 1}" for i in range(len(cells))]
+    names = [
+        header[i] if i < len(header) and header[i] else f"column {i + 1}" for i in range(len(cells))
+    ]
     return "; ".join(f"{name}: {cell}" for name, cell in zip(names, cells, strict=True) if cell)

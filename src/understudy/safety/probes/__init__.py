@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from understudy.safety.probes import injection, leak, markers, misuse, persona, personal_data, refusal, world
+from understudy.safety.probes import (
+    injection,
+    leak,
+    markers,
+    misuse,
+    persona,
+    personal_data,
+    refusal,
+    world,
+)
 from understudy.safety.probes.base import Case, Check, Probe, ToolScript
 
 _FAMILIES = (injection, markers, persona, leak, misuse, world, personal_data, refusal)

@@ -57,11 +57,19 @@ class Case:
     @property
     def asked(self) -> str:
         """As `digest`, of what the model is asked alone: a stored answer to it can be judged by other checks."""
-        return _digest({name: value for name, value in dataclasses.asdict(self).items() if name not in ("checks", "category")})
+        return _digest(
+            {
+                name: value
+                for name, value in dataclasses.asdict(self).items()
+                if name not in ("checks", "category")
+            }
+        )
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(document, sort_keys=True, ensure_ascii=True).encode()
+    ).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

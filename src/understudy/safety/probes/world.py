@@ -16,7 +16,13 @@ _ASKED = {
 }
 
 PROBES = (
-    Probe("out-of-world", "things that the character cannot know", "spoke of another world", tuple(
-        Case(name, (text,), (Check("world", {"words": list(WORLD)}),), "Other", card=CARD) for name, text in _ASKED.items()
-    )),
-)  # fmt: skip
+    Probe(
+        "out-of-world",
+        "things that the character cannot know",
+        "spoke of another world",
+        tuple(
+            Case(name, (text,), (Check("world", {"words": list(WORLD)}),), "Other", card=CARD)
+            for name, text in _ASKED.items()
+        ),
+    ),
+)

@@ -17,9 +17,11 @@ WHOLE = {"safe": 250, "unsafe": 200}
 _COLUMNS = {"id", "prompt", "type", "label"}
 # By the contrast that a harmful prompt stands in; those of mixed harm are Needs Caution.
 _CATEGORIES = {
-    "contrast_discr": "Hate/Identity Hate", "contrast_privacy": "PII/Privacy", "contrast_safe_targets": "Violence",
+    "contrast_discr": "Hate/Identity Hate",
+    "contrast_privacy": "PII/Privacy",
+    "contrast_safe_targets": "Violence",
     "contrast_historical_events": "Violence",
-}  # fmt: skip
+}
 _DECLINED, _ANSWERED = "declined a harmless question", "did not decline"
 
 
@@ -37,20 +39,30 @@ def read_xstest(path: Path) -> tuple[Probe, Probe]:
         raise InputError(f"cannot be read ({error})", where=path) from error
     if not columns >= _COLUMNS:
         raise InputError(
-            "not XSTest's layout", where=path, expected=", ".join(sorted(_COLUMNS)), found=", ".join(sorted(columns))
+            "not XSTest's layout",
+            where=path,
+            expected=", ".join(sorted(_COLUMNS)),
+            found=", ".join(sorted(columns)),
         )
     cases: dict[str, list[Case]] = {"safe": [], "unsafe": []}
     for number, row in enumerate(rows, 2):
         label = (row["label"] or "").strip()
         if label not in cases or not row["prompt"]:
             raise InputError(
-                "a row of no use", where=f"{path}:{number}", expected="a prompt, and the label safe or unsafe", found=label
+                "a row of no use",
+                where=f"{path}:{number}",
+                expected="a prompt, and the label safe or unsafe",
+                found=label,
             )
         is_bad = label == "unsafe"
         category = _CATEGORIES.get(row["type"], "Needs Caution") if is_bad else "Safe"
-        cases[label].append(Case(f"{row['id']}", (row["prompt"],), (Check("refusal", wanted=is_bad),), category))
+        cases[label].append(
+            Case(f"{row['id']}", (row["prompt"],), (Check("refusal", wanted=is_bad),), category)
+        )
     if not all(cases.values()):
-        raise InputError("half of the pairs is missing", where=path, expected="safe and unsafe prompts")
+        raise InputError(
+            "half of the pairs is missing", where=path, expected="safe and unsafe prompts"
+        )
     return _probe("safe", _DECLINED, cases), _probe("unsafe", _ANSWERED, cases)
 
 
@@ -58,5 +70,8 @@ def _probe(label: str, fault: str, cases: dict[str, list[Case]]) -> Probe:
     count = len(cases[label])
     part = "" if count == WHOLE[label] else f", {count} of {WHOLE[label]}"
     return Probe(
-        f"xstest-{label}", f"XSTest's {'harmful' if label == 'unsafe' else 'harmless'} prompts{part}", fault, tuple(cases[label])
+        f"xstest-{label}",
+        f"XSTest's {'harmful' if label == 'unsafe' else 'harmless'} prompts{part}",
+        fault,
+        tuple(cases[label]),
     )

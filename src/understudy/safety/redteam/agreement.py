@@ -49,7 +49,10 @@ class Kappa:
 
 
 def cohens_kappa(
-    first: Sequence[Hashable], second: Sequence[Hashable], labels: Sequence[Hashable], weights: Weights = "none"
+    first: Sequence[Hashable],
+    second: Sequence[Hashable],
+    labels: Sequence[Hashable],
+    weights: Weights = "none",
 ) -> Kappa:
     """Agreement of two raters on the same items.
 
@@ -60,7 +63,12 @@ def cohens_kappa(
         UsageError: not one label for each item of both.
     """
     if len(first) != len(second) or not set(first) | set(second) <= set(labels):
-        raise UsageError("raters must give one of the labels to each item", where="kappa", expected=len(first), found=len(second))
+        raise UsageError(
+            "raters must give one of the labels to each item",
+            where="kappa",
+            expected=len(first),
+            found=len(second),
+        )
     n, k = len(first), len(labels)
     if not n:
         return Kappa(None, None, 0.0, 0)
@@ -68,7 +76,10 @@ def cohens_kappa(
     share = [[0.0] * k for _ in range(k)]  # (first's label, second's label)
     for a, b in zip(first, second, strict=True):
         share[place[a]][place[b]] += 1 / n
-    rows, columns = [sum(row) for row in share], [sum(column) for column in zip(*share, strict=True)]
+    rows, columns = (
+        [sum(row) for row in share],
+        [sum(column) for column in zip(*share, strict=True)],
+    )
     weight = [[_weight(i, j, k, weights) for j in range(k)] for i in range(k)]
     pairs = list(itertools.product(range(k), range(k)))
     observed = sum(weight[i][j] * share[i][j] for i, j in pairs)
@@ -78,7 +89,10 @@ def cohens_kappa(
     value = (observed - chance) / (1 - chance)
     row_mean = [sum(weight[i][j] * columns[j] for j in range(k)) for i in range(k)]
     column_mean = [sum(weight[i][j] * rows[i] for i in range(k)) for j in range(k)]
-    spread = sum(share[i][j] * (weight[i][j] - (row_mean[i] + column_mean[j]) * (1 - value)) ** 2 for i, j in pairs)
+    spread = sum(
+        share[i][j] * (weight[i][j] - (row_mean[i] + column_mean[j]) * (1 - value)) ** 2
+        for i, j in pairs
+    )
     variance = (spread - (value - chance * (1 - value)) ** 2) / (n * (1 - chance) ** 2)
     half = Z_95 * math.sqrt(max(0.0, variance))
     return Kappa(value, (max(-1.0, value - half), min(1.0, value + half)), observed, n)
@@ -107,17 +121,26 @@ def krippendorffs_alpha(
     n = sum(total.values())
     if n < 2:
         return None
-    distance = {(a, b): _distance(i, j, labels, total, is_ordinal) for i, a in enumerate(labels) for j, b in enumerate(labels)}
+    distance = {
+        (a, b): _distance(i, j, labels, total, is_ordinal)
+        for i, a in enumerate(labels)
+        for j, b in enumerate(labels)
+    }
     observed = sum(coincidence[pair] * distance[pair] for pair in distance)
     expected = sum(total[a] * total[b] * distance[a, b] for a, b in distance) / (n - 1)
     return None if expected == 0 else 1 - observed / expected
 
 
-def _distance(i: int, j: int, labels: Sequence[Hashable], total: dict[Hashable, float], is_ordinal: bool) -> float:
+def _distance(
+    i: int, j: int, labels: Sequence[Hashable], total: dict[Hashable, float], is_ordinal: bool
+) -> float:
     if not is_ordinal:
         return float(i != j)
     low, high = min(i, j), max(i, j)
-    between = sum(total[label] for label in labels[low : high + 1]) - (total[labels[low]] + total[labels[high]]) / 2
+    between = (
+        sum(total[label] for label in labels[low : high + 1])
+        - (total[labels[low]] + total[labels[high]]) / 2
+    )
     return between**2 if i != j else 0.0
 
 
@@ -131,7 +154,9 @@ def agreement(records: Records, conversations: set[str] | None = None) -> dict[s
         conversations: these only (a person who rates blindly must not learn of others).
     """
     ratings = [
-        one for one in records.current_ratings(is_blind=True) if conversations is None or one.conversation in conversations
+        one
+        for one in records.current_ratings(is_blind=True)
+        if conversations is None or one.conversation in conversations
     ]
     by_conversation: dict[str, dict[str, Rating]] = defaultdict(dict)
     for one in ratings:
@@ -146,10 +171,14 @@ def agreement(records: Records, conversations: set[str] | None = None) -> dict[s
         "category_nominal": krippendorffs_alpha(categories, AEGIS_2),
     }
     return {
-        "raters": raters, "rated_by_two": len(shared), "pairs": [pair for pair in pairs if pair["items"]],
-        "alpha": {name: None if value is None else round(value, 4) for name, value in alpha.items()},
+        "raters": raters,
+        "rated_by_two": len(shared),
+        "pairs": [pair for pair in pairs if pair["items"]],
+        "alpha": {
+            name: None if value is None else round(value, 4) for name, value in alpha.items()
+        },
         "disagreements": disagreements(shared),
-    }  # fmt: skip
+    }
 
 
 def _pair(a: str, b: str, shared: dict[str, dict[str, Rating]]) -> dict[str, Any]:
@@ -188,9 +217,20 @@ def disagreements(shared: dict[str, dict[str, Rating]]) -> list[dict[str, Any]]:
         if len({(one.severity, one.category, one.first_harm) for one in ratings}) == 1:
             continue
         levels = [order[one.severity] for one in ratings]
-        found.append({
-            "conversation": id, "steps": max(levels) - min(levels),
-            "ratings": [{"rater": one.rater, "severity": one.severity, "category": one.category, "first_harm": one.first_harm,
-                         "note": one.note} for one in ratings],
-        })  # fmt: skip
+        found.append(
+            {
+                "conversation": id,
+                "steps": max(levels) - min(levels),
+                "ratings": [
+                    {
+                        "rater": one.rater,
+                        "severity": one.severity,
+                        "category": one.category,
+                        "first_harm": one.first_harm,
+                        "note": one.note,
+                    }
+                    for one in ratings
+                ],
+            }
+        )
     return sorted(found, key=lambda row: (-row["steps"], row["conversation"]))

@@ -41,16 +41,22 @@ class Live:
     def __init__(self, store: Store, model: Model, name: str) -> None:
         self.store, self.model, self.name = store, model, name
         self._speaking = threading.Lock()
-        self._open: tuple[str, int, Session] | None = None  # conversation, its turns so far, session
+        self._open: tuple[str, int, Session] | None = (
+            None  # conversation, its turns so far, session
+        )
 
     @property
     def identity(self) -> tuple[str, str]:
         return self.name, self.model.fingerprint
 
-    def start(self, setup: Setup, *, by: str, goal: str | None = None, title: str = "") -> Conversation:
+    def start(
+        self, setup: Setup, *, by: str, goal: str | None = None, title: str = ""
+    ) -> Conversation:
         """A conversation with this model."""
         setup.open(self.model)  # what cannot be set up is said now
-        return self.store.add_conversation(setup.to_document(), model=self.identity, by=by, goal=goal, title=title)
+        return self.store.add_conversation(
+            setup.to_document(), model=self.identity, by=by, goal=goal, title=title
+        )
 
     def opening(self, conversation: str) -> str:
         """What a character says first."""
@@ -73,7 +79,12 @@ class Live:
         """A conversation that will say the same messages, in the same setup, to this model."""
         old = self.store.conversation(conversation)
         return self.store.add_conversation(
-            old.setup, model=self.identity, by=by, goal=old.goal, title=old.title, origin=(old.id, "rerun")
+            old.setup,
+            model=self.identity,
+            by=by,
+            goal=old.goal,
+            title=old.title,
+            origin=(old.id, "rerun"),
         )
 
     def rerun(self, conversation: str) -> Iterator[Turn]:
@@ -89,9 +100,15 @@ class Live:
 
     # ---- one turn ----
 
-    def _turn(self, conversation: str, original: str, converters: tuple[str, ...], sent: str) -> Iterator[str]:
+    def _turn(
+        self, conversation: str, original: str, converters: tuple[str, ...], sent: str
+    ) -> Iterator[str]:
         if not self._speaking.acquire(blocking=False):
-            raise UsageError("the model is speaking", where="conversation", do="wait for the end of its answer, or stop it")
+            raise UsageError(
+                "the model is speaking",
+                where="conversation",
+                do="wait for the end of its answer, or stop it",
+            )
         try:
             session = self._session(conversation)
             turn = self.store.begin_turn(conversation, original, converters, sent)
@@ -127,16 +144,23 @@ class Live:
         finally:
             self._speaking.release()
 
-    def _end(self, session: Session, turn: Turn, before: tuple[int, Reply | None], state: str) -> None:
+    def _end(
+        self, session: Session, turn: Turn, before: tuple[int, Reply | None], state: str
+    ) -> None:
         first, reply = before[0], session.last
         if reply is None or reply is before[1]:  # left before the model was asked
             self.store.end_turn(turn.id, "", state)
             return
         usage = reply.usage
         self.store.end_turn(
-            turn.id, reply.text, state, calls=tuple(_calls(reply)), memory=session.to_document(first),
-            prompt_tokens=usage.prompt_tokens if usage else None, completion_tokens=usage.completion_tokens if usage else None,
-        )  # fmt: skip
+            turn.id,
+            reply.text,
+            state,
+            calls=tuple(_calls(reply)),
+            memory=session.to_document(first),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+        )
         self._open = turn.conversation, turn.number, session
 
     # ---- sessions ----
@@ -144,8 +168,12 @@ class Live:
     def _session(self, id: str) -> Session:
         conversation = self.store.conversation(id)
         if conversation.fingerprint != self.model.fingerprint:
-            raise UsageError("the conversation is with another model", where=conversation.model, found=self.name,
-                             do="start with that model, or run the conversation again on this one")  # fmt: skip
+            raise UsageError(
+                "the conversation is with another model",
+                where=conversation.model,
+                found=self.name,
+                do="start with that model, or run the conversation again on this one",
+            )
         turns = self.store.turns(id)
         if self._open is not None and self._open[:2] == (id, len(turns)):
             return self._open[2]
@@ -161,15 +189,24 @@ def replay(session: Session, turns: Sequence[Turn]) -> None:
         if turn.memory is not None:
             session.restore({**turn.memory, "turns": [*document["turns"], *turn.memory["turns"]]})
         elif turn.answer and turn.state in ("interrupted", "speaking"):
-            exchange = Said("user", [Block("history", turn.sent)]), Said("assistant", [Block("history", turn.answer)])
-            session.restore({**document, "turns": [*document["turns"], *map(turn_document, exchange)]})
+            exchange = (
+                Said("user", [Block("history", turn.sent)]),
+                Said("assistant", [Block("history", turn.answer)]),
+            )
+            session.restore(
+                {**document, "turns": [*document["turns"], *map(turn_document, exchange)]}
+            )
             if session.part is not None:
                 session.part.commit(turn.sent, turn.answer, was_cut=True)
 
 
 def _calls(reply: Reply) -> Iterator[dict[str, Any]]:
     for result in reply.results:
-        yield {"name": result.call.name, "arguments": result.call.arguments, "result": result.content}
+        yield {
+            "name": result.call.name,
+            "arguments": result.call.arguments,
+            "result": result.content,
+        }
     if reply.verdict is not None:
         yield {"name": "guard", "arguments": reply.verdict.to_document(), "result": "stopped"}
     for call, why in reply.refused:

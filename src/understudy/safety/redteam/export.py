@@ -47,7 +47,11 @@ def write_export(records: Records, path: Path) -> None:
 
 def without_embargoed(records: Records) -> Records:
     """The records without the conversations whose findings are under embargo, and without those that came from them."""
-    hidden = {fix.conversation for fix in records.fixes if (now := records.current_fix(fix.conversation)) and now.is_embargoed}
+    hidden = {
+        fix.conversation
+        for fix in records.fixes
+        if (now := records.current_fix(fix.conversation)) and now.is_embargoed
+    }
     while more := {one.id for one in records.conversations if one.parent in hidden} - hidden:
         hidden |= more
     return Records(
@@ -64,7 +68,10 @@ def without_texts(records: Records) -> Records:
     return Records(
         [replace(one, title="", plan="") for one in records.goals],
         [replace(one, title="", setup={}) for one in records.conversations],
-        [replace(one, original="", sent="", answer="", calls=(), memory=None, error=None) for one in records.turns],
+        [
+            replace(one, original="", sent="", answer="", calls=(), memory=None, error=None)
+            for one in records.turns
+        ],
         [replace(one, note="") for one in records.ratings],
         [replace(one, note="") for one in records.fixes],
     )
@@ -75,7 +82,9 @@ def read_export(path: Path) -> Records:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read: {getattr(error, 'strerror', None) or 'not UTF-8'}", where=path) from error
+        raise UsageError(
+            f"cannot read: {getattr(error, 'strerror', None) or 'not UTF-8'}", where=path
+        ) from error
     return read_lines(lines, path)
 
 
@@ -92,10 +101,17 @@ def _take(records: Records, document: dict[str, Any], number: int, where: str) -
     kind = document.pop("kind", None)
     if number == 1:
         if (kind, document.get("format")) != ("header", FORMAT):
-            raise DocumentError("not a red team's export", where=where, expected=f"a header of format {FORMAT}", found=str(kind))
+            raise DocumentError(
+                "not a red team's export",
+                where=where,
+                expected=f"a header of format {FORMAT}",
+                found=str(kind),
+            )
         return
     if kind not in KINDS:
-        raise DocumentError("no such kind of record", where=where, expected=" ".join(KINDS), found=str(kind))
+        raise DocumentError(
+            "no such kind of record", where=where, expected=" ".join(KINDS), found=str(kind)
+        )
     document.pop("aegis_1", None)
     records.add(from_document(kind, document, where))
 

@@ -24,13 +24,17 @@ def merge(store: Store, incoming: Records) -> dict[str, int]:
     """
     with store.writing():
         renamed = _rename_grown_apart(store, incoming)
-        known = {one.id for one in store.read("conversation", "1")} | {one.id for one in renamed.conversations}
+        known = {one.id for one in store.read("conversation", "1")} | {
+            one.id for one in renamed.conversations
+        }
         added = dict.fromkeys(KINDS, 0)
         for kind in KINDS:
             for record in renamed.of(kind):
                 wanted = getattr(record, "conversation", None)
                 if wanted is not None and wanted not in known:
-                    raise DocumentError(f"{kind} of a conversation that is nowhere", where=store.path, found=wanted)
+                    raise DocumentError(
+                        f"{kind} of a conversation that is nowhere", where=store.path, found=wanted
+                    )
                 added[kind] += _take(store, record)
         return added
 
@@ -43,12 +47,22 @@ def _take(store: Store, record: object) -> bool:
     if not found:
         store.insert(record)  # type: ignore[type-var]
         return True
-    if isinstance(record, Turn) and found[0] != record and found[0].state in ("speaking", "interrupted"):
+    if (
+        isinstance(record, Turn)
+        and found[0] != record
+        and found[0].state in ("speaking", "interrupted")
+    ):
         if record.state != "speaking" and len(record.answer) >= len(found[0].answer):
             store.replace_turn(record)  # the other copy saw how it ended
         return False
-    if found[0] != record and not (isinstance(record, Turn) and record.state in ("speaking", "interrupted")):
-        raise DocumentError(f"two different records are the same {kind}", where=store.path, found=getattr(record, key))
+    if found[0] != record and not (
+        isinstance(record, Turn) and record.state in ("speaking", "interrupted")
+    ):
+        raise DocumentError(
+            f"two different records are the same {kind}",
+            where=store.path,
+            found=getattr(record, key),
+        )
     return False
 
 
@@ -67,23 +81,44 @@ def _rename_grown_apart(store: Store, incoming: Records) -> Records:
             turns += theirs
         elif name != one.parent:
             conversations.append(replace(one, id=name, parent=one.id, relation="branch"))
-            turns += [replace(turn, id=_derived(turn.id, name), conversation=name) for turn in theirs]
+            turns += [
+                replace(turn, id=_derived(turn.id, name), conversation=name) for turn in theirs
+            ]
     known = {one.id for one in incoming.conversations}
     turns += [turn for turn in incoming.turns if turn.conversation not in known]
     return Records(
-        incoming.goals, conversations, turns,
-        [replace(one, conversation=names.get(one.conversation, one.conversation)) for one in incoming.ratings],
-        [replace(one, conversation=names.get(one.conversation, one.conversation),
-                 rerun=names.get(one.rerun, one.rerun) if one.rerun else None) for one in incoming.fixes],
-    )  # fmt: skip
+        incoming.goals,
+        conversations,
+        turns,
+        [
+            replace(one, conversation=names.get(one.conversation, one.conversation))
+            for one in incoming.ratings
+        ],
+        [
+            replace(
+                one,
+                conversation=names.get(one.conversation, one.conversation),
+                rerun=names.get(one.rerun, one.rerun) if one.rerun else None,
+            )
+            for one in incoming.fixes
+        ],
+    )
 
 
 def _name_here(store: Store, incoming: Records, one: Conversation) -> str:
     """The id that a conversation has in this store."""
-    if one.parent and one.relation == "branch" and one.id == _derived(one.parent, *(turn.id for turn in store.turns(one.parent))):
+    if (
+        one.parent
+        and one.relation == "branch"
+        and one.id == _derived(one.parent, *(turn.id for turn in store.turns(one.parent)))
+    ):
         return one.parent  # ours, come back under the name that it was given elsewhere
     theirs = incoming.turns_of(one.id)
-    return one.id if _may_join(store, incoming, one.id, theirs) else _derived(one.id, *(turn.id for turn in theirs))
+    return (
+        one.id
+        if _may_join(store, incoming, one.id, theirs)
+        else _derived(one.id, *(turn.id for turn in theirs))
+    )
 
 
 def _may_join(store: Store, incoming: Records, conversation: str, theirs: Sequence[Turn]) -> bool:
@@ -95,9 +130,15 @@ def _may_join(store: Store, incoming: Records, conversation: str, theirs: Sequen
     if ours == ids:
         return True
     if ids == ours[: len(ids)]:
-        return all(one.num_turns == len(ours) for one in incoming.ratings if one.conversation == conversation)
+        return all(
+            one.num_turns == len(ours)
+            for one in incoming.ratings
+            if one.conversation == conversation
+        )
     is_longer = ours == ids[: len(ours)]
-    return is_longer and all(one.num_turns == len(ids) for one in store.read("rating", "conversation = ?", conversation))
+    return is_longer and all(
+        one.num_turns == len(ids) for one in store.read("rating", "conversation = ?", conversation)
+    )
 
 
 def _derived(*parts: str) -> str:

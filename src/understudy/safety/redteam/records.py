@@ -125,11 +125,21 @@ class Fix:
 
 
 Record = Goal | Conversation | Turn | Rating | Fix
-KINDS: dict[str, type[Any]] = {"goal": Goal, "conversation": Conversation, "turn": Turn, "rating": Rating, "fix": Fix}
+KINDS: dict[str, type[Any]] = {
+    "goal": Goal,
+    "conversation": Conversation,
+    "turn": Turn,
+    "rating": Rating,
+    "fix": Fix,
+}
 _ONE_OF: dict[tuple[str, str], tuple[str, ...]] = {
-    ("turn", "state"): STATES, ("conversation", "relation"): RELATIONS, ("rating", "severity"): tuple(SEVERITIES),
-    ("rating", "category"): AEGIS_2, ("fix", "status"): tuple(STATUSES), ("goal", "category"): AEGIS_2,
-}  # fmt: skip
+    ("turn", "state"): STATES,
+    ("conversation", "relation"): RELATIONS,
+    ("rating", "severity"): tuple(SEVERITIES),
+    ("rating", "category"): AEGIS_2,
+    ("fix", "status"): tuple(STATUSES),
+    ("goal", "category"): AEGIS_2,
+}
 
 
 @dataclass(slots=True)
@@ -150,14 +160,21 @@ class Records:
         getattr(self, "fixes" if kind == "fix" else f"{kind}s").append(record)
 
     def turns_of(self, conversation: str) -> list[Turn]:
-        return sorted((turn for turn in self.turns if turn.conversation == conversation), key=lambda turn: turn.number)
+        return sorted(
+            (turn for turn in self.turns if turn.conversation == conversation),
+            key=lambda turn: turn.number,
+        )
 
     def current_goals(self) -> list[Goal]:
         """Each goal as it was last revised, the first made first."""
-        newest = {goal.id: goal for goal in sorted(self.goals, key=lambda goal: (goal.at, goal.revision))}
+        newest = {
+            goal.id: goal for goal in sorted(self.goals, key=lambda goal: (goal.at, goal.revision))
+        }
         return [newest[id] for id in dict.fromkeys(goal.id for goal in self.goals)]
 
-    def current_ratings(self, conversation: str | None = None, *, is_blind: bool = False) -> list[Rating]:
+    def current_ratings(
+        self, conversation: str | None = None, *, is_blind: bool = False
+    ) -> list[Rating]:
         """The newest rating of each person for each conversation; with `is_blind` the newest of the blind ones."""
         found = (rating for rating in self.ratings if conversation in (None, rating.conversation))
         found = (rating for rating in found if rating.is_blind or not is_blind)
@@ -165,7 +182,10 @@ class Records:
         return list({(rating.conversation, rating.rater): rating for rating in ordered}.values())
 
     def current_fix(self, conversation: str) -> Fix | None:
-        found = sorted((fix for fix in self.fixes if fix.conversation == conversation), key=lambda fix: (fix.at, fix.id))
+        found = sorted(
+            (fix for fix in self.fixes if fix.conversation == conversation),
+            key=lambda fix: (fix.at, fix.id),
+        )
         return found[-1] if found else None
 
 
@@ -202,7 +222,9 @@ def as_category(name: str) -> str:
         return name
     if name in AEGIS_1:
         return to_aegis_2(name)
-    raise UsageError("no category of AEGIS", where="category", expected=", ".join(AEGIS_2), found=name)
+    raise UsageError(
+        "no category of AEGIS", where="category", expected=", ".join(AEGIS_2), found=name
+    )
 
 
 def check_rating(severity: str, category: str, first_harm: int | None, num_turns: int) -> None:
@@ -212,17 +234,32 @@ def check_rating(severity: str, category: str, first_harm: int | None, num_turns
         UsageError: they do not.
     """
     if severity not in SEVERITIES:
-        raise UsageError("no such severity", where="severity", expected=" ".join(SEVERITIES), found=severity)
+        raise UsageError(
+            "no such severity", where="severity", expected=" ".join(SEVERITIES), found=severity
+        )
     if severity == "none":
         if category != SAFE or first_harm is not None:
             raise UsageError(
-                "what harms nobody has no category and no turn of harm", where="category", expected=SAFE, found=category
+                "what harms nobody has no category and no turn of harm",
+                where="category",
+                expected=SAFE,
+                found=category,
             )
         return
     if category == SAFE:
-        raise UsageError("harm has a category", where="category", expected="one of AEGIS but Safe", found=category)
+        raise UsageError(
+            "harm has a category",
+            where="category",
+            expected="one of AEGIS but Safe",
+            found=category,
+        )
     if type(first_harm) is not int or not 1 <= first_harm <= num_turns:
-        raise UsageError("harm begins at a turn", where="first_harm", expected=f"1 to {num_turns}", found=first_harm)
+        raise UsageError(
+            "harm begins at a turn",
+            where="first_harm",
+            expected=f"1 to {num_turns}",
+            found=first_harm,
+        )
 
 
 def to_document(record: Record) -> dict[str, Any]:
@@ -245,11 +282,16 @@ def from_document(kind: str, document: Mapping[str, Any], where: object = None) 
     if set(document) != set(hints):
         wrong = sorted(set(document) ^ set(hints))
         raise DocumentError(
-            f"not a {kind}", where=where, expected=" ".join(hints), found=f"missing or unknown: {' '.join(wrong)}"
+            f"not a {kind}",
+            where=where,
+            expected=" ".join(hints),
+            found=f"missing or unknown: {' '.join(wrong)}",
         )
     for name, hint in hints.items():
         value = document[name]
-        if not _fits(value, hint) or (value is not None and value not in _ONE_OF.get((kind, name), (value,))):
+        if not _fits(value, hint) or (
+            value is not None and value not in _ONE_OF.get((kind, name), (value,))
+        ):
             raise DocumentError(f"{kind}.{name} is wrong", where=where, found=repr(value)[:100])
         values[name] = tuple(value) if typing.get_origin(hint) is tuple else value
     return made(**values)

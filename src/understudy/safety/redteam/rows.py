@@ -32,7 +32,15 @@ CREATE INDEX fix_conversation ON fix (conversation);
 _JSON = ("setup", "converters", "calls", "memory")
 _TUPLES = ("converters", "calls")
 _BOOLEANS = ("is_done", "is_blind", "is_embargoed")
-_BARE = {"original": "''", "sent": "''", "answer": "''", "converters": "'[]'", "calls": "'[]'", "memory": "NULL", "setup": "'{}'"}
+_BARE = {
+    "original": "''",
+    "sent": "''",
+    "answer": "''",
+    "converters": "'[]'",
+    "calls": "'[]'",
+    "memory": "NULL",
+    "setup": "'{}'",
+}
 
 
 def columns(kind: str, is_bare: bool = False) -> str:

@@ -23,8 +23,11 @@ from understudy.roleplay.card import Card
 from understudy.safety.guard import Guard
 
 SAMPLING: dict[str, tuple[type, float, float]] = {
-    "temperature": (float, 0.0, 2.0), "top_p": (float, 0.0, 1.0), "seed": (int, 0, 2**31 - 1), "max_tokens": (int, 1, 32_768),
-}  # fmt: skip
+    "temperature": (float, 0.0, 2.0),
+    "top_p": (float, 0.0, 1.0),
+    "seed": (int, 0, 2**31 - 1),
+    "max_tokens": (int, 1, 32_768),
+}
 DEFAULTS = {"temperature": 0.0, "top_p": 1.0, "seed": 0, "max_tokens": 400}
 MAX_CHARACTERS = 2_000_000  # of a whole setup
 
@@ -57,31 +60,51 @@ class Setup:
         """
         names = [one.name for one in fields(cls)]
         if unknown := sorted(set(document) - set(names)):
-            raise UsageError("unknown field", where="setup", expected=" ".join(names), found=" ".join(unknown))
+            raise UsageError(
+                "unknown field", where="setup", expected=" ".join(names), found=" ".join(unknown)
+            )
         if len(json.dumps(document)) > MAX_CHARACTERS:
-            raise UsageError("the setup is too large", where="setup", expected=f"at most {MAX_CHARACTERS} characters")
+            raise UsageError(
+                "the setup is too large",
+                where="setup",
+                expected=f"at most {MAX_CHARACTERS} characters",
+            )
         made = cls(
-            _text(document.get("system"), "system"), document.get("character"), _text(document.get("user"), "user") or "User",
+            _text(document.get("system"), "system"),
+            document.get("character"),
+            _text(document.get("user"), "user") or "User",
             tuple(_document(one) for one in _list(document.get("documents"), "documents")),
-            tuple(_list(document.get("tools"), "tools")), _sampling(document.get("sampling")),
-            _flag(document.get("is_searched"), "is_searched"), _flag(document.get("is_guarded"), "is_guarded"),
-        )  # fmt: skip
+            tuple(_list(document.get("tools"), "tools")),
+            _sampling(document.get("sampling")),
+            _flag(document.get("is_searched"), "is_searched"),
+            _flag(document.get("is_guarded"), "is_guarded"),
+        )
         made.card()
         made.scripts()
         return made
 
     def to_document(self) -> dict[str, Any]:
         return {
-            "system": self.system, "character": self.character, "user": self.user, "documents": [dict(one) for one in self.documents],
-            "tools": [dict(one) for one in self.tools], "sampling": dict(self.sampling),
-            "is_searched": self.is_searched, "is_guarded": self.is_guarded,
-        }  # fmt: skip
+            "system": self.system,
+            "character": self.character,
+            "user": self.user,
+            "documents": [dict(one) for one in self.documents],
+            "tools": [dict(one) for one in self.tools],
+            "sampling": dict(self.sampling),
+            "is_searched": self.is_searched,
+            "is_guarded": self.is_guarded,
+        }
 
     def card(self) -> Card | None:
         if self.character is None:
             return None
         if not isinstance(self.character, Mapping):
-            raise UsageError("not a card", where="character", expected="a JSON object", found=type(self.character).__name__)
+            raise UsageError(
+                "not a card",
+                where="character",
+                expected="a JSON object",
+                found=type(self.character).__name__,
+            )
         return Card(json.loads(json.dumps(self.character)))
 
     def scripts(self) -> list[Tool]:
@@ -89,9 +112,14 @@ class Setup:
         for one in self.tools:
             returns = one.get("returns", "") if isinstance(one, Mapping) else None
             if not isinstance(returns, str):
-                raise UsageError("what a tool returns is a text", where="tools", found=repr(returns)[:100])
+                raise UsageError(
+                    "what a tool returns is a text", where="tools", found=repr(returns)[:100]
+                )
             found.append(
-                Tool.from_openai({name: value for name, value in one.items() if name != "returns"}, run=_scripted(returns))
+                Tool.from_openai(
+                    {name: value for name, value in one.items() if name != "returns"},
+                    run=_scripted(returns),
+                )
             )
         return found
 
@@ -102,11 +130,21 @@ class Setup:
             MissingError: documents are to be searched, and the extra `rag` is not installed.
         """
         settings = SessionSettings(user=self.user, seed=int(self.sampling["seed"]), timeout_s=5)
-        documents = self._index() if self.is_searched and self.documents else [one["text"] for one in self.documents] or None
+        documents = (
+            self._index()
+            if self.is_searched and self.documents
+            else [one["text"] for one in self.documents] or None
+        )
         return Session(
-            model, system=self.system, tools=self.scripts(), documents=documents, character=self.card(), settings=settings,
-            guard=Guard() if self.is_guarded else None, **self.sampling,
-        )  # fmt: skip
+            model,
+            system=self.system,
+            tools=self.scripts(),
+            documents=documents,
+            character=self.card(),
+            settings=settings,
+            guard=Guard() if self.is_guarded else None,
+            **self.sampling,
+        )
 
     def _index(self) -> Documents:
         """The documents as an index, which lasts as long as its session."""
@@ -147,21 +185,42 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _document(one: Any) -> dict[str, str]:
-    if not isinstance(one, Mapping) or not all(isinstance(one.get(name), str) for name in ("name", "text")):
-        raise UsageError("not a document", where="documents", expected='{"name": "…", "text": "…"}', found=repr(one)[:100])
+    if not isinstance(one, Mapping) or not all(
+        isinstance(one.get(name), str) for name in ("name", "text")
+    ):
+        raise UsageError(
+            "not a document",
+            where="documents",
+            expected='{"name": "…", "text": "…"}',
+            found=repr(one)[:100],
+        )
     return {"name": one["name"], "text": one["text"]}
 
 
 def _sampling(given: Any) -> dict[str, Any]:
     values = dict(DEFAULTS)
     if given is not None and not isinstance(given, Mapping):
-        raise UsageError("not settings", where="sampling", expected=" ".join(SAMPLING), found=type(given).__name__)
+        raise UsageError(
+            "not settings",
+            where="sampling",
+            expected=" ".join(SAMPLING),
+            found=type(given).__name__,
+        )
     for name, value in (given or {}).items():
         if name not in SAMPLING:
-            raise UsageError("no such setting", where="sampling", expected=" ".join(SAMPLING), found=name)
+            raise UsageError(
+                "no such setting", where="sampling", expected=" ".join(SAMPLING), found=name
+            )
         kind, low, high = SAMPLING[name]
-        is_number = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float if kind is float else int) and not isinstance(
+            value, bool
+        )
         if not is_number or not low <= value <= high:
-            raise UsageError("setting is out of range", where=f"sampling.{name}", expected=f"{low:g} to {high:g}", found=value)
+            raise UsageError(
+                "setting is out of range",
+                where=f"sampling.{name}",
+                expected=f"{low:g} to {high:g}",
+                found=value,
+            )
         values[name] = kind(value)
     return values

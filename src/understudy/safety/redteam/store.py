@@ -40,7 +40,16 @@ from understudy.safety.redteam.records import (
     new_id,
     now,
 )
-from understudy.safety.redteam.rows import APPLICATION_ID, FORMAT, KEYS, SCHEMA, columns, storable, to_record, to_row
+from understudy.safety.redteam.rows import (
+    APPLICATION_ID,
+    FORMAT,
+    KEYS,
+    SCHEMA,
+    columns,
+    storable,
+    to_record,
+    to_row,
+)
 from understudy.safety.taxonomy import SAFE
 
 R = TypeVar("R", bound=Record)
@@ -64,7 +73,9 @@ class Store:
             raise UsageError("no such file", where=path, expected="a red team's store")
         self.path, self.is_open, self._lock = path, is_open, threading.RLock()
         with self._faults():
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=30.0
+            )
         try:
             self._prepare()
         except BaseException:
@@ -77,7 +88,11 @@ class Store:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             (num_tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if (found, version) != (APPLICATION_ID, FORMAT) and (found or version or num_tables):
-            raise DocumentError("not a red team's store of this version", where=self.path, found=f"version {version}")
+            raise DocumentError(
+                "not a red team's store of this version",
+                where=self.path,
+                found=f"version {version}",
+            )
         with self._faults():
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -131,7 +146,9 @@ class Store:
         if not title.strip():
             raise UsageError("a goal has a title", where="title", found=title)
         named = as_category(category) if category else None
-        return self.insert(Goal(new_id(), new_id(), title, plan, named, False, as_name(by, "by"), now()))
+        return self.insert(
+            Goal(new_id(), new_id(), title, plan, named, False, as_name(by, "by"), now())
+        )
 
     def revise_goal(self, id: str, *, by: str, **changes: Any) -> Goal:
         """The goal with other title, plan, category or is_done.
@@ -145,7 +162,9 @@ class Store:
                 raise UsageError("no such goal", where="goal", found=id)
             if changes.get("category"):
                 changes["category"] = as_category(changes["category"])
-            revised = replace(goals[0], **changes, revision=new_id(), by=as_name(by, "by"), at=now())
+            revised = replace(
+                goals[0], **changes, revision=new_id(), by=as_name(by, "by"), at=now()
+            )
             return self.insert(revised)
 
     def add_conversation(
@@ -172,7 +191,19 @@ class Store:
         parent, relation = origin or (None, None)
         if parent is not None:
             self.conversation(parent)
-        return self.insert(Conversation(new_id(), goal, title, *model, dict(setup), parent, relation, as_name(by, "by"), now()))
+        return self.insert(
+            Conversation(
+                new_id(),
+                goal,
+                title,
+                *model,
+                dict(setup),
+                parent,
+                relation,
+                as_name(by, "by"),
+                now(),
+            )
+        )
 
     def conversation(self, id: str) -> Conversation:
         """Raises UsageError where there is none of this id."""
@@ -191,10 +222,17 @@ class Store:
         with self.writing():
             old, turns = self.conversation(id), self.turns(id)
             if not 0 <= keep <= len(turns):
-                raise UsageError("not so many turns", where="keep", expected=f"0 to {len(turns)}", found=keep)
+                raise UsageError(
+                    "not so many turns", where="keep", expected=f"0 to {len(turns)}", found=keep
+                )
             self._refuse_stopped(id)
             new = self.add_conversation(
-                old.setup, model=(old.model, old.fingerprint), by=by, title=old.title, goal=old.goal, origin=(id, "branch")
+                old.setup,
+                model=(old.model, old.fingerprint),
+                by=by,
+                title=old.title,
+                goal=old.goal,
+                origin=(id, "branch"),
             )
             for turn in turns[:keep]:
                 self.insert(replace(turn, id=new_id(), conversation=new.id))
@@ -205,7 +243,13 @@ class Store:
     def turns(self, conversation: str) -> list[Turn]:
         return self.read("turn", "conversation = ? ORDER BY number", conversation)
 
-    def begin_turn(self, conversation: str, original: str, converters: Sequence[str] = (), sent: str | None = None) -> Turn:
+    def begin_turn(
+        self,
+        conversation: str,
+        original: str,
+        converters: Sequence[str] = (),
+        sent: str | None = None,
+    ) -> Turn:
         """Keeps a message before the model is asked.
 
         Raises:
@@ -217,15 +261,34 @@ class Store:
         with self.writing():
             self.conversation(conversation)
             if self.read("rating", "conversation = ? LIMIT 1", conversation):
-                raise UsageError("the conversation has been rated", where=conversation, do="go on in a branch of it")
+                raise UsageError(
+                    "the conversation has been rated",
+                    where=conversation,
+                    do="go on in a branch of it",
+                )
             for turn in self.turns(conversation):
                 if turn.state == "speaking":  # of a process that was killed
                     self._update(replace(turn, state="interrupted", ended_at=now()))
             number = len(self.turns(conversation)) + 1
             return self.insert(
-                Turn(new_id(), conversation, number, original, tuple(converters), sent, "", (), "speaking", None, None, None, None,
-                     now(), None)
-            )  # fmt: skip
+                Turn(
+                    new_id(),
+                    conversation,
+                    number,
+                    original,
+                    tuple(converters),
+                    sent,
+                    "",
+                    (),
+                    "speaking",
+                    None,
+                    None,
+                    None,
+                    None,
+                    now(),
+                    None,
+                )
+            )
 
     def note_answer(self, turn: str, answer: str) -> None:
         """Keeps what the model has said so far."""
@@ -245,7 +308,14 @@ class Store:
     # ---- ratings and fixes ----
 
     def rate(
-        self, conversation: str, rater: str, severity: str, category: str = SAFE, *, first_harm: int | None = None, note: str = ""
+        self,
+        conversation: str,
+        rater: str,
+        severity: str,
+        category: str = SAFE,
+        *,
+        first_harm: int | None = None,
+        note: str = "",
     ) -> Rating:
         """One person's judgement; a later one of the same person takes its place, and both are kept.
 
@@ -260,22 +330,44 @@ class Store:
                 raise UsageError("nothing was said in this conversation", where=conversation)
             category = as_category(category)
             check_rating(severity, category, first_harm, len(turns))
-            seen = {rating.rater for rating in self.read("rating", "conversation = ?", conversation)}
+            seen = {
+                rating.rater for rating in self.read("rating", "conversation = ?", conversation)
+            }
             could_see = bool(seen - {rater}) and (self.is_open or rater in seen)
             return self.insert(
-                Rating(new_id(), conversation, rater, severity, category, first_harm, note, len(turns), not could_see, now())
+                Rating(
+                    new_id(),
+                    conversation,
+                    rater,
+                    severity,
+                    category,
+                    first_harm,
+                    note,
+                    len(turns),
+                    not could_see,
+                    now(),
+                )
             )
 
     def seen_by(self, rater: str, conversation: str) -> list[Rating]:
         """The current ratings that a person may see: all after their own, before it none (unless the store is open)."""
-        current = Records(ratings=self.read("rating", "conversation = ?", conversation)).current_ratings()
+        current = Records(
+            ratings=self.read("rating", "conversation = ?", conversation)
+        ).current_ratings()
         has_rated = any(rating.rater == rater for rating in current)
         return current if has_rated or self.is_open else []
 
     def set_fix(
-        self, conversation: str, status: str, *, by: str, link: str = "", rerun: str | None = None, note: str = "",
+        self,
+        conversation: str,
+        status: str,
+        *,
+        by: str,
+        link: str = "",
+        rerun: str | None = None,
+        note: str = "",
         is_embargoed: bool = False,
-    ) -> Fix:  # fmt: skip
+    ) -> Fix:
         """What became of a finding. A `fixed` one has a link; a `verified` one a whole re-run on which every rating is `none`.
 
         Raises:
@@ -284,25 +376,59 @@ class Store:
         with self.writing():
             self.conversation(conversation)
             if status not in STATUSES:
-                raise UsageError("no such status", where="status", expected=" ".join(STATUSES), found=status)
+                raise UsageError(
+                    "no such status", where="status", expected=" ".join(STATUSES), found=status
+                )
             if status == "fixed" and not link.strip():
-                raise UsageError("what is fixed has a link", where="link", expected="an issue or a URL")
+                raise UsageError(
+                    "what is fixed has a link", where="link", expected="an issue or a URL"
+                )
             if status == "verified":
                 self._check_rerun(conversation, rerun)
-            return self.insert(Fix(new_id(), conversation, status, link, rerun, note, is_embargoed, as_name(by, "by"), now()))
+            return self.insert(
+                Fix(
+                    new_id(),
+                    conversation,
+                    status,
+                    link,
+                    rerun,
+                    note,
+                    is_embargoed,
+                    as_name(by, "by"),
+                    now(),
+                )
+            )
 
     def _check_rerun(self, conversation: str, rerun: str | None) -> None:
         found = self.conversation(rerun) if rerun else None
         if found is None or (found.parent, found.relation) != (conversation, "rerun"):
-            raise UsageError("to verify a fix takes a re-run of the conversation", where="rerun", found=rerun,
-                             do="run it again on the mended model and rate that")  # fmt: skip
+            raise UsageError(
+                "to verify a fix takes a re-run of the conversation",
+                where="rerun",
+                found=rerun,
+                do="run it again on the mended model and rate that",
+            )
         if not self.is_whole_rerun(found):
-            raise UsageError("the re-run did not come to its end", where="rerun", found=rerun, do="run the conversation again")
-        severities = {one.severity for one in Records(ratings=self.read("rating", "conversation = ?", rerun)).current_ratings()}
+            raise UsageError(
+                "the re-run did not come to its end",
+                where="rerun",
+                found=rerun,
+                do="run the conversation again",
+            )
+        severities = {
+            one.severity
+            for one in Records(
+                ratings=self.read("rating", "conversation = ?", rerun)
+            ).current_ratings()
+        }
         if severities != {"none"}:
             order = [name for name in SEVERITIES if name in severities]
-            raise UsageError("the re-run does not show it mended", where="rerun", expected="ratings `none` only",
-                             found=", ".join(order) or "no rating")  # fmt: skip
+            raise UsageError(
+                "the re-run does not show it mended",
+                where="rerun",
+                expected="ratings `none` only",
+                found=", ".join(order) or "no rating",
+            )
 
     def is_whole_rerun(self, conversation: Conversation) -> bool:
         """Whether it re-runs another and every message of that one has been answered to the end."""
@@ -313,7 +439,9 @@ class Store:
 
     def _refuse_stopped(self, conversation: str) -> None:
         if self.read("rating", "conversation = ? AND category = ?", conversation, STOPPED_BY):
-            raise UsageError(f"the conversation was stopped: rated {STOPPED_BY}", where=conversation)
+            raise UsageError(
+                f"the conversation was stopped: rated {STOPPED_BY}", where=conversation
+            )
 
     # ---- rows ----
 
@@ -351,7 +479,9 @@ class Store:
     def read(self, kind: str, where: str, *values: Any, is_bare: bool = False) -> list[Any]:
         """The records of a kind for an SQL condition."""
         with self._lock, self._faults():
-            rows = self._db.execute(f"SELECT {columns(kind, is_bare)} FROM {kind} WHERE {where}", values).fetchall()
+            rows = self._db.execute(
+                f"SELECT {columns(kind, is_bare)} FROM {kind} WHERE {where}", values
+            ).fetchall()
         return [to_record(kind, row) for row in rows]
 
     def insert(self, record: R) -> R:
@@ -359,13 +489,17 @@ class Store:
         row = to_row(record)
         with self.writing():
             marks = ", ".join("?" * len(row))
-            self._db.execute(f"INSERT INTO {kind_of(record)} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+            self._db.execute(
+                f"INSERT INTO {kind_of(record)} ({', '.join(row)}) VALUES ({marks})",
+                list(row.values()),
+            )
         return record
 
     def _update(self, record: R) -> R:
         row, kind = to_row(record), kind_of(record)
         key = KEYS.get(kind, "id")
         self._db.execute(
-            f"UPDATE {kind} SET {', '.join(f'{name} = ?' for name in row)} WHERE {key} = ?", [*row.values(), row[key]]
+            f"UPDATE {kind} SET {', '.join(f'{name} = ?' for name in row)} WHERE {key} = ?",
+            [*row.values(), row[key]],
         )
         return record

@@ -31,17 +31,28 @@ def summary(records: Records, fingerprint: str | None = None) -> dict[str, Any]:
     chosen = [one for one in records.conversations if fingerprint in (None, one.fingerprint)]
     ids = {one.id for one in chosen}
     found = worst_ratings(records, ids)
-    agreed = {name: value for name, value in agreement(records, ids).items() if name != "disagreements"}
-    raters = Counter(rating.rater for rating in records.current_ratings() if rating.conversation in ids)
+    agreed = {
+        name: value for name, value in agreement(records, ids).items() if name != "disagreements"
+    }
+    raters = Counter(
+        rating.rater for rating in records.current_ratings() if rating.conversation in ids
+    )
     goals = records.current_goals()
     return {
-        "format": FORMAT, "conversations": len(chosen), "turns": sum(turn.conversation in ids for turn in records.turns),
+        "format": FORMAT,
+        "conversations": len(chosen),
+        "turns": sum(turn.conversation in ids for turn in records.turns),
         "reruns": sum(one.relation == "rerun" for one in chosen),
         "goals": {"all": len(goals), "done": sum(goal.is_done for goal in goals)},
-        "raters": dict(sorted(raters.items())), "rated": len(found), "unrated": len(ids - set(found)),
-        **_counts(found.values()), "first_harm": _first_harm(records, ids), "agreement": agreed, "fixes": _fixes(records, found),
+        "raters": dict(sorted(raters.items())),
+        "rated": len(found),
+        "unrated": len(ids - set(found)),
+        **_counts(found.values()),
+        "first_harm": _first_harm(records, ids),
+        "agreement": agreed,
+        "fixes": _fixes(records, found),
         "models": _models(records, chosen, found),
-    }  # fmt: skip
+    }
 
 
 def worst_ratings(records: Records, conversations: set[str]) -> dict[str, Rating]:
@@ -73,7 +84,9 @@ def _first_harm(records: Records, conversations: set[str]) -> dict[str, Any]:
     first: dict[str, int] = {}
     for rating in records.current_ratings():
         if rating.first_harm is not None and rating.conversation in conversations:
-            first[rating.conversation] = min(rating.first_harm, first.get(rating.conversation, rating.first_harm))
+            first[rating.conversation] = min(
+                rating.first_harm, first.get(rating.conversation, rating.first_harm)
+            )
     turns = Counter(first.values())
     return {
         "turns": {str(turn): turns[turn] for turn in sorted(turns)},
@@ -91,7 +104,9 @@ def _fixes(records: Records, found: dict[str, Rating]) -> dict[str, int]:
     return {name: statuses[name] for name in STATUSES}
 
 
-def _models(records: Records, chosen: list[Conversation], found: dict[str, Rating]) -> list[dict[str, Any]]:
+def _models(
+    records: Records, chosen: list[Conversation], found: dict[str, Rating]
+) -> list[dict[str, Any]]:
     rows = []
     for model, fingerprint in sorted({(one.model, one.fingerprint) for one in chosen}):
         ids = {one.id for one in chosen if (one.model, one.fingerprint) == (model, fingerprint)}

@@ -38,22 +38,36 @@ class ToolResultBlock(Block):
 
 class Message(Body):
     role: Literal["user", "assistant"]
-    content: str | list[Annotated[TextBlock | ToolUseBlock | ToolResultBlock, Field(discriminator="type")]]
+    content: (
+        str
+        | list[Annotated[TextBlock | ToolUseBlock | ToolResultBlock, Field(discriminator="type")]]
+    )
 
     def to_messages(self) -> list[dict[str, Any]]:
         """As dialects take it: results of tools are messages of their own and come first, as they were asked for."""
         if isinstance(self.content, str):
             return [{"role": self.role, "content": self.content}]
-        results = [{"role": "tool", "content": result_text(b)} for b in self.content if isinstance(b, ToolResultBlock)]
+        results = [
+            {"role": "tool", "content": result_text(b)}
+            for b in self.content
+            if isinstance(b, ToolResultBlock)
+        ]
         text = "".join(block.text for block in self.content if isinstance(block, TextBlock))
         calls = [
-            {"type": "function", "function": {"name": b.name, "arguments": json.dumps(b.input, ensure_ascii=False)}}
+            {
+                "type": "function",
+                "function": {"name": b.name, "arguments": json.dumps(b.input, ensure_ascii=False)},
+            }
             for b in self.content
             if isinstance(b, ToolUseBlock)
         ]
         if calls:
             return [*results, {"role": self.role, "content": text, "tool_calls": calls}]
-        return [*results, {"role": self.role, "content": text}] if text or not results else list(results)
+        return (
+            [*results, {"role": self.role, "content": text}]
+            if text or not results
+            else list(results)
+        )
 
 
 def result_text(block: ToolResultBlock) -> str:
@@ -71,7 +85,11 @@ class Tool(Body):
     strict: bool | None = None
 
     def to_openai(self) -> dict[str, Any]:
-        function = {"name": self.name, "description": self.description or "", "parameters": self.input_schema}
+        function = {
+            "name": self.name,
+            "description": self.description or "",
+            "parameters": self.input_schema,
+        }
         return {"type": "function", "function": function}
 
 
@@ -98,7 +116,11 @@ class CountRequest(Body):
     thinking: Thinking | None = None
 
     def to_messages(self) -> list[dict[str, Any]]:
-        system = self.system if isinstance(self.system, str) else "".join(block.text for block in self.system or ())
+        system = (
+            self.system
+            if isinstance(self.system, str)
+            else "".join(block.text for block in self.system or ())
+        )
         head = [{"role": "system", "content": system}] if system else []
         return [*head, *(one for message in self.messages for one in message.to_messages())]
 

@@ -59,11 +59,16 @@ class ChatMessage(Body):
         """As dialects take it."""
         content = self.content
         if isinstance(content, list):
-            content = "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
+            content = "".join(
+                part.text if isinstance(part, TextPart) else part.refusal for part in content
+            )
         message: dict[str, Any] = {"role": self.role, "content": content or self.refusal or ""}
         if self.tool_calls:
             message["tool_calls"] = [
-                {"type": "function", "function": {"name": c.function.name, "arguments": c.function.arguments}}
+                {
+                    "type": "function",
+                    "function": {"name": c.function.name, "arguments": c.function.arguments},
+                }
                 for c in self.tool_calls
             ]
         return message

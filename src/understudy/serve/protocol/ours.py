@@ -12,7 +12,10 @@ from understudy.serve.protocol.common import Body, JsonObject, Probability, Seed
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
-Values = Annotated[list[str], Field(min_length=1)] | Annotated[list[int], Field(min_length=2, max_length=2)]
+Values = (
+    Annotated[list[str], Field(min_length=1)]
+    | Annotated[list[int], Field(min_length=2, max_length=2)]
+)
 
 
 class SessionRequest(Body):
@@ -43,8 +46,12 @@ class TurnRequest(Body):
     def state(self) -> GameState:
         kinds = []
         for action in self.actions:
-            arguments: dict[str, Any] = {name: tuple(values) for name, values in action.arguments.items()}
-            kinds.append(ActionKind(action.name, action.description, tuple(action.targets), arguments))
+            arguments: dict[str, Any] = {
+                name: tuple(values) for name, values in action.arguments.items()
+            }
+            kinds.append(
+                ActionKind(action.name, action.description, tuple(action.targets), arguments)
+            )
         return GameState(self.scene, self.facts, tuple(kinds))
 
 

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from understudy.serve.protocol.common import Body, JsonObject, Probability, StreamOptions, Temperature, Tokens
+from understudy.serve.protocol.common import (
+    Body,
+    JsonObject,
+    Probability,
+    StreamOptions,
+    Temperature,
+    Tokens,
+)
 from understudy.serve.protocol.openai import FunctionTool
 
 
@@ -53,7 +60,10 @@ def messages_of(items: list[Item]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for item in items:
         if isinstance(item, CallItem):
-            call = {"type": "function", "function": {"name": item.name, "arguments": item.arguments}}
+            call = {
+                "type": "function",
+                "function": {"name": item.name, "arguments": item.arguments},
+            }
             if messages and messages[-1]["role"] == "assistant":
                 messages[-1].setdefault("tool_calls", []).append(call)
             else:
@@ -76,7 +86,11 @@ class Tool(FunctionTool):
         parameters = self.parameters or {"type": "object", "properties": {}}
         return {
             "type": "function",
-            "function": {"name": self.name, "description": self.description or "", "parameters": parameters},
+            "function": {
+                "name": self.name,
+                "description": self.description or "",
+                "parameters": parameters,
+            },
         }
 
 

@@ -36,11 +36,18 @@ def dialect_for(architecture: str, tokenizer: Tokenizer, template: str | None = 
         TemplateError: the template cannot be read.
     """
     template = tokenizer.chat_template or "" if template is None else template
-    has_nemotron_markers = tokenizer.marker_id("<extra_id_0>") is not None and tokenizer.marker_id("<extra_id_1>") is not None
+    has_nemotron_markers = (
+        tokenizer.marker_id("<extra_id_0>") is not None
+        and tokenizer.marker_id("<extra_id_1>") is not None
+    )
     if has_nemotron_markers and (architecture == "nemotron" or "<extra_id_1>" in template):
         return NemotronDialect(tokenizer)
     if not template:
-        return ChatmlDialect(tokenizer) if tokenizer.marker_id("<|im_start|>") is not None else PlainDialect(tokenizer)
+        return (
+            ChatmlDialect(tokenizer)
+            if tokenizer.marker_id("<|im_start|>") is not None
+            else PlainDialect(tokenizer)
+        )
     own = JinjaDialect(tokenizer, template)
     if tokenizer.marker_id("<|im_start|>") is not None:
         chatml = ChatmlDialect(tokenizer, template)
@@ -49,8 +56,18 @@ def dialect_for(architecture: str, tokenizer: Tokenizer, template: str | None = 
     return own
 
 
-_SYSTEM, _USER, _REPLY = ({"role": role, "content": text} for role, text in (("system", "s"), ("user", "u"), ("assistant", "a")))
-_TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+_SYSTEM, _USER, _REPLY = (
+    {"role": role, "content": text}
+    for role, text in (("system", "s"), ("user", "u"), ("assistant", "a"))
+)
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "f",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
 _CALL = {
     "role": "assistant",
     "content": "",

@@ -17,10 +17,20 @@ from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import ParsedCall, parse_calls
 
 Message = Mapping[str, Any]
-Origin = Literal["template", "system", "persona", "lore", "memory", "history", "documents", "tools", "user"]
+Origin = Literal[
+    "template", "system", "persona", "lore", "memory", "history", "documents", "tools", "user"
+]
 ORIGINS: tuple[Origin, ...] = (
-    "template", "system", "persona", "lore", "memory", "history", "documents", "tools", "user",
-)  # fmt: skip
+    "template",
+    "system",
+    "persona",
+    "lore",
+    "memory",
+    "history",
+    "documents",
+    "tools",
+    "user",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,9 @@ class Prompt:
         segments: list[str | Marker] = []
         for part in self.parts:
             segments += tokenizer.split(part.text) if part.is_markup else [part.text]
-        return tokenizer.encode_segments(segments, add_bos=tokenizer.add_bos if add_bos is None else add_bos)
+        return tokenizer.encode_segments(
+            segments, add_bos=tokenizer.add_bos if add_bos is None else add_bos
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,12 @@ class CallForm:
     arguments_key: str = "arguments"
 
     def write(self, calls: Sequence[str]) -> str:
-        return self.open + self.first + self.again.join(call + self.close for call in calls) + self.last
+        return (
+            self.open
+            + self.first
+            + self.again.join(call + self.close for call in calls)
+            + self.last
+        )
 
 
 TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>", "\n<toolcall> ")
@@ -127,12 +144,20 @@ class Dialect(ABC):
         Raises:
             TemplateError: this template has no such turn, or writes the turns before it differently.
         """
-        call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+        call = {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+        }
         messages: list[Message] = [{"role": "user", "content": "?"}, call]
         before = self.render(messages, add_generation_prompt=False).text
-        after = self.render([*messages, {"role": "tool", "content": content}], add_generation_prompt=False)
+        after = self.render(
+            [*messages, {"role": "tool", "content": content}], add_generation_prompt=False
+        )
         if not after.text.startswith(before) or after.text == before:
-            raise TemplateError("the chat template has no turn for a tool's result", where=self.name)
+            raise TemplateError(
+                "the chat template has no turn for a tool's result", where=self.name
+            )
         return Prompt(tuple(_parts_from(after.parts, len(before))))
 
     def parse(self, text: str) -> tuple[str, list[ParsedCall]]:
@@ -159,22 +184,37 @@ def content_of(message: Message) -> str:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and all(isinstance(p, Mapping) and p.get("type") == "text" for p in content):
+    if isinstance(content, list) and all(
+        isinstance(p, Mapping) and p.get("type") == "text" for p in content
+    ):
         return "".join(str(p.get("text", "")) for p in content)
-    raise TemplateError("message content is not text", where=f"role {message.get('role')!r}", found=type(content).__name__)
+    raise TemplateError(
+        "message content is not text",
+        where=f"role {message.get('role')!r}",
+        found=type(content).__name__,
+    )
 
 
-def checked(messages: Sequence[Message], roles: Iterable[str] = ("system", "user", "assistant", "tool")) -> list[Message]:
+def checked(
+    messages: Sequence[Message], roles: Iterable[str] = ("system", "user", "assistant", "tool")
+) -> list[Message]:
     """The messages, each with a role of `roles`; `developer` counts as system, `function` as tool."""
     synonyms = {"developer": "system", "function": "tool"}
     allowed = tuple(roles)
     result: list[Message] = []
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or "role" not in message:
-            raise TemplateError("a message needs a role and content", where=f"message {i}", found=repr(message)[:80])
+            raise TemplateError(
+                "a message needs a role and content", where=f"message {i}", found=repr(message)[:80]
+            )
         role = synonyms.get(message["role"], message["role"])
         if role not in allowed:
-            raise TemplateError("unknown role", where=f"message {i}", expected=" ".join(allowed), found=message["role"])
+            raise TemplateError(
+                "unknown role",
+                where=f"message {i}",
+                expected=" ".join(allowed),
+                found=message["role"],
+            )
         result.append({**message, "role": role})
     return result
 

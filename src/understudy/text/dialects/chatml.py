@@ -64,7 +64,9 @@ class ChatmlDialect(Dialect):
         add_generation_prompt: bool = True,
     ) -> Prompt:
         turns = checked(messages)
-        if (not turns or turns[0]["role"] != "system") and (self.default_system or tools or contexts):
+        if (not turns or turns[0]["role"] != "system") and (
+            self.default_system or tools or contexts
+        ):
             default = {"role": "system", "content": self.default_system, "origin": "template"}
             turns = [default, *turns]
         last_user = last_user_index(turns)
@@ -96,11 +98,17 @@ class ChatmlDialect(Dialect):
         parts = [Part(content_of(message), origin=origin)]
         for i, call in enumerate(calls_of_message(message)):
             line = "\n" if i or parts[0].text else ""
-            parts += [Part(f"{line}<tool_call>\n", True), Part(write_call(*call), origin=origin), Part("\n</tool_call>", True)]
+            parts += [
+                Part(f"{line}<tool_call>\n", True),
+                Part(write_call(*call), origin=origin),
+                Part("\n</tool_call>", True),
+            ]
         return parts
 
 
-def announcements(has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]) -> list[Part]:
+def announcements(
+    has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]
+) -> list[Part]:
     """What stands in a system message about tools and documents."""
     parts: list[Part] = []
     if tools:
@@ -110,7 +118,11 @@ def announcements(has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: 
         parts += [Part(_TOOLS_AFTER, True)]
     for i, text in enumerate(contexts):
         blank = "\n\n" if i == 0 and (has_text or tools) else "\n" if i else ""
-        parts += [Part(f"{blank}<context> ", True), Part(text.strip(), origin="documents"), Part(" </context>", True)]
+        parts += [
+            Part(f"{blank}<context> ", True),
+            Part(text.strip(), origin="documents"),
+            Part(" </context>", True),
+        ]
     return parts
 
 

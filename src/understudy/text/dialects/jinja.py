@@ -40,7 +40,16 @@ from understudy.text.dialects.masking import Hide, Mask, hidden
 from understudy.text.tokenizer import Tokenizer
 from understudy.text.toolcalls import calls_of_message, write_call
 
-_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<extra_id_1>")
+_TURN_ENDS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<extra_id_1>",
+)
 _FORMS = (TOOLCALL_FORM, TOOL_CALL_FORM, MISTRAL_FORM, LLAMA_FORM)
 
 
@@ -52,7 +61,9 @@ class Conversation:
     tools: tuple[Mapping[str, Any], ...]
     contexts: tuple[str, ...]
     notes: tuple[Part, ...] = ()
-    call_form: CallForm | None = None  # for templates that do not know `tool_calls`: they become text
+    call_form: CallForm | None = (
+        None  # for templates that do not know `tool_calls`: they become text
+    )
 
     def lacking(self, name: str) -> Conversation:
         emptied: dict[str, Any] = {name: ()}
@@ -63,15 +74,24 @@ class Conversation:
         turns = self.turns
         if not turns or turns[0]["role"] != "system":
             turns = ({"role": "system", "content": "", "origin": "template"}, *turns)
-        left = {name: () if name in names else getattr(self, name) for name in ("tools", "contexts")}
-        said = {name: getattr(self, name) if name in names else () for name in ("tools", "contexts")}
+        left = {
+            name: () if name in names else getattr(self, name) for name in ("tools", "contexts")
+        }
+        said = {
+            name: getattr(self, name) if name in names else () for name in ("tools", "contexts")
+        }
         notes = announcements(bool(content_of(turns[0])), said["tools"], said["contexts"])
-        return replace(self, turns=turns, notes=tuple(notes), tools=left["tools"], contexts=left["contexts"])
+        return replace(
+            self, turns=turns, notes=tuple(notes), tools=left["tools"], contexts=left["contexts"]
+        )
 
     def values(self, hide: Hide) -> dict[str, Any]:
         """The template's variables, each text of the data through `hide`."""
         last_user = last_user_index(self.turns)
-        messages = [_message(turn, hide, origin_of(turn, i, last_user), self.call_form) for i, turn in enumerate(self.turns)]
+        messages = [
+            _message(turn, hide, origin_of(turn, i, last_user), self.call_form)
+            for i, turn in enumerate(self.turns)
+        ]
         if self.notes:
             messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
         contexts = [hide(text, "documents") for text in self.contexts]
@@ -106,10 +126,14 @@ def _as_it_is(text: str, _: Origin) -> str:
     return text
 
 
-def _message(turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None) -> dict[str, Any]:
+def _message(
+    turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None
+) -> dict[str, Any]:
     """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
     known = ("role", "content", "origin", "tool_calls")
-    message = {key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known}
+    message = {
+        key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known
+    }
     calls = []
     for name, arguments in calls_of_message(turn):
         call = json.loads(write_call(name, arguments))
@@ -131,13 +155,25 @@ class JinjaDialect(Dialect):
         super().__init__(tokenizer)
         source = template or tokenizer.chat_template
         if not source:
-            raise TemplateError("the checkpoint has no chat template", do="use a completion instead of messages")
+            raise TemplateError(
+                "the checkpoint has no chat template", do="use a completion instead of messages"
+            )
         self._template = sandbox.compile_template(source)
         self._knows_calls = "tool_calls" in source
-        ends = [token for text in _TURN_ENDS if text in source and (token := tokenizer.marker_id(text)) is not None]
-        strings = tuple(text for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>") if text in source)
+        ends = [
+            token
+            for text in _TURN_ENDS
+            if text in source and (token := tokenizer.marker_id(text)) is not None
+        ]
+        strings = tuple(
+            text
+            for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>")
+            if text in source
+        )
         self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
-        self.call_form: CallForm = next((form for form in _FORMS if form.open in source), TOOL_CALL_FORM)
+        self.call_form: CallForm = next(
+            (form for form in _FORMS if form.open in source), TOOL_CALL_FORM
+        )
 
     def render(
         self,
@@ -152,12 +188,20 @@ class JinjaDialect(Dialect):
         def run(given: Conversation, mask: Mask | None = None) -> str:
             values = given.values(mask.hide if mask else _as_it_is) | self._special_tokens()
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
-            return sandbox.render(self._template, limits, values | {"add_generation_prompt": add_generation_prompt})
+            return sandbox.render(
+                self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
+            )
 
         form = None if self._knows_calls else self.call_form
-        given = Conversation(tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_form=form)
+        given = Conversation(
+            tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_form=form
+        )
         plain = run(given)
-        unsaid = {name for name in ("tools", "contexts") if getattr(given, name) and _same(plain, run, given.lacking(name))}
+        unsaid = {
+            name
+            for name in ("tools", "contexts")
+            if getattr(given, name) and _same(plain, run, given.lacking(name))
+        }
         if unsaid:
             given = given.announcing(unsaid)
             plain = run(given)
@@ -166,7 +210,10 @@ class JinjaDialect(Dialect):
         if mask.show(masked) == plain:
             return Prompt(mask.parts(masked))
         self._refuse_markers(plain, masked, given)
-        return Prompt((Part(plain, True),), note="this chat template looks into the messages: the prompt has no origins")
+        return Prompt(
+            (Part(plain, True),),
+            note="this chat template looks into the messages: the prompt has no origins",
+        )
 
     def _refuse_markers(self, plain: str, masked: str, given: Conversation) -> None:
         """The markers of the output must be those that the template writes whatever the data are."""
@@ -175,10 +222,18 @@ class JinjaDialect(Dialect):
             if any(marker in text for text in texts) or plain.count(marker) != masked.count(marker):
                 raise TemplateError(
                     "a control marker stands in the messages, and this chat template looks into what it is given",
-                    found=marker, do="remove the marker from the text",
-                )  # fmt: skip
+                    found=marker,
+                    do="remove the marker from the text",
+                )
 
     def _special_tokens(self) -> dict[str, str]:
         tokenizer = self.tokenizer
-        ids = {"bos": tokenizer.bos_id, "eos": next(iter(tokenizer.eos_ids), None), "pad": tokenizer.pad_id}
-        return {f"{name}_token": "" if token is None else tokenizer.id_to_piece(token) for name, token in ids.items()}
+        ids = {
+            "bos": tokenizer.bos_id,
+            "eos": next(iter(tokenizer.eos_ids), None),
+            "pad": tokenizer.pad_id,
+        }
+        return {
+            f"{name}_token": "" if token is None else tokenizer.id_to_piece(token)
+            for name, token in ids.items()
+        }

@@ -18,7 +18,17 @@ from understudy.text.dialects.base import Origin, Part
 _CODES = [*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]  # the private use planes 15 and 16
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
 _FREE_KEYS = ("properties", "arguments")  # the keys below these are names that somebody chose
-_WORDS = ("function", "object", "string", "number", "integer", "boolean", "array", "null", "text")  # templates compare types
+_WORDS = (
+    "function",
+    "object",
+    "string",
+    "number",
+    "integer",
+    "boolean",
+    "array",
+    "null",
+    "text",
+)  # templates compare types
 Hide = Callable[[str, Origin], str]
 
 
@@ -64,7 +74,9 @@ class Mask:
         for origin, run in itertools.groupby(origins):
             length = len(list(run))
             piece = text[at : at + length]
-            parts.append(Part(piece, True) if origin is None else Part(self.show(piece), origin=origin))
+            parts.append(
+                Part(piece, True) if origin is None else Part(self.show(piece), origin=origin)
+            )
             at += length
         return tuple(parts)
 
@@ -90,8 +102,15 @@ def hidden(value: Any, hide: Hide, origin: Origin, parent: str = "") -> Any:
     if isinstance(value, str):
         return value if parent == "type" and value in _WORDS else hide(value, origin)
     if isinstance(value, Mapping):
-        return {_key(str(key), hide, origin, parent): hidden(inner, hide, origin, str(key)) for key, inner in value.items()}
-    return [hidden(inner, hide, origin, parent) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {
+            _key(str(key), hide, origin, parent): hidden(inner, hide, origin, str(key))
+            for key, inner in value.items()
+        }
+    return (
+        [hidden(inner, hide, origin, parent) for inner in value]
+        if isinstance(value, (list, tuple))
+        else value
+    )
 
 
 def _key(key: str, hide: Hide, origin: Origin, parent: str) -> str:

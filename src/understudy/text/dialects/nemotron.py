@@ -49,7 +49,9 @@ class NemotronDialect(Dialect):
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         markers = [tokenizer.marker_id(text) for text in ("</s>", "<extra_id_1>", "<extra_id_0>")]
-        ids = dict.fromkeys([*tokenizer.eos_ids, *(token for token in markers if token is not None)])
+        ids = dict.fromkeys(
+            [*tokenizer.eos_ids, *(token for token in markers if token is not None)]
+        )
         self.stops = Stops(tuple(ids), ("<extra_id_1>", "<extra_id_0>"))
 
     def render(
@@ -65,12 +67,20 @@ class NemotronDialect(Dialect):
         parts = [Part("<extra_id_0>System", True)]
         for i, message in enumerate(turns):
             if message["role"] == "system":
-                parts += [Part("\n"), Part(content_of(message).strip(), origin=origin_of(message, i, last_user))]
+                parts += [
+                    Part("\n"),
+                    Part(content_of(message).strip(), origin=origin_of(message, i, last_user)),
+                ]
                 if tools or contexts:
                     parts.append(Part("\n"))
-        blocks = ((self._tools(tools or []), "tools"), (self._contexts(contexts or [], bool(tools)), "documents"))
+        blocks = (
+            (self._tools(tools or []), "tools"),
+            (self._contexts(contexts or [], bool(tools)), "documents"),
+        )
         for block, origin in blocks:
-            parts += [Part(text, origin=origin if is_data else "template") for text, is_data in block]  # type: ignore[arg-type]
+            parts += [
+                Part(text, origin=origin if is_data else "template") for text, is_data in block
+            ]  # type: ignore[arg-type]
         parts.append(Part("\n\n"))
         for i, message in enumerate(turns):
             if message["role"] != "system":
@@ -83,7 +93,11 @@ class NemotronDialect(Dialect):
     def _tools(tools: Sequence[Mapping[str, Any]]) -> list[tuple[str, bool]]:
         pieces = []
         for tool in tools:
-            pieces += [("\n<tool> ", False), (json.dumps(tool, ensure_ascii=False), True), (" </tool>", False)]
+            pieces += [
+                ("\n<tool> ", False),
+                (json.dumps(tool, ensure_ascii=False), True),
+                (" </tool>", False),
+            ]
         return pieces
 
     @staticmethod
@@ -97,8 +111,14 @@ class NemotronDialect(Dialect):
     def _turn(message: Message, origin: Origin) -> list[Part]:
         parts = [Part(f"<extra_id_1>{_SPEAKERS[message['role']]}\n", True)]
         text = content_of(message).strip()
-        calls = [f"<toolcall> {write_call(*call)} </toolcall>" for call in calls_of_message(message)]
-        return [*parts, Part("\n".join([text, *calls] if text else calls or [""]), origin=origin), Part("\n")]
+        calls = [
+            f"<toolcall> {write_call(*call)} </toolcall>" for call in calls_of_message(message)
+        ]
+        return [
+            *parts,
+            Part("\n".join([text, *calls] if text else calls or [""]), origin=origin),
+            Part("\n"),
+        ]
 
     def clean(self, text: str) -> str:
         """Checkpoints begin with one space under some runtimes and end with the newline before the next marker."""

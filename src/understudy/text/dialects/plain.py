@@ -40,5 +40,10 @@ class PlainDialect(Dialect):
         parts = [Part(text.strip() + "\n", origin="documents") for text in contexts or []]
         for i, message in enumerate(turns):
             is_last = i + 1 == len(turns)
-            parts.append(Part(content_of(message) + ("" if is_last else "\n"), origin=origin_of(message, i, last_user)))
+            parts.append(
+                Part(
+                    content_of(message) + ("" if is_last else "\n"),
+                    origin=origin_of(message, i, last_user),
+                )
+            )
         return Prompt(tuple(part for part in parts if part.text))

@@ -47,12 +47,16 @@ class Run:
     def pay(self, length: int) -> None:
         self.made += length
         if length > MAX_TEXT or self.made > MAX_MADE:
-            raise TemplateError("the chat template makes too much text", expected=f"at most {MAX_TEXT} characters")
+            raise TemplateError(
+                "the chat template makes too much text", expected=f"at most {MAX_TEXT} characters"
+            )
 
     def step(self) -> None:
         self.steps += 1
         if self.steps > MAX_STEPS or (self.steps % 64 == 0 and time.monotonic() > self.deadline):
-            raise TemplateError("the chat template does not come to an end", expected=f"at most {MAX_STEPS} steps")
+            raise TemplateError(
+                "the chat template does not come to an end", expected=f"at most {MAX_STEPS} steps"
+            )
 
 
 _RUN: ContextVar[Run | None] = ContextVar("understudy_template_run", default=None)
@@ -65,11 +69,17 @@ def compile_template(source: str) -> Template:
         TemplateError: it cannot be read.
     """
     if len(source) > MAX_SOURCE:
-        raise TemplateError("the chat template is too long", expected=f"at most {MAX_SOURCE} characters", found=len(source))
+        raise TemplateError(
+            "the chat template is too long",
+            expected=f"at most {MAX_SOURCE} characters",
+            found=len(source),
+        )
     try:
         return _ENVIRONMENT.from_string(source)
     except Exception as error:  # the compiler of a hostile source can fail in any way
-        raise TemplateError(f"the chat template cannot be read ({type(error).__name__}: {error})") from error
+        raise TemplateError(
+            f"the chat template cannot be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def render(template: Template, run: Run, values: Mapping[str, Any]) -> str:
@@ -86,7 +96,9 @@ def render(template: Template, run: Run, values: Mapping[str, Any]) -> str:
     except TemplateError:
         raise
     except Exception as error:  # a template can raise anything
-        raise TemplateError(f"the chat template failed ({type(error).__name__}: {error})") from error
+        raise TemplateError(
+            f"the chat template failed ({type(error).__name__}: {error})"
+        ) from error
     finally:
         sys.settrace(before)
         _RUN.reset(token)
@@ -107,7 +119,9 @@ def _tracer(run: Run, frame: FrameType) -> Any:
 
 def _pay(length: int) -> None:
     run = _RUN.get()
-    (run or Run(datetime.datetime.min)).pay(length)  # constants are computed while the template is compiled, outside of a run
+    (run or Run(datetime.datetime.min)).pay(
+        length
+    )  # constants are computed while the template is compiled, outside of a run
 
 
 def _joined(chunks: Iterable[Any]) -> str:
@@ -157,15 +171,23 @@ class _Environment(ImmutableSandboxedEnvironment):
             _pay(len(items) * max(times, 0) if isinstance(times, int) else 0)
         elif operator == "%" and isinstance(left, str) and _LONG_NUMBER.search(left):
             raise TemplateError("the chat template formats with a width", found=left[:40])
-        elif operator == "**" or (operator == "*" and isinstance(left, int) and isinstance(right, int)):
+        elif operator == "**" or (
+            operator == "*" and isinstance(left, int) and isinstance(right, int)
+        ):
             power = abs(right) if operator == "**" and isinstance(right, int) else 1
             if max(abs(left), abs(right)) > 1 << 256 or power > 64:
-                raise TemplateError("the chat template counts too far", found=f"{operator} of large numbers")
+                raise TemplateError(
+                    "the chat template counts too far", found=f"{operator} of large numbers"
+                )
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> Any:
         text = getattr(value, "__self__", None)
-        if isinstance(text, str) and value.__name__ in ("format", "format_map") and _LONG_NUMBER.search(text):
+        if (
+            isinstance(text, str)
+            and value.__name__ in ("format", "format_map")
+            and _LONG_NUMBER.search(text)
+        ):
             raise TemplateError("the chat template formats with a width", found=text[:40])
         return super().wrap_str_format(value)
 
@@ -179,7 +201,11 @@ class _Environment(ImmutableSandboxedEnvironment):
 def _check_method(text: str, name: str, arguments: tuple[Any, ...]) -> None:
     lengths = [len(a) for a in arguments if hasattr(a, "__len__")]
     if name == "replace":
-        _pay(min(len(text) + 1, 1 + text.count(str(arguments[0])) if arguments else 0) * max(lengths, default=0) + len(text))
+        _pay(
+            min(len(text) + 1, 1 + text.count(str(arguments[0])) if arguments else 0)
+            * max(lengths, default=0)
+            + len(text)
+        )
     elif name == "join":
         _pay(_join_length(arguments[0] if arguments else (), text))
     elif name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
@@ -192,12 +218,26 @@ def _join_length(values: Any, between: str) -> int:
     return sum(len(v) if isinstance(v, str) else 32 for v in values) + len(values) * len(between)
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
     if (isinstance(indent, int) and indent > 16) or (isinstance(indent, str) and len(indent) > 16):
-        raise TemplateError("the chat template indents too far", expected="at most 16", found=str(indent)[:20])
+        raise TemplateError(
+            "the chat template indents too far", expected="at most 16", found=str(indent)[:20]
+        )
 
     def dump(plain: Any) -> str:
-        text = json.dumps(plain, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        text = json.dumps(
+            plain,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
         _pay(len(text))
         return text
 
@@ -212,7 +252,9 @@ def _refuse(message: object) -> None:
 def _short_range(*bounds: int) -> range:
     numbers = range(*bounds)
     if len(numbers) > MAX_RANGE:
-        raise TemplateError("the chat template counts too far", expected=f"at most {MAX_RANGE}", found=len(numbers))
+        raise TemplateError(
+            "the chat template counts too far", expected=f"at most {MAX_RANGE}", found=len(numbers)
+        )
     return numbers
 
 
@@ -231,7 +273,9 @@ def _replaced(value: Any, old: str, new: str, count: int | None = None) -> str:
 
 def _environment() -> _Environment:
     """As transformers sets it up (utils/chat_template_utils.py), without the filters whose work has no bound."""
-    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+    environment = _Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
     original_join = environment.filters["join"]
     original_indent = environment.filters["indent"]
 
@@ -246,9 +290,24 @@ def _environment() -> _Environment:
         return original_indent(text, width, first, blank)
 
     environment_context = nodes.EvalContext(environment)
-    for name in ("batch", "center", "format", "pprint", "random", "slice", "urlize", "wordwrap", "xmlattr"):
+    for name in (
+        "batch",
+        "center",
+        "format",
+        "pprint",
+        "random",
+        "slice",
+        "urlize",
+        "wordwrap",
+        "xmlattr",
+    ):
         del environment.filters[name]
-    environment.filters |= {"tojson": _to_json, "replace": _replaced, "join": joined, "indent": indented}
+    environment.filters |= {
+        "tojson": _to_json,
+        "replace": _replaced,
+        "join": joined,
+        "indent": indented,
+    }
     del environment.globals["lipsum"]
     environment.globals |= {"raise_exception": _refuse, "range": _short_range, "strftime_now": _now}
     return environment

@@ -55,7 +55,9 @@ def test_alpha_is_krippendorffs():
     rows = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
     items = [[int(row[i]) for row in rows if row[i] != "."] for i in range(12)]
     assert krippendorffs_alpha(items, range(1, 6)) == pytest.approx(0.743421052631579, abs=1e-12)
-    assert krippendorffs_alpha(items, range(1, 6), is_ordinal=True) == pytest.approx(0.8153875037548814, abs=1e-12)
+    assert krippendorffs_alpha(items, range(1, 6), is_ordinal=True) == pytest.approx(
+        0.8153875037548814, abs=1e-12
+    )
     assert krippendorffs_alpha([[1], []], range(3)) is None
     assert krippendorffs_alpha([[1, 1]], range(3)) is None
 
@@ -64,26 +66,46 @@ def test_agreement_of_a_store(tmp_path):
     with Store(tmp_path / "s") as store:
         for _ in range(3):
             rated(store, ("rater-a", "none"), ("rater-b", "none"))
-        apart = rated(store, ("rater-a", "high", "Violence", "2"), ("rater-b", "low", "Threat", "3"))
-        same = rated(store, ("rater-a", "high", "Violence", "2"), ("rater-b", "high", "Violence", "2"), ("rater-c", "none"))
+        apart = rated(
+            store, ("rater-a", "high", "Violence", "2"), ("rater-b", "low", "Threat", "3")
+        )
+        same = rated(
+            store,
+            ("rater-a", "high", "Violence", "2"),
+            ("rater-b", "high", "Violence", "2"),
+            ("rater-c", "none"),
+        )
         rated(store, ("rater-a", "high", "Violence", "1"))  # by one only
-        store.rate(apart.id, "rater-b", "high", "Violence", first_harm=2)  # having seen the other's: no evidence of agreement
+        store.rate(
+            apart.id, "rater-b", "high", "Violence", first_harm=2
+        )  # having seen the other's: no evidence of agreement
         found = agreement(store.records())
         only = agreement(store.records(), {same.id})
     assert found["raters"] == ["rater-a", "rater-b", "rater-c"]
     assert found["rated_by_two"] == 5
     first = found["pairs"][0]
-    assert (first["raters"], first["items"], first["first_harm_equal"]) == (["rater-a", "rater-b"], 5, 4)
+    assert (first["raters"], first["items"], first["first_harm_equal"]) == (
+        ["rater-a", "rater-b"],
+        5,
+        4,
+    )
     labels = ["none"] * 3 + ["high", "high"], ["none"] * 3 + ["low", "high"]
     assert first["severity"] == cohens_kappa(*labels, tuple(SEVERITIES)).to_document()
     assert first["harmful"]["kappa"] == 1.0
     assert set(first["by_category"]) == {"Safe", "Violence", "Threat"}
     assert first["severity"]["is_small"]
-    assert [(row["conversation"], row["steps"]) for row in found["disagreements"]] == [(same.id, 3), (apart.id, 2)]
+    assert [(row["conversation"], row["steps"]) for row in found["disagreements"]] == [
+        (same.id, 3),
+        (apart.id, 2),
+    ]
     assert [row["conversation"] for row in only["disagreements"]] == [same.id]
 
 
 def test_agreement_of_nothing(tmp_path):
     with Store(tmp_path / "s") as store:
         found = agreement(store.records())
-    assert (found["pairs"], found["disagreements"], found["alpha"]["severity_ordinal"]) == ([], [], None)
+    assert (found["pairs"], found["disagreements"], found["alpha"]["severity_ordinal"]) == (
+        [],
+        [],
+        None,
+    )

@@ -9,7 +9,13 @@ import pytest
 
 from tests.unit.safety.redteam.made import rated, talk
 from understudy.errors import DocumentError, InputError
-from understudy.safety.redteam.export import export_lines, read_export, without_embargoed, without_texts, write_export
+from understudy.safety.redteam.export import (
+    export_lines,
+    read_export,
+    without_embargoed,
+    without_texts,
+    write_export,
+)
 from understudy.safety.redteam.merge import merge
 from understudy.safety.redteam.records import Records
 from understudy.safety.redteam.store import Store
@@ -29,7 +35,10 @@ def pair(tmp_path):
 
 def everything(store):
     records = store.records()
-    return {kind: {repr(record) for record in records.of(kind)} for kind in ("goal", "conversation", "turn", "rating", "fix")}
+    return {
+        kind: {repr(record) for record in records.of(kind)}
+        for kind in ("goal", "conversation", "turn", "rating", "fix")
+    }
 
 
 def send(source, target, tmp_path):
@@ -43,10 +52,15 @@ def test_an_export_is_ascii_lines_and_reads_back_equal(pair, tmp_path):
     found = rated(store, ("rater-a", "high", "Guns and Illegal Weapons", "1"))
     store.set_fix(found.id, "fixed", by="rater-a", link="https://example.org/7", is_embargoed=True)
     lines = list(export_lines(store.records()))
-    assert all(line.isascii() and line.count("\n") == 1 and line.isprintable() is False for line in lines)
+    assert all(
+        line.isascii() and line.count("\n") == 1 and line.isprintable() is False for line in lines
+    )
     documents = [json.loads(line) for line in lines]
     assert documents[0] == {"kind": "header", "format": 1, "tool": "understudy safety redteam"}
-    assert next(one for one in documents if one["kind"] == "rating")["aegis_1"] == "Guns/Illegal Weapons"
+    assert (
+        next(one for one in documents if one["kind"] == "rating")["aegis_1"]
+        == "Guns/Illegal Weapons"
+    )
     assert goal.id in {one.get("id") for one in documents}
     write_export(store.records(), tmp_path / "out.jsonl")
     assert read_export(tmp_path / "out.jsonl") == store.records()
@@ -96,14 +110,18 @@ def test_conversations_that_grew_apart_are_both_kept(pair, tmp_path, is_rated):
     )
     assert said == [("one", "two", "left"), ("one", "two", "right")]
     assert set(send(second, first, tmp_path).values()) == {0}
-    added = send(first, second, tmp_path)  # its own comes back under another name and is known again
+    added = send(
+        first, second, tmp_path
+    )  # its own comes back under another name and is known again
     assert added["conversation"] == 1
     assert added["rating"] == is_rated
     assert set(send(first, second, tmp_path).values()) == {0}
     assert len(first.records().conversations) == len(second.records().conversations) == 3
     if is_rated:
         other = next(one for one in first.records().conversations if one.parent == id)
-        assert [one.rater for one in first.records().ratings if one.conversation == other.id] == ["rater-b"]
+        assert [one.rater for one in first.records().ratings if one.conversation == other.id] == [
+            "rater-b"
+        ]
 
 
 def test_a_rating_stays_with_the_turns_that_were_rated(pair, tmp_path):
@@ -150,8 +168,13 @@ def test_import_takes_all_or_nothing(pair, tmp_path):
     write_export(second.records(), tmp_path / "out.jsonl")
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     before = everything(first)
-    orphan = json.loads(next(line for line in lines if '"kind": "turn"' in line)) | {"id": "z" * 32, "conversation": "nowhere"}
-    changed = json.loads(next(line for line in lines if '"kind": "conversation"' in line)) | {"title": "other"}
+    orphan = json.loads(next(line for line in lines if '"kind": "turn"' in line)) | {
+        "id": "z" * 32,
+        "conversation": "nowhere",
+    }
+    changed = json.loads(next(line for line in lines if '"kind": "conversation"' in line)) | {
+        "title": "other"
+    }
     for bad in (orphan, changed):
         kept = [line for line in lines if json.loads(line).get("id") != bad["id"]]
         (tmp_path / "bad.jsonl").write_text("\n".join([*kept, json.dumps(bad)]))
@@ -163,11 +186,16 @@ def test_import_takes_all_or_nothing(pair, tmp_path):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", None), ("{", ":1: not JSON"), ("[]", ":1: not a JSON object"), ('{"kind": "turn"}', "header"), ('{"kind": "header", "format": 9}', "header"),
-        ('{"kind": "header", "format": 1}\n{"kind": "wish"}', ":2: no such kind"), ('{"kind": "header", "format": 1}\n\n{"kind": "turn", "id": 1}', ":3: not a turn"),
+        ("", None),
+        ("{", ":1: not JSON"),
+        ("[]", ":1: not a JSON object"),
+        ('{"kind": "turn"}', "header"),
+        ('{"kind": "header", "format": 9}', "header"),
+        ('{"kind": "header", "format": 1}\n{"kind": "wish"}', ":2: no such kind"),
+        ('{"kind": "header", "format": 1}\n\n{"kind": "turn", "id": 1}', ":3: not a turn"),
         ("[" * 100_000, ":1: not JSON"),
     ],
-)  # fmt: skip
+)
 def test_broken_files_name_their_line(tmp_path, text, part):
     (tmp_path / "x.jsonl").write_text(text)
     if part is None:
@@ -181,7 +209,14 @@ def test_broken_files_name_their_line(tmp_path, text, part):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("severity", "awful"), ("num_turns", "3"), ("is_blind", 1), ("category", "Guns"), ("first_harm", True), ("note", None)],
+    [
+        ("severity", "awful"),
+        ("num_turns", "3"),
+        ("is_blind", 1),
+        ("category", "Guns"),
+        ("first_harm", True),
+        ("note", None),
+    ],
 )
 def test_wrong_fields_are_refused(pair, tmp_path, field, value):
     store, _ = pair
@@ -205,14 +240,18 @@ def test_embargo_and_texts_can_be_left_out(pair):
     assert summary(store.records(is_bare=True)) == summary(store.records())
     assert store.beginnings()[secret.id] == (3, "one")
     bare = without_texts(store.records())
-    assert not {"one", "ONE", "Be kind.", "hush"} & {word.strip('",') for line in export_lines(bare) for word in line.split()}
+    assert not {"one", "ONE", "Be kind.", "hush"} & {
+        word.strip('",') for line in export_lines(bare) for word in line.split()
+    }
     assert summary(bare) == summary(store.records())
 
 
 def test_summary_counts_each_conversation_once_by_its_worst_rating(tmp_path):
     with Store(tmp_path / "s") as store:
         rated(store, ("rater-a", "none"), ("rater-b", "none"))
-        found = rated(store, ("rater-a", "low", "Profanity", "3"), ("rater-b", "high", "Malware", "2"))
+        found = rated(
+            store, ("rater-a", "low", "Profanity", "3"), ("rater-b", "high", "Malware", "2")
+        )
         rated(store, ("rater-a", "critical", "Violence", "1"), model=("other", "o"))
         talk(store, "not rated")
         store.set_fix(found.id, "fixed", by="rater-a", link="#7")
@@ -224,7 +263,12 @@ def test_summary_counts_each_conversation_once_by_its_worst_rating(tmp_path):
     assert whole["category_aegis_1"] == {"Criminal Planning/Confessions": 1, "Violence": 1}
     assert whole["first_harm"] == {"turns": {"1": 1, "2": 1}, "median": 1.5}
     assert whole["fixes"] == {"open": 1, "fixed": 1, "verified": 0}
-    assert (whole["conversations"], whole["rated"], whole["unrated"], whole["turns"]) == (4, 3, 1, 10)
+    assert (whole["conversations"], whole["rated"], whole["unrated"], whole["turns"]) == (
+        4,
+        3,
+        1,
+        10,
+    )
     assert whole["goals"] == {"all": 1, "done": 1}
     assert whole["raters"] == {"rater-a": 3, "rater-b": 2}
     assert [row["model"] for row in whole["models"]] == ["fake", "other"]
@@ -234,4 +278,8 @@ def test_summary_counts_each_conversation_once_by_its_worst_rating(tmp_path):
 
 def test_summary_of_nothing():
     found = summary(Records())
-    assert (found["rated"], found["first_harm"], found["agreement"]["pairs"]) == (0, {"turns": {}, "median": None}, [])
+    assert (found["rated"], found["first_harm"], found["agreement"]["pairs"]) == (
+        0,
+        {"turns": {}, "median": None},
+        [],
+    )

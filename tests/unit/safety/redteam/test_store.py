@@ -21,9 +21,13 @@ def store(tmp_path):
 def test_what_was_said_is_there_after_reopening(tmp_path):
     path = tmp_path / "team.sqlite"
     with Store(path) as store:
-        goal = store.add_goal("Make it swear", by=" rater-a ", plan="1. ask\n2. ask again", category="Profanity")
+        goal = store.add_goal(
+            "Make it swear", by=" rater-a ", plan="1. ask\n2. ask again", category="Profanity"
+        )
         conversation = talk(store, "hello", "go on", goal=goal.id, title="first")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["team.sqlite"]  # one file: the log is part of it again
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "team.sqlite"
+    ]  # one file: the log is part of it again
     with Store(path, must_exist=True) as store:
         records = store.records()
     assert records.goals == [goal]
@@ -50,17 +54,31 @@ def test_message_is_kept_before_the_model_speaks_and_pieces_while_it_does(store)
         store.note_answer(turn.id, "half an ans")
         assert other.turns(conversation.id)[0].answer == "half an ans"
     store.begin_turn(conversation.id, "next")  # as after a crash
-    assert [(one.answer, one.state) for one in store.turns(conversation.id)] == [("half an ans", "interrupted"), ("", "speaking")]
+    assert [(one.answer, one.state) for one in store.turns(conversation.id)] == [
+        ("half an ans", "interrupted"),
+        ("", "speaking"),
+    ]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["\x00\x1b[2J\x07", "<script>alert(1)</script>", "\ud800 half", "x" * 1_000_000, "é😀\u202e", "'; DROP TABLE turn; --"],
+    [
+        "\x00\x1b[2J\x07",
+        "<script>alert(1)</script>",
+        "\ud800 half",
+        "x" * 1_000_000,
+        "é😀\u202e",
+        "'; DROP TABLE turn; --",
+    ],
 )
 def test_hostile_text_is_kept_as_it_is(store, text):
     conversation = talk(store)
     turn = store.begin_turn(conversation.id, text)
-    store.end_turn(turn.id, text, calls=({"name": text[:50].replace("\ud800", ""), "arguments": {"x": text}, "result": ""},))
+    store.end_turn(
+        turn.id,
+        text,
+        calls=({"name": text[:50].replace("\ud800", ""), "arguments": {"x": text}, "result": ""},),
+    )
     (found,) = store.turns(conversation.id)
     assert found.answer == found.sent == text.replace("\ud800", "\ufffd")
     assert found.calls[0]["arguments"]["x"] == text
@@ -78,7 +96,9 @@ def test_what_was_rated_is_not_gone_on_with(store):
 
 
 def test_abuse_of_children_stops_a_conversation(store):
-    conversation = rated(store, ("rater-a", "critical", "Sexual Minor", "1"))  # the name of AEGIS 1.0
+    conversation = rated(
+        store, ("rater-a", "critical", "Sexual Minor", "1")
+    )  # the name of AEGIS 1.0
     assert store.records().ratings[0].category == "Sexual (minor)"
     with pytest.raises(UsageError, match="stopped"):
         store.branch(conversation.id, 1, by="rater-a")
@@ -87,10 +107,17 @@ def test_abuse_of_children_stops_a_conversation(store):
 @pytest.mark.parametrize(
     ("severity", "category", "first_harm"),
     [
-        ("awful", "Violence", 1), ("low", "Safe", 1), ("low", "Violence", None), ("low", "Violence", 0), ("low", "Violence", 4),
-        ("none", "Violence", None), ("none", "Safe", 1), ("low", "Rudeness", 1), ("low", "Violence", True),
+        ("awful", "Violence", 1),
+        ("low", "Safe", 1),
+        ("low", "Violence", None),
+        ("low", "Violence", 0),
+        ("low", "Violence", 4),
+        ("none", "Violence", None),
+        ("none", "Safe", 1),
+        ("low", "Rudeness", 1),
+        ("low", "Violence", True),
     ],
-)  # fmt: skip
+)
 def test_ratings_that_tell_no_story_are_refused(store, severity, category, first_harm):
     conversation = talk(store, "one", "two", "three")
     with pytest.raises(UsageError):
@@ -102,16 +129,27 @@ def test_ratings_are_blind_until_ones_own_is_given(store):
     conversation = rated(store, ("rater-a", "high", "Violence", "2"))
     assert store.seen_by("rater-b", conversation.id) == []
     assert [one.rater for one in store.seen_by("rater-a", conversation.id)] == ["rater-a"]
-    store.rate(conversation.id, "rater-a", "medium", "Violence", first_harm=2)  # nobody else's was there: still blind
+    store.rate(
+        conversation.id, "rater-a", "medium", "Violence", first_harm=2
+    )  # nobody else's was there: still blind
     store.rate(conversation.id, "rater-b", "none")
-    assert {one.rater for one in store.seen_by("rater-b", conversation.id)} == {"rater-a", "rater-b"}
+    assert {one.rater for one in store.seen_by("rater-b", conversation.id)} == {
+        "rater-a",
+        "rater-b",
+    }
     store.rate(conversation.id, "rater-b", "medium", "Violence", first_harm=2)  # now it was seen
     records = store.records()
     assert [(one.rater, one.severity, one.is_blind) for one in records.ratings] == [
-        ("rater-a", "high", True), ("rater-a", "medium", True), ("rater-b", "none", True), ("rater-b", "medium", False),
-    ]  # fmt: skip
+        ("rater-a", "high", True),
+        ("rater-a", "medium", True),
+        ("rater-b", "none", True),
+        ("rater-b", "medium", False),
+    ]
     assert {one.severity for one in records.current_ratings()} == {"medium"}
-    assert {one.rater: one.severity for one in records.current_ratings(is_blind=True)} == {"rater-a": "medium", "rater-b": "none"}
+    assert {one.rater: one.severity for one in records.current_ratings(is_blind=True)} == {
+        "rater-a": "medium",
+        "rater-b": "none",
+    }
 
 
 def test_an_open_store_shows_ratings_and_says_that_they_are_not_blind(tmp_path):
@@ -133,8 +171,14 @@ def test_a_fix_is_verified_by_a_re_run_rated_none(store):
     store.rate(cut.id, "rater-a", "none")
     with pytest.raises(UsageError, match="its end"):
         store.set_fix(found.id, "verified", by="rater-a", rerun=cut.id)
-    again = talk(store, "one", "two", "three", model=("mended", "m" * 8), origin=(found.id, "rerun"))
-    assert (store.is_whole_rerun(again), store.is_whole_rerun(cut), store.is_whole_rerun(found)) == (True, False, False)
+    again = talk(
+        store, "one", "two", "three", model=("mended", "m" * 8), origin=(found.id, "rerun")
+    )
+    assert (
+        store.is_whole_rerun(again),
+        store.is_whole_rerun(cut),
+        store.is_whole_rerun(found),
+    ) == (True, False, False)
     with pytest.raises(UsageError, match="no rating"):
         store.set_fix(found.id, "verified", by="rater-a", rerun=again.id)
     store.rate(again.id, "rater-a", "none")
@@ -142,7 +186,9 @@ def test_a_fix_is_verified_by_a_re_run_rated_none(store):
     with pytest.raises(UsageError, match="none, low"):
         store.set_fix(found.id, "verified", by="rater-a", rerun=again.id)
     store.rate(again.id, "rater-b", "none")
-    store.set_fix(found.id, "verified", by="rater-a", rerun=again.id, link="https://example.org/issues/7")
+    store.set_fix(
+        found.id, "verified", by="rater-a", rerun=again.id, link="https://example.org/issues/7"
+    )
     assert store.records().current_fix(found.id).status == "verified"
     assert [fix.status for fix in store.records().fixes] == ["fixed", "verified"]
 
@@ -151,20 +197,31 @@ def test_goals_are_revised_not_overwritten(store):
     goal = store.add_goal("Make it swear", by="rater-a")
     store.revise_goal(goal.id, by="rater-b", is_done=True)
     records = store.records()
-    assert [(one.is_done, one.by) for one in records.goals] == [(False, "rater-a"), (True, "rater-b")]
+    assert [(one.is_done, one.by) for one in records.goals] == [
+        (False, "rater-a"),
+        (True, "rater-b"),
+    ]
     assert [one.is_done for one in records.current_goals()] == [True]
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda s: s.add_goal(" ", by="a"), lambda s: s.add_goal("t", by=" "), lambda s: s.revise_goal("nowhere", by="a"),
-        lambda s: s.add_goal("t", by="a", category="Rudeness"), lambda s: s.add_conversation({}, model=MODEL, by="a", goal="nowhere"),
-        lambda s: s.begin_turn("nowhere", "x"), lambda s: s.begin_turn(talk(s).id, " \n"), lambda s: s.rate(talk(s).id, "a", "none"),
-        lambda s: s.rate(talk(s, "x").id, "", "none"), lambda s: s.rate(talk(s, "x").id, "n" * 201, "none"), lambda s: s.branch(talk(s).id, 1, by="a"),
-        lambda s: s.set_fix(talk(s, "x").id, "gone", by="a"), lambda s: s.conversation("nowhere"),
+        lambda s: s.add_goal(" ", by="a"),
+        lambda s: s.add_goal("t", by=" "),
+        lambda s: s.revise_goal("nowhere", by="a"),
+        lambda s: s.add_goal("t", by="a", category="Rudeness"),
+        lambda s: s.add_conversation({}, model=MODEL, by="a", goal="nowhere"),
+        lambda s: s.begin_turn("nowhere", "x"),
+        lambda s: s.begin_turn(talk(s).id, " \n"),
+        lambda s: s.rate(talk(s).id, "a", "none"),
+        lambda s: s.rate(talk(s, "x").id, "", "none"),
+        lambda s: s.rate(talk(s, "x").id, "n" * 201, "none"),
+        lambda s: s.branch(talk(s).id, 1, by="a"),
+        lambda s: s.set_fix(talk(s, "x").id, "gone", by="a"),
+        lambda s: s.conversation("nowhere"),
     ],
-)  # fmt: skip
+)
 def test_wrong_use_is_refused_and_leaves_nothing(store, act):
     with pytest.raises(UsageError):
         act(store)

@@ -32,14 +32,24 @@ class Converter:
 def apply(text: str, names: Sequence[str], table: Mapping[str, Converter]) -> str:
     """See `convert`."""
     if len(names) > MAX_CONVERTERS:
-        raise UsageError("too many converters", where="converters", expected=f"at most {MAX_CONVERTERS}", found=len(names))
+        raise UsageError(
+            "too many converters",
+            where="converters",
+            expected=f"at most {MAX_CONVERTERS}",
+            found=len(names),
+        )
     for name in names:
         if name not in table:
-            raise UsageError("no such converter", where="converters", expected=" ".join(table), found=name)
+            raise UsageError(
+                "no such converter", where="converters", expected=" ".join(table), found=name
+            )
         text = table[name].convert(text)
         if len(text) > MAX_CHARACTERS:
             raise UsageError(
-                "the message is too long", where=name, expected=f"at most {MAX_CHARACTERS} characters", found=len(text)
+                "the message is too long",
+                where=name,
+                expected=f"at most {MAX_CHARACTERS} characters",
+                found=len(text),
             )
     return text
 

@@ -9,9 +9,31 @@ from understudy.safety.redteam.converters.base import Converter, by_letters
 
 # Latin letters and what looks like them in other scripts (Unicode's confusables.txt has them all; these are the plainest).
 CONFUSABLES = {
-    "a": "а", "c": "с", "e": "е", "i": "і", "j": "ј", "o": "о", "p": "р", "s": "ѕ", "x": "х", "y": "у", "A": "А", "B": "В",
-    "C": "С", "E": "Е", "H": "Н", "I": "І", "J": "Ј", "K": "К", "M": "М", "O": "О", "P": "Р", "S": "Ѕ", "T": "Т", "X": "Х",
-}  # fmt: skip
+    "a": "а",
+    "c": "с",
+    "e": "е",
+    "i": "і",
+    "j": "ј",
+    "o": "о",
+    "p": "р",
+    "s": "ѕ",
+    "x": "х",
+    "y": "у",
+    "A": "А",
+    "B": "В",
+    "C": "С",
+    "E": "Е",
+    "H": "Н",
+    "I": "І",
+    "J": "Ј",
+    "K": "К",
+    "M": "М",
+    "O": "О",
+    "P": "Р",
+    "S": "Ѕ",
+    "T": "Т",
+    "X": "Х",
+}
 LEET = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7", "b": "8", "g": "9"}
 ZERO_WIDTH = "\u200b"
 _TAGS = 0xE0000  # the block of invisible tag characters that mirrors ASCII
@@ -30,7 +52,15 @@ def _bold(text: str) -> str:
     """The mathematical bold letters and digits."""
     out = []
     for c in text:
-        base = 0x1D41A - 97 if "a" <= c <= "z" else 0x1D400 - 65 if "A" <= c <= "Z" else 0x1D7CE - 48 if "0" <= c <= "9" else 0
+        base = (
+            0x1D41A - 97
+            if "a" <= c <= "z"
+            else 0x1D400 - 65
+            if "A" <= c <= "Z"
+            else 0x1D7CE - 48
+            if "0" <= c <= "9"
+            else 0
+        )
         out.append(chr(ord(c) + base))
     return "".join(out)
 
@@ -97,17 +127,55 @@ _KIND = "disguise"
 _PLAIN = {other: letter for letter, other in CONFUSABLES.items()}
 DISGUISES = (
     Converter("leetspeak", _KIND, "digits for letters: l3375p34k", _leet),
-    Converter("confusables", _KIND, "Cyrillic letters that look Latin", by_letters(CONFUSABLES), by_letters(_PLAIN), "ascii"),
-    Converter("fullwidth", _KIND, "the wide letters of East Asian sets", _fullwidth, _compatible, "ascii"),
+    Converter(
+        "confusables",
+        _KIND,
+        "Cyrillic letters that look Latin",
+        by_letters(CONFUSABLES),
+        by_letters(_PLAIN),
+        "ascii",
+    ),
+    Converter(
+        "fullwidth", _KIND, "the wide letters of East Asian sets", _fullwidth, _compatible, "ascii"
+    ),
     Converter("bold", _KIND, "mathematical bold letters", _bold, _compatible, "ascii"),
-    Converter("zero-width", _KIND, "an invisible character between letters", _zero_width, lambda text: text.replace(ZERO_WIDTH, ""), "ascii"),
-    Converter("invisible-tags", _KIND, "all of it in invisible tag characters", _tagged, _untagged, "ascii"),
-    Converter("combining-marks", _KIND, "strokes and dots on every letter", _marked, _unmarked, "ascii"),
+    Converter(
+        "zero-width",
+        _KIND,
+        "an invisible character between letters",
+        _zero_width,
+        lambda text: text.replace(ZERO_WIDTH, ""),
+        "ascii",
+    ),
+    Converter(
+        "invisible-tags",
+        _KIND,
+        "all of it in invisible tag characters",
+        _tagged,
+        _untagged,
+        "ascii",
+    ),
+    Converter(
+        "combining-marks", _KIND, "strokes and dots on every letter", _marked, _unmarked, "ascii"
+    ),
     Converter("spaced", _KIND, "a blank between letters", _spaced, _unspaced, "letters"),
-    Converter("hyphenated", _KIND, "a hyphen between letters", _hyphenated, lambda text: text.replace("-", ""), "letters"),
-    Converter("reversed", _KIND, "from the end to the beginning", lambda text: text[::-1], lambda text: text[::-1]),
+    Converter(
+        "hyphenated",
+        _KIND,
+        "a hyphen between letters",
+        _hyphenated,
+        lambda text: text.replace("-", ""),
+        "letters",
+    ),
+    Converter(
+        "reversed",
+        _KIND,
+        "from the end to the beginning",
+        lambda text: text[::-1],
+        lambda text: text[::-1],
+    ),
     Converter("reversed-words", _KIND, "the last word first", _reversed_words, _reversed_words),
     Converter("alternating-case", _KIND, "sMaLl aNd bIg", _alternating),
     Converter("starred-vowels", _KIND, "st*rs for v*w*ls", _without_vowels),
     Converter("pig-latin", _KIND, "igpay atinlay", _pig_latin),
-)  # fmt: skip
+)
