@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page test-neon check bench install clean
+.PHONY: demo test test-slow test-page test-neon test-others check bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
@@ -31,6 +31,9 @@ test-page: $(VENV)/.installed-test
 
 test-neon: $(VENV)/.installed-test
 	@scripts/test --neon
+
+test-others: $(VENV)/.installed-test
+	@scripts/test --others
 
 check: $(VENV)/.installed-test
 	@scripts/check

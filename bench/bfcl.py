@@ -17,13 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import understudy
-from understudy.chat.calls import call_mask, read_calls
-from understudy.chat.tools import Tool
 from understudy.errors import UnderstudyError
-from understudy.measure.bfcl import CATEGORIES, RELEVANCE_CATEGORIES, BfclCase, load_cases, tools_of
-from understudy.measure.bfcl_check import check
-from understudy.measure.evaluate.judge import satisfies
-from understudy.statistics import wilson
+from understudy.generation.calls import call_mask, read_calls
+from understudy.generation.tools import Tool
+from understudy.judge.benchmark.bfcl import (
+    CATEGORIES,
+    RELEVANCE_CATEGORIES,
+    BfclCase,
+    load_cases,
+    tools_of,
+)
+from understudy.judge.benchmark.bfcl_check import check
+from understudy.judge.evaluate.judge import satisfies
+from understudy.report.statistics import wilson
 
 
 def main() -> None:
@@ -136,7 +142,7 @@ def ask(model: understudy.Model, case: BfclCase, arguments: argparse.Namespace) 
     start = time.monotonic()
     try:
         mask = call_mask(
-            model.tokenizer, model.dialect, tools, choice, is_parallel=not arguments.one_call
+            model.tokenizer, model.chat_template, tools, choice, is_parallel=not arguments.one_call
         )
         reply = model.generate(
             list(case.messages),
@@ -154,10 +160,10 @@ def ask(model: understudy.Model, case: BfclCase, arguments: argparse.Namespace) 
             "calls": [],
             "seconds": 0.0,
         }
-    read = read_calls(model.dialect, reply.raw_text, tools)
+    read = read_calls(model.chat_template, reply.raw_text, tools)
     emitted = [*read.calls, *(call for call, _ in read.refused)]
     verdict = check(case, emitted)
-    form = model.dialect.call_form
+    form = model.chat_template.call_form
     return {
         **row,
         "is_right": verdict.is_right,

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import understudy
-from understudy.measure.evaluate import TASKS
-from understudy.measure.evaluate.datasets import load_rows
-from understudy.measure.evaluate.likelihood import ModelScorer, Score, encode_pair, score_alone
-from understudy.measure.evaluate.run import BATCH
-from understudy.measure.evaluate.tasks import drawn
-from understudy.provenance import machine
+from understudy.judge.evaluate import TASKS
+from understudy.judge.evaluate.datasets import load_rows
+from understudy.judge.evaluate.likelihood import ModelScorer, Score, encode_pair, score_alone
+from understudy.judge.evaluate.run import BATCH
+from understudy.judge.evaluate.tasks import drawn
+from understudy.report.provenance import machine
 
 NAMES = ("hellaswag", "arc_easy", "piqa", "winogrande", "mmlu", "lambada")
 

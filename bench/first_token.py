@@ -16,7 +16,7 @@ START = time.perf_counter()
 import numpy as np  # noqa: E402
 
 import understudy  # noqa: E402
-from understudy.measure.memory import peak_memory_bytes  # noqa: E402
+from understudy.judge.benchmark.memory import peak_memory_bytes  # noqa: E402
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import understudy
 from understudy.errors import InputError
-from understudy.safety.guard import Guard
-from understudy.safety.report import wilson
-from understudy.safety.taxonomy import AEGIS_2, SAFE
+from understudy.judge.safety.moderation import Guard
+from understudy.judge.safety.report import wilson
+from understudy.judge.safety.taxonomy import AEGIS_2, SAFE
 
 FILES = {
     "violence": "Violence",

@@ -24,9 +24,9 @@ from typing import Any
 from guard import rates
 
 import understudy
+from understudy.judge.safety.moderation import Guard, yes_shares
+from understudy.judge.safety.probes.xstest import read_xstest
 from understudy.model import Model
-from understudy.safety.guard import Guard, yes_shares
-from understudy.safety.probes.xstest import read_xstest
 
 _MODERATION = {
     "S": "Sexual",

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy import load
-from understudy.measure.evaluate import TASKS
-from understudy.measure.evaluate.datasets import load_rows
-from understudy.measure.evaluate.likelihood import ModelScorer, Score
+from understudy.judge.evaluate import TASKS
+from understudy.judge.evaluate.datasets import load_rows
+from understudy.judge.evaluate.likelihood import ModelScorer, Score
 
 FILES = {
     "hellaswag": "hellaswag/hellaswag.yaml",

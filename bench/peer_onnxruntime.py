@@ -29,10 +29,10 @@ from peer_rows import spread
 
 import understudy
 from understudy import core, hub
-from understudy.measure.speed import SpeedTest
-from understudy.measure.synthetic import SHAPES, synthetic_checkpoint
-from understudy.models.checkpoint import open_checkpoint
-from understudy.models.convert import save_checkpoint
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.judge.benchmark.speed import SpeedTest
+from understudy.judge.benchmark.synthetic import SHAPES, synthetic_checkpoint
 from understudy.spec import QuantSpec
 
 LEAST_COSINE = 0.8

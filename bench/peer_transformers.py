@@ -19,8 +19,8 @@ import transformers
 from machine import processor_name
 
 from understudy import core
-from understudy.measure.speed import SpeedTest
-from understudy.measure.synthetic import synthetic_packed
+from understudy.judge.benchmark.speed import SpeedTest
+from understudy.judge.benchmark.synthetic import synthetic_packed
 from understudy.model import fine_matrices
 from understudy.spec import ModelSpec, QuantSpec
 

@@ -38,7 +38,7 @@ from peer_rows import Result, Setting, Situation, spread, table
 import understudy
 from understudy import core, hub
 from understudy.core import _core
-from understudy.measure.speed import SpeedTest
+from understudy.judge.benchmark.speed import SpeedTest
 from understudy.spec import KvFormat
 
 CHECK_TOKENS = 48

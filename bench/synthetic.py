@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from understudy.measure.synthetic import SHAPES, synthetic_checkpoint
-from understudy.models.convert import save_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.judge.benchmark.synthetic import SHAPES, synthetic_checkpoint
 from understudy.spec import QuantSpec
 
 FORMATS = ("q4", "q8", "bf16")

@@ -23,18 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy import core, hub
+from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from understudy.checkpoint.pack import check_memory, pack, packed_sizes
 from understudy.engine import Engine, Output, Request, Runner, SamplingParams, TokenLogprob, Usage
 from understudy.engine.output import FinishReason
 from understudy.engine.pages import ROOT
 from understudy.engine.request import MaskFactory, Overflow
 from understudy.engine.scoring import Limits, Score, score_continuations
 from understudy.errors import ContextError, FormatError, MissingError, UnderstudyError, UsageError
-from understudy.files.state import read_state, write_state
-from understudy.models.checkpoint import Checkpoint, open_checkpoint
-from understudy.models.pack import check_memory, pack, packed_sizes
+from understudy.formats.state import read_state, write_state
 from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer, open_tokenizer
-from understudy.text.dialects import Dialect, Message, ParsedCall, Prompt, dialect_for
+from understudy.text.templates import ChatTemplate, Message, ParsedCall, Prompt, chat_template_for
 from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
@@ -172,7 +172,9 @@ class Model:
         )
         self.runner = Runner(self.core_model, num_pages, kv)
         self._tokenizer = tokenizer
-        self._dialect = dialect_for(spec.architecture, tokenizer) if tokenizer is not None else None
+        self._chat_template = (
+            chat_template_for(spec.architecture, tokenizer) if tokenizer is not None else None
+        )
         self.engine = Engine(
             self.runner,
             tokenizer or _no_tokenizer(spec.vocab_size),
@@ -197,11 +199,11 @@ class Model:
         return self._tokenizer
 
     @property
-    def dialect(self) -> Dialect:
+    def chat_template(self) -> ChatTemplate:
         """How messages become this checkpoint's prompt."""
         _ = self.tokenizer
-        assert self._dialect is not None
-        return self._dialect
+        assert self._chat_template is not None
+        return self._chat_template
 
     # ---- prompts ----
 
@@ -219,7 +221,8 @@ class Model:
             return prompt.encode(self.tokenizer)
         if not _is_chat(prompt):
             return _ids(prompt)  # type: ignore[arg-type]
-        return self.dialect.render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
+        rendered = self.chat_template.render(prompt, tools=tools, contexts=contexts)  # type: ignore[arg-type]
+        return rendered.encode(self.tokenizer)
 
     def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
         tools, contexts = options.pop("tools", None), options.pop("contexts", None)
@@ -233,7 +236,7 @@ class Model:
         elif options:
             raise UsageError("give either params or single settings", found=", ".join(options))
         if _is_chat(prompt):
-            stops = self.dialect.stops
+            stops = self.chat_template.stops
             params = dataclasses.replace(
                 params,
                 stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
@@ -328,9 +331,9 @@ class Model:
         assert last.finish_reason is not None
         assert last.usage is not None
         raw = "".join(output.text for output in outputs)
-        text, calls = self.dialect.parse(raw) if is_chat else (raw, [])
+        text, calls = self.chat_template.parse(raw) if is_chat else (raw, [])
         return Reply(
-            self.dialect.clean(text) if is_chat else text,
+            self.chat_template.clean(text) if is_chat else text,
             tuple(token for output in outputs for token in output.new_tokens),
             last.finish_reason,
             last.usage,

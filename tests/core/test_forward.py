@@ -13,7 +13,7 @@ import pytest
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.support.native import NativeRun, native_model, pack_weights, unpack_weights
 from understudy import core
-from understudy.models import reference
+from understudy.checkpoint import reference
 
 ISA_ROWS = core.isa_rows()
 EXACT = 1e-4

@@ -8,7 +8,7 @@ import pytest
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.support.native import NativeRun, native_model
 from understudy import core
-from understudy.measure import synthetic
+from understudy.judge.benchmark import synthetic
 from understudy.spec import QuantSpec
 
 ISA_ROWS = core.isa_rows()

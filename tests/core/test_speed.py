@@ -8,11 +8,11 @@ import pytest
 from tests.support.checkpoints import SPECS, random_weights
 from tests.support.native import NativeRun, native_model
 from understudy import core
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
 from understudy.errors import UsageError
-from understudy.measure import synthetic
-from understudy.measure.speed import SpeedTest, measure_speed
-from understudy.models.checkpoint import open_checkpoint
-from understudy.models.convert import save_checkpoint
+from understudy.judge.benchmark import synthetic
+from understudy.judge.benchmark.speed import SpeedTest, measure_speed
 from understudy.spec import QuantSpec, parameter_counts
 
 TINY = SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024, num_layers=2)

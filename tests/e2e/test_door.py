@@ -129,7 +129,7 @@ def test_what_is_not_implemented_is_refused_by_name(tokenizer, model, call):
 def test_every_public_name_resolves():
     for name in understudy.__all__:
         assert getattr(understudy, name) is not None
-    importlib.import_module("understudy.measure.perplexity")  # a room must not hide a name
+    importlib.import_module("understudy.judge.benchmark.perplexity")  # a room must not hide a name
 
     assert callable(understudy.load)
     with pytest.raises(AttributeError):

@@ -108,7 +108,9 @@ def test_a_second_turn_computes_what_is_new_and_nothing_else(model):
     assert second.usage.cached_tokens >= len(model.encode_prompt(turns[:1])) + len(first.tokens) - 2
     model.engine.pool.forget_all()
     assert (
-        model.generate(prompt, max_tokens=20, stop_token_ids=model.dialect.stops.token_ids).tokens
+        model.generate(
+            prompt, max_tokens=20, stop_token_ids=model.chat_template.stops.token_ids
+        ).tokens
         == second.tokens
     )
 

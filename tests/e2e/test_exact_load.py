@@ -13,7 +13,7 @@ from tests.support.checkpoints import (
     round_to_bfloat16,
     write_folder,
 )
-from understudy.models import reference
+from understudy.checkpoint import reference
 
 
 @pytest.mark.parametrize("style", ["transformers4", "transformers5", "megatron"])

@@ -11,7 +11,7 @@ import pytest
 
 import understudy
 from understudy.errors import ContextError, FormatError, UsageError
-from understudy.measure.perplexity import perplexity
+from understudy.judge.benchmark.perplexity import perplexity
 
 TEXT = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
 QUESTION = [{"role": "user", "content": "Explain in two sentences what a bridge is."}]

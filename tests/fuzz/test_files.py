@@ -22,11 +22,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.support.nemo_files import nemo_members, nemo_tar
 from tests.support.torch_files import state_dict_bytes
+from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.checkpoint.finite import check_finite
 from understudy.errors import UnderstudyError
-from understudy.files.tokenizer_source import TokenizerSource
-from understudy.models.checkpoint import Checkpoint, open_checkpoint
-from understudy.models.convert import save_checkpoint
-from understudy.models.finite import check_finite
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import QuantSpec
 from understudy.text import open_tokenizer
 
@@ -166,7 +166,7 @@ def _samples(folder: Path) -> dict[str, tuple[bytes, Callable[[Path, bytes], Non
 
 
 def _pickle(path: Path, data: bytes) -> None:
-    from understudy.files.torch_pickle import read_torch_file
+    from understudy.formats.torch_pickle import read_torch_file
 
     (path / "m.bin").write_bytes(data)
     for tensor in read_torch_file(path / "m.bin").values():

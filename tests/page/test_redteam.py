@@ -8,14 +8,14 @@ import pytest
 
 from tests.page.support import until
 from tests.page.test_form import CONTRAST, fits
+from tests.redteam.conftest import Bench, Paced, running
 from tests.support.random_model import babbler
-from tests.unit.safety.fakes import HOSTILE
-from tests.unit.safety.redteam.made import rated
-from tests.unit.safety.redteam.test_conversation import CARD
-from tests.workbench.conftest import Bench, Paced, running
-from understudy.safety.redteam.conversation import Live
-from understudy.safety.redteam.store import Store
-from understudy.workbench.app import create_app
+from tests.unit.judge.redteam.made import rated
+from tests.unit.judge.redteam.test_conversation import CARD
+from tests.unit.judge.safety.fakes import HOSTILE
+from understudy.judge.redteam.conversation import Live
+from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.web.app import create_app
 
 pytestmark = pytest.mark.slow
 VIEWS = ("talk", "goals", "overview")

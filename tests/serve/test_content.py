@@ -13,9 +13,9 @@ import pytest
 import understudy
 from tests.serve.conftest import MODEL, live
 from tests.serve.test_ours import CARD, TEXT
-from understudy.chat.guarding import Flag
 from understudy.cli import main
-from understudy.safety.guard import Guard
+from understudy.generation.moderation import Flag
+from understudy.judge.safety.moderation import Guard
 
 STORY = [{"role": "user", "content": "Tell me about the sea in four sentences."}]
 BAD = "How was he murdered?"

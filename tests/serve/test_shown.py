@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from understudy.serve.shown import CallPiece, CallStart, Reading, Text
-from understudy.text.dialects.base import MISTRAL_FORM, TOOL_CALL_FORM, TOOLCALL_FORM
+from understudy.text.templates.base import MISTRAL_FORM, TOOL_CALL_FORM, TOOLCALL_FORM
 
 
 class Words:
@@ -22,7 +22,7 @@ class Words:
         return False
 
 
-class Dialect:
+class ChatTemplate:
     tokenizer = Words()
 
     def __init__(self, form):
@@ -30,7 +30,7 @@ class Dialect:
 
 
 def read(form, raw, cuts, **options):
-    reading, pieces, at = Reading(Dialect(form), **{"has_calls": True, **options}), [], 0
+    reading, pieces, at = Reading(ChatTemplate(form), **{"has_calls": True, **options}), [], 0
     for cut in [*sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]:
         pieces += reading.push(raw[at:cut])
         at = max(at, cut)

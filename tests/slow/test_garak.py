@@ -13,7 +13,7 @@ pytest.importorskip("uvicorn")
 
 from understudy.cli import main
 from understudy.errors import MissingError
-from understudy.safety.garak import garak_version
+from understudy.judge.safety.garak import garak_version
 
 pytestmark = pytest.mark.slow
 

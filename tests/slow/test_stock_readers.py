@@ -19,7 +19,7 @@ import pytest
 import understudy
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, Weights, random_weights, write_folder
-from understudy.models import reference
+from understudy.checkpoint import reference
 from understudy.spec import ModelSpec
 
 pytestmark = pytest.mark.slow

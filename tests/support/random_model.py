@@ -1,4 +1,4 @@
-"""A whole `Model` of random weights with the stand-in for Nemotron's vocabulary: it babbles, in the right dialect."""
+"""A whole `Model` of random weights with the stand-in for Nemotron's vocabulary: it babbles, in the right chat template."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import transformers
 
 from tests.support.checkpoints import SPECS, random_tokens, random_weights, write_folder
 from tests.torch.stock import stock_logits
-from understudy.files.torch_pickle import read_torch_file
-from understudy.models import reference
-from understudy.models.checkpoint import open_checkpoint
-from understudy.models.convert import save_checkpoint
+from understudy.checkpoint import reference
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.formats.torch_pickle import read_torch_file
 
 TOLERANCE = 1e-4
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.checkpoints import SPECS, config_of, random_tokens, random_weights, write_folder
 from tests.torch.stock import stock_decode_logits, stock_greedy, stock_logits, stock_model
-from understudy.models import reference
+from understudy.checkpoint import reference
 from understudy.spec import tensor_shapes
 
 TOLERANCE = 1e-4  # logits are around 1; what is seen is below 2e-5

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from tests.unit.text.test_dialects import CHATML, tokenizer_with
+from tests.unit.text.test_templates import CHATML, tokenizer_with
 from understudy import hub
-from understudy.models.checkpoint import open_checkpoint
+from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.text import open_tokenizer
-from understudy.text.dialects import DIALECTS, dialect_for
-from understudy.text.dialects.jinja import JinjaDialect
+from understudy.text.templates import CHAT_TEMPLATES, chat_template_for
+from understudy.text.templates.jinja import JinjaChatTemplate
 
 CONVERSATIONS = [
     [{"role": "user", "content": "Who are you?"}],
@@ -30,9 +30,9 @@ def test_the_embedded_template(messages, add):
     theirs, _ = render_jinja_template(
         [messages], chat_template=tokenizer.chat_template, add_generation_prompt=add
     )
-    assert dialect_for("llama", tokenizer).name == "chatml"
+    assert chat_template_for("llama", tokenizer).name == "chatml"
     for name in ("chatml", "jinja"):
-        ours = DIALECTS[name](tokenizer).render(messages, add_generation_prompt=add)
+        ours = CHAT_TEMPLATES[name](tokenizer).render(messages, add_generation_prompt=add)
         assert ours.text == theirs[0]
         assert ours.encode(tokenizer) == tokenizer.encode(theirs[0], markers=True)
 
@@ -59,5 +59,5 @@ def test_the_text_is_what_jinja_alone_makes(body):
     template = "{% for m in messages %}<|im_start|>" + body + "<|im_end|>{% endfor %}"
     messages = [{"role": "user", "content": "  a b\n"}, {"role": "assistant", "content": "漢字 c"}]
     theirs, _ = render_jinja_template([messages], chat_template=template)
-    made = JinjaDialect(tokenizer_with(CHATML, template))
+    made = JinjaChatTemplate(tokenizer_with(CHATML, template))
     assert made.render(messages).text == theirs[0]

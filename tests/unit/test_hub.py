@@ -53,9 +53,10 @@ def test_a_hub_id_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    info = lambda *_, **__: SimpleNamespace(
-        siblings=[SimpleNamespace(rfilename=name) for name in names]
-    )  # noqa: E731
+
+    def info(*_, **__):
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
+
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
     (tmp_path / "config.json").write_text("{}")
     names = ["config.json", "pytorch_model.bin"]

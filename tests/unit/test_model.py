@@ -12,6 +12,7 @@ import pytest
 import understudy
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, random_weights, write_folder
+from understudy.checkpoint import pack as packing
 from understudy.errors import (
     ContextError,
     FormatError,
@@ -20,7 +21,6 @@ from understudy.errors import (
     UnderstudyError,
     UsageError,
 )
-from understudy.models import pack as packing
 
 HOT = {"temperature": 2.0, "max_tokens": 12, "ignore_eos": True}
 
@@ -51,7 +51,7 @@ def test_a_prompt_may_be_text_or_ids_of_any_kind(model):
     assert len({reply.tokens for reply in replies}) == 1
     assert (model.logits(ids) == model.logits(np.asarray(ids, np.int64))).all()
     chat = [{"role": "user", "content": "Hello"}]
-    rendered = model.dialect.render(chat)
+    rendered = model.chat_template.render(chat)
     assert (
         model.generate(chat, max_tokens=8).tokens == model.generate(rendered, max_tokens=8).tokens
     )

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from understudy.chat.tools import Tool
+from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from understudy.chat.loop import ToolCall, ToolResult
-from understudy.chat.plan import Ledger, Turn
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
+from understudy.generation.plan import Ledger, Turn
 from understudy.text.toolcalls import ParsedCall
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.chat.tools import Tool
+from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.toolcalls import ParsedCall
 

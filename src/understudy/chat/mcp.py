@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from understudy.chat.tools import Tool
 from understudy.errors import MissingError, SchemaError, ToolError
+from understudy.generation.tools import Tool
 
 
 class McpServer:

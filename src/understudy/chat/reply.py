@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from understudy.chat.guarding import Verdict
 from understudy.chat.loop import ToolCall, ToolResult
-from understudy.chat.plan import Ledger
 from understudy.engine import Usage
 from understudy.errors import UsageError
+from understudy.generation.moderation import Verdict
+from understudy.generation.plan import Ledger
 from understudy.text.toolcalls import ParsedCall
 
 Finish = Literal["stop", "length", "tool_calls", "cancelled", "content_filter"]

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from understudy.chat.plan import Block, Turn
 from understudy.errors import DocumentError, FormatError
-from understudy.files.atomic import written_aside
+from understudy.formats.atomic import written_aside
+from understudy.generation.plan import Block, Turn
 from understudy.model import Model
 from understudy.text.toolcalls import ParsedCall
 

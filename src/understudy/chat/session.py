@@ -26,18 +26,18 @@ from pathlib import Path
 from typing import Any
 
 from understudy.chat import saved
-from understudy.chat.calls import call_grammar, choice_of, read_calls
 from understudy.chat.choose import choose
 from understudy.chat.exchange import Exchange
-from understudy.chat.guarding import Stopped, TextGuard, Verdict, as_text, checked
 from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_call
-from understudy.chat.plan import Block, Plan, Turn, count_passages, fit
 from understudy.chat.reply import Finish, Reply, SessionSettings
-from understudy.chat.shown import Shown
 from understudy.chat.sources import Character, Documents, Grounding, Part
-from understudy.chat.tools import Tool, as_tools
 from understudy.engine import Output
 from understudy.errors import DocumentError, UsageError
+from understudy.generation.calls import call_grammar, choice_of, read_calls
+from understudy.generation.moderation import Stopped, TextGuard, Verdict, as_text, checked
+from understudy.generation.plan import Block, Plan, Turn, count_passages, fit
+from understudy.generation.shown import Shown
+from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 from understudy.text.grammar import Grammar, GrammarMask
 from understudy.text.toolcalls import ParsedCall
@@ -214,7 +214,7 @@ class Session:
             choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
             shown = Shown(
                 self._is_grounded and exchange.grounding is not None,
-                self.model.dialect,
+                self.model.chat_template,
                 bool(self.tools),
                 self.guard,
             )
@@ -224,7 +224,7 @@ class Session:
                 self._finish(exchange, shown.given, "cancelled")
                 raise
             found = read_calls(
-                self.model.dialect, shown.raw, self.tools if choice != "none" else ()
+                self.model.chat_template, shown.raw, self.tools if choice != "none" else ()
             )
             if not found.calls:
                 break
@@ -258,9 +258,9 @@ class Session:
             self.settings.reserve, self.context // 2
         )
         plan, tools = self._plan(exchange)
-        dialect, tokenizer = self.model.dialect, self.model.tokenizer
+        chat_template, tokenizer = self.model.chat_template, self.model.tokenizer
         prompt, ledger = fit(
-            plan, dialect, tokenizer, context=self.context, reserve=reserve, where="session"
+            plan, chat_template, tokenizer, context=self.context, reserve=reserve, where="session"
         )
         self._absorb(plan)
         exchange.num_passages = count_passages(plan)
@@ -287,11 +287,11 @@ class Session:
         answer = None
         if self._is_grounded and exchange.grounding is not None:
             answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
-        tokenizer, dialect = self.model.tokenizer, self.model.dialect
+        tokenizer, chat_template = self.model.tokenizer, self.model.chat_template
         if tools:
             answer = call_grammar(
                 tokenizer,
-                dialect,
+                chat_template,
                 tools,
                 choice,
                 is_parallel=self.settings.is_parallel,
@@ -350,8 +350,8 @@ class Session:
     def _repeats_question(self) -> bool:
         if self.settings.repeats_question is not None:
             return self.settings.repeats_question
-        dialect, template = self.model.dialect, self.model.tokenizer.chat_template or ""
-        return dialect.name != "nemotron" and "tool" not in template
+        chat_template, template = self.model.chat_template, self.model.tokenizer.chat_template or ""
+        return chat_template.name != "nemotron" and "tool" not in template
 
     def _place_passages(self, plan: Plan, grounding: Grounding) -> None:
         if self.settings.passages_in == "system":

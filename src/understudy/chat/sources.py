@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from understudy.chat.plan import Plan, Turn
+from understudy.generation.plan import Plan, Turn
 from understudy.spec import ModelSpec
 
 

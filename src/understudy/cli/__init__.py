@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from understudy.errors import UnderstudyError
-from understudy.provenance import COMMAND
+from understudy.report.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
     "demo": "show the main job on the embedded model, with figures",

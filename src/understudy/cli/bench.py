@@ -9,10 +9,10 @@ from pathlib import Path
 
 from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
-from understudy.measure.memory import peak_memory_bytes
-from understudy.measure.speed import SpeedTest, measure_speed
+from understudy.judge.benchmark.memory import peak_memory_bytes
+from understudy.judge.benchmark.speed import SpeedTest, measure_speed
 from understudy.model import fine_matrices
-from understudy.provenance import describe_run
+from understudy.report.provenance import describe_run
 from understudy.spec import ModelSpec, QuantSpec
 
 
@@ -94,7 +94,7 @@ def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path 
 
 
 def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
-    from understudy.measure.synthetic import synthetic_packed
+    from understudy.judge.benchmark.synthetic import synthetic_packed
 
     packed = synthetic_packed(
         arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from understudy import hub
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
 from understudy.cli.options import Progress
-from understudy.models.checkpoint import open_checkpoint
-from understudy.models.convert import save_checkpoint
 from understudy.spec import QuantSpec
 
 FORMATS = ["f32", "bf16", "q8", "q4"]

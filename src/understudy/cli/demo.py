@@ -18,7 +18,7 @@ from understudy.chat.session import Reply, Session, SessionSettings
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import UnderstudyError
-from understudy.measure.memory import peak_memory_bytes
+from understudy.judge.benchmark.memory import peak_memory_bytes
 from understudy.model import Model
 from understudy.roleplay.card import Card
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from understudy import __version__, core
+from understudy.checkpoint.pack import available_memory
 from understudy.cli.environment import VARIABLES
-from understudy.files.packed import cache_folder
+from understudy.formats.packed import cache_folder
 from understudy.hub import DEFAULT_MODEL, list_models
-from understudy.models.pack import available_memory
 from understudy.text.open import check_nemotron_tokenizer
 
 

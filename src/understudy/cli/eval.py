@@ -93,11 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from understudy.errors import UsageError
-    from understudy.measure.evaluate.judge import Judge
-    from understudy.measure.evaluate.report import write_report
-    from understudy.measure.evaluate.run import RunSettings, evaluate
-    from understudy.measure.evaluate.tasks import chosen_tasks
-    from understudy.provenance import describe_run
+    from understudy.judge.evaluate.judge import Judge
+    from understudy.judge.evaluate.report import write_report
+    from understudy.judge.evaluate.run import RunSettings, evaluate
+    from understudy.judge.evaluate.tasks import chosen_tasks
+    from understudy.report.provenance import describe_run
 
     single = [name for name in arguments.tasks.split(",") if name]
     suites = arguments.suite or ([] if single else ["quick"])
@@ -135,7 +135,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _limits(words: list[str]) -> tuple[int | None, dict[str, int]]:
     """`N` for all tasks and `TASK=N` for single ones."""
     from understudy.errors import UsageError
-    from understudy.measure.evaluate.tasks import TASKS
+    from understudy.judge.evaluate.tasks import TASKS
 
     limit, limits = None, {}
     for word in words:
@@ -152,7 +152,7 @@ def _limits(words: list[str]) -> tuple[int | None, dict[str, int]]:
 def _fetch(arguments: argparse.Namespace) -> int:
     """Says what would be fetched under which licence, asks on a terminal, fetches; a set that fails does not stop the others."""
     from understudy.errors import UnderstudyError, UsageError
-    from understudy.measure.evaluate.fetch import chosen_sets, fetch, forget_archives, is_complete
+    from understudy.judge.evaluate.fetch import chosen_sets, fetch, forget_archives, is_complete
 
     sets = chosen_sets(arguments.names)
     folder = arguments.data
@@ -227,15 +227,15 @@ def _facts(model: Model) -> dict[str, Any]:
 def _cache_tokens(arguments: argparse.Namespace) -> int:
     """Room for the answers under way at once: some 1,024 tokens each, as far as the budget goes."""
     from understudy import hub
+    from understudy.checkpoint.checkpoint import open_checkpoint
     from understudy.model import kv_bytes_per_token
-    from understudy.models.checkpoint import open_checkpoint
 
     per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
     return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from understudy.measure.evaluate.compare import compare, comparison_page
+    from understudy.judge.evaluate.compare import compare, comparison_page
 
     result = compare(*arguments.compare)
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from understudy.chat.guarding import TextGuard
 from understudy.chat.loop import ToolCall
 from understudy.chat.session import Session, SessionSettings
-from understudy.chat.tools import Tool, as_tools
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
+from understudy.generation.moderation import TextGuard
+from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 
 

@@ -54,8 +54,8 @@ def configure(actions: Any) -> None:
 
 def _model(arguments: argparse.Namespace) -> int:
     from understudy.errors import UsageError
-    from understudy.files.atomic import written_aside
-    from understudy.model_card import statements
+    from understudy.formats.atomic import written_aside
+    from understudy.judge.cards import statements
 
     if arguments.init is not None:
         if arguments.init.exists():
@@ -69,7 +69,7 @@ def _model(arguments: argparse.Namespace) -> int:
     if arguments.model is None:
         raise UsageError("no model is named", where="card model", expected="MODEL, or --init FILE")
     from understudy import hub
-    from understudy.model_card.write import write_card
+    from understudy.judge.cards.write import write_card
 
     if arguments.measure is not None:
         if code := _measure(arguments.model, arguments.measure):
@@ -87,7 +87,7 @@ def _model(arguments: argparse.Namespace) -> int:
 def _measure(model: str, folder: Path) -> int:
     """Runs the commands that make evidence, each into its place in the folder; evaluation and probes go on where they were stopped."""
     from understudy import cli
-    from understudy.files.atomic import written_aside
+    from understudy.formats.atomic import written_aside
 
     for words in (
         ["eval", model, "--output", str(folder / "eval")],
@@ -108,7 +108,7 @@ def _measure(model: str, folder: Path) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from understudy import hub
-    from understudy.model_card.comparison import write_comparison
+    from understudy.judge.cards.comparison import write_comparison
 
     _tell(
         write_comparison(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.errors import MissingError, UsageError
-from understudy.measure.perplexity import perplexity
+from understudy.judge.benchmark.perplexity import perplexity
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.cli.options import add_loading, load_model
 from understudy.cli.terminal import write
 from understudy.hub import DEFAULT_MODEL, resolve
-from understudy.models.checkpoint import open_checkpoint
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.index import Added, Index
 from understudy.text import open_tokenizer

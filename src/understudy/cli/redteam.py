@@ -14,8 +14,8 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 
 if TYPE_CHECKING:
-    from understudy.safety.redteam.conversation import Live
-    from understudy.safety.redteam.store import Store
+    from understudy.judge.redteam.conversation import Live
+    from understudy.judge.redteam.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from understudy.safety.redteam.store import Store
+    from understudy.judge.redteam.store import Store
 
     if arguments.export or arguments.agreement or arguments.summary:
         with Store(arguments.store, must_exist=True) as store:
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export(store: Store, arguments: argparse.Namespace) -> int:
-    from understudy.safety.redteam import export
+    from understudy.judge.redteam import export
 
     records = store.records()
     if arguments.without_embargoed:
@@ -102,8 +102,8 @@ def _export(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _import(store: Store, path: Path) -> int:
-    from understudy.safety.redteam.export import read_export
-    from understudy.safety.redteam.merge import merge
+    from understudy.judge.redteam.export import read_export
+    from understudy.judge.redteam.merge import merge
 
     added = merge(store, read_export(path))
     write(
@@ -119,8 +119,8 @@ def _import(store: Store, path: Path) -> int:
 
 def _tell(store: Store, arguments: argparse.Namespace) -> int:
     from understudy.cli.redteam_tables import agreement_table, summary_table
-    from understudy.safety.redteam.agreement import agreement
-    from understudy.safety.redteam.summary import summary
+    from understudy.judge.redteam.agreement import agreement
+    from understudy.judge.redteam.summary import summary
 
     records = store.records(is_bare=True)
     found = agreement(records) if arguments.agreement else summary(records)
@@ -130,7 +130,7 @@ def _tell(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _with_model(store: Store, arguments: argparse.Namespace) -> int:
-    from understudy.safety.redteam.conversation import Live
+    from understudy.judge.redteam.conversation import Live
 
     with load_model(arguments) as model:
         live = Live(store, model, model.path.name)
@@ -140,8 +140,8 @@ def _with_model(store: Store, arguments: argparse.Namespace) -> int:
             return RedTeam(live, arguments.rater).run()
         if arguments.rerun:
             return _rerun(live, arguments)
-        from understudy.workbench.app import create_app
-        from understudy.workbench.run import serve
+        from understudy.judge.redteam.web.app import create_app
+        from understudy.judge.redteam.web.run import serve
 
         address = f"http://127.0.0.1:{arguments.port}/"
         write(
@@ -152,7 +152,7 @@ def _with_model(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _rerun(live: Live, arguments: argparse.Namespace) -> int:
-    from understudy.safety.redteam.summary import worst_ratings
+    from understudy.judge.redteam.summary import worst_ratings
 
     records = live.store.records(is_bare=True)
     ids = [arguments.rerun]

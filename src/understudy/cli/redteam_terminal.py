@@ -17,13 +17,13 @@ from understudy.cli.jobs import read_tools
 from understudy.cli.redteam_tables import agreement_table, summary_table
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
-from understudy.safety.redteam.agreement import agreement
-from understudy.safety.redteam.conversation import Live
-from understudy.safety.redteam.converters import CONVERTERS, convert
-from understudy.safety.redteam.records import SEVERITIES, STATUSES, Conversation, Records, as_name
-from understudy.safety.redteam.setup import Setup
-from understudy.safety.redteam.summary import summary
-from understudy.safety.taxonomy import AEGIS_2, SAFE, to_aegis_1
+from understudy.judge.redteam.agreement import agreement
+from understudy.judge.redteam.conversation import Live
+from understudy.judge.redteam.converters import CONVERTERS, convert
+from understudy.judge.redteam.records import SEVERITIES, STATUSES, Conversation, Records, as_name
+from understudy.judge.redteam.setup import Setup
+from understudy.judge.redteam.summary import summary
+from understudy.judge.safety.taxonomy import AEGIS_2, SAFE, to_aegis_1
 
 MOST_SHOWN = 20_000
 

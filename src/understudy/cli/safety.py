@@ -14,8 +14,8 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 
 if TYPE_CHECKING:
-    from understudy.safety.probes import Probe
-    from understudy.safety.report import Report
+    from understudy.judge.safety.probes import Probe
+    from understudy.judge.safety.report import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from understudy.safety.probes import PROBES
+    from understudy.judge.safety.probes import PROBES
 
     for probe in PROBES.values():
         write(f"{probe.name:24} {len(probe.cases):3} cases  {probe.says}\n")
@@ -92,7 +92,7 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from understudy.safety.run import run_probes
+    from understudy.judge.safety.run import run_probes
 
     probes = list(_chosen(arguments))
     if arguments.judge_again:
@@ -121,8 +121,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(arguments: argparse.Namespace) -> Iterator[Probe]:
-    from understudy.safety.probes import PROBES
-    from understudy.safety.probes.xstest import read_xstest
+    from understudy.judge.safety.probes import PROBES
+    from understudy.judge.safety.probes.xstest import read_xstest
 
     known = dict(PROBES)
     if arguments.xstest is not None:
@@ -134,7 +134,7 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[Probe]:
 
 
 def _judge_again(probes: list[Probe], arguments: argparse.Namespace) -> int:
-    from understudy.safety.run import judge_again
+    from understudy.judge.safety.run import judge_again
 
     _only_run(arguments.store)
     judged, kept = judge_again(arguments.store, probes)
@@ -143,14 +143,14 @@ def _judge_again(probes: list[Probe], arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from understudy.safety.report import Report
+    from understudy.judge.safety.report import Report
 
     _write(Report(_only_run(arguments.store)), arguments)
     return 0
 
 
 def _garak(arguments: argparse.Namespace) -> int:
-    from understudy.safety.report import Report
+    from understudy.judge.safety.report import Report
 
     if arguments.list:
         safety_garak.list_probes()
@@ -166,7 +166,7 @@ def _only_run(store: Path) -> list[dict[str, Any]]:
     Raises:
         UsageError: it does not hold one run, but none or several.
     """
-    from understudy.safety.run import read_store
+    from understudy.judge.safety.run import read_store
 
     lines = read_store(store)
     runs = sorted({(line["fingerprint"], line["seed"]) for line in lines})
@@ -181,8 +181,8 @@ def _only_run(store: Path) -> list[dict[str, Any]]:
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:
-    from understudy.files.atomic import written_aside
-    from understudy.safety.page import to_html
+    from understudy.formats.atomic import written_aside
+    from understudy.judge.safety.page import to_html
 
     texts = {
         arguments.json: report.to_json(with_answers=not arguments.without_answers),

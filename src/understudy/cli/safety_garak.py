@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import MissingError, UnderstudyError, UsageError
-from understudy.provenance import describe_run, describe_served
+from understudy.report.provenance import describe_run, describe_served
 
 if TYPE_CHECKING:
-    from understudy.safety.garak import GarakRun, Target
+    from understudy.judge.safety.garak import GarakRun, Target
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """Asks; returns the lines of this model in the store, and how many probes failed."""
-    from understudy.safety.garak import GarakRun, GarakSettings
-    from understudy.safety.run import read_store
+    from understudy.judge.safety.garak import GarakRun, GarakSettings
+    from understudy.judge.safety.run import read_store
 
     if arguments.garak is None:
         raise UsageError(
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
 
 
 def list_probes() -> None:
-    from understudy.safety.garak import OFFLINE
+    from understudy.judge.safety.garak import OFFLINE
 
     for name, category in sorted(OFFLINE.items()):
         write(f"{name:55} {category}\n")
@@ -105,7 +105,7 @@ def list_probes() -> None:
 
 def _chosen(names: list[str]) -> Iterator[str]:
     """The probes of the preset that were named, alone or by their family."""
-    from understudy.safety.garak import OFFLINE
+    from understudy.judge.safety.garak import OFFLINE
 
     for name in names:
         if name not in OFFLINE and not any(probe.startswith(f"{name}.") for probe in OFFLINE):
@@ -143,7 +143,7 @@ def _ask(run: GarakRun, probes: list[str]) -> int:
 
 @contextlib.contextmanager
 def _target(arguments: argparse.Namespace) -> Iterator[Target]:
-    from understudy.safety.garak import Target
+    from understudy.judge.safety.garak import Target
 
     if arguments.url is not None:
         yield Target(
@@ -172,7 +172,7 @@ def _target(arguments: argparse.Namespace) -> Iterator[Target]:
 
 def _fingerprint(url: str, model: str) -> str:
     """What a server says that its model is: the `system_fingerprint` of an answer of one token."""
-    from understudy.safety.garak import KEY_VARIABLE
+    from understudy.judge.safety.garak import KEY_VARIABLE
 
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
     headers = {

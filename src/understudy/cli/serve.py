@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.cli.guarding import add_guard, guard_of
+from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading
 from understudy.errors import MissingError, UsageError
 from understudy.hub import DEFAULT_MODEL, resolve

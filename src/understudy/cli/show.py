@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from understudy import hub
+from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from understudy.checkpoint.pack import packed_sizes
 from understudy.cli.options import add_model
 from understudy.model import kv_bytes_per_token
-from understudy.models.checkpoint import Checkpoint, open_checkpoint
-from understudy.models.pack import packed_sizes
 from understudy.spec import QuantSpec, parameter_counts
 
 

@@ -4,7 +4,7 @@
     rows.tokens  (rows, length + 1) int32     rows.mask  (rows, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
 
 A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}` (only what the
-assistant says counts, as the chat dialect renders it). Documents are packed end to end, an end-of-text token between
+assistant says counts, as the chat chat template renders it). Documents are packed end to end, an end-of-text token between
 them. The order of batches is a function of seed and step alone, so a run resumes without any state of its own.
 """
 
@@ -26,7 +26,7 @@ IntArray = NDArray[np.int32]
 
 
 class Encoder(Protocol):
-    """How words become ids. `TextEncoder` adapts a tokenizer and a dialect of the text room."""
+    """How words become ids. `TextEncoder` adapts a tokenizer and a chat template of the text room."""
 
     @property
     def end_id(self) -> int | None: ...
@@ -38,10 +38,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer with a dialect: markers only from the dialect's own markup."""
+    """A tokenizer with a chat template: markers only from the chat template's own markup."""
 
     tokenizer: Any
-    dialect: Any = None
+    chat_template: Any = None
 
     @property
     def end_id(self) -> int | None:
@@ -52,13 +52,15 @@ class TextEncoder:
         return list(self.tokenizer.encode(text))
 
     def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]:
-        if self.dialect is None:
+        if self.chat_template is None:
             raise UsageError(
-                "the data holds chats, but the model has no chat dialect",
+                "the data holds chats, but the model has no chat chat template",
                 do="use plain text records",
             )
         return list(
-            self.dialect.render(messages, add_generation_prompt=is_open).encode(self.tokenizer)
+            self.chat_template.render(messages, add_generation_prompt=is_open).encode(
+                self.tokenizer
+            )
         )
 
 
@@ -188,9 +190,9 @@ def _jsonl(path: Path, lines: Iterable[str], encoder: Encoder) -> Iterator[Docum
 def chat_document(
     messages: Sequence[dict[str, Any]], encoder: Encoder, where: str = "chat"
 ) -> Document:
-    """A chat as the dialect renders it; learnt is what an assistant turn adds to the prompt that asks for it.
+    """A chat as the chat template renders it; learnt is what an assistant turn adds to the prompt that asks for it.
 
-    The dialect must be append-only: the rendering up to a turn is a prefix of the longer one, else the turn is refused.
+    The chat template must be append-only: the rendering up to a turn is a prefix of the longer one, else the turn is refused.
     """
     for message in messages:
         if (
@@ -210,7 +212,7 @@ def chat_document(
         )
         if ids[: len(after)] != after or after[: len(before)] != before:
             raise DocumentError(
-                "the dialect rewrites earlier turns: loss masks would be wrong", where=where
+                "the chat template rewrites earlier turns: loss masks would be wrong", where=where
             )
         is_learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
     return Document(ids, is_learnt)

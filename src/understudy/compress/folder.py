@@ -12,18 +12,18 @@ import numpy as np
 import torch
 
 from understudy import hub
+from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.checkpoint.weights import Weights
 from understudy.compress import grids
 from understudy.compress.data import TextEncoder
 from understudy.compress.grids import Rounded
 from understudy.compress.network import Network, network_from_weights
 from understudy.errors import MissingError
-from understudy.files.tensor import StoredTensor
-from understudy.models.checkpoint import Checkpoint, open_checkpoint
-from understudy.models.convert import save_checkpoint
-from understudy.models.weights import Weights
+from understudy.formats.tensor import StoredTensor
 from understudy.spec import QuantSpec
 from understudy.text import open_tokenizer
-from understudy.text.dialects import dialect_for
+from understudy.text.templates import chat_template_for
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Source:
                 do="copy the tokenizer's files into the folder",
             )
         tokenizer = open_tokenizer(source)
-        return TextEncoder(tokenizer, dialect_for(self.checkpoint.spec.architecture, tokenizer))
+        return TextEncoder(
+            tokenizer, chat_template_for(self.checkpoint.spec.architecture, tokenizer)
+        )
 
 
 def open_source(

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.compress.folder import save_network
 from understudy.compress.grids import BLOCK, GRIDS, Rounded
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.quantize import Quantized
 from understudy.errors import UnsupportedError
-from understudy.models.checkpoint import Checkpoint
 from understudy.spec import ModelSpec
 
 

@@ -24,6 +24,8 @@ from typing import Any
 import torch
 
 from understudy import __version__
+from understudy.checkpoint.checkpoint import Checkpoint
+from understudy.checkpoint.lineage import lineage_of
 from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
 from understudy.compress.compensate import compensate
@@ -46,9 +48,7 @@ from understudy.compress.search import candidates, search
 from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
-from understudy.models.checkpoint import Checkpoint
-from understudy.models.lineage import lineage_of
-from understudy.provenance import describe_run, model_sha256
+from understudy.report.provenance import describe_run, model_sha256
 from understudy.spec import parameter_counts
 
 ORDER = ("prune", "correct", "distill", "quantize")

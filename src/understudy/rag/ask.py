@@ -116,4 +116,4 @@ def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[i
 def prompt_of(model: Model, question: str, passages: Sequence[Passage]) -> Any:
     """The rendered prompt: instructions and passages in the system turn, the question as the user's."""
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    return model.dialect.render(messages, contexts=contexts_of(passages))
+    return model.chat_template.render(messages, contexts=contexts_of(passages))

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from understudy.errors import DocumentError, UsageError
-from understudy.files.atomic import written_aside
+from understudy.formats.atomic import written_aside
 from understudy.roleplay import charx, png
 from understudy.roleplay.card import MAX_CARD_BYTES, Card, parse_card
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.chat.plan import Block, Plan, Turn
+from understudy.generation.plan import Block, Plan, Turn
 from understudy.roleplay.card import Card
 from understudy.roleplay.lorebook import Found, Placed
 from understudy.roleplay.macros import MacroContext, expand

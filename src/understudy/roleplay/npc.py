@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat import saved
-from understudy.chat.guarding import TextGuard, Verdict, end_of_sentences, flags_of
-from understudy.chat.plan import Block, Ledger, fit
-from understudy.chat.plan import Turn as ChatTurn
 from understudy.engine import Output, Usage
 from understudy.errors import DocumentError, UsageError
+from understudy.generation.moderation import TextGuard, Verdict, end_of_sentences, flags_of
+from understudy.generation.plan import Block, Ledger, fit
+from understudy.generation.plan import Turn as ChatTurn
 from understudy.roleplay.card import Card
-from understudy.roleplay.guard import Guard
+from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.memory import Said, first_sentences
@@ -151,7 +151,7 @@ class Npc(Part):
         )
         prompt, ledger = fit(
             plan,
-            model.dialect,
+            model.chat_template,
             model.tokenizer,
             context=context,
             reserve=self.settings.reserve,

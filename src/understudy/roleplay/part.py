@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from understudy.chat.plan import Plan, Turn
 from understudy.errors import UsageError
+from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
-from understudy.roleplay.guard import Guard
+from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.layout import Scene, plan
 from understudy.roleplay.lorebook import Found, Line, Lorebook, LoreMemory, ScanSettings
 from understudy.roleplay.macros import MacroContext, expand
@@ -79,8 +79,10 @@ class Part:
     ) -> Plan:
         """The prompt that answers `text`: persona first, called-up lore and memories in the newest message."""
         lines = [
-            Line(turn.role, turn.text) for turn in history if turn.role in ("user", "assistant")
-        ]  # type: ignore[arg-type]
+            Line(turn.role, turn.text)  # type: ignore[arg-type]
+            for turn in history
+            if turn.role in ("user", "assistant")
+        ]
         settings = ScanSettings(
             count_tokens=count_tokens,
             budget=int(LORE_SHARE * context),

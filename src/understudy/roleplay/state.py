@@ -45,8 +45,8 @@ class ActionKind:
                 if (
                     not isinstance(value, int)
                     or isinstance(value, bool)
-                    or not values[0] <= value <= values[1]
-                ):  # type: ignore[operator]
+                    or not values[0] <= value <= values[1]  # type: ignore[operator]
+                ):
                     return f"{name} must be {values[0]} to {values[1]}, is {value!r}"
             elif value not in values:
                 return f"{name} cannot be {value!r}"

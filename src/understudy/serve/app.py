@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy.chat.guarding import TextGuard
 from understudy.errors import UnderstudyError
+from understudy.generation.moderation import TextGuard
 from understudy.model import Model
 from understudy.serve import routes_server
+from understudy.serve.access import Guard
 from understudy.serve.errors import ApiError
 from understudy.serve.events import ClientGone
-from understudy.serve.guard import Guard
 from understudy.serve.metrics import Metrics
 from understudy.serve.openapi import describe
 from understudy.serve.pool import Loader, Pool, Served

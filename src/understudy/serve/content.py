@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from understudy.chat.guarding import Side, TextGuard, Verdict, end_of_sentences, flags_of
 from understudy.engine import Output, Usage
 from understudy.errors import UnderstudyError
+from understudy.generation.moderation import Side, TextGuard, Verdict, end_of_sentences, flags_of
 from understudy.serve.errors import ApiError
 from understudy.serve.generate import Prepared
 from understudy.serve.server import Work

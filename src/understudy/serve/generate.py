@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from understudy.chat.calls import call_grammar
-from understudy.chat.plan import Ledger, count_origins
-from understudy.chat.tools import Tool, as_tools
 from understudy.engine import Output, Request, SamplingParams
 from understudy.engine.request import MaskFactory, Overflow
 from understudy.errors import ContextError, UsageError
+from understudy.generation.calls import call_grammar
+from understudy.generation.plan import Ledger, count_origins
+from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.pool import Served
 from understudy.serve.settings import Settings
 from understudy.serve.shown import Piece, Reading
 from understudy.serve.worker import AsyncTicket, BusyError, StoppedError
-from understudy.text.dialects import Prompt
 from understudy.text.grammar import Grammar
+from understudy.text.templates import Prompt
 
 Finish = Literal["stop", "length", "calls", "filter"]
 
@@ -80,8 +80,8 @@ async def prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepar
 
 def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
     tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
-    prompt = model.dialect.render(ask.messages, tools=tools or None)
-    stops = model.dialect.stops
+    prompt = model.chat_template.render(ask.messages, tools=tools or None)
+    stops = model.chat_template.stops
     sampling = {**ask.sampling}
     sampling["stop"] = tuple(dict.fromkeys((*sampling.get("stop", ()), *stops.strings)))
     if not sampling.get("ignore_eos"):
@@ -141,7 +141,7 @@ def _chat_mask(model: Model, ask: ChatAsk) -> MaskFactory | None:
             lark = f"start: %json {json.dumps(ask.answer.json_schema)}"
         grammar = call_grammar(
             model.tokenizer,
-            model.dialect,
+            model.chat_template,
             ask.tools,
             ask.choice,
             is_parallel=ask.is_parallel,
@@ -190,7 +190,7 @@ async def read(
     `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
     """
     readings = [
-        Reading(model.dialect, has_calls=prepared.has_calls)
+        Reading(model.chat_template, has_calls=prepared.has_calls)
         for _ in range(prepared.request.params.n)
     ]
     async for output, is_stopped in outputs:

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
-from understudy.chat.guarding import TextGuard
 from understudy.errors import UnderstudyError
+from understudy.generation.moderation import TextGuard
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.settings import Settings

@@ -14,8 +14,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.chat.guarding import Verdict
 from understudy.errors import DocumentError
+from understudy.generation.moderation import Verdict
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.ask import Answer, ask
 from understudy.rag.document import Builder

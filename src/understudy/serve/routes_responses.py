@@ -12,8 +12,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.chat.calls import choice_of
 from understudy.errors import SchemaError, UsageError
+from understudy.generation.calls import choice_of
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.chat.guarding import Verdict
 from understudy.engine import Usage
 from understudy.errors import UnderstudyError
+from understudy.generation.moderation import Verdict
 from understudy.serve.errors import ApiError, from_understudy, from_validation
 from understudy.serve.events import EventStream, event, unless_gone
 from understudy.serve.generate import Prepared, submit

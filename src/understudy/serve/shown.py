@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from understudy.serve.partial_json import PartialJson
-from understudy.text.dialects import Dialect
+from understudy.generation.partial_json import PartialJson
+from understudy.text.templates import ChatTemplate
 
 _HEAD = re.compile(r'\s*\{"name": (?P<name>"(?:[^"\\]|\\.)*"), "(?:arguments|parameters)": ')
 
@@ -47,13 +47,15 @@ class Reading:
         is_raw: text is handed on as it is, without trimming white space around it.
     """
 
-    def __init__(self, dialect: Dialect, *, has_calls: bool, is_raw: bool = False) -> None:
-        form = dialect.call_form if has_calls else None
+    def __init__(
+        self, chat_template: ChatTemplate, *, has_calls: bool, is_raw: bool = False
+    ) -> None:
+        form = chat_template.call_form if has_calls else None
         self._form, self._is_raw = form, is_raw
         self._opening = ""
         if form is not None:
-            marker = dialect.tokenizer.marker_id(form.open)
-            is_hidden = marker is not None and dialect.tokenizer.is_special(marker)
+            marker = chat_template.tokenizer.marker_id(form.open)
+            is_hidden = marker is not None and chat_template.tokenizer.is_special(marker)
             self._opening = f'{form.first}{{"name": "' if is_hidden else form.open
         self._buffer, self._has_begun, self._in_calls = "", is_raw, False
         self._json: PartialJson | None = None

@@ -1,4 +1,4 @@
-"""Text and tokens: tokenizers from three kinds of file, streaming back into characters, dialects (chat templates)."""
+"""Text and tokens: tokenizers from three kinds of file, streaming back into characters, chat templates (chat templates)."""
 
 from understudy.text.open import open_tokenizer
 from understudy.text.stream import StreamDecoder

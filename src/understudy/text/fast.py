@@ -13,7 +13,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
 
 from understudy.errors import FormatError, UnsupportedError
-from understudy.files.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text.tokenizer import Marker, Segmenter
 
 _LETTERS_AND = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

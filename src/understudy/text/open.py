@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from understudy.errors import FormatError, UnsupportedError
-from understudy.files.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text.fast import segmenter_of_gguf, segmenter_of_json
 from understudy.text.spm import SpmModel, SpmSegmenter, read_spm, spm_markers
 from understudy.text.tokenizer import Segmenter, Tokenizer

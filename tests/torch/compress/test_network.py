@@ -8,6 +8,7 @@ import torch
 
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.torch.stock import stock_logits, stock_model
+from understudy.checkpoint import reference
 from understudy.compress.network import (
     Network,
     Norm,
@@ -18,7 +19,6 @@ from understudy.compress.network import (
     weights_of,
 )
 from understudy.errors import MissingError
-from understudy.models import reference
 from understudy.spec import tensor_shapes
 
 

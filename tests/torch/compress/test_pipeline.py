@@ -13,14 +13,14 @@ import transformers
 
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.torch.compress.world import write_world
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.lineage import lineage_of
 from understudy.compress.data import Rows, TextEncoder, mixed, read_rows
 from understudy.compress.folder import open_source
 from understudy.compress.recipe import parse_recipe, read_recipe
 from understudy.compress.stages import Pipeline
 from understudy.errors import DocumentError, FormatError, MissingError, UsageError
-from understudy.models.checkpoint import open_checkpoint
-from understudy.models.lineage import lineage_of
-from understudy.provenance import model_sha256
+from understudy.report.provenance import model_sha256
 
 
 @pytest.fixture(scope="module")

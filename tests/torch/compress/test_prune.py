@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.torch.compress.support import logits_of, random_rows, tiny_teacher
+from understudy.checkpoint import reference
 from understudy.compress.calibrate import LayerSums, calibrate, open_statistics
 from understudy.compress.compensate import compensate
 from understudy.compress.depth import DEPTH_METHODS, choose_layers
@@ -14,7 +15,6 @@ from understudy.compress.evaluate import compare
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape, select, trim
 from understudy.errors import MissingError, UsageError
-from understudy.models import reference
 from understudy.spec import tensor_shapes
 
 SHAPES = ["nemotron", "llama", "llama_tied", "mistral", "qwen2", "nemotron_biases"]

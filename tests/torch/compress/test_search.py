@@ -30,8 +30,8 @@ def test_candidates_cost_what_was_asked(cost: str) -> None:
 
 def test_file_bytes_are_those_of_a_written_file(tmp_path) -> None:
     from tests.support.checkpoints import SPECS, random_weights, write_folder
+    from understudy.checkpoint.checkpoint import open_checkpoint
     from understudy.compress.folder import save_network
-    from understudy.models.checkpoint import open_checkpoint
 
     spec = SPECS["nemotron"]
     checkpoint = open_checkpoint(write_folder(spec, random_weights(spec), tmp_path / "m"))

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 
+from understudy.checkpoint import reference
 from understudy.compress.calibrate import calibrate
 from understudy.compress.compensate import compensate
 from understudy.compress.data import pack
@@ -21,7 +22,6 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.compress.sparsity import thresholds, zero_rates
-from understudy.models import reference
 
 FOLDER = Path(__file__).parents[2] / "data" / "stories-nemotron"
 pytestmark = pytest.mark.skipif(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tests.support.random_model import babbler
 from understudy.chat.loop import ToolCall, ToolResult, as_text, clamped, run_call
-from understudy.chat.plan import DROP_ORDER, Block, Plan, Turn, fit
 from understudy.chat.session import Session, SessionSettings
-from understudy.chat.shown import Shown
-from understudy.chat.tools import Tool
 from understudy.errors import ContextError, DocumentError, UsageError
+from understudy.generation.plan import DROP_ORDER, Block, Plan, Turn, fit
+from understudy.generation.shown import Shown
+from understudy.generation.tools import Tool
 from understudy.roleplay.card import Card
 
 SETTINGS = SessionSettings(reserve=40)
@@ -276,7 +276,9 @@ def test_blocks_leave_in_order(model):
             )
         ],
     )
-    _, ledger = fit(plan, model.dialect, model.tokenizer, context=100, reserve=30, where="test")
+    _, ledger = fit(
+        plan, model.chat_template, model.tokenizer, context=100, reserve=30, where="test"
+    )
     rules = [line.split(":")[0] for line in ledger.dropped]
     assert rules == sorted(rules, key=DROP_ORDER.index)
     assert ledger.dropped[:2] == ("lore: lore0", "lore: lore1")
@@ -294,14 +296,16 @@ def test_a_warm_turn_computes_its_tail_alone(model):
 
 def test_what_a_reader_sees(model):
     def shown(text: str, **options) -> str:
-        filter = Shown(options.get("quoting", False), model.dialect, options.get("tools", True))
+        filter = Shown(
+            options.get("quoting", False), model.chat_template, options.get("tools", True)
+        )
         return "".join([*(filter.push(c) for c in text), filter.finish()])
 
     assert shown("a < b <tool") == "a < b <tool"
     assert (
         shown('Yes. <toolcall> {"name"') == 'Yes. <toolcall> {"name"'
     )  # it turned out to be no call
-    filter = Shown(False, model.dialect, True)
+    filter = Shown(False, model.chat_template, True)
     assert "".join(filter.push(c) for c in 'Yes. <toolcall> {"name"') == "Yes. "
     assert shown('[1] "built in 1812"\nAnswer: In 1812.', quoting=True) == "In 1812."
     assert shown("The documents do not say.", quoting=True) == "The documents do not say."
@@ -330,7 +334,7 @@ def test_async(model):
 
     text, reply, again = asyncio.run(talk())
     assert reply.text == again.text
-    assert model.dialect.clean(text) == reply.text
+    assert model.chat_template.clean(text) == reply.text
 
 
 def test_a_saved_session_goes_on(model, tmp_path):

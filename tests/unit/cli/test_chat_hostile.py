@@ -7,11 +7,11 @@ import io
 import pytest
 
 from tests.support.random_model import babbler
-from tests.unit.safety.fakes import HOSTILE, Fake
+from tests.unit.judge.safety.fakes import HOSTILE, Fake
 from understudy.chat.session import Session
 from understudy.cli import terminal
 from understudy.cli.chat import Conversation
-from understudy.safety.guard import Guard
+from understudy.judge.safety.moderation import Guard
 
 
 class Screen(io.StringIO):

@@ -10,11 +10,11 @@ import pytest
 
 from understudy import hub
 from understudy.chat.session import Session
+from understudy.checkpoint import pack
 from understudy.cli import COMMANDS, main
 from understudy.cli.chat import Conversation
 from understudy.cli.terminal import harmless
 from understudy.errors import InputError, UnderstudyError, UsageError
-from understudy.models import pack
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:

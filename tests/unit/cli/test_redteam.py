@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.random_model import babbler
-from tests.unit.safety.fakes import HOSTILE
-from tests.unit.safety.redteam.made import rated, talk
-from tests.unit.safety.redteam.test_conversation import CARD, ROPE, Slow
+from tests.unit.judge.redteam.made import rated, talk
+from tests.unit.judge.redteam.test_conversation import CARD, ROPE, Slow
+from tests.unit.judge.safety.fakes import HOSTILE
 from understudy.cli import main, redteam
-from understudy.safety.redteam.store import Store
+from understudy.judge.redteam.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from tests.support.random_model import babbler
-from understudy.chat.plan import DROP_ORDER
 from understudy.errors import ContextError, DocumentError, UsageError
+from understudy.generation.plan import DROP_ORDER
 from understudy.roleplay.card import Card
-from understudy.roleplay.guard import Guard
+from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Memory, Said
 from understudy.roleplay.npc import EMOTIONS, Npc, NpcSettings, read_say

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from tests.support.nasty import TEXTS
 from understudy.errors import FormatError, UnsupportedError
-from understudy.files.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
 from understudy.text.fast import PRE_ALIASES, PRE_TOKENIZERS
 

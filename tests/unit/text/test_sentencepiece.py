@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.nasty import TEXTS, long_line
 from understudy.errors import FormatError, UnsupportedError
-from understudy.files.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import StreamDecoder, open_tokenizer
 from understudy.text.open import NEMOTRON_BYTES, check_nemotron_tokenizer
 

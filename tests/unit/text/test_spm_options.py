@@ -9,7 +9,7 @@ import pytest
 from tests.support import nemotron_tokenizer as stand_in
 from tests.support.nasty import TEXTS, long_line
 from understudy.errors import UnderstudyError
-from understudy.files.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
 from understudy.text.spm import _fields
 

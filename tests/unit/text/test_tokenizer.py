@@ -13,9 +13,9 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from tests.support.nasty import TEXTS, long_line
 from understudy import hub
+from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.errors import FormatError, UnsupportedError, UsageError
-from understudy.files.tokenizer_source import TokenizerSource
-from understudy.models.checkpoint import open_checkpoint
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import StreamDecoder, open_tokenizer
 
 

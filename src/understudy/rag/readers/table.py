@@ -17,16 +17,16 @@ def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
     csv.field_size_limit(MAX_CELL)
     try:
-        dialect = (
+        chat_template = (
             csv.Sniffer().sniff(text[:16384], ",;\t|")
             if path.suffix.lower() == ".csv"
             else csv.excel_tab
         )
     except csv.Error:
-        dialect = csv.excel
+        chat_template = csv.excel
     builder = Builder(path.stem)
     try:
-        rows = csv.reader(io.StringIO(text), dialect)
+        rows = csv.reader(io.StringIO(text), chat_template)
         header = [name.strip() for name in next(rows, [])]
         lines = [_line(header, row) for row in rows]
     except csv.Error as error:

@@ -44,7 +44,7 @@ class Message(Body):
     )
 
     def to_messages(self) -> list[dict[str, Any]]:
-        """As dialects take it: results of tools are messages of their own and come first, as they were asked for."""
+        """As chat templates take it: results of tools are messages of their own and come first, as they were asked for."""
         if isinstance(self.content, str):
             return [{"role": self.role, "content": self.content}]
         results = [

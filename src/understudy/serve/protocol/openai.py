@@ -56,7 +56,7 @@ class ChatMessage(Body):
     function_call: None = None
 
     def to_message(self) -> dict[str, Any]:
-        """As dialects take it."""
+        """As chat templates take it."""
         content = self.content
         if isinstance(content, list):
             content = "".join(

@@ -56,7 +56,7 @@ Item = MessageItem | CallItem | ResultItem
 
 
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
-    """As dialects take it; neighbouring calls are one message."""
+    """As chat templates take it; neighbouring calls are one message."""
     messages: list[dict[str, Any]] = []
     for item in items:
         if isinstance(item, CallItem):

@@ -1,0 +1,167 @@
+"""Opening a checkpoint: whatever the file, the result is a spec and weights in Hugging Face's names and convention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
+from understudy.checkpoint.llama import scaling_of_factors
+from understudy.checkpoint.registry import architecture, architecture_of_gguf
+from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
+from understudy.checkpoint.weights import Weights
+from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.formats.gguf import GgufFile, read_gguf
+from understudy.formats.safetensors_folder import read_folder_tensors, read_json
+from understudy.formats.tensor import StoredTensor
+from understudy.formats.tokenizer_source import TokenizerSource
+from understudy.spec import ModelSpec, tensor_shapes
+from understudy.text import open_tokenizer
+from understudy.text.templates import chat_template_for
+
+_IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened model. `weights` holds exactly the names of `spec.tensor_shapes(spec)`; `metadata` is the file's config."""
+
+    spec: ModelSpec
+    weights: Weights
+    tokenizer_source: TokenizerSource | None
+    path: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all tensors on disk."""
+        return sum(self.weights.stored(name).data.size for name in self.weights)
+
+    def tokenizer_summary(self) -> str:
+        """One line for people: how many tokens, from what, in which chat template."""
+        if self.tokenizer_source is None:
+            return "none in the checkpoint"
+        tokenizer = open_tokenizer(self.tokenizer_source)
+        chat_template = chat_template_for(self.spec.architecture, tokenizer)
+        return f"{tokenizer.vocab_size:,} tokens from {self.tokenizer_source.kind}, {chat_template.name} chat template"
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Opens a GGUF file, a Hugging Face folder, or a .nemo file or folder. Weights stay on disk, mapped.
+
+    Raises:
+        MissingError: a file, shard or tensor is not there.
+        FormatError: bytes, shapes or keys are not what they should be.
+        UnsupportedError: an architecture, key or tensor format that is not implemented.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingError(
+            "no such file or folder",
+            where=path,
+            do="`understudy list` prints the models that are here",
+        )
+    if path.is_dir():
+        if (path / "model_config.yaml").exists() and not (path / "config.json").exists():
+            return _open_nemo(path)
+        return _open_folder(path)
+    if path.suffix == ".nemo":
+        return _open_nemo(path)
+    return _from_gguf(read_gguf(path))
+
+
+def _open_nemo(path: Path) -> Checkpoint:
+    from understudy.checkpoint.nemo import (
+        open_nemo,
+    )  # its reader needs PyYAML, which nothing else at run time does
+
+    spec, weights, source, config = open_nemo(path)
+    return _checked(spec, weights, source, path, config)
+
+
+def _open_folder(folder: Path) -> Checkpoint:
+    config = read_json(folder / "config.json")
+    family = architecture(config.get("model_type"), folder / "config.json")
+    spec = family.spec_of(config, folder / "config.json")
+    tensors = {
+        n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)
+    }
+    if spec.tied_embeddings:
+        tensors.pop("lm_head.weight", None)
+    return _checked(spec, Weights(tensors), folder_tokenizer(folder, config), folder, config)
+
+
+def _checked(
+    spec: ModelSpec,
+    weights: Weights,
+    source: TokenizerSource | None,
+    path: Path,
+    metadata: Mapping[str, Any],
+) -> Checkpoint:
+    expected = tensor_shapes(spec)
+    if absent := [name for name in expected if name not in weights]:
+        raise MissingError(
+            f"{len(absent)} of {len(expected)} tensors are missing",
+            where=path,
+            found=f"no {', '.join(absent[:3])}",
+        )
+    if extra := [name for name in weights if name not in expected]:
+        raise UnsupportedError(
+            f"{len(extra)} tensors that this architecture does not have",
+            where=path,
+            found=", ".join(extra[:3]),
+        )
+    for name, shape in expected.items():
+        found = weights.stored(name).shape
+        if found != shape:
+            raise FormatError(
+                "tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found
+            )
+    return Checkpoint(spec, weights, source, path, metadata)
+
+
+def _from_gguf(file: GgufFile) -> Checkpoint:
+    family = architecture_of_gguf(
+        file.metadata.get("general.architecture"), f"{file.path}: general.architecture"
+    )
+    shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+    spec = family.spec_of_gguf(file.metadata, shapes, file.path)
+    is_tied = (
+        file.metadata.get("understudy.tied_embeddings") is True
+    )  # the head is there for readers that demand one
+    spec = spec.replace(tied_embeddings=is_tied or spec.tied_embeddings)
+    tensors: dict[str, StoredTensor] = {}
+    for name, tensor in file.tensors.items():
+        if name == "rope_freqs.weight":
+            hint = file.metadata.get("understudy.rope_scaling")
+            spec = spec.replace(
+                rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint)
+            )
+            continue
+        if name.endswith(_IGNORED_SUFFIXES) or (name == "output.weight" and is_tied):
+            continue
+        canonical = canonical_name(name)
+        if canonical is None:
+            raise UnsupportedError("unknown tensor", where=file.path, found=name)
+        tensors[canonical] = tensor.renamed(canonical)
+    weights = Weights(tensors)
+    _undo_gguf(family, spec, weights)
+    return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
+
+
+def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
+    """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k rows half-split."""
+    for name in weights:
+        if family.norm_offset and name.endswith("norm.weight"):
+            weights.change(
+                name,
+                lambda t: StoredTensor.of(t.name, t.to_float32() - np.float32(family.norm_offset)),
+            )
+        if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
+            heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
+            order = np.argsort(interleaved_order(heads, spec.head_dim))
+            if weights.stored(name).shape[0] == order.size:
+                weights.change(name, lambda t, order=order: t.take_rows(order))  # type: ignore[misc]

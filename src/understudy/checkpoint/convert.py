@@ -1,0 +1,370 @@
+"""Writing a checkpoint: as one GGUF file for llama.cpp and its kin, or as a Hugging Face folder for transformers and vLLM.
+
+    notes = save_checkpoint(open_checkpoint("model/"), "model.gguf", QuantSpec(weights="q4", head="q8"))
+
+Tensors are made one at a time; what is written stands aside until it is whole. `notes` say in words what could not be
+done as asked (a row that is not whole blocks, a normaliser that GGUF has no place for).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.checkpoint.architecture import Architecture, gguf_name, interleaved_order
+from understudy.checkpoint.checkpoint import Checkpoint
+from understudy.checkpoint.finite import check_finite
+from understudy.checkpoint.lineage import gguf_entries, lineage_of
+from understudy.checkpoint.llama import llama3_factors
+from understudy.checkpoint.registry import ARCHITECTURES
+from understudy.checkpoint.tokenizer_files import tokenizer_files
+from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
+from understudy.errors import UnsupportedError, UsageError
+from understudy.formats.atomic import written_aside
+from understudy.formats.gguf import write_gguf
+from understudy.formats.safetensors_folder import write_safetensors
+from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
+from understudy.spec import ModelSpec, QuantSpec, tensor_shapes
+
+Progress = Callable[[int, int], None]
+Plan = dict[str, tuple[tuple[int, ...], str]]  # canonical name -> shape, format
+
+FORMATS = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+_FLOATS = ("F32", "F16", "BF16")
+SHARD_BYTES = 5_000_000_000
+
+# general.file_type of llama.cpp (enum llama_ftype), by the format of most weights.
+_FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q4_K": 15,
+    "Q5_K": 17,
+    "Q6_K": 18,
+    "BF16": 32,
+}
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    path: str | Path,
+    quant: QuantSpec | None = None,
+    *,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Writes a GGUF (a path that ends in `.gguf`) or a Hugging Face folder; an older model at that place is replaced.
+
+    Args:
+        quant: formats of the matrices; None keeps those of the checkpoint, as far as the target holds them (a folder
+            holds floats alone: blocks become bf16). Norms and biases are F32 in a GGUF, of the weights' type in a folder.
+        progress: called with (tensors done, tensors in all).
+
+    Returns:
+        Notes: what was not done as asked, in words; empty when all was.
+
+    Raises:
+        UsageError: q8 or q4 for a folder, or a folder that is not a model's stands in the way.
+        FormatError: weights that are not finite numbers, or a tokenizer that does not fit the network.
+        UnsupportedError: something that the target has no place for.
+    """
+    path = Path(path)
+    if path.suffix == ".gguf":
+        return _save_gguf(checkpoint, path, quant, progress)
+    return _save_folder(checkpoint, path, quant, progress)
+
+
+def _chosen(name: str, quant: QuantSpec) -> str:
+    by_part = {"model.embed_tokens.weight": quant.embedding, "lm_head.weight": quant.head}
+    return FORMATS[by_part.get(name) or quant.weights]
+
+
+def _checked_tensor(checkpoint: Checkpoint, name: str) -> StoredTensor:
+    tensor = checkpoint.weights[name]
+    check_finite(tensor, f"{checkpoint.path}: {name}")
+    return tensor
+
+
+# ---- GGUF --------------------------------------------------------------------------------------------------------
+
+
+def _save_gguf(
+    checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None
+) -> list[str]:
+    spec, family = checkpoint.spec, ARCHITECTURES[checkpoint.spec.architecture]
+    _check_gguf_can_hold(spec)
+    notes: list[str] = []
+    plan = _gguf_plan(checkpoint, quant, notes)
+    metadata = _gguf_metadata(checkpoint, family, plan, notes)
+    if spec.architecture == "nemotron" and spec.query_size != spec.hidden_size:
+        notes.append(
+            f"llama.cpp opens a Nemotron only where heads x head_dim is the hidden size (here {spec.query_size} and "
+            f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the specification and opens here"
+        )
+    shapes = [(gguf_name(name), shape, format) for name, (shape, format) in plan.items()]
+    if spec.rope_scaling is not None:
+        shapes.append(("rope_freqs.weight", (spec.rotary_dim // 2,), "F32"))
+    if progress is not None:
+        progress(0, len(shapes))
+    write_gguf(
+        path,
+        metadata,
+        shapes,
+        _counted(_gguf_tensors(checkpoint, family, plan), len(shapes), progress),
+    )
+    return notes
+
+
+def _check_gguf_can_hold(spec: ModelSpec) -> None:
+    if spec.rope_scaling is not None and spec.architecture not in ("llama", "mistral"):
+        raise UnsupportedError(
+            "GGUF readers know rotary scaling only for Llama shapes",
+            where="rope_scaling",
+            found=spec.architecture,
+        )
+    if spec.norm == "rms_norm" and spec.rotary_dim != spec.head_dim:
+        raise UnsupportedError(
+            "GGUF readers rotate whole heads of Llama shapes",
+            where="partial_rotary_factor",
+            found=spec.rotary_dim / spec.head_dim,
+        )
+
+
+def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]) -> Plan:
+    plan: Plan = {}
+    uneven: dict[tuple[int, str], list[str]] = {}
+    for name, shape in tensor_shapes(checkpoint.spec).items():
+        wanted = "F32"
+        if len(shape) > 1:
+            wanted = (
+                checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
+            )
+            if shape[-1] % BLOCKS[wanted][0]:
+                uneven.setdefault((shape[-1], wanted), []).append(name)
+                wanted = "BF16"
+        plan[name] = (shape, wanted)
+    for (columns, wanted), names in uneven.items():
+        notes.append(
+            f"{len(names)} tensors have rows of {columns}, which are not whole {wanted} blocks; written as BF16: {names[0]} …"
+        )
+    # llama.cpp demands a head of its own for this architecture; the flag below tells us that it is the embedding again.
+    if checkpoint.spec.tied_embeddings and checkpoint.spec.architecture == "nemotron":
+        plan["lm_head.weight"] = plan["model.embed_tokens.weight"]
+    return plan
+
+
+def _gguf_metadata(
+    checkpoint: Checkpoint, family: Architecture, plan: Plan, notes: list[str]
+) -> dict[str, Any]:
+    spec = checkpoint.spec
+    sizes: dict[str, int] = {}
+    for shape, format in plan.values():
+        if len(shape) > 1:
+            sizes[format] = sizes.get(format, 0) + num_bytes(format, shape)
+    main = max(sizes, key=lambda format: sizes[format])
+    metadata: dict[str, Any] = {
+        "general.architecture": family.gguf_architecture or family.name,
+        "general.type": "model",
+        "general.name": str(checkpoint.metadata.get("general.name") or checkpoint.path.stem),
+        "general.file_type": _FILE_TYPES[main],
+    }
+    if any(format not in _FLOATS for format in sizes):
+        metadata["general.quantization_version"] = 2
+    metadata |= family.gguf_metadata(spec) | gguf_entries(checkpoint.metadata)
+    if spec.rope_scaling is not None:
+        scaling = spec.rope_scaling
+        metadata["understudy.rope_scaling"] = [
+            scaling.factor,
+            scaling.low_freq_factor,
+            scaling.high_freq_factor,
+            float(scaling.original_max_positions),
+        ]
+    if spec.tied_embeddings and "lm_head.weight" in plan:
+        metadata["understudy.tied_embeddings"] = True
+    if checkpoint.tokenizer_source is None:
+        return metadata | {"tokenizer.ggml.model": "none"}
+    vocabulary = to_gguf_source(checkpoint.tokenizer_source)
+    notes += vocabulary.notes
+    return metadata | vocabulary_metadata(vocabulary.source, spec.vocab_size)
+
+
+def _gguf_tensors(
+    checkpoint: Checkpoint, family: Architecture, plan: Plan
+) -> Iterator[StoredTensor]:
+    """In GGUF's own conventions: norm gains with their offset, q and k rows interleaved."""
+    spec = checkpoint.spec
+    for name, (_, format) in plan.items():
+        is_copied_head = name == "lm_head.weight" and spec.tied_embeddings
+        tensor = _checked_tensor(
+            checkpoint, "model.embed_tokens.weight" if is_copied_head else name
+        )
+        if family.norm_offset and name.endswith("norm.weight"):
+            tensor = StoredTensor.of(name, tensor.to_float32() + np.float32(family.norm_offset))
+        if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
+            heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
+            tensor = tensor.take_rows(interleaved_order(heads, spec.head_dim))
+        yield tensor.to_format(format).renamed(gguf_name(name))
+    if spec.rope_scaling is not None:
+        yield StoredTensor.of("rope_freqs.weight", llama3_factors(spec))
+
+
+def _counted(
+    tensors: Iterator[StoredTensor], total: int, progress: Progress | None
+) -> Iterator[StoredTensor]:
+    for done, tensor in enumerate(tensors):
+        yield tensor
+        if progress is not None:
+            progress(done + 1, total)
+
+
+# ---- Hugging Face folder -----------------------------------------------------------------------------------------
+
+
+def _save_folder(
+    checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None
+) -> list[str]:
+    notes: list[str] = []
+    plan, main = _folder_plan(checkpoint, quant, notes)
+    _check_replaceable(path)
+    files = (
+        {}
+        if checkpoint.tokenizer_source is None
+        else tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
+    )
+    files["config.json"] = json.dumps(_config(checkpoint, main), indent=2).encode()
+    with written_aside(path) as aside:
+        aside.mkdir()
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
+        _write_shards(checkpoint, plan, aside, progress)
+    return notes
+
+
+def _folder_plan(
+    checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
+) -> tuple[Plan, str]:
+    """Formats of all tensors, and the one that config.json names."""
+    shapes = tensor_shapes(checkpoint.spec)
+    if quant is not None:
+        blocks = sorted(
+            {part for part in (quant.weights, quant.embedding, quant.head) if part in ("q8", "q4")}
+        )
+        if blocks:
+            raise UsageError(
+                "a Hugging Face folder holds floats alone",
+                where=" ".join(blocks),
+                expected="f32 f16 bf16",
+                do="write a file that ends in .gguf, or choose bf16",
+            )
+        formats = {name: _chosen(name, quant) for name in shapes}
+        main = FORMATS[quant.weights]
+    else:
+        stored = {
+            name: checkpoint.weights.stored(name).format
+            for name, shape in shapes.items()
+            if len(shape) > 1
+        }
+        rounded = sorted({format for format in stored.values() if format not in _FLOATS})
+        if rounded:
+            notes.append(
+                f"{' '.join(rounded)} weights were written as BF16: a folder holds floats alone"
+            )
+        formats = {name: format if format in _FLOATS else "BF16" for name, format in stored.items()}
+        main = max(
+            set(formats.values()),
+            key=lambda f: sum(np.prod(shapes[n]) for n in formats if formats[n] == f),
+        )
+    return {
+        name: (shape, formats.get(name, main) if len(shape) > 1 else main)
+        for name, shape in shapes.items()
+    }, main
+
+
+def _check_replaceable(path: Path) -> None:
+    """A folder that would be lost must be empty or a model's own."""
+    if path.is_file():
+        raise UsageError(
+            "a file stands where the folder should be written", where=path, do="choose another name"
+        )
+    entries = list(path.iterdir()) if path.is_dir() else []
+    if entries and (
+        not (path / "config.json").exists() or any(entry.is_dir() for entry in entries)
+    ):
+        raise UsageError(
+            "the folder is not empty and not a model", where=path, do="choose another name"
+        )
+
+
+def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
+    family, source = ARCHITECTURES[checkpoint.spec.architecture], checkpoint.tokenizer_source
+    ids: dict[str, Any] = {}
+    if source is not None:
+        eos = source.eos_ids[0] if len(source.eos_ids) == 1 else list(source.eos_ids) or None
+        ids = {"bos_token_id": source.bos_id, "eos_token_id": eos, "pad_token_id": source.pad_id}
+    kept = (
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "initializer_range",
+        "attention_dropout",
+    )
+    ids = {key: checkpoint.metadata[key] for key in kept if key in checkpoint.metadata} | {
+        key: value for key, value in ids.items() if value is not None
+    }
+    dtype = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[main]
+    lineage = lineage_of(checkpoint.metadata)
+    return {
+        "architectures": [family.class_name],
+        "model_type": family.name,
+        **family.config_of(checkpoint.spec),
+        **ids,
+        "torch_dtype": dtype,
+        "use_cache": True,
+        **({"understudy": lineage} if lineage else {}),
+    }
+
+
+def _write_shards(
+    checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress | None
+) -> None:
+    shards: list[Plan] = [{}]
+    size = 0
+    for name, (shape, format) in plan.items():
+        count = num_bytes(format, shape)
+        if size and size + count > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = (shape, format)
+        size += count
+    done = 0
+    index: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        )
+        tensors = (
+            _checked_tensor(checkpoint, name).to_format(format)
+            for name, (_, format) in shard.items()
+        )
+        write_safetensors(
+            folder / file, _counted(tensors, len(shard), _offset(progress, done, len(plan))), shard
+        )
+        index |= dict.fromkeys(shard, file)
+        done += len(shard)
+    if len(shards) > 1:
+        total = sum(num_bytes(format, shape) for shape, format in plan.values())
+        text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2)
+        (folder / "model.safetensors.index.json").write_text(text)
+
+
+def _offset(progress: Progress | None, before: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(before + done, total)

@@ -1,0 +1,138 @@
+"""Finding the tokenizer of a checkpoint: among the files of a folder, or in the metadata of a GGUF."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import FormatError
+from understudy.formats.safetensors_folder import read_json
+from understudy.formats.tokenizer_source import TokenizerSource
+
+
+def _ids(value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(v for v in values if type(v) is int and v >= 0)
+
+
+def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource | None:
+    """From tokenizer.json, else tokenizer.model; ids from config.json and generation_config.json, template from
+    chat_template.jinja or tokenizer_config.json. None when there is no tokenizer.
+
+    Raises:
+        FormatError: one of the files is not what its name says.
+    """
+    settings = {
+        name: read_json(folder / name) if (folder / name).exists() else {}
+        for name in ("tokenizer_config.json", "generation_config.json")
+    }
+    tokens, generation = settings["tokenizer_config.json"], settings["generation_config.json"]
+    bos = next(iter(_ids(config.get("bos_token_id"))), None)
+    common: dict[str, Any] = {
+        "bos_id": bos,
+        "eos_ids": tuple(
+            dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))
+        ),
+        "pad_id": next(iter(_ids(config.get("pad_token_id"))), None),
+        "chat_template": _template(folder, tokens),
+    }
+    if (folder / "tokenizer.json").exists():
+        payload = (folder / "tokenizer.json").read_bytes()
+        add_bos = tokens.get("add_bos_token", _post_processor_adds(payload, bos)) is True
+        return TokenizerSource("tokenizer.json", payload, add_bos=add_bos, **common)
+    if (folder / "tokenizer.model").exists():
+        add_bos = (
+            tokens.get("add_bos_token", tokens.get("tokenizer_class") == "LlamaTokenizer") is True
+        )
+        return TokenizerSource(
+            "sentencepiece", (folder / "tokenizer.model").read_bytes(), add_bos=add_bos, **common
+        )
+    return None
+
+
+def _template(folder: Path, tokens: Mapping[str, Any]) -> str | None:
+    template = tokens.get("chat_template")
+    if (folder / "chat_template.jinja").exists():
+        try:
+            return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                "chat template is not UTF-8", where=folder / "chat_template.jinja"
+            ) from error
+    if isinstance(template, list):  # several named templates: the default one
+        named = [t for t in template if isinstance(t, dict) and t.get("name") == "default"]
+        template = named[0].get("template") if named else None
+    return template if isinstance(template, str) else None
+
+
+def _post_processor_adds(payload: bytes, token: int | None) -> bool:
+    """Whether a tokenizer.json puts this token in front of a text. Reads that part alone: the vocabulary behind it is long."""
+    start = payload.find(b'"post_processor"')
+    if token is None or start < 0:
+        return False
+    try:
+        text = (
+            payload[start + len(b'"post_processor"') : start + (1 << 20)]
+            .decode("utf-8", "ignore")
+            .lstrip()
+        )
+        node, _ = json.JSONDecoder().raw_decode(text.removeprefix(":").lstrip())
+        for step in [node, *(node.get("processors", []) if isinstance(node, dict) else [])]:
+            if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
+                first = step["single"][0].get("SpecialToken", {}).get("id")
+                return first is not None and step["special_tokens"][first]["ids"] == [token]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        pass  # whoever parses the whole file says what is wrong with it
+    return False
+
+
+def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
+    """From `tokenizer.*` metadata; None when there are no tokens.
+
+    Raises:
+        FormatError: a value of a wrong type.
+    """
+
+    def read(key: str, kind: type, default: Any) -> Any:
+        value = metadata.get(f"tokenizer.ggml.{key}", default)
+        if value is not default and type(value) is not kind:
+            raise FormatError(
+                "metadata value has the wrong type",
+                where=f"tokenizer.ggml.{key}",
+                found=type(value).__name__,
+            )
+        return value
+
+    def read_list(key: str, kind: type) -> tuple[Any, ...]:
+        values = read(key, list, [])
+        if not all(type(value) is kind for value in values):
+            raise FormatError(
+                "metadata list has entries of a wrong type",
+                where=f"tokenizer.ggml.{key}",
+                expected=kind.__name__,
+            )
+        return tuple(values)
+
+    if "tokenizer.ggml.tokens" not in metadata:
+        return None
+    eos = [read(key, int, None) for key in ("eos_token_id", "eot_token_id")]
+    is_spm = read("model", str, "") == "llama"
+    template = metadata.get("tokenizer.chat_template")
+    return TokenizerSource(
+        "gguf",
+        model=read("model", str, ""),
+        pre=read("pre", str, ""),
+        tokens=read_list("tokens", str),
+        scores=read_list("scores", float),
+        types=read_list("token_type", int),
+        merges=read_list("merges", str),
+        bos_id=read("bos_token_id", int, None),
+        eos_ids=tuple(dict.fromkeys(value for value in eos if value is not None)),
+        unk_id=read("unknown_token_id", int, None),
+        pad_id=read("padding_token_id", int, None),
+        add_bos=read("add_bos_token", bool, is_spm),
+        add_space_prefix=read("add_space_prefix", bool, is_spm),
+        chat_template=template if isinstance(template, str) else None,
+    )

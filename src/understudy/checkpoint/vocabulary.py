@@ -1,0 +1,333 @@
+"""A tokenizer as GGUF metadata: from a tokenizer.json, a SentencePiece model, or another GGUF's vocabulary.
+
+Key names and token types are those of the GGUF specification; what cannot be expressed in GGUF is refused or noted, never
+dropped in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tokenizers import Tokenizer as FastTokenizer
+
+from understudy.errors import FormatError, UnderstudyError, UnsupportedError
+from understudy.formats.tokenizer_source import TokenizerSource
+from understudy.text.fast import PRE_TOKENIZERS
+from understudy.text.spm import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, read_spm
+
+_INT32 = 5
+_ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge makes
+
+# Pre-tokenizers are told apart by what they do to this: digits, contractions, marks, runs of blanks, case changes, slashes.
+_PROBE = (
+    "Hello WORLD it's IT'S we'LL 1 12 123 1234 12345 3.14 x2y camelCase HTMLParser naïve é e\u0301 日本語 русский ١٢٣ "
+    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ \r\n\r\nend   "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens by id as GGUF holds them; `notes` say what is not the same as in the source."""
+
+    source: TokenizerSource
+    notes: tuple[str, ...] = ()
+
+
+def to_gguf_source(source: TokenizerSource) -> Vocabulary:
+    """Any source as one of kind "gguf".
+
+    Raises:
+        FormatError: damaged.
+        UnsupportedError: a tokenizer that GGUF readers have no name for.
+    """
+    if source.kind == "gguf":
+        return Vocabulary(source)
+    if source.kind == "sentencepiece":
+        return Vocabulary(_of_sentencepiece(source))
+    try:
+        description = json.loads(source.payload or b"")
+        model = description["model"]
+        if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict):
+            raise UnsupportedError(
+                "tokenizer model is not implemented",
+                where="tokenizer.json",
+                expected="BPE",
+                found=model.get("type"),
+            )
+        kinds = json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
+        return (
+            _byte_level(source, description)
+            if "ByteLevel" in kinds
+            else _spm_like(source, description)
+        )
+    except UnderstudyError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise FormatError(
+            f"not a tokenizer.json ({type(error).__name__}: {str(error)[:200]})",
+            where="tokenizer.json",
+        ) from error
+
+
+def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, Any]:
+    """`tokenizer.*` keys of a source of kind "gguf"; ids that the network has beyond the vocabulary become unused tokens.
+
+    Raises:
+        FormatError: more tokens than the network's embedding has rows.
+    """
+    if len(source.tokens) > vocab_size:
+        raise FormatError(
+            "the tokenizer has more tokens than the embedding has rows",
+            where="tokenizer",
+            expected=f"at most {vocab_size}",
+            found=len(source.tokens),
+        )
+    missing = vocab_size - len(source.tokens)
+    types = source.types or (NORMAL,) * len(source.tokens)
+    metadata: dict[str, Any] = {
+        "tokenizer.ggml.model": source.model,
+        "tokenizer.ggml.pre": source.pre or "default",
+        "tokenizer.ggml.tokens": [
+            *source.tokens,
+            *(f"[PAD{len(source.tokens) + i}]" for i in range(missing)),
+        ],
+        "tokenizer.ggml.token_type": (_INT32, [*types, *[UNUSED] * missing]),
+    }
+    if source.scores:
+        metadata["tokenizer.ggml.scores"] = [*map(float, source.scores), *[_ADDED_SCORE] * missing]
+    if source.merges:
+        metadata["tokenizer.ggml.merges"] = list(source.merges)
+    ids = {"bos": source.bos_id, "unknown": source.unk_id, "padding": source.pad_id}
+    ids |= dict(zip(("eos", "eot"), source.eos_ids, strict=False))
+    metadata |= {
+        f"tokenizer.ggml.{name}_token_id": value for name, value in ids.items() if value is not None
+    }
+    metadata["tokenizer.ggml.add_bos_token"] = source.add_bos
+    metadata["tokenizer.ggml.add_space_prefix"] = source.add_space_prefix
+    if source.chat_template is not None:
+        metadata["tokenizer.chat_template"] = source.chat_template
+    return metadata
+
+
+def _of_sentencepiece(source: TokenizerSource) -> TokenizerSource:
+    model = read_spm(source.payload or b"")
+    eos = source.eos_ids or (() if model.eos_id is None else (model.eos_id,))
+    return replace(
+        source,
+        kind="gguf",
+        payload=None,
+        model="llama",
+        pre="default",
+        tokens=tuple(model.pieces),
+        scores=tuple(model.scores),
+        types=tuple(model.types),
+        bos_id=model.bos_id if source.bos_id is None else source.bos_id,
+        eos_ids=eos,
+        unk_id=model.unk_id if source.unk_id is None else source.unk_id,
+        pad_id=model.pad_id if source.pad_id is None else source.pad_id,
+        add_space_prefix=model.add_dummy_prefix,
+    )
+
+
+def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
+    notes: list[str] = []
+    normalizer = description.get("normalizer")
+    if normalizer is not None and normalizer.get("type") == "NFC":
+        notes.append(
+            "tokenizer: GGUF has no place for NFC normalisation; text that is not NFC may get other tokens"
+        )
+    elif normalizer is not None:
+        raise UnsupportedError(
+            "normaliser has no counterpart in GGUF",
+            where="tokenizer.json",
+            found=normalizer.get("type"),
+        )
+    tokens, types = _tokens_by_id(description)
+    merges = tuple(_merge(entry) for entry in description["model"].get("merges", []))
+    pre = pre_tokenizer_name(description, notes)
+    return Vocabulary(
+        replace(
+            source,
+            kind="gguf",
+            payload=None,
+            model="gpt2",
+            pre=pre,
+            tokens=tuple(tokens),
+            types=tuple(types),
+            merges=merges,
+            unk_id=_unknown_id(source, description),
+            add_space_prefix=False,
+        ),
+        tuple(notes),
+    )
+
+
+def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
+    """`tokenizer.ggml.pre` of a tokenizer.json: the known pre-tokenizer that splits a probe in the same way.
+
+    Raises:
+        UnsupportedError: none does.
+    """
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    fast = FastTokenizer.from_str(
+        json.dumps(
+            {
+                "version": "1.0",
+                "added_tokens": [],
+                "pre_tokenizer": description.get("pre_tokenizer"),
+                "model": empty,
+            }
+        )
+    )
+    if fast.pre_tokenizer is None:
+        raise UnsupportedError("tokenizer without a pre-tokenizer", where="tokenizer.json")
+    wanted = [piece for piece, _ in fast.pre_tokenizer.pre_tokenize_str(_PROBE)]
+    matches = [
+        name
+        for name, (make, _) in PRE_TOKENIZERS.items()
+        if [piece for piece, _ in make().pre_tokenize_str(_PROBE)] == wanted
+    ]
+    if not matches:
+        raise UnsupportedError(
+            "pre-tokenizer has no name in GGUF",
+            where="tokenizer.json",
+            expected=" or ".join(PRE_TOKENIZERS),
+            do="keep this model as a Hugging Face folder",
+        )
+    takes_words = bool(description["model"].get("ignore_merges"))
+    same = [name for name in matches if PRE_TOKENIZERS[name][1] == takes_words]
+    if not same:
+        notes.append(
+            f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the vocabulary are taken unmerged"
+        )
+    return (same or matches)[0]
+
+
+def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
+    model = description["model"]
+    if not model.get("byte_fallback"):
+        raise UnsupportedError(
+            "tokenizer is neither byte-level nor falls back to bytes", where="tokenizer.json"
+        )
+    tokens, types = _tokens_by_id(description)
+    scores = [0.0] * len(tokens)
+    ids = model["vocab"]
+    made: dict[str, int] = {}
+    pairs = [_merge(entry) for entry in model.get("merges", [])]
+    for rank, pair in enumerate(pairs):
+        made.setdefault(pair.replace(" ", "", 1), rank)
+    for piece, token in ids.items():
+        if types[token] == NORMAL:
+            scores[token] = -float(made.get(piece, len(pairs)))
+    for token, kind in enumerate(types):
+        if kind in (USER_DEFINED, UNUSED):
+            scores[token] = _ADDED_SCORE
+    notes = []
+    known = set(pairs)
+    if any(not _has_all_splits(piece, ids, known) for piece in made):
+        notes.append(
+            "tokenizer: some merges are missing for pieces that could be made in two ways; rare words may split differently"
+        )
+    return Vocabulary(
+        replace(
+            source,
+            kind="gguf",
+            payload=None,
+            model="llama",
+            pre="default",
+            tokens=tuple(tokens),
+            scores=tuple(scores),
+            types=tuple(types),
+            unk_id=_unknown_id(source, description),
+            add_space_prefix=_prefixes_space(description),
+        ),
+        tuple(notes),
+    )
+
+
+def _has_all_splits(piece: str, ids: Mapping[str, int], known: set[str]) -> bool:
+    """Whether every pair of pieces that concatenates to `piece` is a merge: SentencePiece joins any, BPE only those listed."""
+    splits = ((piece[:at], piece[at:]) for at in range(1, len(piece)))
+    return all(f"{left} {right}" in known for left, right in splits if left in ids and right in ids)
+
+
+def _prefixes_space(description: Mapping[str, Any]) -> bool:
+    """Whether a text gets a blank in front (Metaspace, or the older normaliser Prepend).
+
+    Raises:
+        UnsupportedError: other normalisers or pre-tokenizers.
+    """
+    prefixes = False
+    for part in ("normalizer", "pre_tokenizer"):
+        node = description.get(part) or {"type": "Sequence", "normalizers": []}
+        for step in (
+            node.get("normalizers", node.get("pretokenizers", []))
+            if node.get("type") == "Sequence"
+            else [node]
+        ):
+            kind = step.get("type")
+            if kind == "Metaspace":
+                prefixes |= (
+                    step.get(
+                        "prepend_scheme",
+                        "always" if step.get("add_prefix_space", True) else "never",
+                    )
+                    != "never"
+                )
+            elif kind == "Prepend" and step.get("prepend") == "▁":
+                prefixes = True
+            elif kind == "Replace" and (step.get("pattern"), step.get("content")) == (
+                {"String": " "},
+                "▁",
+            ):
+                continue
+            else:
+                raise UnsupportedError(
+                    "normaliser has no counterpart in GGUF", where="tokenizer.json", found=kind
+                )
+    return prefixes
+
+
+def _tokens_by_id(description: Mapping[str, Any]) -> tuple[list[str], list[int]]:
+    """Tokens and types by id; ids between that nobody has become unused tokens."""
+    model = description["model"]
+    by_id = {token: piece for piece, token in model["vocab"].items()}
+    added = {entry["id"]: entry for entry in description.get("added_tokens") or []}
+    by_id |= {token: entry["content"] for token, entry in added.items()}
+    if not by_id or not all(type(token) is int and 0 <= token < 1 << 24 for token in by_id):
+        raise FormatError("token ids are not small whole numbers", where="tokenizer.json")
+    count = max(by_id) + 1
+    tokens = [by_id.get(token, f"[PAD{token}]") for token in range(count)]
+    types = [NORMAL if token in by_id else UNUSED for token in range(count)]
+    for token, piece in enumerate(tokens):
+        if model.get("byte_fallback") and len(piece) == 6 and piece.startswith("<0x"):
+            types[token] = BYTE
+    for token, entry in added.items():
+        types[token] = CONTROL if entry.get("special") else USER_DEFINED
+    unknown = model.get("unk_token")
+    if model.get("byte_fallback") and unknown in model["vocab"]:
+        types[model["vocab"][unknown]] = UNKNOWN
+    return tokens, types
+
+
+def _unknown_id(source: TokenizerSource, description: Mapping[str, Any]) -> int | None:
+    unknown = description["model"].get("unk_token")
+    found = description["model"]["vocab"].get(unknown) if unknown is not None else None
+    return source.unk_id if found is None else int(found)
+
+
+def _merge(entry: Any) -> str:
+    """A merge as "left right", from that or from a pair."""
+    if isinstance(entry, str):
+        return entry
+    left, right = entry
+    if " " in left or " " in right:
+        raise UnsupportedError(
+            "a merge contains a blank, which GGUF cannot express",
+            where="tokenizer.json",
+            found=entry,
+        )
+    return f"{left} {right}"

@@ -1,0 +1,48 @@
+"""Weights by canonical name, changed on the way out: rows reordered, offsets removed, chunks joined, one tensor at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from understudy.formats.tensor import StoredTensor, num_bytes
+
+
+class Weights(Mapping[str, StoredTensor]):
+    """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = tensors
+        self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
+
+    def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
+        self._changes[name] = how
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        tensor = self._tensors[name]
+        return self._changes[name](tensor) if name in self._changes else tensor
+
+    def stored(self, name: str) -> StoredTensor:
+        """The tensor as it lies in the file: shape, format and size without any work."""
+        return self._tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def announced(name: str, shape: tuple[int, ...], format: str) -> StoredTensor:
+    """A tensor of the right shape, format and size that takes no memory: stands where a change will give the bytes."""
+    return StoredTensor(
+        name,
+        shape,
+        format,
+        np.broadcast_to(np.uint8(0), math.prod(shape) and num_bytes(format, shape, name)),
+    )

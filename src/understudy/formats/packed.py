@@ -1,0 +1,110 @@
+"""The packed cache: what the kernels read, as one memory-mapped file, so that a second start is immediate.
+
+Layout: the magic, the length of a JSON header, the header (key, tensors with format, rows, columns, offset, size), then the
+tensors at multiples of 4096. The key names the source (path, size, time), the formats and `LAYOUT`; another key, another file.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.core import PackedTensor
+from understudy.errors import FormatError
+from understudy.formats.atomic import written_aside
+
+MAGIC = b"UNDERSTUDY-PACK\n"
+LAYOUT = 3  # raise it when cpp/tensor.h changes
+PAGE = 4096
+
+
+def cache_folder() -> Path:
+    """UNDERSTUDY_CACHE, else `understudy` in the user's cache folder."""
+    chosen = os.environ.get("UNDERSTUDY_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "understudy"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedEntry:
+    """One tensor to write: `fill` puts exactly `num_bytes` bytes into the array that it is given."""
+
+    name: str
+    format: str
+    rows: int
+    columns: int
+    num_bytes: int
+    fill: Callable[[NDArray[np.uint8]], None]
+
+
+def write_packed(
+    path: Path,
+    key: dict[str, Any],
+    entries: list[PackedEntry],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes the file aside, tensor by tensor into its map, and renames it."""
+    table: list[tuple[str, str, int, int, int, int]] = []
+    offset = 0
+    for entry in entries:
+        table.append((entry.name, entry.format, entry.rows, entry.columns, offset, entry.num_bytes))
+        offset += -(-entry.num_bytes // PAGE) * PAGE
+    header = json.dumps({"key": key, "tensors": table}).encode()
+    start = -(-(len(MAGIC) + 8 + len(header)) // PAGE) * PAGE
+    with written_aside(path) as aside:
+        with aside.open("wb") as file:
+            file.write(MAGIC + struct.pack("<Q", len(header)) + header)
+            _reserve(file.fileno(), start + max(offset, PAGE))
+        whole = np.memmap(aside, np.uint8, "r+")
+        for done, (entry, row) in enumerate(zip(entries, table, strict=True)):
+            begin = start + row[4]
+            entry.fill(whole[begin : begin + entry.num_bytes])
+            if progress is not None:
+                progress(done + 1, len(entries))
+        whole.flush()
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Makes room on the disk, so that a full one is met here and not as a signal while the map is written."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+
+
+def read_packed(path: Path, key: dict[str, Any]) -> dict[str, PackedTensor] | None:
+    """The tensors of a packed file, mapped; None when it is not there, is for another key, or is damaged."""
+    try:
+        with path.open("rb") as file:
+            mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        return _tensors(mapped, key)
+    except (OSError, ValueError, KeyError, TypeError, FormatError):
+        return None
+
+
+def _tensors(mapped: NDArray[np.uint8], key: dict[str, Any]) -> dict[str, PackedTensor]:
+    head = len(MAGIC) + 8
+    if mapped[: len(MAGIC)].tobytes() != MAGIC:
+        raise FormatError("not a packed file")
+    (size,) = struct.unpack("<Q", mapped[len(MAGIC) : head].tobytes())
+    header = json.loads(mapped[head : head + size].tobytes())
+    if header["key"] != key:
+        raise FormatError("packed for another source")
+    start = -(-(head + size) // PAGE) * PAGE
+    tensors = {}
+    for name, format, rows, columns, offset, num_bytes in header["tensors"]:
+        data = mapped[start + offset : start + offset + num_bytes]
+        if data.size != num_bytes:
+            raise FormatError("packed file is truncated")
+        tensors[name] = PackedTensor(format, rows, columns, data)
+    return tensors

@@ -1,0 +1,204 @@
+"""Calls held to their schemas while they are written.
+
+`call_grammar` gives the grammar of a reply under a tool_choice, in llguidance's Lark: free text up to the opening of a call,
+from there on only JSON whose name is a tool's and whose arguments satisfy that tool's schema. What leaves no choice (names, keys,
+quotes) is not sampled but fed forward.
+
+    none        text in which no call can open
+    auto        text, calls, or text and then calls
+    required    at least one call and nothing else
+    NAME        as required, of this tool
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.errors import SchemaError, TemplateError, UsageError
+from understudy.generation.tools import Tool, closed, find_fault
+from understudy.text.grammar import Grammar, GrammarMask
+from understudy.text.templates import ChatTemplate
+from understudy.text.templates.base import CallForm
+from understudy.text.tokenizer import Marker, Tokenizer
+from understudy.text.toolcalls import ParsedCall
+
+MAX_CALLS = 8
+EXACT = 2**53 - 1
+CHOICES = ("none", "auto", "required")
+_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """A reply taken apart: what it says, the calls that may be run, and those that may not, with the reason."""
+
+    text: str
+    calls: tuple[ParsedCall, ...]
+    refused: tuple[tuple[ParsedCall, str], ...] = ()
+
+
+def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]) -> str:
+    """`none`, `auto`, `required`, or a tool's name; OpenAI's `{"type": "function", "function": {"name": …}}` too.
+
+    Raises:
+        UsageError: an unknown choice, or `required` without tools.
+    """
+    if isinstance(tool_choice, Mapping):
+        function = tool_choice.get("function", tool_choice)
+        tool_choice = function.get("name", "") if isinstance(function, Mapping) else ""
+    choice = "auto" if tool_choice is None else tool_choice
+    names = [tool.name for tool in tools]
+    if choice not in CHOICES and choice not in names:
+        raise UsageError(
+            "no such choice",
+            where="tool_choice",
+            expected=" ".join([*CHOICES, *names[:20]]),
+            found=choice,
+        )
+    if not tools and choice not in ("none", "auto"):
+        raise UsageError(
+            "a call is required, and there are no tools", where="tool_choice", found=choice
+        )
+    return choice
+
+
+def call_mask(
+    tokenizer: Tokenizer,
+    chat_template: ChatTemplate,
+    tools: Sequence[Tool],
+    choice: str = "auto",
+    *,
+    is_parallel: bool = True,
+) -> Callable[[], GrammarMask] | None:
+    """A factory of masks for `Model.generate(make_mask=...)`; None where nothing needs to be held.
+
+    Raises:
+        SchemaError: a tool's schema asks for what a grammar cannot hold.
+        TemplateError: the chat template has no tool calls.
+    """
+    if not tools:
+        return None
+    return Grammar(tokenizer).lark(
+        call_grammar(tokenizer, chat_template, tools, choice, is_parallel=is_parallel)
+    )
+
+
+def call_grammar(
+    tokenizer: Tokenizer,
+    chat_template: ChatTemplate,
+    tools: Sequence[Tool],
+    choice: str = "auto",
+    *,
+    is_parallel: bool = True,
+    answer: str | None = None,
+    opens_with_word: bool = False,
+) -> str:
+    """The grammar itself.
+
+    Args:
+        answer: a grammar (with a `start` rule) of what may stand instead of free text.
+        opens_with_word: text does not begin with a tag or a brace, for models that would parrot the form of a result.
+    """
+    anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
+    form = chat_template.call_form
+    if form is None:
+        raise TemplateError(
+            "this chat template has no tool calls",
+            where=chat_template.name,
+            do="use a checkpoint with a chat template",
+        )
+    opening = _lark_text(tokenizer, form.open)
+    has_marker = tokenizer.marker_id(form.open) is not None
+    if answer is not None:
+        text, lead = _renamed(answer), [f"lead: {opening}"]
+    elif has_marker:  # a marker is never text
+        text, lead = ["text: TEXT", f"TEXT: {anything}"], [f"lead: TEXT {opening}"]
+    else:  # one lexeme that ends with the first opening, beside text that has none
+        pattern = _pattern(form.open)
+        text = ["text: TEXT", f"TEXT: {anything} & ~/(.|\\n)*{pattern}(.|\\n)*/"]
+        lead = [f"lead[lazy]: /(.|\\n)*{pattern}/"]
+    if choice == "none":
+        return "\n".join(["start: text", *text])
+    chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
+    calls = _calls(tokenizer, form, chosen, MAX_CALLS if is_parallel and form.again else 1)
+    if choice == "auto":
+        return "\n".join(["start: text | lead calls", *text, *lead, *calls])
+    return "\n".join([f"start: {opening} calls", *calls])
+
+
+def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: int) -> list[str]:
+    first, close, again, last = (
+        _lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
+    )
+    more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
+    rules = [
+        f"calls: {first} call {close}{more} {last} end",
+        'end: "" | /[\\n ]{1,2}/',  # many models end their turn with a line feed, which must not open the next call
+        "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
+    ]
+    for i, tool in enumerate(tools):
+        head = (
+            json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
+        )
+        rules.append(f'call_{i}: {json.dumps(head)} arguments_{i} "}}"')
+        rules.append(
+            f"arguments_{i}: %json {json.dumps({**_bounded(closed(tool.parameters)), 'x-guidance': _JSON})}"
+        )
+    return rules
+
+
+def _bounded(schema: Any) -> Any:
+    """Whole numbers kept to what a JSON reader holds exactly: an undecided model would write digits for ever."""
+    if isinstance(schema, list):
+        return [_bounded(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {
+        key: value if key in ("enum", "const", "default", "examples") else _bounded(value)
+        for key, value in schema.items()
+    }
+    if schema.get("type") == "integer" and "enum" not in schema and "const" not in schema:
+        result = {"minimum": -EXACT, "maximum": EXACT, **result}
+    return result
+
+
+def _lark_text(tokenizer: Tokenizer, text: str) -> str:
+    """A fixed text in Lark; markers in it are tokens, which no string can stand for."""
+    pieces = []
+    for piece in tokenizer.split(text):
+        if isinstance(piece, Marker):
+            pieces.append(f"<[{piece.token}]>" if not piece.is_text else json.dumps(piece.text))
+        elif piece:
+            pieces.append(json.dumps(piece))
+    return " ".join(pieces) or '""'
+
+
+def _pattern(text: str) -> str:
+    return re.sub(r"([^\w<>])", r"\\\1", text)
+
+
+def _renamed(grammar: str) -> list[str]:
+    lines = grammar.split("\n")
+    if not lines[0].startswith("start:"):
+        raise SchemaError("a grammar begins with its start rule", found=lines[0][:60])
+    return ["text:" + lines[0].removeprefix("start:"), *lines[1:]]
+
+
+def read_calls(chat_template: ChatTemplate, raw: str, tools: Sequence[Tool]) -> Calls:
+    """What a reply says and calls. A call that cannot be run stays out of `calls` and out of the history."""
+    text, found = chat_template.parse(raw)
+    calls: list[ParsedCall] = []
+    refused: list[tuple[ParsedCall, str]] = []
+    for call in found:
+        fault = find_fault(tools, call)
+        if fault is None:
+            calls.append(call)
+        else:
+            refused.append((call, fault))
+    if found and not calls:
+        text = raw
+    return Calls(chat_template.clean(text), tuple(calls), tuple(refused))

@@ -1,0 +1,304 @@
+"""Tools: functions that a model may ask for, each with the JSON Schema of its arguments.
+
+def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
+    '''The weather of a city now.
+
+    Args:
+        city: its name, with the country where it is not clear.
+    '''
+
+Tool.from_function(weather)        Tool.from_openai({"type": "function", "function": {...}}, run=weather)
+
+A tool without `run` is announced and its calls are handed to the caller; nothing is executed that was not handed in.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.errors import SchemaError, ToolError, UsageError
+from understudy.generation.schema import schema_of, value_of
+from understudy.text.toolcalls import ParsedCall
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,127}\Z")
+_SECTIONS = re.compile(
+    r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):?\s*$", re.IGNORECASE
+)
+_ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_FIELD = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+)\s*:\s*(.*)$")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """`parameters` is the JSON Schema of an object. `run` takes the arguments by name and may be a coroutine function."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    run: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.match(self.name):
+            raise SchemaError(
+                "a tool's name is letters, digits and _ . : / -, at most 128",
+                where="tool",
+                found=self.name,
+            )
+        if not isinstance(self.description, str):
+            raise SchemaError(
+                "a tool's description is a text",
+                where=self.name,
+                found=type(self.description).__name__,
+            )
+        _check_schema(self.parameters, self.name)
+        if self.run is not None and not callable(self.run):
+            raise SchemaError(
+                "what runs a tool is a function", where=self.name, found=type(self.run).__name__
+            )
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> Tool:
+        """A tool from signature and docstring (the forms of Google, NumPy and Sphinx).
+
+        Raises:
+            SchemaError: a parameter without a name of its own (`*args`), or of a type that JSON cannot carry.
+        """
+        name = name or str(getattr(function, "__name__", type(function).__name__))
+        hints = _hints(function)
+        text, of_argument = read_docstring(inspect.getdoc(function) or "")
+        properties: dict[str, Any] = {}
+        required = []
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+                parameter.POSITIONAL_ONLY,
+            ):
+                raise SchemaError(
+                    "a tool's parameters are given by name", where=name, found=str(parameter)
+                )
+            try:
+                schema = schema_of(hints.get(parameter.name, Any))
+            except SchemaError as error:
+                raise SchemaError(
+                    error.what, where=f"{name}({parameter.name})", found=error.found
+                ) from error
+            if parameter.name in of_argument:
+                schema = {**schema, "description": of_argument[parameter.name]}
+            if parameter.default is parameter.empty:
+                required.append(parameter.name)
+            elif _is_json(parameter.default):
+                schema = {**schema, "default": parameter.default}
+            properties[parameter.name] = schema
+        parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+        return cls(name, description or text, parameters, _typed(function, hints))
+
+    @classmethod
+    def from_openai(cls, tool: Mapping[str, Any], *, run: Callable[..., Any] | None = None) -> Tool:
+        """A tool from OpenAI's dict, with or without its `{"type": "function", "function": ...}` envelope.
+
+        Raises:
+            SchemaError: not such a dict, or its parameters are no JSON Schema of an object.
+        """
+        function = tool.get("function", tool) if isinstance(tool, Mapping) else None
+        if (
+            not isinstance(function, Mapping)
+            or "name" not in function
+            or tool.get("type", "function") != "function"
+        ):
+            raise SchemaError(
+                "not a tool",
+                expected='{"type": "function", "function": {"name": …}}',
+                found=repr(tool)[:120],
+            )
+        parameters = function.get("parameters")
+        if parameters is None:
+            parameters = {"type": "object", "properties": {}}
+        return cls(function["name"], function.get("description") or "", parameters, run)
+
+    def to_openai(self) -> dict[str, Any]:
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": dict(self.parameters),
+            },
+        }
+
+    def fault(self, arguments: Mapping[str, Any]) -> str | None:
+        """What is wrong with the arguments of a call, None when they satisfy the schema."""
+        error = next(iter(self._validator.iter_errors(dict(arguments))), None)
+        if error is None:
+            return None
+        place = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+        )
+        return f"{place.lstrip('.') or 'arguments'}: {error.message[:200]}"
+
+    @functools.cached_property
+    def _validator(self) -> Any:
+        from jsonschema import Draft202012Validator
+
+        return Draft202012Validator(closed(self.parameters))
+
+
+def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> tuple[Tool, ...]:
+    """Tools, functions and OpenAI's dicts, all as tools.
+
+    Raises:
+        UsageError: two of the same name.
+    """
+    made = tuple(
+        tool
+        if isinstance(tool, Tool)
+        else Tool.from_openai(tool)
+        if isinstance(tool, Mapping)
+        else Tool.from_function(tool)
+        for tool in tools
+    )
+    names = [tool.name for tool in made]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise UsageError("two tools have the same name", where="tools", found=", ".join(twice[:5]))
+    return made
+
+
+def closed(schema: Any) -> Any:
+    """The schema with objects that list their properties taking no others, unless they say so themselves."""
+    if isinstance(schema, list):
+        return [closed(entry) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs", "definitions") and isinstance(value, Mapping):
+            result[key] = {name: closed(inner) for name, inner in value.items()}
+        else:
+            result[key] = (
+                value if key in ("enum", "const", "default", "examples") else closed(value)
+            )
+    if isinstance(result.get("properties"), Mapping) and "allOf" not in result:
+        result.setdefault("additionalProperties", False)
+    return result
+
+
+def find_fault(tools: Sequence[Tool], call: ParsedCall) -> str | None:
+    """Why a call cannot be run as it is: an unknown name or arguments that do not satisfy the schema."""
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return f"there is no tool {call.name!r}; there are: {', '.join(t.name for t in tools[:20])}"
+    return tool.fault(call.arguments)
+
+
+def read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The description, and that of each argument."""
+    head: list[str] = []
+    arguments: dict[str, str] = {}
+    section, last = "", ""
+    for line in text.splitlines():
+        if match := _FIELD.match(line):
+            arguments[match[1]], last, section = match[2].strip(), match[1], "args"
+        elif match := _SECTIONS.match(line.strip()):
+            section, last = match[1].lower(), ""
+        elif line.lstrip().startswith(":"):
+            section, last = "other", ""
+        elif not section:
+            head.append(line)
+        elif section in ("args", "arguments", "parameters"):
+            last = _argument_line(line, arguments, last)
+    return " ".join(" ".join(head).split()), {
+        name: " ".join(text.split()) for name, text in arguments.items()
+    }
+
+
+def _argument_line(line: str, arguments: dict[str, str], last: str) -> str:
+    if match := _ARGUMENT.match(line):
+        arguments[match[1]] = match[2]
+        return match[1]
+    if match := re.match(
+        r"^(\w+)\s*:\s*\S", line
+    ):  # NumPy's `name : type`, its text on the lines below
+        arguments[match[1]] = ""
+        return match[1]
+    if last and line.strip() and not set(line.strip()) <= {"-"}:
+        arguments[last] += " " + line.strip()
+    return last
+
+
+def _typed(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function fed with what its annotations promise instead of bare JSON."""
+
+    def convert(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {
+                name: value_of(hints.get(name, Any), value) for name, value in arguments.items()
+            }
+        except (TypeError, ValueError) as error:
+            raise ToolError(f"arguments cannot be read ({error})") from error
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def run(**arguments: Any) -> Any:
+            return await function(**convert(arguments))
+    else:
+
+        @functools.wraps(function)
+        def run(**arguments: Any) -> Any:
+            return function(**convert(arguments))
+
+    return run
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = function if inspect.isroutine(function) else function.__call__  # type: ignore[operator]
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError) as error:
+        name = getattr(function, "__name__", "tool")
+        raise SchemaError(f"annotations cannot be read ({error})", where=name) from error
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_json(entry) for entry in value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(entry) for key, entry in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _check_schema(schema: Any, name: str) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError as BadSchema
+
+    if not isinstance(schema, Mapping):
+        raise SchemaError(
+            "a tool's parameters are a JSON Schema", where=name, found=type(schema).__name__
+        )
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except BadSchema as error:
+        place = ".".join(map(str, error.absolute_path)) or "parameters"
+        raise SchemaError(
+            f"not a JSON Schema ({error.message[:160]})", where=f"{name}: {place}"
+        ) from error
+    if schema.get("type", "object") != "object":
+        raise SchemaError("a tool's parameters are an object", where=name, found=schema.get("type"))

@@ -1,0 +1,1 @@
+"""Judging a model: evaluation, benchmarks, safety, red team and model cards. Nothing below imports it."""

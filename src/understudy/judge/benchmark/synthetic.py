@@ -1,0 +1,304 @@
+"""Random weights in the exact shape of a model that is not at hand: the arithmetic and the memory traffic are those of
+the real one, the words are noise. For `understudy bench --synthetic NAME` and for the comparison with other engines.
+
+    checkpoint = synthetic_checkpoint("nemotron-mini-4b", QuantSpec(weights="q4"))
+
+Tensors are made when they are asked for and not kept: writing or packing 4 billion of them needs the memory of one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy import core
+from understudy.checkpoint.checkpoint import Checkpoint
+from understudy.checkpoint.pack import natural_format, packed_layout
+from understudy.checkpoint.weights import Weights, announced
+from understudy.core import PackedTensor
+from understudy.errors import UsageError
+from understudy.formats.tensor import StoredTensor
+from understudy.formats.tokenizer_source import TokenizerSource
+from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
+
+_MINITRON_4B = ModelSpec(
+    architecture="nemotron",
+    num_layers=32,
+    hidden_size=3072,
+    intermediate_size=9216,
+    num_heads=24,
+    num_kv_heads=8,
+    head_dim=128,
+    vocab_size=256000,
+    max_positions=4096,
+    norm="layer_norm_1p",
+    norm_eps=1e-5,
+    activation="relu2",
+    gated=False,
+    rotary_dim=64,
+    rope_theta=1e4,
+)
+
+# The published configurations (config.json of each model on the hub).
+SHAPES: dict[str, ModelSpec] = {
+    "nemotron-mini-4b": _MINITRON_4B,
+    "minitron-8b": _MINITRON_4B.replace(hidden_size=4096, intermediate_size=16384, num_heads=48),
+    "llama-3.1-minitron-4b-width": ModelSpec(
+        architecture="llama",
+        num_layers=32,
+        hidden_size=3072,
+        intermediate_size=9216,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=128256,
+        max_positions=131072,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="silu",
+        gated=True,
+        rotary_dim=128,
+        rope_theta=5e5,
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 8192),
+    ),
+    "mistral-nemo-minitron-8b": ModelSpec(
+        architecture="mistral",
+        num_layers=40,
+        hidden_size=4096,
+        intermediate_size=11520,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=131072,
+        max_positions=8192,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="silu",
+        gated=True,
+        rotary_dim=128,
+        rope_theta=1e6,
+    ),
+}
+
+_BLOCK = 32
+_NIBBLE_STD = 4.61  # of u - 8 with u uniform in 0 … 15; its mean is -0.5
+_FORMATS = {"f32": "F32", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+
+
+def shape_of(name: str, num_layers: int | None = None) -> ModelSpec:
+    """The spec behind a name of `SHAPES`, cut to `num_layers` if given.
+
+    Raises:
+        UsageError: no such name.
+    """
+    if name not in SHAPES:
+        raise UsageError(
+            "no such shape", where="--synthetic", expected=" or ".join(SHAPES), found=name
+        )
+    spec = SHAPES[name]
+    return spec if num_layers is None else spec.replace(num_layers=num_layers)
+
+
+class SyntheticWeights(Weights):
+    """Made-up tensors under the names of `tensor_shapes(spec)`; the same seed gives the same bytes.
+
+    Args:
+        spec: the shape.
+        quant: format of the matrices, and of the embedding and the head if they differ.
+        zero_share: share of exact zeros after a squared ReLU, 0.5 to 0.999, set through the bias of the MLP's norm
+            (nibbles have a mean of -0.5, so a constant bias shifts every pre-activation of `up_proj` down).
+        seed: of everything.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, quant: QuantSpec, *, zero_share: float = 0.5, seed: int = 0
+    ) -> None:
+        if not 0.5 <= zero_share < 1:
+            raise UsageError(
+                "impossible share of zeros",
+                where="zero_share",
+                expected="0.5 … 0.999",
+                found=zero_share,
+            )
+        super().__init__({})
+        self.spec, self.quant, self.seed = spec, quant, seed
+        self.mlp_norm_bias = _bias_for(zero_share, spec.hidden_size)
+        self._shapes = tensor_shapes(spec)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        shape = self._shapes[name]
+        if len(shape) == 1:
+            return StoredTensor(name, shape, "F32", self._vector(name, shape[0]).view(np.uint8))
+        rows, columns = shape
+        random = np.random.Generator(np.random.SFC64([self.seed, zlib.crc32(name.encode())]))
+        target = self._format(name)
+        return StoredTensor(name, shape, target, _matrix(random, rows, columns, target))
+
+    def stored(self, name: str) -> StoredTensor:
+        """Shape, format and size; the bytes are zeros that take no memory."""
+        shape = self._shapes[name]
+        format = "F32" if len(shape) == 1 else self._format(name)
+        return announced(name, shape, format)
+
+    def _format(self, name: str) -> str:
+        chosen: str = self.quant.weights
+        if name.startswith("model.embed_tokens"):
+            chosen = self.quant.embedding or chosen
+        elif name.startswith("lm_head"):
+            chosen = self.quant.head or chosen
+        return _FORMATS[chosen]
+
+    def _vector(self, name: str, length: int) -> NDArray[np.float32]:
+        """Neutral gains and no biases, but for the one that sets the share of zeros."""
+        if name.endswith("post_attention_layernorm.bias"):
+            return np.full(length, self.mlp_norm_bias, np.float32)
+        is_neutral_one = name.endswith("norm.weight") and self.spec.norm == "rms_norm"
+        return np.full(length, 1.0 if is_neutral_one else 0.0, np.float32)
+
+
+def _bias_for(zero_share: float, hidden_size: int) -> float:
+    """The constant bias b of the norm before `up_proj` for which P(pre-activation < 0) = zero_share.
+
+    With W of mean -0.5 d and deviation 4.61 d, and inputs N(b, 1), a pre-activation is about
+    N(-0.5 d b H, (4.61 d)² H (1 + b²)); so z = r b / sqrt(1 + b²) with r = 0.5 sqrt(H) / 4.61 must be the quantile.
+    """
+    ratio = 0.5 * hidden_size**0.5 / _NIBBLE_STD
+    z = min(statistics.NormalDist().inv_cdf(zero_share) / ratio, 0.99)
+    return float(z / (1 - z * z) ** 0.5)
+
+
+def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -> NDArray[np.uint8]:
+    """Random weights of variance 1 / columns in one of the stored formats, as flat bytes.
+
+    Raises:
+        UsageError: blocks of 32 do not divide the columns.
+    """
+    deviation = columns**-0.5
+    if target in ("F32", "BF16"):
+        values = random.standard_normal(rows * columns, dtype=np.float32) * np.float32(deviation)
+        return (
+            values.view(np.uint8)
+            if target == "F32"
+            else values.view(np.uint16)[1::2].copy().view(np.uint8)
+        )
+    if columns % _BLOCK:
+        raise UsageError(
+            "blocks of 32 do not fit",
+            where="synthetic matrix",
+            expected="columns % 32 == 0",
+            found=columns,
+        )
+    num_blocks, step = rows * columns // _BLOCK, deviation / _NIBBLE_STD
+    scales = random.uniform(0.8, 1.2, num_blocks).astype(np.float32) * np.float32(step)
+    nibbles = (
+        random.integers(0, 1 << 64, num_blocks * 2, dtype=np.uint64)
+        .view(np.uint8)
+        .reshape(num_blocks, 16)
+    )
+    if target == "Q4_0":
+        return _blocks(scales, nibbles)
+    levels = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(
+        np.int8
+    )  # the same levels, eight bits wide
+    return _blocks(scales / 15, ((levels - 8) * 15).view(np.uint8))
+
+
+def _blocks(scales: NDArray[np.floating[Any]], quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """ggml's block: one f16 scale, then the quants: (blocks,), (blocks, n) -> flat bytes."""
+    blocks = np.empty((len(scales), 2 + quants.shape[1]), np.uint8)
+    blocks[:, :2] = scales.astype("<f2").view(np.uint8).reshape(-1, 2)
+    blocks[:, 2:] = quants
+    return blocks.reshape(-1)
+
+
+def synthetic_vocabulary(size: int) -> TokenizerSource:
+    """A made-up SentencePiece-like vocabulary of any size, as a GGUF holds it.
+
+    Ids as in Nemotron (0 pad, 1 unknown, 2 begin, 3 end), then 256 bytes, printable ASCII, and unique placeholders.
+    """
+    pieces = ["<pad>", "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    pieces += [chr(code) for code in range(33, 127)]
+    pieces = pieces[:size] + [f"▁w{index}" for index in range(len(pieces), size)]
+    types = (
+        [3, 2, 3, 3] + [6] * 256 + [1] * max(0, size - 260)
+    )  # control, unknown, control, byte, normal
+    scores = [0.0] * 260 + [-float(index) for index in range(max(0, size - 260))]
+    return TokenizerSource(
+        "gguf",
+        model="llama",
+        pre="default",
+        tokens=tuple(pieces),
+        scores=tuple(scores[:size]),
+        types=tuple(types[:size]),
+        bos_id=2,
+        eos_ids=(3,),
+        unk_id=1,
+        pad_id=0,
+        add_bos=True,
+    )
+
+
+def synthetic_checkpoint(
+    name: str,
+    quant: QuantSpec,
+    num_layers: int | None = None,
+    *,
+    zero_share: float = 0.5,
+    seed: int = 0,
+) -> Checkpoint:
+    """A checkpoint like any other (`save_checkpoint` writes it, `pack` packs it), whose tensors are made when asked for.
+
+    Raises:
+        UsageError: no such shape, or an impossible share of zeros.
+    """
+    spec = shape_of(name, num_layers)
+    weights = SyntheticWeights(spec, quant, zero_share=zero_share, seed=seed)
+    return Checkpoint(
+        spec, weights, synthetic_vocabulary(spec.vocab_size), Path(f"synthetic-{name}")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticPacked:
+    """A spec and its packed random weights, in memory."""
+
+    spec: ModelSpec
+    tensors: dict[str, PackedTensor]
+
+
+def synthetic_packed(
+    name: str, quant: QuantSpec, num_layers: int | None = None, zero_share: float = 0.5
+) -> SyntheticPacked:
+    """Random weights of a shape of `SHAPES`, packed for the core; needs the memory of the packed model and one tensor more."""
+    spec = shape_of(name, num_layers)
+    weights = SyntheticWeights(spec, quant, zero_share=zero_share)
+    packed: dict[str, PackedTensor] = {}
+    for key in weights:
+        tensor = weights[key]
+        if len(tensor.shape) == 1:
+            is_offset = spec.norm == "layer_norm_1p" and key.endswith("norm.weight")
+            values = tensor.to_float32() + np.float32(is_offset)
+            packed[key] = PackedTensor("f32", 1, tensor.shape[0], values.view(np.uint8))
+            continue
+        target = packed_layout(spec, key, natural_format(tensor.format))
+        rows, columns = tensor.shape
+        packed[key] = PackedTensor(
+            target, rows, columns, core.pack(tensor.format, tensor.data, rows, columns, target)
+        )
+    return SyntheticPacked(spec, packed)

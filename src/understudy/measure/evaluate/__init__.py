@@ -1,6 +1,0 @@
-"""Evaluation without a hub: likelihood tasks, perplexity, instructions, calls, answers from documents, characters."""
-
-from understudy.measure.evaluate.run import RunSettings, evaluate, figures_of
-from understudy.measure.evaluate.tasks import SUITES, TASKS, Task
-
-__all__ = ["SUITES", "TASKS", "RunSettings", "Task", "evaluate", "figures_of"]

@@ -1,0 +1,235 @@
+"""What all chat templates share: messages, prompts made of parts, stops.
+
+A prompt is a row of parts. Only parts with `is_markup` may hold control markers; what came from a user, a document, a card
+or a tool is data, and a marker in it stays plain text. `origin` says whose tokens a part's are, for the context ledger.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.errors import TemplateError
+from understudy.text.tokenizer import Marker, Tokenizer
+from understudy.text.toolcalls import ParsedCall, parse_calls
+
+Message = Mapping[str, Any]
+Origin = Literal[
+    "template", "system", "persona", "lore", "memory", "history", "documents", "tools", "user"
+]
+ORIGINS: tuple[Origin, ...] = (
+    "template",
+    "system",
+    "persona",
+    "lore",
+    "memory",
+    "history",
+    "documents",
+    "tools",
+    "user",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    text: str
+    is_markup: bool = False
+    origin: Origin = "template"
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """What ends a reply: token ids, and strings that are cut off."""
+
+    token_ids: tuple[int, ...] = ()
+    strings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`note` says what could not be done as usual, in a line for the reader."""
+
+    parts: tuple[Part, ...]
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+    def encode(self, tokenizer: Tokenizer, *, add_bos: bool | None = None) -> list[int]:
+        """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one piece.
+
+        For data without markers that equals encoding the whole text with markers on, which is what other tools do.
+        """
+        segments: list[str | Marker] = []
+        for part in self.parts:
+            segments += tokenizer.split(part.text) if part.is_markup else [part.text]
+        return tokenizer.encode_segments(
+            segments, add_bos=tokenizer.add_bos if add_bos is None else add_bos
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CallForm:
+    """How a reply with tool calls is written: `open first CALL close (again CALL close)* last`; CALL is a JSON object of name
+    and arguments. An empty `again` means one call only."""
+
+    open: str
+    first: str
+    close: str
+    again: str
+    last: str = ""
+    arguments_key: str = "arguments"
+
+    def write(self, calls: Sequence[str]) -> str:
+        return (
+            self.open
+            + self.first
+            + self.again.join(call + self.close for call in calls)
+            + self.last
+        )
+
+
+TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>", "\n<toolcall> ")
+TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>", "\n<tool_call>\n")
+MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", "", ", ", "]")
+LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", arguments_key="parameters")
+
+
+class ChatTemplate(ABC):
+    """One way to write a conversation down."""
+
+    name: str
+    stops: Stops
+    note: str = ""  # what the reader should know about this choice
+    call_form: CallForm | None = None  # None where the chat template has no calls
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    @abstractmethod
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        contexts: Sequence[str] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> Prompt:
+        """Messages as a prompt.
+
+        Args:
+            messages: dicts with `role` (system, user, assistant, tool), `content`, for an assistant `tool_calls` as OpenAI
+                writes them, and optionally `origin`.
+            tools: OpenAI tool dicts.
+            contexts: passages of documents.
+
+        Raises:
+            TemplateError: an unknown role, or content that is not text.
+        """
+
+    @functools.cached_property
+    def generation_prompt(self) -> str:
+        """What stands between the last message and the model's answer."""
+        messages = [{"role": "user", "content": "?"}]
+        before = self.render(messages, add_generation_prompt=False).text
+        return self.render(messages).text.removeprefix(before)
+
+    def tool_result(self, content: str) -> Prompt:
+        """The turn in which a tool's result comes back, alone: for feeding it to a sequence that already holds the rest.
+
+        Raises:
+            TemplateError: this template has no such turn, or writes the turns before it differently.
+        """
+        call = {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+        }
+        messages: list[Message] = [{"role": "user", "content": "?"}, call]
+        before = self.render(messages, add_generation_prompt=False).text
+        after = self.render(
+            [*messages, {"role": "tool", "content": content}], add_generation_prompt=False
+        )
+        if not after.text.startswith(before) or after.text == before:
+            raise TemplateError(
+                "the chat template has no turn for a tool's result", where=self.name
+            )
+        return Prompt(tuple(_parts_from(after.parts, len(before))))
+
+    def parse(self, text: str) -> tuple[str, list[ParsedCall]]:
+        """A reply's text without its tool calls, and the calls."""
+        return parse_calls(text)
+
+    def clean(self, text: str) -> str:
+        """A finished reply as the user should see it."""
+        return text.strip()
+
+
+def _parts_from(parts: Sequence[Part], start: int) -> Iterator[Part]:
+    """The parts of a text from a character on."""
+    for part in parts:
+        if len(part.text) > start:
+            yield Part(part.text[start:], part.is_markup, part.origin)
+        start = max(0, start - len(part.text))
+
+
+def content_of(message: Message) -> str:
+    """The text of a message: a string, null (empty), or OpenAI's list of text parts."""
+    content = message.get("content")
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(
+        isinstance(p, Mapping) and p.get("type") == "text" for p in content
+    ):
+        return "".join(str(p.get("text", "")) for p in content)
+    raise TemplateError(
+        "message content is not text",
+        where=f"role {message.get('role')!r}",
+        found=type(content).__name__,
+    )
+
+
+def checked(
+    messages: Sequence[Message], roles: Iterable[str] = ("system", "user", "assistant", "tool")
+) -> list[Message]:
+    """The messages, each with a role of `roles`; `developer` counts as system, `function` as tool."""
+    synonyms = {"developer": "system", "function": "tool"}
+    allowed = tuple(roles)
+    result: list[Message] = []
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping) or "role" not in message:
+            raise TemplateError(
+                "a message needs a role and content", where=f"message {i}", found=repr(message)[:80]
+            )
+        role = synonyms.get(message["role"], message["role"])
+        if role not in allowed:
+            raise TemplateError(
+                "unknown role",
+                where=f"message {i}",
+                expected=" ".join(allowed),
+                found=message["role"],
+            )
+        result.append({**message, "role": role})
+    return result
+
+
+def origin_of(message: Message, index: int, last_user: int) -> Origin:
+    """A message's own `origin`, or the one that its role and place suggest."""
+    given = message.get("origin")
+    if given in ORIGINS:
+        return given  # type: ignore[no-any-return]
+    if message["role"] == "system":
+        return "system"
+    if message["role"] == "tool":
+        return "tools"
+    return "user" if index >= last_user else "history"
+
+
+def last_user_index(messages: Sequence[Message]) -> int:
+    return max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)

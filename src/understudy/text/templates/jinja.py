@@ -1,0 +1,239 @@
+"""The checkpoint's own chat template, in a sandbox (`sandbox.py`), data kept apart from markup (`masking.py`).
+
+A template is rendered twice: with the data as they are, and with the data hidden. Where both say the same, the hidden one tells
+which characters are data: a marker in them stays text. A template that looks into its data (`'</think>' in content`, `| upper`)
+can say different things; then the plain text is taken as it is, in one part without origins, and only if no marker stands in the
+data nor comes about at their edges. Otherwise the messages are refused.
+
+Tools and contexts that a template ignores are announced in the system message, as ChatML does: nothing given is dropped.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from understudy.errors import TemplateError
+from understudy.text.templates import sandbox
+from understudy.text.templates.base import (
+    LLAMA_FORM,
+    MISTRAL_FORM,
+    TOOL_CALL_FORM,
+    TOOLCALL_FORM,
+    CallForm,
+    ChatTemplate,
+    Message,
+    Origin,
+    Part,
+    Prompt,
+    Stops,
+    checked,
+    content_of,
+    last_user_index,
+    origin_of,
+)
+from understudy.text.templates.chatml import announcements
+from understudy.text.templates.masking import Hide, Mask, hidden
+from understudy.text.tokenizer import Tokenizer
+from understudy.text.toolcalls import calls_of_message, write_call
+
+_TURN_ENDS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<extra_id_1>",
+)
+_FORMS = (TOOLCALL_FORM, TOOL_CALL_FORM, MISTRAL_FORM, LLAMA_FORM)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a template is given; `notes` are announcements that end the system message."""
+
+    turns: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...]
+    contexts: tuple[str, ...]
+    notes: tuple[Part, ...] = ()
+    call_form: CallForm | None = (
+        None  # for templates that do not know `tool_calls`: they become text
+    )
+
+    def lacking(self, name: str) -> Conversation:
+        emptied: dict[str, Any] = {name: ()}
+        return replace(self, **emptied)
+
+    def announcing(self, names: set[str]) -> Conversation:
+        """The tools or contexts moved into the system message."""
+        turns = self.turns
+        if not turns or turns[0]["role"] != "system":
+            turns = ({"role": "system", "content": "", "origin": "template"}, *turns)
+        left = {
+            name: () if name in names else getattr(self, name) for name in ("tools", "contexts")
+        }
+        said = {
+            name: getattr(self, name) if name in names else () for name in ("tools", "contexts")
+        }
+        notes = announcements(bool(content_of(turns[0])), said["tools"], said["contexts"])
+        return replace(
+            self, turns=turns, notes=tuple(notes), tools=left["tools"], contexts=left["contexts"]
+        )
+
+    def values(self, hide: Hide) -> dict[str, Any]:
+        """The template's variables, each text of the data through `hide`."""
+        last_user = last_user_index(self.turns)
+        messages = [
+            _message(turn, hide, origin_of(turn, i, last_user), self.call_form)
+            for i, turn in enumerate(self.turns)
+        ]
+        if self.notes:
+            messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
+        contexts = [hide(text, "documents") for text in self.contexts]
+        return {
+            "messages": messages,
+            "tools": [hidden(tool, hide, "tools") for tool in self.tools] or None,
+            "contexts": contexts or None,
+            "documents": [{"title": "", "text": text} for text in contexts] or None,
+        }
+
+    def texts(self) -> list[str]:
+        """Every text of the data."""
+        found: list[str] = []
+
+        def note(text: str, _: Origin) -> str:
+            found.append(text)
+            return text
+
+        self.values(note)
+        return [*found, *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
+
+
+def _same(text: str, run: Callable[[Conversation], str], given: Conversation) -> bool:
+    """Whether less makes the same prompt; templates made for tools may fail without any."""
+    try:
+        return run(given) == text
+    except TemplateError:
+        return False
+
+
+def _as_it_is(text: str, _: Origin) -> str:
+    return text
+
+
+def _message(
+    turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None
+) -> dict[str, Any]:
+    """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
+    known = ("role", "content", "origin", "tool_calls")
+    message = {
+        key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known
+    }
+    calls = []
+    for name, arguments in calls_of_message(turn):
+        call = json.loads(write_call(name, arguments))
+        calls.append({"type": "function", "id": "", "function": hidden(call, hide, origin)})
+    for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
+        call["id"] = hide(str(given.get("id", "")), origin)
+    text = content_of(turn)
+    written = [write_call(*call) for call in calls_of_message(turn)]
+    if call_form is not None and written:
+        text, calls = "\n".join([*([text] if text else []), call_form.write(written)]), []
+    content = {"role": turn["role"], "content": hide(text, origin)}
+    return message | content | ({"tool_calls": calls} if calls else {})
+
+
+class JinjaChatTemplate(ChatTemplate):
+    name = "jinja"
+
+    def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
+        super().__init__(tokenizer)
+        source = template or tokenizer.chat_template
+        if not source:
+            raise TemplateError(
+                "the checkpoint has no chat template", do="use a completion instead of messages"
+            )
+        self._template = sandbox.compile_template(source)
+        self._knows_calls = "tool_calls" in source
+        ends = [
+            token
+            for text in _TURN_ENDS
+            if text in source and (token := tokenizer.marker_id(text)) is not None
+        ]
+        strings = tuple(
+            text
+            for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>")
+            if text in source
+        )
+        self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
+        self.call_form: CallForm = next(
+            (form for form in _FORMS if form.open in source), TOOL_CALL_FORM
+        )
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        contexts: Sequence[str] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> Prompt:
+        now = datetime.datetime.now()
+
+        def run(given: Conversation, mask: Mask | None = None) -> str:
+            values = given.values(mask.hide if mask else _as_it_is) | self._special_tokens()
+            limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
+            return sandbox.render(
+                self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
+            )
+
+        form = None if self._knows_calls else self.call_form
+        given = Conversation(
+            tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_form=form
+        )
+        plain = run(given)
+        unsaid = {
+            name
+            for name in ("tools", "contexts")
+            if getattr(given, name) and _same(plain, run, given.lacking(name))
+        }
+        if unsaid:
+            given = given.announcing(unsaid)
+            plain = run(given)
+        mask = Mask()
+        masked = run(given, mask)
+        if mask.show(masked) == plain:
+            return Prompt(mask.parts(masked))
+        self._refuse_markers(plain, masked, given)
+        return Prompt(
+            (Part(plain, True),),
+            note="this chat template looks into the messages: the prompt has no origins",
+        )
+
+    def _refuse_markers(self, plain: str, masked: str, given: Conversation) -> None:
+        """The markers of the output must be those that the template writes whatever the data are."""
+        texts = given.texts()
+        for marker in self.tokenizer.markers:
+            if any(marker in text for text in texts) or plain.count(marker) != masked.count(marker):
+                raise TemplateError(
+                    "a control marker stands in the messages, and this chat template looks into what it is given",
+                    found=marker,
+                    do="remove the marker from the text",
+                )
+
+    def _special_tokens(self) -> dict[str, str]:
+        tokenizer = self.tokenizer
+        ids = {
+            "bos": tokenizer.bos_id,
+            "eos": next(iter(tokenizer.eos_ids), None),
+            "pad": tokenizer.pad_id,
+        }
+        return {
+            f"{name}_token": "" if token is None else tokenizer.id_to_piece(token)
+            for name, token in ids.items()
+        }

@@ -1,0 +1,117 @@
+"""Data made invisible to a template, so that its output falls apart into markup and data.
+
+Every character of the data that is no blank becomes a private-use character which stands for that character and its origin.
+Lengths, slices, trims and joins work as before, so most templates cannot tell; no marker can be read in the data, nor be pieced
+together out of data and markup.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from understudy.errors import TemplateError
+from understudy.text.templates.base import Origin, Part
+
+_CODES = [*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]  # the private use planes 15 and 16
+_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
+_FREE_KEYS = ("properties", "arguments")  # the keys below these are names that somebody chose
+_WORDS = (
+    "function",
+    "object",
+    "string",
+    "number",
+    "integer",
+    "boolean",
+    "array",
+    "null",
+    "text",
+)  # templates compare types
+Hide = Callable[[str, Origin], str]
+
+
+class Mask:
+    """Hides texts and shows them again."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Origin, dict[int, int]] = {}
+        self._meaning: dict[int, tuple[str, Origin]] = {}
+
+    def hide(self, text: str, origin: Origin) -> str:
+        """The same number of characters; blanks stay.
+
+        Raises:
+            TemplateError: more different characters than there are private ones.
+        """
+        table = self._tables.setdefault(origin, {})
+        for character in set(text):
+            if ord(character) not in table and not character.isspace():
+                if len(self._meaning) == len(_CODES):
+                    raise TemplateError("the messages hold too many different characters")
+                code = _CODES[len(self._meaning)]
+                table[ord(character)] = code
+                self._meaning[code] = character, origin
+        return text.translate(table)
+
+    def show(self, text: str) -> str:
+        return text.translate({code: character for code, (character, _) in self._meaning.items()})
+
+    def origin(self, text: str) -> Origin | None:
+        """Whose the first hidden character of a text is; None where there is none."""
+        return next((self._meaning[ord(c)][1] for c in text if ord(c) in self._meaning), None)
+
+    def parts(self, text: str) -> tuple[Part, ...]:
+        """Markup and data of a rendered text; blanks go with what stands before them."""
+        origins: list[Origin | None] = []
+        for character in text:
+            known = self._meaning.get(ord(character))
+            blank = character.isspace() and origins
+            origins.append(origins[-1] if blank else known[1] if known else None)
+        parts = []
+        at = 0
+        for origin, run in itertools.groupby(origins):
+            length = len(list(run))
+            piece = text[at : at + length]
+            parts.append(
+                Part(piece, True) if origin is None else Part(self.show(piece), origin=origin)
+            )
+            at += length
+        return tuple(parts)
+
+    def json(self, value: Any, dump: Callable[[Any], str]) -> str:
+        """What `tojson` writes is data as a whole, braces included."""
+        found: list[Origin] = []
+
+        def plain(node: Any) -> Any:
+            if isinstance(node, str):
+                origin = self.origin(node)
+                found.extend([origin] if origin else [])
+                return self.show(node)
+            if isinstance(node, Mapping):
+                return {plain(key): plain(inner) for key, inner in node.items()}
+            return [plain(inner) for inner in node] if isinstance(node, (list, tuple)) else node
+
+        text = dump(plain(value))
+        return self.hide(text, found[0] if found else "tools")
+
+
+def hidden(value: Any, hide: Hide, origin: Origin, parent: str = "") -> Any:
+    """A tool or a message's field with all its texts hidden, names that templates look for excepted."""
+    if isinstance(value, str):
+        return value if parent == "type" and value in _WORDS else hide(value, origin)
+    if isinstance(value, Mapping):
+        return {
+            _key(str(key), hide, origin, parent): hidden(inner, hide, origin, str(key))
+            for key, inner in value.items()
+        }
+    return (
+        [hidden(inner, hide, origin, parent) for inner in value]
+        if isinstance(value, (list, tuple))
+        else value
+    )
+
+
+def _key(key: str, hide: Hide, origin: Origin, parent: str) -> str:
+    return key if parent not in _FREE_KEYS and _IDENTIFIER.match(key) else hide(key, origin)

@@ -1,0 +1,66 @@
+"""The packed cache: what is written comes back mapped; another key, damage or a half-written file is as if there were none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from understudy.formats.packed import MAGIC, PackedEntry, cache_folder, read_packed, write_packed
+
+KEY = {"layout": 1, "path": "x"}
+
+
+def _entry(name: str, num_bytes: int) -> PackedEntry:
+    def fill(out: NDArray[np.uint8]) -> None:
+        out[:] = np.arange(num_bytes, dtype=np.uint8)
+
+    return PackedEntry(name, "f32", 1, num_bytes // 4, num_bytes, fill)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    write_packed(tmp_path / "p", KEY, [_entry("a", 40), _entry("b", 8000)])
+    return tmp_path / "p"
+
+
+def test_what_is_written_comes_back(packed: Path) -> None:
+    found = read_packed(packed, KEY)
+    assert found is not None
+    assert [(t.format, t.rows, t.columns, t.data.size) for t in found.values()] == [
+        ("f32", 1, 10, 40),
+        ("f32", 1, 2000, 8000),
+    ]
+    np.testing.assert_array_equal(found["b"].data, np.arange(8000).astype(np.uint8))
+    assert found["b"].data.ctypes.data % 4096 == 0
+
+
+def test_another_key_or_no_file_is_none(packed: Path) -> None:
+    assert read_packed(packed, {"layout": 2}) is None
+    assert read_packed(packed.with_name("none"), KEY) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda raw: raw[:30], lambda raw: b"X" + raw[1:], lambda raw: raw[:9000], lambda raw: b""],
+)
+def test_a_damaged_file_is_none(packed: Path, change: object) -> None:
+    packed.write_bytes(change(packed.read_bytes()))  # type: ignore[operator]
+    assert read_packed(packed, KEY) is None
+
+
+def test_a_failing_tensor_leaves_no_file(tmp_path: Path) -> None:
+    def fail(out: NDArray[np.uint8]) -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        write_packed(tmp_path / "p", KEY, [PackedEntry("a", "f32", 1, 1, 4, fail)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    assert MAGIC.endswith(b"\n")
