@@ -8,7 +8,7 @@ import pytest
 
 from tests.serve.test_page import SINKS
 from understudy.judge.redteam.web.app import PAGE
-from understudy.serve.routes_server import PAGE as SHARED
+from understudy.serve.api.status import PAGE as SHARED
 
 FILES = sorted(PAGE.iterdir())
 

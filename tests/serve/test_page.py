@@ -8,9 +8,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from understudy.serve.api.status import PAGE
 from understudy.serve.app import create_app
 from understudy.serve.keys import new_key
-from understudy.serve.routes_server import PAGE
 from understudy.serve.settings import Settings
 
 FILES = sorted(PAGE.iterdir())
@@ -39,8 +39,8 @@ def test_page_comes_without_a_key_and_lets_nothing_else_in(client):
         assert client.get(f"/page/{path.name}").content == path.read_bytes()
     assert client.get("/v1/models").status_code == 401
     for outside in (
-        "/page/..%2froutes_server.py",
-        "/page/../routes_server.py",
+        "/page/..%2fkeys.py",
+        "/page/../serve/keys.py",
         "/page/%2e%2e/keys.py",
         "/page//etc/passwd",
         "/page/",

@@ -5,9 +5,8 @@ app.py openapi.py      the application and its table of routes | the same table 
 guard.py keys.py       who may ask: hosts, origins, keys, sizes | keys in a file, hashed
 pool.py worker.py      models by name, loaded when asked for | one thread that steps a model's engine for all requests
 generate.py shown.py   from messages to the engine and back | a reply's text and calls taken apart while it is written
-protocol/              the bodies of requests, checked: openai, completion, anthropic, responses, llama, ours
+api/                   a file for each protocol: what bodies may say, the routes, how answers are written
 threads.py             sessions, which are generators of threads, driven from the event loop
-routes_*.py            one file per family of routes
 events.py errors.py    server-sent events that notice a client that has gone | errors as each protocol writes them
 metrics.py log.py      what Prometheus reads | one JSON line per request
 """

@@ -1,6 +1,6 @@
 """The application: `create_app({"name": model}, Settings())` is an ASGI application for uvicorn or any other server.
 
-To add a route: a function in a `routes_*.py` and its line in `ROUTES`, which is also what `/openapi.json` is written from.
+To add a route: a function in a file of `api/` and its line in `ROUTES`, which is also what `/openapi.json` is written from.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from starlette.routing import Route
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import TextGuard
 from understudy.model import Model
-from understudy.serve import routes_server
 from understudy.serve.access import Guard
+from understudy.serve.api import status
+from understudy.serve.api.routes import ROUTES
 from understudy.serve.errors import ApiError
 from understudy.serve.events import ClientGone
 from understudy.serve.metrics import Metrics
 from understudy.serve.openapi import describe
 from understudy.serve.pool import Loader, Pool, Served
-from understudy.serve.routes import ROUTES
 from understudy.serve.server import Server, as_api_error, json_response
 from understudy.serve.settings import Settings
 
@@ -47,11 +47,11 @@ def create_app(
     """
     settings = settings or Settings()
     server = Server(settings, Pool(models, settings), Metrics())
-    routes_server.declare(server)
+    status.declare(server)
 
     def on_load(served: Served) -> None:
         served.guard = guard(served.model) if guard is not None else None
-        routes_server.watch(server, served)
+        status.watch(server, served)
 
     server.pool.on_load = on_load
     document = describe(ROUTES)
@@ -64,8 +64,8 @@ def create_app(
         routes=[
             *routes,
             Route("/openapi.json", openapi),
-            Route("/", routes_server.page),
-            Route("/page/{name:path}", routes_server.page),
+            Route("/", status.page),
+            Route("/page/{name:path}", status.page),
         ],
         middleware=[Middleware(Guard, server=server)],
         exception_handlers={

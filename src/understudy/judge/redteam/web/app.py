@@ -17,9 +17,9 @@ from understudy.errors import UnderstudyError
 from understudy.judge.redteam.conversation import Live
 from understudy.judge.redteam.web import routes
 from understudy.judge.redteam.web.access import Guard
+from understudy.serve.api.status import PAGE as SHARED
+from understudy.serve.api.status import static_file
 from understudy.serve.errors import ApiError
-from understudy.serve.routes_server import PAGE as SHARED
-from understudy.serve.routes_server import static_file
 from understudy.serve.server import as_api_error, json_response
 
 PAGE = Path(__file__).parent / "page"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from understudy.serve.protocol.common import Body
+from understudy.serve.api.bodies import Body
 
 
 class NewConversation(Body):

@@ -6,30 +6,68 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
 from understudy.model import Model
+from understudy.serve.api.bodies import (
+    Penalty,
+    Probability,
+    Samplers,
+    Seed,
+    Stop,
+    StreamOptions,
+    Temperature,
+    stops_of,
+)
+from understudy.serve.api.openai_chat import (
+    ResponseFormat,
+    answer_of,
+    bias_of,
+    timings,
+    usage_document,
+)
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
 from understudy.serve.generate import Prepared, answer_mask, make_request
-from understudy.serve.protocol.common import stops_of
-from understudy.serve.protocol.openai import CompletionRequest
-from understudy.serve.routes_openai import answer_of, bias_of, timings, usage_document
 from understudy.serve.server import Work, read_body, respond, server_of, working
 from understudy.serve.settings import Settings
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
 
+
+class CompletionsBody(Samplers):
+    model: str | None = None
+    prompt: str | list[str] | list[int] | list[list[int]]
+    best_of: Annotated[int, Field(ge=1, le=128)] | None = None
+    echo: bool | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+    max_tokens: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: Seed | None = None
+    stop: Stop = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    suffix: Literal[""] | None = None
+    temperature: Temperature | None = None
+    top_p: Probability | None = None
+    user: str | None = None
+    response_format: ResponseFormat | None = None
+
+
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
 async def completions(request: Request) -> Response:
-    body = await read_body(request, CompletionRequest)
+    body = await read_body(request, CompletionsBody)
     settings = server_of(request).settings
     if body.best_of not in (None, body.n or 1):
         raise unsupported("best_of", "only as many answers are made as are returned (n)")
@@ -61,7 +99,7 @@ async def completions(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
-def _prepare(model: Model, body: CompletionRequest, settings: Settings) -> list[Prepared]:
+def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[Prepared]:
     names = (
         "temperature",
         "top_p",
@@ -94,7 +132,7 @@ def _prepare(model: Model, body: CompletionRequest, settings: Settings) -> list[
     ]
 
 
-def _texts(model: Model, body: CompletionRequest) -> list[str]:
+def _texts(model: Model, body: CompletionsBody) -> list[str]:
     """The prompts as texts, for the guard."""
     if isinstance(body.prompt, str):
         return [body.prompt]
@@ -107,7 +145,7 @@ def _texts(model: Model, body: CompletionRequest) -> list[str]:
     ]
 
 
-def _prompts(model: Model, body: CompletionRequest) -> list[list[int]]:
+def _prompts(model: Model, body: CompletionsBody) -> list[list[int]]:
     """Token ids of each prompt; a text gets the checkpoint's opening token, ids are taken as they are."""
     prompt = body.prompt
     if isinstance(prompt, str):
@@ -125,7 +163,7 @@ class _Completion:
     def __init__(
         self,
         work: Work,
-        body: CompletionRequest,
+        body: CompletionsBody,
         prepared: list[Prepared],
         tickets: list[AsyncTicket | None],
     ) -> None:
@@ -195,7 +233,7 @@ class _Completion:
 class _Choice:
     """One answer, piece by piece."""
 
-    def __init__(self, model: Model, body: CompletionRequest, prompt: list[int]) -> None:
+    def __init__(self, model: Model, body: CompletionsBody, prompt: list[int]) -> None:
         self.model, self.body, self.prompt = model, body, prompt
         self.logprobs = CompletionLogprobs(model.tokenizer, body.logprobs or 0)
         self.is_first = True

@@ -5,14 +5,28 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import TokenLogprob, Usage
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import choice_of
+from understudy.serve.api.bodies import (
+    Body,
+    JsonObject,
+    Penalty,
+    Probability,
+    Samplers,
+    Seed,
+    Stop,
+    StreamOptions,
+    Temperature,
+    Tokens,
+    stops_of,
+)
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
@@ -26,12 +40,140 @@ from understudy.serve.generate import (
     read,
     read_tools,
 )
-from understudy.serve.protocol.common import stops_of
-from understudy.serve.protocol.openai import AllowedChoice, ChatRequest, NamedChoice, ResponseFormat
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.shown import CallPiece, CallStart, Piece, Text
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
+
+
+class TextPart(Body):
+    type: Literal["text"]
+    text: str
+
+
+class RefusalPart(Body):
+    type: Literal["refusal"]
+    refusal: str
+
+
+class CalledFunction(Body):
+    name: str
+    arguments: str
+
+
+class MessageCall(Body):
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None  # clients send back what was streamed
+
+
+class ChatMessage(Body):
+    """A message. Answers of this server can be sent back as they are."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart | RefusalPart] | None = None
+    name: str | None = None
+    tool_calls: list[MessageCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+
+    def to_message(self) -> dict[str, Any]:
+        """As chat templates take it."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(
+                part.text if isinstance(part, TextPart) else part.refusal for part in content
+            )
+        message: dict[str, Any] = {"role": self.role, "content": content or self.refusal or ""}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {
+                    "type": "function",
+                    "function": {"name": c.function.name, "arguments": c.function.arguments},
+                }
+                for c in self.tool_calls
+            ]
+        return message
+
+
+class FunctionTool(Body):
+    name: str
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
+
+
+class ChatTool(Body):
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class NamedFunction(Body):
+    name: str
+
+
+class NamedChoice(Body):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class AllowedTools(Body):
+    mode: Literal["auto", "required"]
+    tools: list[JsonObject]
+
+
+class AllowedChoice(Body):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+class SchemaFormat(Body):
+    name: str
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+
+class ChatCompletionsBody(Samplers):
+    model: str | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: Seed | None = None
+    stop: Stop = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Temperature | None = None
+    top_p: Probability | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[ChatTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | AllowedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    # Fields that say something about the caller, or whose only accepted values change nothing.
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    modalities: list[Literal["text"]] | None = None
+
 
 FINISH: dict[Finish, str] = {
     "stop": "stop",
@@ -80,7 +222,7 @@ def _model(request: Request, name: str) -> dict[str, Any]:
 
 
 async def chat_completions(request: Request) -> Response:
-    body = await read_body(request, ChatRequest)
+    body = await read_body(request, ChatCompletionsBody)
     ask = chat_ask(body)
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
@@ -93,7 +235,7 @@ async def chat_completions(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
-def chat_ask(body: ChatRequest) -> ChatAsk:
+def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
     """What a body asks for.
 
     Raises:
@@ -151,7 +293,7 @@ def answer_of(form: ResponseFormat | None, grammar: str | None) -> Answer:
     return Answer(json_schema=form.json_schema.schema_)
 
 
-def sampling_of(body: ChatRequest) -> dict[str, Any]:
+def sampling_of(body: ChatCompletionsBody) -> dict[str, Any]:
     if body.max_tokens is not None and body.max_completion_tokens not in (None, body.max_tokens):
         raise ApiError(
             400,
@@ -216,7 +358,7 @@ class _Chat:
     """One chat completion, written as chunks or as a whole. Both read the same pieces."""
 
     def __init__(
-        self, work: Work, body: ChatRequest, prepared: Prepared, ticket: AsyncTicket | None
+        self, work: Work, body: ChatCompletionsBody, prepared: Prepared, ticket: AsyncTicket | None
     ) -> None:
         self.work, self.body, self.prepared = work, body, prepared
         self.outputs = outputs_of(work, ticket, body.n or 1)

@@ -11,8 +11,9 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,13 +21,61 @@ from understudy.errors import Cancelled
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.npc import Npc, NpcSettings, Turn
+from understudy.roleplay.state import ActionKind, GameState
+from understudy.serve.api.bodies import Body, JsonObject
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.pool import Served
-from understudy.serve.protocol.ours import InterruptRequest, SessionRequest, TurnRequest
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.threads import in_thread, pieces_of
 from understudy.serve.worker import Hold
+
+Values = (
+    Annotated[list[str], Field(min_length=1)]
+    | Annotated[list[int], Field(min_length=2, max_length=2)]
+)
+
+
+class SessionRequest(Body):
+    character: str
+    model: str | None = None
+    user: Annotated[str, Field(min_length=1, max_length=80)] = "Traveller"
+    seed: Annotated[int, Field(ge=0, le=1 << 31)] = 0
+    greeting: Annotated[int, Field(ge=0, le=1000)] = 0
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+
+
+class ActionBody(Body):
+    """Something the character may do now; an argument's values are texts, or the least and most of a whole number."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    description: str = ""
+    targets: list[str] = Field(default_factory=list)
+    arguments: dict[str, Values] = Field(default_factory=dict)
+
+
+class TurnRequest(Body):
+    text: Annotated[str, Field(min_length=1, max_length=20_000)]
+    scene: str = ""
+    facts: JsonObject = Field(default_factory=dict)
+    actions: list[ActionBody] = Field(default_factory=list, max_length=64)
+    stream: bool = False
+
+    def state(self) -> GameState:
+        kinds = []
+        for action in self.actions:
+            arguments: dict[str, Any] = {
+                name: tuple(values) for name, values in action.arguments.items()
+            }
+            kinds.append(
+                ActionKind(action.name, action.description, tuple(action.targets), arguments)
+            )
+        return GameState(self.scene, self.facts, tuple(kinds))
+
+
+class InterruptRequest(Body):
+    heard_chars: Annotated[int, Field(ge=0, le=1 << 30)]
+
 
 MAX_KEPT = 1000
 

@@ -6,24 +6,168 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
+from understudy.serve.api.bodies import Body, JsonObject, Probability, Seed, stops_of
+from understudy.serve.api.openai_chat import bias_of, timings
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Answer, Prepared, answer_mask, make_request
 from understudy.serve.pool import Served
-from understudy.serve.protocol.common import stops_of
-from understudy.serve.protocol.llama import TOLERATED, CompletionBody, SlotBody
-from understudy.serve.routes_openai import bias_of, timings
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
 from understudy.text import Tokenizer
+
+TOLERATED: dict[str, tuple[Any, ...]] = {
+    "typical_p": (1,),
+    "typical": (1,),
+    "tfs": (1,),
+    "tfs_z": (1,),
+    "top_a": (0,),
+    "mirostat": (0,),
+    "mirostat_mode": (0,),
+    "mirostat_tau": (),
+    "mirostat_eta": (),
+    "dry_multiplier": (0,),
+    "dry_base": (),
+    "dry_allowed_length": (),
+    "dry_penalty_last_n": (),
+    "dry_sequence_breakers": (),
+    "xtc_probability": (0,),
+    "xtc_threshold": (),
+    "top_n_sigma": (0, -1),
+    "nsigma": (0, -1),
+    "min_keep": (0,),
+    "adaptive_target": (-1,),
+    "adaptive_decay": (),
+    "dynatemp_range": (0,),
+    "dynatemp_exponent": (),
+    "dynatemp_min": (),
+    "dynatemp_max": (),
+    "dynatemp_low": (),
+    "dynatemp_high": (),
+    "dynatemp_mode": (0,),
+    "dynamic_temperature": (False,),
+    "smoothing_factor": (0,),
+    "smoothing_curve": (),
+    "sampler_order": (),
+    "sampler_priority": (),
+    "samplers": (),
+    "samplers_priorities": (),
+    "sampler_seed": (),
+    "temperature_last": (),
+    "repeat_last_n": (),
+    "repetition_penalty_range": (),
+    "rep_pen_range": (),
+    "rep_pen_slope": (),
+    "rep_pen_size": (),
+    "encoder_repetition_penalty": (1,),
+    "no_repeat_ngram_size": (0,),
+    "penalty_alpha": (0,),
+    "penalize_nl": (False,),
+    "epsilon_cutoff": (0,),
+    "eta_cutoff": (0,),
+    "guidance_scale": (1,),
+    "negative_prompt": ("",),
+    "num_beams": (1,),
+    "length_penalty": (),
+    "early_stopping": (False,),
+    "do_sample": (True,),
+    "use_default_badwordsids": (),
+    "use_mancer": (),
+    "api_type": (),
+    "api_server": (),
+    "legacy_api": (),
+    "add_bos_token": (True,),
+    "ban_eos_token": (False,),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "include_reasoning": (),
+    "speculative_ngram": (False,),
+    "custom_token_bans": ("",),
+    "banned_strings": ([],),
+    "banned_tokens": ([], ""),
+    "bans": ([],),
+    "proxy_password": ("",),
+    "proxy_preset": (),
+    "reverse_proxy": (),
+    "truncation_length": (),
+    "num_ctx": (),
+    "max_context_length": (),
+    "min_length": (0,),
+    "min_tokens": (0,),
+    "sampler": (),
+    "id_slot": (-1,),
+    "n_keep": (),
+    "n_discard": (),
+    "t_max_predict_ms": (-1,),
+    "return_tokens": (False,),
+    "post_sampling_probs": (False,),
+    "timings_per_token": (False,),
+    "lora": ([],),
+    "image_data": ([],),
+    "cfg_scale": (1,),
+    "extra_body": (),
+}
+
+
+_LOW_INT = Annotated[int, Field(ge=-1, le=1 << 30)]
+
+
+class LlamaCompletionBody(Body):
+    """llama-server's `/completion`. Aliases are read in the order in which they stand here; the first that is given counts."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    prompt: str | list[int] = ""
+    model: str | None = None
+    n_predict: _LOW_INT | None = None
+    max_tokens: _LOW_INT | None = None
+    max_new_tokens: _LOW_INT | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_k: _LOW_INT | None = None
+    top_p: Probability | None = None
+    min_p: Probability | None = None
+    repeat_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    rep_pen: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Seed | None = None
+    stop: str | list[str] | None = None
+    stopping_strings: list[str] | None = None
+    stop_sequence: list[str] | None = None
+    logit_bias: list[list[int | float | bool | str]] | dict[str, float] | None = None
+    grammar: str | None = None
+    grammar_string: str | None = None
+    json_schema: JsonObject | None = None
+    n_probs: Annotated[int, Field(ge=0, le=100)] | None = None
+    n: Literal[1] | None = None
+    cache_prompt: bool | None = None
+    ignore_eos: bool | None = None
+    stream: bool | None = None
+
+    def first(self, *names: str) -> Any:
+        """The value of the first of some aliases that is given."""
+        return next(
+            (getattr(self, name) for name in names if getattr(self, name) is not None), None
+        )
+
+
+class SlotBody(Body):
+    """`filename` without a folder; `prompt` says what to save: a text, or the ids of its tokens."""
+
+    filename: str | None = None
+    prompt: str | list[int] | None = None
+    model: str | None = None
+
 
 _FILE = re.compile(r"[\w-][\w.-]{0,127}\Z")
 
@@ -60,7 +204,7 @@ def _marker(tokenizer: Tokenizer, token: int | None) -> str:
 
 
 async def completion(request: Request) -> Response:
-    body = await read_body(request, CompletionBody)
+    body = await read_body(request, LlamaCompletionBody)
     ignored = ignored_fields(body)
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work, body)
@@ -80,7 +224,7 @@ async def completion(request: Request) -> Response:
     return answer
 
 
-def ignored_fields(body: CompletionBody) -> list[str]:
+def ignored_fields(body: LlamaCompletionBody) -> list[str]:
     """Tolerated fields that asked for something.
 
     Raises:
@@ -101,7 +245,7 @@ def ignored_fields(body: CompletionBody) -> list[str]:
     )
 
 
-def _prepare(work: Work, body: CompletionBody) -> Prepared:
+def _prepare(work: Work, body: LlamaCompletionBody) -> Prepared:
     model = work.model
     tokens = model.encode_prompt(body.prompt) if isinstance(body.prompt, str) else body.prompt
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
@@ -161,7 +305,7 @@ def _bias(
 
 
 class _Completion:
-    def __init__(self, work: Work, body: CompletionBody, ticket: AsyncTicket | None) -> None:
+    def __init__(self, work: Work, body: LlamaCompletionBody, ticket: AsyncTicket | None) -> None:
         self.work, self.body, self.outputs = work, body, outputs_of(work, ticket)
 
     def _stopped(self) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,14 +22,9 @@ from understudy.rag.ask import Answer, ask
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
 from understudy.rag.readers import can_read, read_document
+from understudy.serve.api.bodies import Body, Probability, Seed
 from understudy.serve.content import input_verdict, verdict_of
 from understudy.serve.errors import ApiError
-from understudy.serve.protocol.ours import (
-    AskRequest,
-    CollectionRequest,
-    DocumentRequest,
-    SearchRequest,
-)
 from understudy.serve.server import (
     Server,
     Work,
@@ -40,6 +36,36 @@ from understudy.serve.server import (
 )
 from understudy.serve.threads import in_thread
 from understudy.serve.worker import Hold
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class CollectionRequest(Body):
+    name: Name
+
+
+class DocumentRequest(Body):
+    """A document as text; files come as multipart/form-data."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    text: Annotated[str, Field(min_length=1)]
+
+
+class SearchRequest(Body):
+    query: Annotated[str, Field(min_length=1, max_length=4000)]
+    k: Annotated[int, Field(ge=1, le=100)] = 8
+    mode: Literal["fused", "words", "vectors"] = "fused"
+
+
+class AskRequest(Body):
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    model: str | None = None
+    k: Annotated[int, Field(ge=1, le=32)] = 8
+    threshold: Probability | None = None
+    max_tokens: Annotated[int, Field(ge=16, le=4096)] = 384
+    temperature: Probability | None = None
+    seed: Seed | None = None
+
 
 MAX_FILES = 100
 

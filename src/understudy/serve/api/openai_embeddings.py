@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.rag.embed import Embedder, open_embedder
+from understudy.serve.api.bodies import (
+    Body,
+)
 from understudy.serve.errors import ApiError
-from understudy.serve.protocol.openai import EmbeddingsRequest
 from understudy.serve.server import json_response, read_body, server_of
+
+
+class EmbeddingsBody(Body):
+    model: str | None = None
+    input: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
+    user: str | None = None
+
 
 _OPENING = asyncio.Lock()
 
 
 async def embeddings(request: Request) -> Response:
-    body = await read_body(request, EmbeddingsRequest)
+    body = await read_body(request, EmbeddingsBody)
     server = server_of(request)
     if body.model not in (None, server.settings.embedder, *server.pool.names):
         raise ApiError(

@@ -6,13 +6,15 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import choice_of
+from understudy.serve.api.bodies import Body, JsonObject, Probability, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
@@ -25,10 +27,146 @@ from understudy.serve.generate import (
     read,
     read_tools,
 )
-from understudy.serve.protocol.anthropic import CountRequest, MessagesRequest
 from understudy.serve.server import Work, json_response, read_body, respond, working
 from understudy.serve.shown import CallStart, Piece, Text
 from understudy.serve.worker import AsyncTicket
+
+
+class AnthropicBlock(Body):
+    cache_control: JsonObject | None = None  # the cache here needs no hints
+
+
+class TextBlock(AnthropicBlock):
+    type: Literal["text"]
+    text: str
+    citations: list[Any] | None = None
+
+
+class ToolUseBlock(AnthropicBlock):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: JsonObject
+    caller: JsonObject | None = None
+    toolset_name: None = None
+
+
+class ToolResultBlock(AnthropicBlock):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: str | list[TextBlock] | None = None
+    is_error: bool | None = None
+
+
+class AnthropicMessage(Body):
+    role: Literal["user", "assistant"]
+    content: (
+        str
+        | list[Annotated[TextBlock | ToolUseBlock | ToolResultBlock, Field(discriminator="type")]]
+    )
+
+    def to_messages(self) -> list[dict[str, Any]]:
+        """As chat templates take it: results of tools are messages of their own and come first, as they were asked for."""
+        if isinstance(self.content, str):
+            return [{"role": self.role, "content": self.content}]
+        results = [
+            {"role": "tool", "content": result_text(b)}
+            for b in self.content
+            if isinstance(b, ToolResultBlock)
+        ]
+        text = "".join(block.text for block in self.content if isinstance(block, TextBlock))
+        calls = [
+            {
+                "type": "function",
+                "function": {"name": b.name, "arguments": json.dumps(b.input, ensure_ascii=False)},
+            }
+            for b in self.content
+            if isinstance(b, ToolUseBlock)
+        ]
+        if calls:
+            return [*results, {"role": self.role, "content": text, "tool_calls": calls}]
+        return (
+            [*results, {"role": self.role, "content": text}]
+            if text or not results
+            else list(results)
+        )
+
+
+def result_text(block: ToolResultBlock) -> str:
+    content = block.content or ""
+    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    return f"Error: {text}" if block.is_error else text
+
+
+class AnthropicTool(Body):
+    type: Literal["custom"] | None = None
+    name: str
+    description: str | None = None
+    input_schema: JsonObject
+    cache_control: JsonObject | None = None
+    strict: bool | None = None
+
+    def to_openai(self) -> dict[str, Any]:
+        function = {
+            "name": self.name,
+            "description": self.description or "",
+            "parameters": self.input_schema,
+        }
+        return {"type": "function", "function": function}
+
+
+class AnthropicChoice(Body):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Metadata(Body):
+    user_id: str | None = None
+
+
+class Thinking(Body):
+    type: Literal["disabled"]
+
+
+class CountRequest(Body):
+    model: str | None = None
+    messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
+    system: str | list[TextBlock] | None = None
+    tools: list[AnthropicTool] | None = None
+    tool_choice: AnthropicChoice | None = None
+    thinking: Thinking | None = None
+
+    def to_messages(self) -> list[dict[str, Any]]:
+        system = (
+            self.system
+            if isinstance(self.system, str)
+            else "".join(block.text for block in self.system or ())
+        )
+        head = [{"role": "system", "content": system}] if system else []
+        return [*head, *(one for message in self.messages for one in message.to_messages())]
+
+
+class OutputFormat(Body):
+    type: Literal["json_schema"]
+    schema_: Annotated[JsonObject, Field(alias="schema")]
+
+
+class OutputConfig(Body):
+    format: OutputFormat | None = None
+
+
+class MessagesRequest(CountRequest):
+    max_tokens: Tokens
+    stop_sequences: Annotated[list[str], Field(max_length=32)] | None = None
+    stream: bool | None = None
+    temperature: Probability | None = None
+    top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    top_p: Probability | None = None
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    output_config: OutputConfig | None = None
+
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filter": "refusal"}

@@ -13,7 +13,7 @@ from understudy.serve.errors import ApiError
 from understudy.serve.pool import Served
 from understudy.serve.server import Server, json_response, server_of
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent.parent / "page"
 # Nothing from elsewhere, nothing inline: were a model's text ever taken for markup, it still could not run or load anything.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "

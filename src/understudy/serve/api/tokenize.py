@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.serve.api.bodies import Body
 from understudy.serve.errors import ApiError
-from understudy.serve.protocol.llama import DetokenizeBody, TokenizeBody
 from understudy.serve.server import json_response, read_body, server_of
 from understudy.serve.tokens import token_text
+
+
+class TokenizeBody(Body):
+    """llama-server's `content`, or vLLM's `prompt`."""
+
+    model: str | None = None
+    content: str | None = None
+    prompt: str | None = None
+    add_special: bool | None = None
+    add_special_tokens: bool | None = None
+    parse_special: bool | None = None
+    with_pieces: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class DetokenizeBody(Body):
+    model: str | None = None
+    tokens: Annotated[list[int], Field(max_length=1 << 20)]
 
 
 async def tokenize(request: Request) -> Response:
