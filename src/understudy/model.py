@@ -214,9 +214,13 @@ class Model:
         tools: Sequence[Mapping[str, Any]] | None = None,
         contexts: Sequence[str] | None = None,
     ) -> list[int]:
-        """Ids of a text (completion), of messages (chat), of a rendered prompt, or ids as they are."""
+        """Ids of a text (completion), of messages (chat), of a rendered prompt, or ids as they are.
+
+        A text is written whole by the caller, so markers in it are markers; what stands in messages,
+        tools and contexts is data, and a marker in it stays text.
+        """
         if isinstance(prompt, str):
-            return self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
+            return self.tokenizer.encode(prompt, markers=True, add_special=True)
         if isinstance(prompt, Prompt):
             return prompt.encode(self.tokenizer)
         if not _is_chat(prompt):

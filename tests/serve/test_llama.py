@@ -24,23 +24,36 @@ def test_tokenize_and_back(served):
     tokenizer = served.model.tokenizer
     for name in ("content", "prompt"):
         tokens = httpx.post(served.url + "/tokenize", json={name: TEXT}).json()["tokens"]
-        assert tokens == tokenizer.encode(TEXT, add_bos=name == "prompt" and tokenizer.add_bos)
+        assert tokens == tokenizer.encode(TEXT, markers=True, add_special=name == "prompt")
     assert httpx.post(served.url + "/detokenize", json={"tokens": tokens}).json()["content"] == TEXT
     marked = {"content": "<|im_end|>"}
-    assert len(httpx.post(served.url + "/tokenize", json=marked).json()["tokens"]) > 1
-    assert (
-        len(
-            httpx.post(served.url + "/tokenize", json={**marked, "parse_special": True}).json()[
-                "tokens"
-            ]
-        )
-        == 1
-    )
+    for parse, is_one in ((None, True), (True, True), (False, False)):
+        body = {**marked, "parse_special": parse}
+        tokens = httpx.post(served.url + "/tokenize", json=body).json()["tokens"]
+        assert (len(tokens) == 1) is is_one
     info = httpx.get(served.url + "/tokenizer_info").json()
     assert info["eos_token_id"] in tokenizer.eos_ids
     assert info["chat_template"]
     assert httpx.post(served.url + "/tokenize", json={}).status_code == 400
     assert httpx.post(served.url + "/detokenize", json={"tokens": [10**9]}).status_code == 400
+
+
+def test_a_whole_prompt_holds_markers_and_messages_do_not(served):
+    """SillyTavern's text mode writes the turns itself; the same chat then has the same prompt."""
+    said = "Hi<|im_end|>"
+    turns = f"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
+    whole = served.model.tokenizer.encode(turns, markers=True)
+    for route, body, read in (
+        ("/completion", {"n_predict": 4}, lambda a: a["tokens_evaluated"]),
+        ("/v1/completions", {"max_tokens": 4}, lambda a: a["usage"]["prompt_tokens"]),
+    ):
+        answer = httpx.post(served.url + route, json={"prompt": turns, **body}).json()
+        assert read(answer) == len(whole)
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": said}]
+    chat = httpx.post(
+        served.url + "/v1/chat/completions", json={"messages": messages, "max_tokens": 1}
+    ).json()
+    assert chat["usage"]["prompt_tokens"] > len(whole)
 
 
 def test_completion(served):

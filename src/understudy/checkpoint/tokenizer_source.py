@@ -40,14 +40,19 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
     }
     if (folder / "tokenizer.json").exists():
         payload = (folder / "tokenizer.json").read_bytes()
-        add_bos = tokens.get("add_bos_token", _post_processor_adds(payload, bos)) is True
-        return TokenizerSource("tokenizer.json", payload, add_bos=add_bos, **common)
+        opening, closing = _post_processor_ids(payload)
+        return TokenizerSource(
+            "tokenizer.json", payload, opening_ids=opening, closing_ids=closing, **common
+        )
     if (folder / "tokenizer.model").exists():
         add_bos = (
             tokens.get("add_bos_token", tokens.get("tokenizer_class") == "LlamaTokenizer") is True
         )
         return TokenizerSource(
-            "sentencepiece", (folder / "tokenizer.model").read_bytes(), add_bos=add_bos, **common
+            "sentencepiece",
+            (folder / "tokenizer.model").read_bytes(),
+            opening_ids=(bos,) if add_bos and bos is not None else (),
+            **common,
         )
     return None
 
@@ -67,11 +72,16 @@ def _template(folder: Path, tokens: Mapping[str, Any]) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _post_processor_adds(payload: bytes, token: int | None) -> bool:
-    """Whether a tokenizer.json puts this token in front of a text. Reads that part alone: the vocabulary behind it is long."""
+def _post_processor_ids(payload: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that a tokenizer.json puts in front of a text and behind it.
+
+    Its post-processor alone says so: transformers 5 drops `add_bos_token` and `add_eos_token` of
+    tokenizer_config.json where a tokenizer.json is. Reads that part alone: the vocabulary behind it
+    is long.
+    """
     start = payload.find(b'"post_processor"')
-    if token is None or start < 0:
-        return False
+    if start < 0:
+        return (), ()
     try:
         text = (
             payload[start + len(b'"post_processor"') : start + (1 << 20)]
@@ -79,13 +89,31 @@ def _post_processor_adds(payload: bytes, token: int | None) -> bool:
             .lstrip()
         )
         node, _ = json.JSONDecoder().raw_decode(text.removeprefix(":").lstrip())
+        opening: tuple[int, ...] = ()
+        closing: tuple[int, ...] = ()
         for step in [node, *(node.get("processors", []) if isinstance(node, dict) else [])]:
-            if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
-                first = step["single"][0].get("SpecialToken", {}).get("id")
-                return first is not None and step["special_tokens"][first]["ids"] == [token]
+            front, back = _processor_ids(step) if isinstance(step, dict) else ((), ())
+            opening, closing = front + opening, closing + back
+        return opening, closing
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        pass  # whoever parses the whole file says what is wrong with it
-    return False
+        return (), ()  # whoever parses the whole file says what is wrong with it
+
+
+def _processor_ids(step: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What one post-processor of the tokenizers library adds to a single text."""
+    if step.get("type") in ("BertProcessing", "RobertaProcessing"):
+        return (int(step["cls"][1]),), (int(step["sep"][1]),)
+    if step.get("type") != "TemplateProcessing":
+        return (), ()
+    sides: tuple[list[int], list[int]] = ([], [])
+    is_behind = False
+    for piece in step["single"]:
+        if "SpecialToken" in piece:
+            ids = step["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
+            sides[is_behind].extend(map(int, ids))
+        else:
+            is_behind = True
+    return tuple(sides[0]), tuple(sides[1])
 
 
 def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
@@ -119,6 +147,7 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
         return None
     eos = [read(key, int, None) for key in ("eos_token_id", "eot_token_id")]
     is_spm = read("model", str, "") == "llama"
+    bos = read("bos_token_id", int, None)
     template = metadata.get("tokenizer.chat_template")
     return TokenizerSource(
         "gguf",
@@ -128,11 +157,11 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
         scores=read_list("scores", float),
         types=read_list("token_type", int),
         merges=read_list("merges", str),
-        bos_id=read("bos_token_id", int, None),
+        bos_id=bos,
         eos_ids=tuple(dict.fromkeys(value for value in eos if value is not None)),
         unk_id=read("unknown_token_id", int, None),
         pad_id=read("padding_token_id", int, None),
-        add_bos=read("add_bos_token", bool, is_spm),
+        opening_ids=(bos,) if read("add_bos_token", bool, is_spm) and bos is not None else (),
         add_space_prefix=read("add_space_prefix", bool, is_spm),
         chat_template=template if isinstance(template, str) else None,
     )

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UnicodeDecodeError as error:
         raise UsageError("the text is not UTF-8", where=arguments.file) from error
     model = load_model(arguments)
-    tokens = model.encode_prompt(text)[: arguments.max_tokens]
+    tokens = model.tokenizer.encode(text, add_special=True)[: arguments.max_tokens]
 
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty():

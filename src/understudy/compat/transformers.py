@@ -130,9 +130,7 @@ class UnderstudyTokenizer:
         self, text: str, *, add_special_tokens: bool = True, return_tensors: str | None = None
     ) -> Any:
         """Ids of a text; markers in it are markers, as in transformers (for text of users see `Tokenizer.encode`)."""
-        ids = self._tokenizer.encode(
-            text, markers=True, add_bos=add_special_tokens and self._tokenizer.add_bos
-        )
+        ids = self._tokenizer.encode(text, markers=True, add_special=add_special_tokens)
         return ids if return_tensors is None else _tensors([ids], return_tensors)
 
     def __call__(
@@ -189,7 +187,7 @@ class UnderstudyTokenizer:
         )
         if not tokenize:
             return prompt.text
-        ids = prompt.encode(self._tokenizer, add_bos=False)
+        ids = prompt.encode(self._tokenizer, add_opening=False)
         if return_dict:
             mask = [1] * len(ids)
             return BatchEncoding(

@@ -29,6 +29,12 @@ class TokenizerSource:
     eos_ids: tuple[int, ...] = ()
     unk_id: int | None = None
     pad_id: int | None = None
-    add_bos: bool = False
+    opening_ids: tuple[int, ...] = ()  # what stands in front of every prompt
+    closing_ids: tuple[int, ...] = ()  # what stands behind every text that is no chat
     add_space_prefix: bool = True
     chat_template: str | None = None
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether every prompt begins with the beginning token, as GGUF has it."""
+        return bool(self.opening_ids) and self.opening_ids[-1] == self.bos_id

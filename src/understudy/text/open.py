@@ -58,7 +58,8 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
         bos_id=bos,
         eos_ids=eos,
         pad_id=pad,
-        add_bos=source.add_bos,
+        opening_ids=source.opening_ids,
+        closing_ids=source.closing_ids,
         chat_template=source.chat_template,
     )
     for token in (bos, pad, *eos):

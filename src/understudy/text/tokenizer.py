@@ -73,7 +73,8 @@ class Tokenizer:
         bos_id: int | None,
         eos_ids: Sequence[int],
         pad_id: int | None = None,
-        add_bos: bool = False,
+        opening_ids: Sequence[int] = (),
+        closing_ids: Sequence[int] = (),
         chat_template: str | None = None,
     ) -> None:
         self._segmenter = segmenter
@@ -85,13 +86,27 @@ class Tokenizer:
         )
         self.vocab_size = max([segmenter.vocab_size, *(m.token + 1 for m in self.markers.values())])
         self.bos_id, self.eos_ids, self.pad_id = bos_id, tuple(eos_ids), pad_id
-        self.add_bos, self.chat_template = add_bos, chat_template
+        self.opening_ids, self.closing_ids = tuple(opening_ids), tuple(closing_ids)
+        self.chat_template = chat_template
 
     # ---- encoding ----
 
-    def encode(self, text: str, *, markers: bool = False, add_bos: bool = False) -> list[int]:
-        """Ids of a text. With `markers=False` (the default) markers in it stay plain text."""
-        return self.encode_segments(self.split(text) if markers else [text], add_bos=add_bos)
+    @property
+    def add_bos(self) -> bool:
+        """Whether a prompt begins with a token that nobody wrote."""
+        return bool(self.opening_ids)
+
+    def encode(self, text: str, *, markers: bool = False, add_special: bool = False) -> list[int]:
+        """Ids of a text. With `markers=False` (the default) markers in it stay plain text.
+
+        Args:
+            add_special: put `opening_ids` in front (once, where the text begins with them already)
+                and `closing_ids` behind it.
+        """
+        segments = self.split(text) if markers else [text]
+        if not add_special:
+            return self.encode_segments(segments)
+        return [*self.encode_segments(segments, add_opening=True), *self.closing_ids]
 
     def split(self, text: str) -> list[str | Marker]:
         """Cuts a text at its markers, the leftmost first and of those the longest."""
@@ -108,10 +123,15 @@ class Tokenizer:
         return [*segments, text[at:]]
 
     def encode_segments(
-        self, segments: Iterable[str | Marker], *, add_bos: bool = False
+        self, segments: Iterable[str | Marker], *, add_opening: bool = False
     ) -> list[int]:
-        """Ids of texts and markers in a row; neighbouring texts are joined first, as if they had been one."""
-        ids = [self.bos_id] if add_bos and self.bos_id is not None else []
+        """Ids of texts and markers in a row; neighbouring texts are joined first, as if they had been one.
+
+        With `add_opening` they begin with `opening_ids`, of which those that the markers in front
+        are already do not come twice.
+        """
+        segments = list(segments)
+        ids = self._missing_opening(segments) if add_opening else []
         is_start = True
         for text, marker in _runs(segments):
             for piece in self._cut(text, self._text_pattern) if text else ():
@@ -126,6 +146,19 @@ class Tokenizer:
                 ids.append(marker.token)
                 is_start = False
         return ids
+
+    def _missing_opening(self, segments: Iterable[str | Marker]) -> list[int]:
+        written: list[int] = []
+        for segment in segments:
+            if isinstance(segment, Marker):
+                written.append(segment.token)
+            elif segment:
+                break
+        opening = list(self.opening_ids)
+        first = next(
+            i for i in range(len(opening) + 1) if written[: len(opening) - i] == opening[i:]
+        )
+        return opening[:first]
 
     # ---- decoding ----
 

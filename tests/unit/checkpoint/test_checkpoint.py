@@ -192,7 +192,7 @@ def _tokenizer(folder: Path, post_processor: Any, **settings: Any) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
-def test_the_rule_for_bos_comes_from_the_settings_or_the_post_processor(tmp_path: Path) -> None:
+def test_a_tokenizer_json_adds_what_its_post_processor_says(tmp_path: Path) -> None:
     folder = _nemotron(tmp_path)
     template = {
         "type": "TemplateProcessing",
@@ -206,8 +206,8 @@ def test_the_rule_for_bos_comes_from_the_settings_or_the_post_processor(tmp_path
         (None, {}, False),
         (template, {}, True),
         ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]}, {}, True),
-        (template, {"add_bos_token": False}, False),
-        (None, {"add_bos_token": True}, True),
+        (template, {"add_bos_token": False}, True),
+        (None, {"add_bos_token": True}, False),
     ]:
         _tokenizer(folder, post_processor, **settings)
         source = open_checkpoint(folder).tokenizer_source

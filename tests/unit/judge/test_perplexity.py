@@ -80,7 +80,7 @@ def test_second_halves_as_llama_cpp_scores_them(model, context):
 
 
 def test_a_bos_token_takes_the_place_of_each_windows_first(model, monkeypatch):
-    monkeypatch.setattr(model.tokenizer, "add_bos", True)
+    monkeypatch.setattr(model.tokenizer, "opening_ids", (1,))
     monkeypatch.setattr(model.tokenizer, "bos_id", 1)
     losses = [
         loss

@@ -69,7 +69,7 @@ def test_generation_prompt_and_tool_turn(name):
     assert chat_template.generation_prompt == opening
     result = chat_template.tool_result("22 <extra_id_1>")
     assert result.text == turn
-    ids = result.encode(tokenizer, add_bos=False)
+    ids = result.encode(tokenizer, add_opening=False)
     assert ids.count(tokenizer.marker_id("<extra_id_1>")) == (1 if name == "nemotron" else 0)
 
 

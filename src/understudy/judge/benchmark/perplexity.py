@@ -65,7 +65,7 @@ def perplexity(
         UsageError: too few tokens, or a window that cannot be.
     """
     ids = (
-        model.encode_prompt(text)
+        model.tokenizer.encode(text, add_special=True)
         if isinstance(text, str)
         else [operator.index(token) for token in text]
     )

@@ -250,7 +250,7 @@ def synthetic_vocabulary(size: int) -> TokenizerSource:
         eos_ids=(3,),
         unk_id=1,
         pad_id=0,
-        add_bos=True,
+        opening_ids=(2,),
     )
 
 

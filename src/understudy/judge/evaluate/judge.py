@@ -94,7 +94,7 @@ class Judge:
     def answer_logprobs(self, question: str, beginnings: Sequence[str]) -> list[float]:
         """Log-likelihood of each beginning of an answer to a user's question, in nats."""
         context = self.model.encode_prompt([{"role": "user", "content": question}])
-        pairs = [(context, self.model.tokenizer.encode(text, add_bos=False)) for text in beginnings]
+        pairs = [(context, self.model.tokenizer.encode(text)) for text in beginnings]
         return [score.logprob for score in self.model.score_continuations(pairs)]
 
     def continuation(self, prompt: Sequence[int], num_tokens: int) -> tuple[int, ...]:

@@ -68,9 +68,11 @@ def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int
     if not context:
         tokenizer = model.tokenizer
         prefix = tokenizer.bos_id if tokenizer.bos_id is not None else min(tokenizer.eos_ids)
-        whole = tokenizer.encode(continuation, add_bos=False)
+        whole = tokenizer.encode(continuation)
         return ([prefix], whole) if whole[:1] != [prefix] else (whole[:1], whole[1:])
-    before, whole = model.encode_prompt(context), model.encode_prompt(context + continuation)
+    before, whole = (
+        model.tokenizer.encode(text, add_special=True) for text in (context, context + continuation)
+    )
     return before, whole[len(before) :]
 
 

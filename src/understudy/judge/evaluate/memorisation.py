@@ -18,7 +18,7 @@ SUFFIX_TOKENS = 50
 
 def score(judge: Judge, row: Mapping[str, Any]) -> dict[str, Any]:
     """`extracted`: all 50 tokens are equal; `matched`: the share of them before the first that is not."""
-    tokens = judge.model.encode_prompt(str(row["text"]))
+    tokens = judge.model.tokenizer.encode(str(row["text"]), add_special=True)
     if len(tokens) < PREFIX_TOKENS + SUFFIX_TOKENS:
         raise ValueError(
             f"a text of {len(tokens)} tokens, at least {PREFIX_TOKENS + SUFFIX_TOKENS} are needed"

@@ -34,7 +34,7 @@ class DetokenizeBody(Body):
 
 
 async def tokenize(request: Request) -> Response:
-    """Ids of a text. Markers in it are text unless `parse_special` says otherwise."""
+    """Ids of a text that the caller wrote whole: markers in it are markers unless `parse_special` is false."""
     body = await read_body(request, TokenizeBody)
     if (body.content is None) == (body.prompt is None):
         raise ApiError(
@@ -48,9 +48,11 @@ async def tokenize(request: Request) -> Response:
     add = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
     async with server_of(request).pool.lease(body.model) as served:
         tokenizer = served.model.tokenizer
-        add_bos = tokenizer.add_bos if (add if add is not None else is_vllm) else False
         tokens = await asyncio.to_thread(
-            tokenizer.encode, text, markers=bool(body.parse_special), add_bos=add_bos
+            tokenizer.encode,
+            text,
+            markers=body.parse_special is not False,
+            add_special=add if add is not None else is_vllm,
         )
         pieces = [{"id": token, "piece": token_text(tokenizer, token)} for token in tokens]
         document: dict[str, Any] = {

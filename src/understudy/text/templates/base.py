@@ -59,17 +59,18 @@ class Prompt:
     def text(self) -> str:
         return "".join(part.text for part in self.parts)
 
-    def encode(self, tokenizer: Tokenizer, *, add_bos: bool | None = None) -> list[int]:
+    def encode(self, tokenizer: Tokenizer, *, add_opening: bool = True) -> list[int]:
         """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one piece.
 
         For data without markers that equals encoding the whole text with markers on, which is what other tools do.
+
+        Args:
+            add_opening: begin with the tokenizer's opening ids, where the template did not write them.
         """
         segments: list[str | Marker] = []
         for part in self.parts:
             segments += tokenizer.split(part.text) if part.is_markup else [part.text]
-        return tokenizer.encode_segments(
-            segments, add_bos=tokenizer.add_bos if add_bos is None else add_bos
-        )
+        return tokenizer.encode_segments(segments, add_opening=add_opening)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def test_chat_rows_and_memorisation_on_a_loaded_model(tmp_path):
         line = bias.score(judge, row)
         assert math.isfinite(line["help"])
         prompt = model.encode_prompt([{"role": "user", "content": row["ask_a"]}])
-        tokens = model.tokenizer.encode(row["first"], add_bos=False)
+        tokens = model.tokenizer.encode(row["first"])
         ours = judge.answer_logprobs(row["ask_a"], [row["first"]])[0]
         reply = model.generate([*prompt, *tokens], max_tokens=1, prompt_logprobs=0)
         theirs = sum(entry.logprob for entry in reply.prompt_logprobs[-len(tokens) :])
