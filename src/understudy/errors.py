@@ -104,6 +104,10 @@ class Cancelled(UnderstudyError):
     pass
 
 
+class CheckpointWarning(UserWarning):
+    """A model file was read, but something in it was not taken as it stands; the command prints it as a note."""
+
+
 def _one_line(what: str, where: object, expected: object, found: object, do: str | None) -> str:
     line = what if where is None else f"{where}: {what}"
     if expected is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
+from understudy.checkpoint.head import settle_head
 from understudy.checkpoint.llama import scaling_of_factors
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
@@ -89,8 +90,7 @@ def _open_folder(folder: Path) -> Checkpoint:
     tensors = {
         n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)
     }
-    if spec.tied_embeddings:
-        tensors.pop("lm_head.weight", None)
+    spec = settle_head(spec, tensors, folder)
     return _checked(spec, Weights(tensors), folder_tokenizer(folder, config), folder, config)
 
 
@@ -129,10 +129,9 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     )
     shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
     spec = family.spec_of_gguf(file.metadata, shapes, file.path)
-    is_tied = (
-        file.metadata.get("understudy.tied_embeddings") is True
-    )  # the head is there for readers that demand one
-    spec = spec.replace(tied_embeddings=is_tied or spec.tied_embeddings)
+    # Our writer's note that the head is there only for readers that demand one.
+    says_tied = file.metadata.get("understudy.tied_embeddings") is True
+    spec = spec.replace(tied_embeddings=says_tied or spec.tied_embeddings)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in file.tensors.items():
         if name == "rope_freqs.weight":
@@ -141,12 +140,13 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
                 rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint)
             )
             continue
-        if name.endswith(_IGNORED_SUFFIXES) or (name == "output.weight" and is_tied):
+        if name.endswith(_IGNORED_SUFFIXES):
             continue
         canonical = canonical_name(name)
         if canonical is None:
             raise UnsupportedError("unknown tensor", where=file.path, found=name)
         tensors[canonical] = tensor.renamed(canonical)
+    spec = settle_head(spec, tensors, file.path)
     weights = Weights(tensors)
     _undo_gguf(family, spec, weights)
     return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)

@@ -7,35 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.checkpoint.end_tokens import folder_ends, gguf_ends, whole_ids
 from understudy.errors import FormatError
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tokenizer_source import TokenizerSource
 
 
-def _ids(value: Any) -> tuple[int, ...]:
-    values = value if isinstance(value, list) else [value]
-    return tuple(v for v in values if type(v) is int and v >= 0)
-
-
 def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource | None:
-    """From tokenizer.json, else tokenizer.model; ids from config.json and generation_config.json, template from
+    """From tokenizer.json, else tokenizer.model; ends from every file that names some (`end_tokens`), template from
     chat_template.jinja or tokenizer_config.json. None when there is no tokenizer.
 
     Raises:
         FormatError: one of the files is not what its name says.
     """
-    settings = {
-        name: read_json(folder / name) if (folder / name).exists() else {}
-        for name in ("tokenizer_config.json", "generation_config.json")
-    }
-    tokens, generation = settings["tokenizer_config.json"], settings["generation_config.json"]
-    bos = next(iter(_ids(config.get("bos_token_id"))), None)
+    path = folder / "tokenizer_config.json"
+    tokens = read_json(path) if path.exists() else {}
+    bos = next(iter(whole_ids(config.get("bos_token_id"))), None)
     common: dict[str, Any] = {
         "bos_id": bos,
-        "eos_ids": tuple(
-            dict.fromkeys(_ids(config.get("eos_token_id")) + _ids(generation.get("eos_token_id")))
-        ),
-        "pad_id": next(iter(_ids(config.get("pad_token_id"))), None),
+        "eos_ids": folder_ends(folder, config),
+        "pad_id": next(iter(whole_ids(config.get("pad_token_id"))), None),
         "chat_template": _template(folder, tokens),
     }
     if (folder / "tokenizer.json").exists():
@@ -145,7 +136,8 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
 
     if "tokenizer.ggml.tokens" not in metadata:
         return None
-    eos = [read(key, int, None) for key in ("eos_token_id", "eot_token_id")]
+    ends = [read(f"{kind}_token_id", int, None) for kind in ("eos", "eot", "eom")]
+    tokens = read_list("tokens", str)
     is_spm = read("model", str, "") == "llama"
     bos = read("bos_token_id", int, None)
     template = metadata.get("tokenizer.chat_template")
@@ -153,12 +145,12 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> TokenizerSource | None:
         "gguf",
         model=read("model", str, ""),
         pre=read("pre", str, ""),
-        tokens=read_list("tokens", str),
+        tokens=tokens,
         scores=read_list("scores", float),
         types=read_list("token_type", int),
         merges=read_list("merges", str),
         bos_id=bos,
-        eos_ids=tuple(dict.fromkeys(value for value in eos if value is not None)),
+        eos_ids=gguf_ends(ends, tokens),
         unk_id=read("unknown_token_id", int, None),
         pad_id=read("padding_token_id", int, None),
         opening_ids=(bos,) if read("add_bos_token", bool, is_spm) and bos is not None else (),

@@ -11,9 +11,10 @@ import importlib
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 
-from understudy.errors import UnderstudyError
+from understudy.errors import CheckpointWarning, UnderstudyError
 from understudy.report.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *(sys.argv[1:] if arguments is None else arguments)
     ]  # the command `list` hides the built-in here
     try:
-        return _dispatch(words)
+        with warnings.catch_warnings():
+            _print_notes()
+            return _dispatch(words)
     except UnderstudyError as error:
         if os.environ.get("UNDERSTUDY_DEBUG") == "1":
             raise
@@ -60,6 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _print_notes() -> None:
+    """What a model file is not taken at its word for becomes a line on stderr, without Python's frame."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: object) -> None:
+        if issubclass(category, CheckpointWarning):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *place)  # type: ignore[arg-type]
+
+    warnings.showwarning = show  # type: ignore[assignment]
 
 
 def _dispatch(words: list[str]) -> int:

@@ -68,32 +68,47 @@ class Grammar:
             raise SchemaError(
                 f"grammar cannot be compiled ({' '.join(first.get_error().split())[:300]})"
             )
-        return lambda: GrammarMask(first.deep_copy(), self.tokenizer.vocab_size)
+        size, has_end = self.tokenizer.vocab_size, bool(self.tokenizer.eos_ids)
+        return lambda: GrammarMask(first.deep_copy(), size, has_end)
 
 
 class GrammarMask:
-    """Follows one answer (the engine's `Mask` protocol)."""
+    """Follows one answer (the engine's `Mask` protocol).
 
-    def __init__(self, matcher: Any, vocab_size: int) -> None:
+    Args:
+        has_end: whether the vocabulary names a token that ends a text; without one an answer ends where its grammar
+            lets nothing follow.
+    """
+
+    def __init__(self, matcher: Any, vocab_size: int, has_end: bool = True) -> None:
+        self._vocab_size, self._has_end = vocab_size, has_end
         self._matcher, self._num_words = matcher, -(-vocab_size // 32)
+        self._unused = -vocab_size % 32  # bits of the last word that stand for no token
         self._seen: list[int] = []
 
-    def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32] | None:
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32]:
         self._follow(generated)
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
-        return np.ascontiguousarray(bits[: self._num_words])
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)[: self._num_words].copy()
+        if self._unused:
+            bits[-1] &= (1 << (32 - self._unused)) - 1
+        return bits
 
     def forced(self, generated: Sequence[int]) -> list[int]:
         self._follow(generated)
-        return (
-            []
-            if self._matcher.is_stopped()
-            else [int(token) for token in self._matcher.compute_ff_tokens()]
-        )
+        if self._matcher.is_stopped():
+            return []
+        tokens = [int(token) for token in self._matcher.compute_ff_tokens()]
+        if self._has_end:
+            return tokens
+        tokens = [token for token in tokens if token < self._vocab_size]
+        self._follow([*generated, *tokens])  # so that `is_finished` is asked behind them
+        return tokens
 
     @property
     def is_finished(self) -> bool:
-        return bool(self._matcher.is_stopped())
+        if self._has_end or self._matcher.is_stopped():
+            return bool(self._matcher.is_stopped())
+        return not self.allowed(self._seen).any()
 
     def _follow(self, generated: Sequence[int]) -> None:
         """Brings the matcher to this text, going back where guessed tokens were not taken."""
@@ -120,13 +135,18 @@ class _Words:
     """The vocabulary in the shape that llguidance asks for."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.eos_token_id, self.bos_token_id = tokenizer.eos_ids[0], tokenizer.bos_id
+        # llguidance asks for an end. Where the checkpoint names none, it is one past the vocabulary, which no mask shows.
+        self.ends = tokenizer.eos_ids or (tokenizer.vocab_size,)
+        self.eos_token_id, self.bos_token_id = self.ends[0], tokenizer.bos_id
         self.special_token_ids = sorted(marker.token for marker in tokenizer.markers.values())
         special = set(self.special_token_ids)
         self.tokens = [
             b"" if token in special else tokenizer.token_bytes(token)
             for token in range(tokenizer.vocab_size)
         ]
+        if not tokenizer.eos_ids:
+            self.special_token_ids.append(tokenizer.vocab_size)
+            self.tokens.append(b"")
         self._tokenizer = tokenizer
         self._before = next(
             (marker for marker in tokenizer.markers.values() if not marker.strips_right), None
@@ -157,8 +177,7 @@ class _Words:
 def _vocabulary(tokenizer: Tokenizer) -> Any:
     from llguidance import LLTokenizer, TokenizerWrapper
 
+    words = _Words(tokenizer)
     return LLTokenizer(
-        TokenizerWrapper(_Words(tokenizer)),
-        n_vocab=tokenizer.vocab_size,
-        eos_token=list(tokenizer.eos_ids),
+        TokenizerWrapper(words), n_vocab=len(words.tokens), eos_token=list(words.ends)
     )

@@ -179,3 +179,20 @@ def test_hostile_templates_are_stopped(template):
         chat_template(template).render([USER])
     assert time.monotonic() - start < 15
     assert sys.gettrace() is before
+
+
+@pytest.mark.parametrize(
+    ("body", "is_end"),
+    [
+        ("{{ m.role }}: {{ m.content }}<|over|>", True),
+        ("<|over|>{{ m.role }}: {{ m.content }}<|over|>\n", True),
+        ("<|over|>{{ m.role }}: {{ m.content }}", False),  # it opens a turn
+        ("{{ m.role }}: {{ m.content }} end<|over|>", False),
+        ("{{ m.content }}{% if not loop.last %}<|over|>{% endif %}", False),
+    ],
+)
+def test_a_token_that_closes_an_answer_ends_it(body, is_end):
+    """None of the known ends: it is found by what the template writes behind an assistant's words."""
+    template = f"{{% for m in messages %}}{body}{{% endfor %}}"
+    made = JinjaChatTemplate(tokenizer_with([*CHATML, "<|over|>"], template))
+    assert (made.tokenizer.marker_id("<|over|>") in made.stops.token_ids) is is_end

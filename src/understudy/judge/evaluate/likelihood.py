@@ -61,14 +61,17 @@ def score_alone(model: Model, context: list[int], continuation: list[int]) -> Sc
 
 
 def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int], list[int]]:
-    """Ids of context and continuation; an empty context is the BOS token, or the EOS where there is none."""
+    """Ids of context and continuation; an empty context is the BOS token, or the EOS where there is none, or without
+    either the first token of the continuation, which then is not scored."""
     trailing = len(context) - len(context.rstrip())
     if trailing:
         context, continuation = context[:-trailing], context[-trailing:] + continuation
     if not context:
         tokenizer = model.tokenizer
-        prefix = tokenizer.bos_id if tokenizer.bos_id is not None else min(tokenizer.eos_ids)
         whole = tokenizer.encode(continuation)
+        prefix = tokenizer.bos_id
+        if prefix is None:
+            prefix = min(tokenizer.eos_ids, default=whole[0] if whole else 0)
         return ([prefix], whole) if whole[:1] != [prefix] else (whole[:1], whole[1:])
     before, whole = (
         model.tokenizer.encode(text, add_special=True) for text in (context, context + continuation)

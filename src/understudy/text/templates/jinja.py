@@ -37,7 +37,7 @@ from understudy.text.templates.base import (
 )
 from understudy.text.templates.chatml import announcements
 from understudy.text.templates.masking import Hide, Mask, hidden
-from understudy.text.tokenizer import Tokenizer
+from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import calls_of_message, write_call
 
 _TURN_ENDS = (
@@ -170,7 +170,9 @@ class JinjaChatTemplate(ChatTemplate):
             for text in ("<extra_id_1>", "<extra_id_0>", "<|im_end|>", "<|eot_id|>")
             if text in source
         )
-        self.stops = Stops(tuple(dict.fromkeys([*tokenizer.eos_ids, *ends])), strings)
+        self.stops = Stops(
+            tuple(dict.fromkeys([*tokenizer.eos_ids, *ends, *self._turn_ends()])), strings
+        )
         self.call_form: CallForm = next(
             (form for form in _FORMS if form.open in source), TOOL_CALL_FORM
         )
@@ -225,6 +227,28 @@ class JinjaChatTemplate(ChatTemplate):
                     found=marker,
                     do="remove the marker from the text",
                 )
+
+    def _turn_ends(self) -> list[int]:
+        """The token that the template writes straight after an assistant's words: the model writes it too.
+
+        It is looked for in a finished conversation and in one that goes on; where another text comes first, or a token
+        that opens the next turn, there is none."""
+        said = "reply\u2060reply"  # a text that no template writes of itself
+        turns: list[dict[str, Any]] = [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": said},
+        ]
+        found = []
+        for messages in (turns, [*turns, {"role": "user", "content": "?"}]):
+            values = self._special_tokens() | {"messages": messages, "add_generation_prompt": False}
+            try:
+                text = sandbox.render(self._template, sandbox.Run(datetime.datetime.now()), values)
+            except TemplateError:
+                return []
+            after = self.tokenizer.split(text.partition(said)[2].lstrip())
+            first = next((part for part in after if part), None)
+            found.append(first.token if isinstance(first, Marker) and not first.is_text else None)
+        return [found[0]] if found[0] is not None and found[0] == found[1] else []
 
     def _special_tokens(self) -> dict[str, str]:
         tokenizer = self.tokenizer
