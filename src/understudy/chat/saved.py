@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from understudy.atomic import written_aside
 from understudy.errors import DocumentError, FormatError
-from understudy.formats.atomic import written_aside
 from understudy.generation.plan import Block, Turn
 from understudy.model import Model
 from understudy.text.toolcalls import ParsedCall

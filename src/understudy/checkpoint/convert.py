@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.atomic import written_aside
 from understudy.checkpoint.architecture import Architecture, gguf_name, interleaved_order
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
@@ -24,7 +25,6 @@ from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.checkpoint.tokenizer_files import tokenizer_files
 from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
 from understudy.errors import UnsupportedError, UsageError
-from understudy.formats.atomic import written_aside
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
 from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes

@@ -235,14 +235,12 @@ def _cache_tokens(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from understudy.judge.evaluate.compare import compare, comparison_page
+    from understudy.judge.evaluate.compare import compare, comparison_document
+    from understudy.report.write import write_json, write_page
 
     result = compare(*arguments.compare)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "comparison.json").write_text(
-        json.dumps(result, indent=1) + "\n", encoding="utf-8"
-    )
-    (arguments.output / "comparison.html").write_text(comparison_page(result), encoding="utf-8")
+    write_json(arguments.output / "comparison.json", result)
+    write_page(comparison_document(result), arguments.output)
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -53,8 +53,8 @@ def configure(actions: Any) -> None:
 
 
 def _model(arguments: argparse.Namespace) -> int:
+    from understudy.atomic import written_aside
     from understudy.errors import UsageError
-    from understudy.formats.atomic import written_aside
     from understudy.judge.cards import statements
 
     if arguments.init is not None:
@@ -87,7 +87,7 @@ def _model(arguments: argparse.Namespace) -> int:
 def _measure(model: str, folder: Path) -> int:
     """Runs the commands that make evidence, each into its place in the folder; evaluation and probes go on where they were stopped."""
     from understudy import cli
-    from understudy.formats.atomic import written_aside
+    from understudy.atomic import written_aside
 
     for words in (
         ["eval", model, "--output", str(folder / "eval")],

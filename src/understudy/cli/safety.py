@@ -181,15 +181,14 @@ def _only_run(store: Path) -> list[dict[str, Any]]:
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:
-    from understudy.formats.atomic import written_aside
-    from understudy.judge.safety.page import to_html
+    from understudy.judge.safety.page import to_page
+    from understudy.report.write import write_text
 
     texts = {
         arguments.json: report.to_json(with_answers=not arguments.without_answers),
-        arguments.html: to_html(report),
+        arguments.html: to_page(report),
     }
     for path, text in texts.items():
         if path is not None:
-            with written_aside(path) as aside:
-                aside.write_text(text, encoding="ascii")
+            write_text(path, text)
     write(report.table())

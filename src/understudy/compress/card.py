@@ -8,65 +8,87 @@ from pathlib import Path
 from typing import Any
 
 from understudy.compress.recipe import Recipe
-from understudy.compress.report import Report
+from understudy.compress.report import Report, quality_of
+from understudy.report.document import (
+    Block,
+    Cell,
+    Document,
+    Heading,
+    Listing,
+    Paragraph,
+    Table,
+    Text,
+)
+from understudy.report.markdown import to_markdown
+from understudy.report.text import duration, number
+from understudy.report.write import write_json, write_text
 from understudy.spec import ModelSpec, parameter_counts
+
+AXES = (
+    "num_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_heads",
+    "num_kv_heads",
+    "vocab_size",
+)
 
 
 def write(
     folder: Path, recipe: Recipe, reports: Sequence[Report], teacher: ModelSpec, student: ModelSpec
 ) -> None:
     """README.md: lineage, shape, figures of every stage, the recipe that makes it again."""
+    write_text(folder / "README.md", to_markdown(card(recipe, reports, teacher, student)))
+
+
+def card(
+    recipe: Recipe, reports: Sequence[Report], teacher: ModelSpec, student: ModelSpec
+) -> Document:
+    """The card as blocks."""
     ours, theirs = parameter_counts(student)["total"], parameter_counts(teacher)["total"]
-    lines = [
-        f"# A student of {Path(recipe.model).name}",
-        "",
-        f"{ours / 1e6:.1f}M parameters, {ours / theirs:.0%} of its teacher's {theirs / 1e6:.1f}M. Made with Understudy by "
-        f"{', then '.join(r.stage for r in reports if r.stage != 'export') or 'conversion alone'}.",
-        "",
-        "| | teacher | student |",
-        "|---|---|---|",
-    ]
-    axes = (
-        "num_layers",
-        "hidden_size",
-        "intermediate_size",
-        "num_heads",
-        "num_kv_heads",
-        "vocab_size",
+    made = ", then ".join(report.stage for report in reports if report.stage != "export")
+    about = (
+        f"{ours / 1e6:.1f}M parameters, {ours / theirs:.0%} of its teacher's {theirs / 1e6:.1f}M. "
+        f"Made with Understudy by {made or 'conversion alone'}."
     )
-    lines += [f"| {name} | {getattr(teacher, name)} | {getattr(student, name)} |" for name in axes]
-    lines += [
-        "",
-        "| stage | perplexity | teacher's | KL to teacher | same top-1 | seconds |",
-        "|---|---|---|---|---|---|",
+    shape = [[name, str(getattr(teacher, name)), str(getattr(student, name))] for name in AXES]
+    note = (
+        "Measured on held-out text of the recipe's data; the licence is the teacher's. "
+        "What it was not measured on is not known: try it on your own text."
+    )
+    warnings = [warning for report in reports for warning in report.warnings]
+    blocks: list[Block] = [
+        *(Paragraph([Text("Warning.", kind="strong"), warning]) for warning in warnings),
+        Table(("", "teacher", "student"), shape, frozenset({1, 2})),
+        Table(
+            ("stage", "perplexity", "teacher's", "KL to teacher", "same top-1", "time"),
+            [row for report in reports if (row := _row(report))],
+            frozenset(range(1, 6)),
+        ),
+        Paragraph([note]),
+        Heading("Recipe"),
+        Listing(json.dumps(recipe.raw, indent=2), "json"),
     ]
-    for report in reports:
-        quality = report.figures.get("quality") or report.figures.get("final")
-        if quality:
-            lines.append(
-                f"| {report.stage} | {quality['perplexity']:.2f} | {quality['teacher_perplexity']:.2f} "
-                f"| {quality['kl']:.4f} | {quality['agreement']:.1%} | {report.figures.get('seconds', '')} |"
-            )
-    lines += [
-        "",
-        "Measured on held-out rows of the recipe's data; the licence is the teacher's. What it was not "
-        "measured on is not known: try it on your own text.",
-        "",
-        "## Recipe",
-        "",
-        "```json",
-        json.dumps(recipe.raw, indent=2),
-        "```",
-        "",
+    return Document("README", f"A student of {Path(recipe.model).name}", about, blocks)
+
+
+def _row(report: Report) -> list[Cell]:
+    quality = quality_of(report.figures)
+    if quality is None:
+        return []
+    return [
+        report.stage,
+        number(quality["perplexity"]),
+        number(quality["teacher_perplexity"]),
+        f"{quality['kl']:.4f}",
+        f"{quality['agreement']:.1%}",
+        duration(report.figures["seconds"]) if "seconds" in report.figures else "",
     ]
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def annotate(folder: Path, note: Mapping[str, Any]) -> None:
-    """Write `note` into the folder's config.json under the key `understudy`, which readers of the format step over."""
+    """Write `note` into config.json under the key `understudy`, which readers of the format pass over."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["understudy"] = dict(config.get("understudy", {})) | dict(note)
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(config, indent=2), encoding="utf-8")
-    aside.rename(path)
+    write_json(path, config)

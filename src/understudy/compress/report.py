@@ -1,123 +1,251 @@
-"""What a stage leaves behind: `report.json` for programs and `report.html`, one self-contained page, for people."""
+"""What a stage leaves behind: `report.json` for programs and `report.html`, one self-contained page, for people.
+
+The page shows sizes, quality and curves first; every figure, table and the recipe are folded below them.
+"""
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy.report.document import (
+    Bar,
+    Bars,
+    Block,
+    Document,
+    Fields,
+    Folded,
+    Heading,
+    KeyFigure,
+    KeyFigures,
+    Lines,
+    Listing,
+    Paragraph,
+    Quote,
+    Series,
+    Table,
+    Text,
+)
+from understudy.report.text import duration, num_bytes, number
+from understudy.report.write import write_json, write_page
+
 Curve = Sequence[tuple[float, float]]
+TITLES = {
+    "search": "Which shape",
+    "prune": "Pruned",
+    "correct": "Teacher corrected on the data",
+    "distill": "Distilled",
+    "export": "The student",
+}
 
 
 @dataclass
 class Report:
-    """A stage's name, its figures (nested mappings and lists of plain values), tables and curves by title."""
+    """A stage's name, its figures (nested mappings and lists of plain values), tables and curves by title.
+
+    Attributes:
+        run: `report.provenance.describe_run` of the file that came out, once there is one.
+        warnings: what the reader should know before using what came out.
+        samples: the same words continued by several models, by name.
+    """
 
     stage: str
     figures: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] | None = (
-        None  # `provenance.describe_run` of the file that came out, once there is one
-    )
+    run: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+    samples: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        """Both files. Raises UnderstudyError if the place cannot be written."""
         content = {
             "stage": self.stage,
             "figures": self.figures,
             "tables": self.tables,
-            "curves": {k: [list(p) for p in v] for k, v in self.curves.items()},
+            "curves": {
+                title: [list(point) for point in curve] for title, curve in self.curves.items()
+            },
             "recipe": self.recipe,
             "run": self.run,
+            "warnings": self.warnings,
+            "samples": self.samples,
         }
-        (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        (folder / "report.html").write_text(self.page(), encoding="utf-8")
+        write_json(folder / "report.json", content)
+        write_page(document(self), folder)
 
-    def page(self) -> str:
-        """The whole page: no script, no link, nothing fetched."""
-        parts = [f"<h1>{html.escape(self.stage)}</h1>", _figures(self.figures)]
-        parts += [
-            f"<h2>{html.escape(title)}</h2>{chart(curve)}" for title, curve in self.curves.items()
+
+def read_report(folder: Path) -> Report:
+    """What `Report.write` left in a folder."""
+    content = json.loads((folder / "report.json").read_text())
+    names = ("stage", "figures", "tables", "curves", "recipe", "run", "warnings", "samples")
+    return Report(**{name: content[name] for name in names})
+
+
+def document(report: Report) -> Document:
+    """The report as blocks."""
+    name = Path(str(report.recipe.get("source", {}).get("model", ""))).name
+    title = TITLES.get(report.stage, report.stage) + (f": {name}" if name else "")
+    blocks: list[Block] = [*_glance(report), *_samples(report), *_details(report)]
+    run = report.run or {}
+    about = ", ".join(str(run[key]) for key in ("model", "date", "version") if run.get(key))
+    return Document("report", title, about or f"Stage {report.stage}", blocks)
+
+
+def _glance(report: Report) -> Iterator[Block]:
+    yield Heading("At a glance")
+    for warning in report.warnings:
+        yield Paragraph([Text("Warning.", kind="bad"), warning])
+    tiles = [*_quality_tiles(report.figures), *_size_tiles(report.figures)]
+    if tiles:
+        yield KeyFigures(tiles)
+    yield from _size_bars(report.figures)
+    yield from _perplexity_bars(report.figures)
+    for title, curve in report.curves.items():
+        label, _, across = title.partition(", by ")
+        series = [Series(label, [(float(x), float(y)) for x, y in curve])]
+        yield Lines(_stem(title), title, series, x_label=across, y_label=label)
+    yield from _layers(report.tables.get("layers", []))
+
+
+def quality_of(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How good the stage's result is against the teacher (`evaluate.Quality`)."""
+    found = figures.get("final") or figures.get("quality")
+    return found if isinstance(found, Mapping) else None
+
+
+def _quality_tiles(figures: Mapping[str, Any]) -> Iterator[KeyFigure]:
+    quality = quality_of(figures)
+    if quality is None:
+        return
+    teacher = f"teacher {number(quality['teacher_perplexity'])}"
+    yield KeyFigure("perplexity", number(quality["perplexity"]), teacher)
+    yield KeyFigure("KL to the teacher", f"{quality['kl']:.3f}", "nats per token")
+    yield KeyFigure("same most likely token", f"{quality['agreement']:.1%}", "as the teacher")
+
+
+def _size_tiles(figures: Mapping[str, Any]) -> Iterator[KeyFigure]:
+    size, before = figures.get("gguf", {}).get("bytes"), figures.get("teacher", {}).get("bytes")
+    if size is not None:
+        yield KeyFigure("file", num_bytes(size), f"from {num_bytes(before)}" if before else "")
+    if parameters := figures.get("parameters", {}).get("total"):
+        of_teacher = figures.get("teacher", {}).get("parameters")
+        note = f"{parameters / of_teacher:.0%} of the teacher's" if of_teacher else ""
+        yield KeyFigure("parameters", f"{parameters / 1e6:.1f}M", note)
+    if "seconds" in figures:
+        yield KeyFigure("time", duration(figures["seconds"]))
+    if "peak_memory_bytes" in figures:
+        yield KeyFigure("memory at the peak", num_bytes(figures["peak_memory_bytes"]))
+
+
+def _size_bars(figures: Mapping[str, Any]) -> Iterator[Block]:
+    sizes = {
+        "teacher": figures.get("teacher", {}).get("bytes"),
+        "student, folder": figures.get("folder_bytes"),
+        "student, GGUF": figures.get("gguf", {}).get("bytes"),
+        "student, packed": figures.get("packed", {}).get("bytes"),
+    }
+    found = {name: size for name, size in sizes.items() if size}
+    if len(found) > 1:
+        bars = [
+            Bar(name, size, num_bytes(size), "quiet" if name == "teacher" else "plain")
+            for name, size in found.items()
         ]
-        parts += [
-            f"<h2>{html.escape(title)}</h2>{_table(rows)}" for title, rows in self.tables.items()
-        ]
-        if self.recipe:
-            parts.append(
-                f"<h2>Recipe</h2><pre>{html.escape(json.dumps(self.recipe, indent=2))}</pre>"
-            )
-        style = (
-            "body{font:15px/1.5 system-ui;max-width:52em;margin:2em auto;padding:0 1em;color:#222}"
-            "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
-            "td.n{text-align:right;font-variant-numeric:tabular-nums}pre{background:#f5f5f5;padding:1em;overflow:auto}"
-        )
-        head = (
-            f'<meta charset="utf-8"><title>{html.escape(self.stage)}</title><style>{style}</style>'
-        )
-        return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+        yield Bars("sizes", "Bytes before and after", bars)
 
 
-def _figures(figures: dict[str, Any]) -> str:
-    rows = []
+def _perplexity_bars(figures: Mapping[str, Any]) -> Iterator[Block]:
+    quality = quality_of(figures)
+    if quality is None:
+        return
+    bars = [Bar("teacher", quality["teacher_perplexity"], mark="quiet")]
+    if "trimmed" in figures:
+        bars.append(Bar("trimmed", figures["trimmed"]["perplexity"], mark="quiet"))
+    bars.append(Bar("student", quality["perplexity"]))
+    if "gguf" in figures:
+        bars.append(Bar("student, GGUF", figures["gguf"]["perplexity"]))
+    if "packed" in figures:
+        bars.append(Bar("student, packed", figures["packed"]["perplexity"]))
+    yield Bars("perplexity", "Perplexity on held-out text (lower is better)", bars)
+
+
+def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    names = {"influence": "influence on the stream", "zero_rate": "share of zeros"}
+    for name, label in names.items():
+        points = [(float(row["layer"]), float(row[name])) for row in rows if name in row]
+        if any(value for _, value in points):
+            caption = f"Each layer of the source: {label}"
+            yield Lines(name, caption, [Series(label, points)], x_label="layer", y_label=label)
+
+
+def _samples(report: Report) -> Iterator[Block]:
+    if report.samples:
+        yield Heading("The same beginning, continued")
+        yield from (Quote(text, name) for name, text in report.samples.items())
+
+
+def _details(report: Report) -> Iterator[Block]:
+    yield Heading("Every figure")
+    rows = [(name, shown(value)) for name, value in flat(report.figures)]
+    yield Folded("Figures", [Table(("figure", "value"), rows, frozenset({1}))])
+    for title, table in report.tables.items():
+        if table:
+            yield Folded(title, [_table(table)])
+    if report.recipe:
+        yield Folded("Recipe", [Listing(json.dumps(report.recipe, indent=2), "json")])
+    if report.run:
+        yield Folded(
+            "Run", [Fields([(name, [shown(value)]) for name, value in report.run.items()])]
+        )
+
+
+def flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested figures by one name, as in `quality, kl`; lists stay whole."""
     for name, value in figures.items():
-        if isinstance(value, dict):
-            inside = ", ".join(f"{k} {_text(v)}" for k, v in value.items())
-            rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(inside)}</td></tr>")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}, ")
         else:
-            rows.append(
-                f'<tr><td>{html.escape(name)}</td><td class="n">{html.escape(_text(value))}</td></tr>'
-            )
-    return f"<table>{''.join(rows)}</table>"
+            yield f"{prefix}{name}", value
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "<p>none</p>"
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0])
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td class="n">{html.escape(_text(value))}</td>' for value in row.values())
-        + "</tr>"
-        for row in rows
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    heads = list(rows[0])
+    numeric = frozenset(
+        i for i, name in enumerate(heads) if all(_is_number(row.get(name)) for row in rows)
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return Table(heads, [[shown(row.get(name)) for name in heads] for row in rows], numeric)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def shown(value: Any) -> str:
+    """A value as a reader sees it: ranges of whole numbers short, floats with four digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    if isinstance(value, list | tuple):
+        return _range(value) or ", ".join(map(shown, value))
     return str(value)
 
 
-def chart(curve: Curve, width: int = 640, height: int = 220) -> str:
-    """A line as inline SVG, thinned to what can be seen, with its extremes written on."""
-    points = [(float(x), float(y)) for x, y in curve]
-    if len(points) < 2:
-        return "<p>too few points to draw</p>"
-    step = max(1, len(points) // width)
-    points = [*points[::step], points[-1]]
-    left, right = points[0][0], points[-1][0]
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    across, up = max(right - left, 1e-12), max(high - low, 1e-12)
-    path = " ".join(
-        f"{40 + (x - left) / across * (width - 60):.1f},{height - 25 - (y - low) / up * (height - 45):.1f}"
-        for x, y in points
-    )
-    label = '<text x="2" y="{y}" font-size="11">{text}</text>'
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">'
-        f'<polyline points="{path}" fill="none" stroke="#2a6" stroke-width="1.5"/>'
-        + label.format(y=20, text=f"{high:.4g}")
-        + label.format(y=height - 22, text=f"{low:.4g}")
-        + f'<text x="40" y="{height - 5}" font-size="11">{left:,.0f}</text>'
-        + f'<text x="{width - 70}" y="{height - 5}" font-size="11">{right:,.0f}</text></svg>'
-    )
+def _range(values: Sequence[Any]) -> str:
+    """`0 to 29` for a list of whole numbers without a gap."""
+    if len(values) < 3 or not all(type(value) is int for value in values):
+        return ""
+    is_whole = list(values) == list(range(values[0], values[0] + len(values)))
+    return f"{values[0]} to {values[-1]}" if is_whole else ""
+
+
+def _stem(title: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-")[:60]

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from understudy.atomic import written_aside
 from understudy.errors import FormatError, MissingError, UnsupportedError
-from understudy.formats.atomic import written_aside
 from understudy.formats.tensor import StoredTensor, num_bytes
 
 MAGIC = b"GGUF"

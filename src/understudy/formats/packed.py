@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.atomic import written_aside
 from understudy.core import PackedTensor
 from understudy.errors import FormatError
-from understudy.formats.atomic import written_aside
 
 MAGIC = b"UNDERSTUDY-PACK\n"
 LAYOUT = 3  # raise it when cpp/tensor.h changes

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.atomic import written_aside
 from understudy.errors import FormatError
-from understudy.formats.atomic import written_aside
 from understudy.formats.safetensors_folder import map_file
 
 MAGIC = b"UNDERSTUDY-KV\n\1\0"  # then: length of the header, header (JSON), checksum of header and pages, pages

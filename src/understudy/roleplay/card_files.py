@@ -10,8 +10,8 @@ import binascii
 import json
 from pathlib import Path
 
+from understudy.atomic import written_aside
 from understudy.errors import DocumentError, UsageError
-from understudy.formats.atomic import written_aside
 from understudy.roleplay import charx, png
 from understudy.roleplay.card import MAX_CARD_BYTES, Card, parse_card
 

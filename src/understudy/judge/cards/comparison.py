@@ -7,33 +7,33 @@ Runs are told apart by the sha256 in their records; one of neither model is refu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import UsageError
-from understudy.formats.atomic import written_aside
 from understudy.judge.cards import results
-from understudy.judge.cards.document import (
+from understudy.judge.cards.evidence import Evidence, Run, belonging, find_runs, is_of, numbered
+from understudy.judge.cards.facts import Facts, read_facts
+from understudy.judge.cards.write import guarded
+from understudy.judge.evaluate.compare import TOO_FEW, compare
+from understudy.report.document import (
     Block,
     Cell,
     Document,
     Heading,
     Intervals,
+    Mark,
     Paragraph,
     Point,
     Table,
     Text,
     missing,
 )
-from understudy.judge.cards.evidence import Evidence, Run, belonging, find_runs, is_of, numbered
-from understudy.judge.cards.facts import Facts, read_facts
-from understudy.judge.cards.figures import number
-from understudy.judge.cards.write import guarded, write_documents
-from understudy.judge.evaluate.compare import TOO_FEW, compare
 from understudy.report.statistics import holm, mcnemar, paired_shares
+from understudy.report.text import number
+from understudy.report.write import write_documents, write_json
 
 LEVEL = 0.05
 TESTS = "Significant at 5 % after Holm's correction over the rows. No difference shown is not the same as none: the interval says how large it may be."
@@ -89,8 +89,7 @@ def write_comparison(a: Path, b: Path, places: Sequence[Path], folder: Path) -> 
     pair = read_pair(a, b, places)
     found = guarded(lambda: compared(pair))
     paths = write_documents([guarded(lambda: document(pair, found))], folder)
-    with written_aside(folder / "comparison.json") as aside:
-        aside.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="ascii")
+    write_json(folder / "comparison.json", found)
     return [*paths, folder / "comparison.json"]
 
 
@@ -322,7 +321,7 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
                 figure["value"],
                 figure["low"],
                 figure["high"],
-                figure["verdict"] in ("better", "worse"),
+                _MARKS.get(figure["verdict"], "plain"),
             )
             if figure["kind"] == "perplexity":
                 ratios.append(point)
@@ -374,6 +373,9 @@ def _quality_rows(name: str, task: Mapping[str, Any]) -> Iterator[list[Cell]]:
         ]
 
 
+_MARKS: dict[str, Mark] = {"better": "good", "worse": "bad"}
+
+
 def _verdict(verdict: str) -> Text:
     return Text(verdict, kind={"better": "good", "worse": "bad"}.get(verdict, "plain"))  # type: ignore[arg-type]
 
@@ -382,7 +384,13 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
     if not found:
         return [Paragraph([missing(results.PROBE, "not measured for both over the same cases")])]
     points = [
-        Point(name, row["value"], row["low"], row["high"], row["verdict"] != "unclear")
+        Point(
+            name,
+            row["value"],
+            row["low"],
+            row["high"],
+            "plain" if row["verdict"] == "unclear" else "bad",
+        )
         for name, row in found["probes"].items()
     ]
     rows: list[list[Cell]] = [

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from understudy.judge.cards import results
-from understudy.judge.cards.document import (
+from understudy.judge.cards.evidence import Evidence
+from understudy.judge.cards.facts import Facts
+from understudy.judge.cards.statements import QUESTIONS, Statements
+from understudy.report.document import (
     NOT_STATED,
     Block,
     Cell,
@@ -19,9 +22,6 @@ from understudy.judge.cards.document import (
     Text,
     missing,
 )
-from understudy.judge.cards.evidence import Evidence
-from understudy.judge.cards.facts import Facts
-from understudy.judge.cards.statements import QUESTIONS, Statements
 
 ABOUT = {
     "bias": "What another group of people changes, and what was done about it",

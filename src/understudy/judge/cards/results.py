@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy.judge.cards.document import (
+from understudy.judge.cards.evidence import Evidence, Run
+from understudy.judge.cards.facts import Facts
+from understudy.judge.safety.report import GARAK
+from understudy.report.document import (
     Block,
     Cell,
     Fields,
@@ -18,10 +21,7 @@ from understudy.judge.cards.document import (
     Text,
     missing,
 )
-from understudy.judge.cards.evidence import Evidence, Run
-from understudy.judge.cards.facts import Facts
-from understudy.judge.cards.figures import number
-from understudy.judge.safety.report import GARAK
+from understudy.report.text import number
 
 EVALUATE = "understudy eval MODEL --output runs/eval"
 BIAS = "understudy eval MODEL --tasks bias --output runs/eval"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from understudy.errors import FormatError, MissingError, UsageError
-from understudy.judge.cards.document import NOT_STATED, Text
+from understudy.report.document import NOT_STATED, Text
 
 QUESTIONS: dict[str, dict[str, str]] = {
     "model": {

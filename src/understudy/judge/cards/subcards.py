@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.judge.cards import results
-from understudy.judge.cards.document import (
+from understudy.judge.cards.evidence import Evidence, Run
+from understudy.judge.cards.overview import Subject, architecture, licence, network
+from understudy.judge.evaluate.bias import CONTRASTS
+from understudy.report.document import (
     NOT_STATED,
     Block,
     Cell,
@@ -19,10 +22,7 @@ from understudy.judge.cards.document import (
     Text,
     missing,
 )
-from understudy.judge.cards.evidence import Evidence, Run
-from understudy.judge.cards.figures import number
-from understudy.judge.cards.overview import Subject, architecture, licence, network
-from understudy.judge.evaluate.bias import CONTRASTS
+from understudy.report.text import number
 
 Rows = Iterator[tuple[str, Sequence[Cell]]]
 FEW = 10  # pairs of a contrast below which its interval is not read
@@ -130,7 +130,13 @@ def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
 def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
     figures = {name: task["figures"][name] for name in CONTRASTS if name in task["figures"]}
     points = [
-        Point(name, figure["value"], figure["low"], figure["high"], _is_beyond(figure))
+        Point(
+            name,
+            figure["value"],
+            figure["low"],
+            figure["high"],
+            "bad" if _is_beyond(figure) else "plain",
+        )
         for name, figure in figures.items()
     ]
     rows: list[list[Cell]] = [

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from understudy.errors import FormatError
-from understudy.formats.atomic import written_aside
 from understudy.judge.cards import results
-from understudy.judge.cards.document import Block, Document, Link
 from understudy.judge.cards.evidence import read_evidence
 from understudy.judge.cards.facts import read_facts
-from understudy.judge.cards.figures import svg
-from understudy.judge.cards.markdown import to_markdown
 from understudy.judge.cards.overview import Subject, overview
-from understudy.judge.cards.page import to_html
 from understudy.judge.cards.statements import Statements
 from understudy.judge.cards.subcards import bias, explainability, privacy, safety
+from understudy.report.document import Block, Document, Link
+from understudy.report.write import write_documents
 
 T = TypeVar("T")
 PAGES: dict[str, tuple[str, Callable[[Subject], list[Block]]]] = {
@@ -71,17 +68,3 @@ def documents(subject: Subject) -> list[Document]:
         head = subject.title if stem == "model-card" else f"{subject.title}: {title.lower()}"
         made.append(Document(stem, head, f"{title} of {about}", [*blocks(subject), *listed], links))
     return made
-
-
-def write_documents(made: Sequence[Document], folder: Path) -> list[Path]:
-    """Each document as `.md` and `.html`, each figure as `figures/NAME.svg`."""
-    texts: dict[Path, str] = {}
-    for document in made:
-        texts[folder / f"{document.stem}.md"] = to_markdown(document)
-        texts[folder / f"{document.stem}.html"] = to_html(document)
-        for figure in document.figures:
-            texts[folder / "figures" / f"{figure.name}.svg"] = svg(figure, is_alone=True) + "\n"
-    for path, text in texts.items():
-        with written_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8")
-    return list(texts)

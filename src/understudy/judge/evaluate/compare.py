@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import UsageError
-from understudy.judge.evaluate.charts import Axis, Bar, chart
-from understudy.judge.evaluate.report import AREAS, facts_of, html_page, read_report, table
-from understudy.judge.evaluate.run import Line, read_lines
+from understudy.judge.evaluate.report import by_area, facts_of, point, read_report
+from understudy.judge.evaluate.run import Line, read_items
 from understudy.judge.evaluate.tasks import TASKS, Kind
+from understudy.report.document import (
+    Block,
+    Cell,
+    Document,
+    Fields,
+    Folded,
+    Heading,
+    Intervals,
+    KeyFigure,
+    KeyFigures,
+    Mark,
+    Paragraph,
+    Point,
+    Table,
+    Text,
+)
+from understudy.report.document import (
+    Kind as CellKind,
+)
 from understudy.report.statistics import Interval, holm, mcnemar, paired_bootstrap, paired_shares
 
 FORMAT = "understudy-comparison"
@@ -39,7 +56,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     tasks = {}
     for name in TASKS:
         if all(name in report["tasks"] for report in reports):
-            mine, other = (read_lines(folder / "items" / f"{name}.jsonl") for folder in folders)
+            mine, other = (read_items(folder / "items" / f"{name}.jsonl") for folder in folders)
             if pairs := [(mine[key], other[key]) for key in mine if key in other]:
                 tasks[name] = _compared(name, pairs, [report["tasks"][name] for report in reports])
     if not tasks:
@@ -158,122 +175,124 @@ def _correct(tasks: Mapping[str, Any]) -> None:
                 figure["verdict"] = TOO_FEW
 
 
-def comparison_page(result: Mapping[str, Any]) -> str:
-    """The comparison as one HTML page."""
+# ---- the page -------------------------------------------------------------------------------------
+
+
+def comparison_document(result: Mapping[str, Any]) -> Document:
+    """The comparison as blocks: verdicts and charts first, every figure folded."""
     a, b = (facts_of(result[side]) for side in ("a", "b"))
-    heads = table(("", "A", "B"), [[name, str(a[name]), str(b[name])] for name in a])
-    body = f"{heads}{_verdicts(result)}{_charts(result)}"
-    for area, title in AREAS.items():
-        tasks = {name: task for name, task in result["tasks"].items() if task["area"] == area}
-        if tasks:
-            body += f"<h2>{title}</h2>" + "".join(_task(name, task) for name, task in tasks.items())
-    return html_page("What changed from A to B", {"A": a["model"], "B": b["model"]}, body)
+    blocks: list[Block] = [*_verdicts(result), *_charts(result)]
+    for title, tasks in by_area(result["tasks"]):
+        blocks.append(Heading(title))
+        for name, task in tasks.items():
+            blocks += _task(name, task)
+    rows: list[list[Cell]] = [
+        [name, *ours, *theirs] for (name, ours), (_, theirs) in zip(a, b, strict=True)
+    ]
+    blocks += [Heading("The two runs"), Table(("", "A", "B"), rows)]
+    about = f"A: {_name(result['a'])}; B: {_name(result['b'])}"
+    return Document("comparison", "What changed from A to B", about, blocks)
 
 
-def _verdicts(result: Mapping[str, Any]) -> str:
+def _name(side: Mapping[str, Any]) -> str:
+    return str(side["model"].get("name", "a model"))
+
+
+def _verdicts(result: Mapping[str, Any]) -> Iterator[Block]:
     """In words: which tasks are better, which worse, and of which nothing can be said."""
-    by_verdict: dict[str, list[str]] = {
-        "worse": [],
-        "better": [],
-        "changed": [],
-        "unclear": [],
-        TOO_FEW: [],
-    }
+    by_verdict: dict[str, list[str]] = {name: [] for name in _SAYS}
     for name, task in result["tasks"].items():
         if figure := task["figures"].get(task["primary"]):
-            by_verdict[figure["verdict"]].append(
-                f"{name} ({figure['a']:.3f} → {figure['b']:.3f}, {_words(figure)})"
-            )
-    says = {
-        "worse": "B is worse in",
-        "better": "B is better in",
-        "changed": "B differs in",
-        "unclear": "No difference is shown in",
-        TOO_FEW: "Too few items to tell in",
-    }
-    lines = "".join(
-        f'<li><strong class="{verdict}">{says[verdict]}</strong> {html.escape("; ".join(names))}.</li>'
-        for verdict, names in by_verdict.items()
-        if names
+            change = f"{figure['a']:.3f} → {figure['b']:.3f}, {_words(figure)}"
+            by_verdict[figure["verdict"]].append(f"{name} ({change})")
+    yield Heading("In short")
+    yield KeyFigures(
+        [
+            KeyFigure(says, str(len(by_verdict[verdict])), "tasks", _KINDS.get(verdict, "plain"))
+            for verdict, says in _TILES.items()
+        ]
     )
-    note = (
-        f"The tasks' first figures over the items that both runs have; significant at {100 * LEVEL:.0f} % after Holm's correction. "
-        "No difference shown is not the same as none: the interval says how large it may be."
-    )
-    return f"<h2>In short</h2><ul>{lines}</ul><p class=note>{note}</p>"
+    rows: list[tuple[str, list[Cell]]] = [
+        (says, ["; ".join(by_verdict[verdict])])
+        for verdict, says in _SAYS.items()
+        if by_verdict[verdict]
+    ]
+    yield Fields(rows)
+    yield Paragraph([Text(_NOTE, kind="note")])
+
+
+_SAYS = {
+    "worse": "B is worse in",
+    "better": "B is better in",
+    "changed": "B differs in",
+    "unclear": "No difference is shown in",
+    TOO_FEW: "Too few items to tell in",
+}
+_TILES = {"worse": "B is worse", "better": "B is better", "unclear": "no difference shown"}
+_KINDS: dict[str, CellKind] = {"worse": "bad", "better": "good"}
+_MARKS: dict[str, Mark] = {"worse": "bad", "better": "good"}
+_NOTE = (
+    "The tasks' first figures over the items that both runs have; significant at "
+    f"{100 * LEVEL:.0f} % after Holm's correction. "
+    "No difference shown is not the same as none: the interval says how large it may be."
+)
 
 
 def _words(figure: Mapping[str, Any]) -> str:
     low, high = figure["low"], figure["high"]
-    return (
-        f"× {low:.3f} to {high:.3f}"
-        if figure["kind"] == "perplexity"
-        else f"{low:+.3f} to {high:+.3f}"
-    )
+    is_ratio = figure["kind"] == "perplexity"
+    return f"× {low:.3f} to {high:.3f}" if is_ratio else f"{low:+.3f} to {high:+.3f}"
 
 
-def _charts(result: Mapping[str, Any]) -> str:
-    differences: list[Bar] = []
-    ratios: list[Bar] = []
+def _charts(result: Mapping[str, Any]) -> Iterator[Block]:
+    differences: list[Point] = []
+    ratios: list[Point] = []
     for name, task in result["tasks"].items():
         if task["area"] == "bias":  # in nats, which would stretch the axis
             continue
         for metric, figure in task["figures"].items():
-            mark = {"better": "better", "worse": "worse"}.get(figure["verdict"], "plain")
-            bar = Bar(f"{name}: {metric}", figure["value"], figure["low"], figure["high"], mark)
-            (ratios if figure["kind"] == "perplexity" else differences).append(bar)
-    text = ""
+            one = point(f"{name}: {metric}", figure, _MARKS.get(figure["verdict"], "quiet"))
+            (ratios if figure["kind"] == "perplexity" else differences).append(one)
     if differences:
-        reach = max(0.05, *(abs(end) for bar in differences for end in (bar.low, bar.high)))
-        text += "<h2>Differences, B - A</h2>" + chart(
-            differences, Axis(-reach, reach, 0.0), "Differences of B from A, with 95 % intervals"
+        reach = max(0.05, *(abs(end) for one in differences for end in (one.low, one.high)))
+        yield Intervals(
+            "differences",
+            "Differences, B - A, with 95 % intervals",
+            differences,
+            reference=0.0,
+            bounds=(-reach, reach),
         )
     if ratios:
-        low, high = (
-            min(0.95, *(bar.low for bar in ratios)),
-            max(1.05, *(bar.high for bar in ratios)),
-        )
-        axis = Axis(max(low, 1e-3), min(high, 1e6), 1.0, is_logarithmic=True)
-        text += "<h2>Perplexity, B / A</h2>" + chart(
-            ratios, axis, "Ratios of perplexity, with 95 % intervals"
-        )
-    return text
+        low = max(min(0.95, *(one.low for one in ratios)), 1e-3)
+        high = min(max(1.05, *(one.high for one in ratios)), 1e6)
+        caption = "Perplexity, B / A, with 95 % intervals"
+        yield Intervals("ratios", caption, ratios, 1.0, (low, high), is_logarithmic=True)
 
 
-def _task(name: str, task: Mapping[str, Any]) -> str:
+def _task(name: str, task: Mapping[str, Any]) -> Iterator[Block]:
     rows = [["all", metric, *_cells(figure)] for metric, figure in task["figures"].items()]
     rows += [
         [group, metric, *_cells(figure)]
         for group, found in task["groups"].items()
         for metric, figure in found.items()
     ]
+    yield Heading(name, level=3)
     warning = (
         "" if task["is_same_data"] else " The runs' data differ; only common items are compared."
     )
-    head = f"<h3>{html.escape(name)}</h3><p class=note>{html.escape(task['about'])}; {task['items']} items in both.{warning}</p>"
-    heads = (
-        "",
-        "metric",
-        "A",
-        "B",
-        "B - A (perplexity: B / A)",
-        "95 % interval",
-        "p",
-        "p after Holm",
-        "",
-        "items",
-    )
-    return head + table(heads, rows, numeric=(2, 3, 4, 5, 6, 7, 9))
+    about = f"{task['about']}; {task['items']} items in both.{warning}"
+    yield Paragraph([Text(about, kind="note")])
+    change = "B - A (perplexity: B / A)"
+    heads = ("", "metric", "A", "B", change, "95 % interval", "p", "p after Holm", "", "items")
+    yield Folded(f"Every figure of {name}", [Table(heads, rows, frozenset({2, 3, 4, 5, 6, 7, 9}))])
 
 
 def _cells(figure: Mapping[str, Any]) -> list[str]:
-    change = (
-        f"{figure['value']:.3f}" if figure["kind"] == "perplexity" else f"{figure['value']:+.3f}"
-    )
+    sign = "" if figure["kind"] == "perplexity" else "+"
     return [
         f"{figure['a']:.3f}",
         f"{figure['b']:.3f}",
-        change,
+        f"{figure['value']:{sign}.3f}",
         f"{figure['low']:.3f} to {figure['high']:.3f}",
         f"{figure['p']:.4f}",
         f"{figure['p_holm']:.4f}",

@@ -19,7 +19,9 @@ from understudy.errors import ContextError, FormatError, InputError, SchemaError
 from understudy.judge.evaluate.datasets import RowSet, load_rows
 from understudy.judge.evaluate.judge import Judge
 from understudy.judge.evaluate.tasks import TASKS, Kind, Row, Task, drawn, key_of
+from understudy.report.lines import read_lines
 from understudy.report.statistics import Interval, bootstrap, macro, wilson
+from understudy.report.write import write_json
 
 FORMAT, VERSION = "understudy-evaluation", 1
 BATCH = 16  # rows of a likelihood task that are scored, and may be lost by a kill, together
@@ -141,11 +143,7 @@ def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
                 do="name another --output",
             )
         return {**record, **{key: value for key, value in settings.run.items() if key == "command"}}
-    beside = path.with_suffix(".part")
-    beside.write_text(
-        json.dumps({"identity": identity, "run": dict(settings.run)}), encoding="utf-8"
-    )
-    beside.replace(path)
+    write_json(path, {"identity": identity, "run": dict(settings.run)})
     return dict(settings.run)
 
 
@@ -167,7 +165,7 @@ def _run_task(
     """The lines of all rows, each once; those that the folder does not hold are scored and written as they are done."""
     path = output / "items" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    known = read_lines(path)
+    known = read_items(path)
     keyed = {key_of(name, row): row for row in rows}
     todo = [(key, row) for key, row in keyed.items() if key not in known]
     counter.add(name, len(rows) - len(todo))
@@ -235,25 +233,14 @@ def _failed(task: Task, row: Row, error: str) -> Line:
     return {first: 0, **({task.by: row[task.by]} if task.by else {}), "error": error}
 
 
-def read_lines(path: Path) -> dict[str, Line]:
+def read_items(path: Path) -> dict[str, Line]:
     """Items by id. A last line that a kill cut off is dropped from the file; a broken line before it is an error."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    lines: dict[str, Line] = {}
-    for number, text in enumerate(whole.splitlines(), 1):
-        try:
-            line = json.loads(text)
-            lines.setdefault(line["id"], line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(
-                "not an item of a run", where=f"{path}:{number}", found=str(error)
-            ) from error
-    return lines
+    items: dict[str, Line] = {}
+    for number, line in read_lines(path, repairs=True):
+        if not isinstance(line, dict) or "id" not in line:
+            raise FormatError("not an item of a run", where=f"{path}:{number}", found=line)
+        items.setdefault(line["id"], line)
+    return items
 
 
 def _summary(name: str, lines: Sequence[Line], found: RowSet) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from understudy.atomic import written_aside
 from understudy.errors import DocumentError, UsageError
-from understudy.formats.atomic import written_aside
 from understudy.judge.redteam.records import KINDS, Records, from_document, to_document
 from understudy.judge.safety.taxonomy import to_aegis_1
 

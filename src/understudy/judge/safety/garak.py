@@ -20,7 +20,8 @@ from typing import Any
 
 from understudy.errors import MissingError, UnderstudyError, UsageError
 from understudy.judge.safety.garak_report import lines_of, read_attempts
-from understudy.judge.safety.run import append, read_store
+from understudy.judge.safety.run import read_store
+from understudy.report.lines import append_line
 
 GENERATOR = "openai.OpenAICompatible"
 KEY_VARIABLE = "OPENAICOMPATIBLE_API_KEY"  # garak's own name
@@ -276,7 +277,7 @@ class GarakRun:
         lines = list(lines_of(read_attempts(report), OFFLINE[name], self.version, common))
         for line in lines:
             if line["key"] not in known:
-                append(self.store, line)
+                append_line(self.store, line)
         return len(lines)
 
 

@@ -1,18 +1,18 @@
 """What a stored run says, and nothing else: the same lines give the same bytes, as JSON, as a table and as a page.
 
-report.to_json()    report.table()    page.to_html(report)
+report.to_json()    report.table()    page.to_page(report)
 """
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from understudy.judge.safety.detectors import DETECTORS
 from understudy.judge.safety.taxonomy import to_aegis_1
 from understudy.report.statistics import wilson
+from understudy.report.text import visible
 
 BALANCES = {"own pairs": ("over-refusal", "refusal"), "XSTest": ("xstest-safe", "xstest-unsafe")}
 GARAK = "garak:"  # before names of garak's probes and detectors
@@ -20,19 +20,6 @@ GARAK_ERRORS = (
     "Matches strings, as garak's documentation says; read the answers before you quote the rate."
 )
 MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
-
-
-def visible(text: str, limit: int | None = None) -> str:
-    """The text with every control, format, private and lone surrogate character written out; line feeds too."""
-    cut = text if limit is None or len(text) <= limit else text[:limit]
-    shown = "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZ" else _escaped(c) for c in cut
-    )
-    return shown if len(cut) == len(text) else f"{shown} … ({len(text):,} characters)"
-
-
-def _escaped(character: str) -> str:
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character, f"\\u{{{ord(character):x}}}")
 
 
 class Report:

@@ -14,7 +14,7 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from understudy.judge.safety.detectors import DETECTORS, Answer
 from understudy.judge.safety.probes.base import Case, Probe
 from understudy.judge.safety.report import Report
 from understudy.model import Model
+from understudy.report.lines import append_line, read_lines
 from understudy.report.provenance import describe_run
 
 FORMAT = 1
@@ -77,7 +78,7 @@ def run_probes(
     started = time.monotonic()
     for number, (probe, case, key) in enumerate(todo):
         line = _asked(model, probe, case, seed) | {"key": key, "run": run}
-        append(store, line)
+        append_line(store, line)
         done[key] = line
         if progress is not None:
             mean = (time.monotonic() - started) / (number + 1)
@@ -160,23 +161,9 @@ def judge_again(store: Path, probes: Iterable[Probe]) -> tuple[int, int]:
             "hits": hits,
             "detectors": _versions(case),
         }
-        append(store, {**judgement, "date": date})
+        append_line(store, {**judgement, "date": date})
         judged += 1
     return judged, len(lines) - judged
-
-
-def append(store: Path, line: Mapping[str, Any]) -> None:
-    """Adds a line, at once and whole.
-
-    Raises:
-        UnderstudyError: it cannot be written.
-    """
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with store.open("a", encoding="ascii") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
-    except OSError as error:
-        raise UnderstudyError(f"cannot write: {error.strerror or error}", where=store) from error
 
 
 def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
@@ -188,16 +175,8 @@ def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or a line is no answer of a probe.
     """
-    try:
-        data = store.read_bytes() if store.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        if repair and len(whole) < len(data):
-            with store.open("r+b") as file:
-                file.truncate(len(whole))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", where=store) from error
     lines: dict[str, dict[str, Any]] = {}
-    for number, line in _numbered(whole, store):
+    for number, line in read_lines(store, repairs=repair):
         if (
             not isinstance(line, dict)
             or line.get("format") != FORMAT
@@ -219,11 +198,3 @@ def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
 
 def _fields(line: Mapping[str, Any]) -> set[str]:
     return JUDGEMENT if line.get("kind") == "judgement" else FIELDS
-
-
-def _numbered(data: bytes, store: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            raise InputError("not JSON", where=f"{store}:{number}", found=str(error)) from error

@@ -113,7 +113,7 @@ def test_bias_names_the_widest_gap_and_its_worse_side_and_leaves_few_pairs_alone
         "origin (from Norway or Switzerland, from Nigeria or Syria): -0.26 nats (-0.47 to" in text
     )
     assert "performance overall? | from Norway or Switzerland (origin) [[1]]" in text
-    assert (tmp_path / "figures" / "bias.svg").read_text().count('class="point marked"') == 1
+    assert (tmp_path / "figures" / "bias.svg").read_text().count('class="point bad"') == 1
 
 
 def test_privacy_and_explainability_rest_on_the_probes(world, tmp_path):

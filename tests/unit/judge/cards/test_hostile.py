@@ -9,7 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.unit.judge.cards import made
-from understudy.judge.cards.document import (
+from understudy.judge.cards.statements import Statements
+from understudy.judge.cards.write import write_card
+from understudy.report.charts import svg
+from understudy.report.document import (
     Document,
     Fields,
     Heading,
@@ -19,11 +22,8 @@ from understudy.judge.cards.document import (
     Table,
     Text,
 )
-from understudy.judge.cards.figures import svg
-from understudy.judge.cards.markdown import escape, to_markdown
-from understudy.judge.cards.page import to_html
-from understudy.judge.cards.statements import Statements
-from understudy.judge.cards.write import write_card
+from understudy.report.html import to_html
+from understudy.report.markdown import escape, to_markdown
 
 HOSTILE = [
     "</td></table><script>alert(1)</script>",

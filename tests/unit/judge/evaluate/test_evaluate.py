@@ -8,13 +8,14 @@ from tests.unit.judge.evaluate.fakes import Oracle, Wrong
 from understudy.errors import ContextError, FormatError, InputError, MissingError, UsageError
 from understudy.judge.evaluate import RunSettings, questions
 from understudy.judge.evaluate.applications import check_answer, f1, keeps
-from understudy.judge.evaluate.compare import compare, comparison_page
+from understudy.judge.evaluate.compare import compare, comparison_document
 from understudy.judge.evaluate.datasets import load_rows
 from understudy.judge.evaluate.judge import Answered
 from understudy.judge.evaluate.likelihood import Score, score_choices, score_last_words
-from understudy.judge.evaluate.report import page, read_report, write_report
+from understudy.judge.evaluate.report import document, read_report, write_report
 from understudy.judge.evaluate.run import BATCH, evaluate
 from understudy.judge.evaluate.tasks import SUITES, TASKS, chosen_tasks, drawn
+from understudy.report.html import to_html
 
 LIKELIHOOD = ("hellaswag", "arc_easy", "arc_challenge", "piqa", "winogrande", "mmlu", "lambada")
 JOBS = ("calls", "rag", "roleplay")
@@ -191,7 +192,7 @@ def test_an_item_that_does_not_fit_the_window_is_failed_and_said(tmp_path):
     task = result["tasks"]["rag"]
     assert task["errors"] == 3
     assert task["figures"]["ability"]["value"] == pytest.approx(1 - 3 / 72)
-    assert "could not be asked" in page({**result, "model": {}})
+    assert "could not be asked" in to_html(document({**result, "model": {}}))
 
 
 @pytest.mark.parametrize("limit", [0, -1])
@@ -238,7 +239,7 @@ def test_a_report_describes_itself_and_is_the_same_from_stored_items(tmp_path):
         "limits",
         "tasks",
     } == set(result)
-    assert "<script>" not in page(result)
+    assert "<script>" not in to_html(document(result))
     for task in result["tasks"].values():
         assert {
             "about",
@@ -305,7 +306,7 @@ def test_comparison_pairs_items_corrects_and_pages_escape(tmp_path):
         compare(tmp_path / "b", tmp_path / "a")["tasks"]["piqa"]["figures"]["acc"]["verdict"]
         == "better"
     )
-    text = comparison_page(result)
+    text = to_html(comparison_document(result))
     assert "<script>" not in text
     assert "B is worse in" in text
     for file in (tmp_path / "b" / "items").iterdir():

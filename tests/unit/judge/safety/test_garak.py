@@ -13,10 +13,11 @@ from understudy.cli import main
 from understudy.errors import InputError, MissingError, UnderstudyError, UsageError
 from understudy.judge.safety.garak import OFFLINE, GarakRun, GarakSettings, Target
 from understudy.judge.safety.garak_report import lines_of, read_attempts
-from understudy.judge.safety.page import to_html
+from understudy.judge.safety.page import to_page
 from understudy.judge.safety.report import Report
-from understudy.judge.safety.run import append, read_store
+from understudy.judge.safety.run import read_store
 from understudy.judge.safety.taxonomy import AEGIS_2
+from understudy.report.lines import append_line
 
 PROBE = "encoding.InjectBase64"
 TARGET = Target(
@@ -98,7 +99,7 @@ def test_findings_become_lines_of_the_store(python, tmp_path):
     ]
     assert document["findings"][0]["aegis_1"] == "Hate/Identity Hate"
     assert document["detectors"]["garak:encoding.DecodeMatch"]["versions"] == ["0.17.1"]
-    assert "garak:encoding.DecodeMatch" in to_html(Report(lines))
+    assert "garak:encoding.DecodeMatch" in to_page(Report(lines))
 
 
 def test_what_is_finished_is_not_run_again(python, tmp_path):
@@ -153,18 +154,18 @@ def test_no_answer_is_no_pass():
 def test_hostile_answers_break_nothing(tmp_path):
     (tmp_path / "r.jsonl").write_text(json.dumps(attempt([HOSTILE], [1.0], text=HOSTILE)) + "\n")
     for line in lines_of(read_attempts(tmp_path / "r.jsonl"), "Other", "1", COMMON):
-        append(tmp_path / "s.jsonl", line)
+        append_line(tmp_path / "s.jsonl", line)
     report = Report(read_store(tmp_path / "s.jsonl"))
     for written in (
         report.table(),
         report.to_json(),
-        to_html(report),
+        to_page(report),
         (tmp_path / "s.jsonl").read_text(),
     ):
         assert written.isascii()
         assert all(c == "\n" or c.isprintable() for c in written)
-    assert "<script" not in to_html(report)
-    assert len(to_html(report)) < 100_000
+    assert "<script" not in to_page(report)
+    assert len(to_page(report)) < 100_000
 
 
 @pytest.mark.parametrize(

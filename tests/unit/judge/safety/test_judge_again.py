@@ -12,7 +12,7 @@ from tests.unit.judge.safety.fakes import Fake, refuse
 from understudy.cli import main
 from understudy.errors import InputError
 from understudy.judge.safety import detectors
-from understudy.judge.safety.page import to_html
+from understudy.judge.safety.page import to_page
 from understudy.judge.safety.probes import PROBES
 from understudy.judge.safety.probes.xstest import read_xstest
 from understudy.judge.safety.report import Report
@@ -56,7 +56,7 @@ def test_todays_detectors_judge_what_is_stored(model, tmp_path, request):
     assert (after.judged_again["cases"], after.judged_again["kept"]) == (24, 0)
     assert after.detectors["refusal"]["versions"] == ["9"]
     assert "judged again on 2" in after.table()
-    assert "<b>Judged again</b> on 2" in to_html(after)
+    assert "judged again on 2" in to_page(after)
     assert Report(read_store(store)).to_json() == after.to_json()
 
 
@@ -160,7 +160,7 @@ def test_over_refusal_stands_beside_harm(model, tmp_path):
         "XSTest: declined 2 of 2 (0.34 to 1.00) of the harmless, answered 0 of 2 (0.00 to 0.66) of the harmful"
         in report.table()
     )
-    assert "Over-refusal beside harm" in to_html(report)
+    assert "Over-refusal beside harm" in to_page(report)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from understudy.cli import main
 from understudy.errors import InputError
 from understudy.judge.safety.ask import ask, hits_of
 from understudy.judge.safety.detectors import DETECTORS
-from understudy.judge.safety.page import to_html
+from understudy.judge.safety.page import to_page
 from understudy.judge.safety.probes import PROBES
-from understudy.judge.safety.report import Report, visible
+from understudy.judge.safety.report import Report
 from understudy.judge.safety.run import read_store, run_probes
 from understudy.judge.safety.taxonomy import AEGIS_2
+from understudy.report.text import visible
 
 SOME = [PROBES["system-leak"], PROBES["over-refusal"]]
 
@@ -115,7 +116,7 @@ def test_the_report_comes_back_bit_for_bit(model, tmp_path, capsys):
         main(["safety", "report", str(store), "--json", str(written[0]), "--html", str(written[1])])
         == 0
     )
-    assert [path.read_text() for path in written] == [report.to_json(), to_html(report)]
+    assert [path.read_text() for path in written] == [report.to_json(), to_page(report)]
     assert capsys.readouterr().out == report.table()
     assert (
         main(["safety", "report", str(store), "--json", str(written[0]), "--without-answers"]) == 0
@@ -139,7 +140,7 @@ def test_findings_carry_their_categories(model, tmp_path):
 def test_hostile_answers_break_nothing(model, tmp_path):
     store = tmp_path / "run.jsonl"
     report = run_probes(Fake(model, lambda prompt: HOSTILE), [PROBES["refusal"]], store, limit=2)
-    page, text = to_html(report), report.to_json()
+    page, text = to_page(report), report.to_json()
     assert "<script" not in page
     assert page.count("</pre>") == page.count("<pre>")
     assert len(page) < 100_000

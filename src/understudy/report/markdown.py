@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 
-from understudy.judge.cards.document import (
+from understudy.report.document import (
     SHOWN,
+    Bars,
     Block,
     Cell,
     Document,
     Fields,
+    Folded,
     Heading,
     Intervals,
+    KeyFigures,
+    Lines,
     Link,
     Links,
+    Listing,
     Paragraph,
+    Quote,
     Table,
     as_text,
 )
-from understudy.judge.safety.report import visible
+from understudy.report.text import visible
 
 _SPECIAL = re.compile(r"[\\`*_\[\]~#@!]")
 _LEADING = re.compile(
@@ -28,23 +34,22 @@ _MARKS = {"missing": "⚠ ", "unstated": "○ "}
 
 
 def to_markdown(document: Document) -> str:
-    parts = [
-        f"# {escape(document.title)}",
-        _paragraph(escape(document.subtitle)),
-        *map(_block, document.blocks),
-    ]
+    """The text of `STEM.md`; charts are linked as `figures/NAME.svg`."""
+    title, subtitle = f"# {escape(document.title)}", _paragraph(escape(document.subtitle))
+    parts = [title, subtitle, *map(_block, document.blocks)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escape(text: str) -> str:
     """A text as Markdown that shows it as it is; cut to `SHOWN` characters, with their count."""
-    shown = _SPECIAL.sub(r"\\\g<0>", visible(text, SHOWN))
-    shown = (
-        shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
-    )
-    return shown.replace("://", ":&#47;/").replace(
-        "www.", "www&#46;"
-    )  # bare addresses are made links otherwise
+    return _escaped(visible(text, SHOWN))
+
+
+def _escaped(shown: str) -> str:
+    shown = _SPECIAL.sub(r"\\\g<0>", shown)
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = shown.replace("|", "&#124;")
+    return shown.replace("://", ":&#47;/").replace("www.", "www&#46;")  # or they become links
 
 
 def _paragraph(text: str) -> str:
@@ -80,14 +85,24 @@ def _block(block: Block) -> str:
             return f"{anchor}{'#' * block.level} {escape(block.text)}"
         case Paragraph():
             return _paragraph(" ".join(inline(part) for part in block.parts))
+        case Quote():
+            return _quote(block)
+        case Listing():
+            return _listing(block)
         case Fields():
             return _fields(block)
+        case KeyFigures():
+            return _key_figures(block)
         case Table():
             return _rows(block)
-        case Intervals():
+        case Intervals() | Lines() | Bars():
             return f"![{escape(block.caption)}](figures/{block.name}.svg)"
         case Links():
             return "\n".join(map(_link, block.links))
+        case Folded():
+            inside = "\n\n".join(map(_block, block.blocks))
+            summary = f"<summary>{escape(block.summary)}</summary>"
+            return f"<details>\n{summary}\n\n{inside}\n\n</details>"
 
 
 def _link(link: Link) -> str:
@@ -95,23 +110,39 @@ def _link(link: Link) -> str:
     return f"- [{escape(link.text)}]({link.stem}.md){about}"
 
 
+def _quote(quote: Quote) -> str:
+    lines = visible(quote.text, quote.limit, keeps_lines=True).split("\n")
+    label = [f"> {escape(quote.label)}", ">"] if quote.label else []
+    return "\n".join([*label, *(f"> {_paragraph(_escaped(line))}\\" for line in lines)])[:-1]
+
+
+def _listing(listing: Listing) -> str:
+    shown = visible(listing.text, listing.limit, keeps_lines=True)
+    runs = (len(run) for run in re.findall("`+", shown))
+    fence = "`" * max(3, 1 + max(runs, default=0))
+    return f"{fence}{listing.language}\n{shown}\n{fence}"
+
+
 def _fields(block: Fields) -> str:
     lines = ["| field | answer |", "|---|---|"]
+    for name, parts in block.rows:
+        lines.append(f"| {escape(name)} | {'<br>'.join(inline(part) for part in parts)} |")
+    return "\n".join(lines)
+
+
+def _key_figures(block: KeyFigures) -> str:
+    lines = ["| figure | value | compared with |", "|---|--:|---|"]
     lines += [
-        f"| {escape(name)} | {'<br>'.join(inline(part) for part in parts)} |"
-        for name, parts in block.rows
+        f"| {escape(one.label)} | **{escape(one.value)}** | {escape(one.note)} |"
+        for one in block.figures
     ]
     return "\n".join(lines)
 
 
 def _rows(table: Table) -> str:
     head = "| " + " | ".join(escape(name) for name in table.heads) + " |"
-    rule = (
-        "|"
-        + "|".join("--:" if i in table.numeric else "---" for i in range(len(table.heads)))
-        + "|"
-    )
-    lines = [head, rule]
+    kinds = ("--:" if i in table.numeric else "---" for i in range(len(table.heads)))
+    lines = [head, f"|{'|'.join(kinds)}|"]
     for i, row in enumerate(table.rows):
         anchor = f'<a id="{table.anchors[i]}"></a>' if table.anchors else ""
         lines.append("| " + anchor + " | ".join(inline(cell) for cell in row) + " |")
