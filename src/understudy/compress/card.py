@@ -51,7 +51,10 @@ def card(
         f"{ours / 1e6:.1f}M parameters, {ours / theirs:.0%} of its teacher's {theirs / 1e6:.1f}M. "
         f"Made with Understudy by {made or 'conversion alone'}."
     )
-    shape = [[name, str(getattr(teacher, name)), str(getattr(student, name))] for name in AXES]
+    shape = [
+        [name.replace("_", " "), str(getattr(teacher, name)), str(getattr(student, name))]
+        for name in AXES
+    ]
     note = (
         "Measured on held-out text of the recipe's data; the licence is the teacher's. "
         "What it was not measured on is not known: try it on your own text."

@@ -95,9 +95,10 @@ def _bottom_axis(scale: Scale, top: float, bottom: float) -> list[str]:
 
 
 def _intervals(chart: Intervals) -> tuple[int, list[str]]:
-    height = _TOP + _ROW * len(chart.points) + _BOTTOM
+    below = _BOTTOM if chart.left or chart.right else _BOTTOM - 16
+    height = _TOP + _ROW * len(chart.points) + below
     scale = Scale(*_bounds(chart), _LABELS, _WIDTH - _LABELS - _RIGHT, chart.is_logarithmic)
-    bottom = height - _BOTTOM + 4
+    bottom = height - below + 4
     parts = _bottom_axis(scale, _TOP - 8, bottom)
     if chart.reference is not None:
         x = scale.place(chart.reference)

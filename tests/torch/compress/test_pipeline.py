@@ -109,7 +109,8 @@ def test_every_stage_leaves_figures_and_a_page(finished) -> None:
         assert content["figures"]
         assert page.startswith("<!doctype html>")
         assert "<script" not in page
-        assert "http" not in page.replace("http://www.w3.org", "")
+        assert "http://" not in page
+        assert "https://" not in page
     stages = {r.stage: r.figures for r in result.reports}
     assert stages["prune"]["quality"]["kl"] < stages["prune"]["trimmed"]["kl"]
     assert stages["distill"]["quality"]["kl"] < stages["prune"]["quality"]["kl"]
@@ -130,7 +131,7 @@ def test_the_card_tells_the_lineage_and_the_config_the_zeros(finished) -> None:
     _, result = finished
     card = (result.folder / "README.md").read_text()
     assert "A student of teacher" in card
-    assert "| intermediate_size | 288 | 192 |" in card
+    assert "| intermediate size | 288 | 192 |" in card
     assert "| distill |" in card
     note = json.loads((result.folder / "config.json").read_text())["understudy"]
     assert len(note["zero_rates"]) == 3
