@@ -108,9 +108,10 @@ class Parrot:
     text = "".join(chr(97 + (7 * i * i + i) % 26) for i in range(100))
 
     def __init__(self, wrong_at=None):
-        self.model, self.wrong_at = self, wrong_at
+        self.model = self.tokenizer = self
+        self.wrong_at = wrong_at
 
-    def encode_prompt(self, text):
+    def encode(self, text, *, add_special):
         return [ord(c) for c in text]
 
     def continuation(self, prompt, num_tokens):
