@@ -24,11 +24,11 @@ from understudy.errors import DocumentError, UnderstudyError, UsageError
 from understudy.rag.chunk import DEFAULT_OVERLAP, DEFAULT_SIZE, CountTokens, chunk_document
 from understudy.rag.cite import NOT_SAID
 from understudy.rag.document import Document
-from understudy.rag.embed import Embedder, open_embedder
 from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.readers import can_read, read_document
 from understudy.rag.store import Passage, Store
 from understudy.rag.words import query_words
+from understudy.text.embed import Embedder, open_embedder
 
 DEPTH = 40  # passages that each ranking gives to the fusion
 MAX_POSTINGS = 12_000  # entries of word lists that one search reads

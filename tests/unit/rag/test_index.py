@@ -200,8 +200,8 @@ def test_words_of_a_question():
 
 def test_wordllama_equals_its_own_package():
     inference = pytest.importorskip("wordllama.inference")
-    from understudy.rag.embed import open_embedder
-    from understudy.rag.embed.wordllama import TOKENIZER, _package_folder
+    from understudy.text.embed import open_embedder
+    from understudy.text.embed.wordllama import TOKENIZER, _package_folder
 
     ours = open_embedder("wordllama")
     tokenizer = inference.Tokenizer.from_file(str(_package_folder() / TOKENIZER))

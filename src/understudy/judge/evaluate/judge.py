@@ -28,9 +28,9 @@ from understudy.judge.evaluate.likelihood import ModelScorer, Scorer
 from understudy.model import Model
 from understudy.rag.ask import ask
 from understudy.rag.document import Builder
-from understudy.rag.embed import open_embedder
 from understudy.rag.index import Index
 from understudy.roleplay.card import Card
+from understudy.text.embed import open_embedder
 from understudy.text.toolcalls import ParsedCall
 
 MAX_CALL_TOKENS = 192

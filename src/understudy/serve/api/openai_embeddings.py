@@ -11,12 +11,12 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.rag.embed import Embedder, open_embedder
 from understudy.serve.api.bodies import (
     Body,
 )
 from understudy.serve.errors import ApiError
 from understudy.serve.server import json_response, read_body, server_of
+from understudy.text.embed import Embedder, open_embedder
 
 
 class EmbeddingsBody(Body):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from understudy.errors import UsageError
 
 EMBEDDERS: dict[str, tuple[str, str]] = {
-    "wordllama": ("understudy.rag.embed.wordllama", "WordLlama"),
-    "hashing": ("understudy.rag.embed.hashing", "Hashing"),
+    "wordllama": ("understudy.text.embed.wordllama", "WordLlama"),
+    "hashing": ("understudy.text.embed.hashing", "Hashing"),
 }
 
 

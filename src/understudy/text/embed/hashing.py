@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.rag.embed import normalised
+from understudy.text.embed import normalised
 
 _WORD = re.compile(r"\w+")
 
