@@ -241,3 +241,39 @@ def test_messages_held_to_a_schema(claude):
         model=MODEL, max_tokens=8, messages=ASK, extra_body={"output_config": config}
     )
     assert json.loads(answer.content[0].text) in ("red", "green")
+
+
+PARIS = '{"name": "weather", "arguments": {"city": "Paris", "unit": "C"}}'
+NOTATIONS = {
+    "fenced": f"```json\n{PARIS}\n```",
+    "bare": PARIS,
+    "list": f"[{PARIS}]",
+    "xml": "<function=weather><parameter=city>Paris</parameter><parameter=unit>C</parameter></function>",
+    "python": 'weather(city="Paris", unit="C")',
+}
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("raw", NOTATIONS.values(), ids=NOTATIONS)
+def test_a_call_of_another_notation_is_a_call(client, raw, is_streamed):
+    """A grammar makes the model write what small ones write where they were taught another form."""
+    options = {
+        "extra_body": {"grammar": f"start: {json.dumps(raw)}"},
+        "tool_choice": "auto",
+        "stream": is_streamed,
+    }
+    answer = ask(client, **options)
+    if is_streamed:
+        chunks = [chunk.choices[0] for chunk in answer]
+        called = [c for chunk in chunks for c in chunk.delta.tool_calls or ()]
+        name = called[0].function.name
+        arguments = "".join(c.function.arguments for c in called)
+        text = "".join(chunk.delta.content or "" for chunk in chunks)
+        finish = chunks[-1].finish_reason
+    else:
+        (choice,) = answer.choices
+        (call,) = choice.message.tool_calls
+        name, arguments, finish = call.function.name, call.function.arguments, choice.finish_reason
+        text = choice.message.content or ""
+    assert (name, json.loads(arguments)) == ("weather", {"city": "Paris", "unit": "C"})
+    assert (text, finish) == ("", "tool_calls")

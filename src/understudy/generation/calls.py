@@ -29,6 +29,7 @@ from understudy.text.toolcalls import ParsedCall
 MAX_CALLS = 8
 EXACT = 2**53 - 1
 CHOICES = ("none", "auto", "required")
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -39,6 +40,7 @@ class Calls:
     text: str
     calls: tuple[ParsedCall, ...]
     refused: tuple[tuple[ParsedCall, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]) -> str:
@@ -188,17 +190,65 @@ def _renamed(grammar: str) -> list[str]:
     return ["text:" + lines[0].removeprefix("start:"), *lines[1:]]
 
 
-def read_calls(chat_template: ChatTemplate, raw: str, tools: Sequence[Tool]) -> Calls:
-    """What a reply says and calls. A call that cannot be run stays out of `calls` and out of the history."""
-    text, found = chat_template.parse(raw)
+def read_calls(chat_template: ChatTemplate, raw: str, tools: Sequence[Tool] | None) -> Calls:
+    """What a finished reply says and calls, in whatever notation it was written.
+
+    A call that cannot be run stays out of `calls` and out of the history; where none can, all is
+    text. Arguments that a tool does not have are left out, with a note.
+
+    Args:
+        tools: None: they are not known, and every call is taken as it is.
+    """
+    text, found = chat_template.parse(raw, None if tools is None else [t.name for t in tools])
     calls: list[ParsedCall] = []
     refused: list[tuple[ParsedCall, str]] = []
+    notes: list[str] = []
     for call in found:
-        fault = find_fault(tools, call)
+        usable, dropped = (call, ()) if tools is None else fitted(tools, call)
+        fault = None if tools is None else find_fault(tools, usable)
         if fault is None:
-            calls.append(call)
+            calls.append(usable)
+            notes += [f"{call.name}: no argument {name!r}, left out" for name in dropped]
         else:
             refused.append((call, fault))
     if found and not calls:
         text = raw
-    return Calls(chat_template.clean(text), tuple(calls), tuple(refused))
+    return Calls(chat_template.clean(text), tuple(calls), tuple(refused), tuple(notes))
+
+
+def fitted(tools: Sequence[Tool], call: ParsedCall) -> tuple[ParsedCall, tuple[str, ...]]:
+    """The call with values of the kinds that its tool names, without arguments that it does not have.
+
+    Returns:
+        The call, and the names of the arguments left out.
+    """
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        return call, ()
+    properties = tool.parameters.get("properties")
+    if not isinstance(properties, Mapping):
+        return call, ()
+    is_open = {"allOf", "anyOf", "oneOf", "patternProperties", "$ref"} & set(tool.parameters)
+    takes_more = is_open or tool.parameters.get("additionalProperties") not in (None, False)
+    dropped = () if takes_more else tuple(name for name in call.arguments if name not in properties)
+    arguments = {
+        name: _typed(properties.get(name), value) if call.is_text else value
+        for name, value in call.arguments.items()
+        if name not in dropped
+    }
+    return ParsedCall(call.name, arguments), dropped
+
+
+def _typed(schema: Any, value: Any) -> Any:
+    """A value that came as text, as its schema wants it; text where that cannot be."""
+    if not isinstance(value, str) or not isinstance(schema, Mapping):
+        return value
+    kinds = schema.get("type", ())
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    if value in schema.get("enum", ()) or ("string" in kinds and value != "null"):
+        return value
+    try:
+        read = json.loads(_PYTHON_WORDS.get(value.strip(), value))
+    except (ValueError, RecursionError):
+        return value
+    return value if read is None and "string" in kinds and "null" not in kinds else read

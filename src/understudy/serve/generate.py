@@ -17,12 +17,12 @@ from understudy.engine.request import MaskFactory, Overflow
 from understudy.errors import ContextError, UsageError
 from understudy.generation.calls import call_grammar
 from understudy.generation.plan import Ledger, count_origins
+from understudy.generation.reader import ReplyPiece, StreamParser
 from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.pool import Served
 from understudy.serve.settings import Settings
-from understudy.serve.shown import Piece, Reading
 from understudy.serve.worker import AsyncTicket, BusyError, StoppedError
 from understudy.text.grammar import Grammar
 from understudy.text.templates import Prompt
@@ -57,11 +57,11 @@ class ChatAsk:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that the engine will take. `prompt` is there for conversations, `has_calls` where calls may come."""
+    """A request that the engine will take. `prompt` is there for conversations, `tools` are what may be called."""
 
     request: Request
     prompt: Prompt | None = None
-    has_calls: bool = False
+    tools: tuple[Tool, ...] = ()
     dropped: tuple[str, ...] = ()
 
     @property
@@ -94,7 +94,7 @@ def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
         overflow=ask.overflow,
         make_mask=_chat_mask(model, ask),
     )
-    return Prepared(request, prompt, bool(ask.tools) and ask.choice != "none")
+    return Prepared(request, prompt, ask.tools if ask.choice != "none" else ())
 
 
 def make_request(
@@ -184,29 +184,29 @@ async def read(
     prepared: Prepared,
     outputs: AsyncIterator[tuple[Output, bool]],
     count_calls: Callable[[int, int], None],
-) -> AsyncIterator[tuple[Output, list[Piece], Finish | None]]:
+) -> AsyncIterator[tuple[Output, list[ReplyPiece], Finish | None]]:
     """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended.
 
     `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
     """
-    readings = [
-        Reading(model.chat_template, has_calls=prepared.has_calls)
+    parsers = [
+        StreamParser(model.chat_template, prepared.tools, is_strict=True)
         for _ in range(prepared.request.params.n)
     ]
     async for output, is_stopped in outputs:
-        reading = readings[output.index]
-        pieces = list(reading.push(output.text))
+        parser = parsers[output.index]
+        pieces = parser.push(output.text)
         finish: Finish | None = None
         if output.finish_reason is not None:
-            pieces += reading.finish()
-            count_calls(reading.num_calls - reading.is_cut, int(reading.is_cut))
+            pieces += parser.finish()
+            count_calls(parser.num_calls - parser.is_cut, int(parser.is_cut))
             finish = (
                 "filter"
                 if is_stopped
                 else "length"
                 if output.finish_reason == "length"
                 else "calls"
-                if reading.num_calls
+                if parser.num_calls
                 else "stop"
             )
         yield output, pieces, finish

@@ -1,7 +1,9 @@
 """Tool calls in a model's text: written exactly, read tolerantly.
 
-Real checkpoints leave out closing tags, put several objects or a list into one tag, name the arguments `parameters`, write
-them as a JSON string, or fence them. What cannot be read stays text. Reading takes time linear in the text, whatever it holds.
+Real checkpoints leave out closing tags, put several objects or a list into one tag, name the
+arguments `parameters`, write them as a JSON string, fence them, or write XML or Python instead
+(`call_notations.py`). What cannot be read stays text. Reading takes time linear in the text,
+whatever it holds.
 """
 
 from __future__ import annotations
@@ -9,24 +11,37 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
+from understudy.text.call_notations import ParsedCall, python_call, xml_call
 
-@dataclass(frozen=True, slots=True)
-class ParsedCall:
-    """A call that the model asked for; `arguments` is a JSON object."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
+OPENINGS = (
+    "<toolcall>",
+    "<tool_call>",
+    "<TOOLCALL>",
+    "<|tool_call_start|>",
+    "<function_calls>",
+    "[TOOL_CALLS]",
+    "<|python_tag|>",
+)
+"""Tags with calls behind them."""
+XML_OPENINGS = ("<function=", "<function name=", "<invoke name=")
+"""Tags that are the beginning of a call themselves."""
+_CLOSINGS = (
+    "</toolcall>",
+    "</tool_call>",
+    "</TOOLCALL>",
+    "<|tool_call_end|>",
+    "</function_calls>",
+)
 _TAG = re.compile(
-    r"(?P<open><toolcall>|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>)|</toolcall>|</tool_call>"
+    "(?P<open>{})|(?P<xml>{})|{}".format(
+        *("|".join(map(re.escape, tags)) for tags in (OPENINGS, XML_OPENINGS, _CLOSINGS))
+    )
 )
 _FENCE = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)
-_FENCE_LANGUAGES = ("", "json", "tool", "tool_call", "toolcall")
+FENCE_LANGUAGES = ("", "json", "tool", "tool_call", "toolcall", "tool_code", "xml", "python", "py")
 _BETWEEN = re.compile(
     r"(?:[\s,;\]]|\[(?!TOOL_CALLS\]))*"
 )  # around the objects of one tag: a list is nothing else
@@ -55,15 +70,25 @@ def calls_of_message(message: Mapping[str, Any]) -> list[tuple[str, Mapping[str,
     return calls
 
 
-def parse_calls(text: str) -> tuple[str, list[ParsedCall]]:
-    """The text around the calls, and the calls in order."""
-    reader = _Reader(text)
-    if any(match["open"] for match in _TAG.finditer(text)):
+def parse_calls(text: str, names: Collection[str] | None = None) -> tuple[str, list[ParsedCall]]:
+    """The text around the calls, and the calls in order.
+
+    Args:
+        names: the tools there are, where they are known. Then a call of one of them may stand bare
+            in Python's notation, and a bare call at the beginning may have text behind it.
+    """
+    reader = _Reader(text, names)
+    if any(match["open"] or match["xml"] for match in _TAG.finditer(text)):
         return _parse_tagged(reader)
-    calls, end = reader.calls(0, len(text))
-    if calls and not text[end:].strip():
-        return "", calls
+    calls, end = reader.calls(0, len(text), is_marked=names is None and _is_list(text))
+    rest = text[end:].strip()
+    if calls and (not rest or (names is not None and calls[0].name in names)):
+        return rest, calls
     return _parse_fenced(reader)
+
+
+def _is_list(text: str) -> bool:
+    return text.lstrip().startswith("[")
 
 
 def _parse_tagged(reader: _Reader) -> tuple[str, list[ParsedCall]]:
@@ -75,14 +100,14 @@ def _parse_tagged(reader: _Reader) -> tuple[str, list[ParsedCall]]:
     while i < len(tags):
         tag = tags[i]
         i += 1
-        found, end = reader.calls(tag.end(), len(text)) if tag["open"] else ([], 0)
+        found, end = reader.behind(tag)
         if not found:
             continue
         outside.append(text[at : tag.start()])
         calls += found
         while i < len(tags) and tags[i].start() < end:
-            i += 1  # inside of a call's JSON
-        if i < len(tags) and not tags[i]["open"]:
+            i += 1  # inside of a call
+        if i < len(tags) and not tags[i]["open"] and not tags[i]["xml"]:
             outside.append(text[end : tags[i].start()])
             end = tags[i].end()
             i += 1
@@ -99,7 +124,7 @@ def _parse_fenced(reader: _Reader) -> tuple[str, list[ParsedCall]]:
     for match in _FENCE.finditer(text):
         found, end = (
             reader.calls(match.start(2), match.end(2))
-            if match[1].strip() in _FENCE_LANGUAGES
+            if match[1].strip() in FENCE_LANGUAGES
             else ([], 0)
         )
         if found and not text[end : match.end(2)].strip():
@@ -113,20 +138,32 @@ def _parse_fenced(reader: _Reader) -> tuple[str, list[ParsedCall]]:
 class _Reader:
     """Calls at places of one text, with a common limit on failed attempts."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, names: Collection[str] | None) -> None:
+        self.text, self._names = text, names
         self._failures = 0
         self._decoder = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite)
 
-    def calls(self, start: int, stop: int) -> tuple[list[ParsedCall], int]:
-        """The calls that stand one after the other from `start` on, and where the first thing begins that is none."""
+    def behind(self, tag: re.Match[str]) -> tuple[list[ParsedCall], int]:
+        """The calls that a tag opens; none behind one that closes."""
+        if tag["xml"]:
+            return self.calls(tag.start(), len(self.text))
+        return self.calls(tag.end(), len(self.text), is_marked=True) if tag["open"] else ([], 0)
+
+    def calls(
+        self, start: int, stop: int, *, is_marked: bool = False
+    ) -> tuple[list[ParsedCall], int]:
+        """The calls that stand one after the other from `start` on, and where something else begins.
+
+        Args:
+            is_marked: something says that calls follow; then Python's notation needs no known name.
+        """
         found: list[ParsedCall] = []
         end = start
         while True:
             match = _BETWEEN.match(self.text, end, stop)
             assert match is not None
             at = match.end()
-            call, after = self._call_at(at, stop)
+            call, after = self._call_at(at, stop, is_marked)
             if call is None:
                 break
             found.append(call)
@@ -135,7 +172,23 @@ class _Reader:
             end = rest.end()
         return found, end
 
-    def _call_at(self, at: int, stop: int) -> tuple[ParsedCall | None, int]:
+    def _call_at(self, at: int, stop: int, is_marked: bool) -> tuple[ParsedCall | None, int]:
+        if self._failures >= MAX_FAILURES or at >= stop:
+            return None, at
+        if self.text[at] == "{":
+            return self._json_call(at, stop)
+        found = None
+        if self.text.startswith(XML_OPENINGS, at, stop):
+            found = xml_call(self.text, at, stop)
+        elif self.text[at].isidentifier():
+            names = None if is_marked else self._names or ()
+            found = python_call(self.text, at, stop, names)
+        if found is None or is_deep(found[0].arguments):
+            self._failures += 1
+            return None, at
+        return found
+
+    def _json_call(self, at: int, stop: int) -> tuple[ParsedCall | None, int]:
         while at < stop and self.text[at] == "{" and self._failures < MAX_FAILURES:
             try:
                 value, end = self._decoder.raw_decode(self.text, at)
@@ -158,7 +211,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [
@@ -173,7 +226,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _call(value: Any) -> ParsedCall | None:
-    if not isinstance(value, dict) or _is_deep(value):
+    if not isinstance(value, dict) or is_deep(value):
         return None
     inner = value.get("function")
     if isinstance(inner, dict):
@@ -190,7 +243,10 @@ def _call(value: Any) -> ParsedCall | None:
         not isinstance(name, str)
         or not name
         or not isinstance(arguments, dict)
-        or _is_deep(arguments)
+        or is_deep(arguments)
     ):
         return None
     return ParsedCall(name, arguments)
+
+
+__all__ = ["OPENINGS", "ParsedCall", "calls_of_message", "parse_calls", "write_call"]

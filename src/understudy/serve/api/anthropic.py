@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import choice_of
+from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import Body, JsonObject, Probability, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
@@ -28,7 +29,6 @@ from understudy.serve.generate import (
     read_tools,
 )
 from understudy.serve.server import Work, json_response, read_body, respond, working
-from understudy.serve.shown import CallStart, Piece, Text
 from understudy.serve.worker import AsyncTicket
 
 
@@ -40,6 +40,14 @@ class TextBlock(AnthropicBlock):
     type: Literal["text"]
     text: str
     citations: list[Any] | None = None
+
+
+class ThinkingBlock(Body):
+    """An earlier answer's reasoning, which the conversation goes on without."""
+
+    type: Literal["thinking"]
+    thinking: str
+    signature: str | None = None
 
 
 class ToolUseBlock(AnthropicBlock):
@@ -62,7 +70,12 @@ class AnthropicMessage(Body):
     role: Literal["user", "assistant"]
     content: (
         str
-        | list[Annotated[TextBlock | ToolUseBlock | ToolResultBlock, Field(discriminator="type")]]
+        | list[
+            Annotated[
+                TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock,
+                Field(discriminator="type"),
+            ]
+        ]
     )
 
     def to_messages(self) -> list[dict[str, Any]]:
@@ -231,6 +244,24 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
     return ChatAsk(body.to_messages(), tools, chosen, is_parallel, answer or Answer(), sampling)
 
 
+_KINDS: dict[type, str] = {
+    TextPiece: "text",
+    ReasoningPiece: "thinking",
+    CallPiece: "tool_use",
+}
+_EMPTY: dict[str, dict[str, Any]] = {
+    "text": {"text": ""},
+    "thinking": {"thinking": "", "signature": ""},
+    "tool_use": {"input": {}},
+}
+_FIELDS = {"text": "text", "thinking": "thinking", "tool_use": "input"}
+_DELTAS = {
+    "text": ("text_delta", "text"),
+    "thinking": ("thinking_delta", "thinking"),
+    "tool_use": ("input_json_delta", "partial_json"),
+}
+
+
 class _Message:
     """One message, as events or whole: `_blocks` gives both what they need."""
 
@@ -253,7 +284,7 @@ class _Message:
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
 
-    async def _pieces(self) -> AsyncIterator[Piece]:
+    async def _pieces(self) -> AsyncIterator[ReplyPiece]:
         async for output, pieces, finish in read(
             self.work.model, self.prepared, self.outputs, self.work.count_calls
         ):
@@ -297,7 +328,7 @@ class _Message:
         usage = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
         return {**self.head, "content": self.content, **self._end(), "usage": usage}
 
-    def _take(self, piece: Piece) -> bool:
+    def _take(self, piece: ReplyPiece) -> bool:
         """Adds a piece to the content; whether it began a new block."""
         if isinstance(piece, CallStart):
             self.content.append(
@@ -309,11 +340,11 @@ class _Message:
                 }
             )
             return True
-        name = "text" if isinstance(piece, Text) else "input"
-        is_new = not self.content or (name == "text" and self.content[-1]["type"] != "text")
+        kind = _KINDS[type(piece)]
+        is_new = not self.content or self.content[-1]["type"] != kind
         if is_new:
-            self.content.append({"type": "text", "text": ""})
-        self.content[-1][name] += piece.text
+            self.content.append({"type": kind, **_EMPTY[kind]})
+        self.content[-1][_FIELDS[kind]] += piece.text
         return is_new
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -331,19 +362,15 @@ class _Message:
                 if len(self.content) > 1:
                     yield _event("content_block_stop", index=len(self.content) - 2)
                 block = self.content[-1]
-                empty = (
-                    {**block, "input": {}} if block["type"] == "tool_use" else {**block, "text": ""}
-                )
                 yield _event(
-                    "content_block_start", index=len(self.content) - 1, content_block=empty
+                    "content_block_start",
+                    index=len(self.content) - 1,
+                    content_block={**block, **_EMPTY[block["type"]]},
                 )
             if not isinstance(piece, CallStart):
-                kind = (
-                    {"type": "text_delta", "text": piece.text}
-                    if isinstance(piece, Text)
-                    else {"type": "input_json_delta", "partial_json": piece.text}
-                )
-                yield _event("content_block_delta", index=len(self.content) - 1, delta=kind)
+                kind = _KINDS[type(piece)]
+                delta = {"type": _DELTAS[kind][0], _DELTAS[kind][1]: piece.text}
+                yield _event("content_block_delta", index=len(self.content) - 1, delta=delta)
         if self.content:
             yield _event("content_block_stop", index=len(self.content) - 1)
         usage_end = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}

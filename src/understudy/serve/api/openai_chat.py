@@ -14,6 +14,7 @@ from starlette.responses import Response
 from understudy.engine import TokenLogprob, Usage
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import choice_of
+from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
     JsonObject,
@@ -41,7 +42,6 @@ from understudy.serve.generate import (
     read_tools,
 )
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
-from understudy.serve.shown import CallPiece, CallStart, Piece, Text
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.serve.worker import AsyncTicket
 
@@ -77,6 +77,7 @@ class ChatMessage(Body):
     tool_calls: list[MessageCall] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
     function_call: None = None
@@ -89,6 +90,8 @@ class ChatMessage(Body):
                 part.text if isinstance(part, TextPart) else part.refusal for part in content
             )
         message: dict[str, Any] = {"role": self.role, "content": content or self.refusal or ""}
+        if self.reasoning_content:
+            message["reasoning_content"] = self.reasoning_content
         if self.tool_calls:
             message["tool_calls"] = [
                 {
@@ -460,9 +463,11 @@ class _Chat:
         }
 
 
-def _delta(piece: Piece) -> dict[str, Any]:
-    if isinstance(piece, Text):
+def _delta(piece: ReplyPiece) -> dict[str, Any]:
+    if isinstance(piece, TextPiece):
         return {"content": piece.text}
+    if isinstance(piece, ReasoningPiece):
+        return {"reasoning_content": piece.text}
     if isinstance(piece, CallStart):
         function = {"name": piece.name, "arguments": ""}
         return {
@@ -477,19 +482,21 @@ class _Answer:
     """One answer put together from its pieces."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text, self.reasoning = "", ""
         self.calls: list[dict[str, Any]] = []
         self.logprobs: list[TokenLogprob] = []
         self.finish: str | None = None
 
     def take(
-        self, pieces: list[Piece], entries: tuple[TokenLogprob, ...], finish: Finish | None
+        self, pieces: list[ReplyPiece], entries: tuple[TokenLogprob, ...], finish: Finish | None
     ) -> None:
         self.logprobs += entries
         self.finish = FINISH[finish] if finish is not None else self.finish
         for piece in pieces:
-            if isinstance(piece, Text):
+            if isinstance(piece, TextPiece):
                 self.text += piece.text
+            elif isinstance(piece, ReasoningPiece):
+                self.reasoning += piece.text
             elif isinstance(piece, CallStart):
                 self.calls.append(
                     {
@@ -507,4 +514,6 @@ class _Answer:
             "content": self.text or (None if self.calls else ""),
             "refusal": None,
         }
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
         return {**message, "tool_calls": self.calls} if self.calls else message

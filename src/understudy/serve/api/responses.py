@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import choice_of
+from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
     JsonObject,
@@ -45,7 +46,6 @@ from understudy.serve.server import (
     server_of,
     working,
 )
-from understudy.serve.shown import CallStart, Piece, Text
 from understudy.serve.worker import AsyncTicket
 
 
@@ -84,7 +84,18 @@ class ResultItem(Body):
     status: str | None = None
 
 
-Item = MessageItem | CallItem | ResultItem
+class ReasoningItem(Body):
+    """An earlier answer's reasoning, which the conversation goes on without."""
+
+    type: Literal["reasoning"]
+    id: str | None = None
+    summary: list[Any] | None = None
+    content: list[Any] | None = None
+    encrypted_content: str | None = None
+    status: str | None = None
+
+
+Item = MessageItem | CallItem | ResultItem | ReasoningItem
 
 
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
@@ -102,7 +113,7 @@ def messages_of(items: list[Item]) -> list[dict[str, Any]]:
                 messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
         elif isinstance(item, ResultItem):
             messages.append({"role": "tool", "content": text_of(item.output)})
-        else:
+        elif isinstance(item, MessageItem):
             messages.append({"role": item.role, "content": text_of(item.content)})
     return messages
 
@@ -355,7 +366,7 @@ class _Response:
     def _why(self) -> str:
         return "content_filter" if self.is_stopped else "max_output_tokens"
 
-    async def _pieces(self) -> AsyncIterator[Piece]:
+    async def _pieces(self) -> AsyncIterator[ReplyPiece]:
         async for output, pieces, finish in read(
             self.work.model, self.prepared, self.outputs, self.work.count_calls
         ):
@@ -414,7 +425,7 @@ class _Response:
             "incomplete" if self.status == "incomplete" and item is self.output[-1] else "completed"
         )
 
-    def _take(self, piece: Piece) -> bool:
+    def _take(self, piece: ReplyPiece) -> bool:
         """Adds a piece to the output; whether it began a new item."""
         if isinstance(piece, CallStart):
             self.output.append(
@@ -428,19 +439,13 @@ class _Response:
                 }
             )
             return True
-        if not isinstance(piece, Text):
+        if isinstance(piece, CallPiece):
             self.output[-1]["arguments"] += piece.text
             return False
-        is_new = not self.output or self.output[-1]["type"] != "message"
+        kind = "message" if isinstance(piece, TextPiece) else "reasoning"
+        is_new = not self.output or self.output[-1]["type"] != kind
         if is_new:
-            content = [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
-            message = {
-                "type": "message",
-                "id": f"msg_{secrets.token_hex(12)}",
-                "role": "assistant",
-                "status": "in_progress",
-            }
-            self.output.append({**message, "content": content})
+            self.output.append(_new_item(kind))
         self.output[-1]["content"][0]["text"] += piece.text
         return is_new
 
@@ -457,22 +462,28 @@ class _Response:
         yield self._event("response.created", response=self._document())
         yield self._event("response.in_progress", response=self._document())
         async for piece in self._pieces():
-            if self.output and (
-                isinstance(piece, CallStart)
-                or (isinstance(piece, Text) and self.output[-1]["type"] != "message")
-            ):
-                for data in self._closing("completed"):
-                    yield data
+            if self.output and not isinstance(piece, CallPiece):
+                kind = _KINDS[type(piece)]
+                if kind == "function_call" or self.output[-1]["type"] != kind:
+                    for data in self._closing("completed"):
+                        yield data
             if self._take(piece):
                 for data in self._opening():
                     yield data
-            if isinstance(piece, Text):
+            if isinstance(piece, TextPiece):
                 yield self._event(
                     "response.output_text.delta",
                     **self._place(),
                     content_index=0,
                     delta=piece.text,
                     logprobs=[],
+                )
+            elif isinstance(piece, ReasoningPiece):
+                yield self._event(
+                    "response.reasoning_text.delta",
+                    **self._place(),
+                    content_index=0,
+                    delta=piece.text,
                 )
             elif not isinstance(piece, CallStart):
                 yield self._event(
@@ -489,10 +500,10 @@ class _Response:
 
     def _opening(self) -> list[bytes]:
         item, index = self.output[-1], len(self.output) - 1
-        is_text = item["type"] == "message"
-        empty = {**item, "content": []} if is_text else {**item, "arguments": ""}
+        has_parts = item["type"] != "function_call"
+        empty = {**item, "content": []} if has_parts else {**item, "arguments": ""}
         opened = [self._event("response.output_item.added", output_index=index, item=empty)]
-        if is_text:
+        if has_parts:
             part = {**item["content"][0], "text": ""}
             opened.append(
                 self._event(
@@ -540,6 +551,12 @@ class _Response:
                 ),
                 end("response.content_part.done", **place, content_index=0, part=part),
             ]
+        elif item["type"] == "reasoning":
+            part = item["content"][0]
+            closed = [
+                end("response.reasoning_text.done", **place, content_index=0, text=part["text"]),
+                end("response.content_part.done", **place, content_index=0, part=part),
+            ]
         else:
             closed = [
                 end(
@@ -555,7 +572,37 @@ class _Response:
         ]
 
 
+_KINDS: dict[type, str] = {
+    TextPiece: "message",
+    ReasoningPiece: "reasoning",
+    CallStart: "function_call",
+}
+
+
+def _new_item(kind: str) -> dict[str, Any]:
+    """A message or a reasoning that has just begun."""
+    if kind == "reasoning":
+        content = [{"type": "reasoning_text", "text": ""}]
+        return {
+            "type": "reasoning",
+            "id": f"rs_{secrets.token_hex(12)}",
+            "summary": [],
+            "content": content,
+            "status": "in_progress",
+        }
+    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    return {
+        "type": "message",
+        "id": f"msg_{secrets.token_hex(12)}",
+        "role": "assistant",
+        "status": "in_progress",
+        "content": [part],
+    }
+
+
 def _as_item(item: dict[str, Any]) -> Item:
+    if item["type"] == "reasoning":
+        return ReasoningItem(type="reasoning", id=item["id"], content=item["content"])
     if item["type"] == "function_call":
         return CallItem(
             type="function_call",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,6 +100,10 @@ MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", "", ", ", "]")
 LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", arguments_key="parameters")
 
 
+REASONING = ("<think>", "</think>")
+"""What opens and closes the reasoning before an answer."""
+
+
 class ChatTemplate(ABC):
     """One way to write a conversation down."""
 
@@ -139,6 +143,16 @@ class ChatTemplate(ABC):
         before = self.render(messages, add_generation_prompt=False).text
         return self.render(messages).text.removeprefix(before)
 
+    @functools.cached_property
+    def has_reasoning(self) -> bool:
+        """Whether answers may begin with reasoning: the checkpoint's own template speaks of it."""
+        return REASONING[1] in (self.tokenizer.chat_template or "")
+
+    @functools.cached_property
+    def opens_with_reasoning(self) -> bool:
+        """Whether the prompt ends inside of the reasoning, so that the answer goes on with it."""
+        return self.has_reasoning and self.generation_prompt.rstrip().endswith(REASONING[0])
+
     def tool_result(self, content: str) -> Prompt:
         """The turn in which a tool's result comes back, alone: for feeding it to a sequence that already holds the rest.
 
@@ -161,9 +175,15 @@ class ChatTemplate(ABC):
             )
         return Prompt(tuple(_parts_from(after.parts, len(before))))
 
-    def parse(self, text: str) -> tuple[str, list[ParsedCall]]:
-        """A reply's text without its tool calls, and the calls."""
-        return parse_calls(text)
+    def parse(
+        self, text: str, names: Collection[str] | None = None
+    ) -> tuple[str, list[ParsedCall]]:
+        """A reply's text without its tool calls, and the calls.
+
+        Args:
+            names: the tools there are, where they are known: see `parse_calls`.
+        """
+        return parse_calls(text, names)
 
     def clean(self, text: str) -> str:
         """A finished reply as the user should see it."""

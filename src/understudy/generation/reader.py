@@ -1,0 +1,293 @@
+"""A reply read while it is written: reasoning, text and calls, in whatever notation they come.
+
+parser = StreamParser(chat_template, tools, is_strict=True)
+for output in outputs: pieces = parser.push(output.text)
+pieces = parser.finish(); parser.text, parser.reasoning, parser.calls
+
+Where a grammar holds the calls (`is_strict`), the arguments of a call of the template's own form are
+handed on while they are written: joined they are what the whole reply gives, and if the reply is
+cut, they are closed, so that they always are JSON. Calls of every other form (fenced, bare, a list,
+XML, Python) are held back from their first character and read at the end by `read_calls`; what
+turns out to be no call is text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from understudy.generation.calls import fitted, read_calls
+from understudy.generation.openings import Opening, find_opening, num_begun
+from understudy.generation.partial_json import PartialJson
+from understudy.generation.tools import Tool, find_fault
+from understudy.text.templates import ChatTemplate
+from understudy.text.templates.base import REASONING
+from understudy.text.toolcalls import ParsedCall
+
+_HEAD = re.compile(r'\s*\{"name": (?P<name>"(?:[^"\\]|\\.)*"), "(?:arguments|parameters)": ')
+_OWN = re.compile(r"\s*(?:\[\s*)?(?:\{|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPiece:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A part of a call's arguments, which are JSON once all parts are joined."""
+
+    index: int
+    text: str
+
+
+ReplyPiece = TextPiece | ReasoningPiece | CallStart | CallPiece
+
+
+class StreamParser:
+    """`push` the text of one answer as it comes, `finish` at its end; both give what is certain.
+
+    Args:
+        tools: what may be called: () where nothing may, None where that is not known.
+        is_strict: a grammar holds calls to the template's form and to the tools' schemas.
+    """
+
+    def __init__(
+        self, chat_template: ChatTemplate, tools: Sequence[Tool] | None = (), *, is_strict: bool
+    ) -> None:
+        self._template, self._tools = chat_template, tools
+        self._names = None if tools is None else [tool.name for tool in tools]
+        self._own_form = _own_form(chat_template) if is_strict and tools else ""
+        self._buffer = ""  # read, and not yet handed on
+        self._state = "reasoning" if chat_template.opens_with_reasoning else "start"
+        self._is_fenced = False
+        self._opening: Opening | None = None  # of what is held back
+        self._json: PartialJson | None = None  # the arguments that are being handed on
+        self._name, self._arguments = "", ""
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self.calls: list[ParsedCall] = []
+        self.refused: list[tuple[ParsedCall, str]] = []
+        self.notes: list[str] = []
+        self.num_calls = 0  # handed on, the last of them perhaps not whole
+
+    @property
+    def text(self) -> str:
+        """What the reply says, without reasoning and calls."""
+        return "".join(self._texts)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._thoughts)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last call has begun and is not complete."""
+        return self._json is not None and not self._json.is_done
+
+    def push(self, text: str) -> list[ReplyPiece]:
+        self._buffer += text
+        pieces: list[ReplyPiece] = []
+        while self._read(pieces):
+            pass
+        return pieces
+
+    def finish(self) -> list[ReplyPiece]:
+        """The end: what was held back, as calls or as text, and the end of a call that was cut."""
+        pieces: list[ReplyPiece] = []
+        if self._json is not None:
+            if not self._json.is_done and (end := self._json.closing()):
+                pieces.append(CallPiece(self.num_calls - 1, end))
+        elif self._state == "reasoning":
+            _add(pieces, ReasoningPiece, self._buffer.rstrip(), self._thoughts)
+        elif self._state == "held" or self._is_foreign:
+            self._end_held(pieces)
+        elif self._state in ("start", "text"):
+            _add(pieces, TextPiece, self._buffer.rstrip(), self._texts)
+        self._buffer = ""
+        return pieces
+
+    def _read(self, pieces: list[ReplyPiece]) -> bool:
+        """Reads on; returns whether there may be more to read at once."""
+        if self._state == "start":
+            return self._read_start()
+        if self._state == "reasoning":
+            return self._read_reasoning(pieces)
+        if self._state == "text":
+            return self._read_text(pieces)
+        if self._state == "held":
+            return self._read_held(pieces)
+        return self._read_calls(pieces)
+
+    # ---- reasoning and text ----
+
+    def _read_start(self) -> bool:
+        begun = self._buffer.lstrip()
+        opening = REASONING[0] if self._template.has_reasoning else ""
+        if opening and begun.startswith(opening):
+            self._buffer, self._state = begun[len(opening) :], "reasoning"
+            return True
+        if opening.startswith(begun) and opening:
+            return False
+        self._state = "text"
+        return True
+
+    def _read_reasoning(self, pieces: list[ReplyPiece]) -> bool:
+        closing = REASONING[1]
+        at = self._buffer.find(closing)
+        end = at if at >= 0 else len(self._buffer) - num_begun(self._buffer, closing)
+        ready = self._buffer[:end].rstrip()
+        _add(pieces, ReasoningPiece, ready, self._thoughts)
+        if at < 0:
+            self._buffer = self._buffer[len(ready) :]
+            return False
+        self._buffer, self._state = self._buffer[at + len(closing) :], "text"
+        return True
+
+    def _read_text(self, pieces: list[ReplyPiece]) -> bool:
+        opening, end = None, len(self._buffer)
+        if self._names is None or self._names:
+            opening, end = find_opening(
+                self._buffer,
+                self._own_form,
+                self._names,
+                is_start=not self._texts,
+                is_fenced=self._is_fenced,
+            )
+        if opening is not None and opening.kind == "passing":
+            end += opening.length
+        ready = self._buffer[:end].rstrip()  # white space stays until text follows
+        _add(pieces, TextPiece, ready, self._texts)
+        if opening is None:
+            self._buffer = self._buffer[len(ready) :]
+        elif opening.kind == "passing":  # what closes a fence of something else opens nothing
+            self._buffer, self._is_fenced = self._buffer[len(ready) :], not self._is_fenced
+        elif opening.kind == "own":
+            self._buffer, self._state = self._buffer[end:], "calls"
+        else:
+            self._buffer = self._buffer[len(ready) :]
+            self._opening, self._state = opening, "held"
+        return opening is not None
+
+    # ---- calls of other forms ----
+
+    def _read_held(self, pieces: list[ReplyPiece]) -> bool:
+        assert self._opening is not None
+        end = self._opening.end_in(self._buffer)
+        if end is None:
+            return False
+        found = read_calls(self._template, self._buffer[:end], self._tools)
+        if found.calls:
+            self._opening.settle()
+            return False
+        self.refused += found.refused
+        _add(pieces, TextPiece, self._buffer[:end], self._texts)
+        self._buffer, self._opening, self._state = self._buffer[end:], None, "text"
+        return True
+
+    def _end_held(self, pieces: list[ReplyPiece]) -> None:
+        found = read_calls(self._template, self._buffer, self._tools)
+        self.calls += found.calls
+        self.refused += found.refused
+        self.notes += found.notes
+        gap = "\n\n" if self._texts and found.calls else ""
+        rest = found.text.strip() if found.calls else self._buffer.rstrip()
+        _add(pieces, TextPiece, gap + rest if rest else "", self._texts)
+        for call in found.calls:
+            arguments = json.dumps(call.arguments, ensure_ascii=False)
+            pieces.append(CallStart(self.num_calls, _new_id(), call.name))
+            pieces.append(CallPiece(self.num_calls, arguments))
+            self.num_calls += 1
+
+    # ---- calls of the template's own form ----
+
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether the template's opening stands before something else than its own form."""
+        is_own = self._own_form.endswith('"') or _OWN.match(self._buffer, len(self._own_form))
+        return self._state == "calls" and not self.num_calls and not is_own
+
+    def _read_calls(self, pieces: list[ReplyPiece]) -> bool:
+        if self._json is None:
+            match = _HEAD.search(self._buffer)
+            if match is None:
+                return False
+            self._name = str(json.loads(match["name"]))
+            pieces.append(CallStart(self.num_calls, _new_id(), self._name))
+            self.num_calls += 1
+            self._json, self._arguments = PartialJson(), ""
+            self._buffer = self._buffer[match.end() :]
+        piece, self._buffer = self._json.push(self._buffer), ""
+        if piece:
+            self._arguments += piece
+            pieces.append(CallPiece(self.num_calls - 1, piece))
+        if not self._json.is_done:
+            return False
+        self._buffer, self._json = self._json.rest, None
+        self._take(ParsedCall(self._name, json.loads(self._arguments)))
+        return bool(self._buffer)
+
+    def _take(self, call: ParsedCall) -> None:
+        """A whole call, which a grammar that is wider than its schema may have let pass."""
+        usable, dropped = fitted(self._tools or (), call)
+        fault = find_fault(self._tools or (), usable)
+        if fault is not None:
+            self.refused.append((call, fault))
+            return
+        self.calls.append(usable)
+        self.notes += [f"{call.name}: no argument {name!r}, left out" for name in dropped]
+
+
+def read_reply(
+    chat_template: ChatTemplate, raw: str, tools: Sequence[Tool] | None, *, is_strict: bool = False
+) -> StreamParser:
+    """A finished reply, read: the parser with its `text`, `reasoning`, `calls` and `refused`."""
+    parser = StreamParser(chat_template, tools, is_strict=is_strict)
+    parser.push(raw)
+    parser.finish()
+    return parser
+
+
+def _own_form(chat_template: ChatTemplate) -> str:
+    """What opens a call of the template's own form in the text, "" where it has none.
+
+    A special token leaves no text: then it is the beginning of the call itself.
+    """
+    form = chat_template.call_form
+    if form is None:
+        return ""
+    marker = chat_template.tokenizer.marker_id(form.open)
+    is_hidden = marker is not None and chat_template.tokenizer.is_special(marker)
+    return f'{form.first}{{"name": "' if is_hidden else form.open
+
+
+def _add(
+    pieces: list[ReplyPiece],
+    kind: type[TextPiece] | type[ReasoningPiece],
+    text: str,
+    known: list[str],
+) -> None:
+    """Adds a piece of text, the first one without white space before it."""
+    text = text if known else text.lstrip()
+    if text:
+        known.append(text)
+        pieces.append(kind(text))
+
+
+def _new_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
