@@ -1,0 +1,101 @@
+"""What calls a message should lead to, decided before the model is asked: none, open, or these, and with which arguments.
+
+    intent = read_intent(gate, message, said, tools, settings=CallSettings(), num_parameters=5e8)
+
+It joins the gate (`relevance.py`), the splitting (`requests.py`) and the narrowing of arguments (`support.py`). Each can be
+switched off; what each is worth is measured by `bench/calls.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.generation.relevance import Gate
+from understudy.generation.requests import split_requests
+from understudy.generation.support import copied, supported
+from understudy.generation.tools import Tool
+
+COPIES_BELOW = 400_000_000  # parameters of a model
+CHAINS_FROM = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """Switches of what is decided before a small model is asked. None: by the size of the model.
+
+    Attributes:
+        gate: hold messages against the tools first, so that small talk gets words and a wish for a tool gets a call.
+        split: make a call for each request of a message.
+        only_supported: offer optional parameters only where the conversation holds something for them.
+        copy_values: texts and numbers must stand in the conversation; default below 400M parameters.
+        chain: after results the model may call again for the same message; default from 1B parameters on.
+    """
+
+    gate: bool = True
+    split: bool = True
+    only_supported: bool = True
+    copy_values: bool | None = None
+    chain: bool | None = None
+
+    def copies(self, num_parameters: float) -> bool:
+        return num_parameters < COPIES_BELOW if self.copy_values is None else self.copy_values
+
+    def chains(self, num_parameters: float) -> bool:
+        return num_parameters >= CHAINS_FROM if self.chain is None else self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """`choice` is a tool_choice; with `requests` the calls are these, each by one of its tools. `tools` are narrowed."""
+
+    choice: str
+    tools: tuple[Tool, ...]
+    requests: tuple[tuple[str, ...], ...] = ()  # names of tools a request
+
+
+def read_intent(
+    gate: Gate,
+    message: str,
+    said: str,
+    tools: Sequence[Tool],
+    choice: str = "auto",
+    *,
+    settings: CallSettings,
+    num_parameters: float,
+) -> Intent:
+    """What the newest message should lead to.
+
+    Args:
+        gate: kept from message to message.
+        message: the newest message of the user.
+        said: all that may hold a value for an argument: messages, results of tools.
+        choice: what the caller demands; only `auto` is decided here, for the others arguments are narrowed.
+        num_parameters: of the model.
+    """
+    narrow = narrowing(said, settings, num_parameters)
+    narrowed = tuple(
+        dataclasses.replace(tool, parameters=narrow(tool.parameters)) for tool in tools
+    )
+    if choice != "auto" or not settings.gate or not tools or not message.strip():
+        return Intent(choice, narrowed)
+    relevance = gate.relevance(message, tools)
+    requests = split_requests(message, tools, gate) if settings.split else ()
+    if requests:
+        names = tuple(tuple(tools[i].name for i in request.tools) for request in requests)
+        return Intent("required", narrowed, names if len(names) > 1 else ())
+    return Intent({"call": "required", "words": "none"}.get(relevance.verdict, "auto"), narrowed)
+
+
+def narrowing(
+    said: str, settings: CallSettings, num_parameters: float
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What is done to the schema of a tool's arguments."""
+
+    def narrow(schema: Mapping[str, Any]) -> dict[str, Any]:
+        result = supported(schema, said) if settings.only_supported else dict(schema)
+        return copied(result, said) if settings.copies(num_parameters) else result
+
+    return narrow

@@ -1,0 +1,181 @@
+"""What calls a message leads to: the gate, the splitting, the narrowing of arguments, with and without vectors."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from understudy.generation.intent import CallSettings, read_intent
+from understudy.generation.relevance import Gate, content_words
+from understudy.generation.requests import split_requests
+from understudy.generation.support import copied, numbers_of, spans_of, supported
+from understudy.generation.tools import Tool
+from understudy.text.embed import open_embedder
+
+
+def tool(name: str, description: str, required: list[str] | None = None, **properties) -> Tool:
+    schema = {"type": "object", "properties": properties, "required": required or list(properties)}
+    return Tool(name, description, schema)
+
+
+TEXT, NUMBER = {"type": "string"}, {"type": "number"}
+WEATHER = tool(
+    "get_weather",
+    "The current weather of a city.",
+    ["city"],
+    city={"type": "string", "description": "Name of the city"},
+    unit={"type": "string", "enum": ["celsius", "fahrenheit"]},
+)
+TIMER = tool("set_timer", "Set a timer for some minutes.", minutes={"type": "integer"})
+MAIL = tool("send_email", "Send an email to somebody.", to=TEXT, subject=TEXT)
+SUM = tool("add_numbers", "Add two numbers.", a=NUMBER, b=NUMBER)
+TOOLS = [WEATHER, TIMER, MAIL]
+
+
+@pytest.fixture(scope="module", params=["words", "vectors"])
+def gate(request):
+    return Gate(open_embedder("wordllama") if request.param == "vectors" else None)
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("What is the weather in Paris right now?", "get_weather"),
+        ("Please set a timer for 12 minutes.", "set_timer"),
+        ('Send an email to Ada with the subject "Lunch".', "send_email"),
+    ],
+)
+def test_a_message_that_wants_a_tool_gets_a_call_of_it(gate, message, name):
+    relevance = gate.relevance(message, TOOLS)
+    assert relevance.verdict == "call"
+    assert TOOLS[relevance.scores.index(relevance.best)].name == name
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Hello there!",
+        "I love to bake cookies with my sister.",
+        "Who wrote Hamlet?",
+        "That sounds like a lot of fun!",
+        "",
+    ],
+)
+def test_small_talk_and_questions_of_no_tool_get_words(gate, message):
+    assert gate.relevance(message, TOOLS).verdict == "words"
+
+
+def test_without_tools_nothing_is_wanted(gate):
+    assert gate.relevance("What is the weather?", []).verdict == "words"
+    assert split_requests("What is the weather?", [], gate) == ()
+
+
+def test_names_are_read_in_every_case():
+    assert content_words("getWeatherForecast") == content_words("get_weather_forecast")
+    assert content_words("the city's 42 inns") >= {"city", "inn"}
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        ("What is the weather in Paris?", ["Paris"]),
+        ("What is the weather in Paris, Oslo and Rome?", ["Paris", "Oslo", "Rome"]),
+        ("Get the weather in Paris and Rome.", ["Paris", "Rome"]),
+    ],
+)
+def test_a_list_of_values_is_a_request_each(gate, message, calls):
+    found = split_requests(message, TOOLS, gate)
+    assert len(found) == len(calls)
+    for request, value in zip(found, calls, strict=True):
+        assert value in request.text
+        assert TOOLS[request.tools[0]].name == "get_weather"
+
+
+def test_clauses_of_several_tools_are_requests_in_their_order(gate):
+    message = (
+        "Tell me the current weather in Paris, then set a timer for 5 minutes. "
+        'Finally, send an email to Bob with the subject "Dinner and wine".'
+    )
+    found = split_requests(message, TOOLS, gate)
+    names = [TOOLS[request.tools[0]].name for request in found]
+    assert names == ["get_weather", "set_timer", "send_email"]
+    assert "Dinner and wine" in found[2].text
+
+
+def test_one_request_stays_one(gate):
+    for message in (
+        "Add the numbers 4 and 5.",
+        "Set a timer for 5 minutes, I am cooking rice and beans.",
+        "What is the weather in Berkeley, CA?",
+    ):
+        assert len(split_requests(message, [*TOOLS, SUM], gate)) == 1, message
+
+
+def test_optional_parameters_need_something_said():
+    quiet = supported(WEATHER.parameters, "What is the weather in Paris?")
+    assert list(quiet["properties"]) == ["city"]
+    for said in ("the weather in Paris in Celsius", "which unit? the weather in Paris"):
+        assert list(supported(WEATHER.parameters, said)["properties"]) == ["city", "unit"]
+
+
+def test_optional_numbers_need_a_number_to_spare():
+    schema = {
+        "type": "object",
+        "properties": {"x": NUMBER, "tolerance": {"type": "number", "description": "Step size"}},
+        "required": ["x"],
+    }
+    assert list(supported(schema, "the root of 16")["properties"]) == ["x"]
+    assert "tolerance" in supported(schema, "the root of 16 with a step of 0.1")["properties"]
+
+
+def test_copied_values_stand_in_what_was_said():
+    said = 'Send an email to "Ada Stone" about lunch at 12.'
+    schema = copied(MAIL.parameters, said)
+    pattern = re.compile(schema["properties"]["to"]["pattern"])
+    assert pattern.search("Ada Stone")
+    assert pattern.search("lunch")
+    assert not pattern.search("Bob")
+    assert copied(TIMER.parameters, said)["properties"]["minutes"]["enum"] == [12]
+    assert copied(TIMER.parameters, "a timer please")["properties"]["minutes"] == {
+        "type": "integer"
+    }
+    unit = WEATHER.parameters["properties"]["unit"]
+    assert copied(WEATHER.parameters, said)["properties"]["unit"] == unit
+
+
+def test_numbers_and_spans():
+    assert numbers_of("three of 5.5, -2 and v1.2") == ["5.5", "-2", "3"]
+    assert "Ada Stone" in spans_of('"Ada Stone", hello')
+    assert len(spans_of("word " * 5000)) <= 1500
+
+
+@pytest.mark.parametrize(
+    ("message", "choice", "num_requests"),
+    [
+        ("What is the weather in Paris?", "required", 0),
+        ("What is the weather in Paris and Rome?", "required", 2),
+        ("Hello there!", "none", 0),
+    ],
+)
+def test_the_intent_joins_them(gate, message, choice, num_requests):
+    options = {"settings": CallSettings(), "num_parameters": 5e8}
+    intent = read_intent(gate, message, message, TOOLS, **options)
+    assert (intent.choice, len(intent.requests)) == (choice, num_requests)
+
+
+def test_what_the_caller_demands_is_not_decided_anew(gate):
+    options = {"settings": CallSettings(), "num_parameters": 1e8}
+    for choice in ("none", "required", "set_timer"):
+        assert read_intent(gate, "Hello!", "Hello!", TOOLS, choice, **options).choice == choice
+    off = {"settings": CallSettings(gate=False), "num_parameters": 1e8}
+    assert read_intent(gate, "Hello!", "Hello!", TOOLS, **off).choice == "auto"
+
+
+def test_values_are_copied_by_small_models_only(gate):
+    message = "What is the weather in Paris?"
+    for size, is_copied in ((135e6, True), (5e8, False)):
+        intent = read_intent(
+            gate, message, message, TOOLS, settings=CallSettings(), num_parameters=size
+        )
+        assert ("pattern" in intent.tools[0].parameters["properties"]["city"]) is is_copied
