@@ -98,10 +98,12 @@ def call_grammar(
     is_parallel: bool = True,
     answer: str | None = None,
     opens_with_word: bool = False,
+    requests: Sequence[Sequence[str]] = (),
 ) -> str:
     """The grammar itself.
 
     Args:
+        requests: names of tools: just so many calls in this order, each of one of its tools.
         answer: a grammar (with a `start` rule) of what may stand instead of free text.
         opens_with_word: text does not begin with a tag or a brace, for models that would parrot the form of a result.
     """
@@ -126,22 +128,35 @@ def call_grammar(
     if choice == "none":
         return "\n".join(["start: text", *text])
     chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
-    calls = _calls(tokenizer, form, chosen, MAX_CALLS if is_parallel and form.again else 1)
+    most = MAX_CALLS if is_parallel and form.again else 1
+    calls = _calls(tokenizer, form, chosen, most, requests if most > 1 else ())
     if choice == "auto":
         return "\n".join(["start: text | lead calls", *text, *lead, *calls])
     return "\n".join([f"start: {opening} calls", *calls])
 
 
-def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: int) -> list[str]:
+def _calls(
+    tokenizer: Tokenizer,
+    form: CallForm,
+    tools: Sequence[Tool],
+    most: int,
+    requests: Sequence[Sequence[str]] = (),
+) -> list[str]:
     first, close, again, last = (
         _lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
     )
     more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
+    body = f"call {close}{more}"
+    if requests:
+        body = f" {again} ".join(f"request_{i} {close}" for i in range(len(requests)))
     rules = [
-        f"calls: {first} call {close}{more} {last} end",
+        f"calls: {first} {body} {last} end",
         'end: "" | /[\\n ]{1,2}/',  # many models end their turn with a line feed, which must not open the next call
         "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
     ]
+    for i, names in enumerate(requests):
+        wanted = [j for j, tool in enumerate(tools) if tool.name in names] or range(len(tools))
+        rules.append(f"request_{i}: " + " | ".join(f"call_{j}" for j in wanted))
     for i, tool in enumerate(tools):
         head = (
             json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '

@@ -179,3 +179,17 @@ def test_what_cannot_be_held(model):
             call_grammar(model.tokenizer, model.chat_template, [tool], "required")
         )
     assert json.loads(json.dumps(tool.to_openai()))
+
+
+def test_requests_are_called_in_their_order(model):
+    """Just so many calls, each of one of the request's tools, whatever a model babbles."""
+    made = CHAT_TEMPLATES["chatml"](model.tokenizer)
+    requests = (("wait.here",), ("stop", "wait.here"), ("stop",))
+    grammar = call_grammar(model.tokenizer, made, TOOLS, "required", requests=requests)
+    for seed in range(4):
+        reply = model.generate(
+            QUESTION, make_mask=Grammar(model.tokenizer).lark(grammar), max_tokens=400, seed=seed
+        )
+        calls = [call.name for call in read_calls(made, reply.raw_text, TOOLS).calls]
+        assert len(calls) == len(requests)
+        assert all(name in names for name, names in zip(calls, requests, strict=True))
