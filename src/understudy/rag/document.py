@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+# Soft hyphens, zero-width blanks, joiners and marks: nobody sees them, and they would cut words and spoil quotes.
+_UNSEEN = dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF])
 
 Kind = Literal["heading", "paragraph", "table", "code", "list"]
 
@@ -50,7 +53,7 @@ class Builder:
         self.page_starts.append(self.length)
 
     def add(self, text: str, kind: Kind = "paragraph", level: int = 0) -> None:
-        text = text.strip("\n").rstrip()
+        text = text.translate(_UNSEEN).strip("\n").rstrip()
         if not text.strip():
             return
         if self.parts:
@@ -61,6 +64,10 @@ class Builder:
         self.length += len(text)
         if not self.title and kind == "heading":
             self.title = text
+
+    def contents(self) -> Iterator[tuple[str, Block]]:
+        """(text, block) of what was added so far."""
+        return zip(self.parts[::2], self.blocks, strict=True)
 
     def build(self) -> Document:
         return Document(

@@ -32,6 +32,11 @@ READERS: dict[str, str] = {
 MAX_FILE_BYTES = 256 << 20
 
 
+def names(text: str) -> frozenset[str]:
+    """A set of names that stand between blanks."""
+    return frozenset(text.split())
+
+
 def can_read(path: Path) -> bool:
     return path.suffix.lower() in READERS
 

@@ -1,67 +1,214 @@
-"""Word documents by python-docx: headings by style, paragraphs, lists and tables in their order."""
+"""Word documents (ECMA-376): what a person sees in print, in its order.
+
+Tracked insertions and moves stand, deletions do not; content controls, fields, text boxes, formulas, notes, headers and
+footers, nested tables and the numbers of lists are text like any other. `docs/compatibility/documents.md` has the table.
+"""
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from xml.etree.ElementTree import Element
 
-from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document, table_text
+from understudy.rag.readers.docx_runs import HIDDEN, Paragraph, Runs, visible_part
+from understudy.rag.readers.docx_styles import Styles, is_on, roman
+from understudy.rag.readers.package import Package, walk
 
-MAX_INFLATED_BYTES = 512 << 20
+MAX_DEPTH = (
+    30  # of tables in tables and boxes in boxes; below, only their paragraphs are told apart
+)
+MAX_SPAN = 64  # columns
+_RAISED = str.maketrans("0123456789ivxlcm", "⁰¹²³⁴⁵⁶⁷⁸⁹ⁱᵛˣˡᶜᵐ")
 
 
 def read(path: Path, data: bytes) -> Document:
-    import docx
-
-    _check_size(path, data)
-    try:
-        file = docx.Document(io.BytesIO(data))
-        builder = Builder((file.core_properties.title or "").strip())
-        _walk(file, builder)
-    except ImportError:
-        raise
-    except Exception as error:  # python-docx passes on whatever lxml and zipfile raise
-        raise DocumentError(
-            f"Word document cannot be read ({type(error).__name__}: {str(error)[:120]})", where=path
-        ) from error
-    builder.title = builder.title or path.stem
-    return builder.build()
+    package = Package(path, data, "Word document")
+    root = package.relations("")
+    main = next((name for kind, name in root.values() if kind == "officeDocument"), None)
+    return _Word(package, main or "word/document.xml").document()
 
 
-def _check_size(path: Path, data: bytes) -> None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            total = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        what = (
-            "Word document is encrypted or of an old format"
-            if data[:4] == b"\xd0\xcf\x11\xe0"
-            else f"not a Word document ({error})"
-        )
-        raise DocumentError(what, where=path, do="save it as .docx without a password") from error
-    if total > MAX_INFLATED_BYTES:
-        raise DocumentError(
-            "Word document inflates to too much",
-            where=path,
-            expected=f"at most {MAX_INFLATED_BYTES} bytes",
-            found=total,
-        )
+class _Word:
+    """One document while it is read."""
 
+    def __init__(self, package: Package, main: str) -> None:
+        self.package, self.builder = package, Builder(package.title())
+        self.body = package.xml(main)
+        self.relations = package.relations(main)
+        self.styles = Styles(self._part("styles"), self._part("numbering"))
+        self.runs = Runs(self.styles)
+        self.notes = {kind: self._notes(kind) for kind in ("footnote", "endnote")}
+        self.num_notes: Counter[str] = Counter()
+        self.endnotes: list[tuple[str, Element]] = []
+        self.left_out: Counter[str] = Counter()
 
-def _walk(file: Any, builder: Builder) -> None:
-    for item in file.iter_inner_content():
-        if hasattr(item, "rows"):
-            builder.add(
-                table_text([[cell.text for cell in row.cells] for row in item.rows]), "table"
-            )
-            continue
-        style = item.style.name if item.style is not None else ""
-        match = re.fullmatch(r"(?:Heading (\d)|Title)", style or "")
-        if match:
-            builder.add(item.text, "heading", min(6, int(match[1] or 1)))
-        else:
-            builder.add(item.text, "list" if style.startswith("List") else "paragraph")
+    def document(self) -> Document:
+        headers, footers = self._margins("header"), self._margins("footer")
+        for part in headers:
+            self._blocks(part, self.builder, 1)
+        for body in self.body.findall("w.body"):
+            self._blocks(body, self.builder, 0)
+        for mark, note in self.endnotes:
+            self._note(mark, note, self.builder, 1)
+        for part in footers:
+            self._blocks(part, self.builder, 1)
+        comments = self._part("comments")
+        self.left_out["comment"] += 0 if comments is None else len(comments.findall("w.comment"))
+        self.builder.warnings += [
+            f"left out: {count} {what}{'s' if count > 1 else ''}"
+            for what, count in sorted(self.left_out.items())
+            if count
+        ]
+        self.builder.title = self.builder.title or self.package.path.stem
+        return self.builder.build()
+
+    # ---- parts ----
+
+    def _part(self, kind: str) -> Element | None:
+        name = next((name for k, name in self.relations.values() if k == kind), None)
+        return None if name is None else self.package.optional_xml(name)
+
+    def _notes(self, kind: str) -> dict[str, Element]:
+        root = self._part(f"{kind}s")
+        return {
+            note.get("id", ""): note
+            for note in ([] if root is None else root.findall(f"w.{kind}"))
+            if note.get("type", "normal") == "normal"
+        }
+
+    def _margins(self, kind: str) -> list[Element]:
+        """The headers or footers that are shown, each part once; one for first or even pages only where those differ."""
+        settings = self._part("settings")
+        has_even = bool(is_on(settings, "w.evenAndOddHeaders"))
+        names: dict[str, None] = {}
+        for section in self.body.iter("w.sectPr"):
+            shown = {
+                "default",
+                *(["even"] if has_even else []),
+                *(["first"] if is_on(section, "w.titlePg") else []),
+            }
+            for entry in section.findall(f"w.{kind}Reference"):
+                if entry.get("type", "default") in shown:
+                    names[self.relations.get(entry.get("r.id", ""), ("", ""))[1]] = None
+        parts = (self.package.optional_xml(name) for name in names)
+        return [part for part in parts if part is not None]
+
+    # ---- blocks ----
+
+    def _blocks(self, parent: Element, builder: Builder, depth: int) -> None:
+        """Adds the paragraphs and tables of a body, cell, note or box."""
+        if depth > MAX_DEPTH:
+            for element in parent.iter("w.p"):
+                builder.add(self.runs.read(element).text)
+            return
+        carried = ""  # the text of a paragraph whose end was deleted runs on into the next
+        for element in walk(parent, visible_part, hidden=HIDDEN):
+            if element.tag == "w.p":
+                carried = self._paragraph(element, builder, depth, carried)
+            elif element.tag == "w.tbl":
+                self._table(element, builder, depth)
+            elif element.tag in ("w.altChunk", "w.subDoc"):
+                self.left_out["embedded document"] += 1
+        builder.add(carried)
+
+    def _paragraph(self, element: Element, builder: Builder, depth: int, carried: str) -> str:
+        properties = element.find("w.pPr")
+        paragraph = self.runs.read(element)
+        marks, notes = self._numbered(paragraph)
+        text = carried + paragraph.text_with(marks)
+        mark = None if properties is None else properties.find("w.rPr")
+        if mark is not None and (
+            mark.find("w.del") is not None or mark.find("w.moveFrom") is not None
+        ):
+            self._after(paragraph, notes, builder, depth)
+            return text
+        look = self.styles.look(properties)
+        if text.strip() and look.label.strip():
+            text = f"{look.label.strip()} {text.strip()}"
+        builder.add(text, look.kind, look.level)
+        self._after(paragraph, notes, builder, depth)
+        return ""
+
+    def _numbered(self, paragraph: Paragraph) -> tuple[list[str], list[tuple[str, Element]]]:
+        """(the mark of each note, the footnotes to come below); endnotes wait for the end."""
+        marks: list[str] = []
+        below: list[tuple[str, Element]] = []
+        for kind, id, has_own_mark in paragraph.notes:
+            note = self.notes[kind].get(id)
+            if note is None or has_own_mark:
+                mark = ""
+            else:
+                self.num_notes[kind] += 1
+                count = self.num_notes[kind]
+                mark = str(count) if kind == "footnote" else roman(count) or str(count)
+                mark = mark.translate(_RAISED)
+            marks.append(mark)
+            if note is not None:
+                (below if kind == "footnote" else self.endnotes).append((mark, note))
+        return marks, below
+
+    def _after(
+        self, paragraph: Paragraph, notes: list[tuple[str, Element]], builder: Builder, depth: int
+    ) -> None:
+        """What hangs on a paragraph: its boxes, diagrams and footnotes."""
+        for box in paragraph.boxes:
+            self._blocks(box, builder, depth + 1)
+        for id in paragraph.diagrams:
+            self._diagram(id, builder)
+        self.left_out.update(paragraph.left_out)
+        for mark, note in notes:
+            self._note(mark, note, builder, depth + 1)
+
+    def _note(self, mark: str, note: Element, builder: Builder, depth: int) -> None:
+        inner = Builder()
+        self._blocks(note, inner, depth)
+        texts = [text.strip() for text, _ in inner.contents()]
+        builder.add(f"{mark} " * bool(mark) + "\n".join(texts) if texts else "")
+
+    def _diagram(self, id: str, builder: Builder) -> None:
+        """SmartArt: the texts of its points, in the order of its data."""
+        root = self.package.optional_xml(self.relations.get(id, ("", ""))[1])
+        for body in () if root is None else root.iter("t"):
+            builder.add("".join(part.text or "" for part in body.iter("a.t")))
+
+    # ---- tables ----
+
+    def _table(self, table: Element, builder: Builder, depth: int) -> None:
+        """Rows as lines; a cell that holds more than paragraphs, and a table of one column, gives its blocks instead."""
+        rows: list[list[str]] = []
+
+        def flush() -> None:
+            builder.add(table_text(rows), "table")
+            rows.clear()
+
+        elements = [e for e in walk(table, visible_part, hidden=HIDDEN) if e.tag == "w.tr"]
+        cells = [self._cells(row, depth) for row in elements if row.find("w.trPr/w.del") is None]
+        is_narrow = all(len(row) <= 1 for row in cells)
+        for row in cells:
+            blocks = [block for cell in row for block in cell.contents()]
+            if is_narrow or any(b.kind in ("heading", "table") for _, b in blocks):
+                flush()
+                for text, block in blocks:
+                    builder.add(text, block.kind, block.level)
+            else:
+                rows.append([" ".join(text for text, _ in cell.contents()) for cell in row])
+        flush()
+
+    def _cells(self, row: Element, depth: int) -> list[Builder]:
+        """The cells of a row; a cell that spans columns is followed by empty ones, one that goes on from above is empty."""
+        found: list[Builder] = []
+        for cell in walk(row, visible_part, hidden=HIDDEN):
+            properties = cell.find("w.tcPr")
+            if cell.tag != "w.tc" or (
+                properties is not None and properties.find("w.cellDel") is not None
+            ):
+                continue
+            inner = Builder()
+            self._blocks(cell, inner, depth + 1)
+            found.append(inner)
+            span = None if properties is None else properties.find("w.gridSpan")
+            width = "1" if span is None else span.get("val", "1")
+            extra = min(int(width), MAX_SPAN) - 1 if width.isdecimal() else 0
+            found += [Builder() for _ in range(extra)]
+        return found

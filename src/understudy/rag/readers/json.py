@@ -1,4 +1,7 @@
-"""JSON and JSON lines: each record of a list, or each member of an object, becomes a block of `path: value` lines."""
+"""JSON and JSON lines: each record of a list, or each member of an object, becomes a block of `path: value` lines.
+
+Numbers stand as the file writes them, however large.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,37 @@ from understudy.rag.readers import decode
 MAX_DEPTH = 64
 
 
+class _Number(str):
+    """A number in the file's own digits."""
+
+
 def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
     builder = Builder(path.stem)
-    try:
-        if path.suffix.lower() == ".jsonl":
-            value: Any = [json.loads(line) for line in text.split("\n") if line.strip()]
-        else:
-            value = json.loads(text)
-        _add(value, builder)
-    except RecursionError as error:
-        raise DocumentError("JSON is nested too deeply", where=path) from error
-    except ValueError as error:
-        raise DocumentError(f"file is not JSON ({error})", where=path) from error
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        value: Any = [
+            _parse(line, f"{path}: line {number}", number)
+            for number, line in enumerate(text.split("\n"), 1)
+            if line.strip()
+        ]
+    else:
+        value = _parse(text, path)
+    _add(value, builder)
     return builder.build()
+
+
+def _parse(text: str, where: object, line: int | None = None) -> Any:
+    try:
+        return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+    except RecursionError as error:
+        raise DocumentError("JSON is nested too deeply", where=where) from error
+    except json.JSONDecodeError as error:
+        place = (
+            f"line {error.lineno}, column {error.colno}"
+            if line is None
+            else f"column {error.colno}"
+        )
+        raise DocumentError(f"file is not JSON ({error.msg}: {place})", where=where) from error
 
 
 def _add(value: Any, builder: Builder) -> None:

@@ -1,87 +1,115 @@
-"""Markdown: headings, fenced code, tables and lists found in the file's own text, so that offsets are those of the file."""
+"""Markdown by CommonMark's block rules, with tables: blocks are spans of the file's own text, so that offsets are those of the file.
+
+Outside any block, and so never found: link definitions, HTML comments, rules, and YAML front matter but for its title.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from understudy.rag.document import Block, Document, Kind
 from understudy.rag.readers import decode
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*")
-_FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_LIST = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+_KINDS: dict[str, Kind] = {
+    "paragraph_open": "paragraph",
+    "blockquote_open": "paragraph",
+    "html_block": "paragraph",
+    "bullet_list_open": "list",
+    "ordered_list_open": "list",
+    "table_open": "table",
+    "fence": "code",
+    "code_block": "code",
+}
+_FRONT_MATTER = re.compile(r"---[ \t]*\n((?:[^\n]*\n){1,200}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+# Lines of a YAML mapping as front matter has it: a key, what belongs to the key above, or a remark.
+_YAML_LINE = re.compile(
+    r"""(?:["']?[\w][\w .@/-]*["']?:(?:\s.*)?|[ \t]+\S.*|-(?:\s.*)?|#.*|[\]}],?)?"""
+)
+_YAML_KEY = re.compile(r"""["']?\w[\w .@/-]*["']?:(?:\s|\Z)""")
+_YAML_TITLE = re.compile(r"""^title:[ \t]*(["']?)(.+?)\1[ \t]*$""", re.MULTILINE | re.IGNORECASE)
+_HEADING_SIGNS = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
+_NEWLINE = re.compile(r"\n")
 
 
 def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
-    lines = _spans(text)
-    blocks: list[Block] = []
-    at = _after_front_matter(text, lines)
-    while at < len(lines):
-        start, end = lines[at]
-        line = text[start:end]
-        if not line.strip():
-            at += 1
-        elif match := _HEADING.fullmatch(line):
-            blocks.append(
-                Block(start + match.start(2), start + match.end(2), "heading", len(match[1]))
-            )
-            at += 1
-        elif match := _FENCE.match(line):
-            last = next(
-                (
-                    i
-                    for i in range(at + 1, len(lines))
-                    if text[slice(*lines[i])].strip().startswith(match[1])
-                ),
-                len(lines) - 1,
-            )
-            blocks.append(Block(start, lines[last][1], "code"))
-            at = last + 1
-        else:
-            at = _paragraph(text, lines, at, blocks)
-    first = next((b for b in blocks if b.kind == "heading"), None)
-    return Document(text, tuple(blocks), text[first.start : first.end] if first else path.stem)
+    front = _front_matter(text)
+    start = front.end() if front else 0
+    title = _YAML_TITLE.search(front[1]) if front else None
+    blocks = tuple(_blocks(text, start))
+    heading = next((b for b in blocks if b.kind == "heading"), None)
+    name = title[2] if title else text[heading.start : heading.end] if heading else path.stem
+    return Document(text, blocks, name)
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
-    spans, at = [], 0
-    for line in text.split("\n"):
-        spans.append((at, at + len(line)))
-        at += len(line) + 1
-    return spans
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    """Blocks only: what stands inside a line changes no offset."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"maxNesting": 100}).enable("table").disable("inline")
 
 
-def _after_front_matter(text: str, lines: list[tuple[int, int]]) -> int:
-    if text[slice(*lines[0])].strip() != "---":
-        return 0
-    return next(
-        (
-            i + 1
-            for i, span in enumerate(lines[1:50], 1)
-            if text[slice(*span)].strip() in ("---", "...")
-        ),
-        0,
-    )
+def _blocks(text: str, start: int) -> Iterator[Block]:
+    lines = [start]  # where each line begins, and where the text ends
+    lines += [match.end() for match in _NEWLINE.finditer(text, start)]
+    lines.append(len(text) + 1)
+    for token in _parser().parse(text[start:]):
+        if token.level or token.map is None:
+            continue
+        first, end = lines[token.map[0]], lines[min(token.map[1], len(lines) - 1)] - 1
+        if token.type == "heading_open":
+            yield from _heading(text, first, end, token)
+        elif token.type == "html_block":
+            yield from _outside_comments(text, first, end)
+        elif token.type in _KINDS:
+            yield from _span(text, first, end, _KINDS[token.type])
 
 
-def _paragraph(text: str, lines: list[tuple[int, int]], at: int, blocks: list[Block]) -> int:
-    """Takes lines up to the next blank line, heading or fence; gives the line after them."""
-    last = at
-    while last + 1 < len(lines):
-        following = text[slice(*lines[last + 1])]
-        underline = _UNDERLINE.fullmatch(following)
-        if underline and last == at and following.strip():
-            blocks.append(Block(*lines[at], "heading", 1 if underline[1][0] == "=" else 2))
-            return at + 2
-        if not following.strip() or _HEADING.fullmatch(following) or _FENCE.match(following):
-            break
-        last += 1
-    first = text[slice(*lines[at])]
-    kind: Kind = (
-        "table" if first.strip().startswith("|") else "list" if _LIST.match(first) else "paragraph"
-    )
-    blocks.append(Block(lines[at][0], lines[last][1], kind))
-    return last + 1
+def _span(text: str, start: int, end: int, kind: Kind, level: int = 0) -> Iterator[Block]:
+    """The block without blank lines around it; none where nothing is left."""
+    end = start + len(text[start:end].rstrip())
+    at = start + len(text[start:end]) - len(text[start:end].lstrip())
+    start = at if kind != "code" else text.rfind("\n", start, at) + 1 or start
+    if start < end:
+        yield Block(start, end, kind, level)
+
+
+def _heading(text: str, start: int, end: int, token: Token) -> Iterator[Block]:
+    if token.markup.startswith("#"):
+        signs = _HEADING_SIGNS.match(text, start, end)
+        start = signs.end() if signs else start
+        line = text[start:end].rstrip()
+        bare = line.rstrip("#")  # closing signs count only behind a blank
+        end = start + len(bare if not bare or bare[-1].isspace() else line)
+    else:  # the line of signs below it
+        end = text.rfind("\n", start, start + len(text[start:end].rstrip()))
+    return _span(text, start, end, "heading", int(token.tag[1:]))
+
+
+def _outside_comments(text: str, start: int, end: int) -> Iterator[Block]:
+    """HTML in Markdown stays as it is written, comments left out."""
+    while start < end:
+        opening = text.find("<!--", start, end)
+        yield from _span(text, start, opening if opening >= 0 else end, "paragraph")
+        closing = text.find("-->", opening, end) if opening >= 0 else -1
+        start = closing + 3 if closing >= 0 else end
+
+
+def _front_matter(text: str) -> re.Match[str] | None:
+    """YAML at the top of the file; what stands between two rules is text (CommonMark 4.1)."""
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        return None
+    lines = match[1].split("\n")
+    is_yaml = bool(_YAML_KEY.match(lines[0])) or lines[0].startswith("#")
+    is_yaml = is_yaml and any(_YAML_KEY.match(line) for line in lines)
+    return match if is_yaml and all(_YAML_LINE.fullmatch(line) for line in lines) else None

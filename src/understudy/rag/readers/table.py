@@ -9,31 +9,36 @@ from pathlib import Path
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document
 from understudy.rag.readers import decode
+from understudy.rag.readers.delimiter import find_delimiter
 
 MAX_CELL = 1 << 20
 
 
 def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
+    if path.suffix.lower() == ".tsv":
+        delimiter = "\t"
+    else:
+        delimiter, start = find_delimiter(text)
+        text = text[start:]
     csv.field_size_limit(MAX_CELL)
-    try:
-        chat_template = (
-            csv.Sniffer().sniff(text[:16384], ",;\t|")
-            if path.suffix.lower() == ".csv"
-            else csv.excel_tab
-        )
-    except csv.Error:
-        chat_template = csv.excel
     builder = Builder(path.stem)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = csv.reader(io.StringIO(text), chat_template)
-        header = [name.strip() for name in next(rows, [])]
-        lines = [_line(header, row) for row in rows]
+        filled = [row for row in rows if row]
     except csv.Error as error:
-        raise DocumentError(f"table cannot be read ({error})", where=path) from error
-    for line in lines or ["; ".join(header)]:
-        builder.add(line, "table")
+        raise DocumentError(
+            f"table cannot be read ({error})", where=f"{path}: line {rows.line_num}"
+        ) from error
+    add_rows(filled, builder)
     return builder.build()
+
+
+def add_rows(rows: list[list[str]], builder: Builder) -> None:
+    """Adds each row under the names in the first; a table of one row is that row."""
+    header = [" ".join(name.split()) for name in rows[0]] if rows else []
+    for line in [_line(header, row) for row in rows[1:]] or ["; ".join(header)]:
+        builder.add(line, "table")
 
 
 def _line(header: list[str], row: list[str]) -> str:
