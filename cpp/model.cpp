@@ -35,18 +35,6 @@ const PackedTensor& require(const TensorMap& tensors, const std::string& name, i
   return t;
 }
 
-// Llama-3 scaling: long wavelengths are slowed by `factor`, short ones kept, those between blended.
-double scaled_frequency(const Spec& spec, double frequency) {
-  if (!spec.has_rope_scaling) return frequency;
-  const double wavelength = 2 * M_PI / frequency, original = spec.rope_original_positions;
-  const double low = original / spec.rope_low_freq_factor, high = original / spec.rope_high_freq_factor;
-  if (wavelength < high) return frequency;
-  if (wavelength > low) return frequency / spec.rope_factor;
-  const double smooth =
-      (original / wavelength - spec.rope_low_freq_factor) / (spec.rope_high_freq_factor - spec.rope_low_freq_factor);
-  return (1 - smooth) * frequency / spec.rope_factor + smooth * frequency;
-}
-
 }  // namespace
 
 // One attention task: some consecutive tokens of one sequence.
@@ -127,10 +115,6 @@ Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels,
     layer.down = linear(p + "mlp.down_proj", hidden, inner);
     layers_.push_back(layer);
   }
-  for (int i = 0; i < spec.rotary_dim / 2; ++i) {
-    const double exponent = 2.0 * i / spec.rotary_dim;
-    inverse_frequencies_.push_back(static_cast<float>(scaled_frequency(spec, std::pow(spec.rope_theta, -exponent))));
-  }
   zeros_.assign(spec.num_layers, 0);
   activations_.assign(spec.num_layers, 0);
 }
@@ -168,12 +152,14 @@ void Model::plan(const Batch& batch) {
   Buffers& b = *buffers_;
   b.reserve(spec_, std::max(batch.num_tokens, batch.num_logits), has_fine_);
   const int half = spec_.rotary_dim / 2;
-  for (int t = 0; t < batch.num_tokens; ++t)
+  for (int t = 0; t < batch.num_tokens; ++t) {
+    const std::vector<float>& frequencies = spec_.frequency_sets[batch.frequency_sets[batch.slots[t]]];
     for (int i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(batch.positions[t]) * inverse_frequencies_[i];
-      b.cos[t * half + i] = std::cos(angle);
-      b.sin[t * half + i] = std::sin(angle);
+      const float angle = static_cast<float>(batch.positions[t]) * frequencies[i];
+      b.cos[t * half + i] = std::cos(angle) * spec_.attention_factor;
+      b.sin[t * half + i] = std::sin(angle) * spec_.attention_factor;
     }
+  }
   b.tasks.clear();
   b.max_chunks = 0;
   const int per_task = std::max(1, MAX_ATTEND_ROWS / spec_.group_size());

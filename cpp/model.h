@@ -43,6 +43,7 @@ struct Batch {
   int max_pages;
   int num_logits;
   const int32_t* logit_rows;
+  const int32_t* frequency_sets;  // by sequence, an index into Spec::frequency_sets
 };
 
 class Model {
@@ -96,7 +97,6 @@ class Model {
   Linear head_;
   NormWeights final_norm_;
   std::vector<Layer> layers_;
-  std::vector<float> inverse_frequencies_;
   std::unique_ptr<Buffers> buffers_;
   std::vector<std::unique_ptr<float[]>> padded_;  // norms and biases, copied and padded
   bool count_zeros_ = false, has_fine_ = false;

@@ -1,6 +1,7 @@
 // The architecture as data: the C++ twin of understudy.spec.ModelSpec, with the same names.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 namespace understudy {
 
@@ -8,12 +9,11 @@ struct Spec {
   int num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim, vocab_size;
   int rotary_dim;
   float norm_eps;
-  double rope_theta;
   bool is_layer_norm;  // layer_norm_1p (the packed gain already holds 1 + w), else rms_norm
   bool is_relu2;       // squared ReLU, else SiLU
   bool gated;
-  bool has_rope_scaling;
-  double rope_factor, rope_low_freq_factor, rope_high_freq_factor, rope_original_positions;
+  std::vector<std::vector<float>> frequency_sets;  // each rotary_dim / 2; a sequence turns by one of them
+  float attention_factor;                          // of sines and cosines
 
   int query_size() const { return num_heads * head_dim; }
   int kv_size() const { return num_kv_heads * head_dim; }

@@ -49,24 +49,19 @@ Spec read_spec(const nb::dict& d) {
   s.vocab_size = number("vocab_size");
   s.rotary_dim = number("rotary_dim");
   s.norm_eps = nb::cast<float>(d["norm_eps"]);
-  s.rope_theta = nb::cast<double>(d["rope_theta"]);
   s.is_layer_norm = nb::cast<std::string>(d["norm"]) == "layer_norm_1p";
   s.is_relu2 = nb::cast<std::string>(d["activation"]) == "relu2";
   s.gated = nb::cast<bool>(d["gated"]);
-  const nb::object scaling = d["rope_scaling"];
-  s.has_rope_scaling = !scaling.is_none();
-  if (s.has_rope_scaling) {
-    const nb::dict r = nb::cast<nb::dict>(scaling);
-    s.rope_factor = nb::cast<double>(r["factor"]);
-    s.rope_low_freq_factor = nb::cast<double>(r["low_freq_factor"]);
-    s.rope_high_freq_factor = nb::cast<double>(r["high_freq_factor"]);
-    s.rope_original_positions = nb::cast<double>(r["original_max_positions"]);
-  }
+  s.frequency_sets = nb::cast<std::vector<std::vector<float>>>(d["frequency_sets"]);
+  s.attention_factor = nb::cast<float>(d["attention_factor"]);
   const bool is_sound = s.num_layers > 0 && s.hidden_size > 0 && s.intermediate_size > 0 && s.num_kv_heads > 0 &&
                         s.num_heads > 0 && s.num_heads % s.num_kv_heads == 0 && s.num_heads / s.num_kv_heads <= 256 &&
                         s.head_dim > 0 && s.head_dim <= 1024 && s.vocab_size > 0 && s.rotary_dim % 2 == 0 &&
                         s.rotary_dim >= 0 && s.rotary_dim <= s.head_dim;
   if (!is_sound) refuse("the spec's sizes contradict each other");
+  if (s.frequency_sets.empty()) refuse("the spec has no frequencies");
+  for (const auto& set : s.frequency_sets)
+    if (static_cast<int>(set.size()) != s.rotary_dim / 2) refuse("the spec's frequencies are not rotary_dim / 2");
   return s;
 }
 
@@ -130,10 +125,21 @@ void check_batch(const Batch& b, const Spec& spec, int64_t num_slots, const Cach
       refuse("logit row " + std::to_string(b.logit_rows[i]) + " is outside the batch");
 }
 
+// Which of the spec's frequencies each sequence turns by; the first where nothing is said.
+std::vector<int32_t> read_sets(const nb::object& given, size_t num_sequences, const Spec& spec) {
+  if (given.is_none()) return std::vector<int32_t>(num_sequences, 0);
+  const auto sets = nb::cast<std::vector<int32_t>>(given);
+  if (sets.size() != num_sequences) refuse("frequency_sets must name one for each sequence");
+  for (const int32_t set : sets)
+    if (set < 0 || set >= static_cast<int32_t>(spec.frequency_sets.size())) refuse("there are no such frequencies");
+  return sets;
+}
+
 auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions, Array<int32_t> slots,
-          Matrix<int32_t> page_tables, Array<int32_t> logit_rows) {
+          Matrix<int32_t> page_tables, Array<int32_t> logit_rows, const nb::object& frequency_sets) {
   if (positions.size() != tokens.size() || slots.size() != tokens.size())
     refuse("tokens, positions and slots must have the same length");
+  const std::vector<int32_t> sets = read_sets(frequency_sets, page_tables.shape(0), bound.model->spec());
   const Batch batch = {static_cast<int>(tokens.size()),
                        tokens.data(),
                        positions.data(),
@@ -141,7 +147,8 @@ auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int
                        page_tables.data(),
                        static_cast<int>(page_tables.shape(1)),
                        static_cast<int>(logit_rows.size()),
-                       logit_rows.data()};
+                       logit_rows.data(),
+                       sets.data()};
   Model& model = *bound.model;
   check_batch(batch, model.spec(), static_cast<int64_t>(page_tables.shape(0)), cache.cache);
   const size_t rows = logit_rows.size(), vocab = static_cast<size_t>(model.spec().vocab_size);
@@ -311,7 +318,8 @@ NB_MODULE(_core, m) {
       .def("count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); })
       .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
   bind_cache(m);
-  m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a, "logit_rows"_a);
+  m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a, "logit_rows"_a,
+        "frequency_sets"_a.none() = nb::none());
   m.def("sample", &sample_row, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "repetition_penalty"_a,
         "frequency_penalty"_a, "presence_penalty"_a, "history"_a, "num_generated"_a, "bias_ids"_a, "bias_values"_a,
         "mask"_a.none(), "seed"_a, "counter"_a, "num_top"_a);

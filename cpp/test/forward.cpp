@@ -19,11 +19,17 @@ struct Shape {
   Spec spec;
 };
 
+std::vector<float> falling(int count, double theta) {
+  std::vector<float> frequencies;
+  for (int i = 0; i < count; ++i) frequencies.push_back(static_cast<float>(std::pow(theta, -i / double(count))));
+  return frequencies;
+}
+
 const Shape SHAPES[] = {
-    // layers, hidden, inner, heads, kv heads, head size, vocabulary, rotary, eps, theta, layer norm, relu2, gated,
-    // scaled
-    {"nemotron", {2, 96, 160, 6, 2, 24, 77, 12, 1e-5f, 1e4, true, true, false, false, 0, 0, 0, 0}},
-    {"llama", {2, 64, 176, 4, 1, 16, 50, 16, 1e-5f, 5e5, false, false, true, true, 8, 1, 4, 8192}},
+    // layers, hidden, inner, heads, kv heads, head size, vocabulary, rotary, eps, layer norm, relu2, gated,
+    // frequencies, attention factor
+    {"nemotron", {2, 96, 160, 6, 2, 24, 77, 12, 1e-5f, true, true, false, {falling(6, 1e4)}, 1.0f}},
+    {"llama", {2, 64, 176, 4, 1, 16, 50, 16, 1e-5f, false, false, true, {falling(8, 5e5)}, 1.1f}},
 };
 
 class RandomModel {
@@ -98,11 +104,12 @@ std::vector<float> logits_of(const RandomModel& weights, const Spec& spec, const
     rows.push_back(i);
   }
   for (int i = 0; i < MAX_PAGES; ++i) table.push_back(MAX_PAGES - 1 - i);
-  const std::vector<int32_t> slots(NUM_TOKENS, 0);
+  const std::vector<int32_t> slots(NUM_TOKENS, 0), sets(1, 0);
   std::vector<float> logits(static_cast<size_t>(NUM_TOKENS) * static_cast<size_t>(spec.vocab_size));
   for (int first = 0; first < NUM_TOKENS;) {
     const int count = std::min(first < NUM_TOKENS - 8 ? way.chunk : 1, NUM_TOKENS - first);
-    model.step({count, &tokens[first], &positions[first], slots.data(), table.data(), MAX_PAGES, count, rows.data()},
+    model.step({count, &tokens[first], &positions[first], slots.data(), table.data(), MAX_PAGES, count, rows.data(),
+                sets.data()},
                cache, &logits[static_cast<size_t>(first) * static_cast<size_t>(spec.vocab_size)]);
     first += count;
   }

@@ -1,7 +1,7 @@
 """The architecture as data: what a checkpoint's network is, in numbers and three or four choices.
 
 `ModelSpec` is read by the NumPy reference (`models/reference.py`), the native core (`cpp/spec.h`) and the torch
-modules of `compress`. It holds no weights and imports nothing but the standard library. A pruned model is just
+modules of `compress`. It holds no weights and imports nothing but `rotary`. A pruned model is just
 another `ModelSpec`.
 """
 
@@ -11,18 +11,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from understudy.rotary import RopeScaling, frequencies
+
 Norm = Literal["layer_norm_1p", "rms_norm"]
 Activation = Literal["relu2", "silu"]
-
-
-@dataclass(frozen=True, slots=True)
-class RopeScaling:
-    """Llama-3 frequency scaling (transformers `modeling_rope_utils._compute_llama3_parameters`)."""
-
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_positions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +60,15 @@ class ModelSpec:
     def group_size(self) -> int:
         """Query heads that share one key/value head."""
         return self.num_heads // self.num_kv_heads
+
+    def frequencies(self, num_positions: int) -> list[float]:
+        """Radians a position of each rotated pair in a text of `num_positions` tokens: rotary_dim / 2 numbers."""
+        return frequencies(self.rotary_dim, self.rope_theta, self.rope_scaling, num_positions)
+
+    @property
+    def attention_factor(self) -> float:
+        """What sines and cosines are multiplied by."""
+        return 1.0 if self.rope_scaling is None else self.rope_scaling.attention_factor
 
     def replace(self, **changes: object) -> ModelSpec:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

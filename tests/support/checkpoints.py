@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.spec import ModelSpec, RopeScaling, tensor_shapes
+from understudy.rotary import Llama3Scaling
+from understudy.spec import ModelSpec, tensor_shapes
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -77,7 +78,7 @@ SPECS: dict[str, ModelSpec] = {
     ),
     "llama": _LLAMA,
     "llama3": _LLAMA.replace(
-        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64)
+        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 64)
     ),  # all three bands occur: λ from 6 to 2e6
     "llama_tied": _LLAMA.replace(
         hidden_size=72,

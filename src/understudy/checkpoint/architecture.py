@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.checkpoint.config import Config
+from understudy.errors import FormatError
 from understudy.spec import ModelSpec
 
 
@@ -93,155 +94,17 @@ def interleaved_order(num_heads: int, head_dim: int) -> NDArray[np.intp]:
     return rows.swapaxes(1, 2).reshape(-1)
 
 
-class Config:
-    """Reads a config mapping: synonyms, types, and at the end a check that every key was understood."""
+def common_sizes(config: Config, defaults: Mapping[str, int]) -> dict[str, Any]:
+    """The sizes that all families of config.json share, with every spelling seen in real files.
 
-    def __init__(
-        self, values: Mapping[str, Any], where: object, harmless: frozenset[str] = frozenset()
-    ) -> None:
-        self.values, self.where, self.harmless = dict(values), where, harmless
-        self.seen: set[str] = set()
+    Args:
+        defaults: what transformers takes where a key is missing.
+    """
 
-    def get(self, *names: str, default: Any = None) -> Any:
-        """The first of some synonyms that is there and not null; two that disagree are refused."""
-        found = {name: self.values[name] for name in names if self.values.get(name) is not None}
-        self.seen.update(names)
-        if len({repr(value) for value in found.values()}) > 1:
-            raise FormatError("keys for the same thing disagree", where=self.where, found=found)
-        return next(iter(found.values()), default)
+    def size(*names: str) -> int:
+        return config.whole(*names, default=defaults[names[0]])
 
-    def require(self, *names: str) -> Any:
-        value = self.get(*names)
-        if value is None:
-            raise MissingError("key is missing", where=self.where, expected=" or ".join(names))
-        return value
-
-    def whole(self, *names: str, default: int | None = None) -> int:
-        value = self.get(*names, default=default) if default is not None else self.require(*names)
-        if type(value) is not int or not 0 < value < 1 << 31:
-            raise FormatError(
-                "not a positive whole number", where=f"{self.where}: {names[0]}", found=value
-            )
-        return value
-
-    def real(self, *names: str, default: float | None = None) -> float:
-        value = self.get(*names, default=default) if default is not None else self.require(*names)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise FormatError("not a number", where=f"{self.where}: {names[0]}", found=value)
-        return float(value)
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = self.get(name, default=default)
-        if not isinstance(value, bool):
-            raise FormatError("not true or false", where=f"{self.where}: {name}", found=value)
-        return value
-
-    def only(self, name: str, *allowed: Any) -> None:
-        """Refuses a key whose value asks for something that is not implemented; absent and null are always fine."""
-        value = self.get(name)
-        if value is not None and value not in allowed:
-            raise UnsupportedError(
-                "not implemented",
-                where=f"{self.where}: {name}",
-                expected=list(allowed),
-                found=value,
-            )
-
-    def finish(self) -> None:
-        """Refuses keys that nobody asked for: what they mean for the arithmetic is unknown."""
-        unknown = sorted(
-            k
-            for k in self.values
-            if k not in self.seen and k not in self.harmless and not k.startswith("_")
-        )
-        if unknown:
-            raise UnsupportedError(
-                "unknown key",
-                where=self.where,
-                found=", ".join(unknown[:5]),
-                do="remove it if it does not change the arithmetic, or open an issue if it does",
-            )
-
-
-# Keys of a config.json that do not change what the network computes.
-HARMLESS_KEYS = frozenset(
-    [
-        "architectures",
-        "auto_map",
-        "attention_dropout",
-        "attn_implementation",
-        "bos_token_id",
-        "chunk_size_feed_forward",
-        "cls_token_id",
-        "decoder_start_token_id",
-        "diversity_penalty",
-        "do_sample",
-        "dtype",
-        "early_stopping",
-        "eos_token_id",
-        "exponential_decay_length_penalty",
-        "finetuning_task",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "hidden_dropout",
-        "id2label",
-        "initializer_range",
-        "is_decoder",
-        "is_encoder_decoder",
-        "is_llama_config",
-        "label2id",
-        "length_penalty",
-        "max_length",
-        "max_window_layers",
-        "min_length",
-        "model_max_length",
-        "model_type",
-        "no_repeat_ngram_size",
-        "num_beam_groups",
-        "num_beams",
-        "num_return_sequences",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "pad_token_id",
-        "prefix",
-        "pretraining_tp",
-        "problem_type",
-        "pruned_heads",
-        "remove_invalid_values",
-        "repetition_penalty",
-        "return_dict",
-        "return_dict_in_generate",
-        "rope_interleaved",
-        "sep_token_id",
-        "suppress_tokens",
-        "task_specific_params",
-        "temperature",
-        "tf_legacy_loss",
-        "tie_encoder_decoder",
-        "tokenizer_class",
-        "top_k",
-        "top_p",
-        "torch_dtype",
-        "torchscript",
-        "transformers.js_config",
-        "transformers_version",
-        "typical_p",
-        "use_bfloat16",
-        "use_cache",
-        "bad_words_ids",
-        "begin_suppress_tokens",
-        "add_cross_attention",
-        "cross_attention_hidden_size",
-        "encoder_no_repeat_ngram_size",
-        "understudy",
-    ]
-)
-
-
-def common_sizes(config: Config) -> dict[str, Any]:
-    """The sizes that all families of config.json share, with every spelling seen in real files."""
-    hidden, heads = config.whole("hidden_size", "n_embd"), config.whole("num_attention_heads")
+    hidden, heads = size("hidden_size", "n_embd"), size("num_attention_heads")
     head_dim = config.get("head_dim", "kv_channels", "attention_head_dim")
     if head_dim is None and hidden % heads:
         raise FormatError(
@@ -249,16 +112,39 @@ def common_sizes(config: Config) -> dict[str, Any]:
             where=config.where,
             found=f"{hidden} and {heads}",
         )
+    kv_names = ("num_key_value_heads", "num_query_groups")
+    is_said = any(name in config.values for name in kv_names)  # as null it means all heads
+    kv_heads = heads if is_said else defaults.get(kv_names[0], heads)
     return {
-        "num_layers": config.whole("num_hidden_layers", "num_layers"),
+        "num_layers": size("num_hidden_layers", "num_layers"),
         "hidden_size": hidden,
-        "intermediate_size": config.whole("intermediate_size", "ffn_hidden_size"),
+        "intermediate_size": size("intermediate_size", "ffn_hidden_size"),
         "num_heads": heads,
-        "num_kv_heads": config.whole("num_key_value_heads", "num_query_groups", default=heads),
+        "num_kv_heads": config.whole(*kv_names, default=kv_heads),
         "head_dim": head_dim if type(head_dim) is int and head_dim > 0 else hidden // heads,
-        "vocab_size": config.whole("vocab_size"),
-        "max_positions": config.whole("max_position_embeddings", default=2048),
+        "vocab_size": size("vocab_size"),
+        "max_positions": size("max_position_embeddings"),
     }
+
+
+def within_window(config: Config, sizes: dict[str, Any], window: Any) -> dict[str, Any]:
+    """The sizes of a model that attends to the last `window` tokens, as far as that is all of them.
+
+    Up to `window` tokens such a model computes what one without a window does; so the context ends there.
+    """
+    if window is None:
+        return sizes
+    if type(window) is not int or window <= 0:
+        raise FormatError(
+            "not a positive whole number", where=f"{config.where}: sliding_window", found=window
+        )
+    if window >= sizes["max_positions"]:
+        return sizes
+    config.warn(
+        f"sliding windows are not implemented: the context ends with the window, at {window} of "
+        f"{sizes['max_positions']} tokens, up to where it makes no difference"
+    )
+    return sizes | {"max_positions": window}
 
 
 def shortest(value: float) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
+from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
-from understudy.checkpoint.llama import scaling_of_factors
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.checkpoint.weights import Weights
@@ -101,6 +101,13 @@ def _checked(
     path: Path,
     metadata: Mapping[str, Any],
 ) -> Checkpoint:
+    if spec.num_layers > len(weights):
+        raise MissingError(
+            "more layers are announced than there are tensors",
+            where=path,
+            expected=f"at most {len(weights)}",
+            found=spec.num_layers,
+        )
     expected = tensor_shapes(spec)
     if absent := [name for name in expected if name not in weights]:
         raise MissingError(
@@ -132,15 +139,13 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     # Our writer's note that the head is there only for readers that demand one.
     says_tied = file.metadata.get("understudy.tied_embeddings") is True
     spec = spec.replace(tied_embeddings=says_tied or spec.tied_embeddings)
+    factors = {name: file.tensors[name].to_float32() for name in TENSORS if name in file.tensors}
+    arch = family.gguf_architecture or family.name
+    scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
+    spec = spec.replace(rope_scaling=scaling)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in file.tensors.items():
-        if name == "rope_freqs.weight":
-            hint = file.metadata.get("understudy.rope_scaling")
-            spec = spec.replace(
-                rope_scaling=scaling_of_factors(tensor.to_float32(), spec, file.path, hint)
-            )
-            continue
-        if name.endswith(_IGNORED_SUFFIXES):
+        if name in TENSORS or name.endswith(_IGNORED_SUFFIXES):
             continue
         canonical = canonical_name(name)
         if canonical is None:

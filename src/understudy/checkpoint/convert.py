@@ -8,6 +8,7 @@ done as asked (a row that is not whole blocks, a normaliser that GGUF has no pla
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,16 +20,16 @@ from understudy.atomic import written_aside
 from understudy.checkpoint.architecture import Architecture, gguf_name, interleaved_order
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
+from understudy.checkpoint.gguf_rope import gguf_rope
 from understudy.checkpoint.lineage import gguf_entries, lineage_of
-from understudy.checkpoint.llama import llama3_factors
 from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.checkpoint.tokenizer_files import tokenizer_files
 from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
-from understudy.errors import UnsupportedError, UsageError
+from understudy.errors import UsageError
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
 from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
-from understudy.spec import ModelSpec, QuantSpec, tensor_shapes
+from understudy.spec import QuantSpec, tensor_shapes
 
 Progress = Callable[[int, int], None]
 Plan = dict[str, tuple[tuple[int, ...], str]]  # canonical name -> shape, format
@@ -99,42 +100,30 @@ def _save_gguf(
     checkpoint: Checkpoint, path: Path, quant: QuantSpec | None, progress: Progress | None
 ) -> list[str]:
     spec, family = checkpoint.spec, ARCHITECTURES[checkpoint.spec.architecture]
-    _check_gguf_can_hold(spec)
     notes: list[str] = []
+    arch = family.gguf_architecture or family.name
+    rope_keys, rope_tensors = gguf_rope(arch, spec, notes)
     plan = _gguf_plan(checkpoint, quant, notes)
-    metadata = _gguf_metadata(checkpoint, family, plan, notes)
+    metadata = _gguf_metadata(checkpoint, family, plan, notes) | rope_keys
     if spec.architecture == "nemotron" and spec.query_size != spec.hidden_size:
         notes.append(
             f"llama.cpp opens a Nemotron only where heads x head_dim is the hidden size (here {spec.query_size} and "
             f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the specification and opens here"
         )
     shapes = [(gguf_name(name), shape, format) for name, (shape, format) in plan.items()]
-    if spec.rope_scaling is not None:
-        shapes.append(("rope_freqs.weight", (spec.rotary_dim // 2,), "F32"))
+    shapes += [(name, values.shape, "F32") for name, values in rope_tensors.items()]
+    rope = (StoredTensor.of(name, values) for name, values in rope_tensors.items())
     if progress is not None:
         progress(0, len(shapes))
     write_gguf(
         path,
         metadata,
         shapes,
-        _counted(_gguf_tensors(checkpoint, family, plan), len(shapes), progress),
+        _counted(
+            itertools.chain(_gguf_tensors(checkpoint, family, plan), rope), len(shapes), progress
+        ),
     )
     return notes
-
-
-def _check_gguf_can_hold(spec: ModelSpec) -> None:
-    if spec.rope_scaling is not None and spec.architecture not in ("llama", "mistral"):
-        raise UnsupportedError(
-            "GGUF readers know rotary scaling only for Llama shapes",
-            where="rope_scaling",
-            found=spec.architecture,
-        )
-    if spec.norm == "rms_norm" and spec.rotary_dim != spec.head_dim:
-        raise UnsupportedError(
-            "GGUF readers rotate whole heads of Llama shapes",
-            where="partial_rotary_factor",
-            found=spec.rotary_dim / spec.head_dim,
-        )
 
 
 def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]) -> Plan:
@@ -178,14 +167,6 @@ def _gguf_metadata(
     if any(format not in _FLOATS for format in sizes):
         metadata["general.quantization_version"] = 2
     metadata |= family.gguf_metadata(spec) | gguf_entries(checkpoint.metadata)
-    if spec.rope_scaling is not None:
-        scaling = spec.rope_scaling
-        metadata["understudy.rope_scaling"] = [
-            scaling.factor,
-            scaling.low_freq_factor,
-            scaling.high_freq_factor,
-            float(scaling.original_max_positions),
-        ]
     if spec.tied_embeddings and "lm_head.weight" in plan:
         metadata["understudy.tied_embeddings"] = True
     if checkpoint.tokenizer_source is None:
@@ -211,8 +192,6 @@ def _gguf_tensors(
             heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
             tensor = tensor.take_rows(interleaved_order(heads, spec.head_dim))
         yield tensor.to_format(format).renamed(gguf_name(name))
-    if spec.rope_scaling is not None:
-        yield StoredTensor.of("rope_freqs.weight", llama3_factors(spec))
 
 
 def _counted(

@@ -6,69 +6,137 @@ Sources: transformers `models/{llama,mistral,qwen2}`, llama.cpp architectures "l
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from understudy.checkpoint.architecture import (
-    HARMLESS_KEYS,
     Architecture,
-    Config,
     common_sizes,
     shortest,
     sound,
+    within_window,
 )
+from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.rope import read_rope, rope_config
-from understudy.errors import UnsupportedError
-from understudy.spec import ModelSpec, RopeScaling
+from understudy.errors import FormatError, UnsupportedError
+from understudy.spec import ModelSpec
+
+# What transformers 5.24 takes where a config.json lacks a key (`models/*/configuration_*.py`).
+DEFAULTS: dict[str, dict[str, int]] = {
+    "llama": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
+    },
+    "mistral": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    "qwen2": {
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32768,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+    },
+}
 
 
 def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
     config = Config(values, where, HARMLESS_KEYS)
-    sizes = common_sizes(config)
+    sizes = common_sizes(config, DEFAULTS[name])
     config.only("hidden_act", "silu", "swish")
-    config.only("quantization_config")
-    is_qwen = name == "qwen2"
-    config.only("use_sliding_window", False)
-    window = config.get("sliding_window")
-    if window is not None and not is_qwen and window < sizes["max_positions"]:
-        raise UnsupportedError(
-            "sliding windows are not implemented", where=f"{where}: sliding_window", found=window
-        )
-    config.only("layer_types", ["full_attention"] * sizes["num_layers"])
+    is_llama = name == "llama"
     spec = ModelSpec(
         architecture=name,
-        **sizes,
+        **within_window(config, sizes, _window(name, config, sizes["num_layers"])),
         norm="rms_norm",
         norm_eps=config.real("rms_norm_eps", "norm_eps", default=1e-6),
         activation="silu",
         gated=True,
-        **read_rope(config, sizes["head_dim"], default_partial=1.0, default_theta=10000.0),
+        **read_rope(config, sizes, default_partial=None),
         tied_embeddings=config.flag("tie_word_embeddings", False),
-        qkv_bias=is_qwen or config.flag("attention_bias", False),
-        output_bias=config.flag("attention_bias", False) and not is_qwen,
-        mlp_bias=config.flag("mlp_bias", False),
+        qkv_bias=name == "qwen2" or (is_llama and config.flag("attention_bias", False)),
+        output_bias=is_llama and config.flag("attention_bias", False),
+        mlp_bias=is_llama and config.flag("mlp_bias", False),
     )
+    if not is_llama:
+        config.pass_over("attention_bias", "mlp_bias")
     config.finish()
     return sound(spec, where)
 
 
+def _window(name: str, config: Config, num_layers: int) -> Any:
+    """How many tokens a layer attends to, where transformers heeds that: in all layers of a Mistral, and in those of a
+    Qwen2 that `layer_types` names, or that come after the first `max_window_layers`; in a Llama nowhere."""
+    if name == "llama":
+        config.pass_over("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
+        return None
+    kinds = config.get("layer_types")
+    is_used, window = config.flag("use_sliding_window", False), config.get("sliding_window")
+    if window is None and "sliding_window" not in config.values:
+        window = DEFAULTS[name].get("sliding_window")
+    first = config.get("max_window_layers", default=DEFAULTS[name].get("max_window_layers", 0))
+    if name == "mistral":
+        return window
+    if kinds is None and not is_used:
+        return None
+    if kinds is None:
+        return window if num_layers > first else None
+    if set(kinds) == {"full_attention"}:
+        return None
+    if not is_used or not set(kinds) <= {"full_attention", "sliding_attention"}:
+        config.only("layer_types", ["full_attention"] * num_layers)
+    return window
+
+
 def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases."""
-    hidden, heads = (
+    layers, hidden = (
+        config.whole(f"{arch}.block_count"),
         config.whole(f"{arch}.embedding_length"),
-        config.whole(f"{arch}.attention.head_count"),
     )
-    return {
-        "num_layers": config.whole(f"{arch}.block_count"),
+
+    def by_layer(key: str, default: int | None = None) -> int:
+        value = config.values.get(f"{arch}.{key}")
+        if isinstance(value, list) and len(value) != layers:
+            raise FormatError(
+                "wrong number of entries",
+                where=f"{config.where}: {arch}.{key}",
+                expected=layers,
+                found=len(value),
+            )
+        if isinstance(value, list) and len(set(value)) > 1:
+            raise UnsupportedError(
+                "layers of different sizes are not implemented",
+                where=f"{config.where}: {arch}.{key}",
+                found=value,
+            )
+        return config.whole(f"{arch}.{key}", default=default)
+
+    heads = by_layer("attention.head_count")
+    head_dim = config.whole(f"{arch}.attention.key_length", default=max(1, hidden // heads))
+    config.only(f"{arch}.attention.value_length", head_dim)
+    sizes = {
+        "num_layers": layers,
         "hidden_size": hidden,
-        "intermediate_size": config.whole(f"{arch}.feed_forward_length"),
+        "intermediate_size": by_layer("feed_forward_length"),
         "num_heads": heads,
-        "num_kv_heads": config.whole(f"{arch}.attention.head_count_kv", default=heads),
-        "head_dim": config.whole(f"{arch}.attention.key_length", default=max(1, hidden // heads)),
+        "num_kv_heads": by_layer("attention.head_count_kv", default=heads),
+        "head_dim": head_dim,
         "vocab_size": shapes["token_embd.weight"][0]
         if "token_embd.weight" in shapes
         else config.whole(f"{arch}.vocab_size"),
@@ -78,6 +146,9 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
         "output_bias": "blk.0.attn_output.bias" in shapes,
         "mlp_bias": "blk.0.ffn_up.bias" in shapes,
     }
+    config.only(f"{arch}.expert_count", 0)
+    config.only(f"{arch}.attention.causal", True)
+    return within_window(config, sizes, config.get(f"{arch}.attention.sliding_window") or None)
 
 
 def spec_of_gguf(
@@ -85,11 +156,14 @@ def spec_of_gguf(
 ) -> ModelSpec:
     config = Config(metadata, where)
     sizes = gguf_sizes(config, arch, shapes)
-    config.only(f"{arch}.rope.scaling.type", "none")
-    config.only(f"{arch}.expert_count", 0)
-    window = config.get(f"{arch}.attention.sliding_window")
-    if window is not None and window < sizes["max_positions"]:
-        raise UnsupportedError("sliding windows are not implemented", where=where, found=window)
+    rotary_dim = config.whole(f"{arch}.rope.dimension_count", default=sizes["head_dim"])
+    if rotary_dim != sizes["head_dim"]:
+        raise UnsupportedError(
+            "heads of this architecture turn whole, in llama.cpp too",
+            where=f"{where}: {arch}.rope.dimension_count",
+            expected=sizes["head_dim"],
+            found=rotary_dim,
+        )
     return sound(
         ModelSpec(
             architecture=arch,
@@ -98,83 +172,10 @@ def spec_of_gguf(
             norm_eps=shortest(config.real(f"{arch}.attention.layer_norm_rms_epsilon")),
             activation="silu",
             gated=True,
-            rotary_dim=config.whole(f"{arch}.rope.dimension_count", default=sizes["head_dim"]),
+            rotary_dim=rotary_dim,
             rope_theta=shortest(config.real(f"{arch}.rope.freq_base", default=10000.0)),
         ),
         where,
-    )
-
-
-def llama3_factors(spec: ModelSpec) -> NDArray[np.float32]:
-    """What llama.cpp divides each rotary frequency by (its tensor rope_freqs.weight): (rotary_dim / 2,)."""
-    scaling = spec.rope_scaling
-    if scaling is None:
-        return np.ones(spec.rotary_dim // 2, np.float32)
-    frequencies = spec.rope_theta ** (-2.0 * np.arange(spec.rotary_dim // 2) / spec.rotary_dim)
-    wavelengths = 2 * math.pi / frequencies
-    low = scaling.original_max_positions / scaling.low_freq_factor
-    high = scaling.original_max_positions / scaling.high_freq_factor
-    smooth = (scaling.original_max_positions / wavelengths - scaling.low_freq_factor) / (
-        scaling.high_freq_factor - scaling.low_freq_factor
-    )
-    blended = 1.0 / ((1 - smooth) / scaling.factor + smooth)
-    factors = np.where(
-        wavelengths < high, 1.0, np.where(wavelengths > low, scaling.factor, blended)
-    )
-    return factors.astype(np.float32)
-
-
-def scaling_of_factors(
-    factors: NDArray[np.float32], spec: ModelSpec, where: object, hint: object = None
-) -> RopeScaling | None:
-    """The inverse of `llama3_factors`: GGUF keeps only the tensor.
-
-    Args:
-        hint: factor, low, high and original length as our own writer notes them; believed only if it gives the factors.
-
-    Raises:
-        UnsupportedError: factors that no scaling of Llama 3's kind gives.
-    """
-    if np.allclose(factors, 1.0):
-        return None
-    candidates = [
-        RopeScaling(f, 1.0, 4.0, n) for f in (8.0, 32.0, float(factors.max())) for n in (8192, 4096)
-    ]
-    if (
-        isinstance(hint, list)
-        and len(hint) == 4
-        and all(isinstance(v, float) and 0 < v < 1e9 for v in hint)
-    ):
-        candidates.insert(0, RopeScaling(hint[0], hint[1], hint[2], int(hint[3])))
-    for scaling in [*candidates, _fitted_scaling(factors, spec)]:
-        if scaling is not None:
-            found = llama3_factors(spec.replace(rope_scaling=scaling))
-            if found.shape == factors.shape and np.allclose(found, factors, rtol=1e-4):
-                return scaling
-    raise UnsupportedError(
-        "rotary factors follow no known scaling", where=where, found=f"up to {factors.max():g}"
-    )
-
-
-def _fitted_scaling(factors: NDArray[np.float32], spec: ModelSpec) -> RopeScaling | None:
-    """Settings from the blended band, where 1 / factor is a line over 1 / wavelength; low is set to 1, for only ratios matter."""
-    frequencies = spec.rope_theta ** (-2.0 * np.arange(spec.rotary_dim // 2) / spec.rotary_dim)
-    top = float(factors.max())
-    blended = (factors > 1.0001) & (factors < top * 0.9999)
-    if factors.shape != frequencies.shape or blended.sum() < 2 or top <= 1:
-        return None
-    share = (1 / factors[blended].astype(np.float64) - 1 / top) / (
-        1 - 1 / top
-    )  # from 0 at `low` to 1 at `high`
-    slope, offset = np.polyfit(frequencies[blended] / (2 * math.pi), share, 1)
-    if not offset < 0 < slope:
-        return None
-    high = 1 - 1 / offset
-    original = slope * (high - 1)
-    return (
-        RopeScaling(top, 1.0, float(high), round(float(original)))
-        if 1 <= original < 1 << 31
-        else None
     )
 
 
@@ -197,8 +198,6 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
         keys |= {"attention_bias": spec.qkv_bias, "mlp_bias": spec.mlp_bias}
     if spec.architecture == "mistral":
         keys["sliding_window"] = None
-    if spec.rotary_dim != spec.head_dim:
-        keys["partial_rotary_factor"] = spec.rotary_dim / spec.head_dim
     return keys
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.checkpoint.architecture import Config, sound
+from understudy.checkpoint.architecture import sound
+from understudy.checkpoint.config import Config
 from understudy.checkpoint.weights import Weights, announced
 from understudy.errors import FormatError, MissingError, UnsupportedError
 from understudy.formats.nemo import NemoFile, ZarrArray, read_nemo

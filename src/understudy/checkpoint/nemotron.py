@@ -6,26 +6,35 @@ Sources: transformers `models/nemotron`, llama.cpp architecture "nemotron" (whic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from understudy.checkpoint.architecture import (
-    HARMLESS_KEYS,
     Architecture,
-    Config,
     common_sizes,
     shortest,
     sound,
 )
+from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.llama import gguf_sizes
 from understudy.checkpoint.rope import read_rope, rope_config
 from understudy.spec import ModelSpec
 
+# What transformers 5.24 takes where a config.json lacks a key.
+DEFAULTS = {
+    "vocab_size": 256000,
+    "hidden_size": 6144,
+    "intermediate_size": 24576,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 48,
+    "max_position_embeddings": 4096,
+}
+
 
 def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     config = Config(values, where, HARMLESS_KEYS)
-    sizes = common_sizes(config)
+    sizes = common_sizes(config, DEFAULTS)
     config.only("hidden_act", "relu2")
-    config.only("quantization_config")
     spec = ModelSpec(
         architecture="nemotron",
         **sizes,
@@ -35,12 +44,13 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
         ),
         activation="relu2",
         gated=False,
-        **read_rope(config, sizes["head_dim"], default_partial=0.5, default_theta=10000.0),
+        **read_rope(config, sizes, default_partial=0.5),
         tied_embeddings=config.flag("tie_word_embeddings", False),
         qkv_bias=config.flag("attention_bias", False),
         output_bias=config.flag("attention_bias", False),
         mlp_bias=config.flag("mlp_bias", False),
     )
+    config.pass_over("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
     config.finish()
     return sound(spec, where)
 
@@ -58,7 +68,6 @@ def spec_of_gguf(
             norm_eps=shortest(config.real("nemotron.attention.layer_norm_epsilon")),
             activation="relu2",
             gated=False,
-            # Converters wrote rope.dimension_count as a share of hidden / heads; where the head is wider, that is wrong.
             rotary_dim=_rotary_dim(config, sizes),
             rope_theta=shortest(config.real("nemotron.rope.freq_base", default=10000.0)),
         ),
@@ -67,11 +76,22 @@ def spec_of_gguf(
 
 
 def _rotary_dim(config: Config, sizes: Mapping[str, Any]) -> int:
-    written = config.whole("nemotron.rope.dimension_count", default=sizes["head_dim"] // 2)
-    narrow = sizes["hidden_size"] // sizes["num_heads"]
-    if narrow != sizes["head_dim"] and written == narrow // 2:
-        return int(sizes["head_dim"]) // 2
-    return written
+    """How much of a head turns.
+
+    llama.cpp's converter writes the share of hidden / heads, `int(share * hidden) // heads`, which is wrong where the
+    head is wider. Then the share is sought that it comes from, half a head before others. Our own files are marked.
+    """
+    head_dim, hidden, heads = sizes["head_dim"], sizes["hidden_size"], sizes["num_heads"]
+    own = config.get("understudy.rotary_dim")
+    written = config.whole("nemotron.rope.dimension_count", default=head_dim)
+    if own == written or hidden // heads == head_dim or written == head_dim // 2:
+        return written
+    shares = sorted(
+        (Fraction(dim, head_dim) for dim in range(2, head_dim + 1, 2)),
+        key=lambda share: share.denominator,
+    )
+    fitting = [share for share in shares if int(share * hidden) // heads == written]
+    return int(fitting[0] * head_dim) if fitting else written
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
@@ -107,7 +127,7 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
         "nemotron.attention.layer_norm_epsilon": float(spec.norm_eps),
         "nemotron.rope.freq_base": float(spec.rope_theta),
         "nemotron.rope.dimension_count": spec.rotary_dim,
-        "nemotron.rope.scaling.type": "none",
+        "understudy.rotary_dim": spec.rotary_dim,
         "nemotron.vocab_size": spec.vocab_size,
     }
 

@@ -8,7 +8,6 @@ we mean. Names are those of Hugging Face, a linear weight is (out, in), values a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.spec import ModelSpec, RopeScaling
+from understudy.spec import ModelSpec
 
 Array = NDArray[np.floating[Any]]  # float32, or float64 throughout if the weights are
 Weights = Mapping[str, Array]
@@ -139,35 +138,18 @@ def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
 
     y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)
     y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r on pass through.
+
+    f_i are those of `understudy.rotary`; cos and sin are multiplied by the scaling's attention factor, mostly 1.
     """
     half = spec.rotary_dim // 2
-    angles = positions.astype(np.float32)[:, None] * frequencies(
-        spec
+    turns = np.asarray(spec.frequencies(int(positions.max(initial=0)) + 1), np.float32)
+    angles = (
+        positions.astype(np.float32)[:, None] * turns
     )  # (tokens, half), single precision everywhere
-    cos, sin = (f(angles).astype(x.dtype)[:, None, :] for f in (np.cos, np.sin))
+    factor = np.float32(spec.attention_factor)
+    cos, sin = ((f(angles) * factor).astype(x.dtype)[:, None, :] for f in (np.cos, np.sin))
     first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
-
-
-def frequencies(spec: ModelSpec) -> Array:
-    """f_i = theta^(-2i / rotary_dim), i = 0 … rotary_dim/2 - 1, then the scaling of Llama 3: (rotary_dim / 2,)."""
-    exponents = np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(
-        max(spec.rotary_dim, 1)
-    )
-    plain: Array = (1.0 / np.float32(spec.rope_theta) ** exponents).astype(np.float32)
-    return plain if spec.rope_scaling is None else scaled_frequencies(spec.rope_scaling, plain)
-
-
-def scaled_frequencies(scaling: RopeScaling, plain: Array) -> Array:
-    """Slow turns are slowed further, fast ones kept, those between blended (transformers `_compute_llama3_parameters`).
-
-    With wavelength λ = 2π / f and L the original context:
-    λ < L / high: f;   λ > L / low: f / factor;   between: (1 - s) f / factor + s f, s = (L / λ - low) / (high - low).
-    """
-    low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    turns = scaling.original_max_positions / (2 * math.pi / plain)  # L / λ
-    share = np.clip((turns - low) / (high - low), 0.0, 1.0)
-    return ((1 - share) * plain / scaling.factor + share * plain).astype(np.float32)
 
 
 def mlp_inner(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array:

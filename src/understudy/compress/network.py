@@ -256,16 +256,11 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotation_table(spec: ModelSpec, num_tokens: int, device: torch.device | str) -> Rotation:
-    """cos and sin of position times frequency (see `models.reference.frequencies`)."""
-    exponents = torch.arange(0, spec.rotary_dim, 2, dtype=torch.float32) / max(spec.rotary_dim, 1)
-    plain = 1.0 / torch.tensor(spec.rope_theta, dtype=torch.float32) ** exponents
-    if spec.rope_scaling is not None:
-        s = spec.rope_scaling
-        turns = s.original_max_positions * plain / (2 * math.pi)
-        share = ((turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor)).clamp(0, 1)
-        plain = (1 - share) * plain / s.factor + share * plain
-    angles = torch.arange(num_tokens, dtype=torch.float32)[:, None] * plain
-    return angles.cos().to(device), angles.sin().to(device)
+    """cos and sin of position times frequency (see `understudy.rotary`)."""
+    turns = torch.tensor(spec.frequencies(num_tokens), dtype=torch.float32)
+    angles = torch.arange(num_tokens, dtype=torch.float32)[:, None] * turns
+    factor = spec.attention_factor
+    return (angles.cos() * factor).to(device), (angles.sin() * factor).to(device)
 
 
 def initialise(network: Network, seed: int, scale: float = 0.02) -> None:

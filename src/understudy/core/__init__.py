@@ -92,12 +92,21 @@ class Model(_core.Model):
     ) -> None:
         entries = {name: (t.format, t.rows, t.columns, t.data) for name, t in tensors.items()}
         super().__init__(
-            dataclasses.asdict(spec),
+            dataclasses.asdict(spec) | _rotation(spec),
             entries,
             choose_isa(isa),
             choose_threads(num_threads),
             list(fine),
         )
+
+
+def _rotation(spec: ModelSpec) -> dict[str, object]:
+    """The frequencies of texts within the original context, and of longer ones where those differ."""
+    sets = [spec.frequencies(1), spec.frequencies(spec.max_positions)]
+    return {
+        "frequency_sets": sets[:1] if sets[0] == sets[1] else sets,
+        "attention_factor": spec.attention_factor,
+    }
 
 
 def choose_isa(isa: str | None = None) -> str:
@@ -187,13 +196,18 @@ def step(
     slots: NDArray[np.int32],
     page_tables: NDArray[np.int32],
     logit_rows: NDArray[np.int32],
+    frequency_sets: Sequence[int] | None = None,
 ) -> NDArray[np.float32]:
     """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages); logit_rows: (m,).
 
     Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of `page_tables`; tokens of one
-    sequence stand together, in rising order. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
+    sequence stand together, in rising order. `frequency_sets` says for each sequence whether it turns by the frequencies
+    of texts within the model's original context (0) or of longer ones (1), where these differ. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
     """
-    return _core.step(model, cache, tokens, positions, slots, page_tables, logit_rows)
+    arrays = (tokens, positions, slots, page_tables, logit_rows)
+    if frequency_sets is None:
+        return _core.step(model, cache, *arrays)
+    return _core.step(model, cache, *arrays, frequency_sets)
 
 
 _NO_IDS = np.empty(0, np.int32)

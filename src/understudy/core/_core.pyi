@@ -65,6 +65,7 @@ def step(
     slots: NDArray[np.int32],
     page_tables: NDArray[np.int32],
     logit_rows: NDArray[np.int32],
+    frequency_sets: Sequence[int] | None = None,
 ) -> NDArray[np.float32]: ...
 def sample(
     logits: NDArray[np.float32],

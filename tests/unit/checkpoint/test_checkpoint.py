@@ -11,16 +11,13 @@ import pytest
 
 from tests.support.checkpoints import (
     SPECS,
-    config_of,
     random_weights,
     write_folder,
     write_safetensors,
 )
 from tests.support.torch_files import state_dict_bytes
 from understudy.checkpoint.checkpoint import open_checkpoint
-from understudy.checkpoint.llama import llama3_factors, scaling_of_factors
 from understudy.errors import FormatError, InputError, MissingError, UnsupportedError
-from understudy.spec import RopeScaling
 
 
 @pytest.mark.parametrize("style", ["transformers4", "transformers5", "megatron"])
@@ -77,11 +74,11 @@ def _nemotron(tmp_path: Path, **changes: Any) -> Path:
     [
         {"hidden_act": "gelu"},
         {"quantization_config": {"quant_method": "awq"}},
-        {"rope_scaling": {"type": "yarn", "factor": 2.0}},
+        {"rope_scaling": {"type": "su", "factor": 2.0}},
+        {"rope_parameters": {"full_attention": {"rope_type": "default"}}},
         {"final_logit_softcapping": 30.0},
         {"some_new_switch": True},
         {"model_type": "gemma2"},
-        {"rope_parameters": {"rope_type": "default", "mscale": 1.0}},
     ],
 )
 def test_what_is_not_understood_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -105,17 +102,6 @@ def test_what_is_not_understood_is_refused(changes: dict[str, Any], tmp_path: Pa
 def test_impossible_values_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError):
         open_checkpoint(_nemotron(tmp_path, **changes))
-
-
-def test_a_sliding_window_that_bites_is_refused(tmp_path: Path) -> None:
-    spec = SPECS["mistral"]
-    folder = write_folder(
-        spec, random_weights(spec), tmp_path / "m", config={"sliding_window": 4096}
-    )
-    open_checkpoint(folder)  # wider than the context: no difference
-    (folder / "config.json").write_text(json.dumps(config_of(spec, sliding_window=128)))
-    with pytest.raises(UnsupportedError, match="sliding"):
-        open_checkpoint(folder)
 
 
 def test_missing_extra_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
@@ -161,25 +147,6 @@ def test_no_such_place(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "none")
     with pytest.raises(MissingError, match=r"config.json"):
         open_checkpoint(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "scaling",
-    [
-        RopeScaling(8.0, 1.0, 4.0, 8192),
-        RopeScaling(32.0, 1.0, 4.0, 8192),
-        RopeScaling(5.0, 1.0, 6.0, 3000),
-        RopeScaling(4.0, 2.0, 8.0, 8192),
-    ],
-)
-def test_llama3_scaling_is_found_again_from_its_factors(scaling: RopeScaling) -> None:
-    spec = SPECS["llama"].replace(head_dim=128, rotary_dim=128, rope_scaling=scaling)
-    found = scaling_of_factors(llama3_factors(spec), spec.replace(rope_scaling=None), "x")
-    np.testing.assert_allclose(
-        llama3_factors(spec.replace(rope_scaling=found)), llama3_factors(spec), rtol=1e-4
-    )
-    with pytest.raises(UnsupportedError, match="no known scaling"):
-        scaling_of_factors(np.linspace(1, 3, 64).astype(np.float32) ** 3, spec, "x")
 
 
 def _tokenizer(folder: Path, post_processor: Any, **settings: Any) -> None:

@@ -26,7 +26,8 @@ from understudy.core import PackedTensor
 from understudy.errors import UsageError
 from understudy.formats.tensor import StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.spec import ModelSpec, QuantSpec, RopeScaling, tensor_shapes
+from understudy.rotary import Llama3Scaling
+from understudy.spec import ModelSpec, QuantSpec, tensor_shapes
 
 _MINITRON_4B = ModelSpec(
     architecture="nemotron",
@@ -66,7 +67,7 @@ SHAPES: dict[str, ModelSpec] = {
         gated=True,
         rotary_dim=128,
         rope_theta=5e5,
-        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 8192),
+        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
     ),
     "mistral-nemo-minitron-8b": ModelSpec(
         architecture="mistral",
