@@ -22,28 +22,43 @@ def run(arguments: argparse.Namespace) -> int:
     return run_recipe(read_recipe(arguments.recipe), arguments)
 
 
-def add_data(parser: argparse.ArgumentParser, *, calibration_rows: int = 64) -> None:
+def add_data(parser: argparse.ArgumentParser, *, calibration_sequences: int = 64) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz"
     )
     group.add_argument(
-        "--beside",
+        "--auxiliary",
         nargs="+",
         default=[],
         metavar="FILE",
         help="other kinds of text for half of the calibration",
     )
     group.add_argument(
-        "--held-out", nargs="+", default=[], metavar="FILE", help="default: the last rows of --data"
+        "--held-out",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="default: the last sequences of --data",
     )
-    group.add_argument("--length", type=int, default=512, help="tokens of a row (default 512)")
-    group.add_argument("--calibration-rows", type=int, default=calibration_rows, metavar="N")
-    group.add_argument("--held-out-rows", type=int, default=32, metavar="N")
+    group.add_argument("--length", type=int, default=512, help="tokens of a sequence (default 512)")
+    group.add_argument(
+        "--calibration-sequences", type=int, default=calibration_sequences, metavar="N"
+    )
+    group.add_argument("--held-out-sequences", type=int, default=32, metavar="N")
+    add_former(group, "--calibration-rows", "calibration_sequences")
+    add_former(group, "--held-out-rows", "held_out_sequences")
     parser.add_argument(
         "--dtype", choices=["bf16", "f32"], default="bf16", help="of the folder that is written"
     )
     add_running(parser)
+
+
+def add_former(parser: Any, name: str, now: str, kind: type = int) -> None:
+    """The name that an option had before: still obeyed, no longer listed."""
+    parser.add_argument(
+        name, dest=now, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +77,11 @@ def raw_recipe(
     """The recipe that the arguments of one stage amount to."""
     data = {
         "train": arguments.data,
-        "beside": arguments.beside,
+        "auxiliary": arguments.auxiliary,
         "held_out": arguments.held_out,
         "length": arguments.length,
-        "calibration_rows": arguments.calibration_rows,
-        "held_out_rows": arguments.held_out_rows,
+        "calibration_sequences": arguments.calibration_sequences,
+        "held_out_sequences": arguments.held_out_sequences,
     }
     output = {"folder": str(out), "dtype": arguments.dtype, "gguf": "quantize" in tables}
     return {"source": {"model": model}, "data": data, "output": output} | tables

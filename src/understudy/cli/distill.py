@@ -9,14 +9,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from understudy.cli.compress import add_data, raw_recipe, require_torch, run_raw
+from understudy.cli.compress import add_data, add_former, raw_recipe, require_torch, run_raw
 
 _SETTINGS = (
     "tokens",
-    "batch_rows",
-    "micro_rows",
-    "rate",
-    "final_rate",
+    "batch_size",
+    "micro_batch_size",
+    "learning_rate",
+    "final_learning_rate",
     "schedule",
     "seed",
     "checkpoint_steps",
@@ -37,16 +37,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokens", type=int, required=True, help="to train on in all")
     parser.add_argument(
-        "--batch-rows",
+        "--batch-size",
         type=int,
         metavar="N",
-        help="rows of one step, over all processes (default 8)",
+        help="sequences of one step, over all processes (default 8)",
     )
     parser.add_argument(
-        "--micro-rows", type=int, metavar="N", help="rows in memory at once (default 4)"
+        "--micro-batch-size", type=int, metavar="N", help="sequences in memory at once (default 4)"
     )
-    parser.add_argument("--rate", type=float, help="peak learning rate (default 2e-4)")
-    parser.add_argument("--final-rate", type=float, help="learning rate at the end (default 2e-5)")
+    parser.add_argument("--learning-rate", type=float, help="peak learning rate (default 2e-4)")
+    parser.add_argument(
+        "--final-learning-rate", type=float, help="learning rate at the end (default 2e-5)"
+    )
     parser.add_argument("--schedule", help="cosine, linear, constant or plateau (default cosine)")
     parser.add_argument("--precision", help="float32 (default) or bfloat16")
     parser.add_argument("--seed", type=int)
@@ -68,6 +70,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the cache, for a token (default 64)",
     )
+    add_former(parser, "--batch-rows", "batch_size")
+    add_former(parser, "--micro-rows", "micro_batch_size")
+    add_former(parser, "--rate", "learning_rate", float)
+    add_former(parser, "--final-rate", "final_learning_rate", float)
     add_data(parser)
 
 

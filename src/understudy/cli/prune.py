@@ -1,4 +1,4 @@
-"""`understudy prune MODEL FOLDER`: trim layers, heads, neurons or channels, and refit what is left."""
+"""`understudy prune MODEL FOLDER`: trim layers, heads, neurons or channels, and reconstruction what is left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--criterion", default="minitron", help="minitron, reconstruction, magnitude or random"
     )
     parser.add_argument("--depth", default="influence", help="influence, perplexity or contiguous")
-    parser.add_argument("--no-compensate", action="store_true", help="only trim, refit nothing")
+    parser.add_argument(
+        "--no-reconstruct", action="store_true", help="only trim, reconstruction nothing"
+    )
     parser.add_argument(
         "--residual-heads", action="store_true", help="Minitron's residual of pruned heads"
     )
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     prune = shape | {
         "criterion": arguments.criterion,
         "depth": arguments.depth,
-        "compensate": not arguments.no_compensate,
+        "reconstruct": not arguments.no_reconstruct,
         "residual_heads": arguments.residual_heads,
     }
     return run_raw(raw_recipe(arguments, arguments.model, arguments.folder, prune=prune), arguments)

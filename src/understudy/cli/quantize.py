@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="spend up to B bits a weight where they pay most",
     )
-    parser.add_argument("--method", choices=["plain", "search", "feedback"], default="feedback")
+    parser.add_argument(
+        "--method", choices=["round_to_nearest", "scale_search", "gptq"], default="gptq"
+    )
     parser.add_argument("--no-equalise", action="store_true", help="leave out the channel scales")
     parser.add_argument(
         "--tune-tokens",

@@ -1,6 +1,6 @@
-"""One streamed pass over calibration rows that gathers what every later stage needs. Layer by layer, resumable.
+"""One streamed pass over calibration sequences that gathers what every later stage needs. Layer by layer, resumable.
 
-All rows go through layer 0, then all through layer 1, …; the residual stream between two layers lies in a file, so
+All sequences go through layer 0, then all through layer 1, …; the residual stream between two layers lies in a file, so
 that at any time one layer works and what is finished stays: a folder of `layer-000.safetensors` … `final.safetensors`
 and `calibration.json`. A run on the same folder goes on after the last finished layer.
 
@@ -8,7 +8,7 @@ Per layer (sums over all tokens unless said; float32):
     attention_gram (hidden, hidden)       Σ x xᵀ of what q, k, v read      mlp_gram (hidden, hidden)   … gate, up read
     value_gram     (hidden, hidden)       … averaged by every query head's attention: what an error of v_proj comes through
     mix_gram       (query, query)         … of what o_proj reads           inner_gram (inner, inner)   … down_proj reads
-    attention_mean, mlp_mean (hidden,)    importance of channels: per row the mean of |x|, then L2 over rows (Minitron)
+    attention_mean, mlp_mean (hidden,)    importance of channels: per row the mean of |x|, then L2 over sequences (Minitron)
     head_mean      (heads,)               the same of the L2 norm of each head's output
     inner_mean     (inner,)               the same of the inputs of down_proj
     influence      ()                     1 - mean cos(stream before, stream after)  (block influence, ShortGPT)
@@ -30,7 +30,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from understudy.compress.data import Progress, Rows, check_vocabulary, quiet
+from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet
 from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Layer, Network
 from understudy.errors import FormatError, MissingError, UsageError
@@ -48,7 +48,7 @@ class Statistics:
     folder: Path
     spec: ModelSpec
     num_tokens: int
-    num_rows: int
+    num_sequences: int
 
     def layer(self, index: int) -> Sums:
         return _load(self.folder / f"layer-{index:03}.safetensors")
@@ -72,42 +72,47 @@ def _load(path: Path) -> Sums:
 
 @torch.no_grad()
 def calibrate(
-    network: Network, rows: Rows, folder: Path, *, batch_rows: int = 8, progress: Progress = quiet
+    network: Network,
+    sequences: Sequences,
+    folder: Path,
+    *,
+    batch_size: int = 8,
+    progress: Progress = quiet,
 ) -> Statistics:
-    """Run all rows through the network once and leave the statistics in `folder`; finished layers are not run again.
+    """Run all sequences through the network once and leave the statistics in `folder`; finished layers are not run again.
 
     Raises:
-        UsageError: `folder` holds the calibration of another model or other rows.
+        UsageError: `folder` holds the calibration of another model or other sequences.
     """
     spec = network.spec
     keep_freed_memory()
-    check_vocabulary(rows, spec.vocab_size, "calibration data")
+    check_vocabulary(sequences, spec.vocab_size, "calibration data")
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, network, rows)
+    _claim(folder, network, sequences)
     if (folder / "final.safetensors").exists():
-        return Statistics(folder, spec, rows.num_tokens, len(rows))
+        return Statistics(folder, spec, sequences.num_tokens, len(sequences))
     streams = [
-        open_stream(folder / f"stream-{side}.bin", rows, spec.hidden_size) for side in (0, 1)
+        open_stream(folder / f"stream-{side}.bin", sequences, spec.hidden_size) for side in (0, 1)
     ]
     total = spec.num_layers + 1
     for index in range(_num_finished(folder, spec), spec.num_layers):
         progress(index, total, f"calibrating layer {index + 1} of {spec.num_layers}")
         if index == 0:
-            embed_rows(network, rows, streams[0], batch_rows)
-        layer, rotation = network.model.layers[index], network.rotation(rows.mask.shape[1])
+            embed_sequences(network, sequences, streams[0], batch_size)
+        layer, rotation = network.model.layers[index], network.rotation(sequences.mask.shape[1])
         sums = LayerSums(layer)
-        for part in parts_of(len(rows), batch_rows):
+        for part in parts_of(len(sequences), batch_size):
             before = torch.from_numpy(np.array(streams[index % 2][part])).to(network.device)
             streams[1 - index % 2][part] = sums.add(before, rotation).cpu().numpy()
         streams[1 - index % 2].flush()
-        _save(sums.result(rows.num_tokens), folder / f"layer-{index:03}.safetensors")
+        _save(sums.result(sequences.num_tokens), folder / f"layer-{index:03}.safetensors")
     _save(
-        _final_sums(network, streams[spec.num_layers % 2], batch_rows), folder / "final.safetensors"
+        _final_sums(network, streams[spec.num_layers % 2], batch_size), folder / "final.safetensors"
     )
     for side in (0, 1):
         (folder / f"stream-{side}.bin").unlink(missing_ok=True)
     progress(total, total, "calibrated")
-    return Statistics(folder, spec, rows.num_tokens, len(rows))
+    return Statistics(folder, spec, sequences.num_tokens, len(sequences))
 
 
 def open_statistics(folder: Path) -> Statistics:
@@ -120,11 +125,11 @@ def open_statistics(folder: Path) -> Statistics:
         spec = ModelSpec(**known["spec"])
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError("calibration.json is damaged", where=path, found=str(error)) from error
-    return Statistics(folder, spec, known["num_tokens"], known["num_rows"])
+    return Statistics(folder, spec, known["num_tokens"], known["num_sequences"])
 
 
 class LayerSums:
-    """Runs one layer on batches and sums what it sees. Means are per row first, then squared and summed over rows."""
+    """Runs one layer on batches and sums what it sees. Means are per row first, then squared and summed over sequences."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.sums = layer, {}
@@ -132,7 +137,7 @@ class LayerSums:
     sums: Sums
 
     def add(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """(rows, tokens, hidden) before the layer -> the same after it."""
+        """(sequences, tokens, hidden) before the layer -> the same after it."""
         layer = self.layer
         h = layer.input_layernorm(x)
         mixed = layer.self_attn.mix(h, rotation)
@@ -172,18 +177,20 @@ def gram(x: Tensor) -> Tensor:
     return flat.T @ flat
 
 
-def _final_sums(network: Network, stream: Stream, batch_rows: int) -> Sums:
+def _final_sums(network: Network, stream: Stream, batch_size: int) -> Sums:
     sums: Sums = {}
-    for part in parts_of(len(stream), batch_rows):
+    for part in parts_of(len(stream), batch_size):
         h = network.model.norm(torch.from_numpy(np.array(stream[part])).to(network.device))
         for name, value in (("head_gram", gram(h)), ("head_mean", h.abs().mean(1).square().sum(0))):
             sums[name] = sums[name] + value if name in sums else value
     return {"head_gram": sums["head_gram"], "head_mean": sums["head_mean"].sqrt()}
 
 
-def embed_rows(network: Network, rows: Rows, stream: Stream, batch_rows: int) -> None:
-    for part in parts_of(len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[part, :-1].astype(np.int64)).to(network.device)
+def embed_sequences(
+    network: Network, sequences: Sequences, stream: Stream, batch_size: int
+) -> None:
+    for part in parts_of(len(sequences), batch_size):
+        tokens = torch.from_numpy(sequences.tokens[part, :-1].astype(np.int64)).to(network.device)
         stream[part] = network.model.embed_tokens(tokens).float().cpu().numpy()
 
 
@@ -191,9 +198,9 @@ def parts_of(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def open_stream(path: Path, rows: Rows, hidden_size: int) -> Stream:
-    """A residual stream of all rows as a file, (rows, tokens, hidden) float32; kept if it is there in that size."""
-    shape = (*rows.mask.shape, hidden_size)
+def open_stream(path: Path, sequences: Sequences, hidden_size: int) -> Stream:
+    """A residual stream of all sequences as a file, (sequences, tokens, hidden) float32; kept if it is there in that size."""
+    shape = (*sequences.mask.shape, hidden_size)
     if path.exists() and path.stat().st_size == 4 * int(np.prod(shape)):
         return np.memmap(path, np.float32, "r+", shape=shape)
     return np.memmap(path, np.float32, "w+", shape=shape)
@@ -207,11 +214,15 @@ def _num_finished(folder: Path, spec: ModelSpec) -> int:
     return finished
 
 
-def _claim(folder: Path, network: Network, rows: Rows) -> None:
-    digest = hashlib.sha256(rows.tokens.tobytes() + VERSION)
+def _claim(folder: Path, network: Network, sequences: Sequences) -> None:
+    digest = hashlib.sha256(sequences.tokens.tobytes() + VERSION)
     for value in network.state_dict().values():
         digest.update(value.detach().float().flatten()[:64].cpu().numpy().tobytes())
-    known = {"spec": asdict(network.spec), "num_rows": len(rows), "num_tokens": rows.num_tokens}
+    known = {
+        "spec": asdict(network.spec),
+        "num_sequences": len(sequences),
+        "num_tokens": sequences.num_tokens,
+    }
     claim = known | {"digest": digest.hexdigest()}
     path = folder / "calibration.json"
     if path.exists():

@@ -1,7 +1,7 @@
-"""Training and calibration data: text and JSONL become rows of tokens of one length, with a mask of what is learnt.
+"""Training and calibration data: text and JSONL become sequences of tokens of one length, with a mask of what is learnt.
 
-    rows = read_rows([Path("books.txt"), Path("chats.jsonl")], encoder, length=512)
-    rows.tokens  (rows, length + 1) int32     rows.mask  (rows, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
+    sequences = read_sequences([Path("books.txt"), Path("chats.jsonl")], encoder, length=512)
+    sequences.tokens  (sequences, length + 1) int32     sequences.mask  (sequences, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
 
 A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}` (only what the
 assistant says counts, as the chat chat template renders it). Documents are packed end to end, an end-of-text token between
@@ -73,7 +73,7 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Sequences:
     tokens: IntArray
     mask: NDArray[np.uint8]
 
@@ -84,51 +84,51 @@ class Rows:
     def num_tokens(self) -> int:
         return int(self.mask.size)
 
-    def take(self, count: int, start: int = 0) -> Rows:
-        return Rows(self.tokens[start : start + count], self.mask[start : start + count])
+    def take(self, count: int, start: int = 0) -> Sequences:
+        return Sequences(self.tokens[start : start + count], self.mask[start : start + count])
 
-    def spread(self, count: int) -> Rows:
+    def spread(self, count: int) -> Sequences:
         """At most `count` of them, evenly from first to last."""
         picked = np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)
-        return Rows(self.tokens[picked], self.mask[picked])
+        return Sequences(self.tokens[picked], self.mask[picked])
 
 
-def mixed(own: Rows, others: Rows, count: int) -> Rows:
-    """`count` rows spread over both, half of them `others` as far as there are so many, shuffled in a fixed order."""
+def mixed(own: Sequences, others: Sequences, count: int) -> Sequences:
+    """`count` sequences spread over both, half of them `others` as far as there are so many, shuffled in a fixed order."""
     theirs = others.spread(count // 2)
     ours = own.spread(count - len(theirs))
     order = np.random.default_rng(1).permutation(len(ours) + len(theirs))
-    return Rows(
+    return Sequences(
         np.concatenate([ours.tokens, theirs.tokens])[order],
         np.concatenate([ours.mask, theirs.mask])[order],
     )
 
 
-def read_rows(
-    paths: Iterable[Path], encoder: Encoder, length: int, max_rows: int | None = None
-) -> Rows:
-    """All documents of these files, packed into rows of `length` predicted tokens; a rest that fills no row is dropped.
+def read_sequences(
+    paths: Iterable[Path], encoder: Encoder, length: int, max_sequences: int | None = None
+) -> Sequences:
+    """All documents of these files, packed into sequences of `length` predicted tokens; a rest that fills no row is dropped.
 
     Raises:
         DocumentError: a file or record cannot be read (file and line are named), or all of it is shorter than one row.
     """
     if length < 2:
-        raise UsageError("rows are too short", expected="a length of at least 2", found=length)
+        raise UsageError("sequences are too short", expected="a length of at least 2", found=length)
     paths = [Path(path) for path in paths]
     for path in paths:
         if not path.is_file():
             raise DocumentError("data file is not there", where=path)
     documents = (document for path in paths for document in read_documents(path, encoder))
-    rows = pack(documents, length, encoder.end_id, max_rows)
-    if not len(rows):
+    sequences = pack(documents, length, encoder.end_id, max_sequences)
+    if not len(sequences):
         raise DocumentError(
             "data is shorter than one row", where=paths[0], expected=f"at least {length + 1} tokens"
         )
-    if not rows.mask.any():
+    if not sequences.mask.any():
         raise DocumentError(
             "no token of the data would be learnt", where=paths[0], do="add assistant turns"
         )
-    return rows
+    return sequences
 
 
 def read_documents(path: Path, encoder: Encoder) -> Iterator[Document]:
@@ -219,9 +219,9 @@ def chat_document(
 
 
 def pack(
-    documents: Iterable[Document], length: int, end_id: int | None, max_rows: int | None = None
-) -> Rows:
-    """Documents end to end, cut into rows of length + 1 tokens that overlap by one, so that no prediction is lost."""
+    documents: Iterable[Document], length: int, end_id: int | None, max_sequences: int | None = None
+) -> Sequences:
+    """Documents end to end, cut into sequences of length + 1 tokens that overlap by one, so that no prediction is lost."""
     tokens: list[IntArray] = []
     masks: list[NDArray[np.uint8]] = []
     ids: list[int] = []
@@ -232,34 +232,36 @@ def pack(
         if end_id is not None:
             ids.append(end_id)
             learnt.append(True)
-        while len(ids) > length and (max_rows is None or len(tokens) < max_rows):
+        while len(ids) > length and (max_sequences is None or len(tokens) < max_sequences):
             tokens.append(np.array(ids[: length + 1], np.int32))
             masks.append(np.array(learnt[1 : length + 1], np.uint8))
             ids, learnt = ids[length:], learnt[length:]
-        if max_rows is not None and len(tokens) >= max_rows:
+        if max_sequences is not None and len(tokens) >= max_sequences:
             break
     if not tokens:
-        return Rows(np.zeros((0, length + 1), np.int32), np.zeros((0, length), np.uint8))
-    return Rows(np.stack(tokens), np.stack(masks))
+        return Sequences(np.zeros((0, length + 1), np.int32), np.zeros((0, length), np.uint8))
+    return Sequences(np.stack(tokens), np.stack(masks))
 
 
-def rows_of_step(num_rows: int, batch_rows: int, step: int, seed: int) -> NDArray[np.int64]:
-    """(batch_rows,) which rows a step learns from: each epoch is one permutation, drawn from seed and epoch alone."""
-    if batch_rows > num_rows:
+def sequences_of_step(
+    num_sequences: int, batch_size: int, step: int, seed: int
+) -> NDArray[np.int64]:
+    """(batch_size,) which sequences a step learns from: each epoch is one permutation, drawn from seed and epoch alone."""
+    if batch_size > num_sequences:
         raise UsageError(
-            "the data has fewer rows than one batch",
-            expected=f"at least {batch_rows}",
-            found=num_rows,
+            "the data has fewer sequences than one batch",
+            expected=f"at least {batch_size}",
+            found=num_sequences,
         )
-    per_epoch = num_rows // batch_rows
+    per_epoch = num_sequences // batch_size
     epoch, within = divmod(step, per_epoch)
-    order = np.random.default_rng((seed, epoch)).permutation(num_rows)
-    return order[within * batch_rows : (within + 1) * batch_rows]
+    order = np.random.default_rng((seed, epoch)).permutation(num_sequences)
+    return order[within * batch_size : (within + 1) * batch_size]
 
 
-def check_vocabulary(rows: Rows, vocab_size: int, where: str) -> None:
-    """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made these rows."""
-    largest = int(rows.tokens.max())
+def check_vocabulary(sequences: Sequences, vocab_size: int, where: str) -> None:
+    """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made these sequences."""
+    largest = int(sequences.tokens.max())
     if largest >= vocab_size:
         raise UsageError(
             "token id outside the vocabulary",

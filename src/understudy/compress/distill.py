@@ -1,7 +1,7 @@
 """Train a student on its teacher's distribution: forward KL alone by default, state losses when depth was cut hard.
 
-    settings = DistillSettings(tokens=262_144, batch_rows=8, rate=2e-4)
-    report = distill(student, LiveTeacher(teacher), rows, settings, folder)
+    settings = DistillSettings(tokens=262_144, batch_size=8, learning_rate=2e-4)
+    report = distill(student, LiveTeacher(teacher), sequences, settings, folder)
 
 The same code runs alone and under torchrun (`parallel.py`): every step has one global batch that depends on seed and
 step only, each process takes its share, and losses are normed by the tokens of the whole batch. `folder` keeps
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.compress import parallel
-from understudy.compress.data import Progress, Rows, check_vocabulary, quiet, rows_of_step
+from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet, sequences_of_step
 from understudy.compress.losses import LOSSES, LiveTarget, Target, dynamic_weight, forward_kl
 from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network
@@ -30,7 +30,7 @@ from understudy.errors import UnderstudyError, UsageError
 
 Schedule = Callable[
     [float], float
-]  # share of the way after warm-up, 0..1 -> share of the peak rate, 0..1
+]  # share of the way after warm-up, 0..1 -> share of the peak learning rate, 0..1
 SCHEDULES: dict[str, Schedule] = {
     "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
     "linear": lambda share: 1 - share,
@@ -43,13 +43,13 @@ SCHEDULES: dict[str, Schedule] = {
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """tokens: predicted tokens in all; batch_rows: rows a step; micro_rows: rows in memory at once."""
+    """tokens: predicted tokens in all; batch_size: sequences a step; micro_batch_size: sequences in memory at once."""
 
     tokens: int
-    batch_rows: int = 8
-    micro_rows: int = 4
-    rate: float = 2e-4
-    final_rate: float = 2e-5
+    batch_size: int = 8
+    micro_batch_size: int = 4
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 2e-5
     warm_up: float = 0.05  # share of the steps
     schedule: str = "cosine"
     weight_decay: float = 0.0
@@ -71,27 +71,34 @@ class DistillSettings:
             found.append(f"state_loss {self.state_loss!r} is unknown, there are {list(LOSSES)}")
         if self.precision not in ("float32", "bfloat16"):
             found.append(f"precision {self.precision!r} is unknown, there are float32 and bfloat16")
-        if self.tokens < 1 or self.batch_rows < 1 or self.micro_rows < 1 or self.rate <= 0:
-            found.append("tokens, batch_rows, micro_rows and rate must be positive")
+        if (
+            self.tokens < 1
+            or self.batch_size < 1
+            or self.micro_batch_size < 1
+            or self.learning_rate <= 0
+        ):
+            found.append("tokens, batch_size, micro_batch_size and learning_rate must be positive")
         return found
 
-    def num_steps(self, rows: Rows) -> int:
-        return max(1, self.tokens // (self.batch_rows * rows.mask.shape[1]))
+    def num_steps(self, sequences: Sequences) -> int:
+        return max(1, self.tokens // (self.batch_size * sequences.mask.shape[1]))
 
-    def rows_needed(self, rows: Rows) -> Rows:
-        """As many rows as all steps see, drawn from all by the seed: a cache of the teacher need hold no others."""
-        count = self.num_steps(rows) * self.batch_rows
-        if count >= len(rows):
-            return rows
-        picked = np.sort(np.random.default_rng(self.seed).permutation(len(rows))[:count])
-        return Rows(rows.tokens[picked], rows.mask[picked])
+    def sequences_needed(self, sequences: Sequences) -> Sequences:
+        """As many sequences as all steps see, drawn from all by the seed: a cache of the teacher need hold no others."""
+        count = self.num_steps(sequences) * self.batch_size
+        if count >= len(sequences):
+            return sequences
+        picked = np.sort(np.random.default_rng(self.seed).permutation(len(sequences))[:count])
+        return Sequences(sequences.tokens[picked], sequences.mask[picked])
 
-    def rate_at(self, step: int, num_steps: int) -> float:
+    def learning_rate_at(self, step: int, num_steps: int) -> float:
         warm_up = max(1, round(self.warm_up * num_steps))
         if step < warm_up:
-            return self.rate * (step + 1) / warm_up
+            return self.learning_rate * (step + 1) / warm_up
         share = (step - warm_up) / max(1, num_steps - warm_up)
-        return self.final_rate + (self.rate - self.final_rate) * SCHEDULES[self.schedule](share)
+        return self.final_learning_rate + (
+            self.learning_rate - self.final_learning_rate
+        ) * SCHEDULES[self.schedule](share)
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ class _Pressure:
 def distill(
     student: Network,
     teacher: Teacher,
-    rows: Rows,
+    sequences: Sequences,
     settings: DistillSettings,
     folder: Path,
     *,
@@ -179,13 +186,13 @@ def distill(
     """Train `student` in place (in float32, where it lies) and return the losses. Not `trains_all`: what requires a gradient now.
 
     Raises:
-        UsageError: settings are unsound, vocabularies differ, or the data has fewer rows than a batch.
+        UsageError: settings are unsound, vocabularies differ, or the data has fewer sequences than a batch.
         UnderstudyError: the loss became NaN; checkpoints of earlier steps stay.
     """
-    check(student, teacher, rows, settings)
+    check(student, teacher, sequences, settings)
     if trains_all:
         student.requires_grad_(True)
-    run = _Run(student, teacher, rows, settings, folder)
+    run = _Run(student, teacher, sequences, settings, folder)
     started = time.monotonic()
     for step in range(run.first_step, run.num_steps):
         loss = run.step(step)
@@ -194,20 +201,22 @@ def distill(
                 "the loss is not a number",
                 where=f"step {step}",
                 found=loss,
-                do="lower the rate, then run again to resume",
+                do="lower the learning rate, then run again to resume",
             )
         run.after(step, loss)
         progress(step + 1, run.num_steps, f"distilling, KL {loss:.4f}")
     run.finish()
-    tokens = run.num_steps * settings.batch_rows * rows.mask.shape[1]
+    tokens = run.num_steps * settings.batch_size * sequences.mask.shape[1]
     return DistillReport(run.num_steps, tokens, time.monotonic() - started, run.folder.losses())
 
 
-def check(student: Network, teacher: Teacher, rows: Rows, settings: DistillSettings) -> None:
+def check(
+    student: Network, teacher: Teacher, sequences: Sequences, settings: DistillSettings
+) -> None:
     """Everything that would fail later and can be seen now."""
     for problem in settings.problems():
         raise UsageError(problem)
-    check_vocabulary(rows, student.spec.vocab_size, "training data")
+    check_vocabulary(sequences, student.spec.vocab_size, "training data")
     if (
         isinstance(teacher, LiveTeacher)
         and teacher.network.spec.vocab_size != student.spec.vocab_size
@@ -218,7 +227,7 @@ def check(student: Network, teacher: Teacher, rows: Rows, settings: DistillSetti
             found=f"{student.spec.vocab_size} pieces",
             do="distil between models that share a tokenizer",
         )
-    rows_of_step(len(rows), settings.batch_rows, 0, settings.seed)
+    sequences_of_step(len(sequences), settings.batch_size, 0, settings.seed)
 
 
 class _Run:
@@ -228,18 +237,18 @@ class _Run:
         self,
         student: Network,
         teacher: Teacher,
-        rows: Rows,
+        sequences: Sequences,
         settings: DistillSettings,
         folder: Path,
     ) -> None:
-        self.teacher, self.rows, self.settings, self.device = (
+        self.teacher, self.sequences, self.settings, self.device = (
             teacher,
-            rows,
+            sequences,
             settings,
             student.device,
         )
         self.world = parallel.world()
-        self.num_steps = settings.num_steps(rows)
+        self.num_steps = settings.num_steps(sequences)
         self.student = student.train()
         self.objective = parallel.shard(
             Objective(student, settings, teacher).to(self.device), self.world
@@ -255,13 +264,13 @@ class _Run:
         """One optimizer step over the global batch; the mean KL per token of it, the same number on every process."""
         settings = self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.rate_at(step, self.num_steps)
-        numbers = rows_of_step(len(self.rows), settings.batch_rows, step, settings.seed)
-        count = float(self.rows.mask[numbers].sum())
+            group["lr"] = settings.learning_rate_at(step, self.num_steps)
+        numbers = sequences_of_step(len(self.sequences), settings.batch_size, step, settings.seed)
+        count = float(self.sequences.mask[numbers].sum())
         mine = numbers[self.world.rank :: self.world.size]
         total = 0.0
-        for start in range(0, len(mine), settings.micro_rows):
-            total += self._backward(mine[start : start + settings.micro_rows], count, step)
+        for start in range(0, len(mine), settings.micro_batch_size):
+            total += self._backward(mine[start : start + settings.micro_batch_size], count, step)
         nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -270,8 +279,8 @@ class _Run:
     def _backward(
         self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], count: float, step: int
     ) -> float:
-        tokens = torch.from_numpy(self.rows.tokens[numbers].astype(np.int64)).to(self.device)
-        mask = torch.from_numpy(self.rows.mask[numbers]).float().flatten().to(self.device)
+        tokens = torch.from_numpy(self.sequences.tokens[numbers].astype(np.int64)).to(self.device)
+        mask = torch.from_numpy(self.sequences.mask[numbers]).float().flatten().to(self.device)
         theirs = self.teacher.states(tokens) if self.settings.state_loss is not None else None
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"

@@ -62,7 +62,7 @@ def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[f
         for weight, gram in readers:
             wide, scaled = weight.float() * scales, gram / scales[:, None] / scales[None, :]
             error += grids.output_error(
-                wide, grids.search(wide, grid, scaled.diagonal()).values(), scaled
+                wide, grids.search_scales(wide, grid, scaled.diagonal()).values(), scaled
             )
         found.append((error, alpha, scales))
     _, alpha, scales = min(found, key=lambda entry: entry[0])

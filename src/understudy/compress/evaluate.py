@@ -1,4 +1,4 @@
-"""How good a student is on held-out rows: perplexity, KL to its teacher, top-1 agreement. float32, fixed windows."""
+"""How good a student is on held-out sequences: perplexity, KL to its teacher, top-1 agreement. float32, fixed windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.compress.data import Rows
+from understudy.compress.data import Sequences
 from understudy.compress.losses import LiveTarget, cross_entropy, token_statistics
 from understudy.compress.network import Network
 
@@ -29,9 +29,9 @@ class Quality:
 
 
 @torch.no_grad()
-def remember(teacher: Network, rows: Rows, batch_rows: int = 4) -> Tensor:
-    """What the teacher's head reads, (rows, tokens, hidden): for comparing many students on the same rows."""
-    parts = torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)).split(batch_rows)
+def remember(teacher: Network, sequences: Sequences, batch_size: int = 4) -> Tensor:
+    """What the teacher's head reads, (sequences, tokens, hidden): for comparing many students on the same sequences."""
+    parts = torch.from_numpy(sequences.tokens[:, :-1].astype(np.int64)).split(batch_size)
     return torch.cat([teacher.hidden(tokens.to(teacher.head_weight.device)) for tokens in parts])
 
 
@@ -39,29 +39,34 @@ def remember(teacher: Network, rows: Rows, batch_rows: int = 4) -> Tensor:
 def compare(
     student: Network,
     teacher: Network,
-    rows: Rows,
-    batch_rows: int = 4,
+    sequences: Sequences,
+    batch_size: int = 4,
     remembered: Tensor | None = None,
 ) -> Quality:
-    """Student against teacher on the tokens that the rows' mask marks. Vocabularies must be equal."""
+    """Student against teacher on the tokens that the sequences' mask marks. Vocabularies must be equal."""
     device = student.head_weight.device
     sums = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}
-    for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(
+    for start in range(0, len(sequences), batch_size):
+        tokens = torch.from_numpy(sequences.tokens[start : start + batch_size].astype(np.int64)).to(
             device
         )
-        mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
+        mask = (
+            torch.from_numpy(sequences.mask[start : start + batch_size])
+            .float()
+            .flatten()
+            .to(device)
+        )
         ours = student.hidden(tokens[:, :-1]).flatten(0, 1).float()
         theirs = (
             teacher.hidden(tokens[:, :-1])
             if remembered is None
-            else remembered[start : start + batch_rows]
+            else remembered[start : start + batch_size]
         )
         target = LiveTarget(theirs.flatten(0, 1).float(), teacher.head_weight.float())
         found = token_statistics(ours, student.head_weight.float(), target, tokens[:, 1:].flatten())
         for name in sums:
             sums[name] += (found[name] * mask).sum().item()
-    count = int(rows.mask.sum())
+    count = int(sequences.mask.sum())
     return Quality(
         math.exp(sums["nll"] / count),
         math.exp(sums["teacher_nll"] / count),
@@ -72,14 +77,19 @@ def compare(
 
 
 @torch.no_grad()
-def perplexity(network: Network, rows: Rows, batch_rows: int = 4) -> float:
+def perplexity(network: Network, sequences: Sequences, batch_size: int = 4) -> float:
     """exp(mean loss) over the tokens that the mask marks."""
     device, total = network.head_weight.device, 0.0
-    for start in range(0, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows].astype(np.int64)).to(
+    for start in range(0, len(sequences), batch_size):
+        tokens = torch.from_numpy(sequences.tokens[start : start + batch_size].astype(np.int64)).to(
             device
         )
-        mask = torch.from_numpy(rows.mask[start : start + batch_rows]).float().flatten().to(device)
+        mask = (
+            torch.from_numpy(sequences.mask[start : start + batch_size])
+            .float()
+            .flatten()
+            .to(device)
+        )
         hidden = network.hidden(tokens[:, :-1]).flatten(0, 1)
         total += cross_entropy(hidden, network.head_weight, tokens[:, 1:].flatten(), mask).item()
-    return math.exp(total / int(rows.mask.sum()))
+    return math.exp(total / int(sequences.mask.sum()))

@@ -17,7 +17,7 @@ from understudy.checkpoint.convert import save_checkpoint
 from understudy.checkpoint.weights import Weights
 from understudy.compress import grids
 from understudy.compress.data import TextEncoder
-from understudy.compress.grids import Rounded
+from understudy.compress.grids import QuantizedMatrix
 from understudy.compress.network import Network, network_from_weights
 from understudy.errors import MissingError
 from understudy.formats.tensor import StoredTensor
@@ -90,7 +90,10 @@ def save_network(network: Network, like: Checkpoint, path: Path, dtype: str = "b
 
 
 def save_quantized(
-    tensors: Mapping[str, Rounded | torch.Tensor], network: Network, like: Checkpoint, path: Path
+    tensors: Mapping[str, QuantizedMatrix | torch.Tensor],
+    network: Network,
+    like: Checkpoint,
+    path: Path,
 ) -> Path:
     """A GGUF that holds exactly these integers and scales: nothing is rounded a second time."""
     stored = {name: _stored(name, tensor) for name, tensor in tensors.items()}
@@ -99,8 +102,8 @@ def save_quantized(
     return path
 
 
-def _stored(name: str, tensor: Rounded | torch.Tensor) -> StoredTensor:
-    if isinstance(tensor, Rounded):
+def _stored(name: str, tensor: QuantizedMatrix | torch.Tensor) -> StoredTensor:
+    if isinstance(tensor, QuantizedMatrix):
         return StoredTensor(
             name, tuple(tensor.integers.shape), tensor.grid.format, grids.encode(tensor)
         )

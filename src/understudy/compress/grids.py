@@ -3,7 +3,7 @@
     q4 (GGUF Q4_0, 4.5 bits a weight): x = d · (n - 8), n in 0..15, d float16 of either sign
     q8 (GGUF Q8_0, 8.5 bits a weight): x = d · n, n in -127..127
 
-`search` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square of the input that w_j meets:
+`search_scales` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square of the input that w_j meets:
 what llama.cpp calls an importance matrix. `encode` makes the file's bytes of the integers, so that nothing is rounded twice.
 """
 
@@ -35,7 +35,7 @@ _SHRINKS = torch.linspace(0.75, 1.1, 15)
 
 
 @dataclass
-class Rounded:
+class QuantizedMatrix:
     """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds exactly."""
 
     grid: Grid
@@ -47,7 +47,7 @@ class Rounded:
         return self.integers.float() * self.scales.repeat_interleave(BLOCK, dim=1)
 
 
-def plain(weight: Tensor, grid: Grid) -> Rounded:
+def round_to_nearest(weight: Tensor, grid: Grid) -> QuantizedMatrix:
     """Round to nearest, as ggml's reference does: the value of largest magnitude defines the scale."""
     blocks = _blocks(weight)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
@@ -55,7 +55,7 @@ def plain(weight: Tensor, grid: Grid) -> Rounded:
     return _round(blocks, scales, grid)
 
 
-def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Rounded:
+def search_scales(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> QuantizedMatrix:
     """The best scale of every block: candidates around the extreme value of either sign, then two least-squares steps.
 
     weight: (rows, columns); importance: (columns,) mean square of the inputs, None for all ones.
@@ -63,7 +63,7 @@ def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Roun
     blocks = _blocks(weight)
     h = _importance(blocks, importance)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
-    best = plain(weight, grid)
+    best = round_to_nearest(weight, grid)
     best_scales, best_error = best.scales, _error(blocks, best.scales, h, grid)
     ends = (grid.low, grid.high) if grid.low == -8 else (grid.high,)
     for end in ends:
@@ -78,7 +78,7 @@ def search(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> Roun
     return _round(blocks, best_scales, grid)
 
 
-def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> Rounded:
+def gptq(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> QuantizedMatrix:
     """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns still to come.
 
     Those that meet the largest inputs go first, as far as blocks stay whole: they are rounded while most can still take over.
@@ -98,7 +98,7 @@ def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.0
     scales = torch.zeros(len(weight), columns // BLOCK, device=weight.device)
     for start in range(0, columns, BLOCK):
         stop, block = start + BLOCK, start // BLOCK
-        scales[:, block] = search(
+        scales[:, block] = search_scales(
             w[:, start:stop].float(), grid, gram.diagonal()[start:stop]
         ).scales[:, 0]
         errors = torch.zeros(len(w), BLOCK, dtype=torch.float64, device=weight.device)
@@ -111,7 +111,7 @@ def with_feedback(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.0
             errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
             w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
         w[:, stop:] -= errors @ upper[start:stop, stop:]
-    return Rounded(grid, integers[:, order.argsort()], scales[:, blocks.argsort()])
+    return QuantizedMatrix(grid, integers[:, order.argsort()], scales[:, blocks.argsort()])
 
 
 def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,9 @@ def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
     return blocks, (BLOCK * blocks[:, None] + inside[blocks]).flatten()
 
 
-def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 6) -> Rounded:
+def coordinate_descent(
+    weight: Tensor, rounded: QuantizedMatrix, gram: Tensor, rounds: int = 6
+) -> QuantizedMatrix:
     """Descent on Σ ‖(W - W') x‖² from a rounded matrix: all scales of a row together, then each integer in turn.
 
     Both steps are exact minima of what is left (the scales solve a system of one equation a block, an integer is rounded
@@ -148,7 +150,7 @@ def polish(weight: Tensor, rounded: Rounded, gram: Tensor, rounds: int = 6) -> R
                 n[:, column] = chosen
                 inside -= moved[:, i, None] * g[column, block]
             left -= moved @ g[block]
-    return Rounded(grid, n.to(torch.int8), scales.float())
+    return QuantizedMatrix(grid, n.to(torch.int8), scales.float())
 
 
 def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor:
@@ -190,7 +192,7 @@ def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
     ).item()
 
 
-def encode(rounded: Rounded) -> NDArray[np.uint8]:
+def encode(rounded: QuantizedMatrix) -> NDArray[np.uint8]:
     """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16 high) or 32 bytes."""
     scales = rounded.scales.cpu().numpy().astype(np.float16)
     blocks = rounded.integers.cpu().numpy().reshape(*scales.shape, BLOCK)
@@ -245,5 +247,5 @@ def _keep(
     return torch.where(is_better, scales, best_scales), torch.where(is_better, error, best_error)
 
 
-def _round(blocks: Tensor, scales: Tensor, grid: Grid) -> Rounded:
-    return Rounded(grid, _integers(blocks, scales, grid).to(torch.int8).flatten(1), scales)
+def _round(blocks: Tensor, scales: Tensor, grid: Grid) -> QuantizedMatrix:
+    return QuantizedMatrix(grid, _integers(blocks, scales, grid).to(torch.int8).flatten(1), scales)

@@ -69,7 +69,7 @@ def magnitude(network: Network, statistics: Statistics, seed: int) -> Importance
 
 
 def reconstruction(network: Network, statistics: Statistics, seed: int) -> Importance:
-    """How much of the layer's output is lost if the unit goes and the others are refitted: w_i² / [(G + λI)⁻¹]_ii.
+    """How much of the layer's output is lost if the unit goes and the others are reconstructed: w_i² / [(G + λI)⁻¹]_ii.
 
     For a head: the sum over its values (their correlations inside the head are left out). Channels: as Minitron, times
     what is read from them: sqrt of Σ over readers of G_ii · ‖column i‖².

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.compress.folder import save_network
-from understudy.compress.grids import BLOCK, GRIDS, Rounded
+from understudy.compress.grids import BLOCK, GRIDS, QuantizedMatrix
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.quantize import Quantized
 from understudy.errors import UnsupportedError
@@ -35,7 +35,7 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
     linears = {
         n: t
         for n, t in result.tensors.items()
-        if n.startswith("model.layers.") and isinstance(t, Rounded)
+        if n.startswith("model.layers.") and isinstance(t, QuantizedMatrix)
     }
     grids = {t.grid.name for t in linears.values()}
     if len(grids) > 1:
@@ -66,7 +66,7 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
     return folder
 
 
-def pack(rounded: Rounded) -> Tensor:
+def pack(rounded: QuantizedMatrix) -> Tensor:
     """(rows, columns) integers -> (rows, columns · bits / 32) int32."""
     bits = 4 if rounded.grid.name == "q4" else 8
     unsigned = (rounded.integers.cpu().numpy().astype(np.int16) + (1 << (bits - 1))).astype(
@@ -96,7 +96,9 @@ def open_packed(folder: Path, spec: ModelSpec) -> Network:
     for name, value in state.items():
         stem, _, part = name.rpartition(".")
         if part == "weight_packed":
-            rounded = Rounded(grid, unpack(value, bits), state[f"{stem}.weight_scale"].float())
+            rounded = QuantizedMatrix(
+                grid, unpack(value, bits), state[f"{stem}.weight_scale"].float()
+            )
             weights[f"{stem}.weight"] = rounded.values()
         elif not part.startswith("weight_"):
             weights[name] = value.float()

@@ -1,6 +1,6 @@
 """Quantization-aware distillation: what 4 bits took is partly given back by the KL to the float student.
 
-    tuned = tune(result, LiveTeacher(student), rows, settings, folder)     # result: what `quantize` gave
+    tuned = tune(result, LiveTeacher(student), sequences, settings, folder)     # result: what `quantize` gave
 
 "scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
 fixed). "weights": every integer learns as well, as how far it has moved, rounded anew in every pass (straight-through, 1902.08153),
@@ -15,24 +15,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from understudy.compress.data import Progress, Rows, quiet
+from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.distill import DistillReport, DistillSettings, distill
-from understudy.compress.grids import BLOCK, Rounded
+from understudy.compress.grids import BLOCK, QuantizedMatrix
 from understudy.compress.network import Network
 from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
 from understudy.errors import UsageError
 
 LEARNS = ("scales", "weights")
-RATE = 1e-3  # the peak, of factors on scales
+LEARNING_RATE = 1e-3  # the peak, of factors on scales
 STRIDE = 10.0  # integers move so much faster than factors: most stay where they are
-BATCH_ROWS = 2  # of a step: at equal tokens many small steps give back more than few large ones
+BATCH_SIZE = 2  # of a step: at equal tokens many small steps give back more than few large ones
 
 
-class RoundedWeight(nn.Module):
+class QuantizedWeight(nn.Module):
     """W = scales · factors · round(integers + STRIDE · moved); the factors (rows, columns / 32) learn, and `moved` if it is there."""
 
-    def __init__(self, rounded: Rounded, bias: Tensor | None, learns: str) -> None:
+    def __init__(self, rounded: QuantizedMatrix, bias: Tensor | None, learns: str) -> None:
         super().__init__()
         self.grid = rounded.grid
         self.register_buffer("fixed", rounded.integers.clone())
@@ -65,20 +65,20 @@ class RoundedWeight(nn.Module):
         return (wanted + (wanted.round() - wanted).detach()).unflatten(-1, (-1, BLOCK))
 
     @torch.no_grad()
-    def rounded(self) -> Rounded:
+    def rounded(self) -> QuantizedMatrix:
         """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
         scales = (self.start * self.factors).to(torch.float16).float()
-        return Rounded(
+        return QuantizedMatrix(
             self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales
         )
 
 
-class RoundedLinear(RoundedWeight):
+class QuantizedLinear(QuantizedWeight):
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight, self.bias)
 
 
-class RoundedEmbedding(RoundedWeight):
+class QuantizedEmbedding(QuantizedWeight):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.rows(tokens)
 
@@ -86,7 +86,7 @@ class RoundedEmbedding(RoundedWeight):
 def tune(
     result: Quantized,
     teacher: Teacher,
-    rows: Rows,
+    sequences: Sequences,
     settings: DistillSettings,
     folder: Path,
     *,
@@ -104,7 +104,9 @@ def tune(
     places = _replace_matrices(network, result, learns)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.endswith((".factors", ".moved")))
-    report = distill(network, teacher, rows, settings, folder, progress=progress, trains_all=False)
+    report = distill(
+        network, teacher, sequences, settings, folder, progress=progress, trains_all=False
+    )
     tensors, final = dict(result.tensors), copy.deepcopy(result.network)
     for name, module in places.items():
         tensors[name] = rounded = module.rounded()
@@ -112,15 +114,17 @@ def tune(
     return Quantized(final, tensors, result.errors), report
 
 
-def _replace_matrices(network: Network, result: Quantized, learns: str) -> dict[str, RoundedWeight]:
-    places: dict[str, RoundedWeight] = {}
+def _replace_matrices(
+    network: Network, result: Quantized, learns: str
+) -> dict[str, QuantizedWeight]:
+    places: dict[str, QuantizedWeight] = {}
     for name, rounded in result.tensors.items():
-        if not isinstance(rounded, Rounded):
+        if not isinstance(rounded, QuantizedMatrix):
             continue
         path, _, part = name.removesuffix(".weight").rpartition(".")
         owner = network.get_submodule(path)
         known = getattr(owner, part)
-        kind = RoundedEmbedding if isinstance(known, nn.Embedding) else RoundedLinear
+        kind = QuantizedEmbedding if isinstance(known, nn.Embedding) else QuantizedLinear
         places[name] = kind(rounded, getattr(known, "bias", None), learns)
         setattr(owner, part, places[name])
     return places

@@ -2,12 +2,12 @@
 
     result = quantize(network, statistics, QuantizeSettings(weights="q4", embedding="q8"))
     result.network      the dequantised network: what the file computes
-    result.tensors      name -> Rounded (matrices) or Tensor (norms, biases), ready for `folder.save_quantized`
+    result.tensors      name -> QuantizedMatrix (matrices) or Tensor (norms, biases), ready for `folder.save_quantized`
 
-Everything comes from one calibration. `method` is what is measured against what: "plain" rounds to nearest, "search" finds
-scales, "feedback" adds GPTQ; `equalise` adds AWQ-style scales before either. Where `quantize` is given the calibration's rows, it
-rounds in the order of the pass and refits what writes to the stream (o_proj, down_proj) before it is rounded: what the rounded
-matrices before it did to the stream, it takes back as far as it can (`compensate`). The network given is not changed.
+Everything comes from one calibration. `method` is what is measured against what: "round_to_nearest" rounds to nearest, "scale_search" finds
+scales, "gptq" adds GPTQ; `equalise` adds AWQ-style scales before either. Where `quantize` is given the calibration's rows, it
+rounds in the order of the pass and reconstructions what writes to the stream (o_proj, down_proj) before it is rounded: what the rounded
+matrices before it did to the stream, it takes back as far as it can (`reconstruct`). The network given is not changed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from torch import Tensor, nn
 
 from understudy.compress import grids
 from understudy.compress.calibrate import Statistics
-from understudy.compress.compensate import WRITERS, Refit, SideBySide
-from understudy.compress.data import Progress, Rows, quiet
+from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
-from understudy.compress.grids import GRIDS, Grid, Rounded
+from understudy.compress.grids import GRIDS, Grid, QuantizedMatrix
 from understudy.compress.network import Network
 from understudy.compress.prune import everything
+from understudy.compress.reconstruct import WRITERS, Reconstruction, SideBySide
 from understudy.errors import UsageError
 
-METHODS = ("plain", "search", "feedback")
+METHODS = ("round_to_nearest", "scale_search", "gptq")
 _GRAMS = {
     "q_proj": "attention_gram",
     "k_proj": "attention_gram",
@@ -52,7 +52,7 @@ class QuantizeSettings:
     embedding: str | None = None
     head: str | None = None
     promoted: tuple[str, ...] = ()
-    method: str = "feedback"
+    method: str = "gptq"
     equalise: bool = True
 
     def grid_of(self, name: str) -> Grid:
@@ -76,15 +76,17 @@ class QuantizeSettings:
 @dataclass
 class Quantized:
     network: Network
-    tensors: dict[str, Rounded | Tensor]
+    tensors: dict[str, QuantizedMatrix | Tensor]
     errors: dict[str, float]  # by matrix: Σ ‖(W - W') x‖² / Σ ‖W x‖²
 
     def bits_per_weight(self) -> float:
         """Of all tensors, norms and biases as float32 included."""
         bits = count = 0.0
         for tensor in self.tensors.values():
-            size = tensor.integers.numel() if isinstance(tensor, Rounded) else tensor.numel()
-            bits += size * (tensor.grid.bits if isinstance(tensor, Rounded) else 32)
+            size = (
+                tensor.integers.numel() if isinstance(tensor, QuantizedMatrix) else tensor.numel()
+            )
+            bits += size * (tensor.grid.bits if isinstance(tensor, QuantizedMatrix) else 32)
             count += size
         return bits / count
 
@@ -95,9 +97,9 @@ def quantize(
     statistics: Statistics,
     settings: QuantizeSettings,
     progress: Progress = quiet,
-    rows: Rows | None = None,
+    rows: Sequences | None = None,
 ) -> Quantized:
-    """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to refit on (method "feedback").
+    """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to reconstruction on (method "gptq").
 
     Raises:
         UsageError: settings are unsound, or a matrix has columns that are no multiple of 32 (told before any work).
@@ -110,7 +112,7 @@ def quantize(
     rounding = _Rounding(copy.deepcopy(network).float(), statistics, settings)
     work, layers = rounding.network, network.spec.num_layers
     rounding.round_ends()
-    if rows is None or settings.method != "feedback":
+    if rows is None or settings.method != "gptq":
         for index, layer in enumerate(work.model.layers):
             progress(index, layers + 1, f"quantizing layer {index + 1} of {layers}")
             rounding.begin_layer(index)
@@ -122,9 +124,11 @@ def quantize(
             in_order = _InOrder(rounding, copy.deepcopy(network).float(), rows, Path(folder))
             for index in range(layers):
                 progress(
-                    index, layers + 1, f"refitting and quantizing layer {index + 1} of {layers}"
+                    index,
+                    layers + 1,
+                    f"reconstructing and quantizing layer {index + 1} of {layers}",
                 )
-                in_order.refit_layer(index, WRITERS)
+                in_order.reconstruct_layer(index, WRITERS)
     for name, value in work.state_dict().items():
         rounding.tensors.setdefault(name, value.clone())
     progress(layers + 1, layers + 1, "quantized")
@@ -138,7 +142,7 @@ class _Rounding:
         self, network: Network, statistics: Statistics, settings: QuantizeSettings
     ) -> None:
         self.network, self.statistics, self.settings = network, statistics, settings
-        self.tensors: dict[str, Rounded | Tensor] = {}
+        self.tensors: dict[str, QuantizedMatrix | Tensor] = {}
         self.errors: dict[str, float] = {}
         self.grams: dict[str, Tensor] = {}  # of the layer at work
 
@@ -149,7 +153,7 @@ class _Rounding:
             for n, value in found.items()
             if n.endswith("_gram")
         }
-        if self.settings.equalise and self.settings.method != "plain":
+        if self.settings.equalise and self.settings.method != "round_to_nearest":
             equalise_layer(self.network, index, self.grams, GRIDS[self.settings.weights])
 
     def round(self, path: str, linear: nn.Linear, inputs: Tensor | None = None) -> None:
@@ -166,8 +170,8 @@ class _Rounding:
         if head is not None:
             self._round("lm_head.weight", head.weight, gram, self.settings)
         alone = (
-            replace(self.settings, method="search")
-            if self.settings.method == "feedback"
+            replace(self.settings, method="scale_search")
+            if self.settings.method == "gptq"
             else self.settings
         )
         inputs, settings = (
@@ -186,17 +190,19 @@ class _Rounding:
 class _InOrder(SideBySide):
     """The float network beside the rounded one; a linear is rounded when it is settled, and what follows sees that."""
 
-    def __init__(self, rounding: _Rounding, network: Network, rows: Rows, folder: Path) -> None:
+    def __init__(
+        self, rounding: _Rounding, network: Network, rows: Sequences, folder: Path
+    ) -> None:
         super().__init__(network, rounding.network, everything(network.spec), rows, folder, 8)
         self.rounding = rounding
 
-    def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
+    def reconstruct_layer(self, target: int, parts: Collection[str]) -> list[Reconstruction]:
         self.rounding.begin_layer(target)
         scaled = self.student.model.layers[target].state_dict()
         self.teacher.model.layers[target].load_state_dict(
             scaled
         )  # still float, and the same function
-        return super().refit_layer(target, parts)
+        return super().reconstruct_layer(target, parts)
 
     def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
         is_weighed = (
@@ -207,14 +213,14 @@ class _InOrder(SideBySide):
 
 def round_matrix(
     weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings
-) -> tuple[Rounded, float]:
+) -> tuple[QuantizedMatrix, float]:
     """One matrix by the chosen method, and its output error."""
-    if settings.method == "plain":
-        rounded = grids.plain(weight, grid)
-    elif settings.method == "search" or grid.name == "q8":
-        rounded = grids.search(weight, grid, gram.diagonal())
+    if settings.method == "round_to_nearest":
+        rounded = grids.round_to_nearest(weight, grid)
+    elif settings.method == "scale_search" or grid.name == "q8":
+        rounded = grids.search_scales(weight, grid, gram.diagonal())
     else:
-        rounded = grids.polish(weight, grids.with_feedback(weight, grid, gram), gram)
+        rounded = grids.coordinate_descent(weight, grids.gptq(weight, grid, gram), gram)
     return rounded, grids.output_error(weight, rounded.values(), gram)
 
 
@@ -226,7 +232,7 @@ def spend_bits(
     network: Network,
     statistics: Statistics,
     settings: QuantizeSettings,
-    rows: Rows,
+    rows: Sequences,
     max_bits: float,
     progress: Progress = quiet,
 ) -> tuple[QuantizeSettings, list[dict[str, object]]]:
@@ -234,7 +240,7 @@ def spend_bits(
 
     Each kind is tried alone on `rows` (the fast method), then taken greedily. Returns the settings and the table.
     """
-    quick = replace(settings, method="search", equalise=False)
+    quick = replace(settings, method="scale_search", equalise=False)
     base = quantize(network, statistics, quick)
     floor, base_bits = compare(base.network, network, rows).kl, base.bits_per_weight()
     table: list[dict[str, object]] = []

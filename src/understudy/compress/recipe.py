@@ -1,11 +1,11 @@
 """A TOML recipe: the whole pipeline as data. Every table is a small frozen dataclass; an unknown key is an error.
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
-    [data]     train, beside, held_out, second (lists of files); length, calibration_rows, held_out_rows
+    [data]     train, auxiliary, held_out, second (lists of files); length, calibration_sequences, held_out_sequences
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
-    [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, compensate
-    [correct]  [distill]   tokens, rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
-    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_rate, tune
+    [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, reconstruct
+    [correct]  [distill]   tokens, learning_rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
+    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_learning_rate, tune
     [output]   folder, dtype, gguf, packed, threshold_kl
 
 Tables that are left out are stages that are not run.
@@ -23,9 +23,9 @@ from understudy.compress.depth import DEPTH_METHODS
 from understudy.compress.distill import DistillSettings
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
-from understudy.compress.qad import LEARNS, RATE
+from understudy.compress.qad import LEARNING_RATE, LEARNS
 from understudy.compress.quantize import QuantizeSettings
-from understudy.compress.search import SearchSettings
+from understudy.compress.shape_search import SearchSettings
 from understudy.errors import FormatError, MissingError, UsageError
 
 
@@ -38,14 +38,16 @@ class SourceRecipe:
 @dataclass(frozen=True)
 class DataRecipe:
     train: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()  # other kinds of text that half of the calibration is taken from
+    auxiliary: tuple[
+        str, ...
+    ] = ()  # other kinds of text that half of the calibration is taken from
     held_out: tuple[str, ...] = ()
     second: tuple[
         str, ...
     ] = ()  # another kind of text: does the student only know the training data?
     length: int = 512
-    calibration_rows: int = 64
-    held_out_rows: int = 32
+    calibration_sequences: int = 64
+    held_out_sequences: int = 32
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class PruneRecipe:
     shape: Shape = Shape()  # noqa: RUF009 - frozen
     criterion: str = "minitron"
     depth: str = "influence"
-    compensate: bool = True
+    reconstruct: bool = True
     residual_heads: bool = False
     seed: int = 0
 
@@ -70,7 +72,7 @@ class QuantizeRecipe:
     settings: QuantizeSettings
     max_bits: float | None = None  # spend bits up to this many a weight
     tune_tokens: int = 0  # then distil the float student into the quantized one for so many tokens
-    tune_rate: float = RATE
+    tune_learning_rate: float = LEARNING_RATE
     tune: str = "scales"  # or weights: what learns then
 
 

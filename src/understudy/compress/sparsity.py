@@ -1,7 +1,7 @@
 """Exact zeros of relu2 networks: how many there are, how many more a threshold makes, and what that costs.
 
 rates = zero_rates(statistics)                                    # per layer, from the calibration
-found = thresholds(network, rows, max_kl=0.01)                    # FATReLU: values below t become zero
+found = thresholds(network, sequences, max_kl=0.01)                    # FATReLU: values below t become zero
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from understudy.compress.calibrate import Statistics
-from understudy.compress.data import Rows
+from understudy.compress.data import Sequences
 from understudy.compress.evaluate import compare
 from understudy.compress.network import Network
 from understudy.errors import UsageError
@@ -38,7 +38,7 @@ def zero_rates(statistics: Statistics) -> list[float]:
 
 
 @torch.no_grad()
-def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
+def thresholds(network: Network, sequences: Sequences, max_kl: float) -> Thresholds:
     """The largest common quantile of activations that may be cut to zero within a KL budget, as a threshold per layer.
 
     Raises:
@@ -46,19 +46,21 @@ def thresholds(network: Network, rows: Rows, max_kl: float) -> Thresholds:
     """
     if network.spec.activation != "relu2":
         raise UsageError("thresholds need a relu2 network", found=network.spec.activation)
-    samples = _positive_samples(network, rows)
+    samples = _positive_samples(network, sequences)
     best = Thresholds(
-        [0.0] * network.spec.num_layers, _rates(network, rows, [0.0] * network.spec.num_layers), 0.0
+        [0.0] * network.spec.num_layers,
+        _rates(network, sequences, [0.0] * network.spec.num_layers),
+        0.0,
     )
     for quantile in QUANTILES[1:]:
         values = [float(np.quantile(s, quantile)) if len(s) else 0.0 for s in samples]
         with cut_below(network, values) as cut:
             kl = max(
-                compare(cut, _uncut(network), rows).kl, 0.0
+                compare(cut, _uncut(network), sequences).kl, 0.0
             )  # rounding may give less than nothing
         if kl >= max_kl:
             break
-        best = Thresholds(values, _rates(network, rows, values), kl)
+        best = Thresholds(values, _rates(network, sequences, values), kl)
     return best
 
 
@@ -85,24 +87,28 @@ def _uncut(network: Network) -> Network:
     return twin
 
 
-def _inputs(network: Network, rows: Rows) -> list[Tensor]:
+def _inputs(network: Network, sequences: Sequences) -> list[Tensor]:
     seen: list[Tensor] = []
     hooks = [
         layer.mlp.down_proj.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
         for layer in network.model.layers
     ]
     try:
-        network.hidden(torch.from_numpy(rows.tokens[:, :-1].astype(np.int64)).to(network.device))
+        network.hidden(
+            torch.from_numpy(sequences.tokens[:, :-1].astype(np.int64)).to(network.device)
+        )
     finally:
         for hook in hooks:
             hook.remove()
     return seen
 
 
-def _positive_samples(network: Network, rows: Rows, most: int = 200_000) -> list[np.ndarray]:
-    return [x[x > 0].flatten()[:most].cpu().numpy() for x in _inputs(network, rows.take(4))]
+def _positive_samples(
+    network: Network, sequences: Sequences, most: int = 200_000
+) -> list[np.ndarray]:
+    return [x[x > 0].flatten()[:most].cpu().numpy() for x in _inputs(network, sequences.take(4))]
 
 
-def _rates(network: Network, rows: Rows, values: list[float]) -> list[float]:
-    inputs = _inputs(network, rows.take(4))
+def _rates(network: Network, sequences: Sequences, values: list[float]) -> list[float]:
+    inputs = _inputs(network, sequences.take(4))
     return [((x == 0) | (x < t)).float().mean().item() for x, t in zip(inputs, values, strict=True)]

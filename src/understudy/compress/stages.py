@@ -28,8 +28,14 @@ from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.lineage import lineage_of
 from understudy.compress import card, parallel
 from understudy.compress.calibrate import Statistics, calibrate
-from understudy.compress.compensate import compensate
-from understudy.compress.data import Progress, Rows, check_vocabulary, mixed, quiet, read_rows
+from understudy.compress.data import (
+    Progress,
+    Sequences,
+    check_vocabulary,
+    mixed,
+    quiet,
+    read_sequences,
+)
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, check, distill
 from understudy.compress.engine_check import int8_cache_kl
@@ -40,11 +46,12 @@ from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.packed_folder import open_packed, save_packed
 from understudy.compress.prune import select, trim
-from understudy.compress.qad import BATCH_ROWS, tune
+from understudy.compress.qad import BATCH_SIZE, tune
 from understudy.compress.quantize import Quantized, quantize, spend_bits
 from understudy.compress.recipe import PruneRecipe, QuantizeRecipe, Recipe, TrainRecipe
+from understudy.compress.reconstruct import reconstruct
 from understudy.compress.report import Report
-from understudy.compress.search import candidates, search
+from understudy.compress.shape_search import candidates, search
 from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError, UsageError
@@ -101,38 +108,42 @@ class Pipeline:
         return open_source(model, device=self.device)
 
     @cached_property
-    def train(self) -> Rows:
+    def train(self) -> Sequences:
         return self._rows(self.recipe.data.train)
 
     @cached_property
-    def held_out(self) -> Rows:
-        """Rows of the held-out files, or the last rows of the training data, which are then not trained on."""
+    def held_out(self) -> Sequences:
+        """Sequences of the held-out files, or the last sequences of the training data, which are then not trained on."""
         data = self.recipe.data
         if data.held_out:
-            return self._rows(data.held_out, data.held_out_rows)
-        return self.train.take(data.held_out_rows, len(self.train) - data.held_out_rows)
+            return self._rows(data.held_out, data.held_out_sequences)
+        return self.train.take(data.held_out_sequences, len(self.train) - data.held_out_sequences)
 
     @cached_property
-    def training_rows(self) -> Rows:
+    def training_sequences(self) -> Sequences:
         data = self.recipe.data
         return (
-            self.train if data.held_out else self.train.take(len(self.train) - data.held_out_rows)
+            self.train
+            if data.held_out
+            else self.train.take(len(self.train) - data.held_out_sequences)
         )
 
     @cached_property
-    def calibration(self) -> Rows:
-        """Rows spread evenly over the training data, half of them over the texts beside it, where there are any."""
+    def calibration(self) -> Sequences:
+        """Sequences spread evenly over the training data, half of them over the texts beside it, where there are any."""
         data = self.recipe.data
-        if not data.beside:
-            return self.training_rows.spread(data.calibration_rows)
-        return mixed(self.training_rows, self._rows(data.beside), data.calibration_rows)
-
-    def _rows(self, files: tuple[str, ...], max_rows: int | None = None) -> Rows:
-        rows = read_rows(
-            [Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_rows
+        if not data.auxiliary:
+            return self.training_sequences.spread(data.calibration_sequences)
+        return mixed(
+            self.training_sequences, self._rows(data.auxiliary), data.calibration_sequences
         )
-        check_vocabulary(rows, self.source.network.spec.vocab_size, files[0])
-        return rows
+
+    def _rows(self, files: tuple[str, ...], max_sequences: int | None = None) -> Sequences:
+        sequences = read_sequences(
+            [Path(f) for f in files], self.source.encoder, self.recipe.data.length, max_sequences
+        )
+        check_vocabulary(sequences, self.source.network.spec.vocab_size, files[0])
+        return sequences
 
     def check(self) -> None:
         """Target, data, settings and disk: every fault that is visible beforehand."""
@@ -153,16 +164,16 @@ class Pipeline:
             self.start.network,
             LiveTeacher(self.source.network),
             self.train,
-            DistillSettings(tokens=1, batch_rows=1),
+            DistillSettings(tokens=1, batch_size=1),
         )
-        if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_rows:
+        if not recipe.data.held_out and len(self.train) < 2 * recipe.data.held_out_sequences:
             raise UsageError(
-                "too little data to hold rows out",
-                expected=f"{2 * recipe.data.held_out_rows} rows",
+                "too little data to hold sequences out",
+                expected=f"{2 * recipe.data.held_out_sequences} sequences",
                 found=len(self.train),
-                do="give more text or lower held_out_rows",
+                do="give more text or lower held_out_sequences",
             )
-        for files in (recipe.data.beside, recipe.data.second):  # read much later
+        for files in (recipe.data.auxiliary, recipe.data.second):  # read much later
             if files:
                 self._rows(files, 1)
         student = recipe.prune.shape.apply(spec) if recipe.prune is not None else spec
@@ -178,7 +189,7 @@ class Pipeline:
                     )
         for trained in (recipe.correct, recipe.distill):
             if trained is not None:
-                check(self.start.network, Labels(), self.training_rows, trained.settings)
+                check(self.start.network, Labels(), self.training_sequences, trained.settings)
         needed = (
             4 * parameter_counts(spec)["total"] * (6 if recipe.distill or recipe.correct else 2)
         )
@@ -191,7 +202,7 @@ class Pipeline:
             )
 
     def outlook(self) -> dict[str, Any]:
-        """What would be made: sizes before and after, rows of data."""
+        """What would be made: sizes before and after, sequences of data."""
         spec, shape = (
             self.start.network.spec,
             self.recipe.prune.shape if self.recipe.prune is not None else None,
@@ -203,7 +214,7 @@ class Pipeline:
                 "teacher": parameter_counts(self.source.network.spec),
                 "student": parameter_counts(student),
             },
-            "rows": {"train": len(self.training_rows), "held_out": len(self.held_out)},
+            "sequences": {"train": len(self.training_sequences), "held_out": len(self.held_out)},
             "folder": str(self.out),
         }
 
@@ -252,15 +263,15 @@ class Pipeline:
             network, self.calibration, folder / "calibration", progress=self.progress
         )
         longest = DistillSettings(
-            tokens=max(self.recipe.search.rungs), batch_rows=self.recipe.search.batch_rows
+            tokens=max(self.recipe.search.rungs), batch_size=self.recipe.search.batch_size
         )
-        rows = longest.rows_needed(self.training_rows)
-        cached = capture(network, rows, folder / "cache", progress=self.progress)
+        sequences = longest.sequences_needed(self.training_sequences)
+        cached = capture(network, sequences, folder / "cache", progress=self.progress)
         found = search(
             network,
             cached,
             statistics,
-            rows,
+            sequences,
             self.calibration,
             self.held_out,
             self.recipe.search,
@@ -287,11 +298,13 @@ class Pipeline:
         student = trim(network, selection, scores if recipe.residual_heads else None)
         report = Report("prune", {"criterion": recipe.criterion, "kept_layers": list(kept)})
         report.figures["trimmed"] = compare(student, network, self.held_out).as_dict()
-        if recipe.compensate:
-            refits = compensate(
+        if recipe.reconstruct:
+            reconstructions = reconstruct(
                 network, student, selection, self.calibration, progress=self.progress
             )
-            report.tables["refitted linears"] = [vars(refit) for refit in refits]
+            report.tables["reconstructed linears"] = [
+                vars(reconstruction) for reconstruction in reconstructions
+            ]
         report.tables["layers"] = [
             {"layer": i, "influence": b, "zero_rate": z}
             for i, (b, z) in enumerate(
@@ -309,28 +322,28 @@ class Pipeline:
         recipe = self.recipe.distill
         assert recipe is not None
         teacher: Teacher = LiveTeacher(self.teacher)
-        rows = recipe.settings.rows_needed(self.training_rows)
+        sequences = recipe.settings.sequences_needed(self.training_sequences)
         if recipe.teacher == "cache":
             if self.world.is_first:
                 capture(
                     self.teacher,
-                    rows,
+                    sequences,
                     folder / "cache",
                     budget=recipe.cache_bytes,
                     precision=recipe.settings.precision,
                     progress=self.progress,
                 )
             self.world.wait()
-            teacher = CachedTeacher(folder / "cache", rows)
+            teacher = CachedTeacher(folder / "cache", sequences)
         copy = network_from_weights(student.spec, student.state_dict())
         return self._train("distill", copy, teacher, recipe, folder)
 
     def _train(
         self, name: str, student: Network, teacher: Teacher, recipe: TrainRecipe, folder: Path
     ) -> tuple[Network, Report]:
-        rows = recipe.settings.rows_needed(self.training_rows)
+        sequences = recipe.settings.sequences_needed(self.training_sequences)
         done = distill(
-            student, teacher, rows, recipe.settings, folder / "run", progress=self.progress
+            student, teacher, sequences, recipe.settings, folder / "run", progress=self.progress
         )
         report = Report(
             name,
@@ -373,7 +386,7 @@ class Pipeline:
             )
         card.annotate(folder, note)
         if self.recipe.data.second:
-            second = self._rows(self.recipe.data.second, self.recipe.data.held_out_rows)
+            second = self._rows(self.recipe.data.second, self.recipe.data.held_out_sequences)
             figures["second text"] = compare(student, self.source.network, second).as_dict()
         report.figures["final"] = compare(student, self.source.network, self.held_out).as_dict()
         report.figures |= _effort(student, started)
@@ -431,7 +444,7 @@ class Pipeline:
             result, _ = tune(
                 result,
                 LiveTeacher(student),
-                self.training_rows,
+                self.training_sequences,
                 self._tuning(recipe),
                 self._fresh("tuning"),
                 learns=recipe.tune,
@@ -462,7 +475,7 @@ class Pipeline:
         precision = (
             self.recipe.distill.settings.precision if self.recipe.distill is not None else "float32"
         )
-        rate, batch = recipe.tune_rate, BATCH_ROWS
+        rate, batch = recipe.tune_learning_rate, BATCH_SIZE
         return DistillSettings(
             recipe.tune_tokens, batch, batch, rate, rate / 10, precision=precision
         )

@@ -1,7 +1,7 @@
 """Where a student's targets come from: a live teacher, a cache on disk, or the labels themselves.
 
     LiveTeacher(network)                      the full distribution, computed at every step
-    CachedTeacher(folder, rows)               what `capture` wrote once: at most 64 bytes a token, many students
+    CachedTeacher(folder, sequences)               what `capture` wrote once: at most 64 bytes a token, many students
     Labels()                                  cross-entropy: for correcting a teacher on the data, or as a baseline
 
 A cached token holds the teacher's top-k with their log-probabilities, and m samples of the rest. With p the teacher,
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from understudy.compress import losses
-from understudy.compress.data import Progress, Rows, check_vocabulary, quiet
+from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet
 from understudy.compress.losses import LiveTarget, SparseTarget, Target
 from understudy.compress.network import Network
 from understudy.compress.state import write_json
@@ -34,9 +34,9 @@ Records = np.memmap[Any, np.dtype[np.uint8]]
 
 
 class Teacher(Protocol):
-    """Gives the targets of some rows, flattened: entry i of the batch's (rows · tokens)."""
+    """Gives the targets of some sequences, flattened: entry i of the batch's (sequences · tokens)."""
 
-    def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target: ...
+    def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target: ...
 
     def states(self, tokens: Tensor) -> list[Tensor] | None:
         """Residual streams for state losses, or None if this teacher has none."""
@@ -48,8 +48,8 @@ class LiveTeacher:
     network: Network
 
     @torch.no_grad()
-    def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
-        del row_numbers
+    def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target:
+        del numbers
         return LiveTarget(
             self.network.hidden(tokens[:, :-1]).flatten(0, 1), self.network.head_weight
         )
@@ -61,8 +61,8 @@ class LiveTeacher:
 
 @dataclass(frozen=True)
 class Labels:
-    def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
-        del row_numbers
+    def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target:
+        del numbers
         labels = tokens[:, 1:].reshape(-1, 1)
         return SparseTarget(
             labels,
@@ -147,30 +147,30 @@ def sparse_target(
 @torch.no_grad()
 def capture(
     network: Network,
-    rows: Rows,
+    sequences: Sequences,
     folder: Path,
     *,
     budget: int = 64,
-    batch_rows: int = 4,
+    batch_size: int = 4,
     seed: int = 0,
     precision: str = "float32",
     progress: Progress = quiet,
 ) -> CachedTeacher:
-    """Run the teacher over all rows once and keep its targets in `folder`. A second call on the folder goes on.
+    """Run the teacher over all sequences once and keep its targets in `folder`. A second call on the folder goes on.
 
     precision: of the teacher's products, float32 or bfloat16.
 
     Raises:
-        UsageError: the folder holds the cache of other rows, or the budget is too small.
+        UsageError: the folder holds the cache of other sequences, or the budget is too small.
     """
-    check_vocabulary(rows, network.spec.vocab_size, "cached rows")
+    check_vocabulary(sequences, network.spec.vocab_size, "cached sequences")
     form = CacheFormat.within(budget, network.spec.vocab_size)
     folder.mkdir(parents=True, exist_ok=True)
     known = {
         "format": asdict(form),
-        "rows": _digest(rows),
-        "num_rows": len(rows),
-        "length": rows.mask.shape[1],
+        "sequences": _digest(sequences),
+        "num_sequences": len(sequences),
+        "length": sequences.mask.shape[1],
     }
     about = folder / "cache.json"
     if (
@@ -181,18 +181,18 @@ def capture(
             "folder holds the teacher cache of other data", where=folder, do="name a new folder"
         )
     finished = json.loads(about.read_text())["finished"] if about.exists() else 0
-    records = _records(folder, form, rows, "r+" if finished else "w+")
-    for start in range(finished, len(rows), batch_rows):
-        tokens = torch.from_numpy(rows.tokens[start : start + batch_rows, :-1].astype(np.int64)).to(
-            network.device
-        )
+    records = _records(folder, form, sequences, "r+" if finished else "w+")
+    for start in range(finished, len(sequences), batch_size):
+        tokens = torch.from_numpy(
+            sequences.tokens[start : start + batch_size, :-1].astype(np.int64)
+        ).to(network.device)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         with torch.autocast(network.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            records[start : start + batch_rows] = _capture_batch(network, tokens, form, generator)
+            records[start : start + batch_size] = _capture_batch(network, tokens, form, generator)
         records.flush()
-        write_json(about, known | {"finished": min(start + batch_rows, len(rows))})
-        progress(min(start + batch_rows, len(rows)), len(rows), "asking the teacher")
-    return CachedTeacher(folder, rows)
+        write_json(about, known | {"finished": min(start + batch_size, len(sequences))})
+        progress(min(start + batch_size, len(sequences)), len(sequences), "asking the teacher")
+    return CachedTeacher(folder, sequences)
 
 
 def _capture_batch(
@@ -200,42 +200,42 @@ def _capture_batch(
 ) -> NDArray[np.uint8]:
     hidden, head = network.hidden(tokens).flatten(0, 1), network.head_weight
     parts = []
-    for rows in losses.chunks(hidden, head):
-        logits = functional.linear(hidden[rows], head)
+    for tokens_of_chunk in losses.chunks(hidden, head):
+        logits = functional.linear(hidden[tokens_of_chunk], head)
         parts += [
             form.encode(*sparse_target(logits[block], form, generator))
-            for block, _ in losses.blocks(rows, logits)
+            for block, _ in losses.blocks(tokens_of_chunk, logits)
         ]
     return np.concatenate(parts).reshape(*tokens.shape, form.bytes_per_token)
 
 
 class CachedTeacher:
-    """Opens what `capture` wrote. Raises MissingError if it is unfinished, UsageError if the rows are others."""
+    """Opens what `capture` wrote. Raises MissingError if it is unfinished, UsageError if the sequences are others."""
 
-    def __init__(self, folder: Path, rows: Rows) -> None:
+    def __init__(self, folder: Path, sequences: Sequences) -> None:
         about = folder / "cache.json"
         if not about.exists():
             raise MissingError(
                 "no teacher cache in this folder", where=folder, do="run capture first"
             )
         known = json.loads(about.read_text())
-        if known["rows"] != _digest(rows):
+        if known["sequences"] != _digest(sequences):
             raise UsageError(
-                "teacher cache was made for other rows", where=folder, do="capture again"
+                "teacher cache was made for other sequences", where=folder, do="capture again"
             )
-        if known["finished"] < known["num_rows"]:
+        if known["finished"] < known["num_sequences"]:
             raise MissingError(
                 "teacher cache is unfinished",
                 where=folder,
-                expected=known["num_rows"],
+                expected=known["num_sequences"],
                 found=known["finished"],
             )
         self.form = CacheFormat(**known["format"])
-        self.records = _records(folder, self.form, rows, "r")
+        self.records = _records(folder, self.form, sequences, "r")
 
-    def target(self, row_numbers: NDArray[np.int64], tokens: Tensor) -> Target:
+    def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target:
         found = self.form.decode(
-            np.asarray(self.records[row_numbers]).reshape(-1, self.form.bytes_per_token)
+            np.asarray(self.records[numbers]).reshape(-1, self.form.bytes_per_token)
         )
         device = tokens.device
         return SparseTarget(
@@ -247,10 +247,10 @@ class CachedTeacher:
         return None
 
 
-def _records(folder: Path, form: CacheFormat, rows: Rows, mode: Any) -> Records:
-    shape = (*rows.mask.shape, form.bytes_per_token)
+def _records(folder: Path, form: CacheFormat, sequences: Sequences, mode: Any) -> Records:
+    shape = (*sequences.mask.shape, form.bytes_per_token)
     return np.memmap(folder / "targets.bin", np.uint8, mode, shape=shape)
 
 
-def _digest(rows: Rows) -> str:
-    return hashlib.sha256(rows.tokens.tobytes()).hexdigest()
+def _digest(sequences: Sequences) -> str:
+    return hashlib.sha256(sequences.tokens.tobytes()).hexdigest()

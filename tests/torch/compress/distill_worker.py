@@ -27,7 +27,11 @@ def main() -> None:
     teacher, student = tiny_teacher("nemotron", seed=1), tiny_teacher("nemotron", seed=2)
     rows = random_rows(teacher.spec, count=32, length=16)
     settings = DistillSettings(
-        tokens=steps * 8 * 16, batch_rows=8, micro_rows=2, rate=3e-3, checkpoint_steps=4
+        tokens=steps * 8 * 16,
+        batch_size=8,
+        micro_batch_size=2,
+        learning_rate=3e-3,
+        checkpoint_steps=4,
     )
 
     def kill(done: int, total: int, what: str) -> None:

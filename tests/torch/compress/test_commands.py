@@ -14,7 +14,7 @@ from tests.torch.compress.world import write_world
 from understudy.cli import main
 
 ROOT = Path(__file__).parents[3]
-SMALL = ["--length", "32", "--calibration-rows", "16", "--held-out-rows", "8"]
+SMALL = ["--length", "32", "--calibration-sequences", "16", "--held-out-sequences", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def _distill(world: Path, pruned: Path, out: Path) -> list[str]:
         "--tokens",
         str(10 * 8 * 32),
         "--live",
-        "--rate",
+        "--learning-rate",
         "1e-4",
         "--data",
         str(world / "text.txt"),
@@ -114,7 +114,7 @@ def test_compress_runs_a_recipe_file_and_check_only_tells(
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         f'[source]\nmodel = "{world / "teacher"}"\n'
-        f'[data]\ntrain = ["{world / "text.txt"}"]\nlength = 32\ncalibration_rows = 16\nheld_out_rows = 8\n'
+        f'[data]\ntrain = ["{world / "text.txt"}"]\nlength = 32\ncalibration_sequences = 16\nheld_out_sequences = 8\n'
         "[prune]\nintermediate_size = 192\n[quantize]\nmax_bits = 6.0\n"
         f'[output]\nfolder = "{tmp_path / "out"}"\n'
     )

@@ -12,7 +12,6 @@ from tests.torch.compress.support import logits_of, random_rows, tiny_teacher
 from tests.torch.compress.world import write_world
 from understudy.cli import main
 from understudy.compress.calibrate import Statistics, calibrate
-from understudy.compress.compensate import compensate
 from understudy.compress.depth import DEPTH_METHODS, choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare
@@ -20,9 +19,10 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.parallel import choose_device
 from understudy.compress.prune import Shape, select, trim
-from understudy.compress.qad import LEARNS, RATE, tune
+from understudy.compress.qad import LEARNING_RATE, LEARNS, tune
 from understudy.compress.quantize import METHODS, QuantizeSettings, quantize
 from understudy.compress.recipe import parse_recipe
+from understudy.compress.reconstruct import reconstruct
 from understudy.compress.sparsity import thresholds
 from understudy.compress.stages import Pipeline
 from understudy.compress.teacher import LiveTeacher, capture
@@ -112,7 +112,7 @@ def test_pruning_and_refitting(criterion: str, depth: str, pair: Pair, tmp_path:
         selection = select(network, SHAPE, scores, kept)
         student = trim(network, selection, scores).requires_grad_(False)
         trimmed = compare(student, network, rows)
-        compensate(network, student, selection, rows)
+        reconstruct(network, student, selection, rows)
         found.append((trimmed, compare(student, network, rows)))
     for ours, theirs in zip(*found, strict=True):
         assert theirs.kl == pytest.approx(ours.kl, rel=0.02)
@@ -134,8 +134,8 @@ def test_losses_of_a_distillation(source: str, pair: Pair, tmp_path: Path) -> No
         )
         settings = DistillSettings(
             tokens=8 * 8 * 24,
-            batch_rows=8,
-            rate=1e-4,
+            batch_size=8,
+            learning_rate=1e-4,
             state_loss="mse" if source == "states" else None,
         )
         found.append(distill(student, teacher, rows, settings, tmp_path / device).losses)
@@ -146,7 +146,9 @@ def test_losses_of_a_distillation(source: str, pair: Pair, tmp_path: Path) -> No
 @needs_gpu
 def test_a_killed_run_goes_on_on_the_gpu(pair: Pair, tmp_path: Path) -> None:
     rows, network = random_rows(pair[0].spec), pair[1]
-    settings = DistillSettings(tokens=8 * 8 * 24, batch_rows=8, rate=1e-4, checkpoint_steps=3)
+    settings = DistillSettings(
+        tokens=8 * 8 * 24, batch_size=8, learning_rate=1e-4, checkpoint_steps=3
+    )
 
     def run(folder: Path, stops_after: int) -> list[float]:
         def stop(done: int, total: int, what: str) -> None:
@@ -179,9 +181,11 @@ def test_quantization(method: str, pair: Pair, tmp_path: Path) -> None:
 def test_tuning(learns: str, pair: Pair, tmp_path: Path) -> None:
     rows, network = random_rows(pair[0].spec), pair[1]
     result = quantize(
-        network, _statistics(network, tmp_path / "statistics"), QuantizeSettings(method="plain")
+        network,
+        _statistics(network, tmp_path / "statistics"),
+        QuantizeSettings(method="round_to_nearest"),
     )
-    settings = DistillSettings(tokens=16 * 8 * 24, batch_rows=8, rate=RATE)
+    settings = DistillSettings(tokens=16 * 8 * 24, batch_size=8, learning_rate=LEARNING_RATE)
     after, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
     assert compare(after.network, network, rows).kl < compare(result.network, network, rows).kl
 
@@ -201,21 +205,21 @@ def test_a_whole_recipe_with_every_stage(precision: str, tmp_path: Path) -> None
         "data": {
             "train": [str(world / "text.txt")],
             "length": 32,
-            "calibration_rows": 16,
-            "held_out_rows": 8,
+            "calibration_sequences": 16,
+            "held_out_sequences": 8,
         },
         "search": {
             "target": 240_000,
             "tolerance": 0.12,
             "max_candidates": 2,
             "rungs": [512],
-            "rate": 1e-4,
+            "learning_rate": 1e-4,
             "steps": {"hidden_size": 32, "intermediate_size": 96, "num_layers": 1},
         },
-        "correct": {"tokens": 2 * 8 * 32, "rate": 1e-4},
+        "correct": {"tokens": 2 * 8 * 32, "learning_rate": 1e-4},
         "distill": {
             "tokens": 8 * 8 * 32,
-            "rate": 1e-4,
+            "learning_rate": 1e-4,
             "precision": precision,
             "zero_pressure": 0.01,
         },

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 def _settings(**changes) -> DistillSettings:
     return DistillSettings(
         **(
-            {"tokens": 30 * 8 * 24, "batch_rows": 8, "rate": 3e-3, "checkpoint_steps": 100}
+            {"tokens": 30 * 8 * 24, "batch_size": 8, "learning_rate": 3e-3, "checkpoint_steps": 100}
             | changes
         )
     )
@@ -175,8 +175,8 @@ def test_token_ids_outside_the_vocabulary_are_refused(tmp_path) -> None:
     [
         ({"schedule": "staircase"}, "schedule 'staircase' is unknown"),
         ({"state_loss": "l7"}, "state_loss 'l7' is unknown"),
-        ({"rate": -1.0}, "must be positive"),
-        ({"batch_rows": 17}, "fewer rows than one batch; expected at least 17; found 16"),
+        ({"learning_rate": -1.0}, "must be positive"),
+        ({"batch_size": 17}, "fewer sequences than one batch; expected at least 17; found 16"),
     ],
 )
 def test_unsound_settings_are_refused(changes, message: str, tmp_path) -> None:
@@ -227,8 +227,8 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_warm_up_and_end_low(name: str) -> None:
-    settings = _settings(schedule=name, rate=1.0, final_rate=0.1, warm_up=0.1)
-    rates = [settings.rate_at(step, 100) for step in range(100)]
+    settings = _settings(schedule=name, learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1)
+    rates = [settings.learning_rate_at(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert (rates[-1] == 1.0) if name == "constant" else (rates[-1] < 0.2)
@@ -236,8 +236,8 @@ def test_schedules_warm_up_and_end_low(name: str) -> None:
 
 def test_only_the_rows_that_the_steps_see_are_asked_of_the_teacher() -> None:
     rows = random_rows(tiny_teacher("llama").spec, count=40)
-    some = _settings(tokens=3 * 8 * 24).rows_needed(rows)
+    some = _settings(tokens=3 * 8 * 24).sequences_needed(rows)
     assert len(some) == 24
     assert len({row.tobytes() for row in some.tokens}) == 24
     assert {row.tobytes() for row in some.tokens} < {row.tobytes() for row in rows.tokens}
-    assert _settings(tokens=10 * 8 * 24).rows_needed(rows) is rows
+    assert _settings(tokens=10 * 8 * 24).sequences_needed(rows) is rows

@@ -13,7 +13,7 @@ from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.torch.compress.support import logits_of, random_rows
 from understudy.compress.calibrate import calibrate
 from understudy.compress.folder import open_source
-from understudy.compress.grids import GRIDS, Rounded
+from understudy.compress.grids import GRIDS, QuantizedMatrix
 from understudy.compress.packed_folder import open_packed, pack, save_packed, unpack
 from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.errors import UnsupportedError
@@ -23,7 +23,7 @@ from understudy.errors import UnsupportedError
 def test_packing_can_be_undone_by_hand(name: str) -> None:
     grid = GRIDS[name]
     integers = torch.randint(grid.low, grid.high + 1, (5, 64), dtype=torch.int8)
-    words = pack(Rounded(grid, integers, torch.ones(5, 2))).numpy().view(np.uint32)
+    words = pack(QuantizedMatrix(grid, integers, torch.ones(5, 2))).numpy().view(np.uint32)
     bits = 4 if name == "q4" else 8
     assert words.shape == (5, 64 * bits // 32)
     for column in range(64):
@@ -40,7 +40,7 @@ def saved(tmp_path, request):
     source = open_source(write_folder(spec, random_weights(spec), tmp_path / "m"))
     rows = random_rows(spec)
     settings = QuantizeSettings(
-        method="search", promoted=getattr(request, "param", ()), embedding="q8", head="q8"
+        method="scale_search", promoted=getattr(request, "param", ()), embedding="q8", head="q8"
     )
     result = quantize(source.network, calibrate(source.network, rows, tmp_path / "c"), settings)
     return result, source, tmp_path / "packed", rows

@@ -15,7 +15,7 @@ from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.torch.compress.world import write_world
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.lineage import lineage_of
-from understudy.compress.data import Rows, TextEncoder, mixed, read_rows
+from understudy.compress.data import Sequences, TextEncoder, mixed, read_sequences
 from understudy.compress.folder import open_source
 from understudy.compress.recipe import parse_recipe, read_recipe
 from understudy.compress.stages import Pipeline
@@ -34,11 +34,16 @@ def _raw(world: Path, out: Path, **tables) -> dict:
         "data": {
             "train": [str(world / "text.txt")],
             "length": 32,
-            "calibration_rows": 16,
-            "held_out_rows": 8,
+            "calibration_sequences": 16,
+            "held_out_sequences": 8,
         },
         "prune": {"intermediate_size": 192, "num_heads": 4},
-        "distill": {"tokens": 24 * 8 * 32, "batch_rows": 8, "rate": 1e-4, "checkpoint_steps": 10},
+        "distill": {
+            "tokens": 24 * 8 * 32,
+            "batch_size": 8,
+            "learning_rate": 1e-4,
+            "checkpoint_steps": 10,
+        },
         "quantize": {"weights": "q4", "embedding": "q8", "head": "q8"},
         "output": {"folder": str(out)},
     }
@@ -51,7 +56,7 @@ def finished(world: Path, tmp_path_factory):
     return out, Pipeline(parse_recipe(_raw(world, out))).run()
 
 
-@pytest.mark.parametrize("kind", ["beside", "second"])
+@pytest.mark.parametrize("kind", ["auxiliary", "second"])
 def test_texts_that_are_read_late_are_looked_for_before_any_work(
     kind: str, world: Path, tmp_path
 ) -> None:
@@ -65,7 +70,7 @@ def test_texts_that_are_read_late_are_looked_for_before_any_work(
 @pytest.mark.parametrize(("theirs", "taken"), [(40, 8), (3, 3)])
 def test_other_texts_are_mixed_in_as_far_as_they_reach(theirs: int, taken: int) -> None:
     own, others = (
-        Rows(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8))
+        Sequences(np.full((n, 5), value, np.int32), np.ones((n, 4), np.uint8))
         for n, value in ((100, 1), (theirs, 2))
     )
     rows = mixed(own, others, 16)
@@ -77,11 +82,11 @@ def test_other_texts_are_mixed_in_as_far_as_they_reach(theirs: int, taken: int) 
 def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_data(
     world: Path, tmp_path
 ) -> None:
-    (tmp_path / "beside.txt").write_text("the dog runs home. " * 400)
+    (tmp_path / "auxiliary.txt").write_text("the dog runs home. " * 400)
     raw = _raw(world, tmp_path / "out")
-    raw["data"]["beside"] = [str(tmp_path / "beside.txt")]
+    raw["data"]["auxiliary"] = [str(tmp_path / "auxiliary.txt")]
     pipeline = Pipeline(parse_recipe(raw))
-    others = {row.tobytes() for row in pipeline._rows(pipeline.recipe.data.beside).tokens}
+    others = {row.tobytes() for row in pipeline._rows(pipeline.recipe.data.auxiliary).tokens}
     is_other = [row.tobytes() in others for row in pipeline.calibration.tokens]
     assert (len(is_other), sum(is_other)) == (16, 8)
     assert 0 < sum(is_other[:8]) < 8, "both kinds are among the rows that choose a ridge"
@@ -160,13 +165,13 @@ def test_the_files_carry_their_lineage_without_places_and_the_report_names_the_f
 def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -> None:
     out, _ = finished
     monkeypatch.setattr(
-        "understudy.compress.stages.compensate", lambda *a, **k: pytest.fail("ran again")
+        "understudy.compress.stages.reconstruct", lambda *a, **k: pytest.fail("ran again")
     )
     monkeypatch.setattr(
         "understudy.compress.stages.distill", lambda *a, **k: pytest.fail("ran again")
     )
     raw = _raw(world, out)
-    raw["quantize"]["method"] = "search"  # a later stage may change
+    raw["quantize"]["method"] = "scale_search"  # a later stage may change
     result = Pipeline(parse_recipe(raw)).run()
     assert [r.stage for r in result.reports] == ["prune", "distill", "export"]
 
@@ -181,9 +186,9 @@ def test_all_axes_correction_live_teacher_and_bits_to_spend(world: Path, tmp_pat
         "num_kv_heads": 1,
     }
     raw["prune"] |= {"criterion": "minitron", "depth": "contiguous", "residual_heads": True}
-    raw["correct"] = {"tokens": 2 * 8 * 32, "rate": 1e-4}
+    raw["correct"] = {"tokens": 2 * 8 * 32, "learning_rate": 1e-4}
     raw["distill"] |= {"teacher": "live", "state_loss": "cosine"}
-    raw["quantize"] = {"method": "search", "max_bits": 7.0, "tune_tokens": 8 * 8 * 32}
+    raw["quantize"] = {"method": "scale_search", "max_bits": 7.0, "tune_tokens": 8 * 8 * 32}
     raw["output"]["threshold_kl"] = 0.05
     result = Pipeline(parse_recipe(raw)).run()
     final = result.reports[-1].figures
@@ -207,7 +212,7 @@ def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path:
         "max_candidates": 3,
         "rungs": [512],
     }
-    raw["search"] |= {"rate": 1e-4}
+    raw["search"] |= {"learning_rate": 1e-4}
     del raw["prune"]
     result = Pipeline(parse_recipe(raw)).run()
     table = json.loads((tmp_path / "out" / "search" / "report.json").read_text())["tables"][
@@ -240,11 +245,11 @@ def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path:
         ({"distill": {"tokens": "many"}}, UsageError, "tokens"),
         ({"distill": {"tokens": 10, "teacher": "oracle"}}, UsageError, "teacher is cache or live"),
         (
-            {"distill": {"tokens": 10, "batch_rows": 10_000}},
+            {"distill": {"tokens": 10, "batch_size": 10_000}},
             UsageError,
-            "fewer rows than one batch",
+            "fewer sequences than one batch",
         ),
-        ({"distill": {"rate": 1.0}}, UsageError, "keys are missing; found no tokens"),
+        ({"distill": {"learning_rate": 1.0}}, UsageError, "keys are missing; found no tokens"),
         ({"quantize": {"weights": "q3"}}, UsageError, "grid 'q3' is unknown"),
         ({"source": {"model": "/nowhere/at/all"}}, MissingError, "no such model"),
     ],
@@ -293,7 +298,7 @@ def test_only_assistant_turns_are_learnt(tmp_path: Path) -> None:
     (tmp_path / "chat.jsonl").write_text(
         json.dumps({"messages": chat}) + "\n" + json.dumps({"text": "x y z"}) + "\n"
     )
-    rows = read_rows([tmp_path / "chat.jsonl"], _Words(), 11)
+    rows = read_sequences([tmp_path / "chat.jsonl"], _Words(), 11)
     assert rows.tokens[0, [0, 4, 5, 8, 9]].tolist() == [99, 1, 98, 1, 0]
     assert rows.mask[0].tolist() == [
         0,
@@ -329,23 +334,23 @@ def test_broken_records_are_named_with_their_line(
     path = tmp_path / "chat.jsonl"
     path.write_text(content)
     if message is None:
-        assert read_rows([path], _Words(), 8).mask.sum() > 0  # the end of each text counts
+        assert read_sequences([path], _Words(), 8).mask.sum() > 0  # the end of each text counts
         return
     with pytest.raises(DocumentError, match=message):
-        read_rows([path], _Words(), 8)
+        read_sequences([path], _Words(), 8)
 
 
 def test_text_that_is_not_utf8_and_files_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9 " * 2000)
     with pytest.raises(DocumentError, match="cannot be read"):
-        read_rows([tmp_path / "latin.txt"], _Words(), 8)
+        read_sequences([tmp_path / "latin.txt"], _Words(), 8)
     with pytest.raises(DocumentError, match="is not there"):
-        read_rows([tmp_path / "none.txt"], _Words(), 8)
+        read_sequences([tmp_path / "none.txt"], _Words(), 8)
 
 
 def test_packing_loses_no_prediction(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("\n".join(f"w{i}" for i in range(1000)))
-    rows = read_rows([tmp_path / "t.txt"], _Words(), 10)
+    rows = read_sequences([tmp_path / "t.txt"], _Words(), 10)
     assert np.array_equal(rows.tokens[1:, 0], rows.tokens[:-1, -1])
 
 

@@ -9,11 +9,11 @@ import torch
 from tests.torch.compress.support import logits_of, random_rows, tiny_teacher
 from understudy.checkpoint import reference
 from understudy.compress.calibrate import LayerSums, calibrate, open_statistics
-from understudy.compress.compensate import compensate
 from understudy.compress.depth import DEPTH_METHODS, choose_layers
 from understudy.compress.evaluate import compare
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape, select, trim
+from understudy.compress.reconstruct import reconstruct
 from understudy.errors import MissingError, UsageError
 from understudy.spec import tensor_shapes
 
@@ -21,7 +21,7 @@ SHAPES = ["nemotron", "llama", "llama_tied", "mistral", "qwen2", "nemotron_biase
 
 
 def _statistics(teacher, rows, tmp_path):
-    return calibrate(teacher, rows, tmp_path / "calibration", batch_rows=5)
+    return calibrate(teacher, rows, tmp_path / "calibration", batch_size=5)
 
 
 def test_statistics_are_those_of_the_reference(tmp_path) -> None:
@@ -129,7 +129,7 @@ def test_every_axis_at_once_gives_a_sound_smaller_network(name: str, tmp_path) -
     assert not student.spec.problems()
     assert torch.isfinite(logits_of(student, rows)).all()
     before = compare(student, teacher, rows).kl
-    compensate(teacher, student, selection, rows)
+    reconstruct(teacher, student, selection, rows)
     assert compare(student, teacher, rows).kl < before
 
 
@@ -148,7 +148,7 @@ def test_units_that_do_nothing_are_trimmed_without_a_trace(tmp_path) -> None:
 
 
 def test_a_twin_neuron_is_taken_over_by_the_other(tmp_path) -> None:
-    """The upper half of the neurons repeats the lower: trimming alone loses half the output, the refit loses nothing."""
+    """The upper half of the neurons repeats the lower: trimming alone loses half the output, the reconstruction loses nothing."""
     teacher = tiny_teacher("nemotron", num_layers=1)
     mlp, half = teacher.model.layers[0].mlp, teacher.spec.intermediate_size // 2
     mlp.up_proj.weight[half:] = mlp.up_proj.weight[:half]
@@ -159,10 +159,10 @@ def test_a_twin_neuron_is_taken_over_by_the_other(tmp_path) -> None:
     selection = select(teacher, Shape(intermediate_size=half), scores)
     student = trim(teacher, selection)
     before = compare(student, teacher, rows).kl
-    report = compensate(teacher, student, selection, rows)
+    report = reconstruct(teacher, student, selection, rows)
     assert before > 0.05
     assert compare(student, teacher, rows).kl < before / 100
-    assert all(refit.after <= refit.before for refit in report)
+    assert all(reconstruction.after <= reconstruction.before for reconstruction in report)
 
 
 def test_a_dropped_layer_is_partly_taken_over(tmp_path) -> None:
@@ -172,7 +172,7 @@ def test_a_dropped_layer_is_partly_taken_over(tmp_path) -> None:
     selection = select(teacher, Shape(num_layers=2), scores, kept_layers=(1, 2))
     student = trim(teacher, selection)
     before = compare(student, teacher, rows).kl
-    compensate(teacher, student, selection, rows)
+    reconstruct(teacher, student, selection, rows)
     assert compare(student, teacher, rows).kl < 0.9 * before
 
 

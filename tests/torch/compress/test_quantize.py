@@ -13,8 +13,8 @@ from understudy.compress.calibrate import calibrate
 from understudy.compress.distill import DistillSettings
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
-from understudy.compress.grids import GRIDS, Rounded
-from understudy.compress.qad import STRIDE, RoundedLinear, tune
+from understudy.compress.grids import GRIDS, QuantizedMatrix
+from understudy.compress.qad import STRIDE, QuantizedLinear, tune
 from understudy.compress.quantize import METHODS, QuantizeSettings, _Rounding, quantize, spend_bits
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
@@ -38,7 +38,7 @@ def _gram(columns: int = 128, seed: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_bytes_are_those_that_ggml_reads(name: str) -> None:
-    rounded = grids.search(_weight(), GRIDS[name])
+    rounded = grids.search_scales(_weight(), GRIDS[name])
     read = gguf.quants.dequantize(grids.encode(rounded).reshape(48, -1), TYPES[name])
     np.testing.assert_array_equal(read, rounded.values().numpy())
 
@@ -46,7 +46,7 @@ def test_bytes_are_those_that_ggml_reads(name: str) -> None:
 @pytest.mark.parametrize("name", GRIDS)
 def test_plain_rounding_is_ggml_s_reference(name: str) -> None:
     weight = _weight()
-    ours = grids.plain(weight, GRIDS[name]).values().numpy()
+    ours = grids.round_to_nearest(weight, GRIDS[name]).values().numpy()
     theirs = gguf.quants.dequantize(gguf.quants.quantize(weight.numpy(), TYPES[name]), TYPES[name])
     blocks = (
         np.abs(theirs.reshape(-1, 32)).max(1, keepdims=True).repeat(32, 1).reshape(theirs.shape)
@@ -64,11 +64,11 @@ def test_each_step_lowers_the_output_error() -> None:
     errors = [
         grids.output_error(weight, rounded.values(), gram)
         for rounded in (
-            grids.plain(weight, grid),
-            grids.search(weight, grid),
-            grids.search(weight, grid, gram.diagonal()),
-            grids.with_feedback(weight, grid, gram),
-            grids.polish(weight, grids.with_feedback(weight, grid, gram), gram),
+            grids.round_to_nearest(weight, grid),
+            grids.search_scales(weight, grid),
+            grids.search_scales(weight, grid, gram.diagonal()),
+            grids.gptq(weight, grid, gram),
+            grids.coordinate_descent(weight, grids.gptq(weight, grid, gram), gram),
         )
     ]
     assert errors[1] < errors[0]
@@ -85,8 +85,8 @@ def test_error_feedback_takes_the_columns_of_the_largest_inputs_first_wherever_t
             for block in (2, 0, 3, 1)
         ]
     )
-    straight = grids.with_feedback(weight, grid, gram)
-    mixed = grids.with_feedback(weight[:, columns], grid, gram[columns][:, columns])
+    straight = grids.gptq(weight, grid, gram)
+    mixed = grids.gptq(weight[:, columns], grid, gram[columns][:, columns])
     torch.testing.assert_close(mixed.values(), straight.values()[:, columns])
     assert gram.diagonal().argmax() >= 32, "the first block is not the one that comes first anyway"
 
@@ -94,15 +94,18 @@ def test_error_feedback_takes_the_columns_of_the_largest_inputs_first_wherever_t
 def test_polishing_never_raises_the_error_of_a_row() -> None:
     weight, gram = _weight(), _gram()
     weight[:, 32:64] = 0
-    for start in (grids.plain(weight, GRIDS["q4"]), grids.with_feedback(weight, GRIDS["q4"], gram)):
-        polished = grids.polish(weight, start, gram)
+    for start in (
+        grids.round_to_nearest(weight, GRIDS["q4"]),
+        grids.gptq(weight, GRIDS["q4"], gram),
+    ):
+        descended = grids.coordinate_descent(weight, start, gram)
         before, after = (
-            ((weight - r.values()) @ gram) * (weight - r.values()) for r in (start, polished)
+            ((weight - r.values()) @ gram) * (weight - r.values()) for r in (start, descended)
         )
         assert (after.sum(1) <= before.sum(1) * (1 + 1e-4)).all()
-        assert GRIDS["q4"].low <= polished.integers.min()
-        assert polished.integers.max() <= GRIDS["q4"].high
-        assert torch.equal(polished.scales, polished.scales.half().float())
+        assert GRIDS["q4"].low <= descended.integers.min()
+        assert descended.integers.max() <= GRIDS["q4"].high
+        assert torch.equal(descended.scales, descended.scales.half().float())
 
 
 def test_weights_on_the_grid_are_kept_exactly() -> None:
@@ -110,8 +113,11 @@ def test_weights_on_the_grid_are_kept_exactly() -> None:
     integers = torch.randint(-8, 8, (16, 64), generator=g, dtype=torch.int8)
     integers[:, ::32] = -8
     scales = torch.rand(16, 2, generator=g).half().float() + 0.5
-    exact = Rounded(GRIDS["q4"], integers, scales.half().float()).values()
-    for rounded in (grids.plain(exact, GRIDS["q4"]), grids.search(exact, GRIDS["q4"])):
+    exact = QuantizedMatrix(GRIDS["q4"], integers, scales.half().float()).values()
+    for rounded in (
+        grids.round_to_nearest(exact, GRIDS["q4"]),
+        grids.search_scales(exact, GRIDS["q4"]),
+    ):
         assert torch.equal(rounded.values(), exact)
 
 
@@ -119,7 +125,7 @@ def test_zero_blocks_and_dead_inputs_do_not_disturb() -> None:
     weight, gram = _weight(), _gram()
     weight[:, 32:64] = 0
     gram[70], gram[:, 70] = 0, 0
-    rounded = grids.with_feedback(weight, GRIDS["q4"], gram)
+    rounded = grids.gptq(weight, GRIDS["q4"], gram)
     assert torch.isfinite(rounded.values()).all()
     assert torch.isfinite(rounded.scales).all()
 
@@ -186,13 +192,16 @@ def test_the_better_the_method_the_nearer_the_float_network(name: str, tmp_path)
         settings = QuantizeSettings(method=method, embedding="q8", head="q8")
         result = quantize(network, statistics, settings)
         kl[method] = compare(result.network, network, rows).kl
-        stored = {n: t.values() if isinstance(t, Rounded) else t for n, t in result.tensors.items()}
+        stored = {
+            n: t.values() if isinstance(t, QuantizedMatrix) else t
+            for n, t in result.tensors.items()
+        }
         assert stored.keys() == network.state_dict().keys()
         assert all(
             torch.equal(stored[n], value) for n, value in result.network.state_dict().items()
         )
-    assert kl["search"] < kl["plain"]
-    assert kl["feedback"] < kl["search"]
+    assert kl["scale_search"] < kl["round_to_nearest"]
+    assert kl["gptq"] < kl["scale_search"]
 
 
 @pytest.mark.parametrize("name", ["nemotron", "llama", "nemotron_biases"])
@@ -212,7 +221,9 @@ def test_writers_take_back_what_the_rounded_matrices_before_them_did(name: str, 
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     for key, value in in_order.network.state_dict().items():
         stored = in_order.tensors[key]
-        assert torch.equal(stored.values() if isinstance(stored, Rounded) else stored, value)
+        assert torch.equal(
+            stored.values() if isinstance(stored, QuantizedMatrix) else stored, value
+        )
     assert in_order.errors.keys() == alone.errors.keys()
 
 
@@ -251,12 +262,14 @@ def test_bits_are_counted_and_spent_within_the_limit(tmp_path) -> None:
     rows = random_rows(network.spec)
     statistics = calibrate(network, rows, tmp_path)
     settings, table = spend_bits(
-        network, statistics, QuantizeSettings(method="search"), rows, max_bits=6.5
+        network, statistics, QuantizeSettings(method="scale_search"), rows, max_bits=6.5
     )
     assert settings.promoted
     assert {entry["kind"] for entry in table} >= {"lm_head", "embed_tokens", "v_proj"}
     assert quantize(network, statistics, settings).bits_per_weight() <= 6.5
-    everything = quantize(network, statistics, QuantizeSettings(weights="q8", method="plain"))
+    everything = quantize(
+        network, statistics, QuantizeSettings(weights="q8", method="round_to_nearest")
+    )
     assert 8.5 <= everything.bits_per_weight() < 8.7
 
 
@@ -283,17 +296,19 @@ def test_tuning_gives_back_a_part_of_what_four_bits_took(
     result = quantize(
         network,
         calibrate(network, rows, tmp_path / "c"),
-        QuantizeSettings(method="plain", embedding="q8", head="q8"),
+        QuantizeSettings(method="round_to_nearest", embedding="q8", head="q8"),
     )
     before = compare(result.network, network, rows).kl
-    settings = DistillSettings(tokens=40 * 8 * 24, rate=rate, final_rate=rate / 10)
+    settings = DistillSettings(
+        tokens=40 * 8 * 24, learning_rate=rate, final_learning_rate=rate / 10
+    )
     tuned, _ = tune(result, LiveTeacher(network), rows, settings, tmp_path / "run", learns=learns)
     assert compare(tuned.network, network, rows).kl < share * before
     moved = 0
     for name, tensor in tuned.tensors.items():
-        found = tensor.values() if isinstance(tensor, Rounded) else tensor
+        found = tensor.values() if isinstance(tensor, QuantizedMatrix) else tensor
         assert torch.equal(tuned.network.state_dict()[name], found)
-        if isinstance(tensor, Rounded):
+        if isinstance(tensor, QuantizedMatrix):
             assert not torch.equal(tensor.scales, result.tensors[name].scales)
             moved += int((tensor.integers != result.tensors[name].integers).sum())
             assert torch.equal(tensor.scales, tensor.scales.half().float())
@@ -306,8 +321,8 @@ def test_tuning_gives_back_a_part_of_what_four_bits_took(
 def test_a_rounded_linear_starts_as_the_file_says_and_passes_gradients_through_its_rounding() -> (
     None
 ):
-    rounded = grids.search(_weight(), GRIDS["q4"])
-    linear = RoundedLinear(rounded, None, "weights")
+    rounded = grids.search_scales(_weight(), GRIDS["q4"])
+    linear = QuantizedLinear(rounded, None, "weights")
     torch.testing.assert_close(linear.weight, rounded.values())
     linear.weight.sum().backward()
     inside = (rounded.integers > GRIDS["q4"].low) & (rounded.integers < GRIDS["q4"].high)
@@ -325,7 +340,9 @@ def test_an_unknown_way_to_tune_is_refused(tmp_path) -> None:
     network = tiny_teacher("nemotron")
     rows = random_rows(network.spec)
     result = quantize(
-        network, calibrate(network, rows, tmp_path / "c"), QuantizeSettings(method="plain")
+        network,
+        calibrate(network, rows, tmp_path / "c"),
+        QuantizeSettings(method="round_to_nearest"),
     )
     with pytest.raises(UsageError, match=r"unknown way to tune; expected \["):
         tune(

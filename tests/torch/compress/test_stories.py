@@ -14,13 +14,13 @@ import transformers
 
 from understudy.checkpoint import reference
 from understudy.compress.calibrate import calibrate
-from understudy.compress.compensate import compensate
 from understudy.compress.data import pack
 from understudy.compress.evaluate import compare, perplexity
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.quantize import QuantizeSettings, quantize
+from understudy.compress.reconstruct import reconstruct
 from understudy.compress.sparsity import thresholds, zero_rates
 
 FOLDER = Path(__file__).parents[2] / "data" / "stories-nemotron"
@@ -114,7 +114,7 @@ def test_every_axis_can_be_cut_and_healed(shape: Shape, source: Source, rows, tm
     selection = select(teacher, shape, CRITERIA["reconstruction"](teacher, statistics, 0), kept)
     student = trim(teacher, selection).requires_grad_(False)
     before = compare(student, teacher, rows).kl
-    compensate(teacher, student, selection, rows)
+    reconstruct(teacher, student, selection, rows)
     assert compare(student, teacher, rows).kl < 0.8 * before
 
 
@@ -122,12 +122,12 @@ def test_four_bits_by_calibration_beat_plain_rounding(source: Source, rows, tmp_
     """Weights that were never on a 4-bit grid."""
     statistics = calibrate(source.network, rows, tmp_path / "c")
     kl = {}
-    for method in ("plain", "feedback"):
+    for method in ("round_to_nearest", "gptq"):
         result = quantize(source.network, statistics, QuantizeSettings(method=method))
         kl[method] = compare(result.network, source.network, rows).kl
     path = save_quantized(result.tensors, result.network, source.checkpoint, tmp_path / "m.gguf")
     assert compare(open_source(path).network, result.network, rows).kl < 1e-6
-    assert kl["feedback"] < 0.75 * kl["plain"]
+    assert kl["gptq"] < 0.75 * kl["round_to_nearest"]
 
 
 def test_its_gguf_is_the_same_network(source: Source, rows, tmp_path) -> None:

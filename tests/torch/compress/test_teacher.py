@@ -106,7 +106,7 @@ def test_an_interrupted_capture_goes_on(tmp_path, monkeypatch) -> None:
 def test_a_cache_of_other_rows_is_refused(tmp_path) -> None:
     teacher = tiny_teacher("llama")
     capture(teacher, random_rows(teacher.spec, seed=1), tmp_path)
-    with pytest.raises(UsageError, match="made for other rows"):
+    with pytest.raises(UsageError, match="made for other sequences"):
         CachedTeacher(tmp_path, random_rows(teacher.spec, seed=2))
     with pytest.raises(MissingError, match="no teacher cache"):
         CachedTeacher(tmp_path / "nowhere", random_rows(teacher.spec))

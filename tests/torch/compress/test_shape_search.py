@@ -1,4 +1,4 @@
-"""The search: candidates near a target, scores after healing, halving with distillation, resumable."""
+"""The search: candidates near a target, scores after reconstruction, halving with distillation, resumable."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import pytest
 
 from tests.torch.compress.support import random_rows, tiny_teacher
-from understudy.compress import search as module
+from understudy.compress import shape_search as module
 from understudy.compress.calibrate import calibrate
-from understudy.compress.search import COSTS, SearchSettings, candidates, search
+from understudy.compress.shape_search import COSTS, SearchSettings, candidates, search
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 
@@ -67,8 +67,8 @@ def test_a_search_halves_its_field_and_resumes(tmp_path, monkeypatch) -> None:
         steps=STEPS,
         max_candidates=5,
         rungs=(192, 384),
-        rate=1e-4,
-        batch_rows=8,
+        learning_rate=1e-4,
+        batch_size=8,
     )
     arguments = (
         teacher,
@@ -89,7 +89,7 @@ def test_a_search_halves_its_field_and_resumes(tmp_path, monkeypatch) -> None:
     assert result.table[0]["intermediate_size"] == result.best.intermediate_size
     content = json.loads((tmp_path / "search" / "report.json").read_text())
     assert len(content["tables"]["candidates"]) == len(result.table)
-    monkeypatch.setattr(module, "compensate", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr(module, "reconstruct", lambda *a, **k: pytest.fail("ran again"))
     monkeypatch.setattr(module, "distill", lambda *a, **k: pytest.fail("ran again"))
     again = search(*arguments)
     assert again.best == result.best

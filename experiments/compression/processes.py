@@ -1,6 +1,6 @@
 """One process and two: do they distil with the same losses? And killed after any step: does the run go on bit for bit?
 
-    python bench/compress_processes.py [--steps 50] [--result docs/results/compress-processes.json]
+    python experiments/compression/processes.py [--steps 50] [--result docs/results/compress-processes.json]
 
 A tiny Nemotron-shaped student under FSDP2 on gloo; the program that is run is tests/torch/compress/distill_worker.py.
 """
@@ -62,7 +62,7 @@ def main() -> None:
             run(folder, options.steps)
             kills[step] = {"exit_code": code, "same_losses_to_the_last_bit": losses(folder) == one}
     result = {
-        "command": "python bench/compress_processes.py",
+        "command": "python experiments/compression/processes.py",
         "steps": options.steps,
         "first_loss": one[0],
         "last_loss": one[-1],

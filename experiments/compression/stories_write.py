@@ -1,10 +1,10 @@
 """The teacher's stories, written by this repository's own engine: twice as fast on a CPU as torch, 64 at once.
 
-    python bench/compress_stories_write.py FOLDER stories.st [--tokens 750000] [--first 0] [--threads 1]
+    python experiments/compression/stories_write.py FOLDER stories.st [--tokens 750000] [--first 0] [--threads 1]
 
-FOLDER is what `bench/compress_stories_teacher.py` wrote. Every second story is drawn at temperature 1, the others at 0.7; story i has the seed
+FOLDER is what `experiments/compression/stories_teacher.py` wrote. Every second story is drawn at temperature 1, the others at 0.7; story i has the seed
 i, counted from --first, so that several processes write different ones. The file (`stories`: int16, rows of 257 student ids, closed and
-filled with </s>) goes to `bench/compress_stories.py --stories`.
+filled with </s>) goes to `experiments/compression/stories.py --stories`.
 """
 
 from __future__ import annotations

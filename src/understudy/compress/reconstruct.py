@@ -1,11 +1,11 @@
-"""Closed-form healing of a trimmed network: every linear is refitted, once, in one pass over the calibration rows.
+"""Closed-form reconstruction of a trimmed network: every linear is reconstructed, once, in one pass over the calibration sequences.
 
 Layer by layer the teacher and the student run side by side. Each student linear W is solved for
     min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
 where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight, t what should
 come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
 stream minus the student's, so that a writer also takes over what earlier layers (or dropped layers) left undone. λ is
-chosen per output by the error on rows held out of the sums, and W₀ stays where nothing beats it.
+chosen per output by the error on sequences held out of the sums, and W₀ stays where nothing beats it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.compress.calibrate import Stream, embed_rows, gram, open_stream, parts_of
-from understudy.compress.data import Progress, Rows, quiet
+from understudy.compress.calibrate import Stream, embed_sequences, gram, open_stream, parts_of
+from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.network import Layer, Network
 from understudy.compress.prune import Selection, spread
 
@@ -32,11 +32,11 @@ HELD_OUT_EVERY = 8  # every eighth row chooses λ and is not fitted
 
 
 @dataclass(frozen=True)
-class Refit:
-    """What one linear gained: error on held-out rows before and after, relative to the target's energy."""
+class Reconstruction:
+    """What one linear gained: error on held-out sequences before and after, relative to the target's energy."""
 
     name: str
-    refitted: float  # share of its outputs for which a refit beat the trimmed weights
+    reconstructed: float  # share of its outputs for which a reconstruction beat the trimmed weights
     before: float
     after: float
 
@@ -57,7 +57,7 @@ class LeastSquares:
         ]
 
     def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
-        """(rows, tokens, in) and (rows, tokens, out); `first_row` tells which rows are held out."""
+        """(sequences, tokens, in) and (sequences, tokens, out); `first_row` tells which sequences are held out."""
         held_out = (
             torch.arange(first_row, first_row + len(inputs)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         )
@@ -68,7 +68,7 @@ class LeastSquares:
                 self.cross[side] += t.T @ a
                 self.energy[side] += t.square().sum(0)
 
-    def solve(self, names: dict[str, int]) -> tuple[Tensor, list[Refit]]:
+    def solve(self, names: dict[str, int]) -> tuple[Tensor, list[Reconstruction]]:
         """The best row of W over `RIDGES` and W₀ itself. `names` says how many rows belong to which linear."""
         fit, choose = 0, 1 if self.energy[1].sum() > 0 else 0
         start, seen = self.weight.double(), self.gram[fit].double()
@@ -92,7 +92,7 @@ class LeastSquares:
             total = self.energy[choose][rows].sum().item() + 1e-30
             share = (errors[rows] < before[rows]).double().mean().item()
             report.append(
-                Refit(
+                Reconstruction(
                     name,
                     share,
                     before[rows].sum().item() / total,
@@ -103,7 +103,7 @@ class LeastSquares:
         return best.to(self.weight.dtype), report
 
     def inputs(self) -> Tensor:
-        """Σ a aᵀ over all rows, those that were held out too: (in, in)."""
+        """Σ a aᵀ over all sequences, those that were held out too: (in, in)."""
         return self.gram[0] + self.gram[1]
 
     def errors(self, weight: Tensor, side: int) -> Tensor:
@@ -116,36 +116,36 @@ class LeastSquares:
 
 
 @torch.no_grad()
-def compensate(
+def reconstruct(
     teacher: Network,
     student: Network,
     selection: Selection,
-    rows: Rows,
+    sequences: Sequences,
     *,
     parts: Collection[str] = (*READERS, *WRITERS),
-    batch_rows: int = 8,
+    batch_size: int = 8,
     progress: Progress = quiet,
-) -> list[Refit]:
-    """Refit these parts of the student in place against its teacher, in float32. Returns what each linear gained."""
+) -> list[Reconstruction]:
+    """Reconstruction these parts of the student in place against its teacher, in float32. Returns what each linear gained."""
     with tempfile.TemporaryDirectory() as folder:
-        side = SideBySide(teacher, student, selection, rows, Path(folder), batch_rows)
-        report: list[Refit] = []
+        side = SideBySide(teacher, student, selection, sequences, Path(folder), batch_size)
+        report: list[Reconstruction] = []
         for target in range(student.spec.num_layers):
             progress(
                 target,
                 student.spec.num_layers,
-                f"refitting layer {target + 1} of {student.spec.num_layers}",
+                f"reconstructing layer {target + 1} of {student.spec.num_layers}",
             )
-            report += side.refit_layer(target, parts)
-        side.refit_last_norm()
-    progress(student.spec.num_layers, student.spec.num_layers, "refitted")
+            report += side.reconstruct_layer(target, parts)
+        side.reconstruct_last_norm()
+    progress(student.spec.num_layers, student.spec.num_layers, "reconstructed")
     return report
 
 
 class SideBySide:
     """Both residual streams as files, moved forward together. `middle` files hold them after the attention.
 
-    `settle` is called of every linear of the student in the order of the pass, refitted or not, before anything goes through
+    `settle` is called of every linear of the student in the order of the pass, reconstructed or not, before anything goes through
     it: whoever changes it there has the change seen by all that follows.
     """
 
@@ -154,13 +154,16 @@ class SideBySide:
         teacher: Network,
         student: Network,
         selection: Selection,
-        rows: Rows,
+        sequences: Sequences,
         folder: Path,
-        batch_rows: int,
+        batch_size: int,
     ) -> None:
         self.teacher, self.student, self.selection = teacher, student, selection
-        self.rotation = teacher.rotation(rows.mask.shape[1]), student.rotation(rows.mask.shape[1])
-        self.parts = list(parts_of(len(rows), batch_rows))
+        self.rotation = (
+            teacher.rotation(sequences.mask.shape[1]),
+            student.rotation(sequences.mask.shape[1]),
+        )
+        self.parts = list(parts_of(len(sequences), batch_size))
         names = ("teacher", "teacher-middle", "student", "student-middle")
         widths = (
             teacher.spec.hidden_size,
@@ -169,17 +172,17 @@ class SideBySide:
             student.spec.hidden_size,
         )
         self.streams: dict[str, Stream] = {
-            name: open_stream(folder / name, rows, width)
+            name: open_stream(folder / name, sequences, width)
             for name, width in zip(names, widths, strict=True)
         }
-        embed_rows(teacher, rows, self.streams["teacher"], batch_rows)
-        embed_rows(student, rows, self.streams["student"], batch_rows)
+        embed_sequences(teacher, sequences, self.streams["teacher"], batch_size)
+        embed_sequences(student, sequences, self.streams["student"], batch_size)
         self._walk_dropped(range(selection.layers[0]))
 
     def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
         """`name` is that of its tensor without ".weight"; `inputs` gives the Gram matrix of what it reads as things stand."""
 
-    def refit_layer(self, target: int, parts: Collection[str]) -> list[Refit]:
+    def reconstruct_layer(self, target: int, parts: Collection[str]) -> list[Reconstruction]:
         index = self.selection.layers[target]
         self.theirs: Layer = self.teacher.model.layers[index]
         self.ours: Layer = self.student.model.layers[target]
@@ -187,13 +190,13 @@ class SideBySide:
         values = spread(self.selection.groups[target], self.teacher.spec.head_dim)
         inner = self.selection.inner[target]
         name = f"model.layers.{target}."
-        report: list[Refit] = []
+        report: list[Reconstruction] = []
         kept = {"q_proj": queries, "k_proj": values, "v_proj": values}
-        report += self._refit_readers(
+        report += self._reconstruct_readers(
             f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, ""
         )
         self._through_attention(of_teacher=True)
-        report += self._refit(
+        report += self._reconstruct(
             f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs
         )
         self._through_attention(of_teacher=False)
@@ -202,19 +205,19 @@ class SideBySide:
             for part in ("up_proj", "gate_proj")
             if getattr(self.ours.mlp, part) is not None
         }
-        report += self._refit_readers(
+        report += self._reconstruct_readers(
             f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle"
         )
         self._through_mlp("teacher")
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
         self._walk_dropped(range(index + 1, layers[target + 1]))
-        report += self._refit(
+        report += self._reconstruct(
             f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs
         )
         self._through_mlp("student")
         return report
 
-    def refit_last_norm(self) -> None:
+    def reconstruct_last_norm(self) -> None:
         """The last norm's gain, channel by channel, so that the head reads what it was trained on."""
         if self.student.spec.hidden_size == self.teacher.spec.hidden_size:
             return
@@ -235,13 +238,13 @@ class SideBySide:
     def read(self, name: str, part: slice) -> Tensor:
         return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
-    def _refit(
+    def _reconstruct(
         self,
         name: str,
         linear: nn.Linear,
         parts: Collection[str],
         pairs: Callable[[], Iterator[tuple[Tensor, Tensor, int]]],
-    ) -> list[Refit]:
+    ) -> list[Reconstruction]:
         if name.rsplit(".", 1)[1] not in parts:
             self.settle(
                 name, linear, lambda: sum((gram(read) for read, _, _ in pairs()), torch.zeros(()))
@@ -255,7 +258,7 @@ class SideBySide:
         self.settle(name, linear, sums.inputs)
         return report
 
-    def _refit_readers(
+    def _reconstruct_readers(
         self,
         prefix: str,
         module: str,
@@ -263,22 +266,24 @@ class SideBySide:
         kept: dict[str, Tensor],
         parts: Collection[str],
         stage: str,
-    ) -> list[Refit]:
+    ) -> list[Reconstruction]:
         """All linears behind one norm at once: they read the same. Biases stay as they were trimmed."""
         ours = {part: getattr(getattr(self.ours, module), part) for part in kept}
         chosen = {part: linear for part, linear in ours.items() if part in parts}
-        report: list[Refit] = []
+        report: list[Reconstruction] = []
         if chosen:
             wanted = torch.cat(
                 [getattr(getattr(self.theirs, module), part).weight[kept[part]] for part in chosen]
             )
             sums = LeastSquares(torch.cat([linear.weight.detach() for linear in chosen.values()]))
-            for rows in self.parts:
+            for batch in self.parts:
                 target = nn.functional.linear(
-                    getattr(self.theirs, norm)(self.read(f"teacher{stage}", rows)), wanted
+                    getattr(self.theirs, norm)(self.read(f"teacher{stage}", batch)), wanted
                 )
                 sums.add(
-                    getattr(self.ours, norm)(self.read(f"student{stage}", rows)), target, rows.start
+                    getattr(self.ours, norm)(self.read(f"student{stage}", batch)),
+                    target,
+                    batch.start,
                 )
             weight, report = sums.solve(
                 {f"{prefix}{part}": len(linear.weight) for part, linear in chosen.items()}
@@ -291,7 +296,8 @@ class SideBySide:
         @cache
         def inputs() -> Tensor:
             read = (
-                getattr(self.ours, norm)(self.read(f"student{stage}", rows)) for rows in self.parts
+                getattr(self.ours, norm)(self.read(f"student{stage}", batch))
+                for batch in self.parts
             )
             return sum((gram(x) for x in read), torch.zeros(()))
 

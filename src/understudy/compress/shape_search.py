@@ -1,8 +1,8 @@
-"""Which shape? All shapes near a target, scored after healing, then successive halving with real short distillation.
+"""Which shape? All shapes near a target, scored after reconstruction, then successive halving with real short distillation.
 
     settings = SearchSettings(target=100e6, cost="parameters", rungs=(65_536, 262_144))
-    result = search(teacher, statistics, rows, held_out, settings, folder)
-    result.best      the winning Shape;  result.table  one line a candidate: cost, KL healed, KL after each rung
+    result = search(teacher, statistics, sequences, held_out, settings, folder)
+    result.best      the winning Shape;  result.table  one line a candidate: cost, KL reconstructed, KL after each rung
 
 The cost is parameters, file bytes, or seconds a token measured on the run-time engine. Every score is kept in
 a file as soon as it is known and every distillation in a folder of its own, so that a stopped search goes on.
@@ -22,8 +22,7 @@ import torch
 
 from understudy import core
 from understudy.compress.calibrate import Statistics
-from understudy.compress.compensate import compensate
-from understudy.compress.data import Progress, Rows, quiet
+from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare, remember
@@ -31,6 +30,7 @@ from understudy.compress.grids import BLOCK
 from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.prune import Shape, select, trim
+from understudy.compress.reconstruct import reconstruct
 from understudy.compress.report import Report
 from understudy.compress.state import read_json, write_json
 from understudy.compress.teacher import Teacher
@@ -111,8 +111,8 @@ class SearchSettings:
     max_candidates: int = 16
     rungs: tuple[int, ...] = (65_536, 262_144)
     keep: float = 0.4  # share of the field that goes on after each rung
-    rate: float = 3e-4
-    batch_rows: int = 8
+    learning_rate: float = 3e-4
+    batch_size: int = 8
     depth: str = "influence"
 
 
@@ -123,8 +123,8 @@ class SearchResult:
 
     def report(self) -> Report:
         report = Report("search", {"best": asdict(self.best)}, {"candidates": self.table})
-        by_cost = sorted((entry["cost"], entry["kl_healed"]) for entry in self.table)
-        report.curves["KL after healing, by cost"] = by_cost
+        by_cost = sorted((entry["cost"], entry["kl_reconstructed"]) for entry in self.table)
+        report.curves["KL after reconstruction, by cost"] = by_cost
         return report
 
 
@@ -185,17 +185,17 @@ def search(
     teacher: Network,
     source: Teacher,
     statistics: Statistics,
-    rows: Rows,
-    calibration: Rows,
-    held_out: Rows,
+    sequences: Sequences,
+    calibration: Sequences,
+    held_out: Sequences,
     settings: SearchSettings,
     folder: Path,
     progress: Progress = quiet,
 ) -> SearchResult:
-    """Score all candidates after healing, then distil the field and cut it at every rung.
+    """Score all candidates after reconstruction, then distil the field and cut it at every rung.
 
     Args:
-        source: where the distillations' targets come from, usually a cache of `teacher` on `rows`.
+        source: where the distillations' targets come from, usually a cache of `teacher` on `sequences`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     field_of = [
@@ -204,11 +204,13 @@ def search(
     memory = remember(teacher, held_out)
     scores = CRITERIA["minitron"](teacher, statistics, 0)
     for number, candidate in enumerate(field_of):
-        progress(number, len(field_of), "healing candidates")
-        if "kl_healed" not in candidate.known:
+        progress(number, len(field_of), "reconstruction candidates")
+        if "kl_reconstructed" not in candidate.known:
             student = candidate.make(teacher, scores, statistics, calibration, settings)
-            candidate.note("kl_healed", compare(student, teacher, held_out, remembered=memory).kl)
-    alive = sorted(field_of, key=lambda c: c.known["kl_healed"])
+            candidate.note(
+                "kl_reconstructed", compare(student, teacher, held_out, remembered=memory).kl
+            )
+    alive = sorted(field_of, key=lambda c: c.known["kl_reconstructed"])
     for tokens in settings.rungs:
         alive = alive[: max(1, round(len(alive) * settings.keep))]
         for number, candidate in enumerate(alive):
@@ -219,11 +221,11 @@ def search(
             student = candidate.make(teacher, scores, statistics, calibration, settings)
             training = DistillSettings(
                 tokens=tokens,
-                rate=settings.rate,
-                batch_rows=settings.batch_rows,
-                final_rate=settings.rate / 10,
+                learning_rate=settings.learning_rate,
+                batch_size=settings.batch_size,
+                final_learning_rate=settings.learning_rate / 10,
             )
-            distill(student, source, rows, training, candidate.folder / f"run-{tokens}")
+            distill(student, source, sequences, training, candidate.folder / f"run-{tokens}")
             student.requires_grad_(False)
             candidate.note(key, compare(student, teacher, held_out, remembered=memory).kl)
         alive.sort(key=lambda c: c.known[f"kl_{tokens}"])
@@ -234,7 +236,7 @@ def search(
 
 
 class _Candidate:
-    """One shape, its scores on disk, and its healed student."""
+    """One shape, its scores on disk, and its reconstructed student."""
 
     def __init__(self, shape: Shape, cost: float, folder: Path) -> None:
         self.shape, self.cost = shape, cost
@@ -252,20 +254,20 @@ class _Candidate:
         teacher: Network,
         scores: Any,
         statistics: Statistics,
-        calibration: Rows,
+        calibration: Sequences,
         settings: SearchSettings,
     ) -> Network:
-        """Trimmed and healed; kept as a file, since every rung starts from it."""
+        """Trimmed and reconstructed; kept as a file, since every rung starts from it."""
         depth = self.shape.num_layers or teacher.spec.num_layers
         kept = choose_layers(settings.depth, teacher, statistics, depth, calibration.take(8))
         selection = select(teacher, self.shape, scores, kept)
-        path = self.folder / "healed.pt"
+        path = self.folder / "reconstructed.pt"
         if path.exists():
             return network_from_weights(
                 selection.spec, torch.load(path, map_location=teacher.device)
             )
         student = trim(teacher, selection).requires_grad_(False)
-        compensate(teacher, student, selection, calibration)
+        reconstruct(teacher, student, selection, calibration)
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.save(student.state_dict(), path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)

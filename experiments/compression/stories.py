@@ -1,8 +1,8 @@
 """Distil stories15M into a small Nemotron-shaped model: LayerNorm1P, relu², grouped heads, half rotary.
 
-    python bench/compress_stories.py FOLDER OUT --minutes 8          # a GPU, or --device cpu with patience
+    python experiments/compression/stories.py FOLDER OUT --minutes 8          # a GPU, or --device cpu with patience
 
-FOLDER is what `bench/compress_stories_teacher.py` wrote. The teacher writes its own stories first (a quarter of the
+FOLDER is what `experiments/compression/stories_teacher.py` wrote. The teacher writes its own stories first (a quarter of the
 time), then the student learns its full distribution over them (forward KL, τ = 1, live logits). OUT receives
 `config.json`, `model.safetensors` (bfloat16), the tokenizer, `result.json` (held-out KL and losses, zero rates, curve,
 command) and `stories.txt`; everything is rewritten each minute, and a run that finds the file --state goes on from it.
@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from compress_stories_start import warm_start  # the neighbours of this script
-from compress_stories_teacher import generate
 from safetensors.torch import load_file, save_file
+from stories_start import warm_start  # the neighbours of this script
+from stories_teacher import generate
 from torch import Tensor
 
 from understudy.compress import losses

@@ -1,6 +1,6 @@
 """Our 4 bits against llama.cpp's with an importance matrix: the same float model, calibration text and held-out text.
 
-    python bench/compress_llama.py LLAMA_BIN MODEL CALIBRATION HELD_OUT WORK RESULT.json [--length 512] [--types Q4_0 Q4_K_S]
+    python experiments/compression/against_llama.py LLAMA_BIN MODEL CALIBRATION HELD_OUT WORK RESULT.json [--length 512] [--types Q4_0 Q4_K_S]
 
 LLAMA_BIN holds llama-imatrix and llama-quantize. All files are opened by this repository's own reader and measured by the
 same `compare` against the float model, so that nothing but the stored weights differs. Where a matrix has rows that are no
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.compress.calibrate import calibrate
-from understudy.compress.data import Rows, read_rows
+from understudy.compress.data import Sequences, read_sequences
 from understudy.compress.evaluate import compare
 from understudy.compress.folder import Source, open_source, save_network, save_quantized
 from understudy.compress.quantize import QuantizeSettings, quantize
@@ -65,11 +65,13 @@ def run(command: list[object]) -> None:
         raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
 
 
-def our_files(options: argparse.Namespace, source: Source, calibration: Rows) -> dict[str, Path]:
-    statistics = calibrate(source.network, calibration, options.work / "calibration", batch_rows=16)
+def our_files(
+    options: argparse.Namespace, source: Source, calibration: Sequences
+) -> dict[str, Path]:
+    statistics = calibrate(source.network, calibration, options.work / "calibration", batch_size=16)
     made: dict[str, Path] = {}
     for name, settings in {
-        "plain rounding": QuantizeSettings(method="plain"),
+        "plain rounding": QuantizeSettings(method="round_to_nearest"),
         "ours": QuantizeSettings(),
     }.items():
         path = options.work / f"{name.replace(' ', '-')}.gguf"
@@ -94,8 +96,10 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     source = open_source(options.model)
-    calibration = read_rows([options.calibration], source.encoder, options.length, options.rows)
-    held_out = read_rows([options.held_out], source.encoder, options.length, options.rows // 2)
+    calibration = read_sequences(
+        [options.calibration], source.encoder, options.length, options.rows
+    )
+    held_out = read_sequences([options.held_out], source.encoder, options.length, options.rows // 2)
     float_file = options.work / "float.gguf"
     save_network(source.network, source.checkpoint, float_file, "f32")
     count = parameter_counts(source.network.spec)["total"]
