@@ -104,8 +104,12 @@ class Cancelled(UnderstudyError):
     pass
 
 
-class CheckpointWarning(UserWarning):
-    """A model file was read, but something in it was not taken as it stands; the command prints it as a note."""
+class UnderstudyWarning(UserWarning):
+    """Something was not taken as it stands; the command prints it as a note."""
+
+
+class CheckpointWarning(UnderstudyWarning):
+    """A model file was read, but something in it was not taken as it stands."""
 
 
 def _one_line(what: str, where: object, expected: object, found: object, do: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.checkpoint.adapter import refuse_adapter, refuse_gguf_adapter
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
@@ -84,6 +85,7 @@ def _open_nemo(path: Path) -> Checkpoint:
 
 
 def _open_folder(folder: Path) -> Checkpoint:
+    refuse_adapter(folder)
     config = read_json(folder / "config.json")
     family = architecture(config.get("model_type"), folder / "config.json")
     spec = family.spec_of(config, folder / "config.json")
@@ -131,6 +133,7 @@ def _checked(
 
 
 def _from_gguf(file: GgufFile) -> Checkpoint:
+    refuse_gguf_adapter(file)
     family = architecture_of_gguf(
         file.metadata.get("general.architecture"), f"{file.path}: general.architecture"
     )

@@ -18,6 +18,7 @@ from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
 from understudy.core import PackedTensor
 from understudy.errors import MemoryBudgetError
+from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
 from understudy.spec import ModelSpec, PackedFormat, QuantSpec
 
@@ -166,7 +167,11 @@ def check_memory(needed: int, what: str) -> None:
 
 def _key(checkpoint: Checkpoint, quant: QuantSpec | None) -> dict[str, Any]:
     path = checkpoint.path.resolve()
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    files = (
+        sorted(p for p in path.iterdir() if p.is_file())
+        if path.is_dir()
+        else shard_paths(checkpoint.path)  # by its own name: the hub links it to another
+    )
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
     formats = asdict(quant) if quant is not None else None
     key = {"layout": LAYOUT, "path": os.fspath(path), "files": stats, "formats": formats}

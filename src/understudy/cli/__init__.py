@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from understudy.errors import CheckpointWarning, UnderstudyError
+from understudy.errors import UnderstudyError, UnderstudyWarning
 from understudy.report.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
@@ -70,7 +70,7 @@ def _print_notes() -> None:
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: object) -> None:
-        if issubclass(category, CheckpointWarning):
+        if issubclass(category, UnderstudyWarning):
             print(f"note: {message}", file=sys.stderr)
         else:
             shown(message, category, *place)  # type: ignore[arg-type]

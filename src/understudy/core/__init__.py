@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.core import _core
-from understudy.errors import UsageError
+from understudy.errors import UnderstudyWarning, UsageError
 from understudy.spec import KvFormat, ModelSpec, PackedFormat
 
 PAGE_SIZE: int = _core.PAGE_SIZE  # positions in a page of the cache
@@ -123,7 +124,11 @@ def choose_isa(isa: str | None = None) -> str:
 
 
 def choose_threads(num_threads: int | None = None) -> int:
-    """The number of threads to use; UsageError when it is not a number from 1 to 1024."""
+    """The number of threads to use; UsageError when it is not a number from 1 to 1024.
+
+    More than this process may have CPUs wait for each other at every step, minutes for one answer: they are cut to that
+    many, with a warning.
+    """
     if num_threads is None:
         text = os.environ.get("UNDERSTUDY_THREADS")
         if text is None:
@@ -135,13 +140,26 @@ def choose_threads(num_threads: int | None = None) -> int:
         raise UsageError(
             "not a usable number of threads", where=where, expected="1 to 1024", found=text
         )
-    return int(text)
+    most = max(2, _usable_cpus())
+    if int(text) > most:
+        warnings.warn(
+            f"{where}: {text} threads on {_usable_cpus()} CPUs; {most} are used",
+            UnderstudyWarning,
+            stacklevel=2,
+        )
+    return min(int(text), most)
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _physical_cores() -> int:
     """Cores that this process may use; hyper-threads of one core are counted once (Linux), for they share its units."""
     if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
+        return _usable_cpus()
     cores: set[str] = set()
     for cpu in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")

@@ -1,4 +1,4 @@
-"""GGUF files: a bounds-checked, memory-mapped reader of versions 2 and 3, and a writer of version 3.
+"""GGUF files, split ones too: a bounds-checked, memory-mapped reader of versions 2 and 3, and a writer of version 3.
 
 Every count and length is held against the bytes that are left before anything is allocated, so a broken file ends in a
 `FormatError` and never in a crash, a hang or a flood of memory. Layout: the GGUF specification of ggml.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from understudy.formats.tensor import StoredTensor, num_bytes
 MAGIC = b"GGUF"
 ALIGNMENT = 32
 MAX_DIMENSIONS = 4
+MAX_SHARDS = 10_000
+_SHARD_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 
 _TYPE_NAMES = {
     0: "F32",
@@ -152,15 +155,74 @@ class _Cursor:
         return [self.value(inner, depth + 1) for _ in range(length)]
 
 
+def shard_paths(path: Path) -> list[Path]:
+    """The files of a GGUF that `llama-gguf-split` cut up, in order, by the name of any of them; else the file alone.
+
+    They are called `NAME-00001-of-00003.gguf` and so on (`llama_split_path` of llama.cpp)."""
+    if (match := _SHARD_NAME.fullmatch(path.name)) is None:
+        return [path]
+    name, count = match[1], match[3]
+    return [path.with_name(f"{name}-{i:05}-of-{count}.gguf") for i in range(1, int(count) + 1)]
+
+
 def read_gguf(path: str | Path) -> GgufFile:
-    """Opens a GGUF file; tensors are not read but mapped.
+    """Opens a GGUF file, or all files of a split one by any of them; tensors are not read but mapped.
 
     Raises:
-        MissingError: no such file.
-        FormatError: truncated, mutated, or not GGUF.
+        MissingError: no such file, or a part of a split one is not there.
+        FormatError: truncated, mutated, or not GGUF, or parts that do not belong together.
         UnsupportedError: a version or tensor type that is not implemented.
     """
     path = Path(path)
+    file = _read_file(path)
+    count = file.metadata.get("split.count", 1)
+    if not isinstance(count, int) or not 0 <= count <= MAX_SHARDS:
+        raise FormatError("split.count is not a number of files", where=path, found=count)
+    return file if count <= 1 else _joined(file, count)
+
+
+def _joined(file: GgufFile, count: int) -> GgufFile:
+    """The tensors of all parts under the metadata of the first, which alone has the model's."""
+    paths = shard_paths(file.path)
+    where = f"{file.path}: part {_part_number(file) + 1} of a model split into {count} files"
+    if len(paths) != count:
+        raise FormatError(
+            "a part of a split GGUF must keep its name, by which the others are found",
+            where=where,
+            expected=f"NAME-00001-of-{count:05}.gguf",
+            found=file.path.name,
+        )
+    tensors: dict[str, StoredTensor] = {}
+    metadata: dict[str, Any] = {}
+    for number, path in enumerate(paths):
+        if not path.exists():
+            raise MissingError(
+                "a part of a split GGUF is missing", where=path, do="fetch all of its parts"
+            )
+        part = file if path == file.path else _read_file(path)
+        if (_part_number(part), part.metadata.get("split.count")) != (number, count):
+            raise FormatError("not the part that its name says", where=path, expected=where)
+        if repeated := tensors.keys() & part.tensors.keys():
+            raise FormatError("tensor is there twice", where=path, found=min(repeated))
+        metadata = metadata or part.metadata
+        tensors |= part.tensors
+    total = metadata.get("split.tensors.count", len(tensors))
+    if total != len(tensors):
+        raise FormatError(
+            "parts of a split GGUF hold another number of tensors than it says",
+            where=file.path,
+            expected=total,
+            found=len(tensors),
+        )
+    return GgufFile(paths[0], metadata, tensors)
+
+
+def _part_number(file: GgufFile) -> int:
+    number = file.metadata.get("split.no", 0)
+    return number if isinstance(number, int) else -1
+
+
+def _read_file(path: Path) -> GgufFile:
     try:
         with path.open("rb") as file:
             if file.seek(0, 2) < 24:
