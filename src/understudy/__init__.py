@@ -4,39 +4,188 @@
     model = understudy.load("smollm2-135m-instruct")
     print(model.generate([{"role": "user", "content": "Hello"}]).text)
 
-Names are imported when they are first used, so `import understudy` is fast and light.
+Everything that a program needs stands in `__all__`:
+
+    run         load Model Reply SamplingParams Session SessionSettings Tool
+    documents   Index ask            characters  Card read_card Lorebook Npc NpcSettings GameState Reducer …
+    serve       create_app ServeSettings Guard
+    make        Pipeline Recipe read_recipe open_checkpoint save_checkpoint
+    compatible  AutoTokenizer AutoModelForCausalLM pipeline TextStreamer
+    errors      UnderstudyError and what is below it
+
+Names are imported when they are first used, so `import understudy` is fast and light; type checkers and editors see
+the imports below `TYPE_CHECKING`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.chat.reply import SessionSettings
+    from understudy.chat.session import Session
+    from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
+    from understudy.checkpoint.convert import save_checkpoint
+    from understudy.compat.transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        TextStreamer,
+        pipeline,
+    )
+    from understudy.compress.recipe import Recipe, read_recipe
+    from understudy.compress.stages import Pipeline
+    from understudy.engine.params import SamplingParams
+    from understudy.errors import (
+        Cancelled,
+        CheckpointError,
+        CheckpointWarning,
+        ContextError,
+        DocumentError,
+        FormatError,
+        InputError,
+        MemoryBudgetError,
+        MissingError,
+        OfflineError,
+        SchemaError,
+        TemplateError,
+        ToolError,
+        UnderstudyError,
+        UnsupportedError,
+        UsageError,
+    )
+    from understudy.generation.tools import Tool
+    from understudy.judge.safety.moderation import Guard
+    from understudy.model import Model, Reply, load
+    from understudy.rag.ask import ask
+    from understudy.rag.index import Index
+    from understudy.roleplay.card import Card
+    from understudy.roleplay.card_files import read_card, write_card
+    from understudy.roleplay.lorebook import Lorebook
+    from understudy.roleplay.npc import Npc, NpcSettings, Turn
+    from understudy.roleplay.state import Action, ActionKind, GameState, Reducer, Refused
+    from understudy.serve.app import create_app
+    from understudy.serve.settings import Settings as ServeSettings
+    from understudy.spec import ModelSpec, QuantSpec
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "load": "understudy.model",
+    "Action": "understudy.roleplay.state",
+    "ActionKind": "understudy.roleplay.state",
+    "AutoModelForCausalLM": "understudy.compat.transformers",
+    "AutoTokenizer": "understudy.compat.transformers",
+    "Cancelled": "understudy.errors",
+    "Card": "understudy.roleplay.card",
+    "Checkpoint": "understudy.checkpoint.checkpoint",
+    "CheckpointError": "understudy.errors",
+    "CheckpointWarning": "understudy.errors",
+    "ContextError": "understudy.errors",
+    "DocumentError": "understudy.errors",
+    "FormatError": "understudy.errors",
+    "GameState": "understudy.roleplay.state",
+    "Guard": "understudy.judge.safety.moderation",
+    "Index": "understudy.rag.index",
+    "InputError": "understudy.errors",
+    "Lorebook": "understudy.roleplay.lorebook",
+    "MemoryBudgetError": "understudy.errors",
+    "MissingError": "understudy.errors",
     "Model": "understudy.model",
+    "ModelSpec": "understudy.spec",
+    "Npc": "understudy.roleplay.npc",
+    "NpcSettings": "understudy.roleplay.npc",
+    "OfflineError": "understudy.errors",
+    "Pipeline": "understudy.compress.stages",
+    "QuantSpec": "understudy.spec",
+    "Recipe": "understudy.compress.recipe",
+    "Reducer": "understudy.roleplay.state",
+    "Refused": "understudy.roleplay.state",
     "Reply": "understudy.model",
+    "SamplingParams": "understudy.engine.params",
+    "SchemaError": "understudy.errors",
+    "ServeSettings": "understudy.serve.settings:Settings",
     "Session": "understudy.chat.session",
     "SessionSettings": "understudy.chat.reply",
-    "Tool": "understudy.generation.tools",
-    "SamplingParams": "understudy.engine",
-    "open_checkpoint": "understudy.checkpoint.checkpoint",
-    "save_checkpoint": "understudy.checkpoint.convert",
-    "AutoTokenizer": "understudy.compat.transformers",
-    "AutoModelForCausalLM": "understudy.compat.transformers",
-    "pipeline": "understudy.compat.transformers",
+    "TemplateError": "understudy.errors",
     "TextStreamer": "understudy.compat.transformers",
+    "Tool": "understudy.generation.tools",
+    "ToolError": "understudy.errors",
+    "Turn": "understudy.roleplay.npc",
     "UnderstudyError": "understudy.errors",
+    "UnsupportedError": "understudy.errors",
+    "UsageError": "understudy.errors",
+    "ask": "understudy.rag.ask",
+    "create_app": "understudy.serve.app",
+    "load": "understudy.model",
+    "open_checkpoint": "understudy.checkpoint.checkpoint",
+    "pipeline": "understudy.compat.transformers",
+    "read_card": "understudy.roleplay.card_files",
+    "read_recipe": "understudy.compress.recipe",
+    "save_checkpoint": "understudy.checkpoint.convert",
+    "write_card": "understudy.roleplay.card_files",
 }
-__all__ = [*_PLACES, "__version__"]
+__all__ = [
+    "Action",
+    "ActionKind",
+    "AutoModelForCausalLM",
+    "AutoTokenizer",
+    "Cancelled",
+    "Card",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointWarning",
+    "ContextError",
+    "DocumentError",
+    "FormatError",
+    "GameState",
+    "Guard",
+    "Index",
+    "InputError",
+    "Lorebook",
+    "MemoryBudgetError",
+    "MissingError",
+    "Model",
+    "ModelSpec",
+    "Npc",
+    "NpcSettings",
+    "OfflineError",
+    "Pipeline",
+    "QuantSpec",
+    "Recipe",
+    "Reducer",
+    "Refused",
+    "Reply",
+    "SamplingParams",
+    "SchemaError",
+    "ServeSettings",
+    "Session",
+    "SessionSettings",
+    "TemplateError",
+    "TextStreamer",
+    "Tool",
+    "ToolError",
+    "Turn",
+    "UnderstudyError",
+    "UnsupportedError",
+    "UsageError",
+    "__version__",
+    "ask",
+    "create_app",
+    "load",
+    "open_checkpoint",
+    "pipeline",
+    "read_card",
+    "read_recipe",
+    "save_checkpoint",
+    "write_card",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'understudy' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PLACES[name]), name)
+    place, _, other = _PLACES[name].partition(":")
+    value = getattr(importlib.import_module(place), other or name)
     globals()[name] = value
     return value
 

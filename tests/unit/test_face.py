@@ -1,0 +1,57 @@
+"""The public face: what `__all__` names is there, is listed for type checkers, and has words."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import understudy
+
+SOURCE = Path(understudy.__file__)
+EXTRAS = ("understudy.serve", "understudy.compress")  # need a package of an extra
+
+
+def test_the_names_are_sorted_and_each_once():
+    assert understudy.__all__ == sorted(set(understudy.__all__))
+    assert set(understudy._PLACES) == set(understudy.__all__) - {"__version__"}
+    assert dir(understudy) == understudy.__all__
+
+
+def test_type_checkers_see_the_same_names_in_the_same_places():
+    tree = ast.parse(SOURCE.read_text("utf-8"))
+    checking = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {}
+    for node in checking.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            place = f"{node.module}:{alias.name}" if alias.asname else node.module
+            seen[alias.asname or alias.name] = place
+    assert seen == understudy._PLACES
+    assert (SOURCE.parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", sorted(understudy._PLACES))
+def test_a_name_is_there_and_says_what_it_is(name):
+    if understudy._PLACES[name].startswith(EXTRAS):
+        pytest.importorskip("torch" if "compress" in understudy._PLACES[name] else "starlette")
+    value = getattr(understudy, name)
+    assert getattr(understudy, name) is value
+    if not issubclass(value, Exception) if inspect.isclass(value) else True:
+        assert inspect.getdoc(value)
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        understudy.nothing  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_else_of_it():
+    code = (
+        "import sys, understudy; "
+        "print(sorted(name for name in sys.modules if name.startswith('understudy.')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
