@@ -89,6 +89,7 @@ class GrammarMask:
     def allowed(self, generated: Sequence[int]) -> NDArray[np.uint32]:
         self._follow(generated)
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)[: self._num_words].copy()
+        self._check()
         if self._unused:
             bits[-1] &= (1 << (32 - self._unused)) - 1
         return bits
@@ -96,8 +97,10 @@ class GrammarMask:
     def forced(self, generated: Sequence[int]) -> list[int]:
         self._follow(generated)
         if self._matcher.is_stopped():
+            self._check()
             return []
         tokens = [int(token) for token in self._matcher.compute_ff_tokens()]
+        self._check()
         if self._has_end:
             return tokens
         tokens = [token for token in tokens if token < self._vocab_size]
@@ -124,11 +127,15 @@ class GrammarMask:
         new = [int(token) for token in generated[common:]]
         if new and not self._matcher.is_stopped():
             self._matcher.consume_tokens(new)
-            if self._matcher.is_error():
-                raise ValueError(
-                    f"the text left its grammar ({self._matcher.get_error().splitlines()[0]})"
-                )
+            self._check()
         self._seen += new
+
+    def _check(self) -> None:
+        """A grammar that grows too large stops as if the text were at its end: that is no end."""
+        if self._matcher.is_error():
+            lines = self._matcher.get_error().splitlines()
+            why = next((line for line in lines if line.startswith("Error: ")), lines[0])
+            raise ValueError(f"the grammar cannot be followed ({why.removeprefix('Error: ')})")
 
 
 class _Words:

@@ -37,3 +37,21 @@ def test_forced_beginnings_hold_on_sentencepiece(stories):
         temperature=0,
     )
     assert set(json.loads(reply.text)) == {"name"}
+
+
+def test_a_grammar_that_grows_too_large_is_an_error_and_no_end(stories):
+    """llguidance stops such a matcher as if the text were finished; no answer may end so."""
+    names = "|".join(["Hilde", "Traveller", "User", "Assistant", "System", "Player"])
+    lark = (
+        'start: SAY\nSAY: /[^\\n\\r{}<>|\\[\\]#]{6,240}[.!?…。！？]["”’*)]{0,1}/ '
+        f"& ~/(.|\\n)*({names}):(.|\\n)*/"
+    )
+    mask = Grammar(stories.tokenizer).lark(lark)()
+    tokens = stories.tokenizer.encode("Hilde, welcome to the light. You are wet.")
+
+    def follow():
+        for count in range(len(tokens)):
+            mask.allowed(tokens[:count])
+
+    with pytest.raises(ValueError, match="cannot be followed"):
+        follow()
