@@ -1,9 +1,12 @@
-"""Writing a checkpoint: as one GGUF file for llama.cpp and its kin, or as a Hugging Face folder for transformers and vLLM.
+"""Writing a checkpoint: as one GGUF file for llama.cpp and its kin, or as a Hugging Face folder for
+transformers and vLLM.
 
-    notes = save_checkpoint(open_checkpoint("model/"), "model.gguf", QuantSpec(weights="q4", head="q8"))
+    notes = save_checkpoint(open_checkpoint("model/"), "model.gguf", QuantSpec(weights="q4",
+    head="q8"))
 
-Tensors are made one at a time; what is written stands aside until it is whole. `notes` say in words what could not be
-done as asked (a row that is not whole blocks, a normaliser that GGUF has no place for).
+Tensors are made one at a time; what is written stands aside until it is whole. `notes` say in words
+what could not be done as asked (a row that is not whole blocks, a normaliser that GGUF has no place
+for).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from understudy.checkpoint.finite import check_finite
 from understudy.checkpoint.gguf_rope import gguf_rope
 from understudy.checkpoint.lineage import gguf_entries, lineage_of
 from understudy.checkpoint.registry import ARCHITECTURES
+from understudy.checkpoint.template_files import FOLDER as TEMPLATE_FOLDER
 from understudy.checkpoint.tokenizer_files import tokenizer_files
 from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
 from understudy.errors import UsageError
@@ -61,11 +65,14 @@ def save_checkpoint(
     *,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Writes a GGUF (a path that ends in `.gguf`) or a Hugging Face folder; an older model at that place is replaced.
+    """Writes a GGUF (a path that ends in `.gguf`) or a Hugging Face folder; an older model at that
+    place is replaced.
 
     Args:
-        quant: formats of the matrices; None keeps those of the checkpoint, as far as the target holds them (a folder
-            holds floats alone: blocks become bf16). Norms and biases are F32 in a GGUF, of the weights' type in a folder.
+        quant: formats of the matrices; None keeps those of the checkpoint, as far as the target
+        holds them (a folder
+            holds floats alone: blocks become bf16). Norms and biases are F32 in a GGUF, of the
+            weights' type in a folder.
         progress: called with (tensors done, tensors in all).
 
     Returns:
@@ -73,8 +80,8 @@ def save_checkpoint(
 
     Raises:
         UsageError: q8 or q4 for a folder, or a folder that is not a model's stands in the way.
-        FormatError: weights that are not finite numbers, or a tokenizer that does not fit the network.
-        UnsupportedError: something that the target has no place for.
+        FormatError: weights that are not finite numbers, or a tokenizer that does not fit the
+        network. UnsupportedError: something that the target has no place for.
     """
     path = Path(path)
     if path.suffix == ".gguf":
@@ -93,7 +100,8 @@ def _checked_tensor(checkpoint: Checkpoint, name: str) -> StoredTensor:
     return tensor
 
 
-# ---- GGUF --------------------------------------------------------------------------------------------------------
+# ---- GGUF
+# --------------------------------------------------------------------------------------------------------
 
 
 def _save_gguf(
@@ -143,7 +151,8 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
         notes.append(
             f"{len(names)} tensors have rows of {columns}, which are not whole {wanted} blocks; written as BF16: {names[0]} …"
         )
-    # llama.cpp demands a head of its own for this architecture; the flag below tells us that it is the embedding again.
+    # llama.cpp demands a head of its own for this architecture; the flag below tells us that it is
+    # the embedding again.
     if checkpoint.spec.tied_embeddings and checkpoint.spec.architecture == "nemotron":
         plan["lm_head.weight"] = plan["model.embed_tokens.weight"]
     return plan
@@ -203,7 +212,8 @@ def _counted(
             progress(done + 1, total)
 
 
-# ---- Hugging Face folder -----------------------------------------------------------------------------------------
+# ---- Hugging Face folder
+# -----------------------------------------------------------------------------------------
 
 
 def _save_folder(
@@ -221,6 +231,7 @@ def _save_folder(
     with written_aside(path) as aside:
         aside.mkdir()
         for name, content in files.items():
+            (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
         _write_shards(checkpoint, plan, aside, progress)
     return notes
@@ -274,7 +285,8 @@ def _check_replaceable(path: Path) -> None:
         )
     entries = list(path.iterdir()) if path.is_dir() else []
     if entries and (
-        not (path / "config.json").exists() or any(entry.is_dir() for entry in entries)
+        not (path / "config.json").exists()
+        or any(entry.is_dir() and entry.name != TEMPLATE_FOLDER for entry in entries)
     ):
         raise UsageError(
             "the folder is not empty and not a model", where=path, do="choose another name"

@@ -1,4 +1,6 @@
-"""A tokenizer as the files of a Hugging Face folder: copied where the source is one, built from the vocabulary where not."""
+"""A tokenizer as the files of a Hugging Face folder: copied where the source is one, built from the
+vocabulary where not.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,13 @@ from typing import Any
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 
+from understudy.checkpoint.template_files import FOLDER as TEMPLATE_FOLDER
+from understudy.checkpoint.template_files import NAME as TEMPLATE_NAME
+from understudy.checkpoint.template_files import template_files
 from understudy.checkpoint.vocabulary import to_gguf_source
 from understudy.errors import UnsupportedError
 from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.text.fast import PRE_TOKENIZERS
+from understudy.text.pre_tokenizers import PRE_ALIASES, PRE_TOKENIZERS
 from understudy.text.spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED
 
 # What a folder may hold about its tokenizer; such files go into a copy as they are.
@@ -33,11 +38,12 @@ def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
     """File name -> content.
 
     Args:
-        source: the tokenizer.
-        folder: where the checkpoint lies; when it is a folder its tokenizer files are taken over unchanged.
+        source: the tokenizer. folder: where the checkpoint lies; when it is a folder its tokenizer
+        files are taken over unchanged.
     """
     if folder.is_dir():
-        copied = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
+        names = [*FILES, *(f"{TEMPLATE_FOLDER}/{f.name}" for f in template_files(folder))]
+        copied = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
         if "tokenizer.json" in copied or "tokenizer.model" in copied:
             return copied
     files = {"tokenizer.json": source.payload or b""} if source.kind == "tokenizer.json" else {}
@@ -48,6 +54,12 @@ def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
     files["tokenizer_config.json"] = json.dumps(
         _settings(source, files["tokenizer.json"]), indent=2, ensure_ascii=False
     ).encode()
+    for name, template in source.named_templates.items():
+        if not TEMPLATE_NAME.match(name):
+            raise UnsupportedError("a chat template's name cannot be a file's", found=name)
+        files[f"{TEMPLATE_FOLDER}/{name}.jinja"] = template.encode()
+    if source.named_templates and source.chat_template is not None:
+        files["chat_template.jinja"] = source.chat_template.encode()
     ids = {
         "bos_token_id": source.bos_id,
         "eos_token_id": list(source.eos_ids) or None,
@@ -66,7 +78,7 @@ def tokenizer_json(source: TokenizerSource) -> bytes:
         UnsupportedError: a vocabulary that is neither byte-level BPE nor SentencePiece BPE.
     """
     source = to_gguf_source(source).source
-    if source.model == "gpt2" and source.pre in PRE_TOKENIZERS:
+    if source.model == "gpt2" and PRE_ALIASES.get(source.pre, source.pre) in PRE_TOKENIZERS:
         fast = _byte_level(source)
     elif source.model == "llama":
         fast = _sentencepiece(source)
@@ -82,16 +94,26 @@ def tokenizer_json(source: TokenizerSource) -> bytes:
         if is_special or kind == USER_DEFINED:
             added = [AddedToken(piece, special=is_special, normalized=False)]
             (fast.add_special_tokens if is_special else fast.add_tokens)(added)
-    if source.add_bos and source.bos_id is not None:
-        bos = source.tokens[source.bos_id]
-        fast.post_processor = processors.TemplateProcessing(
-            single=f"{bos}:0 $A:0", pair=f"{bos}:0 $A:0 $B:0", special_tokens=[(bos, source.bos_id)]
-        )
+    if source.opening_ids or source.closing_ids:
+        fast.post_processor = _post_processor(source)
     return str(fast.to_str()).encode()
 
 
+def _post_processor(source: TokenizerSource) -> Any:
+    front, back = (
+        [f"{source.tokens[token]}:0" for token in ids]
+        for ids in (source.opening_ids, source.closing_ids)
+    )
+    around = {source.tokens[token]: token for token in (*source.opening_ids, *source.closing_ids)}
+    return processors.TemplateProcessing(
+        single=" ".join([*front, "$A:0", *back]),
+        pair=" ".join([*front, "$A:0", "$B:0", *back]),
+        special_tokens=list(around.items()),
+    )
+
+
 def _byte_level(source: TokenizerSource) -> Any:
-    make, takes_words = PRE_TOKENIZERS[source.pre]
+    make, takes_words = PRE_TOKENIZERS[PRE_ALIASES.get(source.pre, source.pre)]
     vocab = {piece: token for token, piece in enumerate(source.tokens)}
     merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in source.merges)]
     fast = FastTokenizer(models.BPE(vocab, merges, ignore_merges=takes_words))
@@ -106,8 +128,9 @@ def _sentencepiece(source: TokenizerSource) -> Any:
     fast = FastTokenizer(
         models.BPE(vocab, _merges(source), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )
-    # As transformers writes it. It differs from SentencePiece in one thing: a text that begins with a blank gets no second one.
-    scheme = "first" if source.add_space_prefix else "never"
+    # As transformers writes it. It differs from SentencePiece in one thing: a text that begins with
+    # a blank gets no second one.
+    scheme = source.prefix if source.add_space_prefix else "never"
     fast.pre_tokenizer = pre_tokenizers.Metaspace(
         replacement="▁", prepend_scheme=scheme, split=False
     )
@@ -119,7 +142,9 @@ def _sentencepiece(source: TokenizerSource) -> Any:
 
 
 def _merges(source: TokenizerSource) -> list[tuple[str, str]]:
-    """Every pair of pieces that makes a piece, best score first: what SentencePiece would join, as BPE merges."""
+    """Every pair of pieces that makes a piece, best score first: what SentencePiece would join, as
+    BPE merges.
+    """
     scores = {
         piece: score
         for piece, score, kind in zip(source.tokens, source.scores, source.types, strict=True)

@@ -1,30 +1,33 @@
-"""A tokenizer as GGUF metadata: from a tokenizer.json, a SentencePiece model, or another GGUF's vocabulary.
+"""A tokenizer as GGUF metadata: from a tokenizer.json, a SentencePiece model, or another GGUF's
+vocabulary.
 
-Key names and token types are those of the GGUF specification; what cannot be expressed in GGUF is refused or noted, never
-dropped in silence.
+Key names and token types are those of the GGUF specification; what cannot be expressed in GGUF is
+refused or noted, never dropped in silence.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import Tokenizer as FastTokenizer
 
+from understudy.checkpoint.gguf_tokenizer import prefix_metadata
 from understudy.errors import FormatError, UnderstudyError, UnsupportedError
-from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.text.fast import PRE_TOKENIZERS
+from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
+from understudy.text.pre_tokenizers import PRE_TOKENIZERS
 from understudy.text.spm import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, read_spm
 
 _INT32 = 5
 _ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge makes
 
-# Pre-tokenizers are told apart by what they do to this: digits, contractions, marks, runs of blanks, case changes, slashes.
+# Pre-tokenizers are told apart by what they do to this: digits, contractions, marks, runs of
+# blanks, case changes, slashes.
 _PROBE = (
     "Hello WORLD it's IT'S we'LL 1 12 123 1234 12345 3.14 x2y camelCase HTMLParser naïve é e\u0301 日本語 русский ١٢٣ "
-    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ \r\n\r\nend   "
+    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ Ada'selde \r\n\r\nend   "
 )
 
 
@@ -46,9 +49,9 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
     if source.kind == "gguf":
         return Vocabulary(source)
     if source.kind == "sentencepiece":
-        return Vocabulary(_of_sentencepiece(source))
+        return _of_sentencepiece(source)
     try:
-        description = json.loads(source.payload or b"")
+        description = _with_added(json.loads(source.payload or b""), source.added)
         model = description["model"]
         if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict):
             raise UnsupportedError(
@@ -73,7 +76,8 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
 
 
 def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, Any]:
-    """`tokenizer.*` keys of a source of kind "gguf"; ids that the network has beyond the vocabulary become unused tokens.
+    """`tokenizer.*` keys of a source of kind "gguf"; ids that the network has beyond the vocabulary
+    become unused tokens.
 
     Raises:
         FormatError: more tokens than the network's embedding has rows.
@@ -107,33 +111,85 @@ def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, A
     }
     metadata["tokenizer.ggml.add_bos_token"] = source.add_bos
     metadata["tokenizer.ggml.add_space_prefix"] = source.add_space_prefix
+    if source.closing_ids and source.closing_ids[:1] == source.eos_ids[:1]:
+        metadata["tokenizer.ggml.add_eos_token"] = True
+    if source.model == "llama":
+        metadata |= prefix_metadata(source)
+    return metadata | _template_metadata(source)
+
+
+def _template_metadata(source: TokenizerSource) -> dict[str, Any]:
+    """As gguf-py writes them: the default under the plain key, the others by name and in a list."""
+    found: dict[str, Any] = {}
     if source.chat_template is not None:
-        metadata["tokenizer.chat_template"] = source.chat_template
-    return metadata
+        found["tokenizer.chat_template"] = source.chat_template
+    if source.named_templates:
+        found["tokenizer.chat_templates"] = sorted(source.named_templates)
+    for name, template in source.named_templates.items():
+        found[f"tokenizer.chat_template.{name}"] = template
+    return found
 
 
-def _of_sentencepiece(source: TokenizerSource) -> TokenizerSource:
+def _notes(source: TokenizerSource) -> list[str]:
+    """What GGUF has no key for."""
+    notes = []
+    if source.opening_ids and source.opening_ids != (source.bos_id,):
+        notes.append(f"tokenizer: GGUF cannot say that texts begin with {source.opening_ids}")
+    if any(t.strips_left or t.strips_right or t.is_whole_word for t in source.added):
+        notes.append("tokenizer: GGUF cannot say that added tokens swallow blanks or stand alone")
+    if source.closing_ids and source.closing_ids != source.eos_ids[:1]:
+        notes.append(f"tokenizer: GGUF cannot say that texts end with {source.closing_ids}")
+    return notes
+
+
+def _with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict[str, Any]:
+    """A tokenizer.json with the added tokens that stand beside it."""
+    if not added:
+        return description
+    beside = {token.text for token in added}
+    kept = [e for e in description.get("added_tokens") or [] if e.get("content") not in beside]
+    entries = [{"id": t.id, "content": t.text, "special": t.is_special} for t in added]
+    return {**description, "added_tokens": [*kept, *entries]}
+
+
+def _of_sentencepiece(source: TokenizerSource) -> Vocabulary:
     model = read_spm(source.payload or b"")
+    if model.treats_space_as_suffix:
+        raise UnsupportedError(
+            "sentencepiece model with blanks behind the words has no counterpart in GGUF",
+            where="trainer_spec.treat_whitespace_as_suffix",
+            do="keep this model as a Hugging Face folder",
+        )
+    count = max([len(model.pieces), *(token.id + 1 for token in source.added)])
+    missing = range(len(model.pieces), count)
+    tokens = [*model.pieces, *(f"[PAD{token}]" for token in missing)]
+    scores = [*model.scores, *(_ADDED_SCORE for _ in missing)]
+    types = [*model.types, *(UNUSED for _ in missing)]
+    for token in source.added:
+        tokens[token.id] = token.text
+        if types[token.id] != UNKNOWN:
+            types[token.id] = CONTROL if token.is_special else USER_DEFINED
     eos = source.eos_ids or (() if model.eos_id is None else (model.eos_id,))
-    return replace(
+    found = replace(
         source,
         kind="gguf",
         payload=None,
         model="llama",
         pre="default",
-        tokens=tuple(model.pieces),
-        scores=tuple(model.scores),
-        types=tuple(model.types),
+        tokens=tuple(tokens),
+        scores=tuple(scores),
+        types=tuple(types),
         bos_id=model.bos_id if source.bos_id is None else source.bos_id,
         eos_ids=eos,
         unk_id=model.unk_id if source.unk_id is None else source.unk_id,
         pad_id=model.pad_id if source.pad_id is None else source.pad_id,
         add_space_prefix=model.add_dummy_prefix,
     )
+    return Vocabulary(found, tuple(_notes(source)))
 
 
 def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
-    notes: list[str] = []
+    notes = _notes(source)
     normalizer = description.get("normalizer")
     if normalizer is not None and normalizer.get("type") == "NFC":
         notes.append(
@@ -153,6 +209,7 @@ def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Voca
             source,
             kind="gguf",
             payload=None,
+            added=(),
             model="gpt2",
             pre=pre,
             tokens=tuple(tokens),
@@ -166,7 +223,8 @@ def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Voca
 
 
 def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
-    """`tokenizer.ggml.pre` of a tokenizer.json: the known pre-tokenizer that splits a probe in the same way.
+    """`tokenizer.ggml.pre` of a tokenizer.json: the known pre-tokenizer that splits a probe in the
+    same way.
 
     Raises:
         UnsupportedError: none does.
@@ -207,25 +265,22 @@ def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
 
 
 def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
-    model = description["model"]
+    model, prefix = description["model"], _space_prefix(description)
     if not model.get("byte_fallback"):
         raise UnsupportedError(
             "tokenizer is neither byte-level nor falls back to bytes", where="tokenizer.json"
         )
     tokens, types = _tokens_by_id(description)
-    scores = [0.0] * len(tokens)
     ids = model["vocab"]
-    made: dict[str, int] = {}
     pairs = [_merge(entry) for entry in model.get("merges", [])]
+    made: dict[str, int] = {}
     for rank, pair in enumerate(pairs):
         made.setdefault(pair.replace(" ", "", 1), rank)
+    scores = [_ADDED_SCORE if kind in (USER_DEFINED, UNUSED) else 0.0 for kind in types]
     for piece, token in ids.items():
         if types[token] == NORMAL:
             scores[token] = -float(made.get(piece, len(pairs)))
-    for token, kind in enumerate(types):
-        if kind in (USER_DEFINED, UNUSED):
-            scores[token] = _ADDED_SCORE
-    notes = []
+    notes = _notes(source)
     known = set(pairs)
     if any(not _has_all_splits(piece, ids, known) for piece in made):
         notes.append(
@@ -236,31 +291,41 @@ def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabu
             source,
             kind="gguf",
             payload=None,
+            added=(),
             model="llama",
             pre="default",
             tokens=tuple(tokens),
             scores=tuple(scores),
             types=tuple(types),
             unk_id=_unknown_id(source, description),
-            add_space_prefix=_prefixes_space(description),
+            add_space_prefix=prefix != "never",
+            prefix="always" if prefix == "always" else "first",
+            doubles_blank=not _has_metaspace(description),
         ),
         tuple(notes),
     )
 
 
 def _has_all_splits(piece: str, ids: Mapping[str, int], known: set[str]) -> bool:
-    """Whether every pair of pieces that concatenates to `piece` is a merge: SentencePiece joins any, BPE only those listed."""
+    """Whether every pair of pieces that concatenates to `piece` is a merge: SentencePiece joins
+    any, BPE only those listed.
+    """
     splits = ((piece[:at], piece[at:]) for at in range(1, len(piece)))
     return all(f"{left} {right}" in known for left, right in splits if left in ids and right in ids)
 
 
-def _prefixes_space(description: Mapping[str, Any]) -> bool:
-    """Whether a text gets a blank in front (Metaspace, or the older normaliser Prepend).
+def _has_metaspace(description: Mapping[str, Any]) -> bool:
+    return '"Metaspace"' in json.dumps(description.get("pre_tokenizer"))
+
+
+def _space_prefix(description: Mapping[str, Any]) -> str:
+    """Which texts get a blank in front (Metaspace, or the older normaliser Prepend): never, first
+    or always.
 
     Raises:
         UnsupportedError: other normalisers or pre-tokenizers.
     """
-    prefixes = False
+    prefix = "never"
     for part in ("normalizer", "pre_tokenizer"):
         node = description.get(part) or {"type": "Sequence", "normalizers": []}
         for step in (
@@ -270,15 +335,10 @@ def _prefixes_space(description: Mapping[str, Any]) -> bool:
         ):
             kind = step.get("type")
             if kind == "Metaspace":
-                prefixes |= (
-                    step.get(
-                        "prepend_scheme",
-                        "always" if step.get("add_prefix_space", True) else "never",
-                    )
-                    != "never"
-                )
+                scheme = "always" if step.get("add_prefix_space", True) else "never"
+                prefix = str(step.get("prepend_scheme", scheme))
             elif kind == "Prepend" and step.get("prepend") == "▁":
-                prefixes = True
+                prefix = "always"
             elif kind == "Replace" and (step.get("pattern"), step.get("content")) == (
                 {"String": " "},
                 "▁",
@@ -288,7 +348,7 @@ def _prefixes_space(description: Mapping[str, Any]) -> bool:
                 raise UnsupportedError(
                     "normaliser has no counterpart in GGUF", where="tokenizer.json", found=kind
                 )
-    return prefixes
+    return prefix
 
 
 def _tokens_by_id(description: Mapping[str, Any]) -> tuple[list[str], list[int]]:

@@ -1,4 +1,6 @@
-"""Segmenters built on the `tokenizers` library: a tokenizer.json, or the byte-level BPE vocabulary inside a GGUF file."""
+"""Segmenters built on the `tokenizers` library: a tokenizer.json, or the byte-level BPE vocabulary
+inside a GGUF file.
+"""
 
 from __future__ import annotations
 
@@ -6,66 +8,16 @@ import contextlib
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models
 
 from understudy.errors import FormatError, UnsupportedError
-from understudy.formats.tokenizer_source import TokenizerSource
+from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
+from understudy.text.pre_tokenizers import PRE_ALIASES, PRE_TOKENIZERS
 from understudy.text.tokenizer import Marker, Segmenter
-
-_LETTERS_AND = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def _split(pattern: str) -> Any:
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-
-
-def _gpt2() -> Any:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False)
-
-
-def _digits_then_gpt2() -> Any:
-    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _gpt2()])
-
-
-def _ggml_default() -> Any:
-    words = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
-    patterns = [r"[\p{P}$+<=>^~|]+", words, r"\p{N}+", "[0-9][0-9][0-9]"]
-    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
-    return pre_tokenizers.Sequence(
-        [*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-
-
-# `tokenizer.ggml.pre` -> (pre-tokenizer, whether a word that is in the vocabulary is taken whole).
-PRE_TOKENIZERS: dict[str, tuple[Any, bool]] = {
-    "gpt-2": (_gpt2, False),
-    "smollm": (_digits_then_gpt2, False),
-    "llama-bpe": (lambda: _split(_LETTERS_AND % "{1,3}"), True),
-    "qwen2": (lambda: _split(_LETTERS_AND % ""), False),
-    "tekken": (lambda: _split(_TEKKEN), True),
-    "default": (_ggml_default, False),
-}
-# Names that llama.cpp treats alike (`llama-vocab.cpp`).
-PRE_ALIASES: dict[str, str] = {
-    **dict.fromkeys(("phi-2", "mpt", "olmo", "exaone4"), "gpt-2"),
-    **dict.fromkeys(("codeshell", "exaone", "minerva-7b"), "smollm"),
-    **dict.fromkeys(("llama3", "llama-v3", "pixtral", "falcon3"), "llama-bpe"),
-    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), "qwen2"),
-}
 
 
 @functools.cache
@@ -78,7 +30,9 @@ def _byte_of_character() -> dict[str, int]:
 
 
 class FastSegmenter(Segmenter):
-    """Wraps two `tokenizers` objects without added tokens: one for the start of a text, one for later pieces."""
+    """Wraps two `tokenizers` objects without added tokens: one for the start of a text, one for
+    later pieces.
+    """
 
     def __init__(
         self,
@@ -118,8 +72,14 @@ def spm_bytes(piece: str) -> bytes:
     return piece.replace("▁", " ").encode()
 
 
-def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
+def segmenter_of_json(
+    payload: bytes, added: Sequence[AddedToken] = ()
+) -> tuple[FastSegmenter, list[Marker]]:
     """From the bytes of a tokenizer.json, merges as "a b" strings or as pairs.
+
+    Args:
+        payload: the file.
+        added: tokens that stand beside it; they win over those of the same text in the file.
 
     Raises:
         FormatError: not a tokenizer.json.
@@ -127,6 +87,8 @@ def segmenter_of_json(payload: bytes) -> tuple[FastSegmenter, list[Marker]]:
     with _as_format_error("not a tokenizer.json"):
         description = json.loads(payload)
         markers = [_added(entry) for entry in description.get("added_tokens") or []]
+        beside = {token.text for token in added}
+        markers = [m for m in markers if m.text not in beside] + [*map(marker_of, added)]
         if any(
             type(m.token) is not int or not 0 <= m.token < 1 << 31 or not isinstance(m.text, str)
             for m in markers
@@ -174,13 +136,21 @@ def _as_format_error(what: str) -> Iterator[None]:
         raise FormatError(f"{what} ({type(error).__name__}: {error})") from error
 
 
+def marker_of(token: AddedToken) -> Marker:
+    """The marker that an added token is."""
+    flags = (token.is_special, token.strips_left, token.strips_right, token.is_whole_word)
+    return Marker(token.id, token.text, *flags)
+
+
 def _added(entry: Mapping[str, Any]) -> Marker:
     flags = (bool(entry.get(name)) for name in ("special", "lstrip", "rstrip", "single_word"))
     return Marker(entry["id"], entry["content"], *flags)
 
 
 def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
-    """The model without the words of markers, so that no text can give their ids. The unknown token stays: it needs its id."""
+    """The model without the words of markers, so that no text can give their ids. The unknown token
+    stays: it needs its id.
+    """
     hidden = hidden - {model.get("unk_token")}
     vocab = model["vocab"]
     if isinstance(vocab, list):  # Unigram, where the place is the id
@@ -215,7 +185,9 @@ def _words(merge: str | list[str]) -> tuple[str, str]:
 
 
 def _for_later_pieces(start: FastTokenizer, plain: Mapping[str, Any]) -> FastTokenizer:
-    """The same tokenizer with Metaspace's prefix "first" switched off: only the start of a text gets it."""
+    """The same tokenizer with Metaspace's prefix "first" switched off: only the start of a text
+    gets it.
+    """
     outside = {"pre_tokenizer": plain.get("pre_tokenizer"), "normalizer": plain.get("normalizer")}
     changed = _never_prefixed(outside)
     if changed == outside:

@@ -1,34 +1,45 @@
-"""SentencePiece BPE: the vocabulary of a tokenizer.model or of a GGUF file, segmented as the original does.
+"""SentencePiece BPE: the vocabulary of a tokenizer.model or of a GGUF file, segmented as the
+original does.
 
-Algorithm (sentencepiece `bpe_model.cc`): start from characters; among neighbours whose concatenation is a piece, join the
-pair with the highest score, the leftmost of equals; until none is left. What is still unknown becomes its bytes.
+Algorithm (sentencepiece `bpe_model.cc`): start from characters; among neighbours whose
+concatenation is a piece, join the pair with the highest score, the leftmost of equals; until none
+is left. What is still unknown becomes its bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from understudy.errors import FormatError, UnsupportedError
 from understudy.text.fast import spm_bytes
 from understudy.text.tokenizer import Marker, Segmenter
 
+_Message = Mapping[int, int | bytes]
 SPACE = "▁"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True, slots=True)
 class SpmModel:
-    """The parts of a SentencePiece model that segmentation needs."""
+    """The parts of a SentencePiece model that segmentation needs.
+
+    With `treats_space_as_suffix` a word holds the blank behind it (`the▁`) and the dummy blank
+    stands at the end of the text. Without `doubles_blank` a text that begins with a blank gets no
+    dummy, which is transformers' way, not SentencePiece's.
+    """
 
     pieces: Sequence[str]
     scores: Sequence[float]
     types: Sequence[int]
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = False
+    treats_space_as_suffix: bool = False
+    doubles_blank: bool = True
     unk_id: int | None = None
     bos_id: int | None = None
     eos_id: int | None = None
@@ -47,7 +58,7 @@ class SpmSegmenter(Segmenter):
             )
         self._model = model
         self.vocab_size = len(model.pieces)
-        self.strips_first_space = model.add_dummy_prefix
+        self.strips_first_space = model.add_dummy_prefix or model.remove_extra_whitespaces
         usable = (NORMAL, UNUSED)
         self._ids = {
             p: i
@@ -58,20 +69,46 @@ class SpmSegmenter(Segmenter):
         for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
             if kind == BYTE and re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
                 self._bytes[int(piece[3:5], 16)] = i
-        # Words can be segmented one by one, and remembered, when no piece reaches over the start of the next word.
-        self._by_word = not any(SPACE in piece.lstrip(SPACE) for piece in self._ids)
+        self._word_start = _word_start(self._ids)
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str, is_start: bool) -> list[int]:
-        if self._model.remove_extra_whitespaces:
-            text = re.sub(" +", " ", text.strip(" ") if is_start else text)
-        text = text.replace(" ", SPACE)
-        if self._model.remove_extra_whitespaces and is_start:
-            text = text.rstrip(SPACE)  # a written U+2581 too, as the library does
-        if is_start and self._model.add_dummy_prefix and text:
-            text = SPACE + text
+        return self.encode_stretch([text], is_start=is_start, is_end=True)
+
+    def encode_stretch(
+        self, pieces: Sequence[str | Marker], *, is_start: bool, is_end: bool
+    ) -> list[int]:
+        model = self._model
+        if model.remove_extra_whitespaces:
+            is_empty = not any(p if isinstance(p, Marker) else p.strip(" ") for p in pieces)
+            pieces = _without_extra_blanks(pieces)
+        else:
+            is_empty = not any(pieces)
+        escaped = [p if isinstance(p, Marker) else p.replace(" ", SPACE) for p in pieces]
+        if model.add_dummy_prefix and model.treats_space_as_suffix:
+            escaped = [*escaped, SPACE] if is_end and not is_empty else escaped
+        elif model.add_dummy_prefix and is_start and self._takes_blank(escaped):
+            escaped = [SPACE, *escaped]
         ids: list[int] = []
-        for word in re.split(f"(?<=[^{SPACE}])(?={SPACE})", text) if self._by_word else [text]:
+        text = ""
+        for piece in (*escaped, None):
+            if isinstance(piece, str):
+                text += piece
+                continue
+            ids += self._ids_of_text(text)
+            text = ""
+            if piece is not None:
+                ids.append(piece.token)
+        return ids
+
+    def _takes_blank(self, escaped: Sequence[str | Marker]) -> bool:
+        first = next((piece for piece in escaped if piece), None)
+        is_blank = isinstance(first, str) and first.startswith(SPACE)
+        return first is not None and (self._model.doubles_blank or not is_blank)
+
+    def _ids_of_text(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for word in self._word_start.split(text) if self._word_start is not None else [text]:
             ids += self._ids_of_word(word)
         unknown = self._model.unk_id
         if unknown in ids:  # the library gives one for a run of unknown characters
@@ -92,7 +129,9 @@ class SpmSegmenter(Segmenter):
         return self._known[word]
 
     def _segment(self, word: str) -> list[int]:
-        """Joins neighbours by falling score. Linked list and heap: n log n for a word of n characters."""
+        """Joins neighbours by falling score. Linked list and heap: n log n for a word of n
+        characters.
+        """
         pieces: list[str] = list(word)
         before, after = list(range(-1, len(pieces) - 1)), [*range(1, len(pieces)), -1]
         heap: list[tuple[float, int, int, str]] = []
@@ -154,18 +193,68 @@ class SpmSegmenter(Segmenter):
         )
 
 
-def spm_markers(model: SpmModel) -> list[Marker]:
-    """Control and user-defined pieces, as they stand in text."""
-    return [
+def _word_start(pieces: Iterable[str]) -> re.Pattern[str] | None:
+    """Where a text can be cut into words that are segmented one by one, and remembered: where no
+    piece reaches over.
+    """
+    if not any(SPACE in piece.lstrip(SPACE) for piece in pieces):
+        return re.compile(f"(?<=[^{SPACE}])(?={SPACE})")
+    if not any(SPACE in piece.rstrip(SPACE) for piece in pieces):
+        return re.compile(f"(?<={SPACE})(?=[^{SPACE}])")
+    return None
+
+
+def _without_extra_blanks(pieces: Sequence[str | Marker]) -> list[str | Marker]:
+    """Runs of blanks as one, those at both ends gone; behind the text a written U+2581 too, as the
+    library does.
+    """
+    kept: list[str | Marker] = []
+    is_after_blank = True
+    for piece in pieces:
+        if not isinstance(piece, Marker):
+            piece = re.sub(" +", " ", piece)
+            piece = piece.removeprefix(" ") if is_after_blank else piece
+        if piece:
+            kept.append(piece)
+            is_after_blank = isinstance(piece, str) and piece.endswith(" ")
+    while kept and isinstance(last := kept[-1], str):
+        kept[-1] = last.rstrip(f" {SPACE}")
+        if kept[-1]:
+            break
+        kept.pop()
+    return kept
+
+
+def spm_markers(
+    model: SpmModel, *, are_inside: bool = False, blanks_are_inside: bool = True
+) -> list[Marker]:
+    """Control and user-defined pieces, as they stand in text.
+
+    Args:
+        model: the vocabulary.
+        are_inside: user-defined pieces do not cut the text.
+        blanks_are_inside: nor do those that are matched in any text.
+    """
+    markers = [
         Marker(token, piece.replace(SPACE, " "), kind == CONTROL)
         for token, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True))
         if kind in (CONTROL, USER_DEFINED)
     ]
+    return [
+        replace(
+            marker,
+            is_inside=not marker.is_special
+            and (are_inside or (blanks_are_inside and marker.is_text)),
+        )
+        for marker in markers
+    ]
 
 
-# ---- the file ----------------------------------------------------------------------------------------------------
+# ---- the file
+# ----------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=2)  # opening a checkpoint looks names up before it encodes
 def read_spm(payload: bytes) -> SpmModel:
     """Reads a serialised sentencepiece ModelProto (fields of sentencepiece_model.proto).
 
@@ -176,8 +265,8 @@ def read_spm(payload: bytes) -> SpmModel:
     pieces: list[str] = []
     scores: list[float] = []
     types: list[int] = []
-    trainer: dict[int, int | bytes] = {}
-    normalizer: dict[int, int | bytes] = {}
+    trainer: _Message = {}
+    normalizer: _Message = {}
     for number, value in _fields(payload):
         if number == 1 and isinstance(value, bytes):
             entry = dict(_fields(value))
@@ -194,6 +283,23 @@ def read_spm(payload: bytes) -> SpmModel:
             trainer = dict(_fields(value))
         elif number == 3 and isinstance(value, bytes):
             normalizer = dict(_fields(value))
+    _check_kind(pieces, trainer, normalizer)
+    return SpmModel(
+        pieces,
+        scores,
+        types,
+        add_dummy_prefix=bool(normalizer.get(3, 1)),
+        remove_extra_whitespaces=bool(normalizer.get(4, 1)),
+        treats_space_as_suffix=bool(trainer.get(24, 0)),
+        unk_id=_special(trainer.get(40, 0), len(pieces)),
+        bos_id=_special(trainer.get(41, 1), len(pieces)),
+        eos_id=_special(trainer.get(42, 2), len(pieces)),
+        pad_id=_special(trainer.get(43, -1), len(pieces)),
+    )
+
+
+def _check_kind(pieces: Sequence[str], trainer: _Message, normalizer: _Message) -> None:
+    """What of a model is not implemented."""
     if not pieces:
         raise FormatError("sentencepiece model holds no pieces")
     if trainer.get(3, 1) != 2:
@@ -210,17 +316,6 @@ def read_spm(payload: bytes) -> SpmModel:
             expected="identity",
             found=_text(normalizer.get(1, b"")),
         )
-    return SpmModel(
-        pieces,
-        scores,
-        types,
-        add_dummy_prefix=bool(normalizer.get(3, 1)),
-        remove_extra_whitespaces=bool(normalizer.get(4, 1)),
-        unk_id=_special(trainer.get(40, 0), len(pieces)),
-        bos_id=_special(trainer.get(41, 1), len(pieces)),
-        eos_id=_special(trainer.get(42, 2), len(pieces)),
-        pad_id=_special(trainer.get(43, -1), len(pieces)),
-    )
 
 
 def _text(value: int | bytes) -> str:
@@ -235,7 +330,9 @@ def _special(value: int | bytes, count: int) -> int | None:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, varint or bytes) of a protobuf message; fixed-width fields come as their bytes."""
+    """(field number, varint or bytes) of a protobuf message; fixed-width fields come as their
+    bytes.
+    """
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

@@ -1,8 +1,9 @@
 """The tokenizer: text <-> ids, with control markers switched on or off by the caller.
 
-A marker is a token that stands for structure (`<|im_start|>`, `<extra_id_1>`, `</s>`). Text is first cut at markers, where
-they are allowed, and each piece between them goes through the segmenter of the file, exactly as the original implementations do.
-With markers off the text of a marker is ordinary characters and cannot give the marker's id: segmenters do not know it.
+A marker is a token that stands for structure (`<|im_start|>`, `<extra_id_1>`, `</s>`). Text is
+first cut at markers, where they are allowed, and each piece between them goes through the segmenter
+of the file, exactly as the original implementations do. With markers off the text of a marker is
+ordinary characters and cannot give the marker's id: segmenters do not know it.
 
 A lone surrogate, which has no UTF-8 bytes, is encoded as "?".
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.errors import UsageError
@@ -23,13 +24,28 @@ _BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".joi
 
 
 class Segmenter(ABC):
-    """Plain text -> ids, never a marker's (the unknown token excepted, where there is no other way)."""
+    """Plain text -> ids, never a marker's (the unknown token excepted, where there is no other
+    way).
+    """
 
     vocab_size: int
 
     @abstractmethod
     def encode(self, text: str, is_start: bool) -> list[int]:
-        """Ids of a piece of text; `is_start` where it opens the whole text (a dummy space may stand there)."""
+        """Ids of a piece of text; `is_start` where it opens the whole text (a dummy space may stand
+        there).
+        """
+
+    def encode_stretch(
+        self, pieces: Sequence[str | Marker], *, is_start: bool, is_end: bool
+    ) -> list[int]:
+        """Ids of what stands between two markers: text, with the markers in it that do not cut it."""
+        _ = is_end
+        ids: list[int] = []
+        for piece in pieces:
+            ids += [piece.token] if isinstance(piece, Marker) else self.encode(piece, is_start)
+            is_start = False
+        return ids
 
     @abstractmethod
     def piece(self, token: int) -> str:
@@ -44,7 +60,12 @@ class Segmenter(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One marker. `strips_left` and `strips_right` swallow the white space beside it, `is_whole_word` wants no letters there."""
+    """One marker.
+
+    `strips_left` and `strips_right` swallow the white space beside it, `is_whole_word` wants no
+    letters there. With `is_inside` the text round it is one text to the segmenter, as SentencePiece
+    has it for user-defined pieces.
+    """
 
     token: int
     text: str
@@ -54,11 +75,13 @@ class Marker:
     strips_left: bool = False
     strips_right: bool = False
     is_whole_word: bool = False
+    is_inside: bool = False
 
     @property
     def is_text(self) -> bool:
-        """Runs of blanks and single characters that a vocabulary lists as user-defined: they can open no turn, so they are
-        matched in any text, as they were in training."""
+        """Runs of blanks and single characters that a vocabulary lists as user-defined: they can
+        open no turn, so they are matched in any text, as they were in training.
+        """
         return not self.is_special and (len(self.text) == 1 or not self.text.strip(_BLANKS))
 
 
@@ -75,7 +98,10 @@ class Tokenizer:
         pad_id: int | None = None,
         opening_ids: Sequence[int] = (),
         closing_ids: Sequence[int] = (),
+        restarts: bool = False,
+        special_tokens: Mapping[str, str] | None = None,
         chat_template: str | None = None,
+        named_templates: Mapping[str, str] | None = None,
     ) -> None:
         self._segmenter = segmenter
         self.markers: Mapping[str, Marker] = {m.text: m for m in markers if m.text}
@@ -87,7 +113,18 @@ class Tokenizer:
         self.vocab_size = max([segmenter.vocab_size, *(m.token + 1 for m in self.markers.values())])
         self.bos_id, self.eos_ids, self.pad_id = bos_id, tuple(eos_ids), pad_id
         self.opening_ids, self.closing_ids = tuple(opening_ids), tuple(closing_ids)
-        self.chat_template = chat_template
+        self._restarts = restarts  # whether text behind a marker is segmented as a new text
+        self.chat_template, self.named_templates = chat_template, dict(named_templates or {})
+        ids = {"bos_token": bos_id, "eos_token": next(iter(eos_ids), None), "pad_token": pad_id}
+        self.special_tokens: dict[str, str] = (
+            {
+                name: self.token_bytes(id).decode("utf-8", "replace")
+                for name, id in ids.items()
+                if id is not None
+            }
+            if special_tokens is None
+            else dict(special_tokens)
+        )
 
     # ---- encoding ----
 
@@ -125,7 +162,8 @@ class Tokenizer:
     def encode_segments(
         self, segments: Iterable[str | Marker], *, add_opening: bool = False
     ) -> list[int]:
-        """Ids of texts and markers in a row; neighbouring texts are joined first, as if they had been one.
+        """Ids of texts and markers in a row; neighbouring texts are joined first, as if they had
+        been one.
 
         With `add_opening` they begin with `opening_ids`, of which those that the markers in front
         are already do not come twice.
@@ -133,19 +171,31 @@ class Tokenizer:
         segments = list(segments)
         ids = self._missing_opening(segments) if add_opening else []
         is_start = True
-        for text, marker in _runs(segments):
-            for piece in self._cut(text, self._text_pattern) if text else ():
-                if isinstance(piece, Marker):
-                    ids.append(piece.token)
-                elif piece:
-                    ids += self._segmenter.encode(
-                        piece.encode("utf-8", "replace").decode("utf-8"), is_start
-                    )
-                is_start = is_start and not piece
+        for pieces, marker in self._stretches(segments):
+            if pieces:
+                ids += self._segmenter.encode_stretch(
+                    pieces, is_start=is_start, is_end=marker is None
+                )
+                is_start = False
             if marker is not None:
                 ids.append(marker.token)
-                is_start = False
+                is_start = self._restarts
         return ids
+
+    def _stretches(
+        self, segments: Iterable[str | Marker]
+    ) -> Iterator[tuple[list[str | Marker], Marker | None]]:
+        """(pieces, the marker that ends them) for each stretch between markers that cut the text."""
+        pieces: list[str | Marker] = []
+        for text, last in _runs(segments):
+            safe = text.encode("utf-8", "replace").decode("utf-8")
+            for piece in (*self._cut(safe, self._text_pattern), last):
+                if isinstance(piece, Marker) and not piece.is_inside:
+                    yield pieces, piece
+                    pieces = []
+                elif piece:
+                    pieces.append(piece)
+        yield pieces, None
 
     def _missing_opening(self, segments: Iterable[str | Marker]) -> list[int]:
         written: list[int] = []
@@ -172,7 +222,9 @@ class Tokenizer:
         return b"".join(data).decode("utf-8", "replace")
 
     def opening_bytes(self, token: int) -> bytes:
-        """`token_bytes` of the first token of a text: without the dummy space that encoding puts there."""
+        """`token_bytes` of the first token of a text: without the dummy space that encoding puts
+        there.
+        """
         data = self.token_bytes(token)
         is_dummy = (
             self._segmenter.strips_first_space
@@ -227,7 +279,9 @@ def _stands_alone(match: re.Match[str]) -> bool:
 
 
 def _runs(segments: Iterable[str | Marker]) -> Iterable[tuple[str, Marker | None]]:
-    """(text, the marker that ends it) for each stretch between markers, white space swallowed where markers ask for it."""
+    """(text, the marker that ends it) for each stretch between markers, white space swallowed where
+    markers ask for it.
+    """
     text = ""
     strip_next = False
     for segment in segments:

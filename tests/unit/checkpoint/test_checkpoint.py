@@ -1,4 +1,6 @@
-"""Opening folders and GGUF files: every shape class, every spelling of a key, and refusal of what is not understood."""
+"""Opening folders and GGUF files: every shape class, every spelling of a key, and refusal of what
+is not understood.
+"""
 
 from __future__ import annotations
 
@@ -190,6 +192,20 @@ def test_ids_and_templates_of_a_folder(tmp_path: Path) -> None:
     source = open_checkpoint(folder).tokenizer_source
     assert source is not None
     assert (source.bos_id, source.eos_ids, source.chat_template) == (2, (3, 5), "D")
+    assert source.named_templates == {"tool_use": "T"}
+
+
+def test_template_files_replace_those_of_the_settings(tmp_path: Path) -> None:
+    folder = _nemotron(tmp_path)
+    _tokenizer(folder, None, chat_template=[{"name": "rag", "template": "R"}])
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("T")
+    for default in (None, "D"):
+        if default is not None:
+            (folder / "chat_template.jinja").write_text(default)
+        source = open_checkpoint(folder).tokenizer_source
+        assert source is not None
+        assert (source.chat_template, source.named_templates) == (default, {"tool_use": "T"})
     (folder / "chat_template.jinja").write_text("J")
     source = open_checkpoint(folder).tokenizer_source
     assert source is not None

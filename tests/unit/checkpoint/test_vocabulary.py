@@ -1,4 +1,6 @@
-"""Tokenizers survive conversion: the same ids from the source, from the GGUF made of it, and from the folder made of that."""
+"""Tokenizers survive conversion: the same ids from the source, from the GGUF made of it, and from
+the folder made of that.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,8 @@ def _folder(path: Path, spec: ModelSpec, files: dict[str, bytes]) -> Path:
     return path
 
 
-# Metaspace, the form that transformers gives to SentencePiece, puts no second blank before a text that begins with one.
+# Metaspace, the form that transformers gives to SentencePiece, puts no second blank before a text
+# that begins with one.
 NOT_BLANK = [text for text in NASTY if not text.startswith((" ", "▁"))]
 
 
@@ -256,3 +259,33 @@ def test_more_tokens_than_rows() -> None:
         vocabulary_metadata(
             TokenizerSource("gguf", model="gpt2", pre="gpt-2", tokens=("a", "b")), 1
         )
+
+
+def test_named_templates_survive_both_ways(tmp_path: Path) -> None:
+    spec = SPECS["llama"]
+    folder = _folder(
+        tmp_path / "a", spec, {"tokenizer.json": _byte_level("gpt-2").to_str().encode()}
+    )
+    (folder / "chat_template.jinja").write_text("D")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("T")
+    save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf")
+    save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c")
+    save_checkpoint(open_checkpoint(folder), tmp_path / "d")
+    save_checkpoint(open_checkpoint(folder), tmp_path / "d")  # in place of itself
+    for path in (folder, tmp_path / "b.gguf", tmp_path / "c", tmp_path / "d"):
+        source = open_checkpoint(path).tokenizer_source
+        assert source is not None
+        assert (source.chat_template, source.named_templates) == ("D", {"tool_use": "T"})
+
+
+def test_a_template_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
+    spec = SPECS["llama"]
+    folder = _folder(
+        tmp_path / "a", spec, {"tokenizer.json": _byte_level("gpt-2").to_str().encode()}
+    )
+    settings = {"chat_template": [{"name": "../x", "template": "T"}]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    save_checkpoint(open_checkpoint(folder), tmp_path / "b.gguf")
+    with pytest.raises(UnsupportedError, match="cannot be a file's"):
+        save_checkpoint(open_checkpoint(tmp_path / "b.gguf"), tmp_path / "c")

@@ -34,6 +34,9 @@ SAFE = [
         {"split_digits": False},
         {"allow_whitespace_only_pieces": True},
         {"byte_fallback": False, "character_coverage": 0.98},
+        {"treat_whitespace_as_suffix": True},
+        {"treat_whitespace_as_suffix": True, "add_dummy_prefix": False},
+        {"treat_whitespace_as_suffix": True, "remove_extra_whitespaces": True},
     ],
     ids=str,
 )
@@ -44,6 +47,29 @@ def test_options_of_training(options):
     ours = open_tokenizer(TokenizerSource("sentencepiece", payload))
     for text in SAFE:
         assert ours.encode(text) == original.encode(text), text[:40]
+
+
+@pytest.mark.parametrize("suffix", [False, True])
+@pytest.mark.parametrize("strips", [False, True])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_user_defined_pieces_stand_inside_a_text(suffix, strips, prefix):
+    """The library normalises the whole text and then takes them out of it; a marker of ours does so
+    too.
+    """
+    payload = stand_in.train(
+        vocab_size=1600,
+        treat_whitespace_as_suffix=suffix,
+        remove_extra_whitespaces=strips,
+        add_dummy_prefix=prefix,
+    )
+    original = sp.SentencePieceProcessor()
+    original.LoadFromSerializedProto(payload)
+    ours = open_tokenizer(TokenizerSource("sentencepiece", payload, cuts_at_user_defined=False))
+    source = random.Random(5)
+    pieces = ["bridge", "the", " ", "  ", "<extra_id_1>", "<extra_id_0>", "\n", "▁", "é", "1"]
+    for _ in range(300):
+        text = "".join(source.choices(pieces, k=source.randint(0, 7)))
+        assert ours.encode(text, markers=True) == original.encode(text), text
 
 
 def with_unused(payload: bytes, unused: set[int]) -> bytes:

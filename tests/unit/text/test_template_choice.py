@@ -1,4 +1,6 @@
-"""Which chat template a checkpoint gets, and the pieces of it that others use: the generation prompt, a tool's turn, call tags."""
+"""Which chat template a checkpoint gets, and the pieces of it that others use: the generation
+prompt, a tool's turn, call tags.
+"""
 
 from __future__ import annotations
 
@@ -90,3 +92,34 @@ def test_calls_become_text_where_the_template_does_not_know_them():
     assert made.parse(text[text.index("ok") :].removesuffix("<|im_end|>\n"))[1][0].arguments == {
         "x": 1
     }
+
+
+NAMED = "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}[default]"
+TOOLS = "{{ tools | tojson }}{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}[tools]"
+
+
+def named(default: str | None, **others: str):
+    tokenizer = tokenizer_with(CHATML, default)
+    tokenizer.named_templates = others
+    return chat_template_for("llama", tokenizer)
+
+
+def test_a_template_for_tools_is_taken_where_tools_are_given():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    messages = [{"role": "user", "content": "hi"}]
+    both = named(NAMED, tool_use=TOOLS, rag="R")
+    assert both.render(messages).text.endswith("[default]")
+    assert both.render(messages, tools=[]).text.endswith("[default]")
+    assert both.render(messages, tools=[tool]).text.endswith("[tools]")
+    assert named(NAMED, rag="R").render(messages, tools=[tool]).text.endswith("[default]")
+    with pytest.raises(TemplateError, match=r"by name.*found tool_use"):
+        named(None, tool_use=TOOLS).render(messages)
+
+
+def test_templates_see_the_names_that_the_tokenizer_has():
+    tokenizer = tokenizer_with(CHATML, "{{ bos_token }}{{ pad_token is defined }}")
+    tokenizer.special_tokens = {"bos_token": "<b>", "eos_token": "<e>"}
+    messages = [{"role": "user", "content": "hi"}]
+    assert chat_template_for("llama", tokenizer).render(messages).text == "<b>False"
+    tokenizer.special_tokens = {"pad_token": "<p>", "image_token": "<i>"}
+    assert chat_template_for("llama", tokenizer).render(messages).text == "True"

@@ -1,4 +1,6 @@
-"""The embedded model's tokenizer and small made-up ones: equal to their originals, markers only on demand."""
+"""The embedded model's tokenizer and small made-up ones: equal to their originals, markers only on
+demand.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from tests.support.nasty import TEXTS, long_line
 from understudy import hub
 from understudy.checkpoint.checkpoint import open_checkpoint
-from understudy.errors import FormatError, UnsupportedError, UsageError
+from understudy.errors import CheckpointWarning, FormatError, UnsupportedError, UsageError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import StreamDecoder, open_tokenizer
 
@@ -33,7 +35,9 @@ def embedded(source):
 
 @pytest.fixture(scope="module")
 def original(source):
-    """The same vocabulary put together with the tokenizers library alone, markers as its own added tokens."""
+    """The same vocabulary put together with the tokenizers library alone, markers as its own added
+    tokens.
+    """
     fast = FastTokenizer(
         models.BPE(
             {t: i for i, t in enumerate(source.tokens)},
@@ -176,8 +180,7 @@ def test_an_unknown_pre_tokenizer_is_refused(source):
         open_tokenizer(other)
 
 
-def test_special_ids_must_exist(trained):
-    with pytest.raises(FormatError, match="outside the vocabulary"):
-        open_tokenizer(
-            TokenizerSource("tokenizer.json", trained.to_str().encode(), eos_ids=(100_000,))
-        )
+def test_special_ids_that_do_not_exist_are_named_and_left_out(trained):
+    source = TokenizerSource("tokenizer.json", trained.to_str().encode(), eos_ids=(100_000, 1))
+    with pytest.warns(CheckpointWarning, match="100000"):
+        assert open_tokenizer(source).eos_ids == (1,)

@@ -1,6 +1,8 @@
-"""Chat templates: how messages become a prompt that a checkpoint was trained on, and how its tool calls are read back.
+"""Chat templates: how messages become a prompt that a checkpoint was trained on, and how its tool
+calls are read back.
 
-To add one: `text/chat templates/<name>.py` with a class like the others, and a line in `CHAT_TEMPLATES`.
+To add one: `text/chat templates/<name>.py` with a class like the others, and a line in
+`CHAT_TEMPLATES`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from understudy.errors import TemplateError
 from understudy.text.templates.base import ChatTemplate, Message, Part, Prompt, Stops
 from understudy.text.templates.chatml import ChatmlChatTemplate
 from understudy.text.templates.jinja import JinjaChatTemplate
+from understudy.text.templates.named import TOOL_USE, NamedChatTemplates
 from understudy.text.templates.nemotron import NemotronChatTemplate
 from understudy.text.templates.plain import PlainChatTemplate
 from understudy.text.tokenizer import Tokenizer
@@ -27,9 +30,11 @@ CHAT_TEMPLATES: dict[str, Callable[[Tokenizer], ChatTemplate]] = {
 def chat_template_for(
     architecture: str, tokenizer: Tokenizer, template: str | None = None
 ) -> ChatTemplate:
-    """The chat template that fits a checkpoint: Nemotron's own, ChatML, the checkpoint's template, or none.
+    """The chat template that fits a checkpoint: Nemotron's own, ChatML, the checkpoint's template,
+    or none.
 
-    ChatML is taken where the template writes the same as it on a few conversations; its tools and documents come on top.
+    ChatML is taken where the template writes the same as it on a few conversations; its tools and
+    documents come on top.
 
     Args:
         template: instead of the tokenizer's.
@@ -37,6 +42,8 @@ def chat_template_for(
     Raises:
         TemplateError: the template cannot be read.
     """
+    if template is None and tokenizer.named_templates:
+        return _named(architecture, tokenizer)
     template = tokenizer.chat_template or "" if template is None else template
     has_nemotron_markers = (
         tokenizer.marker_id("<extra_id_0>") is not None
@@ -56,6 +63,15 @@ def chat_template_for(
         if _write_the_same(chatml, own, knows_tools="tools" in template):
             return chatml
     return own
+
+
+def _named(architecture: str, tokenizer: Tokenizer) -> ChatTemplate:
+    default, tool_use = tokenizer.chat_template, tokenizer.named_templates.get(TOOL_USE)
+    return NamedChatTemplates(
+        tokenizer,
+        None if default is None else chat_template_for(architecture, tokenizer, default),
+        None if tool_use is None else chat_template_for(architecture, tokenizer, tool_use),
+    )
 
 
 _SYSTEM, _USER, _REPLY = (

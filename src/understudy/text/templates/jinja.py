@@ -1,11 +1,14 @@
-"""The checkpoint's own chat template, in a sandbox (`sandbox.py`), data kept apart from markup (`masking.py`).
+"""The checkpoint's own chat template, in a sandbox (`sandbox.py`), data kept apart from markup
+(`masking.py`).
 
-A template is rendered twice: with the data as they are, and with the data hidden. Where both say the same, the hidden one tells
-which characters are data: a marker in them stays text. A template that looks into its data (`'</think>' in content`, `| upper`)
-can say different things; then the plain text is taken as it is, in one part without origins, and only if no marker stands in the
-data nor comes about at their edges. Otherwise the messages are refused.
+A template is rendered twice: with the data as they are, and with the data hidden. Where both say
+the same, the hidden one tells which characters are data: a marker in them stays text. A template
+that looks into its data (`'</think>' in content`, `| upper`) can say different things; then the
+plain text is taken as it is, in one part without origins, and only if no marker stands in the data
+nor comes about at their edges. Otherwise the messages are refused.
 
-Tools and contexts that a template ignores are announced in the system message, as ChatML does: nothing given is dropped.
+Tools and contexts that a template ignores are announced in the system message, as ChatML does:
+nothing given is dropped.
 """
 
 from __future__ import annotations
@@ -129,7 +132,9 @@ def _as_it_is(text: str, _: Origin) -> str:
 def _message(
     turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None
 ) -> dict[str, Any]:
-    """Content as a string, tool calls in OpenAI's form with their arguments as an object: what transformers' templates expect."""
+    """Content as a string, tool calls in OpenAI's form with their arguments as an object: what
+    transformers' templates expect.
+    """
     known = ("role", "content", "origin", "tool_calls")
     message = {
         key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known
@@ -188,7 +193,7 @@ class JinjaChatTemplate(ChatTemplate):
         now = datetime.datetime.now()
 
         def run(given: Conversation, mask: Mask | None = None) -> str:
-            values = given.values(mask.hide if mask else _as_it_is) | self._special_tokens()
+            values = given.values(mask.hide if mask else _as_it_is) | self.tokenizer.special_tokens
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
             return sandbox.render(
                 self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
@@ -229,10 +234,12 @@ class JinjaChatTemplate(ChatTemplate):
                 )
 
     def _turn_ends(self) -> list[int]:
-        """The token that the template writes straight after an assistant's words: the model writes it too.
+        """The token that the template writes straight after an assistant's words: the model writes
+        it too.
 
-        It is looked for in a finished conversation and in one that goes on; where another text comes first, or a token
-        that opens the next turn, there is none."""
+        It is looked for in a finished conversation and in one that goes on; where another text
+        comes first, or a token that opens the next turn, there is none.
+        """
         said = "reply\u2060reply"  # a text that no template writes of itself
         turns: list[dict[str, Any]] = [
             {"role": "user", "content": "?"},
@@ -240,7 +247,10 @@ class JinjaChatTemplate(ChatTemplate):
         ]
         found = []
         for messages in (turns, [*turns, {"role": "user", "content": "?"}]):
-            values = self._special_tokens() | {"messages": messages, "add_generation_prompt": False}
+            values = self.tokenizer.special_tokens | {
+                "messages": messages,
+                "add_generation_prompt": False,
+            }
             try:
                 text = sandbox.render(self._template, sandbox.Run(datetime.datetime.now()), values)
             except TemplateError:
@@ -249,15 +259,3 @@ class JinjaChatTemplate(ChatTemplate):
             first = next((part for part in after if part), None)
             found.append(first.token if isinstance(first, Marker) and not first.is_text else None)
         return [found[0]] if found[0] is not None and found[0] == found[1] else []
-
-    def _special_tokens(self) -> dict[str, str]:
-        tokenizer = self.tokenizer
-        ids = {
-            "bos": tokenizer.bos_id,
-            "eos": next(iter(tokenizer.eos_ids), None),
-            "pad": tokenizer.pad_id,
-        }
-        return {
-            f"{name}_token": "" if token is None else tokenizer.id_to_piece(token)
-            for name, token in ids.items()
-        }
