@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from understudy.generation.calls import callable_tools
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 
@@ -39,6 +40,15 @@ def choose(
         room -= cost
         chosen.add(tool.name)
     return tuple(tool for tool in tools if tool.name in chosen), len(tools) - len(chosen)
+
+
+def shown(
+    tools: Sequence[Tool], text: str, tokenizer: Tokenizer, budget: int, *, keep: Collection[str]
+) -> tuple[tuple[Tool, ...], list[str]]:
+    """As `choose`, of the chosen those that can be called, and a line for what is left out."""
+    chosen, unsaid = choose(tools, text, tokenizer, budget, keep=keep)
+    usable, _, notes = callable_tools(chosen, "auto")
+    return usable, [*([f"tools: {unsaid} of {len(tools)} not shown"] if unsaid else []), *notes]
 
 
 def _surely_fits(tools: Sequence[Tool], budget: int) -> bool:

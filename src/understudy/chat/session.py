@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.chat import saved
-from understudy.chat.choose import choose
+from understudy.chat.choose import shown
 from understudy.chat.exchange import Exchange
 from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_call
 from understudy.chat.reply import Finish, Reply, SessionSettings
@@ -338,11 +338,10 @@ class Session:
             plan.dropped_turns = list(self.turns[: self._start])
             plan.dropped.insert(0, f"history: {self._start} oldest messages")
         used = {call.name for turn in history + exchange.newest for call in turn.calls}
-        tools, unsaid = choose(
+        tools, left_out = shown(
             self.tools, exchange.text, tokenizer, self.settings.tools_budget, keep=used
         )
-        if unsaid:
-            plan.dropped.append(f"tools: {unsaid} of {len(self.tools)} not shown")
+        plan.dropped += left_out
         plan.tools = [tool.to_openai() for tool in tools]
         return plan, tools
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import SchemaError, TemplateError, UsageError
-from understudy.generation.tools import Tool, closed, find_fault
+from understudy.generation.contract import said_of
+from understudy.generation.tools import Tool, as_tools, find_fault
 from understudy.text.grammar import Grammar, GrammarMask
 from understudy.text.templates import ChatTemplate
 from understudy.text.templates.base import CallForm
@@ -27,10 +28,8 @@ from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import ParsedCall
 
 MAX_CALLS = 8
-EXACT = 2**53 - 1
 CHOICES = ("none", "auto", "required")
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
-_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,51 @@ def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]
             "a call is required, and there are no tools", where="tool_choice", found=choice
         )
     return choice
+
+
+def callable_tools(
+    tools: Iterable[Tool | Mapping[str, Any]], choice: str | Mapping[str, Any] | None
+) -> tuple[tuple[Tool, ...], str, tuple[str, ...]]:
+    """The tools that calls can be written to, the choice among them, and a line for each tool that
+    is left out.
+
+    A tool that nobody has to call never spoils a request.
+
+    Raises:
+        SchemaError: the tool that is asked for cannot be called, or none of those of which one must
+            be.
+        UsageError: two of one name, or a choice that there is not.
+    """
+    usable: list[Tool] = []
+    notes: list[str] = []
+    wanted = _name_of(choice)
+    last: SchemaError | None = None
+    for given in tools:
+        try:
+            tool = given if isinstance(given, Tool) else Tool.from_openai(given)
+            _rule_of(tool)
+        except SchemaError as error:
+            last = error
+            if wanted is not None and wanted == _name_of_tool(given):
+                raise
+            notes.append(f"tool left out: {error}")
+        else:
+            usable.append(tool)
+    if last is not None and not usable and wanted == "required":
+        raise last
+    made = as_tools(usable)
+    return made, choice_of(choice, made), tuple(notes)
+
+
+def _name_of(choice: Any) -> str | None:
+    if isinstance(choice, Mapping):
+        choice = choice.get("function", choice)
+        choice = choice.get("name") if isinstance(choice, Mapping) else None
+    return choice if isinstance(choice, str) else None
+
+
+def _name_of_tool(given: Tool | Mapping[str, Any]) -> Any:
+    return given.name if isinstance(given, Tool) else _name_of(given)
 
 
 def call_mask(
@@ -162,25 +206,15 @@ def _calls(
             json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
         )
         rules.append(f'call_{i}: {json.dumps(head)} arguments_{i} "}}"')
-        rules.append(
-            f"arguments_{i}: %json {json.dumps({**_bounded(closed(tool.parameters)), 'x-guidance': _JSON})}"
-        )
+        rules.append(f"arguments_{i}: {_rule_of(tool)}")
     return rules
 
 
-def _bounded(schema: Any) -> Any:
-    """Whole numbers kept to what a JSON reader holds exactly: an undecided model would write digits for ever."""
-    if isinstance(schema, list):
-        return [_bounded(entry) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {
-        key: value if key in ("enum", "const", "default", "examples") else _bounded(value)
-        for key, value in schema.items()
-    }
-    if schema.get("type") == "integer" and "enum" not in schema and "const" not in schema:
-        result = {"minimum": -EXACT, "maximum": EXACT, **result}
-    return result
+def _rule_of(tool: Tool) -> str:
+    try:
+        return tool.contract.rule
+    except SchemaError as error:
+        raise said_of(tool.name, error) from error
 
 
 def _lark_text(tokenizer: Tokenizer, text: str) -> str:

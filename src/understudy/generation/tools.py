@@ -23,10 +23,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import SchemaError, ToolError, UsageError
-from understudy.generation.schema import schema_of, value_of
+from understudy.generation.contract import Contract, contract_of, said_of
+from understudy.generation.schema import schema_beside, value_of
 from understudy.text.toolcalls import ParsedCall
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,127}\Z")
+_NAME = re.compile(
+    r"[A-Za-z0-9_.:/-]{1,128}\Z"
+)  # OpenAI: [a-zA-Z0-9_-]{1,64}; MCP: dots and slashes too
 _SECTIONS = re.compile(
     r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):?\s*$", re.IGNORECASE
 )
@@ -56,7 +59,15 @@ class Tool:
                 where=self.name,
                 found=type(self.description).__name__,
             )
-        _check_schema(self.parameters, self.name)
+        try:
+            _ = self.contract
+        except SchemaError as error:
+            raise said_of(self.name, error) from error
+        kinds = _kinds_of(self.parameters)
+        if "object" not in kinds:
+            raise SchemaError(
+                "a tool's parameters are an object", where=self.name, found=", ".join(kinds)
+            )
         if self.run is not None and not callable(self.run):
             raise SchemaError(
                 "what runs a tool is a function", where=self.name, found=type(self.run).__name__
@@ -79,6 +90,7 @@ class Tool:
         hints = _hints(function)
         text, of_argument = read_docstring(inspect.getdoc(function) or "")
         properties: dict[str, Any] = {}
+        definitions: dict[str, Any] = {}
         required = []
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (
@@ -90,7 +102,7 @@ class Tool:
                     "a tool's parameters are given by name", where=name, found=str(parameter)
                 )
             try:
-                schema = schema_of(hints.get(parameter.name, Any))
+                schema = schema_beside(hints.get(parameter.name, Any), definitions)
             except SchemaError as error:
                 raise SchemaError(
                     error.what, where=f"{name}({parameter.name})", found=error.found
@@ -107,6 +119,7 @@ class Tool:
             "properties": properties,
             "required": required,
             "additionalProperties": False,
+            **({"$defs": definitions} if definitions else {}),
         }
         return cls(name, description or text, parameters, _typed(function, hints))
 
@@ -145,19 +158,17 @@ class Tool:
 
     def fault(self, arguments: Mapping[str, Any]) -> str | None:
         """What is wrong with the arguments of a call, None when they satisfy the schema."""
-        error = next(iter(self._validator.iter_errors(dict(arguments))), None)
-        if error is None:
-            return None
-        place = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
-        )
-        return f"{place.lstrip('.') or 'arguments'}: {error.message[:200]}"
+        fault = self.contract.fault(dict(arguments))
+        return None if fault is None else str(fault)
 
     @functools.cached_property
-    def _validator(self) -> Any:
-        from jsonschema import Draft202012Validator
-
-        return Draft202012Validator(closed(self.parameters))
+    def contract(self) -> Contract:
+        """What arguments must be."""
+        if not isinstance(self.parameters, Mapping):
+            return contract_of(self.parameters)
+        kinds = _kinds_of(self.parameters)
+        is_object = "type" not in self.parameters or "object" in kinds
+        return contract_of({**self.parameters, "type": "object"} if is_object else self.parameters)
 
 
 def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> tuple[Tool, ...]:
@@ -179,25 +190,6 @@ def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> 
         twice = sorted({name for name in names if names.count(name) > 1})
         raise UsageError("two tools have the same name", where="tools", found=", ".join(twice[:5]))
     return made
-
-
-def closed(schema: Any) -> Any:
-    """The schema with objects that list their properties taking no others, unless they say so themselves."""
-    if isinstance(schema, list):
-        return [closed(entry) for entry in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    result: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in ("properties", "$defs", "definitions") and isinstance(value, Mapping):
-            result[key] = {name: closed(inner) for name, inner in value.items()}
-        else:
-            result[key] = (
-                value if key in ("enum", "const", "default", "examples") else closed(value)
-            )
-    if isinstance(result.get("properties"), Mapping) and "allOf" not in result:
-        result.setdefault("additionalProperties", False)
-    return result
 
 
 def find_fault(tools: Sequence[Tool], call: ParsedCall) -> str | None:
@@ -285,20 +277,7 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _check_schema(schema: Any, name: str) -> None:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError as BadSchema
-
-    if not isinstance(schema, Mapping):
-        raise SchemaError(
-            "a tool's parameters are a JSON Schema", where=name, found=type(schema).__name__
-        )
-    try:
-        Draft202012Validator.check_schema(dict(schema))
-    except BadSchema as error:
-        place = ".".join(map(str, error.absolute_path)) or "parameters"
-        raise SchemaError(
-            f"not a JSON Schema ({error.message[:160]})", where=f"{name}: {place}"
-        ) from error
-    if schema.get("type", "object") != "object":
-        raise SchemaError("a tool's parameters are an object", where=name, found=schema.get("type"))
+def _kinds_of(parameters: Mapping[str, Any]) -> list[str]:
+    """The types that a tool's parameters say of themselves."""
+    kinds = parameters.get("type", "object")
+    return [kinds] if isinstance(kinds, str) else list(kinds)

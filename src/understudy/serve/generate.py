@@ -7,18 +7,19 @@ async for piece in run(served, prepared, client): ...
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from understudy.engine import Output, Request, SamplingParams
 from understudy.engine.request import MaskFactory, Overflow
-from understudy.errors import ContextError, UsageError
-from understudy.generation.calls import call_grammar
+from understudy.errors import ContextError, SchemaError, UsageError
+from understudy.generation.calls import call_grammar, callable_tools
+from understudy.generation.contract import contract_of, said_of
 from understudy.generation.plan import Ledger, count_origins
 from understudy.generation.reader import ReplyPiece, StreamParser
-from understudy.generation.tools import Tool, as_tools
+from understudy.generation.tools import Tool
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.pool import Served
@@ -27,6 +28,7 @@ from understudy.serve.worker import AsyncTicket, BusyError, StoppedError
 from understudy.text.grammar import Grammar
 from understudy.text.templates import Prompt
 
+MAX_TOOLS = 128  # OpenAI's limit
 Finish = Literal["stop", "length", "calls", "filter"]
 
 
@@ -44,7 +46,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ChatAsk:
-    """A conversation to go on with. `choice` is none, auto, required or the name of a tool."""
+    """A conversation to go on with. `choice` is none, auto, required or the name of a tool; `notes`
+    are said in `usage`."""
 
     messages: Sequence[Mapping[str, Any]]
     tools: tuple[Tool, ...] = ()
@@ -53,6 +56,7 @@ class ChatAsk:
     answer: Answer = field(default_factory=Answer)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     overflow: Overflow = "refuse"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,16 @@ def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
         overflow=ask.overflow,
         make_mask=_chat_mask(model, ask),
     )
-    return Prepared(request, prompt, ask.tools if ask.choice != "none" else ())
+    notes = (*ask.notes, *_capped(request, ask.sampling.get("max_tokens")))
+    return Prepared(request, prompt, ask.tools if ask.choice != "none" else (), notes)
+
+
+def _capped(request: Request, asked: int | None) -> tuple[str, ...]:
+    """A line where less than was asked for is free."""
+    given = request.params.max_tokens
+    if asked is None or given is None or given >= asked:
+        return ()
+    return (f"answer: at most {given} tokens of the {asked} that were asked for",)
 
 
 def make_request(
@@ -117,28 +130,42 @@ def make_request(
     params = SamplingParams(**given)
     if not tokens:
         raise UsageError("the prompt is empty", where="prompt", do="give at least one token")
-    reserve = params.max_tokens or 1
     limit = model.spec.vocab_size
     for token in (*tokens, *params.logit_bias):
         if not 0 <= token < limit:
             raise UsageError(
                 "a token is outside the vocabulary", expected=f"0 to {limit - 1}", found=token
             )
-    if overflow == "refuse" and len(tokens) + reserve > model.engine.context:
-        raise ContextError(
-            "prompt and answer do not fit the context",
-            expected=f"at most {model.engine.context} tokens",
-            found=f"{len(tokens)} of the prompt and {reserve} for the answer",
-            do="shorten the prompt or ask for fewer tokens",
+    if overflow == "refuse" and params.max_tokens is not None:
+        params = dataclasses.replace(
+            params, max_tokens=_free(model, len(tokens), params.max_tokens)
         )
+    elif overflow == "refuse":
+        _free(model, len(tokens), 1)
     return Request(list(tokens), params, overflow, make_mask, continues=continues)
+
+
+def _free(model: Model, num_prompt: int, asked: int) -> int:
+    """How many tokens an answer may have of those that were asked for, which means "at most" in
+    every protocol here.
+
+    Raises:
+        ContextError: not one; in the words by which clients of both big protocols know it.
+    """
+    context = model.engine.context
+    if num_prompt < context:
+        return min(asked, context - num_prompt)
+    raise ContextError(
+        f"prompt is too long: {num_prompt} tokens + {asked} for the answer > {context} maximum",
+        do="shorten the prompt, or start the server with a larger --context",
+    )
 
 
 def _chat_mask(model: Model, ask: ChatAsk) -> MaskFactory | None:
     lark = ask.answer.lark
     if ask.tools:
         if ask.answer.json_schema is not None:
-            lark = f"start: %json {json.dumps(ask.answer.json_schema)}"
+            lark = f"start: {_rule_of(ask.answer.json_schema)}"
         grammar = call_grammar(
             model.tokenizer,
             model.chat_template,
@@ -154,15 +181,30 @@ def _chat_mask(model: Model, ask: ChatAsk) -> MaskFactory | None:
 def answer_mask(model: Model, answer: Answer) -> MaskFactory | None:
     """The grammar of an answer without tools, compiled."""
     if answer.json_schema is not None:
-        return Grammar(model.tokenizer).json_schema(answer.json_schema)
+        return Grammar(model.tokenizer).lark(f"start: {_rule_of(answer.json_schema)}")
     return Grammar(model.tokenizer).lark(answer.lark) if answer.lark is not None else None
 
 
-def read_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
-    """OpenAI's dicts as tools; what is wrong with one is said of `tools`."""
-    if len(tools) > 128:
-        raise ApiError(400, "tools: at most 128", param="tools", code="invalid_value")
-    return as_tools(tools)
+def _rule_of(schema: Mapping[str, Any]) -> str:
+    """The rule of an answer's schema; what is wrong with it is said of the answer's format."""
+    try:
+        return contract_of(schema).rule
+    except SchemaError as error:
+        raise said_of("response format", error) from error
+
+
+def read_tools(
+    tools: Sequence[Mapping[str, Any]], choice: str | Mapping[str, Any] | None
+) -> tuple[tuple[Tool, ...], str, tuple[str, ...]]:
+    """OpenAI's dicts as tools, the choice among them, and a line for each that is left out: see
+    `callable_tools`."""
+    if len(tools) > MAX_TOOLS:
+        raise ApiError(400, f"tools: at most {MAX_TOOLS}", param="tools", code="invalid_value")
+    try:
+        return callable_tools(tools, choice)
+    except (UsageError, SchemaError) as error:
+        place = "tool_choice" if error.where == "tool_choice" else "tools"
+        raise ApiError(400, f"{place}: {error}", param=place, code="invalid_value") from error
 
 
 def submit(served: Served, prepared: Prepared, client: str) -> AsyncTicket:
@@ -218,9 +260,9 @@ async def ledger_of(model: Model, prepared: Prepared) -> dict[str, Any] | None:
         return None
     tokens = await asyncio.to_thread(count_origins, prepared.prompt, model.tokenizer)
     total, context = sum(tokens.values()), model.engine.context
-    dropped: tuple[str, ...] = ()
+    dropped = prepared.dropped
     if total > context - (prepared.request.params.max_tokens or 1):
-        dropped = (
+        dropped += (
             f"{total + (prepared.request.params.max_tokens or 1) - context} tokens of the prompt ({prepared.request.overflow})",
         )
     reserve = min(prepared.request.params.max_tokens or context, context - min(total, context))

@@ -21,6 +21,27 @@ from understudy.text.tokenizer import Tokenizer
 _KNOWN: weakref.WeakKeyDictionary[Tokenizer, Any] = weakref.WeakKeyDictionary()
 
 
+def json_rule(schema: Mapping[str, Any], *, compact: bool = False) -> str:
+    """The right side of a rule for JSON of a schema, with white space only where it is usual."""
+    options = {
+        "whitespace_flexible": False,
+        "item_separator": "," if compact else ", ",
+        "key_separator": ":" if compact else ": ",
+    }
+    return f"%json {json.dumps({**schema, 'x-guidance': options})}"
+
+
+def json_fault(schema: Mapping[str, Any]) -> str:
+    """Why llguidance cannot hold a schema; empty where it can."""
+    from llguidance import LLMatcher
+
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
+        return str(LLMatcher.validate_grammar(grammar))
+    except (ValueError, RecursionError) as error:
+        return str(error) or type(error).__name__
+
+
 class Grammar:
     """Makes masks for one tokenizer; reading its vocabulary takes half a second and is done once."""
 
@@ -41,24 +62,13 @@ class Grammar:
     def json_schema(
         self, schema: Mapping[str, Any], *, compact: bool = False
     ) -> Callable[[], GrammarMask]:
-        """A factory of masks for JSON that fits a schema; properties come in the schema's order.
+        """A factory of masks for JSON that fits a schema as llguidance reads it; properties come in
+        its order.
 
         Args:
             compact: no white space between tokens of JSON, else one space after `:` and `,`.
         """
-        separators = [",", ":"] if compact else [", ", ": "]
-        options = {
-            "whitespace_flexible": False,
-            "item_separator": separators[0],
-            "key_separator": separators[1],
-        }
-        from llguidance import LLMatcher
-
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
-        except ValueError as error:
-            raise SchemaError(f"schema cannot be compiled ({error})") from error
-        return self._factory(grammar)
+        return self._factory(f"start: {json_rule(schema, compact=compact)}")
 
     def _factory(self, grammar: str) -> Callable[[], GrammarMask]:
         from llguidance import LLMatcher

@@ -9,7 +9,13 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.errors import SchemaError, TemplateError, UsageError
-from understudy.generation.calls import call_grammar, call_mask, choice_of, read_calls
+from understudy.generation.calls import (
+    call_grammar,
+    call_mask,
+    callable_tools,
+    choice_of,
+    read_calls,
+)
 from understudy.generation.tools import Tool
 from understudy.text.grammar import Grammar
 from understudy.text.templates import CHAT_TEMPLATES
@@ -173,11 +179,10 @@ def test_choices():
 def test_what_cannot_be_held(model):
     with pytest.raises(TemplateError):
         call_grammar(model.tokenizer, CHAT_TEMPLATES["plain"](model.tokenizer), TOOLS)
-    tool = Tool("f", "", {"type": "object", "properties": {"x": {"not": {"type": "string"}}}})
-    with pytest.raises(SchemaError):
-        Grammar(model.tokenizer).lark(
-            call_grammar(model.tokenizer, model.chat_template, [tool], "required")
-        )
+    impossible = {"type": "object", "properties": {"x": False}, "required": ["x"]}
+    tool = Tool("f", "", impossible)
+    with pytest.raises(SchemaError, match=r"^f: no value satisfies the schema.*'x'"):
+        call_grammar(model.tokenizer, model.chat_template, [tool], "required")
     assert json.loads(json.dumps(tool.to_openai()))
 
 
@@ -193,3 +198,17 @@ def test_requests_are_called_in_their_order(model):
         calls = [call.name for call in read_calls(made, reply.raw_text, TOOLS).calls]
         assert len(calls) == len(requests)
         assert all(name in names for name, names in zip(calls, requests, strict=True))
+
+
+def test_one_bad_tool_leaves_the_others():
+    bad = {"name": "bad", "parameters": {"type": "object", "properties": {"x": {"$ref": "#/y"}}}}
+    tools, choice, notes = callable_tools([TOOLS[0], bad], None)
+    assert (tools, choice) == ((TOOLS[0],), "auto")
+    assert notes[0].startswith("tool left out: bad: x: a $ref points at nothing")
+    assert callable_tools([TOOLS[0], bad], "required")[0] == (TOOLS[0],)
+    for choice in ("bad", {"type": "function", "function": {"name": "bad"}}):
+        with pytest.raises(SchemaError, match="bad: x"):
+            callable_tools([TOOLS[0], bad], choice)
+    with pytest.raises(SchemaError, match="bad: x"):
+        callable_tools([bad], "required")
+    assert callable_tools([bad], "auto")[:2] == ((), "auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from understudy.chat.choose import choose
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.schema import schema_of, value_of
-from understudy.generation.tools import Tool, as_tools, closed, find_fault, read_docstring
+from understudy.generation.tools import Tool, as_tools, find_fault, read_docstring
 from understudy.text.toolcalls import ParsedCall
 
 
@@ -195,17 +196,6 @@ def test_arguments_are_held_against_the_schema():
     assert find_fault(tools, ParsedCall("f", {"x": 1, "y": 2})) is not None
 
 
-def test_objects_take_no_unknown_properties_unless_they_say_so():
-    schema = {
-        "properties": {
-            "properties": {"type": "string"},
-            "a": {"properties": {}, "additionalProperties": True},
-        },
-        "default": {"properties": 1},
-    }
-    assert closed(schema) == {**schema, "additionalProperties": False}
-
-
 class Words:
     def encode(self, text):
         return text.split()
@@ -228,3 +218,49 @@ def test_ten_thousand_tools_fit_their_budget():
     assert len(shown) + left_out == 10_001
     assert sum(len(Words().encode(str(tool.to_openai()))) for tool in shown) <= 220
     assert choose(tools[:3], "x", Words(), 10_000) == (tuple(tools[:3]), 0)
+
+
+def test_pydantic_models_inside_others_point_where_they_should():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Town(pydantic.BaseModel):
+        name: str
+
+    class Person(pydantic.BaseModel):
+        town: Town
+
+    class Tree(pydantic.BaseModel):
+        child: Tree | None = None
+
+    other = pydantic.create_model("Town", mayor=(Person, ...))
+    Tree.model_rebuild(_types_namespace={"Tree": Tree})
+
+    def call(a, b, c, d): ...
+
+    call.__annotations__ = {"a": Person, "b": list[Person] | None, "c": Tree, "d": other}
+    tool = Tool.from_function(call)
+    assert set(tool.parameters["$defs"]) == {"Town", "Person", "Tree"}
+    ada = {"town": {"name": "Ely"}}
+    good = {"a": ada, "b": [ada], "c": {"child": {"child": None}}, "d": {"mayor": ada}}
+    assert tool.fault(good) is None
+    assert tool.fault({**good, "c": {"child": {"child": 1}}}).startswith("c.child.child: ")
+    assert tool.fault({**good, "d": {"mayor": {"town": {}}}}).startswith("d.mayor.town: ")
+
+
+def test_what_pydantic_knows_can_be_an_argument():
+    pydantic = pytest.importorskip("pydantic")
+
+    def book(on, seats):
+        return on, seats
+
+    seats = Annotated[int, pydantic.Field(ge=1, description="how many")]
+    book.__annotations__ = {"on": datetime.date, "seats": seats}
+    tool = Tool.from_function(book)
+    assert tool.parameters["properties"]["on"] == {"format": "date", "type": "string"}
+    assert tool.parameters["properties"]["seats"]["minimum"] == 1
+    assert tool.run(on="2026-11-28", seats=2) == (datetime.date(2026, 11, 28), 2)
+
+
+@pytest.mark.parametrize("name", ["3d_render", "a-b", "files/read.v2", "x" * 128])
+def test_names_that_openai_and_mcp_allow(name):
+    assert Tool.from_openai({"name": name}).name == name

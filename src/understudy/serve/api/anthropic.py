@@ -12,12 +12,9 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.errors import SchemaError, UsageError
-from understudy.generation.calls import choice_of
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import Body, JsonObject, Probability, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
-from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import (
     Answer,
@@ -234,14 +231,11 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
         if choice.type == "tool"
         else _CHOICES[choice.type]
     )
-    try:
-        tools = read_tools([tool.to_openai() for tool in body.tools or ()])
-        chosen = choice_of(wanted, tools)
-    except (UsageError, SchemaError) as error:
-        place = "tool_choice" if error.where == "tool_choice" else "tools"
-        raise ApiError(400, f"{place}: {error}", param=place) from error
+    tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], wanted)
     is_parallel = choice is None or not choice.disable_parallel_tool_use
-    return ChatAsk(body.to_messages(), tools, chosen, is_parallel, answer or Answer(), sampling)
+    return ChatAsk(
+        body.to_messages(), tools, chosen, is_parallel, answer or Answer(), sampling, notes=notes
+    )
 
 
 _KINDS: dict[type, str] = {

@@ -12,8 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import TokenLogprob, Usage
-from understudy.errors import SchemaError, UsageError
-from understudy.generation.calls import choice_of
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
@@ -256,14 +254,8 @@ def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
         }
         tools = tuple(tool for tool in tools if tool.function.name in names)
         choice = choice.allowed_tools.mode
-    try:
-        made = read_tools(
-            [tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools]
-        )
-        chosen = choice_of(choice, made)
-    except (UsageError, SchemaError) as error:
-        place = "tool_choice" if error.where == "tool_choice" else "tools"
-        raise ApiError(400, str(error), param=place, code="invalid_value") from error
+    given = [tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools]
+    made, chosen, notes = read_tools(given, choice)
     if body.top_logprobs and not body.logprobs:
         raise ApiError(
             400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value"
@@ -276,6 +268,7 @@ def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
         answer_of(body.response_format, body.grammar),
         sampling_of(body),
         body.overflow or "refuse",
+        notes,
     )
 
 

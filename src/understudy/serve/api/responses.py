@@ -13,8 +13,6 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.errors import SchemaError, UsageError
-from understudy.generation.calls import choice_of
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
@@ -263,12 +261,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
     choice = (
         body.tool_choice.name if isinstance(body.tool_choice, ResponsesChoice) else body.tool_choice
     )
-    try:
-        tools = read_tools([tool.to_openai() for tool in body.tools or ()])
-        chosen = choice_of(choice, tools)
-    except (UsageError, SchemaError) as error:
-        place = "tool_choice" if error.where == "tool_choice" else "tools"
-        raise ApiError(400, str(error), param=place, code="invalid_value") from error
+    tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], choice)
     form, answer = body.text.format if body.text is not None else None, Answer()
     if form is not None and form.type == "json_schema" and form.schema_ is None:
         raise ApiError(
@@ -296,6 +289,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
         answer,
         sampling,
         overflow,
+        notes,
     )
 
 
