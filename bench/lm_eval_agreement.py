@@ -90,7 +90,7 @@ def compare(folder: Path, python: str, num_rows: int = 20) -> dict[str, Any]:
     rows = {name: load_rows(name).rows[:num_rows] for name in FILES}
     theirs = _theirs(python, folder, rows)
     tasks = {}
-    with load(str(folder), weights="f32", kv="f32", activations="fine") as model:
+    with load(str(folder), weights="f32", kv="f32", activations="int12") as model:
         for name in FILES:
             recorder = Recorder(ModelScorer(model))
             parts = [theirs[key] for key in theirs if key.rpartition("_-_")[0] == name]

@@ -56,7 +56,7 @@ def main() -> None:
     num_cpus = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    print(f"{processor_name()}, {num_cpus} CPUs, kernels {', '.join(core.isa_rows())}")
+    print(f"{processor_name()}, {num_cpus} CPUs, kernels {', '.join(core.isa_targets())}")
     rows = [measure(threads, arguments.seconds) for threads in sorted({1, num_cpus})]
     for row in rows:
         bandwidth = row["bandwidth_gb_s"]
@@ -68,7 +68,7 @@ def main() -> None:
         found = {
             "processor": processor_name(),
             "num_cpus": num_cpus,
-            "isa_rows": core.isa_rows(),
+            "isa_targets": core.isa_targets(),
             "threads": rows,
         }
         arguments.json.write_text(json.dumps(found, indent=2) + "\n")

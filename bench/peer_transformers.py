@@ -21,7 +21,7 @@ from machine import processor_name
 from understudy import core
 from understudy.judge.benchmark.speed import SpeedTest
 from understudy.judge.benchmark.synthetic import synthetic_packed
-from understudy.model import fine_matrices
+from understudy.model import int12_matrices
 from understudy.spec import ModelSpec, QuantSpec
 
 
@@ -38,9 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     packed = synthetic_packed(arguments.shape, QuantSpec(weights="q4"), arguments.layers)
     spec = packed.spec
-    fine = fine_matrices(spec.replace(num_layers=32))  # as the whole model would be run
+    int12 = int12_matrices(spec.replace(num_layers=32))  # as the whole model would be run
     ours = SpeedTest(
-        core.Model(spec, packed.tensors, num_threads=arguments.threads, fine=fine),
+        core.Model(spec, packed.tensors, num_threads=arguments.threads, int12=int12),
         spec,
         max_positions=arguments.tokens,
     )

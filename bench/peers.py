@@ -279,7 +279,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--activations",
-        choices=["int8", "fine"],
+        choices=["int8", "int12"],
         help="inputs of our products (default as `understudy.load`)",
     )
     parser.add_argument(

@@ -18,10 +18,12 @@ struct TypeFacts {
 };
 
 constexpr TypeFacts TYPES[] = {
-    {"F32", BlockType::F32, 1, 4},       {"F16", BlockType::F16, 1, 2},       {"BF16", BlockType::BF16, 1, 2},
-    {"Q8_0", BlockType::Q8_0, 32, 34},   {"Q4_0", BlockType::Q4_0, 32, 18},   {"Q4_1", BlockType::Q4_1, 32, 20},
-    {"Q5_0", BlockType::Q5_0, 32, 22},   {"Q5_1", BlockType::Q5_1, 32, 24},   {"Q4_K", BlockType::Q4_K, 256, 144},
-    {"Q5_K", BlockType::Q5_K, 256, 176}, {"Q6_K", BlockType::Q6_K, 256, 210},
+    {"F32", BlockType::F32, 1, 4},       {"F16", BlockType::F16, 1, 2},
+    {"BF16", BlockType::BF16, 1, 2},     {"Q8_0", BlockType::Q8_0, 32, 34},
+    {"Q4_0", BlockType::Q4_0, 32, 18},   {"Q4_1", BlockType::Q4_1, 32, 20},
+    {"Q5_0", BlockType::Q5_0, 32, 22},   {"Q5_1", BlockType::Q5_1, 32, 24},
+    {"Q4_K", BlockType::Q4_K, 256, 144}, {"Q5_K", BlockType::Q5_K, 256, 176},
+    {"Q6_K", BlockType::Q6_K, 256, 210},
 };
 
 const TypeFacts& facts(BlockType type) { return TYPES[static_cast<int>(type)]; }
@@ -37,12 +39,14 @@ inline void write_half(uint8_t* p, float value) {
   std::memcpy(p, &half, 2);
 }
 
-// 32 values of 4 bits and, for the five-bit types, one high bit each: value j < 16 in the low nibble of byte j.
+// 32 values of 4 bits and, for the five-bit types, one high bit each: value j < 16 in the low
+// nibble of byte j.
 void nibbles(const uint8_t* qs, const uint8_t* high, float scale, float offset, float* out) {
   uint32_t bits = 0;
   if (high != nullptr) std::memcpy(&bits, high, 4);
   for (int j = 0; j < 16; ++j) {
-    const int low = (qs[j] & 15) | ((bits >> j) & 1) << 4, up = (qs[j] >> 4) | ((bits >> (j + 16)) & 1) << 4;
+    const int low = (qs[j] & 15) | ((bits >> j) & 1) << 4,
+              up = (qs[j] >> 4) | ((bits >> (j + 16)) & 1) << 4;
     out[j] = static_cast<float>(low) * scale + offset;
     out[j + 16] = static_cast<float>(up) * scale + offset;
   }
@@ -81,9 +85,11 @@ void dequantize_q6_k(const uint8_t* b, float* out) {
     for (int part = 0; part < 4; ++part)
       for (int i = 0; i < 32; ++i) {
         const uint8_t byte = ql[half * 64 + (part % 2) * 32 + i];
-        const int low = part < 2 ? byte & 15 : byte >> 4, high = (qh[half * 32 + i] >> (2 * part)) & 3;
+        const int low = part < 2 ? byte & 15 : byte >> 4,
+                  high = (qh[half * 32 + i] >> (2 * part)) & 3;
         const int at = half * 128 + part * 32 + i;
-        out[at] = d * static_cast<float>(scales[at / 16]) * static_cast<float>((low | high << 4) - 32);
+        out[at] =
+            d * static_cast<float>(scales[at / 16]) * static_cast<float>((low | high << 4) - 32);
       }
 }
 
@@ -124,16 +130,20 @@ float extreme(const float* x, int n) {
 void quantize_q8_0(const float* x, uint8_t* b) {
   const float d = std::fabs(extreme(x, 32)) / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
   write_half(b, d);
-  for (int j = 0; j < 32; ++j) b[2 + j] = static_cast<uint8_t>(static_cast<int8_t>(std::roundf(x[j] * inverse)));
+  for (int j = 0; j < 32; ++j)
+    b[2 + j] = static_cast<uint8_t>(static_cast<int8_t>(std::roundf(x[j] * inverse)));
 }
 
-uint8_t nibble(float value) { return static_cast<uint8_t>(std::min(15, std::max(0, static_cast<int>(value)))); }
+uint8_t nibble(float value) {
+  return static_cast<uint8_t>(std::min(15, std::max(0, static_cast<int>(value))));
+}
 
 void quantize_q4_0(const float* x, uint8_t* b) {
   const float d = extreme(x, 32) / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
   write_half(b, d);
   for (int j = 0; j < 16; ++j)
-    b[2 + j] = static_cast<uint8_t>(nibble(x[j] * inverse + 8.5f) | nibble(x[j + 16] * inverse + 8.5f) << 4);
+    b[2 + j] = static_cast<uint8_t>(nibble(x[j] * inverse + 8.5f) |
+                                    nibble(x[j + 16] * inverse + 8.5f) << 4);
 }
 
 void quantize_q4_1(const float* x, uint8_t* b) {
@@ -142,19 +152,20 @@ void quantize_q4_1(const float* x, uint8_t* b) {
   write_half(b, d);
   write_half(b + 2, base);
   for (int j = 0; j < 16; ++j)
-    b[4 + j] =
-        static_cast<uint8_t>(nibble((x[j] - base) * inverse + 0.5f) | nibble((x[j + 16] - base) * inverse + 0.5f) << 4);
+    b[4 + j] = static_cast<uint8_t>(nibble((x[j] - base) * inverse + 0.5f) |
+                                    nibble((x[j + 16] - base) * inverse + 0.5f) << 4);
 }
 
 constexpr int64_t PACK_GROUPS = 8;  // a whole number of K blocks
 
-// ---- panels ------------------------------------------------------------------------------------------------------
+// ---- panels
+// ------------------------------------------------------------------------------------------------------
 
 // One row's share of one packed group, in file-block form: what `place` writes into the panel.
 struct GroupRow {
   float values[GROUP];  // f32 and bf16
   uint16_t scale, minimum;
-  uint8_t codes[GROUP];  // q8: q + 128; q4, q4m: 0..15
+  uint8_t codes[GROUP];  // q8: q + 128; q4, q4_1: 0..15
 };
 
 void codes_from_nibbles(const uint8_t* qs, uint8_t* codes) {
@@ -162,21 +173,22 @@ void codes_from_nibbles(const uint8_t* qs, uint8_t* codes) {
 }
 
 // Blocks whose codes go over unchanged. Returns false where the values must be quantised anew.
-bool direct_group(BlockType source, Format target, const uint8_t* row, int64_t group, GroupRow* out) {
+bool direct_group(BlockType source, Format target, const uint8_t* row, int64_t group,
+                  GroupRow* out) {
   if (target == Format::Q4 && source == BlockType::Q4_0) {
     const uint8_t* b = row + group * 18;
     out->scale = read_u16(b);
     codes_from_nibbles(b + 2, out->codes);
     return true;
   }
-  if (target == Format::Q4M && source == BlockType::Q4_1) {
+  if (target == Format::Q4_1 && source == BlockType::Q4_1) {
     const uint8_t* b = row + group * 20;
     out->scale = read_u16(b);
     out->minimum = read_u16(b + 2);
     codes_from_nibbles(b + 4, out->codes);
     return true;
   }
-  if (target == Format::Q4M && source == BlockType::Q4_K) {
+  if (target == Format::Q4_1 && source == BlockType::Q4_K) {
     const uint8_t* b = row + group / 8 * 144;
     const int j = static_cast<int>(group % 8);
     int scale, minimum;
@@ -198,7 +210,8 @@ bool direct_group(BlockType source, Format target, const uint8_t* row, int64_t g
     float values[GROUP];
     nibbles(b + 6, b + 2, 1.0f, -16.0f, values);
     out->scale = read_u16(b);
-    for (int i = 0; i < GROUP; ++i) out->codes[i] = static_cast<uint8_t>(static_cast<int>(values[i]) + 128);
+    for (int i = 0; i < GROUP; ++i)
+      out->codes[i] = static_cast<uint8_t>(static_cast<int>(values[i]) + 128);
     return true;
   }
   return false;
@@ -216,7 +229,7 @@ void quantize_group(Format target, GroupRow* out) {
       quantize_q4_0(out->values, block);
       out->scale = read_u16(block);
       return codes_from_nibbles(block + 2, out->codes);
-    case Format::Q4M:
+    case Format::Q4_1:
       quantize_q4_1(out->values, block);
       out->scale = read_u16(block);
       out->minimum = read_u16(block + 2);
@@ -239,8 +252,8 @@ void place(Format format, const GroupRow& row, int r, uint8_t* group) {
     return;
   }
   std::memcpy(group + 2 * r, &row.scale, 2);
-  if (format == Format::Q4M) std::memcpy(group + 32 + 2 * r, &row.minimum, 2);
-  uint8_t* quads = group + (format == Format::Q4M ? 64 : 32);
+  if (format == Format::Q4_1) std::memcpy(group + 32 + 2 * r, &row.minimum, 2);
+  uint8_t* quads = group + (format == Format::Q4_1 ? 64 : 32);
   for (int c = 0; c < GROUP; ++c) {
     const int quad = c / 4, byte = r * 4 + c % 4;
     if (format == Format::Q8)
@@ -250,7 +263,7 @@ void place(Format format, const GroupRow& row, int r, uint8_t* group) {
   }
 }
 
-// The same in a q4s panel, where scales and lines lie apart.
+// The same in a q4_sparse panel, where scales and lines lie apart.
 void place_in_lines(const GroupRow& row, int r, uint8_t* scales, uint8_t* lines) {
   std::memcpy(scales + 2 * r, &row.scale, 2);
   uint8_t* byte = lines + line_byte(r);
@@ -259,10 +272,11 @@ void place_in_lines(const GroupRow& row, int r, uint8_t* scales, uint8_t* lines)
 }
 
 // Groups [first, last) of a row.
-void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format target, int r, int64_t first, int64_t last,
-              uint8_t* panel) {
+void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format target, int r,
+              int64_t first, int64_t last, uint8_t* panel) {
   const int64_t block = block_values(source), groups = round_up(columns, GROUP) / GROUP;
-  const Format codes = target == Format::Q4S ? Format::Q4 : target;  // the same values in another order
+  const Format codes =
+      target == Format::Q4_SPARSE ? Format::Q4 : target;  // the same values in another order
   float buffer[256];
   int64_t decoded = -1;
   for (int64_t g = first; g < last; ++g) {
@@ -270,17 +284,19 @@ void pack_row(BlockType source, const uint8_t* data, int64_t columns, Format tar
     if (!direct_group(source, codes, data, g, &row)) {
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
       if (block <= GROUP) {
-        dequantize(source, data + static_cast<size_t>(g * GROUP / block) * block_bytes(source), count, row.values);
+        dequantize(source, data + static_cast<size_t>(g * GROUP / block) * block_bytes(source),
+                   count, row.values);
       } else {
         if (g * GROUP / block != decoded) {
           decoded = g * GROUP / block;
-          dequantize_block(source, data + static_cast<size_t>(decoded) * block_bytes(source), buffer);
+          dequantize_block(source, data + static_cast<size_t>(decoded) * block_bytes(source),
+                           buffer);
         }
         std::memcpy(row.values, buffer + g * GROUP % block, GROUP * sizeof(float));
       }
       quantize_group(codes, &row);
     }
-    if (target == Format::Q4S)
+    if (target == Format::Q4_SPARSE)
       place_in_lines(row, r, panel + static_cast<size_t>(g) * LINE_SCALES_BYTES,
                      panel + first_line(groups) + static_cast<size_t>(g) * GROUP * LINE_BYTES);
     else
@@ -293,7 +309,8 @@ void unpack_line_row(const PackedTensor& t, int64_t row, float* out) {
   const uint8_t* panel = t.panel(row / MAX_PANEL_ROWS);
   const uint8_t* line = panel + first_line(t.groups());
   for (int64_t c = 0; c < t.columns; ++c, line += LINE_BYTES) {
-    const float scale = read_half(panel + static_cast<size_t>(c / GROUP) * LINE_SCALES_BYTES + 2 * r);
+    const float scale =
+        read_half(panel + static_cast<size_t>(c / GROUP) * LINE_SCALES_BYTES + 2 * r);
     out[c] = scale * static_cast<float>(((line[line_byte(r)] >> line_shift(r)) & 15) - 8);
   }
 }
@@ -307,7 +324,7 @@ BlockType block_type(const std::string& name) {
 }
 
 Format packed_format(const std::string& name) {
-  static const char* const names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m", "q4s"};
+  static const char* const names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"};
   for (int i = 0; i < NUM_FORMATS; ++i)
     if (name == names[i]) return static_cast<Format>(i);
   throw std::invalid_argument("unknown packed format " + name);
@@ -319,8 +336,8 @@ size_t block_bytes(BlockType type) { return facts(type).bytes; }
 size_t row_bytes(BlockType type, int64_t columns) {
   if (columns % block_values(type) != 0)
     throw std::invalid_argument(std::string("a row of ") + std::to_string(columns) +
-                                " values is not a whole number of " + facts(type).name + " blocks of " +
-                                std::to_string(block_values(type)));
+                                " values is not a whole number of " + facts(type).name +
+                                " blocks of " + std::to_string(block_values(type)));
   return static_cast<size_t>(columns / block_values(type)) * block_bytes(type);
 }
 
@@ -353,15 +370,15 @@ void quantize(BlockType type, const float* x, int64_t count, uint8_t* out) {
     }
 }
 
-void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t columns, Format target, int64_t first,
-                 int64_t last, uint8_t* out) {
+void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t columns,
+                 Format target, int64_t first, int64_t last, uint8_t* out) {
   const size_t stride = row_bytes(source, columns);
   const PackedTensor shape{target, rows, columns, nullptr};
   for (int64_t p = first; p < last; ++p) {
     uint8_t* panel = out + static_cast<size_t>(p) * shape.panel_bytes();
     std::memset(panel, 0, shape.panel_bytes());
     const int64_t first_row = p * panel_rows(target);
-    // All rows of some groups, so that what they are or-ed into stays in the first-level cache.
+    // All rows of some groups, so that what they are or-ed into stays in the L1 cache.
     for (int64_t g = 0; g < shape.groups(); g += PACK_GROUPS)
       for (int r = 0; r < panel_rows(target) && first_row + r < rows; ++r)
         pack_row(source, data + static_cast<size_t>(first_row + r) * stride, columns, target, r, g,
@@ -370,25 +387,27 @@ void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t co
 }
 
 void unpack_row(const PackedTensor& t, int64_t row, float* out) {
-  if (t.format == Format::Q4S) return unpack_line_row(t, row, out);
+  if (t.format == Format::Q4_SPARSE) return unpack_line_row(t, row, out);
   const uint8_t* group = t.panel(row / panel_rows(t.format));
   const int r = static_cast<int>(row % panel_rows(t.format));
   for (int64_t g = 0; g < t.groups(); ++g, group += group_bytes(t.format)) {
     const int count = static_cast<int>(std::min<int64_t>(GROUP, t.columns - g * GROUP));
-    const float scale = read_half(group + 2 * r), minimum = t.format == Format::Q4M ? read_half(group + 32 + 2 * r) : 0;
-    const uint8_t* quads = group + (t.format == Format::Q4M ? 64 : 32);
+    const float scale = read_half(group + 2 * r),
+                minimum = t.format == Format::Q4_1 ? read_half(group + 32 + 2 * r) : 0;
+    const uint8_t* quads = group + (t.format == Format::Q4_1 ? 64 : 32);
     for (int c = 0; c < count; ++c) {
       float& y = out[g * GROUP + c];
       const int quad = c / 4, byte = r * 4 + c % 4;
-      const int code = t.format == Format::Q8 ? quads[(quad * 64 + byte) % 512]
-                                              : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
+      const int code = t.format == Format::Q8
+                           ? quads[(quad * 64 + byte) % 512]
+                           : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
       switch (t.format) {
         case Format::F32: std::memcpy(&y, group + 4 * (c * PANEL_ROWS + r), 4); break;
         case Format::BF16: y = bf16_to_float(read_u16(group + 2 * (c * PANEL_ROWS + r))); break;
         case Format::Q8: y = scale * static_cast<float>(code - 128); break;
         case Format::Q4: y = scale * static_cast<float>(code - 8); break;
-        case Format::Q4M: y = scale * static_cast<float>(code) + minimum; break;
-        case Format::Q4S: break;
+        case Format::Q4_1: y = scale * static_cast<float>(code) + minimum; break;
+        case Format::Q4_SPARSE: break;
       }
     }
   }

@@ -1,5 +1,6 @@
 // Weight blocks as they lie in files (the ggml types) and their way into packed panels (tensor.h).
-// Layouts and rounding follow the GGUF format; the `gguf` Python package is the oracle in the tests.
+// Layouts and rounding follow the GGUF format; the `gguf` Python package is the oracle in the
+// tests.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +26,8 @@ void dequantize(BlockType type, const uint8_t* data, int64_t count, float* out);
 void quantize(BlockType type, const float* values, int64_t count, uint8_t* out);
 
 // Packs `rows` x `columns` values of `source` into panels of `target`, panels [first, last).
-void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t columns, Format target, int64_t first,
-                 int64_t last, uint8_t* out);
+void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t columns,
+                 Format target, int64_t first, int64_t last, uint8_t* out);
 // One row of a packed matrix as floats.
 void unpack_row(const PackedTensor& tensor, int64_t row, float* out);
 

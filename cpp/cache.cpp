@@ -22,11 +22,15 @@ inline int64_t key_index(int head_dim, int position, int d) {
   return (static_cast<int64_t>(position / 16) * head_dim + d) * 16 + position % 16;
 }
 inline int64_t value_index(int head_dim, int position, int d) {
-  return static_cast<int64_t>(head_dim) * PAGE + (static_cast<int64_t>(d / 32) * PAGE + position) * 32 + d % 32;
+  return static_cast<int64_t>(head_dim) * PAGE +
+         (static_cast<int64_t>(d / 32) * PAGE + position) * 32 + d % 32;
 }
 
-// Beyond the largest half the value is held there: an infinity in the cache would turn masked weights into NaN.
-inline uint16_t saturated_f16(float x) { return float_to_f16(std::min(std::max(x, -65504.0f), 65504.0f)); }
+// Beyond the largest half the value is held there: an infinity in the cache would turn masked
+// weights into NaN.
+inline uint16_t saturated_f16(float x) {
+  return float_to_f16(std::min(std::max(x, -65504.0f), 65504.0f));
+}
 
 float largest_abs(const float* x, int n) {
   float top = 0;
@@ -44,14 +48,16 @@ Cache::Cache(const Spec& spec, int64_t num_pages, KvFormat format)
       num_pages_(num_pages),
       format_(format) {
   const size_t elements = static_cast<size_t>(head_dim_ + padded_dim_) * PAGE;
-  piece_bytes_ = format == KvFormat::INT8 ? elements + 2 * PAGE * sizeof(float)
-                                          : elements * (format == KvFormat::F16 ? 2 : sizeof(float));
+  piece_bytes_ = format == KvFormat::INT8
+                     ? elements + 2 * PAGE * sizeof(float)
+                     : elements * (format == KvFormat::F16 ? 2 : sizeof(float));
   pool_bytes_ = page_bytes() * static_cast<size_t>(num_pages);
 #if defined(__linux__)
   void* pool = mmap(nullptr, std::max<size_t>(pool_bytes_, 1), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pool == MAP_FAILED) throw std::bad_alloc();
-  madvise(pool, pool_bytes_, MADV_HUGEPAGE);  // fewer TLB misses; where it is refused nothing is lost
+  madvise(pool, pool_bytes_,
+          MADV_HUGEPAGE);  // fewer TLB misses; where it is refused nothing is lost
 #else
   void* pool = std::calloc(std::max<size_t>(pool_bytes_, 1), 1);
   if (pool == nullptr) throw std::bad_alloc();
@@ -88,14 +94,18 @@ void Cache::store(uint8_t* piece, int position, const float* key, const float* v
     return;
   }
   int8_t* out = reinterpret_cast<int8_t*>(piece);
-  float* scales = reinterpret_cast<float*>(piece + static_cast<size_t>(head_dim_ + padded_dim_) * PAGE);
+  float* scales =
+      reinterpret_cast<float*>(piece + static_cast<size_t>(head_dim_ + padded_dim_) * PAGE);
   const float key_top = largest_abs(key, head_dim_), value_top = largest_abs(value, head_dim_);
-  const float key_inverse = key_top > 0 ? 127.0f / key_top : 0, value_inverse = value_top > 0 ? 127.0f / value_top : 0;
+  const float key_inverse = key_top > 0 ? 127.0f / key_top : 0,
+              value_inverse = value_top > 0 ? 127.0f / value_top : 0;
   scales[position] = key_top / 127.0f;
   scales[PAGE + position] = value_top / 127.0f;
   for (int d = 0; d < head_dim_; ++d) {
-    out[key_index(head_dim_, position, d)] = static_cast<int8_t>(std::nearbyintf(key[d] * key_inverse));
-    out[value_index(head_dim_, position, d)] = static_cast<int8_t>(std::nearbyintf(value[d] * value_inverse));
+    out[key_index(head_dim_, position, d)] =
+        static_cast<int8_t>(std::nearbyintf(key[d] * key_inverse));
+    out[value_index(head_dim_, position, d)] =
+        static_cast<int8_t>(std::nearbyintf(value[d] * value_inverse));
   }
 }
 
@@ -107,12 +117,14 @@ void Cache::copy_page(int64_t source, int64_t target) {
 
 void Cache::read_page(int64_t page, uint8_t* out) const {
   const size_t bytes = piece_bytes_ * num_heads_;
-  for (int layer = 0; layer < num_layers_; ++layer) std::memcpy(out + layer * bytes, piece(layer, page, 0), bytes);
+  for (int layer = 0; layer < num_layers_; ++layer)
+    std::memcpy(out + layer * bytes, piece(layer, page, 0), bytes);
 }
 
 void Cache::write_page(int64_t page, const uint8_t* in) {
   const size_t bytes = piece_bytes_ * num_heads_;
-  for (int layer = 0; layer < num_layers_; ++layer) std::memcpy(piece(layer, page, 0), in + layer * bytes, bytes);
+  for (int layer = 0; layer < num_layers_; ++layer)
+    std::memcpy(piece(layer, page, 0), in + layer * bytes, bytes);
 }
 
 }  // namespace understudy

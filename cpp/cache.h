@@ -1,5 +1,5 @@
-// Keys and values in pages of 32 positions. One pool; page p of layer l and head h is one contiguous piece, laid out
-// as the attention kernel reads it (kernels/kernels.h, AttendChunk).
+// Keys and values in pages of 32 positions. One pool; page p of layer l and head h is one
+// contiguous piece, laid out as the attention kernel reads it (kernels/kernels.h, AttendChunk).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,8 @@ class Cache {
   size_t page_bytes() const { return piece_bytes_ * static_cast<size_t>(num_layers_) * num_heads_; }
 
   uint8_t* piece(int layer, int64_t page, int head) const {
-    return pool_ + ((static_cast<size_t>(layer) * num_pages_ + page) * num_heads_ + head) * piece_bytes_;
+    return pool_ +
+           ((static_cast<size_t>(layer) * num_pages_ + page) * num_heads_ + head) * piece_bytes_;
   }
   // Writes one position of one head: `key` and `value` hold head_dim floats.
   void store(uint8_t* piece, int position_in_page, const float* key, const float* value) const;

@@ -1,4 +1,5 @@
-// Conversions between float and its 16-bit forms, in plain arithmetic (no ISA flags needed). Round to nearest even.
+// Conversions between float and its 16-bit forms, in plain arithmetic (no ISA flags needed). Round
+// to nearest even.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -22,7 +23,8 @@ static inline float f16_to_float(uint16_t half) {
   const uint32_t exponent = (half >> 10) & 31, mantissa = half & 1023;
   if (exponent == 31) return bits_to_float(sign | 0x7F800000u | (mantissa << 13));
   if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (mantissa << 13));
-  const float subnormal = static_cast<float>(mantissa) * 5.9604644775390625e-8f;  // mantissa · 2^-24
+  const float subnormal =
+      static_cast<float>(mantissa) * 5.9604644775390625e-8f;  // mantissa · 2^-24
   return sign ? -subnormal : subnormal;
 }
 
@@ -38,7 +40,9 @@ static inline uint16_t float_to_f16(float value) {
   return static_cast<uint16_t>(((bits >> 16) & 0x8000) | half);
 }
 
-static inline float bf16_to_float(uint16_t half) { return bits_to_float(static_cast<uint32_t>(half) << 16); }
+static inline float bf16_to_float(uint16_t half) {
+  return bits_to_float(static_cast<uint32_t>(half) << 16);
+}
 
 static inline uint16_t float_to_bf16(float value) {
   const uint32_t bits = float_to_bits(value);

@@ -1,6 +1,7 @@
 #include "measure.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -17,18 +18,21 @@
 namespace understudy {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
-// Sums eight independent words so that the loads, not the additions, are the limit. Some machines follow a stream well
-// by themselves, others (virtual ones above all) only when told `ahead` bytes before, or when `streams` are read in
-// turn.
-template <int streams, int64_t ahead>
+// Sums eight independent words so that the loads, not the additions, are the limit. Some machines
+// follow a stream well by themselves, others (virtual ones above all) only when told `distance`
+// bytes before, or when `streams` are read in turn.
+template <int streams, int64_t distance>
 uint64_t read_all(const uint64_t* p, int64_t words) {
   uint64_t sums[8] = {};
   const int64_t part = words / streams;
   for (int64_t i = 0; i + 64 <= part; i += 64)
     for (const uint64_t* at = p + i; at < p + streams * part; at += part) {
-      for (int j = 0; ahead > 0 && j < 64; j += 8) __builtin_prefetch(at + j + ahead / 8, 0, 3);
+      for (int j = 0; distance > 0 && j < 64; j += 8)
+        __builtin_prefetch(at + j + distance / 8, 0, 3);
       for (int j = 0; j < 64; ++j) sums[j % 8] += at[j];
     }
   uint64_t total = 0;
@@ -36,10 +40,12 @@ uint64_t read_all(const uint64_t* p, int64_t words) {
   return total;
 }
 
-// Memory in huge pages where the system gives them, so that address translation is no part of what is measured.
+// Memory in huge pages where the system gives them, so that address translation is no part of what
+// is measured.
 struct Buffer {
   explicit Buffer(int64_t words)
-      : data(static_cast<uint64_t*>(std::aligned_alloc(HUGE_PAGE, round_up(words * 8, HUGE_PAGE)))) {
+      : data(
+            static_cast<uint64_t*>(std::aligned_alloc(HUGE_PAGE, round_up(words * 8, HUGE_PAGE)))) {
     if (data == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
     madvise(data, round_up(words * 8, HUGE_PAGE), MADV_HUGEPAGE);
@@ -58,40 +64,36 @@ double read_bandwidth(int num_threads, int64_t bytes, double seconds) {
   const int64_t words = std::max<int64_t>(bytes / 8, 1 << 20);
   const Buffer buffer(words);
   uint64_t* const data = buffer.data;
-  Team team(num_threads);
-  const int64_t grain = 1 << 17;  // 1 MiB
-  team.run(
-      [&](int) { team.share(words, grain, [&](int64_t a, int64_t b) { std::memset(&data[a], 1, (b - a) * 8); }); });
-  constexpr uint64_t (*ways[])(const uint64_t*, int64_t) = {read_all<1, 0>, read_all<1, 2048>, read_all<1, 4096>,
-                                                            read_all<4, 1024>};
-  volatile uint64_t sink = 0;
+  ThreadPool pool(num_threads);
+  constexpr int64_t GRAIN = 1 << 17;  // words: 1 MiB
+  pool.share(words, GRAIN, [&](int64_t first, int64_t last) {
+    std::memset(&data[first], 1, (last - first) * 8);
+  });
+  constexpr uint64_t (*ways[])(const uint64_t*, int64_t) = {read_all<1, 0>, read_all<1, 2048>,
+                                                            read_all<1, 4096>, read_all<4, 1024>};
+  std::atomic<uint64_t> sink{0};
   double best = 0;
   int round = 0;
   for (const double end = now() + seconds; now() < end || round < 4; ++round) {
     const auto read = ways[round % 4];
     const double start = now();
-    team.run([&](int) {
-      uint64_t total = 0;
-      team.share(words, grain, [&](int64_t a, int64_t b) { total += read(&data[a], b - a); });
-      if (total == 42) sink = total;
+    pool.share(words, GRAIN, [&](int64_t first, int64_t last) {
+      sink.fetch_add(read(&data[first], last - first), std::memory_order_relaxed);
     });
     best = std::max(best, static_cast<double>(words) * 8 / (now() - start));
   }
-  (void)sink;
   return best;
 }
 
 double int8_rate(int num_threads, double seconds) {
-  int count;
-  const Kernels* const* rows = available_kernels(&count);
-  const Kernels& kernels = *rows[count - 1];
-  Team team(num_threads);
-  std::vector<double> rates(team.size());
-  team.run([&](int member) {
+  constexpr int64_t ROUNDS = 100000;  // between two looks at the clock
+  ThreadPool pool(num_threads);
+  std::vector<double> rates(pool.size());
+  pool.share(pool.size(), 1, [&](int64_t index, int64_t) {
     int64_t operations = 0;
     const double start = now();
-    while (now() - start < seconds) operations += kernels.busy(100000);
-    rates[member] = static_cast<double>(operations) / (now() - start);
+    while (now() - start < seconds) operations += best_kernels().peak_loop(ROUNDS);
+    rates[index] = static_cast<double>(operations) / (now() - start);
   });
   double total = 0;
   for (const double rate : rates) total += rate;

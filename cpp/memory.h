@@ -1,5 +1,5 @@
-// Memory that only grows and begins on a cache line; from 2 MiB on in huge pages where the system gives them, since
-// many rows far apart are walked together.
+// Memory that only grows and begins on a cache line; from 2 MiB on in huge pages where the system
+// gives them, since many rows far apart are walked together.
 #pragma once
 #include <cstddef>
 #include <cstdint>

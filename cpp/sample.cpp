@@ -10,12 +10,6 @@
 namespace understudy {
 namespace {
 
-const Kernels& best_kernels() {
-  int count;
-  const Kernels* const* rows = available_kernels(&count);
-  return *rows[count - 1];
-}
-
 // splitmix64 of (seed, counter): a counter-based generator, so a draw depends on nothing else.
 double uniform(uint64_t seed, uint64_t counter) {
   const auto mix = [](uint64_t z) {
@@ -23,7 +17,8 @@ double uniform(uint64_t seed, uint64_t counter) {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
     return z ^ (z >> 31);
   };
-  const uint64_t bits = mix(mix(seed + 0x9E3779B97F4A7C15ull) + (counter + 1) * 0x9E3779B97F4A7C15ull);
+  const uint64_t bits =
+      mix(mix(seed + 0x9E3779B97F4A7C15ull) + (counter + 1) * 0x9E3779B97F4A7C15ull);
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 
@@ -64,7 +59,8 @@ void penalise(std::vector<float>& x, const SampleSettings& s) {
       x[token] = x[token] > 0 ? x[token] / s.repetition_penalty : x[token] * s.repetition_penalty;
   }
   if (s.frequency_penalty != 0 || s.presence_penalty != 0) {
-    std::vector<int32_t> said(s.history + s.num_history - s.num_generated, s.history + s.num_history);
+    std::vector<int32_t> said(s.history + s.num_history - s.num_generated,
+                              s.history + s.num_history);
     std::sort(said.begin(), said.end());
     for (size_t i = 0; i < said.size();) {
       size_t end = i;
@@ -78,8 +74,8 @@ void penalise(std::vector<float>& x, const SampleSettings& s) {
 constexpr float NEVER = -std::numeric_limits<float>::infinity();
 
 bool is_plain(const SampleSettings& s) {
-  return s.repetition_penalty == 1 && s.frequency_penalty == 0 && s.presence_penalty == 0 && s.num_biases == 0 &&
-         s.mask == nullptr;
+  return s.repetition_penalty == 1 && s.frequency_penalty == 0 && s.presence_penalty == 0 &&
+         s.num_biases == 0 && s.mask == nullptr;
 }
 
 std::vector<float> shaped(const float* logits, int64_t n, const SampleSettings& s) {
@@ -93,9 +89,11 @@ std::vector<float> shaped(const float* logits, int64_t n, const SampleSettings& 
 }
 
 // Candidates in falling order until they hold `top_p` of the mass (at most top_k of them).
-std::vector<TokenScore> candidates(const float* x, int64_t n, const SampleSettings& s, float top, double total) {
+std::vector<TokenScore> candidates(const float* x, int64_t n, const SampleSettings& s, float top,
+                                   double total) {
   std::vector<TokenScore> all;
-  // Tokens less likely than this cannot matter unless nearly everything must be kept; widen until enough is held.
+  // Tokens less likely than this cannot matter unless nearly everything must be kept; widen until
+  // enough is held.
   for (float reach = 12;; reach *= 4) {
     all.clear();
     double held = 0;
@@ -120,7 +118,8 @@ int32_t draw(const float* x, int64_t n, const SampleSettings& s) {
   const float top = best_kernels().max_value(x, n);
   const double u = uniform(s.seed, s.counter);
   double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += std::exp(static_cast<double>((x[i] - top) / s.temperature));
+  for (int64_t i = 0; i < n; ++i)
+    total += std::exp(static_cast<double>((x[i] - top) / s.temperature));
   if (s.top_k <= 0 && s.top_p >= 1 && s.min_p <= 0) {
     double left = u * total;
     int32_t last = 0;
@@ -135,11 +134,13 @@ int32_t draw(const float* x, int64_t n, const SampleSettings& s) {
   const std::vector<TokenScore> kept = candidates(x, n, s, top, total);
   double mass = 0;  // top-p is taken of what top-k left over
   for (const TokenScore& c : kept) mass += std::exp(static_cast<double>(c.logprob));
-  const double whole = s.top_k > 0 ? mass : total, least = std::log(std::max(1e-300, static_cast<double>(s.min_p)));
+  const double whole = s.top_k > 0 ? mass : total,
+               least = std::log(std::max(1e-300, static_cast<double>(s.min_p)));
   size_t count = 0;
   double held = 0;
   while (count < kept.size()) {
-    if (count > 0 && (held >= static_cast<double>(s.top_p) * whole || kept[count].logprob < least)) break;
+    if (count > 0 && (held >= static_cast<double>(s.top_p) * whole || kept[count].logprob < least))
+      break;
     held += std::exp(static_cast<double>(kept[count++].logprob));
   }
   double left = u * held;
@@ -178,7 +179,8 @@ RowScore score_row(const float* logits, int64_t n, int32_t target, int num_top) 
   RowScore row;
   row.target = {target, logits[target] - log_total};
   row.rank = 0;
-  for (int64_t i = 0; i < n; ++i) row.rank += logits[i] > logits[target] || (logits[i] == logits[target] && i < target);
+  for (int64_t i = 0; i < n; ++i)
+    row.rank += logits[i] > logits[target] || (logits[i] == logits[target] && i < target);
   row.top = likeliest(logits, n, num_top, log_total);
   return row;
 }

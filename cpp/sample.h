@@ -30,12 +30,14 @@ struct SampleResult {
   std::vector<TokenScore> top;
 };
 
-// Order: repetition, frequency and presence penalties; bias; mask; temperature; top-k; top-p; min-p; draw.
-// Log-probabilities are those of the model itself, before any of this. Throws std::invalid_argument when the mask
-// allows nothing or a logit is not a number.
-SampleResult sample(const float* logits, int64_t vocab_size, const SampleSettings& settings, int num_top);
+// Order: repetition, frequency and presence penalties; bias; mask; temperature; top-k; top-p;
+// min-p; draw. Log-probabilities are those of the model itself, before any of this. Throws
+// std::invalid_argument when the mask allows nothing or a logit is not a number.
+SampleResult sample(const float* logits, int64_t vocab_size, const SampleSettings& settings,
+                    int num_top);
 
-// The model's log-probability of `target` (-1: of the likeliest token) and its `num_top` likeliest tokens.
+// The model's log-probability of `target` (-1: of the likeliest token) and its `num_top` likeliest
+// tokens.
 struct RowScore {
   TokenScore target;
   int64_t rank;  // 0 is the likeliest

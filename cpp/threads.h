@@ -1,58 +1,80 @@
-// A team of threads that runs one function on every member and meets at barriers inside it (spin, then yield).
-// Between runs the members sleep after a short spin, so an idle engine costs nothing.
+// A pool of threads that share the work of one caller, phase by phase.
+//
+// The caller publishes a phase as a number of pieces. It takes pieces itself, and so do the workers
+// that are awake; the phase is over when all pieces are done. Nobody waits for a worker that holds
+// no piece: one that the system keeps from running costs only its help. A worker that is late with
+// a piece, because another program has its core, rests for a while, longer each time, so that a
+// busy machine is left to fewer threads. Workers without a piece spin for a moment, then sleep.
+// What a piece computes does not depend on who takes it, so neither do results.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace understudy {
 
-class Team {
+class ThreadPool {
  public:
-  explicit Team(int num_threads);
-  ~Team();
-  Team(const Team&) = delete;
-  Team& operator=(const Team&) = delete;
+  // The caller is one of the threads; `num_threads` below one counts as one.
+  explicit ThreadPool(int num_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const { return num_threads_; }
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  // Workers that were late and are left out for now; for tests and measurements.
+  int num_resting() const { return num_resting_.load(std::memory_order_relaxed); }
 
-  // Calls body(member) on all members, the caller being member 0; returns when all have returned.
-  // An exception in one member would leave the others waiting at a barrier: bodies do not throw.
-  void run(const std::function<void(int)>& body);
-
-  // Inside `run`: waits until every member has arrived. The last one resets the shared counter of `next`.
-  void barrier();
-
-  // Inside `run`: hands out 0, 1, 2, ... to whoever asks first, starting again after each barrier.
-  int64_t next() { return counter_.fetch_add(1, std::memory_order_relaxed); }
-
-  // A phase: `body(first, last)` over [0, count) in pieces of `grain`, then a barrier.
+  // Calls body(first, last) over [0, count) in pieces of `grain`; returns when all are done. To be
+  // called from one thread at a time, not from inside a body; bodies do not throw.
   template <class Body>
-  void share(int64_t count, int64_t grain, Body&& body) {
-    for (int64_t piece = next(); piece * grain < count; piece = next()) {
-      const int64_t first = piece * grain, last = first + grain < count ? first + grain : count;
-      body(first, last);
+  void share(int64_t count, int64_t grain, const Body& body) {
+    if (count <= grain || workers_.empty()) {
+      if (count > 0) body(int64_t{0}, count);
+      return;
     }
-    barrier();
+    const auto call = [](const void* context, int64_t first, int64_t last) {
+      (*static_cast<const Body*>(context))(first, last);
+    };
+    run({call, &body, count, grain});
   }
 
  private:
-  void work(int member);
+  using Clock = std::chrono::steady_clock;
+  struct Phase {
+    void (*call)(const void* context, int64_t first, int64_t last);
+    const void* context;
+    int64_t count, grain;
+  };
+  struct Worker;
 
-  const int num_threads_;
-  std::vector<std::thread> threads_;
-  const std::function<void(int)>* body_ = nullptr;
+  void run(const Phase& phase);
+  int take_pieces();
+  void wait(int num_pieces, Clock::time_point started, int num_own);
+  bool is_done(int num_pieces) const;
+  void work(Worker& worker);
+  bool has_pieces() const;
+  bool spin_for_pieces(const Worker& worker) const;
+  void sleep(Worker& worker);
+  void mark_late_workers(Clock::time_point now);
+  void begin_rests(Clock::time_point now);
+  void recall_rested_workers(Clock::time_point now);
+
+  std::vector<std::unique_ptr<Worker>> workers_;
+  Phase phase_ = {};  // valid as long as one of its pieces is not done
   std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<bool> stopping_{false};
-  alignas(64) std::atomic<int64_t> counter_{0};
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint64_t> phase_{0};
+  std::condition_variable wake_, done_;
+  std::atomic<int> num_sleeping_{0};  // workers that a new phase has to wake
+  std::atomic<int> num_resting_{0};
+  std::atomic<bool> is_stopping_{false}, is_waiting_{false};
+  alignas(64) std::atomic<uint64_t> pieces_{
+      0};  // of the phase: their number << 32 | the next one to take
+  alignas(64) std::atomic<int> num_done_{0};
 };
 
 }  // namespace understudy

@@ -1,4 +1,5 @@
-// The border: the only file that knows Python. It checks every array once and hands pointers to the core.
+// The border: the only file that knows Python. It checks every array once and hands pointers to the
+// core.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -54,14 +55,16 @@ Spec read_spec(const nb::dict& d) {
   s.gated = nb::cast<bool>(d["gated"]);
   s.frequency_sets = nb::cast<std::vector<std::vector<float>>>(d["frequency_sets"]);
   s.attention_factor = nb::cast<float>(d["attention_factor"]);
-  const bool is_sound = s.num_layers > 0 && s.hidden_size > 0 && s.intermediate_size > 0 && s.num_kv_heads > 0 &&
-                        s.num_heads > 0 && s.num_heads % s.num_kv_heads == 0 && s.num_heads / s.num_kv_heads <= 256 &&
-                        s.head_dim > 0 && s.head_dim <= 1024 && s.vocab_size > 0 && s.rotary_dim % 2 == 0 &&
-                        s.rotary_dim >= 0 && s.rotary_dim <= s.head_dim;
+  const bool is_sound =
+      s.num_layers > 0 && s.hidden_size > 0 && s.intermediate_size > 0 && s.num_kv_heads > 0 &&
+      s.num_heads > 0 && s.num_heads % s.num_kv_heads == 0 &&
+      s.num_heads / s.num_kv_heads <= MAX_GROUP_SIZE && s.head_dim > 0 && s.head_dim <= 1024 &&
+      s.vocab_size > 0 && s.rotary_dim % 2 == 0 && s.rotary_dim >= 0 && s.rotary_dim <= s.head_dim;
   if (!is_sound) refuse("the spec's sizes contradict each other");
   if (s.frequency_sets.empty()) refuse("the spec has no frequencies");
   for (const auto& set : s.frequency_sets)
-    if (static_cast<int>(set.size()) != s.rotary_dim / 2) refuse("the spec's frequencies are not rotary_dim / 2");
+    if (static_cast<int>(set.size()) != s.rotary_dim / 2)
+      refuse("the spec's frequencies are not rotary_dim / 2");
   return s;
 }
 
@@ -71,7 +74,7 @@ struct BoundModel {
   std::unique_ptr<Model> model;
 
   BoundModel(const nb::dict& spec, const nb::dict& tensors, const std::string& isa, int num_threads,
-             const std::vector<std::string>& fine) {
+             const std::vector<std::string>& int12) {
     const Kernels* kernels = find_kernels(isa.c_str());
     if (kernels == nullptr) refuse("no kernels named " + isa + " on this CPU");
     TensorMap map;
@@ -89,7 +92,7 @@ struct BoundModel {
       map.emplace(name, t);
       arrays.push_back(nb::cast<nb::object>(entry[3]));
     }
-    model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads, fine);
+    model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads, int12);
   }
 };
 
@@ -104,7 +107,8 @@ struct BoundCache {
     refuse("unknown cache format " + name);
   }
   void check(int64_t page) const {
-    if (page < 0 || page >= cache.num_pages()) refuse("page " + std::to_string(page) + " is outside the cache");
+    if (page < 0 || page >= cache.num_pages())
+      refuse("page " + std::to_string(page) + " is outside the cache");
   }
 };
 
@@ -112,7 +116,8 @@ void check_batch(const Batch& b, const Spec& spec, int64_t num_slots, const Cach
   for (int i = 0; i < b.num_tokens; ++i) {
     if (b.tokens[i] < 0 || b.tokens[i] >= spec.vocab_size)
       refuse("token " + std::to_string(b.tokens[i]) + " is outside the vocabulary");
-    if (b.slots[i] < 0 || b.slots[i] >= num_slots) refuse("slot " + std::to_string(b.slots[i]) + " has no page table");
+    if (b.slots[i] < 0 || b.slots[i] >= num_slots)
+      refuse("slot " + std::to_string(b.slots[i]) + " has no page table");
     if (b.positions[i] < 0 || b.positions[i] / PAGE >= b.max_pages)
       refuse("position " + std::to_string(b.positions[i]) + " has no page");
     const int32_t* table = b.page_tables + static_cast<int64_t>(b.slots[i]) * b.max_pages;
@@ -131,15 +136,18 @@ std::vector<int32_t> read_sets(const nb::object& given, size_t num_sequences, co
   const auto sets = nb::cast<std::vector<int32_t>>(given);
   if (sets.size() != num_sequences) refuse("frequency_sets must name one for each sequence");
   for (const int32_t set : sets)
-    if (set < 0 || set >= static_cast<int32_t>(spec.frequency_sets.size())) refuse("there are no such frequencies");
+    if (set < 0 || set >= static_cast<int32_t>(spec.frequency_sets.size()))
+      refuse("there are no such frequencies");
   return sets;
 }
 
-auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions, Array<int32_t> slots,
-          Matrix<int32_t> page_tables, Array<int32_t> logit_rows, const nb::object& frequency_sets) {
+auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions,
+          Array<int32_t> slots, Matrix<int32_t> page_tables, Array<int32_t> logit_rows,
+          const nb::object& frequency_sets) {
   if (positions.size() != tokens.size() || slots.size() != tokens.size())
     refuse("tokens, positions and slots must have the same length");
-  const std::vector<int32_t> sets = read_sets(frequency_sets, page_tables.shape(0), bound.model->spec());
+  const std::vector<int32_t> sets =
+      read_sets(frequency_sets, page_tables.shape(0), bound.model->spec());
   const Batch batch = {static_cast<int>(tokens.size()),
                        tokens.data(),
                        positions.data(),
@@ -162,33 +170,41 @@ auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int
 
 std::pair<std::vector<int32_t>, std::vector<float>> split(const std::vector<TokenScore>& scores) {
   std::pair<std::vector<int32_t>, std::vector<float>> lists;
-  for (const TokenScore& s : scores) lists.first.push_back(s.token), lists.second.push_back(s.logprob);
+  for (const TokenScore& s : scores)
+    lists.first.push_back(s.token), lists.second.push_back(s.logprob);
   return lists;
 }
 
 nb::tuple sample_row(Array<float> logits, float temperature, int top_k, float top_p, float min_p,
-                     float repetition_penalty, float frequency_penalty, float presence_penalty, Array<int32_t> history,
-                     int64_t num_generated, Array<int32_t> bias_ids, Array<float> bias_values, const nb::object& mask,
-                     uint64_t seed, uint64_t counter, int num_top) {
+                     float repetition_penalty, float frequency_penalty, float presence_penalty,
+                     Array<int32_t> history, int64_t num_generated, Array<int32_t> bias_ids,
+                     Array<float> bias_values, const nb::object& mask, uint64_t seed,
+                     uint64_t counter, int num_top) {
   const int64_t vocab = static_cast<int64_t>(logits.size());
   SampleSettings s;
   s.temperature = temperature, s.top_k = top_k, s.top_p = top_p, s.min_p = min_p;
   s.repetition_penalty = repetition_penalty, s.frequency_penalty = frequency_penalty,
   s.presence_penalty = presence_penalty;
-  s.history = history.data(), s.num_history = static_cast<int64_t>(history.size()), s.num_generated = num_generated;
+  s.history = history.data(), s.num_history = static_cast<int64_t>(history.size()),
+  s.num_generated = num_generated;
   s.bias_ids = bias_ids.data(), s.bias_values = bias_values.data(),
   s.num_biases = static_cast<int64_t>(bias_ids.size());
   s.seed = seed, s.counter = counter;
-  if (num_generated < 0 || num_generated > s.num_history) refuse("num_generated is outside the history");
-  if (bias_values.size() != bias_ids.size()) refuse("bias ids and values must have the same length");
+  if (num_generated < 0 || num_generated > s.num_history)
+    refuse("num_generated is outside the history");
+  if (bias_values.size() != bias_ids.size())
+    refuse("bias ids and values must have the same length");
   for (int64_t i = 0; i < s.num_history; ++i)
-    if (s.history[i] < 0 || s.history[i] >= vocab) refuse("history holds a token outside the vocabulary");
+    if (s.history[i] < 0 || s.history[i] >= vocab)
+      refuse("history holds a token outside the vocabulary");
   for (int64_t i = 0; i < s.num_biases; ++i)
-    if (s.bias_ids[i] < 0 || s.bias_ids[i] >= vocab) refuse("a biased token is outside the vocabulary");
+    if (s.bias_ids[i] < 0 || s.bias_ids[i] >= vocab)
+      refuse("a biased token is outside the vocabulary");
   Array<uint32_t> words;
   if (!mask.is_none()) {
     words = nb::cast<Array<uint32_t>>(mask);
-    if (static_cast<int64_t>(words.size()) * 32 < vocab) refuse("the mask is shorter than the vocabulary");
+    if (static_cast<int64_t>(words.size()) * 32 < vocab)
+      refuse("the mask is shorter than the vocabulary");
     s.mask = words.data();
   }
   SampleResult result;
@@ -201,8 +217,10 @@ nb::tuple sample_row(Array<float> logits, float temperature, int top_k, float to
 }
 
 std::vector<nb::tuple> logprobs(Matrix<float> logits, Array<int32_t> targets, int num_top) {
-  const int64_t rows = static_cast<int64_t>(logits.shape(0)), vocab = static_cast<int64_t>(logits.shape(1));
-  if (static_cast<int64_t>(targets.size()) != rows) refuse("one target for each row of logits is needed");
+  const int64_t rows = static_cast<int64_t>(logits.shape(0)),
+                vocab = static_cast<int64_t>(logits.shape(1));
+  if (static_cast<int64_t>(targets.size()) != rows)
+    refuse("one target for each row of logits is needed");
   std::vector<nb::tuple> out;
   for (int64_t i = 0; i < rows; ++i) {
     if (targets.data()[i] >= vocab) refuse("a target is outside the vocabulary");
@@ -213,86 +231,146 @@ std::vector<nb::tuple> logprobs(Matrix<float> logits, Array<int32_t> targets, in
   return out;
 }
 
-void bind_blocks(nb::module_& m) {
-  m.def("dequantize", [](const std::string& format, Array<uint8_t> data, int64_t count) {
-    const BlockType type = block_type(format);
-    if (data.size() != row_bytes(type, count))
-      refuse("data does not hold " + std::to_string(count) + " values of " + format);
-    std::unique_ptr<float[]> out(new float[count]);
-    {
-      nb::gil_scoped_release release;
-      dequantize(type, data.data(), count, out.get());
-    }
-    return own<float>(std::move(out), {static_cast<size_t>(count)});
-  });
-  m.def("quantize",
-        [](const std::string& format, nb::ndarray<const float, nb::numpy, nb::c_contig, nb::device::cpu> values) {
-          const BlockType type = block_type(format);
-          const auto count = static_cast<int64_t>(values.size());
-          const int64_t columns = values.ndim() == 0 ? 1 : static_cast<int64_t>(values.shape(values.ndim() - 1));
-          row_bytes(type, columns);
-          const size_t bytes = row_bytes(type, count);
-          std::unique_ptr<uint8_t[]> out(new uint8_t[bytes]);
-          {
-            nb::gil_scoped_release release;
-            quantize(type, values.data(), count, out.get());
-          }
-          return own<uint8_t>(std::move(out), {bytes});
-        });
-  m.def("row_bytes", [](const std::string& format, int64_t columns) { return row_bytes(block_type(format), columns); });
-  m.def("packed_bytes", [](const std::string& target, int64_t rows, int64_t columns) {
-    return PackedTensor{packed_format(target), rows, columns, nullptr}.bytes();
-  });
-  m.def("pack", [](const std::string& source, Array<uint8_t> data, int64_t rows, int64_t columns,
-                   const std::string& target, Output<uint8_t> out) {
-    const BlockType type = block_type(source);
-    const PackedTensor packed{packed_format(target), rows, columns, nullptr};
-    if (data.size() != row_bytes(type, columns) * static_cast<size_t>(rows)) refuse("data does not hold the rows");
-    if (out.size() != packed.bytes()) refuse("out must have " + std::to_string(packed.bytes()) + " bytes");
+using AnyShape = nb::ndarray<const float, nb::numpy, nb::c_contig, nb::device::cpu>;
+
+auto dequantize_blocks(const std::string& format, Array<uint8_t> data, int64_t count) {
+  const BlockType type = block_type(format);
+  if (data.size() != row_bytes(type, count))
+    refuse("data does not hold " + std::to_string(count) + " values of " + format);
+  std::unique_ptr<float[]> out(new float[count]);
+  {
     nb::gil_scoped_release release;
-    Team team(static_cast<int>(std::thread::hardware_concurrency()));
-    uint8_t* target_data = out.data();
-    team.run([&](int) {
-      team.share(packed.panels(), 8, [&](int64_t first, int64_t last) {
-        pack_panels(type, data.data(), rows, columns, packed.format, first, last, target_data);
-      });
-    });
+    dequantize(type, data.data(), count, out.get());
+  }
+  return own<float>(std::move(out), {static_cast<size_t>(count)});
+}
+
+auto quantize_values(const std::string& format, AnyShape values) {
+  const BlockType type = block_type(format);
+  const auto count = static_cast<int64_t>(values.size());
+  const int64_t columns =
+      values.ndim() == 0 ? 1 : static_cast<int64_t>(values.shape(values.ndim() - 1));
+  row_bytes(type, columns);
+  const size_t bytes = row_bytes(type, count);
+  std::unique_ptr<uint8_t[]> out(new uint8_t[bytes]);
+  {
+    nb::gil_scoped_release release;
+    quantize(type, values.data(), count, out.get());
+  }
+  return own<uint8_t>(std::move(out), {bytes});
+}
+
+void pack_matrix(const std::string& source, Array<uint8_t> data, int64_t rows, int64_t columns,
+                 const std::string& target, Output<uint8_t> out) {
+  constexpr int64_t PANELS_OF_A_PIECE = 8;
+  const BlockType type = block_type(source);
+  const PackedTensor packed{packed_format(target), rows, columns, nullptr};
+  if (data.size() != row_bytes(type, columns) * static_cast<size_t>(rows))
+    refuse("data does not hold the rows");
+  if (out.size() != packed.bytes())
+    refuse("out must have " + std::to_string(packed.bytes()) + " bytes");
+  uint8_t* target_data = out.data();
+  nb::gil_scoped_release release;
+  ThreadPool pool(static_cast<int>(std::thread::hardware_concurrency()));
+  pool.share(packed.panels(), PANELS_OF_A_PIECE, [&](int64_t first, int64_t last) {
+    pack_panels(type, data.data(), rows, columns, packed.format, first, last, target_data);
   });
-  m.def("unpack", [](const std::string& target, Array<uint8_t> data, int64_t rows, int64_t columns) {
-    const PackedTensor packed{packed_format(target), rows, columns, data.data()};
-    if (data.size() != packed.bytes()) refuse("data must have " + std::to_string(packed.bytes()) + " bytes");
-    std::unique_ptr<float[]> out(new float[rows * columns]);
-    for (int64_t r = 0; r < rows; ++r) unpack_row(packed, r, out.get() + r * columns);
-    return own<float>(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(columns)});
-  });
+}
+
+auto unpack_matrix(const std::string& target, Array<uint8_t> data, int64_t rows, int64_t columns) {
+  const PackedTensor packed{packed_format(target), rows, columns, data.data()};
+  if (data.size() != packed.bytes())
+    refuse("data must have " + std::to_string(packed.bytes()) + " bytes");
+  std::unique_ptr<float[]> out(new float[rows * columns]);
+  for (int64_t r = 0; r < rows; ++r) unpack_row(packed, r, out.get() + r * columns);
+  return own<float>(std::move(out), {static_cast<size_t>(rows), static_cast<size_t>(columns)});
+}
+
+void copy_pages(BoundCache& c, Array<int32_t> sources, Array<int32_t> targets) {
+  if (sources.size() != targets.size()) refuse("sources and targets must have the same length");
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const int32_t source = sources.data()[i], target = targets.data()[i];
+    c.check(source), c.check(target);
+    if (source != target) c.cache.copy_page(source, target);
+  }
+}
+
+auto read_page(const BoundCache& c, int64_t page) {
+  c.check(page);
+  std::unique_ptr<uint8_t[]> out(new uint8_t[c.cache.page_bytes()]);
+  c.cache.read_page(page, out.get());
+  return own<uint8_t>(std::move(out), {c.cache.page_bytes()});
+}
+
+void write_page(BoundCache& c, int64_t page, Array<uint8_t> data) {
+  c.check(page);
+  if (data.size() != c.cache.page_bytes())
+    refuse("a page has " + std::to_string(c.cache.page_bytes()) + " bytes");
+  c.cache.write_page(page, data.data());
+}
+
+std::vector<std::string> isa_targets() {
+  int count;
+  const Kernels* const* targets = available_kernels(&count);
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) names.emplace_back(targets[i]->name);
+  return names;
+}
+
+double measure_bandwidth(int num_threads, int64_t megabytes, double seconds) {
+  nb::gil_scoped_release release;
+  return read_bandwidth(num_threads, megabytes << 20, seconds);
+}
+
+double measure_int8_peak(int num_threads, double seconds) {
+  nb::gil_scoped_release release;
+  return int8_rate(num_threads, seconds);
+}
+
+void bind_blocks(nb::module_& m) {
+  m.def("dequantize", &dequantize_blocks, "format"_a, "data"_a, "count"_a);
+  m.def("quantize", &quantize_values, "format"_a, "values"_a);
+  m.def("pack", &pack_matrix, "source"_a, "data"_a, "rows"_a, "columns"_a, "target"_a, "out"_a);
+  m.def("unpack", &unpack_matrix, "target"_a, "data"_a, "rows"_a, "columns"_a);
+  m.def(
+      "row_bytes",
+      [](const std::string& format, int64_t columns) {
+        return row_bytes(block_type(format), columns);
+      },
+      "format"_a, "columns"_a);
+  m.def(
+      "packed_bytes",
+      [](const std::string& target, int64_t rows, int64_t columns) {
+        return PackedTensor{packed_format(target), rows, columns, nullptr}.bytes();
+      },
+      "target"_a, "rows"_a, "columns"_a);
+}
+
+void bind_model(nb::module_& m) {
+  nb::class_<BoundModel>(m, "Model")
+      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int,
+                    const std::vector<std::string>&>(),
+           "spec"_a, "tensors"_a, "isa"_a, "num_threads"_a, "int12"_a)
+      .def_prop_ro("isa", [](const BoundModel& b) { return std::string(b.model->kernels().name); })
+      .def_prop_ro("num_threads", [](const BoundModel& b) { return b.model->num_threads(); })
+      .def_prop_ro("weight_bytes_per_token",
+                   [](const BoundModel& b) { return b.model->weight_bytes_per_token(); })
+      .def(
+          "count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); }, "is_on"_a)
+      .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
+  m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a,
+        "logit_rows"_a, "frequency_sets"_a.none() = nb::none());
 }
 
 void bind_cache(nb::module_& m) {
   nb::class_<BoundCache>(m, "Cache")
-      .def(nb::init<const BoundModel&, int64_t, const std::string&>(), "model"_a, "num_pages"_a, "kv_format"_a)
+      .def(nb::init<const BoundModel&, int64_t, const std::string&>(), "model"_a, "num_pages"_a,
+           "kv_format"_a)
       .def_prop_ro("num_pages", [](const BoundCache& c) { return c.cache.num_pages(); })
       .def_prop_ro("page_bytes", [](const BoundCache& c) { return c.cache.page_bytes(); })
-      .def("copy_pages",
-           [](BoundCache& c, Array<int32_t> sources, Array<int32_t> targets) {
-             if (sources.size() != targets.size()) refuse("sources and targets must have the same length");
-             for (size_t i = 0; i < sources.size(); ++i) {
-               c.check(sources.data()[i]), c.check(targets.data()[i]);
-               if (sources.data()[i] != targets.data()[i]) c.cache.copy_page(sources.data()[i], targets.data()[i]);
-             }
-           })
-      .def("read_page",
-           [](const BoundCache& c, int64_t page) {
-             c.check(page);
-             std::unique_ptr<uint8_t[]> out(new uint8_t[c.cache.page_bytes()]);
-             c.cache.read_page(page, out.get());
-             return own<uint8_t>(std::move(out), {c.cache.page_bytes()});
-           })
-      .def("write_page", [](BoundCache& c, int64_t page, Array<uint8_t> data) {
-        c.check(page);
-        if (data.size() != c.cache.page_bytes())
-          refuse("a page has " + std::to_string(c.cache.page_bytes()) + " bytes");
-        c.cache.write_page(page, data.data());
-      });
+      .def("copy_pages", &copy_pages, "sources"_a, "targets"_a)
+      .def("read_page", &read_page, "page"_a)
+      .def("write_page", &write_page, "page"_a, "data"_a);
 }
 
 }  // namespace
@@ -301,43 +379,18 @@ NB_MODULE(_core, m) {
   m.attr("PAGE_SIZE") = PAGE;
   m.attr("PANEL_ROWS") = PANEL_ROWS;
   m.attr("GROUP_SIZE") = GROUP;
-  m.def("isa_rows", [] {
-    int count;
-    const Kernels* const* rows = available_kernels(&count);
-    std::vector<std::string> names;
-    for (int i = 0; i < count; ++i) names.emplace_back(rows[i]->name);
-    return names;
-  });
+  m.def("isa_targets", &isa_targets);
   bind_blocks(m);
-  nb::class_<BoundModel>(m, "Model")
-      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int, const std::vector<std::string>&>(),
-           "spec"_a, "tensors"_a, "isa"_a, "num_threads"_a, "fine"_a)
-      .def_prop_ro("isa", [](const BoundModel& b) { return std::string(b.model->kernels().name); })
-      .def_prop_ro("num_threads", [](const BoundModel& b) { return b.model->num_threads(); })
-      .def_prop_ro("weight_bytes_per_token", [](const BoundModel& b) { return b.model->weight_bytes_per_token(); })
-      .def("count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); })
-      .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
+  bind_model(m);
   bind_cache(m);
-  m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a, "logit_rows"_a,
-        "frequency_sets"_a.none() = nb::none());
-  m.def("sample", &sample_row, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "repetition_penalty"_a,
-        "frequency_penalty"_a, "presence_penalty"_a, "history"_a, "num_generated"_a, "bias_ids"_a, "bias_values"_a,
-        "mask"_a.none(), "seed"_a, "counter"_a, "num_top"_a);
+  m.def("sample", &sample_row, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a,
+        "repetition_penalty"_a, "frequency_penalty"_a, "presence_penalty"_a, "history"_a,
+        "num_generated"_a, "bias_ids"_a, "bias_values"_a, "mask"_a.none(), "seed"_a, "counter"_a,
+        "num_top"_a);
   m.def("logprobs", &logprobs, "logits"_a, "targets"_a, "num_top"_a);
-  m.def(
-      "measure_bandwidth",
-      [](int num_threads, int64_t megabytes, double seconds) {
-        nb::gil_scoped_release release;
-        return read_bandwidth(num_threads, megabytes << 20, seconds);
-      },
-      "num_threads"_a, "megabytes"_a = 1024, "seconds"_a = 0.5);
-  m.def(
-      "measure_int8_peak",
-      [](int num_threads, double seconds) {
-        nb::gil_scoped_release release;
-        return int8_rate(num_threads, seconds);
-      },
-      "num_threads"_a, "seconds"_a = 0.2);
+  m.def("measure_bandwidth", &measure_bandwidth, "num_threads"_a, "megabytes"_a = 1024,
+        "seconds"_a = 0.5);
+  m.def("measure_int8_peak", &measure_int8_peak, "num_threads"_a, "seconds"_a = 0.2);
 }
 
 }  // namespace understudy

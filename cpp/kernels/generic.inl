@@ -1,17 +1,18 @@
 // Every slot of the kernel table, written once over the SIMD vocabulary of an ISA (its simd.h).
-// Included by <isa>/table.cpp inside that ISA's namespace, after simd.h; instantiates nothing by itself.
-// No function here uses the standard library: an inline std function compiled with ISA flags could be chosen by the
-// linker for the whole program.
+// Included by <isa>/table.cpp inside that ISA's namespace, after simd.h; instantiates nothing by
+// itself. No function here uses the standard library: an inline std function compiled with ISA
+// flags could be chosen by the linker for the whole program.
 
 #define UNDERSTUDY_NOINLINE __attribute__((noinline))  // one register allocation for each width
 
 constexpr int HALVES = PANEL_ROWS / LANES;  // vectors that hold one value of each panel row
 constexpr int BLOCK_VECTORS = 32 / LANES;   // vectors in 32 values
 
-// ---- elementwise -------------------------------------------------------------------------------------------------
+// ---- elementwise
+// -------------------------------------------------------------------------------------------------
 
-// exp(x) = 2^n · e^r with n = round(x / ln 2), |r| <= ln2 / 2, e^r by its degree-6 polynomial (relative error < 2e-7);
-// 0 below -87.3.
+// exp(x) = 2^n · e^r with n = round(x / ln 2), |r| <= ln2 / 2, e^r by its degree-6 polynomial
+// (relative error < 2e-7); 0 below -87.3.
 UNDERSTUDY_INLINE F exponential(F x) {
   const F clamped = min(max(x, set(-87.3f)), set(88.3f));
   const F n = round_nearest(mul(clamped, set(1.44269504088896341f)));
@@ -32,7 +33,8 @@ UNDERSTUDY_INLINE F relu2_of(F x) {
   return mul(positive, positive);
 }
 
-// Runs `body(x vector, second vector) -> vector` over n values; the tail goes through a padded copy.
+// Runs `body(x vector, second vector) -> vector` over n values; the tail goes through a padded
+// copy.
 #define UNDERSTUDY_MAP(first, second, n, expression)                                          \
   do {                                                                                        \
     int64_t i = 0;                                                                            \
@@ -53,8 +55,12 @@ UNDERSTUDY_INLINE F relu2_of(F x) {
 
 static void relu2(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, relu2_of(a)); }
 static void silu(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, silu_of(a)); }
-static void silu_gate(const float* gate, float* x, int64_t n) { UNDERSTUDY_MAP(x, gate, n, mul(silu_of(b), a)); }
-static void relu2_gate(const float* gate, float* x, int64_t n) { UNDERSTUDY_MAP(x, gate, n, mul(relu2_of(b), a)); }
+static void silu_gate(const float* gate, float* x, int64_t n) {
+  UNDERSTUDY_MAP(x, gate, n, mul(silu_of(b), a));
+}
+static void relu2_gate(const float* gate, float* x, int64_t n) {
+  UNDERSTUDY_MAP(x, gate, n, mul(relu2_of(b), a));
+}
 static void add_to(const float* y, float* x, int64_t n) { UNDERSTUDY_MAP(x, y, n, add(a, b)); }
 #undef UNDERSTUDY_MAP
 
@@ -64,7 +70,7 @@ static float max_value(const float* x, int64_t n) {
   if (n >= LANES) {
     F best = load(x);
     for (; i + LANES <= n; i += LANES) best = max(best, load(x + i));
-    top = largest(best);
+    top = reduce_max(best);
   }
   for (; i < n; ++i) top = x[i] > top ? x[i] : top;
   return top;
@@ -79,18 +85,20 @@ static float sum_exp(const float* x, int64_t n, float top) {
     for (int j = 0; j < LANES; ++j) rest[j] = i + j < n ? x[i + j] : -1e30f;
     total = add(total, exponential(sub(load(rest), set(top))));
   }
-  return sum(total);
+  return reduce_add(total);
 }
 
-// ---- norms -------------------------------------------------------------------------------------------------------
+// ---- norms
+// -------------------------------------------------------------------------------------------------------
 
-static void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
+static void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps,
+                       float* y) {
   F total = zero();
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES) total = add(total, load(x + i));
   float tail = 0;
   for (int64_t j = i; j < n; ++j) tail += x[j];
-  const float mean = (sum(total) + tail) / static_cast<float>(n);
+  const float mean = (reduce_add(total) + tail) / static_cast<float>(n);
   F squares = zero();
   for (i = 0; i + LANES <= n; i += LANES) {
     const F centred = sub(load(x + i), set(mean));
@@ -98,9 +106,10 @@ static void layer_norm(const float* x, const float* gain, const float* bias, int
   }
   tail = 0;
   for (int64_t j = i; j < n; ++j) tail += (x[j] - mean) * (x[j] - mean);
-  const float inverse = 1.0f / square_root((sum(squares) + tail) / static_cast<float>(n) + eps);
+  const float inverse = 1.0f / sqrt((reduce_add(squares) + tail) / static_cast<float>(n) + eps);
   for (i = 0; i + LANES <= n; i += LANES)
-    store(y + i, fma(mul(sub(load(x + i), set(mean)), set(inverse)), load(gain + i), load(bias + i)));
+    store(y + i,
+          fma(mul(sub(load(x + i), set(mean)), set(inverse)), load(gain + i), load(bias + i)));
   for (; i < n; ++i) y[i] = (x[i] - mean) * inverse * gain[i] + bias[i];
 }
 
@@ -110,12 +119,14 @@ static void rms_norm(const float* x, const float* gain, int64_t n, float eps, fl
   for (; i + LANES <= n; i += LANES) squares = fma(load(x + i), load(x + i), squares);
   float tail = 0;
   for (int64_t j = i; j < n; ++j) tail += x[j] * x[j];
-  const float inverse = 1.0f / square_root((sum(squares) + tail) / static_cast<float>(n) + eps);
-  for (i = 0; i + LANES <= n; i += LANES) store(y + i, mul(mul(load(x + i), set(inverse)), load(gain + i)));
+  const float inverse = 1.0f / sqrt((reduce_add(squares) + tail) / static_cast<float>(n) + eps);
+  for (i = 0; i + LANES <= n; i += LANES)
+    store(y + i, mul(mul(load(x + i), set(inverse)), load(gain + i)));
   for (; i < n; ++i) y[i] = x[i] * inverse * gain[i];
 }
 
-// ---- quantise ----------------------------------------------------------------------------------------------------
+// ---- quantise
+// ----------------------------------------------------------------------------------------------------
 
 // Rounds to integers in [-127, 127], stores them as bytes and returns them.
 UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
@@ -126,60 +137,63 @@ UNDERSTUDY_INLINE I store_i8(int8_t* p, F x) {
 
 // The same for [-2032, 2032] in two bytes, 16·high + low.
 UNDERSTUDY_INLINE I store_i12(int8_t* high, int8_t* low, F x) {
-  const I rounded = to_int(x), upper = sixteenth(rounded);
+  const I rounded = to_int(x), upper = shift_right_4_rounded(rounded);
   store_bytes(high, upper);
-  store_bytes(low, sub_int(rounded, times_16(upper)));
+  store_bytes(low, sub_int(rounded, shift_left_4(upper)));
   return rounded;
 }
 
-template <bool IS_FINE>
+template <bool IS_INT12>
 static void quantize_group(const float* x, int width, int token, uint8_t* group) {
-  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_FINE);
-  constexpr float TOP = largest_input(IS_FINE);
+  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_INT12);
+  constexpr float TOP = largest_input(IS_INT12);
   F largest_abs = zero();
   for (int i = 0; i < BLOCK_VECTORS; ++i) largest_abs = max(largest_abs, abs(load(x + i * LANES)));
-  const float top = largest(largest_abs);
+  const float top = reduce_max(largest_abs);
   const float scale = top / TOP, inverse = top > 0 ? TOP / top : 0.0f;
   int8_t* q = reinterpret_cast<int8_t*>(group) + token * ROW_BYTES;
-  I total = set_int(0);
+  I total = splat_int(0);
   for (int i = 0; i < BLOCK_VECTORS; ++i, q += LANES) {
     const F scaled = mul(load(x + i * LANES), set(inverse));
-    total = add_int(total, IS_FINE ? store_i12(q, q + GROUP, scaled) : store_i8(q, scaled));
+    total = add_int(total, IS_INT12 ? store_i12(q, q + GROUP, scaled) : store_i8(q, scaled));
   }
-  const int32_t all = sum_int(total);
+  const int32_t all = reduce_add_int(total);
   uint8_t* scales = group + ROW_BYTES * width;
   reinterpret_cast<float*>(scales)[token] = scale;
   reinterpret_cast<int32_t*>(scales + 4 * width)[token] = -8 * all;
   reinterpret_cast<float*>(scales + 8 * width)[token] = scale * static_cast<float>(all);
 }
 
-template <bool IS_FINE>
-static void quantize_tile(const float* x, int64_t stride, int width, int64_t columns, uint8_t* tile) {
+template <bool IS_INT12>
+static void quantize_tile(const float* x, int64_t stride, int width, int64_t columns,
+                          uint8_t* tile) {
   const int64_t whole = columns / GROUP;
-  const int64_t group_size = width * tile_bytes_per_token_group(IS_FINE);
+  const int64_t group_size = width * tile_bytes_per_token_group(IS_INT12);
   for (int t = 0; t < width; ++t) {
     const float* row = x + t * stride;
-    for (int64_t g = 0; g < whole; ++g) quantize_group<IS_FINE>(row + g * GROUP, width, t, tile + g * group_size);
+    for (int64_t g = 0; g < whole; ++g)
+      quantize_group<IS_INT12>(row + g * GROUP, width, t, tile + g * group_size);
     if (whole * GROUP < columns) {
       float rest[GROUP] = {};
       for (int64_t c = whole * GROUP; c < columns; ++c) rest[c - whole * GROUP] = row[c];
-      quantize_group<IS_FINE>(rest, width, t, tile + whole * group_size);
+      quantize_group<IS_INT12>(rest, width, t, tile + whole * group_size);
     }
   }
 }
 
-static void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_fine, uint8_t* tile) {
-  (is_fine ? quantize_tile<true> : quantize_tile<false>)(x, stride, width, columns, tile);
+static void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_int12,
+                     uint8_t* tile) {
+  (is_int12 ? quantize_tile<true> : quantize_tile<false>)(x, stride, width, columns, tile);
 }
 
 #include "attention.inl"
 #include "matmul.inl"
 
-static int64_t busy(int64_t rounds) {
+static int64_t peak_loop(int64_t rounds) {
   I sums[12];
-  const I a = set_int(0x01020304), b = set_int(0x04030201);
+  const I a = splat_int(0x01020304), b = splat_int(0x04030201);
   UNDERSTUDY_UNROLL
-  for (int i = 0; i < 12; ++i) sums[i] = set_int(i);
+  for (int i = 0; i < 12; ++i) sums[i] = splat_int(i);
   for (int64_t round = 0; round < rounds; ++round) {
     UNDERSTUDY_UNROLL
     for (int i = 0; i < 12; ++i) sums[i] = product_step(sums[i], a, b);
@@ -187,29 +201,36 @@ static int64_t busy(int64_t rounds) {
   return rounds * 12 * LANES * 8;
 }
 
-#define UNDERSTUDY_TABLE(name)                                                                              \
-  {name,                                                                                                    \
-   TILE_TOKENS,                                                                                             \
-   ATTEND_ROWS,                                                                                             \
-   {matmul<Format::F32>, matmul<Format::BF16>, matmul<Format::Q8>, matmul<Format::Q4>, matmul<Format::Q4M>, \
-    matmul<Format::Q4S>},                                                                                   \
-   STREAMS,                                                                                                 \
-   {nullptr, nullptr, matmul_panels<Format::Q8>, matmul_panels<Format::Q4>, matmul_panels<Format::Q4M>,     \
-    matmul_line_panels},                                                                                    \
-   0,                                                                                                       \
-   0,                                                                                                       \
-   {},                                                                                                      \
-   find_lines,                                                                                              \
-   quantize,                                                                                                \
-   layer_norm,                                                                                              \
-   rms_norm,                                                                                                \
-   relu2,                                                                                                   \
-   silu,                                                                                                    \
-   silu_gate,                                                                                               \
-   relu2_gate,                                                                                              \
-   add_to,                                                                                                  \
-   attend,                                                                                                  \
-   merge,                                                                                                   \
-   sum_exp,                                                                                                 \
-   max_value,                                                                                               \
-   busy}
+// Every slot by name, on top of the reference.
+static Kernels make_table(const char* name) {
+  Kernels k = reference_kernels();
+  k.name = name;
+  k.tile_tokens = TILE_TOKENS;
+  k.attend_queries = ATTEND_QUERIES;
+  k.matmul[index_of(Format::F32)] = matmul<Format::F32>;
+  k.matmul[index_of(Format::BF16)] = matmul<Format::BF16>;
+  k.matmul[index_of(Format::Q8)] = matmul<Format::Q8>;
+  k.matmul[index_of(Format::Q4)] = matmul<Format::Q4>;
+  k.matmul[index_of(Format::Q4_1)] = matmul<Format::Q4_1>;
+  k.matmul[index_of(Format::Q4_SPARSE)] = matmul<Format::Q4_SPARSE>;
+  k.panel_streams = STREAMS;
+  k.matmul_panels[index_of(Format::Q8)] = matmul_panels<Format::Q8>;
+  k.matmul_panels[index_of(Format::Q4)] = matmul_panels<Format::Q4>;
+  k.matmul_panels[index_of(Format::Q4_1)] = matmul_panels<Format::Q4_1>;
+  k.matmul_panels[index_of(Format::Q4_SPARSE)] = matmul_dense_line_panels;
+  k.find_lines = find_lines;
+  k.quantize = quantize;
+  k.layer_norm = layer_norm;
+  k.rms_norm = rms_norm;
+  k.relu2 = relu2;
+  k.silu = silu;
+  k.relu2_gate = relu2_gate;
+  k.silu_gate = silu_gate;
+  k.add = add_to;
+  k.attend = attend;
+  k.merge = merge;
+  k.sum_exp = sum_exp;
+  k.max_value = max_value;
+  k.peak_loop = peak_loop;
+  return k;
+}

@@ -12,31 +12,36 @@ UNDERSTUDY_INLINE void finish(const F* sums, float* out, int64_t stride, bool ac
 // LANES rows of a group of a panel, part `part` of them.
 template <Format FORMAT>
 UNDERSTUDY_INLINE Weights unpack(const uint8_t* group, int part) {
-  const uint8_t* quads = group + (FORMAT == Format::Q4M ? 64 : 32) + part * LANES * 4;
+  const uint8_t* quads = group + (FORMAT == Format::Q4_1 ? 64 : 32) + part * LANES * 4;
   return FORMAT == Format::Q8 ? unpack_q8(quads) : unpack_q4(quads);
 }
 
 // Σ w·q over the group for token `t`, exact in int32.
-template <Format FORMAT, bool IS_FINE>
+template <Format FORMAT, bool IS_INT12>
 UNDERSTUDY_INLINE I dot_group(const Weights& w, const TileGroup& tokens, int t) {
   const auto dot = [&](const int8_t* part, int32_t correction) __attribute__((always_inline)) {
     return FORMAT == Format::Q8 ? dot_q8(w, part, correction) : dot_q4(w, part, correction);
   };
-  const int8_t* q = tokens.q + t * tile_row_bytes(IS_FINE);
-  const int32_t correction = FORMAT == Format::Q4M ? 0 : tokens.minus_8_sum[t];
-  return IS_FINE ? add_int(times_16(dot(q, 0)), dot(q + GROUP, correction)) : dot(q, correction);
+  const int8_t* q = tokens.q + t * tile_row_bytes(IS_INT12);
+  const int32_t correction = FORMAT == Format::Q4_1 ? 0 : tokens.minus_8_sum[t];
+  return IS_INT12 ? add_int(shift_left_4(dot(q, 0)), dot(q + GROUP, correction))
+                  : dot(q, correction);
 }
 
-// Integer formats, PANELS panels side by side. For each group of each: unpack the weights of LANES rows once, then for
-// every token one exact int32 dot product, converted and scaled: sum += (dot · w_scale) · a_scale. The order of
-// additions does not depend on WIDTH or PANELS. Every panel is a stream of its own for the hardware that reads ahead.
-template <Format FORMAT, int WIDTH, int PANELS, bool IS_FINE>
-UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t groups, const uint8_t* tile, float* out,
-                                               int64_t stride, bool accumulate) {
+// Integer formats, PANELS panels side by side. For each group of each: unpack the weights of LANES
+// rows once, then for every token one exact int32 dot product, converted and scaled: sum += (dot ·
+// w_scale) · a_scale. The order of additions does not depend on WIDTH or PANELS. Every panel is a
+// stream of its own for the hardware's prefetching.
+template <Format FORMAT, int WIDTH, int PANELS, bool IS_INT12>
+UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t groups,
+                                               const uint8_t* tile, float* out, int64_t stride,
+                                               bool accumulate) {
   constexpr int64_t SIZE = group_bytes(FORMAT),
-                    AHEAD = PANELS == 1 ? AHEAD_BYTES : STREAMS_AHEAD_BYTES / PANELS / 64 * 64;
+                    DISTANCE =
+                        PANELS == 1 ? PREFETCH_BYTES : STREAMS_PREFETCH_BYTES / PANELS / 64 * 64;
   const int64_t panel_bytes = groups * SIZE;
-  // One token waits for memory: all rows in one pass. More need the registers, and pass once for every LANES rows.
+  // One token waits for memory: all rows in one pass. More need the registers, and pass once for
+  // every LANES rows.
   constexpr int ROWS = panel_rows(FORMAT), PARTS = WIDTH == 1 ? ROWS / LANES : 1;
   for (int first = 0; first < ROWS / LANES; first += PARTS) {
     F sums[PANELS][PARTS][WIDTH];
@@ -45,14 +50,18 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
     for (int part = 0; part < PARTS; ++part) UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[i][part][t] = zero();
     const uint8_t *group = panels, *a = tile;
-    for (int64_t g = 0; g < groups; ++g, group += SIZE, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
-      // What lies behind a panel's end is the next one's begin, read already: go on where the next PANELS begin.
-      const int64_t ahead = g * SIZE + AHEAD < panel_bytes ? AHEAD : AHEAD + (PANELS - 1) * panel_bytes;
-      const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
+    for (int64_t g = 0; g < groups;
+         ++g, group += SIZE, a += WIDTH * tile_bytes_per_token_group(IS_INT12)) {
+      // What lies behind a panel's end is the next one's begin, read already: go on where the next
+      // PANELS begin.
+      const int64_t distance =
+          g * SIZE + DISTANCE < panel_bytes ? DISTANCE : DISTANCE + (PANELS - 1) * panel_bytes;
+      const TileGroup tokens = tile_group(a, WIDTH, IS_INT12);
       UNDERSTUDY_UNROLL
       for (int i = 0; i < PANELS; ++i) {
         const uint8_t* p = group + i * panel_bytes;
-        for (int64_t line = 0; first == 0 && line < SIZE; line += 64) prefetch_far(p + ahead + line);
+        for (int64_t line = 0; first == 0 && line < SIZE; line += 64)
+          prefetch_l2(p + distance + line);
         UNDERSTUDY_UNROLL
         for (int part = 0; part < PARTS; ++part) {
           const int lanes = (first + part) * LANES;
@@ -61,10 +70,10 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
           F* y = sums[i][part];
           UNDERSTUDY_UNROLL
           for (int t = 0; t < WIDTH; ++t) {
-            const I dot = dot_group<FORMAT, IS_FINE>(w, tokens, t);
+            const I dot = dot_group<FORMAT, IS_INT12>(w, tokens, t);
             y[t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), y[t]);
           }
-          if (FORMAT != Format::Q4M) continue;
+          if (FORMAT != Format::Q4_1) continue;
           const F minimum = load_f16(reinterpret_cast<const uint16_t*>(p + 32) + lanes);
           UNDERSTUDY_UNROLL
           for (int t = 0; t < WIDTH; ++t) y[t] = fma(set(tokens.scaled_sum[t]), minimum, y[t]);
@@ -78,26 +87,30 @@ UNDERSTUDY_NOINLINE static void matmul_integer(const uint8_t* panels, int64_t gr
   }
 }
 
-// ---- matmul, Q4S -------------------------------------------------------------------------------------------------
+// ---- matmul, Q4_SPARSE
+// -------------------------------------------------------------------------------------------------
 
-constexpr int LINE_PARTS = panel_rows(Format::Q4S) / LANES;
+constexpr int LINE_PARTS = panel_rows(Format::Q4_SPARSE) / LANES;
 
 // Bytes of four columns, interleaved: quads of LANES rows, two of them in each byte's halves.
 struct Quads {
   I slice[4];
 };
-UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
-  const I first = load_bytes(a), second = load_bytes(b), third = load_bytes(c), fourth = load_bytes(d);
-  const I left = zip_first_bytes(first, second), right = zip_first_bytes(third, fourth);
-  const I left_end = zip_last_bytes(first, second), right_end = zip_last_bytes(third, fourth);
-  return {{zip_first_pairs(left, right), zip_last_pairs(left, right), zip_first_pairs(left_end, right_end),
-           zip_last_pairs(left_end, right_end)}};
+UNDERSTUDY_INLINE Quads interleave(const uint8_t* a, const uint8_t* b, const uint8_t* c,
+                                   const uint8_t* d) {
+  const I first = load_bytes(a), second = load_bytes(b), third = load_bytes(c),
+          fourth = load_bytes(d);
+  const I left = unpacklo_bytes(first, second), right = unpacklo_bytes(third, fourth);
+  const I left_end = unpackhi_bytes(first, second), right_end = unpackhi_bytes(third, fourth);
+  return {{unpacklo_pairs(left, right), unpackhi_pairs(left, right),
+           unpacklo_pairs(left_end, right_end), unpackhi_pairs(left_end, right_end)}};
 }
 
 #ifndef UNDERSTUDY_LISTS_COLUMNS
-// Appends where the lines of a group's columns with an input that is not zero lie, and these inputs; returns how many.
-// Up to GROUP entries of both lists are written.
-UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns, int8_t* inputs) {
+// Appends where the lines of a group's columns with an input that is not zero lie, and these
+// inputs; returns how many. Up to GROUP entries of both lists are written.
+UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns,
+                                   int8_t* inputs) {
   int count = 0;
   for (int c = 0; c < GROUP; ++c) {
     columns[count] = first_line + static_cast<uint32_t>(c * LINE_BYTES);
@@ -109,8 +122,8 @@ UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_
 #endif
 
 static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
-  if (groups > MOST_SKIP_GROUPS) return false;
-  const uint32_t panel_bytes = static_cast<uint32_t>(groups) * group_bytes(Format::Q4S);
+  if (groups > MAX_SPARSE_GROUPS) return false;
+  const uint32_t panel_bytes = static_cast<uint32_t>(groups) * group_bytes(Format::Q4_SPARSE);
   uint32_t scales = 0, line = static_cast<uint32_t>(first_line(groups));
   int count = 0, used = 0;
   for (int64_t g = 0; g < groups; ++g, q += tile_bytes_per_token_group(false)) {
@@ -120,38 +133,45 @@ static bool find_lines(const uint8_t* q, int64_t groups, Lines* lines) {
     const uint32_t group_scales = scales;
     line += GROUP * LINE_BYTES, scales += LINE_SCALES_BYTES;
     if (count == first) continue;
-    for (; count % 4 != 0; ++count) lines->columns[count] = lines->columns[first], lines->inputs[count] = 0;
+    for (; count % 4 != 0; ++count)
+      lines->columns[count] = lines->columns[first], lines->inputs[count] = 0;
     lines->num_quads[used] = (count - first) / 4;
     lines->input_scale[used] = *token.scale;
     lines->minus_8_sum[used] = *token.minus_8_sum;
     lines->scales[used++] = group_scales;
   }
   lines->num_groups = used;
-  for (int i = 0; i < AHEAD_LINES; ++i) lines->columns[count + i] = count > 0 ? panel_bytes + lines->columns[i] : 0;
-  for (int i = 0; i < AHEAD_GROUPS; ++i) lines->scales[used + i] = used > 0 ? panel_bytes + lines->scales[i] : 0;
+  for (int i = 0; i < PREFETCH_LINES; ++i)
+    lines->columns[count + i] = count > 0 ? panel_bytes + lines->columns[i] : 0;
+  for (int i = 0; i < PREFETCH_GROUPS; ++i)
+    lines->scales[used + i] = used > 0 ? panel_bytes + lines->scales[i] : 0;
   return true;
 }
 
-// For one token: columns whose input is zero are neither asked for nor read. They would add nothing to an exact sum,
-// and a group of zeros nothing to the float one, so the bits are those of `matmul_lines`.
-UNDERSTUDY_NOINLINE static void matmul_skipping(const uint8_t* panel, const Lines& lines, float* out, bool accumulate) {
+// For one token: columns whose input is zero are neither prefetched nor read. They would add
+// nothing to an exact sum, and a group of zeros nothing to the float one, so the bits are those of
+// `matmul_dense_lines`.
+UNDERSTUDY_NOINLINE static void matmul_sparse(const uint8_t* panel, const Lines& lines, float* out,
+                                              bool accumulate) {
   F sums[LINE_PARTS];
   UNDERSTUDY_UNROLL
   for (int i = 0; i < LINE_PARTS; ++i) sums[i] = zero();
   const uint32_t* column = lines.columns;
   const int8_t* inputs = lines.inputs;
   for (int64_t g = 0; g < lines.num_groups; ++g) {
-    for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64) prefetch_far(panel + lines.scales[g + AHEAD_GROUPS] + at);
+    for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64)
+      prefetch_l2(panel + lines.scales[g + PREFETCH_GROUPS] + at);
     I dots[LINE_PARTS];
     UNDERSTUDY_UNROLL
-    for (int i = 0; i < LINE_PARTS; ++i) dots[i] = set_int(lines.minus_8_sum[g]);
+    for (int i = 0; i < LINE_PARTS; ++i) dots[i] = splat_int(lines.minus_8_sum[g]);
     for (int quad = 0; quad < lines.num_quads[g]; ++quad, column += 4, inputs += 4) {
       UNDERSTUDY_UNROLL
-      for (int c = 0; c < 4; ++c) prefetch_far(panel + column[AHEAD_LINES + c]);
+      for (int c = 0; c < 4; ++c) prefetch_l2(panel + column[PREFETCH_LINES + c]);
       UNDERSTUDY_UNROLL
       for (int half = 0; half < HALVES; ++half) {
         const uint8_t* from = panel + half * LANES * 4;
-        const Quads w = interleave(from + column[0], from + column[1], from + column[2], from + column[3]);
+        const Quads w =
+            interleave(from + column[0], from + column[1], from + column[2], from + column[3]);
         UNDERSTUDY_UNROLL
         for (int i = 0; i < 4; ++i) {
           I &low = dots[i * HALVES + half], &high = dots[(i + 4) * HALVES + half];
@@ -176,7 +196,8 @@ UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
   for (int half = 0; half < HALVES; ++half) {
     const uint8_t* from = lines + 4 * quad * LINE_BYTES + half * LANES * 4;
     uint8_t* to = out + 64 * quad + half * LANES * 4;
-    const Quads w = interleave(from, from + LINE_BYTES, from + 2 * LINE_BYTES, from + 3 * LINE_BYTES);
+    const Quads w =
+        interleave(from, from + LINE_BYTES, from + 2 * LINE_BYTES, from + 3 * LINE_BYTES);
     UNDERSTUDY_UNROLL
     for (int i = 0; i < 4; ++i) {
       store_quad(to + 512 * i, low_nibbles(w.slice[i]));
@@ -185,29 +206,36 @@ UNDERSTUDY_INLINE void unpack_lines(const uint8_t* lines, uint8_t* out) {
   }
 }
 
-constexpr int LINE_GROUPS = 4;  // unpacked together into the first-level cache
+constexpr int LINE_GROUPS = 4;  // unpacked together into the L1 cache,
+constexpr int FEW_TOKENS =
+    8;  // but for so few tokens, which wait for memory: it likes an even step
 constexpr int QUADS_BYTES = MAX_PANEL_ROWS * GROUP;
-static_assert(CACHED_TOKENS % TILE_TOKENS == 0, "only the last part of a batch may end inside a tile");
+static_assert(CACHED_TOKENS % TILE_TOKENS == 0,
+              "only the last part of a batch may end inside a tile");
 
-// What `count` unpacked groups give to one tile of tokens, the first `parts` times LANES rows: sums += …, as
-// `matmul_integer` does it. The lines `ahead`, if any, are asked for evenly over the products.
-template <int WIDTH, bool IS_FINE>
-UNDERSTUDY_NOINLINE static void add_lines(const uint8_t* scales, const uint8_t* quads, int parts, int count,
-                                          const uint8_t* tile, const uint8_t* ahead, float* out) {
+// What `count` unpacked groups give to one tile of tokens, the first `parts` times LANES rows: sums
+// += …, as `matmul_integer` does it. The lines `next`, if any, are prefetched evenly over the
+// products.
+template <int WIDTH, bool IS_INT12>
+UNDERSTUDY_NOINLINE static void add_lines(const uint8_t* scales, const uint8_t* quads, int parts,
+                                          int count, const uint8_t* tile, const uint8_t* next,
+                                          float* out) {
   for (int part = 0; part < parts; ++part, out += WIDTH * LANES) {
     F sums[WIDTH];
     UNDERSTUDY_UNROLL
     for (int t = 0; t < WIDTH; ++t) sums[t] = load(out + t * LANES);
     const uint8_t* a = tile;
-    for (int g = 0; g < count; ++g, a += WIDTH * tile_bytes_per_token_group(IS_FINE)) {
-      for (int line = 0; ahead != nullptr && line < GROUP / LINE_PARTS; ++line)
-        prefetch_far(ahead + (g * GROUP + part * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
-      const TileGroup tokens = tile_group(a, WIDTH, IS_FINE);
-      const Weights w = load_quads(quads + g * QUADS_BYTES + part / HALVES * 512 + part % HALVES * LANES * 4);
-      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales + g * LINE_SCALES_BYTES) + part * LANES);
+    for (int g = 0; g < count; ++g, a += WIDTH * tile_bytes_per_token_group(IS_INT12)) {
+      for (int line = 0; next != nullptr && line < GROUP / LINE_PARTS; ++line)
+        prefetch_l2(next + (g * GROUP + part * (GROUP / LINE_PARTS) + line) * LINE_BYTES);
+      const TileGroup tokens = tile_group(a, WIDTH, IS_INT12);
+      const Weights w =
+          load_quads(quads + g * QUADS_BYTES + part / HALVES * 512 + part % HALVES * LANES * 4);
+      const F w_scale = load_f16(reinterpret_cast<const uint16_t*>(scales + g * LINE_SCALES_BYTES) +
+                                 part * LANES);
       UNDERSTUDY_UNROLL
       for (int t = 0; t < WIDTH; ++t) {
-        const I dot = dot_group<Format::Q4S, IS_FINE>(w, tokens, t);
+        const I dot = dot_group<Format::Q4_SPARSE, IS_INT12>(w, tokens, t);
         sums[t] = fma(mul(to_float(dot), w_scale), set(tokens.scale[t]), sums[t]);
       }
     }
@@ -216,43 +244,48 @@ UNDERSTUDY_NOINLINE static void add_lines(const uint8_t* scales, const uint8_t* 
   }
 }
 
-template <bool IS_FINE, int WIDTH = TILE_TOKENS>
-UNDERSTUDY_INLINE void add_lines_to(int width, const uint8_t* scales, const uint8_t* quads, int parts, int count,
-                                    const uint8_t* tile, const uint8_t* ahead, float* out) {
-  if (width == WIDTH) return add_lines<WIDTH, IS_FINE>(scales, quads, parts, count, tile, ahead, out);
-  if constexpr (WIDTH > 1) add_lines_to<IS_FINE, WIDTH - 1>(width, scales, quads, parts, count, tile, ahead, out);
+template <bool IS_INT12, int WIDTH = TILE_TOKENS>
+UNDERSTUDY_INLINE void add_lines_to(int width, const uint8_t* scales, const uint8_t* quads,
+                                    int parts, int count, const uint8_t* tile, const uint8_t* next,
+                                    float* out) {
+  if (width == WIDTH)
+    return add_lines<WIDTH, IS_INT12>(scales, quads, parts, count, tile, next, out);
+  if constexpr (WIDTH > 1)
+    add_lines_to<IS_INT12, WIDTH - 1>(width, scales, quads, parts, count, tile, next, out);
 }
 
-// All lines of one panel, the first `parts` times LANES of its rows, for any number of tokens: some groups are unpacked
-// once for all of them.
-template <bool IS_FINE>
-static void matmul_lines(const uint8_t* panel, int64_t groups, int parts, const uint8_t* q, int num_tokens, float* out,
-                         int64_t stride, bool accumulate) {
-  constexpr int64_t TOKEN_BYTES = tile_bytes_per_token_group(IS_FINE);
-  const int most = num_tokens > 8 ? LINE_GROUPS : 1;  // what few tokens wait for is memory, and it likes an even step
+// All lines of one panel, the first `parts` times LANES of its rows, for any number of tokens: some
+// groups are unpacked once for all of them.
+template <bool IS_INT12>
+static void matmul_dense_lines(const uint8_t* panel, int64_t groups, int parts, const uint8_t* q,
+                               int num_tokens, float* out, int64_t stride, bool accumulate) {
+  constexpr int64_t TOKEN_BYTES = tile_bytes_per_token_group(IS_INT12);
+  const int max_together = num_tokens > FEW_TOKENS ? LINE_GROUPS : 1;
   alignas(64) uint8_t quads[LINE_GROUPS * QUADS_BYTES];
   alignas(64) float sums[CACHED_TOKENS * MAX_PANEL_ROWS];
   for (int first = 0; first < num_tokens; first += CACHED_TOKENS) {
     const int count = num_tokens - first < CACHED_TOKENS ? num_tokens - first : CACHED_TOKENS;
     for (int i = 0; i < count * MAX_PANEL_ROWS; i += LANES) store(sums + i, zero());
-    for (int64_t g = 0; g < groups; g += most) {
-      const int together = groups - g < most ? static_cast<int>(groups - g) : most;
+    for (int64_t g = 0; g < groups; g += max_together) {
+      const int together = groups - g < max_together ? static_cast<int>(groups - g) : max_together;
       const uint8_t *scales = panel + g * LINE_SCALES_BYTES,
                     *lines = panel + first_line(groups) + g * GROUP * LINE_BYTES;
       for (int i = 0; i < together; ++i) {
         for (size_t at = 0; at < LINE_SCALES_BYTES; at += 64)
-          prefetch_far(scales + (AHEAD_GROUPS + i) * LINE_SCALES_BYTES + at);
+          prefetch_l2(scales + (PREFETCH_GROUPS + i) * LINE_SCALES_BYTES + at);
         unpack_lines(lines + i * GROUP * LINE_BYTES, quads + i * QUADS_BYTES);
       }
       for (int token = 0; token < count; token += TILE_TOKENS) {
         const int width = count - token < TILE_TOKENS ? count - token : TILE_TOKENS;
         const uint8_t* a = q + ((first + token) * groups + g * width) * TOKEN_BYTES;
-        add_lines_to<IS_FINE>(width, scales, quads, parts, together, a, token > 0 ? nullptr : lines + AHEAD_LINES_BYTES,
-                              sums + token * MAX_PANEL_ROWS);
+        add_lines_to<IS_INT12>(width, scales, quads, parts, together, a,
+                               token > 0 ? nullptr : lines + PREFETCH_LINES_BYTES,
+                               sums + token * MAX_PANEL_ROWS);
       }
     }
     for (int t = 0; t < count; ++t) {
-      const int tile = t / TILE_TOKENS * TILE_TOKENS, width = count - tile < TILE_TOKENS ? count - tile : TILE_TOKENS;
+      const int tile = t / TILE_TOKENS * TILE_TOKENS,
+                width = count - tile < TILE_TOKENS ? count - tile : TILE_TOKENS;
       for (int part = 0; part < parts; ++part) {
         float* y = out + (first + t) * stride + part * LANES;
         const F sum = load(sums + tile * MAX_PANEL_ROWS + (part * width + t - tile) * LANES);
@@ -262,21 +295,23 @@ static void matmul_lines(const uint8_t* panel, int64_t groups, int parts, const 
   }
 }
 
-static void matmul_line_panels(const Block& block) {
+static void matmul_dense_line_panels(const Block& block) {
   constexpr int SLICES = MAX_PANEL_ROWS / PANEL_ROWS;
   for (int first = 0; first < block.num_panels; first += SLICES) {
     const int left = block.num_panels - first, slices = left < SLICES ? left : SLICES;
-    (block.is_fine ? matmul_lines<true> : matmul_lines<false>)(block.panels + first / SLICES * block.panel_bytes,
-                                                               block.groups, slices * HALVES, block.q, block.num_tokens,
-                                                               block.out + first * PANEL_ROWS, block.stride,
-                                                               block.accumulate);
+    (block.is_int12 ? matmul_dense_lines<true>
+                    : matmul_dense_lines<false>)(block.panels + first / SLICES * block.panel_bytes,
+                                                 block.groups, slices * HALVES, block.q,
+                                                 block.num_tokens, block.out + first * PANEL_ROWS,
+                                                 block.stride, block.accumulate);
   }
 }
 
 // Float formats: sum += w · x, columns in rising order.
 template <Format FORMAT, int WIDTH>
-UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float* out,
-                                             int64_t stride, bool accumulate) {
+UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t groups,
+                                             const TileIn& tile, float* out, int64_t stride,
+                                             bool accumulate) {
   for (int half = 0; half < HALVES; ++half) {
     F sums[WIDTH];
     UNDERSTUDY_UNROLL
@@ -293,56 +328,61 @@ UNDERSTUDY_NOINLINE static void matmul_float(const uint8_t* panel, int64_t group
 }
 
 template <Format FORMAT, int WIDTH>
-static void matmul_width(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
-                         bool accumulate) {
-  if constexpr (FORMAT == Format::Q4S)
+static void matmul_width(const uint8_t* panel, int64_t groups, const TileIn& tile, float* out,
+                         int64_t stride, bool accumulate) {
+  if constexpr (FORMAT == Format::Q4_SPARSE)
     return WIDTH == 1 && tile.lines != nullptr
-               ? matmul_skipping(panel, *tile.lines, out, accumulate)
-               : (tile.is_fine ? matmul_lines<true> : matmul_lines<false>)(panel, groups, LINE_PARTS, tile.q, WIDTH,
-                                                                           out, stride, accumulate);
+               ? matmul_sparse(panel, *tile.lines, out, accumulate)
+               : (tile.is_int12 ? matmul_dense_lines<true>
+                                : matmul_dense_lines<false>)(panel, groups, LINE_PARTS, tile.q,
+                                                             WIDTH, out, stride, accumulate);
   else if constexpr (is_integer(FORMAT))
-    (tile.is_fine ? matmul_integer<FORMAT, WIDTH, 1, true>
-                  : matmul_integer<FORMAT, WIDTH, 1, false>)(panel, groups, tile.q, out, stride, accumulate);
+    (tile.is_int12
+         ? matmul_integer<FORMAT, WIDTH, 1, true>
+         : matmul_integer<FORMAT, WIDTH, 1, false>)(panel, groups, tile.q, out, stride, accumulate);
   else
     matmul_float<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
 }
 
 template <Format FORMAT, int WIDTH = TILE_TOKENS>
-static void matmul(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
-                   bool accumulate) {
-  if (tile.width == WIDTH) return matmul_width<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
+static void matmul(const uint8_t* panel, int64_t groups, const TileIn& tile, float* out,
+                   int64_t stride, bool accumulate) {
+  if (tile.width == WIDTH)
+    return matmul_width<FORMAT, WIDTH>(panel, groups, tile, out, stride, accumulate);
   if constexpr (WIDTH > 1) matmul<FORMAT, WIDTH - 1>(panel, groups, tile, out, stride, accumulate);
 }
 
 // PANELS panels from `first` on for one tile of tokens.
-template <Format FORMAT, int PANELS, bool IS_FINE, int WIDTH = TILE_TOKENS>
+template <Format FORMAT, int PANELS, bool IS_INT12, int WIDTH = TILE_TOKENS>
 static void matmul_tile(const Block& block, int first, int token) {
   if constexpr (WIDTH > 1)
-    if (block.num_tokens - token < WIDTH) return matmul_tile<FORMAT, PANELS, IS_FINE, WIDTH - 1>(block, first, token);
-  matmul_integer<FORMAT, WIDTH, PANELS, IS_FINE>(block.panels + first * block.panel_bytes, block.groups,
-                                                 block.q + token * block.groups * tile_bytes_per_token_group(IS_FINE),
-                                                 block.out + token * block.stride + first * panel_rows(FORMAT),
-                                                 block.stride, block.accumulate);
+    if (block.num_tokens - token < WIDTH)
+      return matmul_tile<FORMAT, PANELS, IS_INT12, WIDTH - 1>(block, first, token);
+  matmul_integer<FORMAT, WIDTH, PANELS, IS_INT12>(
+      block.panels + first * block.panel_bytes, block.groups,
+      block.q + token * block.groups * tile_bytes_per_token_group(IS_INT12),
+      block.out + token * block.stride + first * panel_rows(FORMAT), block.stride,
+      block.accumulate);
 }
 
-// As many times PANELS panels as there are, each for the tokens up to `last_token` while it is in the cache; returns
-// the first panel that is left.
-template <Format FORMAT, int PANELS, int MOST_TOKENS = TILE_TOKENS>
+// As many times PANELS panels as there are, each for the tokens up to `last_token` while it is in
+// the cache; returns the first panel that is left.
+template <Format FORMAT, int PANELS, int MAX_TOKENS = TILE_TOKENS>
 static int matmul_side_by_side(const Block& block, int first, int first_token, int last_token) {
   for (; first + PANELS <= block.num_panels; first += PANELS)
     for (int token = first_token; token < last_token; token += TILE_TOKENS)
-      (block.is_fine ? matmul_tile<FORMAT, PANELS, true, MOST_TOKENS>
-                     : matmul_tile<FORMAT, PANELS, false, MOST_TOKENS>)(block, first, token);
+      (block.is_int12 ? matmul_tile<FORMAT, PANELS, true, MAX_TOKENS>
+                      : matmul_tile<FORMAT, PANELS, false, MAX_TOKENS>)(block, first, token);
   return first;
 }
 
-// Few tokens wait for memory, so their panels go side by side; many have no registers for that, but inputs to keep in
-// the second-level cache.
+// Few tokens wait for memory, so their panels go side by side; many have no registers for that, but
+// inputs to keep in the L2 cache.
 template <Format FORMAT>
 static void matmul_panels(const Block& block) {
   const int tokens = block.num_tokens;
   int first = 0;
-  if (block.panel_bytes >= MIN_STREAM_BYTES && tokens <= MOST_STREAM_TOKENS) {
+  if (block.panel_bytes >= MIN_STREAM_BYTES && tokens <= MAX_STREAM_TOKENS) {
     if (tokens == 1) first = matmul_side_by_side<FORMAT, 3 * STREAMS, 1>(block, first, 0, 1);
     first = matmul_side_by_side<FORMAT, STREAMS>(block, first, 0, tokens);
   }

@@ -1,4 +1,5 @@
-// The reference row: every slot in plain C++, slow and obvious. It defines what the other rows must compute.
+// The reference target: every slot in plain C++, slow and obvious. It defines what the other
+// targets must compute.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -25,7 +26,8 @@ void finish(const float* sums, int rows, int width, float* out, int64_t stride, 
 }
 
 template <bool IS_BF16>
-void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride, bool accumulate) {
+void matmul_float(const uint8_t* panel, int64_t groups, const TileIn& tile, float* out,
+                  int64_t stride, bool accumulate) {
   float sums[MAX_TILE * PANEL_ROWS] = {};
   for (int64_t c = 0; c < groups * GROUP; ++c)
     for (int r = 0; r < PANEL_ROWS; ++r) {
@@ -45,62 +47,71 @@ void matmul_float(const uint8_t* panel, int64_t groups, const Tile& tile, float*
   finish(sums, PANEL_ROWS, tile.width, out, stride, accumulate);
 }
 
-// The scale of a row's group, and the stored weight, of formats whose groups lie whole one after the other.
+// The scale of a row's group, and the stored weight, of formats whose groups lie whole one after
+// the other.
 template <Format FORMAT>
 struct Panel {
   const uint8_t* panel;
   int64_t groups;
-  const uint8_t* group(int64_t g) const { return panel + static_cast<size_t>(g) * group_bytes(FORMAT); }
+  const uint8_t* group(int64_t g) const {
+    return panel + static_cast<size_t>(g) * group_bytes(FORMAT);
+  }
   float scale(int64_t g, int r) const { return read_f16(group(g), r); }
   float minimum(int64_t g, int r) const { return read_f16(group(g) + 32, r); }
   int weight(int64_t g, int r, int c) const {
-    const uint8_t* quads = group(g) + (FORMAT == Format::Q4M ? 64 : 32);
+    const uint8_t* quads = group(g) + (FORMAT == Format::Q4_1 ? 64 : 32);
     const int quad = c / 4, byte = r * 4 + c % 4;
-    return FORMAT == Format::Q8 ? quads[quad * 64 + byte] : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
+    return FORMAT == Format::Q8 ? quads[quad * 64 + byte]
+                                : (quads[quad % 4 * 64 + byte] >> (quad < 4 ? 0 : 4)) & 15;
   }
 };
 
 struct LinePanel {
   const uint8_t* panel;
   int64_t groups;
-  float scale(int64_t g, int r) const { return read_f16(panel + static_cast<size_t>(g) * LINE_SCALES_BYTES, r); }
+  float scale(int64_t g, int r) const {
+    return read_f16(panel + static_cast<size_t>(g) * LINE_SCALES_BYTES, r);
+  }
   float minimum(int64_t, int) const { return 0; }
   int weight(int64_t g, int r, int c) const {
-    const uint8_t* line = panel + first_line(groups) + static_cast<size_t>(g * GROUP + c) * LINE_BYTES;
+    const uint8_t* line =
+        panel + first_line(groups) + static_cast<size_t>(g * GROUP + c) * LINE_BYTES;
     return (line[line_byte(r)] >> line_shift(r)) & 15;
   }
 };
 
 template <Format FORMAT>
-void matmul_integer(const uint8_t* panel, int64_t groups, const Tile& tile, float* out, int64_t stride,
-                    bool accumulate) {
+void matmul_integer(const uint8_t* panel, int64_t groups, const TileIn& tile, float* out,
+                    int64_t stride, bool accumulate) {
   constexpr int ROWS = panel_rows(FORMAT);
   float sums[MAX_TILE * ROWS] = {};
-  const std::conditional_t<FORMAT == Format::Q4S, LinePanel, Panel<FORMAT>> w{panel, groups};
+  const std::conditional_t<FORMAT == Format::Q4_SPARSE, LinePanel, Panel<FORMAT>> w{panel, groups};
   for (int64_t g = 0; g < groups; ++g) {
     const TileGroup a =
-        tile_group(tile.q + g * tile.width * tile_bytes_per_token_group(tile.is_fine), tile.width, tile.is_fine);
+        tile_group(tile.q + g * tile.width * tile_bytes_per_token_group(tile.is_int12), tile.width,
+                   tile.is_int12);
     for (int t = 0; t < tile.width; ++t)
       for (int r = 0; r < ROWS; ++r) {
-        int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4S ? a.minus_8_sum[t]
-                      : FORMAT == Format::Q8                        ? 16 * a.minus_8_sum[t]
-                                                                    : 0;
+        int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4_SPARSE ? a.minus_8_sum[t]
+                      : FORMAT == Format::Q8                              ? 16 * a.minus_8_sum[t]
+                                                                          : 0;
         for (int c = 0; c < GROUP; ++c) {
-          const int8_t* q = a.q + t * tile_row_bytes(tile.is_fine) + c;
-          dot += w.weight(g, r, c) * (tile.is_fine ? 16 * q[0] + q[GROUP] : q[0]);
+          const int8_t* q = a.q + t * tile_row_bytes(tile.is_int12) + c;
+          dot += w.weight(g, r, c) * (tile.is_int12 ? 16 * q[0] + q[GROUP] : q[0]);
         }
         float& s = sums[t * ROWS + r];
         s = std::fma(static_cast<float>(dot) * w.scale(g, r), a.scale[t], s);
-        if (FORMAT == Format::Q4M) s = std::fma(a.scaled_sum[t], w.minimum(g, r), s);
+        if (FORMAT == Format::Q4_1) s = std::fma(a.scaled_sum[t], w.minimum(g, r), s);
       }
   }
   finish(sums, ROWS, tile.width, out, stride, accumulate);
 }
 
-void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_fine, uint8_t* tile) {
-  const int64_t groups = round_up(columns, GROUP) / GROUP, row_bytes = tile_row_bytes(is_fine);
-  const auto top = static_cast<float>(largest_input(is_fine));
-  for (int64_t g = 0; g < groups; ++g, tile += width * tile_bytes_per_token_group(is_fine))
+void quantize(const float* x, int64_t stride, int width, int64_t columns, bool is_int12,
+              uint8_t* tile) {
+  const int64_t groups = round_up(columns, GROUP) / GROUP, row_bytes = tile_row_bytes(is_int12);
+  const auto top = static_cast<float>(largest_input(is_int12));
+  for (int64_t g = 0; g < groups; ++g, tile += width * tile_bytes_per_token_group(is_int12))
     for (int t = 0; t < width; ++t) {
       const float* row = x + t * stride + g * GROUP;
       const int count = static_cast<int>(std::min<int64_t>(GROUP, columns - g * GROUP));
@@ -110,9 +121,9 @@ void quantize(const float* x, int64_t stride, int width, int64_t columns, bool i
       int32_t sum = 0;
       for (int c = 0; c < GROUP; ++c) {
         const int q = c < count ? static_cast<int>(std::nearbyintf(row[c] * inverse)) : 0;
-        const int high = is_fine ? (q + 8) >> 4 : q;
+        const int high = is_int12 ? (q + 8) >> 4 : q;
         tile[t * row_bytes + c] = static_cast<uint8_t>(high);
-        if (is_fine) tile[t * row_bytes + GROUP + c] = static_cast<uint8_t>(q - 16 * high);
+        if (is_int12) tile[t * row_bytes + GROUP + c] = static_cast<uint8_t>(q - 16 * high);
         sum += q;
       }
       const int32_t minus_8_sum = -8 * sum;
@@ -123,13 +134,15 @@ void quantize(const float* x, int64_t stride, int width, int64_t columns, bool i
     }
 }
 
-void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps, float* y) {
+void layer_norm(const float* x, const float* gain, const float* bias, int64_t n, float eps,
+                float* y) {
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i];
   const double mean = sum / static_cast<double>(n);
   for (int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
   const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>((x[i] - mean) * inverse) * gain[i] + bias[i];
+  for (int64_t i = 0; i < n; ++i)
+    y[i] = static_cast<float>((x[i] - mean) * inverse) * gain[i] + bias[i];
 }
 
 void rms_norm(const float* x, const float* gain, int64_t n, float eps, float* y) {
@@ -159,7 +172,8 @@ void add(const float* a, float* x, int64_t n) {
 }
 
 float page_value(const uint8_t* page, KvFormat format, int64_t index) {
-  if (format == KvFormat::INT8) return static_cast<float>(reinterpret_cast<const int8_t*>(page)[index]);
+  if (format == KvFormat::INT8)
+    return static_cast<float>(reinterpret_cast<const int8_t*>(page)[index]);
   if (format == KvFormat::F32) return reinterpret_cast<const float*>(page)[index];
   return read_f16(page, static_cast<int>(index));
 }
@@ -182,7 +196,9 @@ void attend_row(const AttendChunk& c, int row) {
     const int p = i % PAGE;
     float dot = 0;
     for (int d = 0; d < c.head_dim; ++d)
-      dot += c.q[row][d] * page_value(page, c.format, (static_cast<int64_t>(p / 16) * c.head_dim + d) * 16 + p % 16);
+      dot +=
+          c.q[row][d] *
+          page_value(page, c.format, (static_cast<int64_t>(p / 16) * c.head_dim + d) * 16 + p % 16);
     scores[i] = dot * page_scale(c, page, false, p);
     m = std::max(m, scores[i]);
   }
@@ -193,8 +209,8 @@ void attend_row(const AttendChunk& c, int row) {
     const float weight = std::exp(scores[i] - m), scaled = weight * page_scale(c, page, true, p);
     l += weight;
     for (int d = 0; d < c.padded_dim; ++d) {
-      const int64_t index =
-          static_cast<int64_t>(c.head_dim) * PAGE + (static_cast<int64_t>(d / 32) * PAGE + p) * 32 + d % 32;
+      const int64_t index = static_cast<int64_t>(c.head_dim) * PAGE +
+                            (static_cast<int64_t>(d / 32) * PAGE + p) * 32 + d % 32;
       out[d] += scaled * page_value(page, c.format, index);
     }
   }
@@ -203,7 +219,7 @@ void attend_row(const AttendChunk& c, int row) {
 }
 
 void attend(const AttendChunk& chunk) {
-  for (int row = 0; row < chunk.rows; ++row) attend_row(chunk, row);
+  for (int row = 0; row < chunk.num_queries; ++row) attend_row(chunk, row);
 }
 
 void merge(float* m, float* l, float* acc, float m2, float l2, const float* acc2, int padded_dim) {
@@ -221,7 +237,7 @@ float sum_exp(const float* x, int64_t n, float max) {
 
 float max_value(const float* x, int64_t n) { return *std::max_element(x, x + n); }
 
-int64_t busy(int64_t rounds) {
+int64_t peak_loop(int64_t rounds) {
   volatile int32_t a = 3, b = 5;
   int32_t sums[8] = {};
   for (int64_t i = 0; i < rounds; ++i)
@@ -231,33 +247,37 @@ int64_t busy(int64_t rounds) {
   return rounds * 16;
 }
 
+Kernels make_table() {
+  Kernels k;
+  k.name = "reference";
+  k.tile_tokens = 4;
+  k.attend_queries = 4;
+  k.matmul[index_of(Format::F32)] = matmul_float<false>;
+  k.matmul[index_of(Format::BF16)] = matmul_float<true>;
+  k.matmul[index_of(Format::Q8)] = matmul_integer<Format::Q8>;
+  k.matmul[index_of(Format::Q4)] = matmul_integer<Format::Q4>;
+  k.matmul[index_of(Format::Q4_1)] = matmul_integer<Format::Q4_1>;
+  k.matmul[index_of(Format::Q4_SPARSE)] = matmul_integer<Format::Q4_SPARSE>;
+  k.quantize = quantize;
+  k.layer_norm = layer_norm;
+  k.rms_norm = rms_norm;
+  k.relu2 = relu2;
+  k.silu = silu;
+  k.relu2_gate = relu2_gate;
+  k.silu_gate = silu_gate;
+  k.add = add;
+  k.attend = attend;
+  k.merge = merge;
+  k.sum_exp = sum_exp;
+  k.max_value = max_value;
+  k.peak_loop = peak_loop;
+  return k;
+}
+
 }  // namespace
 
 const Kernels& reference_kernels() {
-  static const Kernels table = {"reference",
-                                4,
-                                4,
-                                {matmul_float<false>, matmul_float<true>, matmul_integer<Format::Q8>,
-                                 matmul_integer<Format::Q4>, matmul_integer<Format::Q4M>, matmul_integer<Format::Q4S>},
-                                0,
-                                {},
-                                0,
-                                0,
-                                {},
-                                nullptr,
-                                quantize,
-                                layer_norm,
-                                rms_norm,
-                                relu2,
-                                silu,
-                                silu_gate,
-                                relu2_gate,
-                                add,
-                                attend,
-                                merge,
-                                sum_exp,
-                                max_value,
-                                busy};
+  static const Kernels table = make_table();
   return table;
 }
 

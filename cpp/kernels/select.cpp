@@ -1,4 +1,4 @@
-// Which rows of the kernel table this CPU can run, best last.
+// Which kernel targets this CPU can run, best last.
 #include <cstring>
 
 #include "kernels.h"
@@ -16,29 +16,30 @@ namespace understudy {
 
 #if defined(UNDERSTUDY_X86)
 namespace avx2 {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 namespace avx_vnni {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 namespace avx512 {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 namespace amx {
-const Kernels& table();
+const Kernels& kernels();
 bool request_tiles();
 }  // namespace amx
 
-static bool has_avx_vnni() {  // not among the names that every compiler's __builtin_cpu_supports knows
+static bool
+has_avx_vnni() {  // not among the names that every compiler's __builtin_cpu_supports knows
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 }
 #elif defined(UNDERSTUDY_ARM64)
 namespace neon {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 namespace neon_dotprod {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 
 static bool has_dot_product() {
@@ -55,36 +56,45 @@ static bool has_dot_product() {
 #endif
 
 const Kernels* const* available_kernels(int* count) {
-  static const Kernels* rows[8];
-  static const int num_rows = [] {
+  static const Kernels* targets[8];
+  static const int num_targets = [] {
     int n = 0;
-    rows[n++] = &reference_kernels();
+    targets[n++] = &reference_kernels();
 #if defined(UNDERSTUDY_X86)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
-      rows[n++] = &avx2::TABLE;
-      if (has_avx_vnni()) rows[n++] = &avx_vnni::TABLE;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("f16c")) {
+      targets[n++] = &avx2::kernels();
+      if (has_avx_vnni()) targets[n++] = &avx_vnni::kernels();
     }
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
-      rows[n++] = &avx512::TABLE;
-      if (__builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") && amx::request_tiles())
-        rows[n++] = &amx::table();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni")) {
+      targets[n++] = &avx512::kernels();
+      if (__builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+          amx::request_tiles())
+        targets[n++] = &amx::kernels();
     }
 #elif defined(UNDERSTUDY_ARM64)
-    rows[n++] = &neon::TABLE;  // part of every AArch64
-    if (has_dot_product()) rows[n++] = &neon_dotprod::TABLE;
+    targets[n++] = &neon::kernels();  // part of every AArch64
+    if (has_dot_product()) targets[n++] = &neon_dotprod::kernels();
 #endif
     return n;
   }();
-  *count = num_rows;
-  return rows;
+  *count = num_targets;
+  return targets;
+}
+
+const Kernels& best_kernels() {
+  int count;
+  const Kernels* const* targets = available_kernels(&count);
+  return *targets[count - 1];
 }
 
 const Kernels* find_kernels(const char* name) {
   int count;
-  const Kernels* const* rows = available_kernels(&count);
+  const Kernels* const* targets = available_kernels(&count);
   for (int i = 0; i < count; ++i)
-    if (std::strcmp(rows[i]->name, name) == 0) return rows[i];
+    if (std::strcmp(targets[i]->name, name) == 0) return targets[i];
   return nullptr;
 }
 

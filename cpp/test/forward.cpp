@@ -1,5 +1,5 @@
-// Whole forward passes over random packed weights: a row against the reference row, and against itself with the prompt
-// cut differently and with more threads, where not a bit may change.
+// Whole forward passes over random packed weights: a target against the reference target, and
+// against itself with the prompt cut differently and with more threads, where not a bit may change.
 #include <algorithm>
 #include <memory>
 
@@ -21,12 +21,14 @@ struct Shape {
 
 std::vector<float> falling(int count, double theta) {
   std::vector<float> frequencies;
-  for (int i = 0; i < count; ++i) frequencies.push_back(static_cast<float>(std::pow(theta, -i / double(count))));
+  for (int i = 0; i < count; ++i)
+    frequencies.push_back(static_cast<float>(std::pow(theta, -i / double(count))));
   return frequencies;
 }
 
 const Shape SHAPES[] = {
-    // layers, hidden, inner, heads, kv heads, head size, vocabulary, rotary, eps, layer norm, relu2, gated,
+    // layers, hidden, inner, heads, kv heads, head size, vocabulary, rotary, eps, layer norm,
+    // relu2, gated,
     // frequencies, attention factor
     {"nemotron", {2, 96, 160, 6, 2, 24, 77, 12, 1e-5f, true, true, false, {falling(6, 1e4)}, 1.0f}},
     {"llama", {2, 64, 176, 4, 1, 16, 50, 16, 1e-5f, false, false, true, {falling(8, 5e5)}, 1.1f}},
@@ -60,12 +62,14 @@ class RandomModel {
     storage_.emplace_back(new uint8_t[bytes]);
     return storage_.back().get();
   }
-  void matrix(Random& random, const std::string& name, int64_t rows, int64_t columns, Format format) {
-    const std::vector<float> values = random.normals(rows * columns, 1.0f / std::sqrt(static_cast<float>(columns)));
+  void matrix(Random& random, const std::string& name, int64_t rows, int64_t columns,
+              Format format) {
+    const std::vector<float> values =
+        random.normals(rows * columns, 1.0f / std::sqrt(static_cast<float>(columns)));
     PackedTensor tensor{format, rows, columns, nullptr};
     uint8_t* data = keep(tensor.bytes());
-    pack_panels(BlockType::F32, reinterpret_cast<const uint8_t*>(values.data()), rows, columns, format, 0,
-                tensor.panels(), data);
+    pack_panels(BlockType::F32, reinterpret_cast<const uint8_t*>(values.data()), rows, columns,
+                format, 0, tensor.panels(), data);
     tensor.data = data;
     tensors_.emplace(name + ".weight", tensor);
   }
@@ -88,13 +92,13 @@ class RandomModel {
 
 struct Way {  // how a text is fed
   int chunk, num_threads;
-  std::vector<std::string> fine;
+  std::vector<std::string> int12;
 };
 
 // Logits of all tokens, fed in chunks but for the last eight, which come one by one.
-std::vector<float> logits_of(const RandomModel& weights, const Spec& spec, const Kernels& row, KvFormat kv,
-                             const Way& way) {
-  Model model(spec, weights.tensors(), row, way.num_threads, way.fine);
+std::vector<float> logits_of(const RandomModel& weights, const Spec& spec, const Kernels& target,
+                             KvFormat kv, const Way& way) {
+  Model model(spec, weights.tensors(), target, way.num_threads, way.int12);
   Cache cache(spec, MAX_PAGES, kv);
   Random random(12);
   std::vector<int32_t> tokens, positions, rows, table;
@@ -108,34 +112,36 @@ std::vector<float> logits_of(const RandomModel& weights, const Spec& spec, const
   std::vector<float> logits(static_cast<size_t>(NUM_TOKENS) * static_cast<size_t>(spec.vocab_size));
   for (int first = 0; first < NUM_TOKENS;) {
     const int count = std::min(first < NUM_TOKENS - 8 ? way.chunk : 1, NUM_TOKENS - first);
-    model.step({count, &tokens[first], &positions[first], slots.data(), table.data(), MAX_PAGES, count, rows.data(),
-                sets.data()},
+    model.step({count, &tokens[first], &positions[first], slots.data(), table.data(), MAX_PAGES,
+                count, rows.data(), sets.data()},
                cache, &logits[static_cast<size_t>(first) * static_cast<size_t>(spec.vocab_size)]);
     first += count;
   }
   return logits;
 }
 
-void compare(Check& check, const std::vector<float>& found, const std::vector<float>& expected, float largest,
-             float typical, const std::string& where) {
+void compare(Check& check, const std::vector<float>& found, const std::vector<float>& expected,
+             float largest, float typical, const std::string& where) {
   double squares = 0;
-  float most = 0;
+  float max_difference = 0;
   for (size_t i = 0; i < found.size(); ++i) {
     const float difference = std::fabs(found[i] - expected[i]);
-    most = difference <= most ? most : difference;  // NaN wins
+    max_difference = difference <= max_difference ? max_difference : difference;  // NaN wins
     squares += static_cast<double>(difference) * difference;
   }
   const double root = std::sqrt(squares / static_cast<double>(found.size()));
-  check.hold(most <= largest, "%s: largest difference of a logit %.3g, expected <= %.3g", where.c_str(), most, largest);
-  check.hold(root <= typical, "%s: typical difference of a logit %.3g, expected <= %.3g", where.c_str(), root, typical);
+  check.hold(max_difference <= largest, "%s: largest difference of a logit %.3g, expected <= %.3g",
+             where.c_str(), max_difference, largest);
+  check.hold(root <= typical, "%s: typical difference of a logit %.3g, expected <= %.3g",
+             where.c_str(), root, typical);
 }
 
 }  // namespace
 
-void check_forward(const Kernels& row) {
-  Check check(row, "forward pass");
-  const std::vector<std::string> fine = {"v_proj", "up_proj", "down_proj", "lm_head"};
-  const char* const format_names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4m", "q4s"};
+void check_forward(const Kernels& target) {
+  Check check(target, "forward pass");
+  const std::vector<std::string> int12 = {"v_proj", "up_proj", "down_proj", "lm_head"};
+  const char* const format_names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"};
   for (const Shape& shape : SHAPES)
     for (int f = 0; f < NUM_FORMATS; ++f) {
       const auto format = static_cast<Format>(f);
@@ -145,19 +151,20 @@ void check_forward(const Kernels& row) {
         return logits_of(weights, shape.spec, kernels, kv, way);
       };
       const std::vector<float> expected = run(reference_kernels(), KvFormat::F32, {292, 1, {}});
-      const std::vector<float> found = run(row, KvFormat::F32, {292, 1, {}});
-      // An activation between two int8 levels falls either way when sums are ordered otherwise, and the rest follows
-      // it.
+      const std::vector<float> found = run(target, KvFormat::F32, {292, 1, {}});
+      // An activation between two int8 levels falls either way when sums are ordered otherwise, and
+      // the rest follows it.
       if (is_integer(format))
         compare(check, found, expected, 0.25f, 0.03f, where);
       else
         compare(check, found, expected, 1e-4f, 1e-5f, where);
-      check.hold(found == run(row, KvFormat::F32, {37, 2, {}}), "%s: other chunks and two threads change it",
-                 where.c_str());
-      compare(check, run(row, KvFormat::INT8, {64, 2, {}}), expected, is_integer(format) ? 0.4f : 0.25f, 0.05f,
-              where + ", int8 cache");
-      compare(check, run(row, KvFormat::F16, {64, 2, fine}), run(reference_kernels(), KvFormat::F16, {292, 1, fine}),
-              0.1f, 0.02f, where + ", f16 cache, fine inputs");
+      check.hold(found == run(target, KvFormat::F32, {37, 2, {}}),
+                 "%s: other chunks and two threads change it", where.c_str());
+      compare(check, run(target, KvFormat::INT8, {64, 2, {}}), expected,
+              is_integer(format) ? 0.4f : 0.25f, 0.05f, where + ", int8 cache");
+      compare(check, run(target, KvFormat::F16, {64, 2, int12}),
+              run(reference_kernels(), KvFormat::F16, {292, 1, int12}), 0.1f, 0.02f,
+              where + ", f16 cache, 12-bit inputs");
     }
 }
 

@@ -39,16 +39,16 @@ from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_SPECULATION = 0
-FINE = (
+INT12_MATRICES = (
     "v_proj",
     "up_proj",
     "down_proj",
     "lm_head",
 )  # where rounding inputs to int8 costs most (docs/log.md)
-FINE_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
+INT12_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
 LOGIT_ROWS = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
 
-Activations = Literal["int8", "fine"]
+Activations = Literal["int8", "int12"]
 PromptLike = str | Sequence[int] | Sequence[Message] | Prompt
 
 
@@ -87,8 +87,9 @@ def load(
         model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that `understudy list` prints.
         weights: f32, bf16, q8 or q4 (or a QuantSpec); default what the file holds.
         kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
-        activations: int8, or fine: the inputs of `FINE` with 12 bits, a fifth of the divergence for some of the speed;
-            default fine below `FINE_BELOW` parameters.
+        activations: int8, or int12: the inputs of `INT12_MATRICES` with 12 bits, a fifth of the divergence for
+            some of the speed;
+            default int12 below `INT12_BELOW` parameters.
         context: longest prompt plus answer in tokens; default 4096 or less if the model allows less.
         cache_tokens: tokens that the cache holds for all requests together; default `context`.
         num_threads, isa: see `core.Model`.
@@ -150,9 +151,9 @@ class Model:
         num_pages = -(-max(_chosen_cache_tokens(cache_tokens), self.context) // core.PAGE_SIZE)
         if kv not in ("f16", "int8", "f32"):
             raise UsageError("unknown cache format", where="kv", expected="f16 int8 f32", found=kv)
-        fine = fine_matrices(spec, activations)
+        int12 = int12_matrices(spec, activations)
         core.choose_isa(isa)
-        core.choose_threads(num_threads)
+        num_threads = core.choose_threads(num_threads)
         kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
         check_memory(
             sum(packed_sizes(checkpoint, weights).values()) + kv_bytes,
@@ -165,10 +166,10 @@ class Model:
         )
         packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
         self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
-        self.fingerprint = f"{packed.fingerprint}-{kv}{'-fine' if fine else ''}"
+        self.fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
         self.packed_bytes = packed.num_bytes()
         self.core_model = core.Model(
-            spec, packed.tensors, isa=isa, num_threads=num_threads, fine=fine
+            spec, packed.tensors, isa=isa, num_threads=num_threads, int12=int12
         )
         self.runner = Runner(self.core_model, num_pages, kv)
         self._tokenizer = tokenizer
@@ -515,14 +516,14 @@ class Model:
         self.close()
 
 
-def fine_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
+def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
     """The matrices whose inputs `core.Model` takes with 12 bits."""
-    if activations not in (None, "int8", "fine"):
+    if activations not in (None, "int8", "int12"):
         raise UsageError(
-            "unknown activations", where="activations", expected="int8 fine", found=activations
+            "unknown activations", where="activations", expected="int8 int12", found=activations
         )
-    is_small = parameter_counts(spec)["total"] < FINE_BELOW
-    return FINE if activations == "fine" or (activations is None and is_small) else ()
+    is_small = parameter_counts(spec)["total"] < INT12_BELOW
+    return INT12_MATRICES if activations == "int12" or (activations is None and is_small) else ()
 
 
 def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:

@@ -105,7 +105,7 @@ class ModelSpec:
 
 
 # Formats that the core computes on (packed panels of 16 rows, see docs/kernels.md).
-PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4m", "q4s"]
+PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"]
 KvFormat = Literal["f16", "int8", "f32"]
 
 

@@ -30,8 +30,8 @@ EXACT_PAIRS = [
     ("BF16", "bf16"),
     ("Q8_0", "q8"),
     ("Q4_0", "q4"),
-    ("Q4_1", "q4m"),
-    ("Q4_0", "q4s"),
+    ("Q4_1", "q4_1"),
+    ("Q4_0", "q4_sparse"),
     ("Q8_0", "f32"),
     ("Q4_0", "f32"),
     ("Q4_1", "f32"),
@@ -41,7 +41,7 @@ EXACT_PAIRS = [
     ("Q5_K", "f32"),
     ("Q6_K", "f32"),
 ]
-TARGETS = ["f32", "bf16", "q8", "q4", "q4m", "q4s"]
+TARGETS = ["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"]
 
 
 def random_blocks(format: str, count: int, seed: int = 0) -> np.ndarray:
@@ -127,8 +127,8 @@ def test_packing_into_another_format_loses_half_a_step_at_most(source: str, targ
         "bf16": largest / 128,
         "q8": largest / 127,
         "q4": largest / 4,  # from -8 to 7 steps of largest / 8: the other end may lack a whole one
-        "q4m": spread / 15,
-        "q4s": largest / 4,
+        "q4_1": spread / 15,
+        "q4_sparse": largest / 4,
     }[target]
     rounding = (
         largest * 2.0**-9 + 127 * 2.0**-25
@@ -143,7 +143,9 @@ def test_awkward_sizes_are_padded_and_come_back(rows: int, columns: int, target)
     packed = core.pack("F32", values.reshape(-1).view(np.uint8), rows, columns, target)
     back = core.unpack(target, packed, rows, columns)
     assert back.shape == values.shape
-    tolerance = {"f32": 0, "bf16": 0.01, "q8": 0.02, "q4": 0.6, "q4m": 0.3, "q4s": 0.6}[target]
+    tolerance = {"f32": 0, "bf16": 0.01, "q8": 0.02, "q4": 0.6, "q4_1": 0.3, "q4_sparse": 0.6}[
+        target
+    ]
     assert np.abs(back - values).max() <= tolerance
 
 
@@ -157,7 +159,7 @@ def test_a_quantised_grid_survives_a_second_packing() -> None:
             target, core.pack("F32", once.view(np.uint8).reshape(-1), 20, 96, target), 20, 96
         )
         np.testing.assert_allclose(
-            twice, once, rtol=0, atol=np.abs(once).max() * 2e-3 if target == "q4m" else 1e-3
+            twice, once, rtol=0, atol=np.abs(once).max() * 2e-3 if target == "q4_1" else 1e-3
         )
 
 

@@ -1,4 +1,4 @@
-"""The native forward pass against the NumPy reference: every shape, every kernel row, every weight and cache format.
+"""The native forward pass against the NumPy reference: shapes, kernel targets, formats.
 
 What is measured on logits of deviation 1 (largest difference over 150 tokens, all shapes, all rows):
 f32 and bf16 weights 7e-6; f16 cache 4e-3; int8 cache 0.05; integer weights 0.15 against the reference on the same
@@ -15,7 +15,7 @@ from tests.support.native import NativeRun, native_model, pack_weights, unpack_w
 from understudy import core
 from understudy.checkpoint import reference
 
-ISA_ROWS = core.isa_rows()
+ISA_TARGETS = core.isa_targets()
 EXACT = 1e-4
 
 
@@ -26,7 +26,7 @@ def _errors(ours: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     return float(np.abs(ours - expected).max()), float(np.sqrt(np.mean((ours - expected) ** 2)))
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("target", ["f32", "bf16"])
 def test_float_weights_equal_the_reference(name: str, isa: str, target: str) -> None:
@@ -39,7 +39,7 @@ def test_float_weights_equal_the_reference(name: str, isa: str, target: str) -> 
     assert _errors(NativeRun(model, spec).prefill(tokens), expected)[0] < EXACT
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 @pytest.mark.parametrize("name", SPECS)
 def test_a_long_prompt_in_chunks_then_decoding_equals_the_reference(name: str, isa: str) -> None:
     spec = SPECS[name]
@@ -54,7 +54,7 @@ def test_a_long_prompt_in_chunks_then_decoding_equals_the_reference(name: str, i
     assert _errors(ours, reference.forward(spec, weights, tokens))[0] < EXACT
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 @pytest.mark.parametrize("name", SPECS)
 def test_a_mixed_batch_of_unequal_lengths_equals_each_sequence_alone(name: str, isa: str) -> None:
     spec = SPECS[name]
@@ -73,7 +73,7 @@ def test_a_mixed_batch_of_unequal_lengths_equals_each_sequence_alone(name: str, 
         assert _errors(logits, reference.forward(spec, weights, tokens))[0] < EXACT
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 @pytest.mark.parametrize(
     ("kv_format", "largest", "typical"), [("f16", 0.008, 1e-3), ("int8", 0.1, 0.02)]
 )
@@ -102,8 +102,8 @@ def _linear_on_rounded_activations(weights, name, x):
     return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
+@pytest.mark.parametrize("isa", ISA_TARGETS)
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_stay_near_the_reference_on_the_same_weights(
     name: str, target, isa: str
@@ -119,8 +119,8 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(
     assert typical < 0.04
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
+@pytest.mark.parametrize("isa", ISA_TARGETS)
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_equal_the_reference_that_rounds_alike(
     name: str, target, isa: str, monkeypatch
@@ -144,7 +144,7 @@ def test_integer_weights_equal_the_reference_that_rounds_alike(
     assert sorted(errors)[6] < EXACT, errors
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
     spec = SPECS["nemotron"]
     weights, tokens = random_weights(spec, seed=6), random_tokens(spec, 40, seed=6)
@@ -157,15 +157,15 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
     assert np.array_equal(got, NativeRun(run.model, spec).prefill(tokens)[rows])
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4m", "q4s"])
+@pytest.mark.parametrize("isa", ISA_TARGETS)
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
 @pytest.mark.parametrize("name", SPECS)
 def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 40, seed=5)
     packed = pack_weights(spec, weights, target)
     every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, fine=every), spec).prefill(
+    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, int12=every), spec).prefill(
         tokens
     )
     assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 8e-3

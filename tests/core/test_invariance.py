@@ -1,4 +1,4 @@
-"""A result never depends on the company it is computed in: bit for bit, on every kernel row and format."""
+"""A result never depends on its company: bit for bit, on every kernel target and format."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from understudy import core
 from understudy.judge.benchmark import synthetic
 from understudy.spec import QuantSpec
 
-ISA_ROWS = core.isa_rows()
+ISA_TARGETS = core.isa_targets()
 SHAPES = ["nemotron", "nemotron_odd", "llama_tied", "qwen2"]
-# Weight and cache formats together, so that each occurs on each row; the third says whether inputs are fine.
+# Weight and cache formats together, so that each occurs on each row; the third says whether inputs
+# have 12 bits.
 FORMATS = [
     ("f32", "f32", ""),
     ("bf16", "f16", ""),
-    ("q8", "int8", "fine"),
+    ("q8", "int8", "int12"),
     ("q4", "f16", ""),
-    ("q4m", "f16", "fine"),
+    ("q4_1", "f16", "int12"),
     ("q8", "f16", ""),
-    ("q4s", "int8", ""),
+    ("q4_sparse", "int8", ""),
 ]
-FINE = ("k_proj", "o_proj", "up_proj", "down_proj", "lm_head")
+INT12_MATRICES = ("k_proj", "o_proj", "up_proj", "down_proj", "lm_head")
 
 
 CASES = [
     (name, isa, *formats)
     for name in SHAPES
-    for isa in ISA_ROWS
+    for isa in ISA_TARGETS
     for formats in FORMATS
     if isa != "reference" or name == "nemotron_odd"  # it is slow
 ]
@@ -37,13 +38,18 @@ CASES = [
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def case(request):
-    name, isa, target, kv_format, fine = request.param
+    name, isa, target, kv_format, int12 = request.param
     spec = SPECS[name]
     weights = random_weights(spec, seed=1)
 
     def make(num_threads: int = 1, num_sequences: int = 1) -> NativeRun:
         model = native_model(
-            spec, weights, target, isa=isa, num_threads=num_threads, fine=FINE if fine else ()
+            spec,
+            weights,
+            target,
+            isa=isa,
+            num_threads=num_threads,
+            int12=INT12_MATRICES if int12 else (),
         )
         return NativeRun(
             model, spec, num_sequences=num_sequences, max_tokens=330, kv_format=kv_format
@@ -93,19 +99,26 @@ def test_verifying_several_tokens_equals_decoding_them(case) -> None:
 
 
 @pytest.mark.skipif(
-    "amx" not in ISA_ROWS,
+    "amx" not in ISA_TARGETS,
     reason="this processor has no AMX tiles, or the system does not hand them out",
 )
 @pytest.mark.parametrize(
-    ("target", "fine"), [("q8", ()), ("q4", ()), ("q4m", FINE), ("q4", FINE), ("q4s", FINE)]
+    ("target", "int12"),
+    [
+        ("q8", ()),
+        ("q4", ()),
+        ("q4_1", INT12_MATRICES),
+        ("q4", INT12_MATRICES),
+        ("q4_sparse", INT12_MATRICES),
+    ],
 )
 @pytest.mark.parametrize("name", SHAPES)
-def test_tiles_do_not_change_a_bit(name: str, target, fine) -> None:
-    """The AMX row multiplies many tokens in another way than the AVX-512 row does one: what it gives is the same."""
+def test_tiles_do_not_change_a_bit(name: str, target, int12) -> None:
+    """AMX multiplies many tokens in another way than AVX-512 does one: the bits are the same."""
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=6), random_tokens(spec, 150, seed=6)
     models = [
-        native_model(spec, weights, target, isa=isa, num_threads=2, fine=fine)
+        native_model(spec, weights, target, isa=isa, num_threads=2, int12=int12)
         for isa in ("avx512", "amx")
     ]
     plain, tiles = (NativeRun(model, spec, max_tokens=150).prefill(tokens) for model in models)
@@ -135,7 +148,7 @@ def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
     np.testing.assert_array_equal(rows[2], rows[0])
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 @pytest.mark.parametrize("zero_share", [0.5, 0.95])
 def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
     isa, zero_share: float, monkeypatch
@@ -148,7 +161,10 @@ def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
     tokens = random_tokens(made.spec, 12, seed=5)
     monkeypatch.setattr(synthetic, "packed_layout", lambda spec, name, format: format)
     plain = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share).tensors
-    assert sum(tensor.format == "q4s" for tensor in made.tensors.values()) == made.spec.num_layers
+    assert (
+        sum(tensor.format == "q4_sparse" for tensor in made.tensors.values())
+        == made.spec.num_layers
+    )
     expected = NativeRun(core.Model(made.spec, plain, isa=isa, num_threads=1), made.spec).prefill(
         tokens
     )

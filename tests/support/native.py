@@ -53,10 +53,10 @@ def native_model(
     *,
     isa: str | None = None,
     num_threads: int = 1,
-    fine: Sequence[str] = (),
+    int12: Sequence[str] = (),
 ) -> core.Model:
     return core.Model(
-        spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, fine=fine
+        spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, int12=int12
     )
 
 

@@ -11,7 +11,7 @@ from tests.torch.stock import stock_decode_logits, stock_greedy, stock_logits, s
 from understudy import core
 
 TOLERANCE = 1e-4  # seen: 7e-6 at most, on logits of deviation 1
-ISA_ROWS = core.isa_rows()
+ISA_TARGETS = core.isa_targets()
 
 
 def _rounded(weights):
@@ -41,7 +41,7 @@ def _assert_near(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert np.abs(ours - theirs).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 def test_prefill_equals_transformers(pair, isa: str) -> None:
     spec, target, weights, stock = pair
     tokens = random_tokens(spec, 120, seed=1)
@@ -49,7 +49,7 @@ def test_prefill_equals_transformers(pair, isa: str) -> None:
     _assert_near(run.prefill(tokens), stock_logits(stock, tokens))
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 def test_prefill_in_chunks_then_decoding_equals_transformers(pair, isa: str) -> None:
     spec, target, weights, stock = pair
     tokens = random_tokens(spec, 70, seed=2)
@@ -60,7 +60,7 @@ def test_prefill_in_chunks_then_decoding_equals_transformers(pair, isa: str) -> 
     _assert_near(ours, stock_decode_logits(stock, tokens, num_prefill=50))
 
 
-@pytest.mark.parametrize("isa", ISA_ROWS)
+@pytest.mark.parametrize("isa", ISA_TARGETS)
 def test_batches_of_unequal_lengths_equal_transformers(pair, isa: str) -> None:
     spec, target, weights, stock = pair
     sequences = [random_tokens(spec, length, seed=length) for length in (41, 3, 18)]
@@ -79,6 +79,6 @@ def test_greedy_continuation_of_128_tokens_equals_transformers(pair) -> None:
     prompt = random_tokens(spec, 9, seed=8)
     expected = stock_greedy(stock, prompt, 128)
     assert len(set(expected)) > 8  # it wanders: a loop of two tokens would prove little
-    for isa in ISA_ROWS:
+    for isa in ISA_TARGETS:
         run = NativeRun(native_model(spec, weights, target, isa=isa), spec)
         assert run.greedy(prompt, 128) == expected, isa

@@ -1,12 +1,14 @@
-// A token tile is the A operand as `quantize` lays it out, [16 tokens][32] int8; a group of a panel, unpacked to signed
-// int8, is the B operand as the panel lays it out, [8 quads][16 rows][4]. One instruction gives the exact int32 sums of
-// a group for 16 tokens and 16 rows. What is left bounds this kernel, the conversion and scaling of each sum:
+// A token tile is the A operand as `quantize` lays it out, [16 tokens][32] int8; a group of a
+// panel, unpacked to signed int8, is the B operand as the panel lays it out, [8 quads][16 rows][4].
+// One instruction gives the exact int32 sums of a group for 16 tokens and 16 rows. What is left
+// bounds this kernel, the conversion and scaling of each sum:
 //   sum += (float(dot) · w_scale) · a_scale                  (the order of matmul.inl)
-// While tiles are in use the core multiplies on one of its two vector ports only, so what can be an integer addition is
-// one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| < 2^22, and fma(M + dot, w_scale, -M ·
-// w_scale) rounds dot · w_scale once, as the product does, because M · w_scale is exact: w_scale is an f16. A block of
-// columns of some panels is unpacked once into the first-level cache and all tokens pass over it; their sums rest in a
-// workspace between blocks.
+// While tiles are in use the core multiplies on one of its two vector ports only, so what can be an
+// integer addition is one: with M = 1.5 · 2^23, as_float(dot + as_int(M)) = M + dot for |dot| <
+// 2^22, and fma(M + dot, w_scale, -M · w_scale) rounds dot · w_scale once, as the product does,
+// because M · w_scale is exact: w_scale is an f16. A block of columns of some panels is unpacked
+// once into the L1 cache and all tokens pass over it; their sums rest in a workspace between
+// blocks.
 #include "matmul.h"
 
 #include <immintrin.h>
@@ -25,8 +27,8 @@ using F = __m512;
 using I = __m512i;
 
 constexpr int TOKENS = MAX_TILE;
-constexpr int PANELS = BLOCK_PANELS;  // panels that a token tile meets while it is in the first-level cache
-constexpr int BLOCK_GROUPS = 18;      // groups unpacked at a time, half as many for fine inputs
+constexpr int PANELS = BLOCK_PANELS;  // panels that a token tile meets while it is in the L1 cache
+constexpr int BLOCK_GROUPS = 18;      // groups unpacked at a time, half as many for 12-bit inputs
 constexpr int TILE = GROUP * PANEL_ROWS;
 
 // What one panel's group becomes: the B operand, then scales (and minima) as floats.
@@ -40,9 +42,10 @@ struct alignas(64) Scratch {
   int32_t dots[4][TOKENS][PANEL_ROWS];
 };
 
-// Fine inputs take 64 columns where 16·w fits a byte, and else a product of their own for the low bytes.
-constexpr bool is_joined(Format format, bool is_fine) { return is_fine && format != Format::Q8; }
-constexpr bool is_split(Format format, bool is_fine) { return is_fine && format == Format::Q8; }
+// 12-bit inputs take 64 columns where 16·w fits a byte, and else a product of their own for the low
+// bytes.
+constexpr bool is_joined(Format format, bool is_int12) { return is_int12 && format != Format::Q8; }
+constexpr bool is_split(Format format, bool is_int12) { return is_int12 && format == Format::Q8; }
 
 struct Config {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -57,7 +60,8 @@ void configure(int columns) {
     config.rows[i] = i == 4 || i == 5 ? static_cast<uint8_t>(columns / 4) : TOKENS;
     config.bytes[i] = i == 2 || i == 3 ? static_cast<uint16_t>(columns) : 4 * PANEL_ROWS;
   }
-  asm volatile("ldtilecfg %0" ::"m"(config));  // gcc 12's intrinsic claims to read 8 of the 64 bytes
+  asm volatile(
+      "ldtilecfg %0" ::"m"(config));  // gcc 12's intrinsic claims to read 8 of the 64 bytes
 }
 
 UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
@@ -68,20 +72,23 @@ UNDERSTUDY_INLINE F load_f16(const uint8_t* p) {
 template <bool IS_JOINED>
 UNDERSTUDY_INLINE void store_weights(int quad, I w, Unpacked& out) {
   if (IS_JOINED)
-    _mm512_store_si512(out.weights + 64 * quad, _mm512_slli_epi16(_mm512_and_si512(w, _mm512_set1_epi8(15)), 4));
+    _mm512_store_si512(out.weights + 64 * quad,
+                       _mm512_slli_epi16(_mm512_and_si512(w, _mm512_set1_epi8(15)), 4));
   _mm512_store_si512(out.weights + (IS_JOINED ? TILE : 0) + 64 * quad, w);
 }
 
-template <Format FORMAT, bool IS_FINE>
+template <Format FORMAT, bool IS_INT12>
 void unpack(const uint8_t* group, Unpacked& out) {
-  constexpr int HEADER = FORMAT == Format::Q4M ? 64 : 32;
+  constexpr int HEADER = FORMAT == Format::Q4_1 ? 64 : 32;
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
   const auto put = [&](int quad, I u) {
-    const I w = FORMAT == Format::Q4 ? _mm512_sub_epi8(u, eight) : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top) : u;
-    store_weights<is_joined(FORMAT, IS_FINE)>(quad, w, out);
+    const I w = FORMAT == Format::Q4   ? _mm512_sub_epi8(u, eight)
+                : FORMAT == Format::Q8 ? _mm512_xor_si512(u, top)
+                                       : u;
+    store_weights<is_joined(FORMAT, IS_INT12)>(quad, w, out);
   };
   _mm512_store_ps(out.scale, load_f16(group));
-  if (FORMAT == Format::Q4M) _mm512_store_ps(out.minimum, load_f16(group + 32));
+  if (FORMAT == Format::Q4_1) _mm512_store_ps(out.minimum, load_f16(group + 32));
   if (FORMAT == Format::Q8) {
     for (int i = 0; i < 8; ++i) put(i, _mm512_loadu_si512(group + HEADER + 64 * i));
     return;
@@ -93,8 +100,9 @@ void unpack(const uint8_t* group, Unpacked& out) {
   }
 }
 
-// Slice `slice` of a Q4S panel: of every four lines the bytes interleaved, as the order of its rows wants it.
-template <bool IS_FINE>
+// Slice `slice` of a Q4_SPARSE panel: of every four lines the bytes interleaved, as the order of
+// its rows wants it.
+template <bool IS_INT12>
 void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpacked& out) {
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
   _mm512_store_ps(out.scale, load_f16(scales + 2 * PANEL_ROWS * slice));
@@ -103,7 +111,7 @@ void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpack
       const auto line = [&](int c) { return _mm512_loadu_si512(lines + c * LINE_BYTES); };
       const I packed = pairs(bytes(line(0), line(1)), bytes(line(2), line(3)));
       const I u = _mm512_and_si512(slice < 4 ? packed : _mm512_srli_epi16(packed, 4), low);
-      store_weights<IS_FINE>(quad, _mm512_sub_epi8(u, eight), out);
+      store_weights<IS_INT12>(quad, _mm512_sub_epi8(u, eight), out);
     }
   };
   const auto low_bytes = [](I a, I b) { return _mm512_unpacklo_epi8(a, b); };
@@ -118,8 +126,9 @@ void unpack_lines(const uint8_t* scales, const uint8_t* lines, int slice, Unpack
   }
 }
 
-// A block of groups of a slice of a Q4S panel. Each slice asks for an eighth of what comes in the panel's place next.
-template <bool IS_FINE>
+// A block of groups of a slice of a Q4_SPARSE panel. Each slice prefetches an eighth of what comes
+// in the panel's place next.
+template <bool IS_INT12>
 void unpack_line_panel(const Block& block, int index, int64_t from, int groups, Unpacked* out) {
   constexpr int SLICES = MAX_PANEL_ROWS / PANEL_ROWS;
   const int slice = index % SLICES;
@@ -129,72 +138,79 @@ void unpack_line_panel(const Block& block, int index, int64_t from, int groups, 
   const bool is_last = (index / SLICES + 1) * SLICES >= block.num_panels;
   const uint8_t* next = is_last ? block.panels : panel + block.panel_bytes;
   const int64_t next_group = is_last ? from + groups : from;
-  const uint8_t* next_lines = next + first_line(block.groups) + (next_group * GROUP + 4 * slice) * LINE_BYTES;
+  const uint8_t* next_lines =
+      next + first_line(block.groups) + (next_group * GROUP + 4 * slice) * LINE_BYTES;
   const uint8_t* next_scales = next + next_group * LINE_SCALES_BYTES + slice / 2 * 64;
   for (int g = 0; g < groups; ++g, scales += LINE_SCALES_BYTES, lines += GROUP * LINE_BYTES) {
-    unpack_lines<IS_FINE>(scales, lines, slice, out[g]);
+    unpack_lines<IS_INT12>(scales, lines, slice, out[g]);
     _mm_prefetch(reinterpret_cast<const char*>(next_scales + g * LINE_SCALES_BYTES), _MM_HINT_T1);
     for (int i = 0; i < 4; ++i)
-      _mm_prefetch(reinterpret_cast<const char*>(next_lines + (g * GROUP + i) * LINE_BYTES), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(next_lines + (g * GROUP + i) * LINE_BYTES),
+                   _MM_HINT_T1);
   }
 }
 
-// A block of groups of one panel. What will be unpacked in its place next, the same groups of a later panel or later
-// ones of a panel of the first set, is asked for meanwhile: the products in between give it time to come from memory.
-template <Format FORMAT, bool IS_FINE>
+// A block of groups of one panel. What will be unpacked in its place next, the same groups of a
+// later panel or later ones of a panel of the first set, is prefetched meanwhile: the products in
+// between give it time to come from memory.
+template <Format FORMAT, bool IS_INT12>
 void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpacked* out) {
   constexpr int64_t SIZE = group_bytes(FORMAT);
-  if constexpr (FORMAT == Format::Q4S) return unpack_line_panel<IS_FINE>(block, panel, from, groups, out);
+  if constexpr (FORMAT == Format::Q4_SPARSE)
+    return unpack_line_panel<IS_INT12>(block, panel, from, groups, out);
   const auto at = [&](int index) { return block.panels + index * block.panel_bytes + from * SIZE; };
   const uint8_t* group = at(panel);
   const bool is_last_set = panel + PANELS >= block.num_panels;
   const uint8_t* next = is_last_set ? at(panel % PANELS) + groups * SIZE : at(panel + PANELS);
   for (int g = 0; g < groups; ++g, group += SIZE, next += SIZE) {
-    unpack<FORMAT, IS_FINE>(group, out[g]);
+    unpack<FORMAT, IS_INT12>(group, out[g]);
     for (int64_t line = 0; line < SIZE; line += 64)
       _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T1);
   }
 }
 
-// The tile numbers of an instruction are literals; `memory` on the store orders the reads of what it wrote.
+// The tile numbers of an instruction are literals; `memory` on the store orders the reads of what
+// it wrote.
 #define LOAD_TILE(tile, pointer, stride) \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(pointer), "r"(static_cast<int64_t>(stride)))
 #define STORE_TILE(tile, pointer) \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(pointer), "r"(int64_t{64}) : "memory")
-#define DOT(instruction, sum, tokens, weights) \
-  asm volatile("tilezero %%tmm" #sum "\n\t" instruction " %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sum::)
+#define DOT(instruction, sum, tokens, weights)                                              \
+  asm volatile("tilezero %%tmm" #sum "\n\t" instruction " %%tmm" #weights ", %%tmm" #tokens \
+               ", %%tmm" #sum::)
 // Minima leave weights unsigned; 16 times as much is so in its byte, too.
 #define START(sum, low_sum, a, b, tokens, panel) \
   do {                                           \
     LOAD_TILE(a, tokens, ROW_BYTES);             \
     LOAD_TILE(b, (panel)->weights, 64);          \
-    if constexpr (FORMAT == Format::Q4M)         \
+    if constexpr (FORMAT == Format::Q4_1)        \
       DOT("tdpbsud", sum, a, b);                 \
     else                                         \
       DOT("tdpbssd", sum, a, b);                 \
-    if constexpr (is_split(FORMAT, IS_FINE)) {   \
+    if constexpr (is_split(FORMAT, IS_INT12)) {  \
       LOAD_TILE(a, (tokens) + GROUP, ROW_BYTES); \
       DOT("tdpbssd", low_sum, a, b);             \
     }                                            \
   } while (0)
-#define STORE(sum, low_sum, dots)                                                    \
-  do {                                                                               \
-    STORE_TILE(sum, dots);                                                           \
-    if constexpr (is_split(FORMAT, IS_FINE)) STORE_TILE(low_sum, dots + 2 * TOKENS); \
+#define STORE(sum, low_sum, dots)                                                     \
+  do {                                                                                \
+    STORE_TILE(sum, dots);                                                            \
+    if constexpr (is_split(FORMAT, IS_INT12)) STORE_TILE(low_sum, dots + 2 * TOKENS); \
   } while (0)
 
 constexpr float MAGIC = 12582912.0f;
 
-template <Format FORMAT, bool IS_FINE, int WIDTH>
-UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel, const int32_t (*dots)[PANEL_ROWS],
-                                   F* sums) {
+template <Format FORMAT, bool IS_INT12, int WIDTH>
+UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel,
+                                   const int32_t (*dots)[PANEL_ROWS], F* sums) {
   const float* a_scale = reinterpret_cast<const float*>(scales);
-  const F scale = _mm512_load_ps(panel.scale), offset = _mm512_mul_ps(scale, _mm512_set1_ps(-MAGIC));
+  const F scale = _mm512_load_ps(panel.scale),
+          offset = _mm512_mul_ps(scale, _mm512_set1_ps(-MAGIC));
   const I magic = _mm512_castps_si512(_mm512_set1_ps(MAGIC));
   UNDERSTUDY_UNROLL
   for (int t = 0; t < WIDTH; ++t) {
     F product;
-    if constexpr (is_split(FORMAT, IS_FINE)) {  // up to 2^23
+    if constexpr (is_split(FORMAT, IS_INT12)) {  // up to 2^23
       const I high = _mm512_slli_epi32(_mm512_load_si512(dots[t]), 4);
       const I dot = _mm512_add_epi32(high, _mm512_load_si512(dots[t + 2 * TOKENS]));
       product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
@@ -204,15 +220,16 @@ UNDERSTUDY_INLINE void scale_group(const uint8_t* scales, const Unpacked& panel,
     }
     sums[t] = _mm512_fmadd_ps(product, _mm512_set1_ps(a_scale[t]), sums[t]);
   }
-  if (FORMAT != Format::Q4M) return;
+  if (FORMAT != Format::Q4_1) return;
   const float* scaled_sum = a_scale + 2 * WIDTH;
   const F minimum = _mm512_load_ps(panel.minimum);
   UNDERSTUDY_UNROLL
-  for (int t = 0; t < WIDTH; ++t) sums[t] = _mm512_fmadd_ps(_mm512_set1_ps(scaled_sum[t]), minimum, sums[t]);
+  for (int t = 0; t < WIDTH; ++t)
+    sums[t] = _mm512_fmadd_ps(_mm512_set1_ps(scaled_sum[t]), minimum, sums[t]);
 }
 
-// Where the sums of a token tile and a panel come from and go to: from nothing before the first block, into the output
-// after the last, between them in a place of their own.
+// Where the sums of a token tile and a panel come from and go to: from nothing before the first
+// block, into the output after the last, between them in a place of their own.
 struct Sums {
   float* between;
   float* out;
@@ -239,19 +256,21 @@ UNDERSTUDY_INLINE void end(const Sums& at, const F* sums) {
   }
 }
 
-// sums (WIDTH tokens, one panel) += one block of groups. Step g loads the operands of group g, stores the sums of g -
-// 2, starts the product of g and scales the sums of g - 3: nothing waits for the group before it.
-template <Format FORMAT, bool IS_FINE, int WIDTH>
-__attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unpacked* panel, Scratch& scratch,
-                                         const Sums& at) {
-  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_FINE), GROUP_SIZE = WIDTH * tile_bytes_per_token_group(IS_FINE);
+// sums (WIDTH tokens, one panel) += one block of groups. Step g loads the operands of group g,
+// stores the sums of g - 2, starts the product of g and scales the sums of g - 3: nothing waits for
+// the group before it.
+template <Format FORMAT, bool IS_INT12, int WIDTH>
+__attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unpacked* panel,
+                                         Scratch& scratch, const Sums& at) {
+  constexpr int64_t ROW_BYTES = tile_row_bytes(IS_INT12),
+                    GROUP_SIZE = WIDTH * tile_bytes_per_token_group(IS_INT12);
   F sums[WIDTH];
   begin<WIDTH>(at, sums);
   int32_t (*const even)[PANEL_ROWS] = scratch.dots[0], (*const odd)[PANEL_ROWS] = scratch.dots[1];
   const uint8_t* scales = q + ROW_BYTES * WIDTH;
   const Unpacked* scaled = panel;
   const auto scale = [&](const int32_t (*dots)[PANEL_ROWS]) __attribute__((always_inline)) {
-    scale_group<FORMAT, IS_FINE, WIDTH>(scales, *scaled, dots, sums);
+    scale_group<FORMAT, IS_INT12, WIDTH>(scales, *scaled, dots, sums);
     scales += GROUP_SIZE, ++scaled;
   };
   int g = 0;
@@ -296,13 +315,16 @@ __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unp
   end<WIDTH>(at, sums);
 }
 
-template <Format FORMAT, bool IS_FINE, int WIDTH = TOKENS>
-void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch, const Sums& at) {
-  if (width == WIDTH) return add_block<FORMAT, IS_FINE, WIDTH>(q, groups, panel, scratch, at);
-  if constexpr (WIDTH > 1) add_width<FORMAT, IS_FINE, WIDTH - 1>(q, width, groups, panel, scratch, at);
+template <Format FORMAT, bool IS_INT12, int WIDTH = TOKENS>
+void add_width(const uint8_t* q, int width, int groups, const Unpacked* panel, Scratch& scratch,
+               const Sums& at) {
+  if (width == WIDTH) return add_block<FORMAT, IS_INT12, WIDTH>(q, groups, panel, scratch, at);
+  if constexpr (WIDTH > 1)
+    add_width<FORMAT, IS_INT12, WIDTH - 1>(q, width, groups, panel, scratch, at);
 }
 
-// Memory of one thread that only grows: the scratch, and the sums of all tokens for `count` sets of three panels.
+// Memory of one thread that only grows: the scratch, and the sums of all tokens for `count` sets of
+// three panels.
 struct Workspace {
   Scratch* scratch = nullptr;
   float* sums = nullptr;
@@ -312,7 +334,8 @@ struct Workspace {
     std::free(sums);
   }
   void reserve(size_t wanted) {
-    if (scratch == nullptr) scratch = static_cast<Scratch*>(std::aligned_alloc(64, sizeof(Scratch)));
+    if (scratch == nullptr)
+      scratch = static_cast<Scratch*>(std::aligned_alloc(64, sizeof(Scratch)));
     if (wanted <= size) return;
     std::free(sums);
     sums = static_cast<float*>(std::aligned_alloc(64, wanted * sizeof(float)));
@@ -323,30 +346,32 @@ struct Workspace {
 }  // namespace
 
 // Columns in blocks of at most BLOCK_GROUPS; inside, some panels; inside, all tokens.
-template <Format FORMAT, bool IS_FINE>
+template <Format FORMAT, bool IS_INT12>
 static void multiply(const Block& block) {
-  constexpr int MOST_GROUPS = IS_FINE ? BLOCK_GROUPS / 2 : BLOCK_GROUPS;
+  constexpr int MAX_GROUPS = IS_INT12 ? BLOCK_GROUPS / 2 : BLOCK_GROUPS;
   thread_local Workspace workspace;
   const int num_panels = block.num_panels;
   const int64_t panel_size = static_cast<int64_t>(block.num_tokens) * PANEL_ROWS;
-  const int64_t blocks = (block.groups + MOST_GROUPS - 1) / MOST_GROUPS;
+  const int64_t blocks = (block.groups + MAX_GROUPS - 1) / MAX_GROUPS;
   workspace.reserve(blocks > 1 ? panel_size * num_panels : 0);
   Scratch& scratch = *workspace.scratch;
-  configure(is_joined(FORMAT, IS_FINE) ? 2 * GROUP : GROUP);
+  configure(is_joined(FORMAT, IS_INT12) ? 2 * GROUP : GROUP);
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t from = block.groups * b / blocks;
     const int groups = static_cast<int>(block.groups * (b + 1) / blocks - from);
     for (int first = 0; first < num_panels; first += PANELS) {
       const int left = num_panels - first, count = left < PANELS ? left : PANELS;
-      for (int p = 0; p < count; ++p) unpack_panel<FORMAT, IS_FINE>(block, first + p, from, groups, scratch.panels[p]);
+      for (int p = 0; p < count; ++p)
+        unpack_panel<FORMAT, IS_INT12>(block, first + p, from, groups, scratch.panels[p]);
       for (int t = 0; t < block.num_tokens; t += TOKENS) {
         const int rest = block.num_tokens - t, width = rest < TOKENS ? rest : TOKENS;
-        const uint8_t* q = block.q + (t * block.groups + from * width) * tile_bytes_per_token_group(IS_FINE);
+        const uint8_t* q =
+            block.q + (t * block.groups + from * width) * tile_bytes_per_token_group(IS_INT12);
         for (int p = 0; p < count; ++p)
-          add_width<FORMAT, IS_FINE>(q, width, groups, scratch.panels[p], scratch,
-                                     {workspace.sums + (first + p) * panel_size + t * PANEL_ROWS,
-                                      block.out + t * block.stride + (first + p) * PANEL_ROWS, block.stride, b == 0,
-                                      b + 1 == blocks, block.accumulate});
+          add_width<FORMAT, IS_INT12>(q, width, groups, scratch.panels[p], scratch,
+                                      {workspace.sums + (first + p) * panel_size + t * PANEL_ROWS,
+                                       block.out + t * block.stride + (first + p) * PANEL_ROWS,
+                                       block.stride, b == 0, b + 1 == blocks, block.accumulate});
       }
     }
   }
@@ -355,10 +380,10 @@ static void multiply(const Block& block) {
 
 template <Format FORMAT>
 void matmul_block(const Block& block) {
-  (block.is_fine ? multiply<FORMAT, true> : multiply<FORMAT, false>)(block);
+  (block.is_int12 ? multiply<FORMAT, true> : multiply<FORMAT, false>)(block);
 }
 
-int64_t busy(int64_t rounds) {
+int64_t peak_loop(int64_t rounds) {
   static const int8_t zeros[1024] = {};
   Config config;
   for (int i = 0; i < 8; ++i) config.rows[i] = 16, config.bytes[i] = 64;
@@ -375,7 +400,8 @@ int64_t busy(int64_t rounds) {
 
 bool request_tiles() {
 #if defined(__linux__)
-  constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  constexpr int REQUEST_PERMISSION = 0x1023,
+                TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
   return false;
@@ -384,7 +410,7 @@ bool request_tiles() {
 
 template void matmul_block<Format::Q8>(const Block&);
 template void matmul_block<Format::Q4>(const Block&);
-template void matmul_block<Format::Q4M>(const Block&);
-template void matmul_block<Format::Q4S>(const Block&);
+template void matmul_block<Format::Q4_1>(const Block&);
+template void matmul_block<Format::Q4_SPARSE>(const Block&);
 
 }  // namespace understudy::amx

@@ -1,28 +1,30 @@
-// The AMX row of the kernel table: the AVX-512 row, with products of many tokens on tiles.
+// The AMX target: the AVX-512 target, with products of many tokens on tiles.
 #include "../kernels.h"
 #include "matmul.h"
 
 namespace understudy {
 namespace avx512 {
-extern const Kernels TABLE;
+const Kernels& kernels();
 }
 
 namespace amx {
 
-const Kernels& table() {
-  static const Kernels kernels = [] {
-    Kernels row = avx512::TABLE;
-    row.name = "amx";
-    row.block_tokens = 16;
-    row.block_panels = BLOCK_PANELS;
-    row.matmul_block[static_cast<int>(Format::Q8)] = matmul_block<Format::Q8>;
-    row.matmul_block[static_cast<int>(Format::Q4)] = matmul_block<Format::Q4>;
-    row.matmul_block[static_cast<int>(Format::Q4M)] = matmul_block<Format::Q4M>;
-    row.matmul_block[static_cast<int>(Format::Q4S)] = matmul_block<Format::Q4S>;
-    row.busy = busy;
-    return row;
-  }();
-  return kernels;
+static Kernels make_table() {
+  Kernels k = avx512::kernels();
+  k.name = "amx";
+  k.block_tokens = MIN_BLOCK_TOKENS;
+  k.block_panels = BLOCK_PANELS;
+  k.matmul_block[index_of(Format::Q8)] = matmul_block<Format::Q8>;
+  k.matmul_block[index_of(Format::Q4)] = matmul_block<Format::Q4>;
+  k.matmul_block[index_of(Format::Q4_1)] = matmul_block<Format::Q4_1>;
+  k.matmul_block[index_of(Format::Q4_SPARSE)] = matmul_block<Format::Q4_SPARSE>;
+  k.peak_loop = peak_loop;
+  return k;
+}
+
+const Kernels& kernels() {
+  static const Kernels table = make_table();
+  return table;
 }
 
 }  // namespace amx

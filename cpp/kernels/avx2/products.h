@@ -1,10 +1,11 @@
-// The int8 products of the AVX2 row: pairs by vpmaddubsw.
+// The int8 products of the AVX2 target: pairs by vpmaddubsw.
 #pragma once
 #include "simd.h"
 
 namespace understudy::avx2 {
 
-UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {  // back to signed: maddubs saturates on 255·127·2
+UNDERSTUDY_INLINE Weights
+unpack_q8(const uint8_t* quads) {  // back to signed: maddubs saturates on 255·127·2
   Weights w;
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i)
@@ -12,17 +13,21 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {  // back to signed: 
                                  _mm256_set1_epi8(static_cast<char>(0x80)));
   return w;
 }
-// Eight products of 15·127·2 at most stay below 2^15, so the pairs are added in int16 and widened once.
+// Eight products of 15·127·2 at most stay below 2^15, so the pairs are added in int16 and widened
+// once.
 UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
   I pairs = _mm256_maddubs_epi16(w.quad[0], broadcast_quad(a));
   UNDERSTUDY_UNROLL
   for (int i = 1; i < 8; ++i)
     pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w.quad[i], broadcast_quad(a + 4 * i)));
-  return _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), _mm256_set1_epi32(correction));
+  return _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)),
+                          _mm256_set1_epi32(correction));
 }
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
   I pairs;
-  asm volatile("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(a), "x"(b));  // volatile: the sums are never used
+  asm volatile("vpmaddubsw %2, %1, %0"
+               : "=x"(pairs)
+               : "x"(a), "x"(b));  // volatile: the sums are never used
   return _mm256_add_epi16(sum, pairs);
 }
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
@@ -31,7 +36,8 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) {
     const I quad = broadcast_quad(a + 4 * i);
-    const I pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(w.quad[i], w.quad[i]), _mm256_sign_epi8(quad, w.quad[i]));
+    const I pairs = _mm256_maddubs_epi16(_mm256_sign_epi8(w.quad[i], w.quad[i]),
+                                         _mm256_sign_epi8(quad, w.quad[i]));
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
   }
   return sum;

@@ -1,4 +1,4 @@
-// The AVX2 row of the kernel table: the generic algorithms over this ISA's vocabulary.
+// The AVX2 target: the generic algorithms over this instruction set's vocabulary.
 #include "../kernels.h"
 #include "products.h"
 
@@ -6,7 +6,9 @@ namespace understudy::avx2 {
 
 #include "../generic.inl"
 
-extern const Kernels TABLE;
-const Kernels TABLE = UNDERSTUDY_TABLE("avx2");
+const Kernels& kernels() {
+  static const Kernels table = make_table("avx2");
+  return table;
+}
 
 }  // namespace understudy::avx2

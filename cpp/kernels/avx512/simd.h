@@ -1,4 +1,4 @@
-// The SIMD vocabulary of the AVX-512 row (F, BW, VL, DQ, VNNI): 16 floats a vector.
+// The SIMD vocabulary of the AVX-512 target (F, BW, VL, DQ, VNNI): 16 floats a vector.
 #pragma once
 #include <immintrin.h>
 
@@ -10,15 +10,17 @@ namespace understudy::avx512 {
 
 using F = __m512;
 using I = __m512i;
-UNDERSTUDY_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-UNDERSTUDY_INLINE void prefetch_far(const uint8_t* p) {  // into the second-level cache
+UNDERSTUDY_INLINE void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+UNDERSTUDY_INLINE void prefetch_l2(const uint8_t* p) {  // into the L2 cache
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 
 constexpr int LANES = 16;
-constexpr int TILE_TOKENS = 16;  // 8 weight + 16 sum registers of 32
-constexpr int STREAMS = 3;       // panels read side by side: 24 sums of 8 tokens
-constexpr int ATTEND_ROWS = 12;  // 2 x 12 sums + 2 keys
+constexpr int TILE_TOKENS = 16;     // 8 weight + 16 sum registers of 32
+constexpr int STREAMS = 3;          // panels read side by side: 24 sums of 8 tokens
+constexpr int ATTEND_QUERIES = 12;  // 2 x 12 sums + 2 keys
 
 UNDERSTUDY_INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
 UNDERSTUDY_INLINE void store(float* p, F x) { _mm512_storeu_ps(p, x); }
@@ -32,9 +34,9 @@ UNDERSTUDY_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
 UNDERSTUDY_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
 UNDERSTUDY_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
 UNDERSTUDY_INLINE F abs(F a) { return _mm512_abs_ps(a); }
-UNDERSTUDY_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
-UNDERSTUDY_INLINE float sum(F x) { return _mm512_reduce_add_ps(x); }
-UNDERSTUDY_INLINE float largest(F x) { return _mm512_reduce_max_ps(x); }
+UNDERSTUDY_INLINE float sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+UNDERSTUDY_INLINE float reduce_add(F x) { return _mm512_reduce_add_ps(x); }
+UNDERSTUDY_INLINE float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
 UNDERSTUDY_INLINE F round_nearest(F x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -42,31 +44,37 @@ UNDERSTUDY_INLINE F exp2_int(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f)
 UNDERSTUDY_INLINE F zero_below(F x, float bound, F value) {  // value where x >= bound, else 0
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_GE_OQ), value);
 }
-UNDERSTUDY_INLINE F ramp() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
-UNDERSTUDY_INLINE F above(F index, float last, F x, F other) {  // other where index > last, else x
+UNDERSTUDY_INLINE F iota() {
+  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+UNDERSTUDY_INLINE F select_above(F index, float last, F x,
+                                 F other) {  // other where index > last, else x
   return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(index, _mm512_set1_ps(last), _CMP_GT_OQ), other);
 }
 UNDERSTUDY_INLINE F load_f16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 UNDERSTUDY_INLINE F load_bf16(const uint16_t* p) {
-  return _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 }
 UNDERSTUDY_INLINE F load_i8(const int8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 UNDERSTUDY_INLINE F to_float(I x) { return _mm512_cvtepi32_ps(x); }
-UNDERSTUDY_INLINE I set_int(int32_t x) { return _mm512_set1_epi32(x); }
+UNDERSTUDY_INLINE I splat_int(int32_t x) { return _mm512_set1_epi32(x); }
 UNDERSTUDY_INLINE I to_int(F x) { return _mm512_cvtps_epi32(x); }
 UNDERSTUDY_INLINE void store_bytes(int8_t* p, I x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }
-UNDERSTUDY_INLINE I times_16(I x) { return _mm512_slli_epi32(x, 4); }
-UNDERSTUDY_INLINE I sixteenth(I x) { return _mm512_srai_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(8)), 4); }
+UNDERSTUDY_INLINE I shift_left_4(I x) { return _mm512_slli_epi32(x, 4); }
+UNDERSTUDY_INLINE I shift_right_4_rounded(I x) {
+  return _mm512_srai_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(8)), 4);
+}
 UNDERSTUDY_INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
 UNDERSTUDY_INLINE I sub_int(I a, I b) { return _mm512_sub_epi32(a, b); }
-UNDERSTUDY_INLINE int32_t sum_int(I x) { return _mm512_reduce_add_epi32(x); }
+UNDERSTUDY_INLINE int32_t reduce_add_int(I x) { return _mm512_reduce_add_epi32(x); }
 
 // One group of 32 columns for LANES rows, unpacked: eight vectors of four columns each.
 struct Weights {
@@ -89,8 +97,9 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   for (int i = 0; i < 8; ++i) w.quad[i] = _mm512_loadu_si512(quads + 64 * i);
   return w;
 }
-// Σ u·a over the group plus the correction for the offset of u; exact in int32. Written as assembly because gcc 12
-// loads the broadcast into a register first: with it inside the instruction the product runs a quarter faster.
+// Σ u·a over the group plus the correction for the offset of u; exact in int32. Written as assembly
+// because gcc 12 loads the broadcast into a register first: with it inside the instruction the
+// product runs a quarter faster.
 UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
   I sum = _mm512_set1_epi32(correction);
   UNDERSTUDY_UNROLL
@@ -101,7 +110,9 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
   return sum;
 }
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
-  asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));  // volatile: the sums are never used
+  asm volatile("vpdpbusd %2, %1, %0"
+               : "+v"(sum)
+               : "v"(a), "v"(b));  // volatile: the sums are never used
   return sum;
 }
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
@@ -109,23 +120,25 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_su
 }
 UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 // Alternately from a and b, of the first or last eight bytes of every 16.
-UNDERSTUDY_INLINE I zip_first_bytes(I a, I b) { return _mm512_unpacklo_epi8(a, b); }
-UNDERSTUDY_INLINE I zip_last_bytes(I a, I b) { return _mm512_unpackhi_epi8(a, b); }
-UNDERSTUDY_INLINE I zip_first_pairs(I a, I b) { return _mm512_unpacklo_epi16(a, b); }
-UNDERSTUDY_INLINE I zip_last_pairs(I a, I b) { return _mm512_unpackhi_epi16(a, b); }
+UNDERSTUDY_INLINE I unpacklo_bytes(I a, I b) { return _mm512_unpacklo_epi8(a, b); }
+UNDERSTUDY_INLINE I unpackhi_bytes(I a, I b) { return _mm512_unpackhi_epi8(a, b); }
+UNDERSTUDY_INLINE I unpacklo_pairs(I a, I b) { return _mm512_unpacklo_epi16(a, b); }
+UNDERSTUDY_INLINE I unpackhi_pairs(I a, I b) { return _mm512_unpackhi_epi16(a, b); }
 UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm512_and_si512(packed, _mm512_set1_epi8(15)); }
 UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm512_srli_epi16(packed, 4)); }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm512_storeu_si512(p, quad); }
 UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) { return unpack_q8(quads); }
 #define UNDERSTUDY_LISTS_COLUMNS
-UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns, int8_t* inputs) {
+UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns,
+                                   int8_t* inputs) {
   int count = 0;
   for (int i = 0; i < GROUP; i += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
     const __mmask16 used = _mm_test_epi8_mask(bytes, bytes);
-    const I places =
-        _mm512_add_epi32(_mm512_slli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6),
-                         set_int(static_cast<int32_t>(first_line + i * LINE_BYTES)));
+    const I places = _mm512_add_epi32(
+        _mm512_slli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                          6),
+        splat_int(static_cast<int32_t>(first_line + i * LINE_BYTES)));
     _mm512_storeu_si512(columns + count, _mm512_maskz_compress_epi32(used, places));
     const I values = _mm512_maskz_compress_epi32(used, _mm512_cvtepi8_epi32(bytes));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(inputs + count), _mm512_cvtepi32_epi8(values));

@@ -1,4 +1,4 @@
-// The AVX512 row of the kernel table: the generic algorithms over this ISA's vocabulary.
+// The AVX-512 target: the generic algorithms over this instruction set's vocabulary.
 #include "../kernels.h"
 #include "simd.h"
 
@@ -6,7 +6,9 @@ namespace understudy::avx512 {
 
 #include "../generic.inl"
 
-extern const Kernels TABLE;
-const Kernels TABLE = UNDERSTUDY_TABLE("avx512");
+const Kernels& kernels() {
+  static const Kernels table = make_table("avx512");
+  return table;
+}
 
 }  // namespace understudy::avx512

@@ -1,4 +1,4 @@
-// The AVX-VNNI row of the kernel table: the generic algorithms over this ISA's vocabulary.
+// The AVX-VNNI target: the generic algorithms over this instruction set's vocabulary.
 #include "../kernels.h"
 #include "simd.h"
 
@@ -6,7 +6,9 @@ namespace understudy::avx_vnni {
 
 #include "../generic.inl"
 
-extern const Kernels TABLE;
-const Kernels TABLE = UNDERSTUDY_TABLE("avx_vnni");
+const Kernels& kernels() {
+  static const Kernels table = make_table("avx_vnni");
+  return table;
+}
 
 }  // namespace understudy::avx_vnni

@@ -1,10 +1,12 @@
-// int8 products of the NEON row without the dot-product instructions: multiply to int16, add there as long as it fits.
+// int8 products of the NEON target without the dot-product instructions: multiply to int16, add
+// there as long as it fits.
 #pragma once
 #include "simd.h"
 
 namespace understudy::neon {
 
-// Columns of one row stand in two neighbouring int16 lanes pairs: [r0 r0 r0 r0 r1 r1 r1 r1] and [r2 … r3 …] to int32.
+// Columns of one row stand in two neighbouring int16 lanes pairs: [r0 r0 r0 r0 r1 r1 r1 r1] and [r2
+// … r3 …] to int32.
 UNDERSTUDY_INLINE int32x4_t row_sums(int16x8_t first, int16x8_t second) {
   return vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second));
 }
@@ -27,11 +29,11 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
   int8x16_t quads[8];
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) quads[i] = broadcast_quad(a + 4 * i);
-  return add_int(set_int(correction), {products<8>(w.low, quads), products<8>(w.high, quads)});
+  return add_int(splat_int(correction), {products<8>(w.low, quads), products<8>(w.high, quads)});
 }
 // Two products of 128·127 at most stay below 2^15.
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
-  I sum = set_int(0);
+  I sum = splat_int(0);
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; i += 2) {
     const int8x16_t quads[2] = {broadcast_quad(a + 4 * i), broadcast_quad(a + 4 * i + 4)};
@@ -40,10 +42,12 @@ UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {
   return sum;
 }
 UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
-  const int8x16_t quad = broadcast_quad(a), low = vreinterpretq_s8_s32(w.low), high = vreinterpretq_s8_s32(w.high);
+  const int8x16_t quad = broadcast_quad(a), low = vreinterpretq_s8_s32(w.low),
+                  high = vreinterpretq_s8_s32(w.high);
   return add_int(sum, {products<1>(&low, &quad), products<1>(&high, &quad)});
 }
-// 8 products a lane as everywhere, of which this step does half with each of its four instructions' eight lanes.
+// 8 products a lane as everywhere, of which this step does half with each of its four instructions'
+// eight lanes.
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
   asm volatile(  // volatile: the sums are never used
       "smlal %0.8h, %2.8b, %4.8b\n\tsmlal2 %0.8h, %2.16b, %4.16b\n\t"

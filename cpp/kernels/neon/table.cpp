@@ -1,4 +1,5 @@
-// The NEON row of the kernel table: the generic algorithms over this ISA's vocabulary; runs on every AArch64.
+// The NEON target: the generic algorithms over this instruction set's vocabulary; runs on every
+// AArch64.
 #include "../kernels.h"
 #include "products.h"
 
@@ -6,7 +7,9 @@ namespace understudy::neon {
 
 #include "../generic.inl"
 
-extern const Kernels TABLE;
-const Kernels TABLE = UNDERSTUDY_TABLE("neon");
+const Kernels& kernels() {
+  static const Kernels table = make_table("neon");
+  return table;
+}
 
 }  // namespace understudy::neon

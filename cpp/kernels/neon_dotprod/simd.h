@@ -1,5 +1,6 @@
-// The vocabulary of the NEON row with dot products (FEAT_DotProd): that of neon/simd.h, and its own int8 products.
-// Both operands are signed: 4-bit weights are 0 … 15 and the correction stays the starting value of the sum.
+// The vocabulary of the NEON target with dot products (FEAT_DotProd): that of neon/simd.h, and its
+// own int8 products. Both operands are signed: 4-bit weights are 0 … 15 and the correction stays
+// the starting value of the sum.
 #pragma once
 #include "../neon/simd.h"
 
@@ -7,7 +8,8 @@ namespace understudy::neon_dotprod {
 
 using namespace neon;
 
-// sum[r] + Σ w·a over 16 columns: quads first … first + 3, whose activations stand in the four lanes of `a`.
+// sum[r] + Σ w·a over 16 columns: quads first … first + 3, whose activations stand in the four
+// lanes of `a`.
 UNDERSTUDY_INLINE int32x4_t four_quads(int32x4_t sum, const int8x16_t* w, int8x16_t a) {
   sum = vdotq_laneq_s32(sum, w[0], a, 0);
   sum = vdotq_laneq_s32(sum, w[1], a, 1);
@@ -16,7 +18,7 @@ UNDERSTUDY_INLINE int32x4_t four_quads(int32x4_t sum, const int8x16_t* w, int8x1
 }
 UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
   const int8x16_t left = vld1q_s8(a), right = vld1q_s8(a + 16);
-  I sum = set_int(correction);
+  I sum = splat_int(correction);
   sum.low = four_quads(four_quads(sum.low, w.low, left), w.low + 4, right);
   sum.high = four_quads(four_quads(sum.high, w.high, left), w.high + 4, right);
   return sum;
@@ -28,7 +30,8 @@ UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
           vdotq_s32(sum.high, vreinterpretq_s8_s32(w.high), quad)};
 }
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
-  asm volatile("sdot %0.4s, %2.16b, %4.16b\n\tsdot %1.4s, %3.16b, %5.16b"  // volatile: the sums are never used
+  asm volatile("sdot %0.4s, %2.16b, %4.16b\n\tsdot %1.4s, %3.16b, %5.16b"  // volatile: the sums are
+                                                                           // never used
                : "+w"(sum.low), "+w"(sum.high)
                : "w"(a.low), "w"(a.high), "w"(b.low), "w"(b.high));
   return sum;

@@ -1,4 +1,5 @@
-// The NEON row with dot products: the generic algorithms over this ISA's vocabulary.
+// The NEON target with dot products: the generic algorithms over this instruction set's
+// vocabulary.
 #include "../kernels.h"
 #include "simd.h"
 
@@ -6,7 +7,9 @@ namespace understudy::neon_dotprod {
 
 #include "../generic.inl"
 
-extern const Kernels TABLE;
-const Kernels TABLE = UNDERSTUDY_TABLE("neon_dotprod");
+const Kernels& kernels() {
+  static const Kernels table = make_table("neon_dotprod");
+  return table;
+}
 
 }  // namespace understudy::neon_dotprod

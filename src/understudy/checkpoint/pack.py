@@ -29,8 +29,8 @@ _NATURAL: dict[str, PackedFormat] = {
     "BF16": "bf16",
     "Q8_0": "q8",
     "Q4_0": "q4",
-    "Q4_1": "q4m",
-    "Q4_K": "q4m",
+    "Q4_1": "q4_1",
+    "Q4_K": "q4_1",
     "Q5_0": "q8",
     "Q5_1": "q8",
     "Q5_K": "q8",
@@ -66,16 +66,16 @@ def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedForm
             chosen = quant.head
     if chosen is None:
         return _NATURAL[stored]
-    if chosen == "q4" and _NATURAL[stored] == "q4m":
-        return "q4m"  # the file's own 4-bit grid; another one would only lose
+    if chosen == "q4" and _NATURAL[stored] == "q4_1":
+        return "q4_1"  # the file's own 4-bit grid; another one would only lose
     return chosen  # type: ignore[return-value]
 
 
 def packed_layout(spec: ModelSpec, name: str, format: PackedFormat) -> PackedFormat:
-    """Another order of the same values where it pays: behind a squared ReLU most inputs are zero, and in `q4s` what they
-    would meet is not read."""
+    """Another order of the same values where it pays: behind a squared ReLU most inputs are zero, and in
+    `q4_sparse` what they would meet is not read."""
     return (
-        "q4s"
+        "q4_sparse"
         if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight")
         else format
     )

@@ -11,7 +11,7 @@ from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.judge.benchmark.memory import peak_memory_bytes
 from understudy.judge.benchmark.speed import SpeedTest, measure_speed
-from understudy.model import fine_matrices
+from understudy.model import int12_matrices
 from understudy.report.provenance import describe_run
 from understudy.spec import ModelSpec, QuantSpec
 
@@ -99,8 +99,12 @@ def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Pa
     packed = synthetic_packed(
         arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers
     )
-    fine = fine_matrices(packed.spec, arguments.activations)
+    int12 = int12_matrices(packed.spec, arguments.activations)
     model = core.Model(
-        packed.spec, packed.tensors, isa=arguments.isa, num_threads=arguments.threads, fine=fine
+        packed.spec,
+        packed.tensors,
+        isa=arguments.isa,
+        num_threads=core.choose_threads(arguments.threads),
+        int12=int12,
     )
     return model, packed.spec, None

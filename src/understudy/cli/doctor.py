@@ -54,7 +54,7 @@ def examine() -> dict[str, Any]:
     return {
         "understudy": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "kernel rows": f"{' '.join(core.isa_rows())}; using {core.choose_isa()}",
+        "kernel targets": f"{' '.join(core.isa_targets())}; using {core.choose_isa()}",
         "threads": threads,
         "memory available": f"{memory / 1e9:.1f} GB" if memory is not None else "unknown",
         "read bandwidth": f"{core.measure_bandwidth(threads) / 1e9:.1f} GB/s",

@@ -16,12 +16,12 @@ class Variable:
     expected: str
 
 
-# Of all processors; `core.isa_rows()` knows this one's.
-ISA_ROWS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")
+# Of all processors; `core.isa_targets()` knows this one's.
+ISA_TARGETS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")
 
 VARIABLES: dict[str, Variable] = {
     "UNDERSTUDY_ISA": Variable(
-        "row of the kernel table to use", lambda v: v in ISA_ROWS, " or ".join(ISA_ROWS)
+        "kernel target to use", lambda v: v in ISA_TARGETS, " or ".join(ISA_TARGETS)
     ),
     "UNDERSTUDY_THREADS": Variable(
         "threads of the engine", lambda v: v.isdigit() and 1 <= int(v) <= 1024, "1 to 1024"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from understudy.cli.environment import ISA_ROWS
+from understudy.cli.environment import ISA_TARGETS
 from understudy.hub import DEFAULT_MODEL
 from understudy.model import Model, load
 
@@ -37,8 +37,8 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--activations",
-        choices=["int8", "fine"],
-        help="inputs of products (default fine below 10^9 parameters)",
+        choices=["int8", "int12"],
+        help="inputs of products (default int12 below 10^9 parameters)",
     )
     group.add_argument(
         "--context",
@@ -51,7 +51,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--isa",
-        help=f"kernel row: {', '.join(ISA_ROWS)} (default the best that this processor runs)",
+        help=f"kernel target: {', '.join(ISA_TARGETS)} (default the best that this processor runs)",
     )
     group.add_argument(
         "--speculate",

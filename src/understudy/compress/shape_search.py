@@ -36,7 +36,7 @@ from understudy.compress.state import read_json, write_json
 from understudy.compress.teacher import Teacher
 from understudy.core import PackedTensor
 from understudy.errors import UsageError
-from understudy.model import fine_matrices
+from understudy.model import int12_matrices
 from understudy.spec import ModelSpec, PackedFormat, parameter_counts, tensor_shapes
 
 
@@ -67,7 +67,7 @@ def seconds_per_token(spec: ModelSpec, num_tokens: int = 24) -> float:
         values = rng.standard_normal(shape, dtype=np.float32) * np.float32(columns**-0.5)
         data = core.pack("F32", values.view(np.uint8).reshape(-1), rows, columns, kind)
         tensors[name] = PackedTensor(kind, rows, columns, data)
-    model = core.Model(spec, tensors, fine=fine_matrices(spec))
+    model = core.Model(spec, tensors, int12=int12_matrices(spec))
     cache = core.Cache(model, -(-num_tokens // core.PAGE_SIZE), "f16")
     pages = np.arange(-(-num_tokens // core.PAGE_SIZE), dtype=np.int32)[None]
     times = []

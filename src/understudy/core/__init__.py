@@ -1,12 +1,15 @@
 """The border to the compiled core: the only importer of `understudy.core._core`.
 
-Python decides what runs, the core does how. Arrays are checked once here and in `cpp/bind/module.cpp`; a broken
-contract raises `ValueError`, which is a bug of ours and not of the user's input.
+Python decides what runs, the core does how. Arrays are checked once here and in
+`cpp/bind/module.cpp`; a broken contract raises `ValueError`, which is a bug of ours and not of the
+user's input.
 
     model = core.Model(spec, tensors)                 # tensors: packed panels, by Hugging Face name
     cache = core.Cache(model, num_pages=128, kv_format="f16")
     logits = core.step(model, cache, tokens, positions, slots, page_tables, logit_rows)
-    token, logprob, top_ids, top_logprobs = core.sample(logits[0], core.SampleSettings(...), history, num_generated, ...)
+    token, logprob, top_ids, top_logprobs = core.sample(
+        logits[0], core.SampleSettings(...), history, num_generated, ...
+    )
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.core import _core
+from understudy.core.cpus import default_threads, usable_cpus
 from understudy.errors import UnderstudyWarning, UsageError
 from understudy.spec import KvFormat, ModelSpec, PackedFormat
 
@@ -30,7 +33,7 @@ PANEL_ROWS: int = _core.PANEL_ROWS
 GROUP_SIZE: int = _core.GROUP_SIZE
 
 Cache = _core.Cache
-isa_rows = _core.isa_rows
+isa_targets = _core.isa_targets
 dequantize = _core.dequantize
 row_bytes = _core.row_bytes
 packed_bytes = _core.packed_bytes
@@ -44,8 +47,9 @@ measure_int8_peak = _core.measure_int8_peak  # operations per second, a multiply
 class PackedTensor:
     """A weight as the kernels read it.
 
-    A matrix (rows, columns) is in panels of 16 rows (`docs/kernels.md`). A vector (a norm gain, a bias) has
-    `format="f32"`, `rows=1` and `data` holding its plain float32 bytes; a LayerNorm1P gain already contains the 1.
+    A matrix (rows, columns) is in panels of 16 rows (`docs/kernels.md`). A vector (a norm gain, a
+    bias) has `format="f32"`, `rows=1` and `data` holding its plain float32 bytes; a LayerNorm1P
+    gain already contains the 1.
     """
 
     format: PackedFormat
@@ -56,7 +60,7 @@ class PackedTensor:
 
 @dataclass(frozen=True, slots=True)
 class SampleSettings:
-    """How one row of logits becomes a token; see `cpp/sample.h` for the order in which these act."""
+    """How one row of logits becomes a token; `cpp/sample.h` has their order."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -71,15 +75,17 @@ class SampleSettings:
 
 
 class Model(_core.Model):
-    """A network ready to run: packed weights, a row of the kernel table and a team of threads.
+    """A network ready to run: packed weights, a kernel target and a pool of threads.
 
     Args:
         spec: the architecture.
         tensors: packed weights by Hugging Face name (`spec.tensor_shapes`); held, not copied.
-        isa: a name of `isa_rows()`; default the environment variable UNDERSTUDY_ISA, else the best of this CPU.
-        num_threads: default UNDERSTUDY_THREADS, else one per physical core that this process may use.
-        fine: matrices, by the last part of their name (`q_proj`, …, `lm_head`), whose inputs are integers of 12 bits
-            instead of 8.
+        isa: a name of `isa_targets()`; default the environment variable UNDERSTUDY_ISA, else the
+            best of this CPU.
+        num_threads: taken as it is; default `choose_threads()`: UNDERSTUDY_THREADS, else one per
+            physical core that this process may use.
+        int12: matrices, by the last part of their name (`q_proj`, …, `lm_head`), whose inputs are
+            integers of 12 bits instead of 8.
     """
 
     def __init__(
@@ -89,20 +95,20 @@ class Model(_core.Model):
         *,
         isa: str | None = None,
         num_threads: int | None = None,
-        fine: Sequence[str] = (),
+        int12: Sequence[str] = (),
     ) -> None:
         entries = {name: (t.format, t.rows, t.columns, t.data) for name, t in tensors.items()}
         super().__init__(
             dataclasses.asdict(spec) | _rotation(spec),
             entries,
             choose_isa(isa),
-            choose_threads(num_threads),
-            list(fine),
+            choose_threads() if num_threads is None else num_threads,
+            list(int12),
         )
 
 
 def _rotation(spec: ModelSpec) -> dict[str, object]:
-    """The frequencies of texts within the original context, and of longer ones where those differ."""
+    """The frequencies of texts within the original context, of longer ones where they differ."""
     sets = [spec.frequencies(1), spec.frequencies(spec.max_positions)]
     return {
         "frequency_sets": sets[:1] if sets[0] == sets[1] else sets,
@@ -111,13 +117,13 @@ def _rotation(spec: ModelSpec) -> dict[str, object]:
 
 
 def choose_isa(isa: str | None = None) -> str:
-    """The kernel row to use; UsageError when it is unknown or cannot run here."""
-    wanted = isa or os.environ.get("UNDERSTUDY_ISA") or _core.isa_rows()[-1]
-    if wanted not in _core.isa_rows():
+    """The kernel target to use; UsageError when it is unknown or cannot run here."""
+    wanted = isa or os.environ.get("UNDERSTUDY_ISA") or _core.isa_targets()[-1]
+    if wanted not in _core.isa_targets():
         raise UsageError(
-            "this CPU has no such kernel row",
+            "this CPU has no such kernel target",
             where="UNDERSTUDY_ISA" if isa is None else "isa",
-            expected=" | ".join(_core.isa_rows()),
+            expected=" | ".join(_core.isa_targets()),
             found=wanted,
         )
     return wanted
@@ -126,13 +132,13 @@ def choose_isa(isa: str | None = None) -> str:
 def choose_threads(num_threads: int | None = None) -> int:
     """The number of threads to use; UsageError when it is not a number from 1 to 1024.
 
-    More than this process may have CPUs wait for each other at every step, minutes for one answer: they are cut to that
-    many, with a warning.
+    Never more than the processors that this process may use (affinity mask, quota of its control
+    group): a larger number is lowered, and a warning says so.
     """
     if num_threads is None:
         text = os.environ.get("UNDERSTUDY_THREADS")
         if text is None:
-            return _physical_cores()
+            return default_threads()
         where: str = "UNDERSTUDY_THREADS"
     else:
         text, where = str(num_threads), "num_threads"
@@ -140,38 +146,18 @@ def choose_threads(num_threads: int | None = None) -> int:
         raise UsageError(
             "not a usable number of threads", where=where, expected="1 to 1024", found=text
         )
-    most = max(2, _usable_cpus())
-    if int(text) > most:
+    usable = usable_cpus()
+    if int(text) > usable:
         warnings.warn(
-            f"{where}: {text} threads on {_usable_cpus()} CPUs; {most} are used",
+            f"{where}: {text} threads on {usable} CPUs; {usable} are used",
             UnderstudyWarning,
             stacklevel=2,
         )
-    return min(int(text), most)
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _physical_cores() -> int:
-    """Cores that this process may use; hyper-threads of one core are counted once (Linux), for they share its units."""
-    if not hasattr(os, "sched_getaffinity"):
-        return _usable_cpus()
-    cores: set[str] = set()
-    for cpu in os.sched_getaffinity(0):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
+    return min(int(text), usable)
 
 
 def new_cache(model: Model, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
-    """A cache of `num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
+    """`num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
     return _core.Cache(model, num_pages, kv_format)
 
 
@@ -181,14 +167,14 @@ def copy_pages(cache: Cache, sources: NDArray[np.int32], targets: NDArray[np.int
 
 
 def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Encodes the last axis of `values` in blocks of `format` (F32 F16 BF16 Q8_0 Q4_0 Q4_1), flat bytes."""
+    """Flat blocks of `format` (F32 F16 BF16 Q8_0 Q4_0 Q4_1) along the last axis of `values`."""
     return _core.quantize(format, np.ascontiguousarray(values, dtype=np.float32))
 
 
 def pack(
     source: str, data: NDArray[np.uint8], rows: int, columns: int, target: PackedFormat
 ) -> NDArray[np.uint8]:
-    """Turns file blocks (rows, columns) into panels; values that `target` cannot hold exactly are rounded."""
+    """Turns file blocks (rows, columns) into panels; what `target` cannot hold is rounded."""
     out = np.empty(_core.packed_bytes(target, rows, columns), np.uint8)
     pack_into(source, data, rows, columns, target, out)
     return out
@@ -216,15 +202,16 @@ def step(
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
 ) -> NDArray[np.float32]:
-    """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages); logit_rows: (m,).
+    """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages);
+    logit_rows: (m,).
 
-    Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of `page_tables`; tokens of one
-    sequence stand together, in rising order. `frequency_sets` says for each sequence whether it turns by the frequencies
-    of texts within the model's original context (0) or of longer ones (1), where these differ. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
+    Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of
+    `page_tables`; tokens of one sequence stand together, in rising order. `frequency_sets` says for
+    each sequence whether it turns by the frequencies of texts within the model's original context
+    (0) or of longer ones (1), where these differ. Returns float32 (m, vocab): the logits of batch
+    rows `logit_rows`.
     """
     arrays = (tokens, positions, slots, page_tables, logit_rows)
-    if frequency_sets is None:
-        return _core.step(model, cache, *arrays)
     return _core.step(model, cache, *arrays, frequency_sets)
 
 
@@ -244,13 +231,15 @@ def sample(
     """Picks a token from one row of logits (vocab,).
 
     Args:
-        history: prompt and generated ids, for the penalties; the last `num_generated` of them are generated.
-        counter: with `settings.seed` the only source of chance; use the token's position in its own sequence.
+        history: prompt and generated ids, for the penalties; the last `num_generated` of them are
+            generated.
+        counter: with `settings.seed` the only source of chance; use the token's position in its own
+            sequence.
         mask: bit i of word i // 32 set where token i is allowed.
 
     Returns:
-        token, its log-probability under the model (before penalties, bias, mask and temperature), and the
-        `settings.num_top` likeliest ids with theirs.
+        token, its log-probability under the model (before penalties, bias, mask and temperature),
+        and the `settings.num_top` likeliest ids with theirs.
     """
     bias = settings.logit_bias
     return _core.sample(

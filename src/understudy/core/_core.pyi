@@ -1,4 +1,9 @@
-"""The compiled module's face (cpp/bind/module.cpp)."""
+"""The compiled module's face (cpp/bind/module.cpp). `tests/unit/core/test_stub.py` holds it to the
+module.
+
+Every function raises `ValueError` where an array has another size than the others say, or a name is
+unknown.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,14 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAGE_SIZE: int
+"""Positions in a page of the cache."""
 PANEL_ROWS: int
+"""Rows of a panel of packed weights."""
 GROUP_SIZE: int
+"""Columns that share a scale."""
 
-def isa_rows() -> list[str]: ...
-def dequantize(format: str, data: NDArray[np.uint8], count: int) -> NDArray[np.float32]: ...
-def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]: ...
-def row_bytes(format: str, columns: int) -> int: ...
-def packed_bytes(target: str, rows: int, columns: int) -> int: ...
+def isa_targets() -> list[str]:
+    """Names of the kernel targets that this processor can run, best last."""
+
+def dequantize(format: str, data: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """Float32 (count,) of the file blocks in `data`; `format` is a ggml type name."""
+
+def quantize(format: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Flat file blocks of float32 values of any shape; the last axis holds whole blocks."""
+
+def row_bytes(format: str, columns: int) -> int:
+    """Bytes of one row of `columns` values in file blocks."""
+
+def packed_bytes(target: str, rows: int, columns: int) -> int:
+    """Bytes of a matrix in panels of the packed format `target`."""
+
 def pack(
     source: str,
     data: NDArray[np.uint8],
@@ -22,40 +40,61 @@ def pack(
     columns: int,
     target: str,
     out: NDArray[np.uint8],
-) -> None: ...
-def unpack(
-    target: str, data: NDArray[np.uint8], rows: int, columns: int
-) -> NDArray[np.float32]: ...
-def measure_bandwidth(num_threads: int, megabytes: int = 1024, seconds: float = 0.5) -> float: ...
-def measure_int8_peak(num_threads: int, seconds: float = 0.2) -> float: ...
+) -> None:
+    """Turns file blocks (rows, columns) into panels, written to `out` (packed_bytes,)."""
+
+def unpack(target: str, data: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
+    """Float32 (rows, columns) of panels."""
+
+def measure_bandwidth(num_threads: int, megabytes: int = 1024, seconds: float = 0.5) -> float:
+    """Bytes per second that all threads together read from memory."""
+
+def measure_int8_peak(num_threads: int, seconds: float = 0.2) -> float:
+    """int8 operations per second in registers, a multiply-add counted as two."""
 
 class Model:
+    """A network ready to run; holds the arrays of `tensors`."""
+
     def __init__(
         self,
         spec: Mapping[str, Any],
         tensors: Mapping[str, tuple[str, int, int, NDArray[np.uint8]]],
         isa: str,
         num_threads: int,
-        fine: Sequence[str],
-    ) -> None: ...
+        int12: Sequence[str],
+    ) -> None:
+        """tensors: (packed format, rows, columns, bytes) by name; a vector is one row of f32."""
     @property
-    def isa(self) -> str: ...
+    def isa(self) -> str:
+        """The kernel target that it runs on."""
     @property
-    def num_threads(self) -> int: ...
+    def num_threads(self) -> int:
+        """Threads that share a step, the caller's included."""
     @property
-    def weight_bytes_per_token(self) -> int: ...
-    def count_zeros(self, is_on: bool) -> None: ...
-    def zero_shares(self) -> list[float]: ...
+    def weight_bytes_per_token(self) -> int:
+        """Bytes of weights that a decode step of one token reads."""
+    def count_zeros(self, is_on: bool) -> None:
+        """Switches the counting of zeros behind the MLP's activation on or off, from zero."""
+    def zero_shares(self) -> list[float]:
+        """Share of exact zeros behind the MLP's activation, by layer."""
 
 class Cache:
-    def __init__(self, model: Model, num_pages: int, kv_format: str) -> None: ...
+    """Keys and values in pages; memory is taken when a page is first written."""
+
+    def __init__(self, model: Model, num_pages: int, kv_format: str) -> None:
+        """kv_format: `f16`, `int8` or `f32`."""
     @property
-    def num_pages(self) -> int: ...
+    def num_pages(self) -> int:
+        """Pages of the pool."""
     @property
-    def page_bytes(self) -> int: ...
-    def copy_pages(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> None: ...
-    def read_page(self, page: int) -> NDArray[np.uint8]: ...
-    def write_page(self, page: int, data: NDArray[np.uint8]) -> None: ...
+    def page_bytes(self) -> int:
+        """Bytes of one page over all layers and heads."""
+    def copy_pages(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
+        """Copies whole pages inside the cache, pair by pair."""
+    def read_page(self, page: int) -> NDArray[np.uint8]:
+        """The bytes (page_bytes,) of a page, layer by layer."""
+    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Puts back what `read_page` gave."""
 
 def step(
     model: Model,
@@ -66,7 +105,9 @@ def step(
     page_tables: NDArray[np.int32],
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
-) -> NDArray[np.float32]: ...
+) -> NDArray[np.float32]:
+    """One forward pass; see `understudy.core.step`. Returns float32 (logit_rows, vocab)."""
+
 def sample(
     logits: NDArray[np.float32],
     temperature: float,
@@ -84,7 +125,10 @@ def sample(
     seed: int,
     counter: int,
     num_top: int,
-) -> tuple[int, float, list[int], list[float]]: ...
+) -> tuple[int, float, list[int], list[float]]:
+    """Picks a token from logits (vocab,); see `understudy.core.sample`."""
+
 def logprobs(
     logits: NDArray[np.float32], targets: NDArray[np.int32], num_top: int
-) -> list[tuple[float, int, list[int], list[float]]]: ...
+) -> list[tuple[float, int, list[int], list[float]]]:
+    """Of each row of logits: log-probability and rank of its target, likeliest ids and theirs."""

@@ -23,7 +23,7 @@ from understudy.core import PackedTensor
 from understudy.errors import FormatError
 
 MAGIC = b"UNDERSTUDY-PACK\n"
-LAYOUT = 3  # raise it when cpp/tensor.h changes
+LAYOUT = 4  # raise it when cpp/tensor.h changes
 PAGE = 4096
 
 

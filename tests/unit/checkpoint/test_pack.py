@@ -52,13 +52,13 @@ def test_a_gguf_packs_to_the_same_values(tmp_path: Path) -> None:
     ("stored", "quant", "expected"),
     [
         ("Q4_0", None, "q4"),
-        ("Q4_1", None, "q4m"),
-        ("Q4_K", None, "q4m"),
+        ("Q4_1", None, "q4_1"),
+        ("Q4_K", None, "q4_1"),
         ("Q6_K", None, "q8"),
         ("BF16", None, "bf16"),
         ("F16", None, "f32"),
         ("BF16", QuantSpec("q4"), "q4"),
-        ("Q4_K", QuantSpec("q4"), "q4m"),
+        ("Q4_K", QuantSpec("q4"), "q4_1"),
         ("Q4_0", QuantSpec("q8"), "q8"),
     ],
 )

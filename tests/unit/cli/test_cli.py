@@ -46,7 +46,7 @@ def test_every_command_explains_itself(capsys, command):
         (["generate", "-p", "x", "--temperature", "-1"], "temperature: setting is out of range"),
         (["generate", "-p", "word " * 5000], "do not fit the context"),
         (["generate", "-p", "x", "--context", "999999"], "context is out of range"),
-        (["generate", "-p", "x", "--isa", "riscv"], "no such kernel row"),
+        (["generate", "-p", "x", "--isa", "riscv"], "no such kernel target"),
         (["generate", "-p", "x", "--threads", "0"], "threads"),
         (["generate", "-f", "/no/such/file"], "cannot open"),
         (["generate", "--raw", "--system", "s", "-p", "x"], "--system needs a chat prompt"),

@@ -1,5 +1,6 @@
-"""Every row of the kernel table against the reference row by a program without Python (cpp/test): built here for this
-processor, and by a cross compiler for AArch64, whose rows run under QEMU on a processor with dot products and on two without.
+"""Every kernel target against the reference target, and the thread pool, by a program without
+Python (cpp/test): built here for this processor, and by a cross compiler for AArch64, whose targets
+run under QEMU on a processor with dot products and on two without.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CROSS_COMPILER, EMULATOR, SYSROOT = (
     "qemu-aarch64",
     "/usr/aarch64-linux-gnu",
 )
-ROWS_OF_CPU = {"max": ("neon", "neon_dotprod"), "cortex-a72": ("neon",), "cortex-a53": ("neon",)}
+TARGETS_OF_CPU = {"max": ("neon", "neon_dotprod"), "cortex-a72": ("neon",), "cortex-a53": ("neon",)}
 
 needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 needs_cross_tools = pytest.mark.skipif(
@@ -28,14 +29,14 @@ needs_cross_tools = pytest.mark.skipif(
 
 
 def build(name: str, *settings: str) -> Path:
-    folder = ROOT / "build" / f"rows-{name}"
+    folder = ROOT / "build" / f"conformance-{name}"
     for command in (
         ["cmake", "-S", ROOT / "cpp/test", "-B", folder, *settings],
         ["cmake", "--build", folder, "-j2"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder / "rows"
+    return folder / "conformance"
 
 
 def run(*command: str | Path) -> list[str]:
@@ -45,31 +46,31 @@ def run(*command: str | Path) -> list[str]:
 
 
 @needs_cmake
-def test_rows_of_this_processor_equal_the_reference_without_python() -> None:
+def test_targets_of_this_processor_equal_the_reference_without_python() -> None:
     lines = run(build("native"))
     assert [line.split(":")[0] for line in lines[:-1]] == [
-        name for name in core.isa_rows() if name != "reference"
+        name for name in core.isa_targets() if name != "reference"
     ]
     assert lines[-1].endswith(", 0 failures")
 
 
 @needs_cmake
-def test_a_row_that_cannot_run_here_is_named() -> None:
+def test_a_target_that_cannot_run_here_is_named() -> None:
     done = subprocess.run([build("native"), "abacus"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "no row named abacus on this processor" in done.stderr
+    assert "no kernel target named abacus on this processor" in done.stderr
 
 
 @pytest.mark.slow
 @needs_cmake
 @needs_cross_tools
-@pytest.mark.parametrize("cpu", ROWS_OF_CPU)
-def test_neon_rows_equal_the_reference_under_an_emulator(cpu: str) -> None:
+@pytest.mark.parametrize("cpu", TARGETS_OF_CPU)
+def test_neon_targets_equal_the_reference_under_an_emulator(cpu: str) -> None:
     target = (
         "-DCMAKE_SYSTEM_NAME=Linux",
         "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
         f"-DCMAKE_CXX_COMPILER={CROSS_COMPILER}",
     )
     lines = run(EMULATOR, "-cpu", cpu, "-L", SYSROOT, build("aarch64", *target))
-    assert tuple(line.split(":")[0] for line in lines[:-1]) == ROWS_OF_CPU[cpu]
+    assert tuple(line.split(":")[0] for line in lines[:-1]) == TARGETS_OF_CPU[cpu]
     assert lines[-1].endswith(", 0 failures")

@@ -1,0 +1,22 @@
+// One step's work.
+#pragma once
+#include <cstdint>
+
+namespace understudy {
+
+// Token i stands at positions[i] of the sequence with page table row slots[i].
+struct Batch {
+  int num_tokens;
+  const int32_t *tokens, *positions, *slots;
+  const int32_t* page_tables;
+  int max_pages;
+  int num_logits;
+  const int32_t* logit_rows;
+  const int32_t* frequency_sets;  // by sequence, an index into Spec::frequency_sets
+
+  const int32_t* page_table(int slot) const {
+    return page_tables + static_cast<int64_t>(slot) * max_pages;
+  }
+};
+
+}  // namespace understudy

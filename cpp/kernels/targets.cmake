@@ -1,0 +1,37 @@
+# The kernel targets that the processor built for may have: KERNEL_SOURCES and KERNEL_DEFINITIONS. Flags of an
+# instruction set are given to the files of its target only. Included by the build of the module and by that of cpp/test.
+set(KERNEL_SOURCES ${CMAKE_CURRENT_LIST_DIR}/reference.cpp ${CMAKE_CURRENT_LIST_DIR}/select.cpp)
+set(KERNEL_DEFINITIONS)
+
+# On macOS a build for the other processor is selected by CMAKE_OSX_ARCHITECTURES, on Linux by a tool chain.
+set(target_processor "${CMAKE_SYSTEM_PROCESSOR}")
+if(APPLE AND CMAKE_OSX_ARCHITECTURES)
+  list(LENGTH CMAKE_OSX_ARCHITECTURES num_architectures)
+  if(num_architectures GREATER 1)
+    message(FATAL_ERROR "one processor a wheel: CMAKE_OSX_ARCHITECTURES is '${CMAKE_OSX_ARCHITECTURES}', expected arm64 or x86_64")
+  endif()
+  set(target_processor "${CMAKE_OSX_ARCHITECTURES}")
+endif()
+
+if(target_processor MATCHES "x86_64|AMD64|amd64")
+  set(KERNEL_DEFINITIONS UNDERSTUDY_X86)
+  # gcc 12 warns about its own AVX-512 headers.
+  set(quiet -Wno-uninitialized -Wno-maybe-uninitialized)
+  set(flags_avx2 -mavx2 -mfma -mf16c ${quiet})
+  set(flags_avx_vnni ${flags_avx2} -mavxvnni)
+  set(flags_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni ${quiet})
+  set(flags_amx ${flags_avx512} -mamx-tile -mamx-int8)
+  set(targets avx2 avx_vnni avx512 amx)
+elseif(target_processor MATCHES "aarch64|arm64|ARM64")
+  set(KERNEL_DEFINITIONS UNDERSTUDY_ARM64)
+  set(flags_neon)
+  set(flags_neon_dotprod -march=armv8.2-a+dotprod)
+  set(targets neon neon_dotprod)
+else()
+  set(targets)
+endif()
+foreach(target ${targets})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/${target}/*.cpp)
+  list(APPEND KERNEL_SOURCES ${sources})
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "-O3;${flags_${target}}")
+endforeach()
