@@ -9,7 +9,9 @@ from understudy.hub import pull
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "repository", metavar="ORG/NAME", help="hub id, such as nvidia/Nemotron-Mini-4B-Instruct"
+        "repository",
+        metavar="ORG/NAME",
+        help="hub id, such as nvidia/Nemotron-Mini-4B-Instruct, or ORG/NAME/FILE.gguf",
     )
 
 
