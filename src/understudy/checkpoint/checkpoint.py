@@ -13,13 +13,14 @@ from understudy.checkpoint.adapter import refuse_adapter, refuse_gguf_adapter
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
+from understudy.checkpoint.quantized import dequantised, quantization_of
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.checkpoint.weights import Weights
 from understudy.errors import FormatError, MissingError, UnsupportedError
 from understudy.formats.gguf import GgufFile, read_gguf
 from understudy.formats.safetensors_folder import read_folder_tensors, read_json
-from understudy.formats.tensor import StoredTensor
+from understudy.formats.tensor import BLOCKS, StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec, tensor_shapes
 from understudy.text import open_tokenizer
@@ -88,12 +89,17 @@ def _open_folder(folder: Path) -> Checkpoint:
     refuse_adapter(folder)
     config = read_json(folder / "config.json")
     family = architecture(config.get("model_type"), folder / "config.json")
-    spec = family.spec_of(config, folder / "config.json")
+    quantization = quantization_of(config, folder)
+    plain = {k: v for k, v in config.items() if not k.startswith("quantization")}
+    spec = family.spec_of(plain, folder / "config.json")
     tensors = {
         n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)
     }
-    spec = settle_head(spec, tensors, folder)
-    return _checked(spec, Weights(tensors), folder_tokenizer(folder, config), folder, config)
+    weights = Weights(tensors)
+    if quantization is not None:
+        weights = dequantised(quantization, config, tensors, folder)
+    spec = settle_head(spec, weights, folder)
+    return _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
 
 
 def _checked(
@@ -125,6 +131,13 @@ def _checked(
         )
     for name, shape in expected.items():
         found = weights.stored(name).shape
+        if (format := weights.stored(name).format) not in BLOCKS:
+            raise UnsupportedError(
+                "data type is not implemented for a matrix of the network",
+                where=f"{path}: {name}",
+                expected=" ".join(BLOCKS),
+                found=format,
+            )
         if found != shape:
             raise FormatError(
                 "tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found
@@ -154,8 +167,8 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
         if canonical is None:
             raise UnsupportedError("unknown tensor", where=file.path, found=name)
         tensors[canonical] = tensor.renamed(canonical)
-    spec = settle_head(spec, tensors, file.path)
     weights = Weights(tensors)
+    spec = settle_head(spec, weights, file.path)
     _undo_gguf(family, spec, weights)
     return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
 

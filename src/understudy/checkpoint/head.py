@@ -8,10 +8,10 @@ is always obeyed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import MutableMapping
 
 import numpy as np
 
+from understudy.checkpoint.weights import Weights
 from understudy.errors import CheckpointWarning
 from understudy.formats.tensor import StoredTensor
 from understudy.spec import ModelSpec
@@ -20,19 +20,17 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _CHUNK_VALUES = 1 << 22  # values compared at a time
 
 
-def settle_head(
-    spec: ModelSpec, tensors: MutableMapping[str, StoredTensor], where: object
-) -> ModelSpec:
-    """Takes a head that is the embedding again out of `tensors`, and says in the spec whether one is left.
+def settle_head(spec: ModelSpec, weights: Weights, where: object) -> ModelSpec:
+    """Takes a head that is the embedding again out of `weights`, and says in the spec whether one is left.
 
     Warns (`CheckpointWarning`) when a head of its own is stored though the config ties.
     """
-    if not spec.tied_embeddings or HEAD not in tensors:
+    if not spec.tied_embeddings or HEAD not in weights:
         return spec
-    if EMBEDDING not in tensors:
-        tensors[EMBEDDING] = tensors.pop(HEAD).renamed(EMBEDDING)
-    elif are_equal(tensors[EMBEDDING], tensors[HEAD]):
-        del tensors[HEAD]
+    if EMBEDDING not in weights:
+        weights.rename(HEAD, EMBEDDING)
+    elif are_equal(weights[EMBEDDING], weights[HEAD]):
+        weights.remove(HEAD)
     else:
         warnings.warn(
             f"{where}: the config ties head and embedding, but a different {HEAD} is stored; the stored one is used",

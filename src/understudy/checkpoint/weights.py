@@ -14,11 +14,20 @@ class Weights(Mapping[str, StoredTensor]):
     """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
-        self._tensors = tensors
+        self._tensors = dict(tensors)
         self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
 
     def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
         self._changes[name] = how
+
+    def remove(self, name: str) -> None:
+        del self._tensors[name]
+        self._changes.pop(name, None)
+
+    def rename(self, name: str, new: str) -> None:
+        self._tensors[new] = self._tensors.pop(name).renamed(new)
+        if name in self._changes:
+            self._changes[new] = self._changes.pop(name)
 
     def __getitem__(self, name: str) -> StoredTensor:
         tensor = self._tensors[name]

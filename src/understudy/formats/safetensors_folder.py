@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import FormatError, MissingError, UnsupportedError
-from understudy.formats.tensor import StoredTensor, num_bytes
+from understudy.formats.tensor import RAW, StoredTensor, num_bytes
 from understudy.formats.torch_pickle import read_torch_file
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
-_FORMATS = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
+_FORMATS = ("F32", "F16", "BF16", *RAW)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 
     Raises:
         FormatError: truncated or mutated.
-        UnsupportedError: a data type other than F32, F16, BF16.
+        UnsupportedError: a data type other than floats and whole numbers of whole bytes.
     """
     data = map_file(path)
     if len(data) < 8:
@@ -101,9 +101,9 @@ def _tensor(name: str, entry: Any, body: NDArray[np.uint8], path: Path) -> Store
         raise FormatError("shape and offsets must be whole numbers", where=where)
     if dtype not in _FORMATS:
         raise UnsupportedError(
-            "data type is not implemented", where=where, expected="F32 F16 BF16", found=dtype
+            "data type is not implemented", where=where, expected=" ".join(_FORMATS), found=dtype
         )
-    expected = num_bytes(_FORMATS[dtype], shape, where)
+    expected = num_bytes(dtype, shape, where)
     if not begin <= end <= len(body) or end - begin != expected:
         raise FormatError(
             "tensor does not fit the file",
@@ -112,7 +112,7 @@ def _tensor(name: str, entry: Any, body: NDArray[np.uint8], path: Path) -> Store
             found=f"bytes {begin} to {end} of {len(body)}",
             do="fetch the file again",
         )
-    return StoredTensor(name, shape, _FORMATS[dtype], body[begin:end])
+    return StoredTensor(name, shape, dtype, body[begin:end])
 
 
 def read_folder_tensors(folder: Path) -> dict[str, StoredTensor]:

@@ -25,6 +25,23 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 }
+# What quantized folders store beside floats: safetensors' type -> NumPy's, None where NumPy has none (one byte a value).
+# Such tensors are read as they are; no matrix of the network may be one.
+RAW: dict[str, str | None] = {
+    "U8": "u1",
+    "I8": "i1",
+    "BOOL": "u1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F64": "<f8",
+    "F8_E4M3": None,
+    "F8_E5M2": None,
+    "F8_E8M0": None,
+}
 _CHUNK_VALUES = 1 << 22  # values decoded at a time when a tensor changes its format
 
 
@@ -35,6 +52,8 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
         UnsupportedError: a format that is not read.
         FormatError: rows are not whole blocks.
     """
+    if format in RAW:
+        return math.prod(shape) * np.dtype(RAW[format] or "u1").itemsize
     if format not in BLOCKS:
         raise UnsupportedError(
             "tensor format is not implemented", where=where, expected=" ".join(BLOCKS), found=format
@@ -53,7 +72,7 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """`shape` is row-major, (rows, columns) for a matrix; `data` are flat bytes, `format` a key of `BLOCKS`."""
+    """`shape` is row-major, (rows, columns) for a matrix; `data` are flat bytes, `format` a key of `BLOCKS` or `RAW`."""
 
     name: str
     shape: tuple[int, ...]
