@@ -1,10 +1,12 @@
-"""Rotary frequencies: how fast each pair of a head turns, and the ways in which models stretch them over longer texts.
+"""Rotary frequencies: how fast each pair of a head turns, and the ways in which models stretch them
+over longer texts.
 
     frequencies(64, 10000.0, LinearScaling(4.0), num_positions=100)   # rotary_dim / 2 numbers, radians a position
 
-Plain frequencies are theta^(-2i / rotary_dim), i = 0 … rotary_dim / 2 - 1. Each scaling turns them into others as
-transformers does (`modeling_rope_utils` 5.24); what reads them is the NumPy reference, the core and `compress`. Sines
-and cosines are multiplied by a scaling's `attention_factor`. Standard library only.
+Plain frequencies are theta^(-2i / rotary_dim), i = 0 … rotary_dim / 2 - 1. Each scaling turns them
+into others as transformers does (`modeling_rope_utils` 5.24); what reads them is the NumPy
+reference, the core and `compress`. Sines and cosines are multiplied by a scaling's
+`attention_factor`. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ Frequencies = list[float]
 class Llama3Scaling:
     """Slow turns are slowed by `factor`, fast ones kept, those between blended.
 
-    With wavelength λ = 2π / f and L the original context:
-    λ < L / high: f;   λ > L / low: f / factor;   between: (1 - s) f / factor + s f, s = (L / λ - low) / (high - low).
+    With wavelength λ = 2π / f and L the original context: λ < L / high: f;   λ > L / low: f /
+    factor;   between: (1 - s) f / factor + s f, s = (L / λ - low) / (high - low).
     """
 
     factor: float
@@ -57,7 +59,9 @@ class LinearScaling:
 
 @dataclass(frozen=True, slots=True)
 class DynamicScaling:
-    """Nothing up to the original context; for a longer text theta grows with its length ("NTK-aware")."""
+    """Nothing up to the original context; for a longer text theta grows with its length
+    ("NTK-aware").
+    """
 
     factor: float
     original_max_positions: int
@@ -78,8 +82,8 @@ class DynamicScaling:
 class YarnScaling:
     """YaRN (arXiv 2309.00071): a ramp over the pairs from kept to slowed by `factor`.
 
-    The ramp begins at the pair that turns `beta_fast` times in the original context and ends at that of `beta_slow`
-    turns; `truncate` puts both on whole numbers.
+    The ramp begins at the pair that turns `beta_fast` times in the original context and ends at
+    that of `beta_slow` turns; `truncate` puts both on whole numbers.
     """
 
     factor: float
@@ -108,7 +112,9 @@ class YarnScaling:
 
 @dataclass(frozen=True, slots=True)
 class LongRopeScaling:
-    """A divisor for each frequency, one list for texts up to the original context and one for longer ones."""
+    """A divisor for each frequency, one list for texts up to the original context and one for
+    longer ones.
+    """
 
     short_factors: tuple[float, ...]
     long_factors: tuple[float, ...]
@@ -136,6 +142,8 @@ def plain_frequencies(rotary_dim: int, theta: float) -> Frequencies:
 def frequencies(
     rotary_dim: int, theta: float, scaling: RopeScaling | None, num_positions: int
 ) -> Frequencies:
-    """Radians a position of each rotated pair, for a text of `num_positions` tokens: rotary_dim / 2 numbers."""
+    """Radians a position of each rotated pair, for a text of `num_positions` tokens: rotary_dim / 2
+    numbers.
+    """
     plain = plain_frequencies(rotary_dim, theta)
     return plain if scaling is None else scaling.scale(plain, theta, num_positions)

@@ -1,4 +1,5 @@
-"""Adapters (LoRA and its kin) given where a model is expected: recognised, and named with the model they belong to."""
+"""Adapters (LoRA and its kin) given where a model is expected: recognised, and named with the model
+they belong to."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def refuse_gguf_adapter(file: GgufFile) -> None:
-    """UnsupportedError when a GGUF is an adapter, as llama.cpp's `convert_lora_to_gguf.py` writes them."""
+    """UnsupportedError when a GGUF is an adapter, as llama.cpp's `convert_lora_to_gguf.py` writes
+    them.
+    """
     if file.metadata.get("general.type") != "adapter" and "adapter.type" not in file.metadata:
         return
     kind = file.metadata.get("adapter.type", "LoRA")

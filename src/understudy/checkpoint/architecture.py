@@ -1,6 +1,8 @@
-"""The table of architectures: how a config becomes a `ModelSpec`, and how GGUF names and keys map onto it.
+"""The table of architectures: how a config becomes a `ModelSpec`, and how GGUF names and keys map
+onto it.
 
-To add one: write `models/<name>.py` with an `Architecture` and put a line into `ARCHITECTURES` (models/registry.py).
+To add one: write `models/<name>.py` with an `Architecture` and put a line into `ARCHITECTURES`
+(models/registry.py).
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ _TO_GGUF = {canonical: short for short, canonical in (_LAYER_NAMES | _GLOBAL_NAM
 
 
 def canonical_name(gguf_name: str) -> str | None:
-    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for a name that is not of this family."""
+    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for a name that is
+    not of this family.
+    """
     if match := re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", gguf_name):
         layer, short, kind = match.groups()
         return (
@@ -89,7 +93,9 @@ def gguf_name(canonical: str) -> str:
 
 
 def interleaved_order(num_heads: int, head_dim: int) -> NDArray[np.intp]:
-    """Row order with which llama.cpp's converter turns half-split rotation into interleaved rotation: (heads · head_dim,)."""
+    """Row order with which llama.cpp's converter turns half-split rotation into interleaved
+    rotation: (heads · head_dim,).
+    """
     rows = np.arange(num_heads * head_dim).reshape(num_heads, 2, head_dim // 2)
     return rows.swapaxes(1, 2).reshape(-1)
 
@@ -130,7 +136,8 @@ def common_sizes(config: Config, defaults: Mapping[str, int]) -> dict[str, Any]:
 def within_window(config: Config, sizes: dict[str, Any], window: Any) -> dict[str, Any]:
     """The sizes of a model that attends to the last `window` tokens, as far as that is all of them.
 
-    Up to `window` tokens such a model computes what one without a window does; so the context ends there.
+    Up to `window` tokens such a model computes what one without a window does; so the context ends
+    there.
     """
     if window is None:
         return sizes
@@ -148,7 +155,9 @@ def within_window(config: Config, sizes: dict[str, Any], window: Any) -> dict[st
 
 
 def shortest(value: float) -> float:
-    """The shortest decimal behind a number that a file holds in single precision: 9.99999975e-06 was 1e-05."""
+    """The shortest decimal behind a number that a file holds in single precision: 9.99999975e-06
+    was 1e-05.
+    """
     return float(str(np.float32(value)))
 
 

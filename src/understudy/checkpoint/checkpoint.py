@@ -9,24 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from understudy.checkpoint.adapter import refuse_adapter, refuse_gguf_adapter
+from understudy.checkpoint.adapter import refuse_gguf_adapter
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
+from understudy.checkpoint.folder import (
+    IGNORED_SUFFIXES,
+    read_config,
+    read_weights,
+    without_quantization,
+)
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
-from understudy.checkpoint.quantized import dequantised, quantization_of
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.checkpoint.weights import Weights
 from understudy.errors import FormatError, MissingError, UnsupportedError
 from understudy.formats.gguf import GgufFile, read_gguf
-from understudy.formats.safetensors_folder import read_folder_tensors, read_json
 from understudy.formats.tensor import BLOCKS, StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec, tensor_shapes
 from understudy.text import open_tokenizer
 from understudy.text.templates import chat_template_for
-
-_IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,10 @@ def _open_nemo(path: Path) -> Checkpoint:
 
 
 def _open_folder(folder: Path) -> Checkpoint:
-    refuse_adapter(folder)
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     family = architecture(config.get("model_type"), folder / "config.json")
-    quantization = quantization_of(config, folder)
-    plain = {k: v for k, v in config.items() if not k.startswith("quantization")}
-    spec = family.spec_of(plain, folder / "config.json")
-    tensors = {
-        n: t for n, t in read_folder_tensors(folder).items() if not n.endswith(_IGNORED_SUFFIXES)
-    }
-    weights = Weights(tensors)
-    if quantization is not None:
-        weights = dequantised(quantization, config, tensors, folder)
+    spec = family.spec_of(without_quantization(config), folder / "config.json")
+    weights = read_weights(folder, config)
     spec = settle_head(spec, weights, folder)
     return _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
 
@@ -161,7 +155,7 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     spec = spec.replace(rope_scaling=scaling)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in file.tensors.items():
-        if name in TENSORS or name.endswith(_IGNORED_SUFFIXES):
+        if name in TENSORS or name.endswith(IGNORED_SUFFIXES):
             continue
         canonical = canonical_name(name)
         if canonical is None:

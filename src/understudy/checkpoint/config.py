@@ -1,4 +1,5 @@
-"""Reading a config mapping: synonyms, types, defaults, and at the end a check that every key was understood."""
+"""Reading a config mapping: synonyms, types, defaults, and at the end a check that every key was
+understood."""
 
 from __future__ import annotations
 
@@ -219,7 +220,9 @@ class Config:
         return value
 
     def only(self, name: str, *allowed: Any) -> None:
-        """Refuses a key whose value asks for something that is not implemented; absent and null are always fine."""
+        """Refuses a key whose value asks for something that is not implemented; absent and null are
+        always fine.
+        """
         value = self.get(name)
         if value is not None and value not in allowed:
             raise UnsupportedError(

@@ -1,8 +1,9 @@
 """Which tokens end an answer: every file of a checkpoint that names some is heard.
 
-Of a folder: `eos_token_id` of config.json and of generation_config.json (a number or a list), and the `eos_token` of
-tokenizer_config.json, else of special_tokens_map.json, which is a text. Fine-tunes often change the last alone.
-Of a GGUF: the ids under `tokenizer.ggml.{eos,eot,eom}_token_id`, and the tokens whose text llama.cpp takes for an end
+Of a folder: `eos_token_id` of config.json and of generation_config.json (a number or a list), and
+the `eos_token` of tokenizer_config.json, else of special_tokens_map.json, which is a text.
+Fine-tunes often change the last alone. Of a GGUF: the ids under
+`tokenizer.ggml.{eos,eot,eom}_token_id`, and the tokens whose text llama.cpp takes for an end
 whatever the keys say (`llama_vocab::impl::load` of llama.cpp, 2026-10).
 """
 
@@ -73,7 +74,9 @@ def token_text(entry: Any) -> str | None:
 
 
 def token_of_text(folder: Path, text: str) -> int | None:
-    """The id of a token of the folder's vocabulary, added ones included; None when it has no such token."""
+    """The id of a token of the folder's vocabulary, added ones included; None when it has no such
+    token.
+    """
     decoder = _read(folder, "tokenizer_config.json").get("added_tokens_decoder")
     for token, entry in decoder.items() if isinstance(decoder, dict) else ():
         if token_text(entry) == text and token.isdecimal():
@@ -89,7 +92,9 @@ def token_of_text(folder: Path, text: str) -> int | None:
 
 
 def _token_in_json(payload: bytes, text: str) -> int | None:
-    """Looks for the entry itself: a vocabulary of a quarter of a million tokens is not parsed for one of them."""
+    """Looks for the entry itself: a vocabulary of a quarter of a million tokens is not parsed for
+    one of them.
+    """
     spellings = {json.dumps(text), json.dumps(text, ensure_ascii=False)}
     for written in (re.escape(spelling.encode()) for spelling in spellings):
         added = rb'"id"\s*:\s*(\d+)\s*,\s*"content"\s*:\s*' + written

@@ -1,9 +1,11 @@
-"""Rotary scaling in a GGUF: keys and tensors as llama.cpp reads them (`llama_model::load_hparams`, `llama_context`), and back.
+"""Rotary scaling in a GGUF: keys and tensors as llama.cpp reads them (`llama_model::load_hparams`,
+`llama_context`), and back.
 
-llama.cpp turns pair i by position * f_i / d_i / factor, where `factor` is `rope.scaling.factor`, else the older
-`rope.scale_linear`, unless `rope.scaling.type` is "none" (a missing type is "linear"), and d_i are `rope_freqs.weight`,
-or for "longrope" `rope_factors_short.weight` and `rope_factors_long.weight`. "yarn" blends with its own ramp.
-`rope.scaling.attn_factor` multiplies sines and cosines.
+llama.cpp turns pair i by position * f_i / d_i / factor, where `factor` is `rope.scaling.factor`,
+else the older `rope.scale_linear`, unless `rope.scaling.type` is "none" (a missing type is
+"linear"), and d_i are `rope_freqs.weight`, or for "longrope" `rope_factors_short.weight` and
+`rope_factors_long.weight`. "yarn" blends with its own ramp. `rope.scaling.attn_factor` multiplies
+sines and cosines.
 """
 
 from __future__ import annotations
@@ -119,7 +121,9 @@ def _checked(
 def _noted(
     made: RopeScaling, metadata: Mapping[str, Any], spec: ModelSpec, where: object
 ) -> RopeScaling | None:
-    """The plainest scaling that turns as `made` does: the one our writer noted, none, a known kind, or `made` itself."""
+    """The plainest scaling that turns as `made` does: the one our writer noted, none, a known kind,
+    or `made` itself.
+    """
     noted = _note(metadata.get(NOTE), spec, where)
     candidates = [*([] if noted is None else [noted]), None, *_likely(made, spec)]
     return next((c for c in candidates if _is_same(c, made, spec)), made)
@@ -156,7 +160,9 @@ def _note(note: Any, spec: ModelSpec, where: object) -> RopeScaling | None:
 
 
 def _likely(made: RopeScaling, spec: ModelSpec) -> list[RopeScaling]:
-    """Scalings that are often behind factors: linear, and Llama 3's by its published settings or by a fit."""
+    """Scalings that are often behind factors: linear, and Llama 3's by its published settings or by
+    a fit.
+    """
     factors = factors_of(spec, made, 1)
     top = float(factors.max(initial=1.0))
     found: list[RopeScaling] = [LinearScaling(top)]
@@ -166,8 +172,8 @@ def _likely(made: RopeScaling, spec: ModelSpec) -> list[RopeScaling]:
 
 
 def _fitted_llama3(factors: Factors, spec: ModelSpec) -> Llama3Scaling | None:
-    """Settings from the blended band, where 1 / factor is a line over 1 / wavelength; low is set to 1, for only ratios
-    matter."""
+    """Settings from the blended band, where 1 / factor is a line over 1 / wavelength; low is set to
+    1, for only ratios matter."""
     plain = np.asarray(plain_frequencies(spec.rotary_dim, spec.rope_theta))
     top = float(factors.max(initial=1.0))
     blended = (factors > 1.0001) & (factors < top * 0.9999)
@@ -232,7 +238,9 @@ def _attention(prefix: str, factor: float) -> dict[str, Any]:
 def _as_factors(
     prefix: str, scaling: RopeScaling, spec: ModelSpec
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
-    """Any scaling as a divisor for each frequency, which llama.cpp reads for the architecture "llama"."""
+    """Any scaling as a divisor for each frequency, which llama.cpp reads for the architecture
+    "llama".
+    """
     short, long = (
         factors_of(spec, scaling, length).astype(np.float32) for length in (1, spec.max_positions)
     )

@@ -1,8 +1,9 @@
-"""Whether a model's head is its embedding again: the stored tensors decide, whatever the config says.
+"""Whether a model's head is its embedding again: the stored tensors decide, whatever the config
+says.
 
-The rule is that of transformers 5 (`PreTrainedModel.tie_weights`): where the config ties and both tensors are stored,
-they are tied only if they are equal; where one of them is stored, it is the other as well. A config that does not tie
-is always obeyed.
+The rule is that of transformers 5 (`PreTrainedModel.tie_weights`): where the config ties and both
+tensors are stored, they are tied only if they are equal; where one of them is stored, it is the
+other as well. A config that does not tie is always obeyed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _CHUNK_VALUES = 1 << 22  # values compared at a time
 
 
 def settle_head(spec: ModelSpec, weights: Weights, where: object) -> ModelSpec:
-    """Takes a head that is the embedding again out of `weights`, and says in the spec whether one is left.
+    """Takes a head that is the embedding again out of `weights`, and says in the spec whether one
+    is left.
 
     Warns (`CheckpointWarning`) when a head of its own is stored though the config ties.
     """
@@ -42,7 +44,9 @@ def settle_head(spec: ModelSpec, weights: Weights, where: object) -> ModelSpec:
 
 
 def are_equal(one: StoredTensor, other: StoredTensor) -> bool:
-    """Whether two matrices hold the same values; read a few rows at a time, as far as the first difference."""
+    """Whether two matrices hold the same values; read a few rows at a time, as far as the first
+    difference.
+    """
     if one.shape != other.shape:
         return False
     if one.format == other.format and one.data.ctypes.data == other.data.ctypes.data:

@@ -1,6 +1,7 @@
 """Llama and its sisters Mistral and Qwen2: RMSNorm, SiLU with a gate, rotation of whole heads.
 
-Sources: transformers `models/{llama,mistral,qwen2}`, llama.cpp architectures "llama" (Mistral too) and "qwen2".
+Sources: transformers `models/{llama,mistral,qwen2}`, llama.cpp architectures "llama" (Mistral too)
+and "qwen2".
 """
 
 from __future__ import annotations
@@ -80,8 +81,9 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
 
 
 def _window(name: str, config: Config, num_layers: int) -> Any:
-    """How many tokens a layer attends to, where transformers heeds that: in all layers of a Mistral, and in those of a
-    Qwen2 that `layer_types` names, or that come after the first `max_window_layers`; in a Llama nowhere."""
+    """How many tokens a layer attends to, where transformers heeds that: in all layers of a
+    Mistral, and in those of a Qwen2 that `layer_types` names, or that come after the first
+    `max_window_layers`; in a Llama nowhere."""
     if name == "llama":
         config.pass_over("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
         return None

@@ -1,6 +1,7 @@
 """Nemotron-4 / Minitron: LayerNorm1P, squared ReLU without a gate, rotation of half of each head.
 
-Sources: transformers `models/nemotron`, llama.cpp architecture "nemotron" (which adds 1 to every norm gain at conversion).
+Sources: transformers `models/nemotron`, llama.cpp architecture "nemotron" (which adds 1 to every
+norm gain at conversion).
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def spec_of_gguf(
 def _rotary_dim(config: Config, sizes: Mapping[str, Any]) -> int:
     """How much of a head turns.
 
-    llama.cpp's converter writes the share of hidden / heads, `int(share * hidden) // heads`, which is wrong where the
-    head is wider. Then the share is sought that it comes from, half a head before others. Our own files are marked.
+    llama.cpp's converter writes the share of hidden / heads, `int(share * hidden) // heads`, which
+    is wrong where the head is wider. Then the share is sought that it comes from, half a head
+    before others. Our own files are marked.
     """
     head_dim, hidden, heads = sizes["head_dim"], sizes["hidden_size"], sizes["num_heads"]
     own = config.get("understudy.rotary_dim")

@@ -1,7 +1,8 @@
-"""Rotary settings as configs spell them: top-level keys, `rope_scaling`, or transformers 5's nested `rope_parameters`.
+"""Rotary settings as configs spell them: top-level keys, `rope_scaling`, or transformers 5's nested
+`rope_parameters`.
 
-The rule is that of transformers 5.24 (`RotaryEmbeddingConfigMixin`): inside before outside, one default per missing
-key, a partial factor only where the architecture has one.
+The rule is that of transformers 5.24 (`RotaryEmbeddingConfigMixin`): inside before outside, one
+default per missing key, a partial factor only where the architecture has one.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ def read_rope(
 
     Args:
         sizes: `head_dim` and `max_positions`.
-        default_partial: the share of a head that turns; None for an architecture whose heads turn whole, whatever a
-            partial factor says (transformers reads none there).
+        default_partial: the share of a head that turns; None for an architecture whose heads turn
+            whole, whatever a partial factor says (transformers reads none there).
 
     Raises:
         FormatError: a block that is no object, or a value of a wrong type.
-        UnsupportedError: a kind of scaling that is not known, or a partial factor where none can be.
+        UnsupportedError: a kind of scaling that is not known, or a partial factor where none can
+        be.
     """
     parts = {name: config.get(name, default={}) for name in ("rope_parameters", "rope_scaling")}
     if not all(isinstance(block, Mapping) for block in parts.values()):
@@ -128,7 +130,9 @@ def _check_factors(scaling: RopeScaling | None, rotary_dim: int, where: object) 
 
 
 def _original(inner: Config, max_positions: int, beside: Any) -> int:
-    """The context that a model was trained on; transformers lets the key beside the block overrule the one in it."""
+    """The context that a model was trained on; transformers lets the key beside the block overrule
+    the one in it.
+    """
     own = inner.whole("original_max_position_embeddings", default=max_positions)
     return own if beside is None else Config({"o": beside}, inner.where).whole("o")
 

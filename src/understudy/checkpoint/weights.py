@@ -1,4 +1,5 @@
-"""Weights by canonical name, changed on the way out: rows reordered, offsets removed, chunks joined, one tensor at a time."""
+"""Weights by canonical name, changed on the way out: rows reordered, offsets removed, chunks
+joined, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from understudy.formats.tensor import StoredTensor, num_bytes
 
 
 class Weights(Mapping[str, StoredTensor]):
-    """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for, and not kept."""
+    """Tensors by canonical name; a change of rows or of values is made when a tensor is asked for,
+    and not kept.
+    """
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
         self._tensors = dict(tensors)
@@ -48,7 +51,9 @@ class Weights(Mapping[str, StoredTensor]):
 
 
 def announced(name: str, shape: tuple[int, ...], format: str) -> StoredTensor:
-    """A tensor of the right shape, format and size that takes no memory: stands where a change will give the bytes."""
+    """A tensor of the right shape, format and size that takes no memory: stands where a change will
+    give the bytes.
+    """
     return StoredTensor(
         name,
         shape,

@@ -1,8 +1,10 @@
-"""Folders quantized by other tools: recognised by their config, dequantised layer by layer when they are read.
+"""Folders quantized by other tools: recognised by their config, dequantised layer by layer when
+they are read.
 
     weights = dequantised(quantization, config, tensors, folder)     # Weights of floats under the usual names
 
-What is dequantised equals the tool's own dequantisation value by value; what is not read is refused by its name.
+What is dequantised equals the tool's own dequantisation value by value; what is not read is refused
+by its name.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from understudy.checkpoint.quantized import (
     mlx,
     modelopt,
 )
-from understudy.checkpoint.quantized.layers import Dequantised, Layer
+from understudy.checkpoint.quantized.layers import Dequantised, QuantizedLayer
 from understudy.checkpoint.weights import Weights, announced
 from understudy.errors import UnsupportedError
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tensor import StoredTensor
 
-Read = Callable[[Layer, Mapping[str, Any]], Dequantised | None]
+Read = Callable[[QuantizedLayer, Mapping[str, Any]], Dequantised | None]
 
 
 def _nothing(config: Mapping[str, Any], where: object) -> None:
@@ -105,7 +107,8 @@ def dequantised(
     tensors: Mapping[str, StoredTensor],
     where: object,
 ) -> Weights:
-    """The tensors of a quantized folder as floats; a layer is dequantised each time that it is asked for.
+    """The tensors of a quantized folder as floats; a layer is dequantised each time that it is
+    asked for.
 
     Raises:
         UnsupportedError: a method, or a layout of it, that is not read.
@@ -128,7 +131,7 @@ def dequantised(
             do="remove quantization_config if the weights are plain",
         )
     made = {
-        f"{owner}.weight": _read(method, Layer(owner, parts, str(where)), settings)
+        f"{owner}.weight": _read(method, QuantizedLayer(owner, parts, str(where)), settings)
         for owner, parts in layers.items()
     }
     weights = Weights(plain | {n: announced(n, m.shape, m.format) for n, m in made.items()})
@@ -152,7 +155,7 @@ def _has_parts(owner: str, tensors: Mapping[str, StoredTensor]) -> bool:
     return any(f"{owner}.{end}" in tensors for end in ends)
 
 
-def _read(method: Method, layer: Layer, settings: Mapping[str, Any]) -> Dequantised:
+def _read(method: Method, layer: QuantizedLayer, settings: Mapping[str, Any]) -> Dequantised:
     found = method.read(layer, settings)
     if found is None:
         raise UnsupportedError(

@@ -1,6 +1,8 @@
-"""bitsandbytes: NF4 and FP4 in blocks with a table of sixteen values, their scales quantized once more; int8 by rows.
+"""bitsandbytes: NF4 and FP4 in blocks with a table of sixteen values, their scales quantized once
+more; int8 by rows.
 
-Source: bitsandbytes 0.50 `backends/default/ops.py` and `functional.QuantState`: all in float32, then the model's type.
+Source: bitsandbytes 0.50 `backends/default/ops.py` and `functional.QuantState`: all in float32,
+then the model's type.
 """
 
 from __future__ import annotations
@@ -11,27 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from understudy.checkpoint.quantized.layers import Dequantised, Layer, Values, float_format
+from understudy.checkpoint.quantized.layers import Dequantised, QuantizedLayer, Values, float_format
 
 _NESTED_BLOCK = 256
 _OF_127 = np.float32(7.874015718698502e-3)  # 1 / 127, as the library writes it
 
 
-def read(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "SCB" in layer:
         return _int8(layer, config)
     state = next((part for part in layer.parts if ".quant_state.bitsandbytes__" in part), None)
     return None if state is None else _four_bits(layer, state)
 
 
-def _int8(layer: Layer, config: Mapping[str, Any]) -> Dequantised:
+def _int8(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised:
     def make() -> Values:
         return layer.values("weight") * layer.values("SCB").reshape(-1, 1) * _OF_127
 
     return Dequantised(layer.shape("weight"), float_format(config.get("dtype")), make)
 
 
-def _four_bits(layer: Layer, state_part: str) -> Dequantised:
+def _four_bits(layer: QuantizedLayer, state_part: str) -> Dequantised:
     try:
         state = json.loads(layer.raw(state_part).tobytes())
         shape = tuple(int(n) for n in state["shape"])

@@ -1,7 +1,8 @@
-"""compressed-tensors (llm-compressor, vLLM): whole numbers packed into int32, int8, float8, and NVFP4.
+"""compressed-tensors (llm-compressor, vLLM): whole numbers packed into int32, int8, float8, and
+NVFP4.
 
-Source: compressed-tensors 0.20, `compressors/*/base.py` and `quantization/lifecycle/forward_helpers.py`: values are
-(q - zero) * scale in the type of the scale.
+Source: compressed-tensors 0.20, `compressors/*/base.py` and
+`quantization/lifecycle/forward_helpers.py`: values are (q - zero) * scale in the type of the scale.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from understudy.checkpoint.quantized.layers import (
     E2M1,
     Dequantised,
-    Layer,
+    QuantizedLayer,
     Values,
     as_bytes,
     spread_groups,
@@ -51,7 +52,7 @@ def check(config: Mapping[str, Any], where: object) -> None:
         )
 
 
-def read(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "weight_packed" in layer and "weight_global_scale" in layer:
         return _nvfp4(layer)
     if "weight_packed" in layer:
@@ -69,7 +70,7 @@ def _block(config: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _packed(layer: Layer) -> Dequantised:
+def _packed(layer: QuantizedLayer) -> Dequantised:
     rows, columns = (int(n) for n in layer.raw("weight_shape").reshape(-1))
     words = layer.raw("weight_packed")
     bits = words.shape[1] * 32 // columns
@@ -94,7 +95,7 @@ def _packed(layer: Layer) -> Dequantised:
     return Dequantised((rows, columns), scale.format, make)
 
 
-def _plain(layer: Layer, block: tuple[int, int] | None) -> Dequantised:
+def _plain(layer: QuantizedLayer, block: tuple[int, int] | None) -> Dequantised:
     shape = layer.shape("weight")
 
     def make() -> Values:
@@ -108,7 +109,7 @@ def _plain(layer: Layer, block: tuple[int, int] | None) -> Dequantised:
     return Dequantised(shape, layer.part("weight_scale").format, make)
 
 
-def _nvfp4(layer: Layer) -> Dequantised:
+def _nvfp4(layer: QuantizedLayer) -> Dequantised:
     packed = layer.raw("weight_packed")
     shape = (packed.shape[0], packed.shape[1] * 2)
 

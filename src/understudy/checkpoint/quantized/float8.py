@@ -1,7 +1,9 @@
-"""float8 weights of single scales: transformers' fine-grained FP8 (blocks), FBGEMM (rows), and torchao's tensors.
+"""float8 weights of single scales: transformers' fine-grained FP8 (blocks), FBGEMM (rows), and
+torchao's tensors.
 
-Sources: transformers 5.24 `integrations/finegrained_fp8.py` (`weight_scale_inv`, float32 arithmetic), torchao 0.18
-`Int8Tensor`, `Float8Tensor`, `IntxUnpackedToInt8Tensor` as `save_pretrained` flattens them.
+Sources: transformers 5.24 `integrations/finegrained_fp8.py` (`weight_scale_inv`, float32
+arithmetic), torchao 0.18 `Int8Tensor`, `Float8Tensor`, `IntxUnpackedToInt8Tensor` as
+`save_pretrained` flattens them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 from understudy.checkpoint.quantized.layers import (
     Dequantised,
-    Layer,
+    QuantizedLayer,
     Values,
     float_format,
     spread_groups,
@@ -20,7 +22,7 @@ from understudy.checkpoint.quantized.layers import (
 _TORCHAO = "_weight_qdata"
 
 
-def read_fp8(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read_fp8(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     scale = next((s for s in ("weight_scale_inv", "weight_scale") if s in layer), None)
     if scale is None:
         return None
@@ -36,7 +38,7 @@ def read_fp8(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
     return Dequantised(shape, float_format(config.get("dtype")), make)
 
 
-def read_torchao(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read_torchao(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if _TORCHAO not in layer:
         return None
     shape = layer.shape(_TORCHAO)

@@ -1,8 +1,9 @@
-"""GPTQ (AutoGPTQ, GPTQModel, AutoRound) and AWQ (AutoAWQ): columns of 2 to 8 bits in int32, zeros packed likewise.
+"""GPTQ (AutoGPTQ, GPTQModel, AutoRound) and AWQ (AutoAWQ): columns of 2 to 8 bits in int32, zeros
+packed likewise.
 
-Sources: GPTQModel 7.7 `dequantize_weight`: (q - zero) * scale in the scale's type, group of a column by `g_idx`, zeros
-stored one too small but in format "gptq_v2"; AutoAWQ 0.2.9 `dequantize_gemm`: eight columns of a word lie in the order
-0 2 4 6 1 3 5 7.
+Sources: GPTQModel 7.7 `dequantize_weight`: (q - zero) * scale in the scale's type, group of a
+column by `g_idx`, zeros stored one too small but in format "gptq_v2"; AutoAWQ 0.2.9
+`dequantize_gemm`: eight columns of a word lie in the order 0 2 4 6 1 3 5 7.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.checkpoint.quantized.layers import Dequantised, Layer, Values, as_bytes, unpack_bits
+from understudy.checkpoint.quantized.layers import (
+    Dequantised,
+    QuantizedLayer,
+    Values,
+    as_bytes,
+    unpack_bits,
+)
 from understudy.errors import UnsupportedError
 
 _AWQ_COLUMN = np.array([0, 4, 1, 5, 2, 6, 3, 7])  # where in a word column i of eight lies
@@ -44,7 +51,7 @@ def _check(method: str, found: object, known: tuple[object, ...], where: object)
         )
 
 
-def read_gptq(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read_gptq(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "qweight" not in layer:
         return None
     words, bits = layer.raw("qweight"), int(config.get("bits", 4))
@@ -66,14 +73,14 @@ def read_gptq(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
     return Dequantised((rows, columns), layer.part("scales").format, make)
 
 
-def _groups(layer: Layer, columns: int) -> NDArray[np.int64]:
+def _groups(layer: QuantizedLayer, columns: int) -> NDArray[np.int64]:
     if "g_idx" in layer:
         return layer.raw("g_idx").astype(np.int64)
     size = -(-columns // layer.shape("scales")[0])
     return np.arange(columns, dtype=np.int64) // size
 
 
-def read_awq(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read_awq(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "qweight" not in layer:
         return None
     words = layer.raw("qweight")

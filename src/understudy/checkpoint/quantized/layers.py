@@ -1,7 +1,8 @@
-"""Quantized layers as stored: raw arrays by the names of their parts, and a dequantised matrix made when it is asked for.
+"""Quantized layers as stored: raw arrays by the names of their parts, and a dequantised matrix made
+when it is asked for.
 
-Every method gives float32 values and the float type its tool would give them in; they are rounded to that type, so that
-the result equals the tool's own, value by value.
+Every method gives float32 values and the float type its tool would give them in; they are rounded
+to that type, so that the result equals the tool's own, value by value.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """The stored parts of one linear layer or embedding, by the end of their names (`weight_scale`, `qzeros` …)."""
+class QuantizedLayer:
+    """The stored parts of one linear layer or embedding, by the end of their names (`weight_scale`,
+    `qzeros` …).
+    """
 
     name: str
     parts: Mapping[str, StoredTensor]
@@ -137,7 +140,8 @@ def spread_groups(
     """Scales of a tensor, of rows, of groups of columns or of blocks, for each value of a matrix.
 
     Args:
-        block: rows and columns of a block where they are known; else what divides the matrix evenly.
+        block: rows and columns of a block where they are known; else what divides the matrix
+        evenly.
     """
     if scales.size == 1:
         return np.broadcast_to(scales.reshape(1, 1), shape)

@@ -1,6 +1,7 @@
 """MLX (mlx-lm): affine groups, w = scale * q + bias, q of 2 to 8 bits in uint32, the lowest first.
 
-Source: MLX 0.32 `mx.dequantize`, which rounds the product to the scale's type and then the sum; `config.json` names `group_size` and `bits` under `quantization`, for single layers too.
+Source: MLX 0.32 `mx.dequantize`, which rounds the product to the scale's type and then the sum;
+`config.json` names `group_size` and `bits` under `quantization`, for single layers too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from understudy.checkpoint.quantized.layers import (
     Dequantised,
-    Layer,
+    QuantizedLayer,
     Values,
     as_bytes,
     rounded,
@@ -34,7 +35,7 @@ def check(config: Mapping[str, Any], where: object) -> None:
         )
 
 
-def read(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "scales" not in layer:
         return None
     own = config.get(layer.name)

@@ -1,6 +1,7 @@
 """NVIDIA's ModelOpt: FP8, NVFP4, and INT4-AWQ packed by pairs of output rows.
 
-Source: modelopt 0.47, `torch/quantization/qtensor` (dequantize) and `torch/export/quant_utils.py` (packing).
+Source: modelopt 0.47, `torch/quantization/qtensor` (dequantize) and `torch/export/quant_utils.py`
+(packing).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from understudy.checkpoint.quantized.layers import (
     E2M1,
     Dequantised,
-    Layer,
+    QuantizedLayer,
     Values,
     as_bytes,
     float_format,
@@ -51,7 +52,7 @@ def check(config: Mapping[str, Any], where: object) -> None:
         )
 
 
-def read(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
+def read(layer: QuantizedLayer, config: Mapping[str, Any]) -> Dequantised | None:
     if "weight_scale" not in layer:
         return None
     format = float_format(config.get("dtype"))
@@ -65,7 +66,7 @@ def read(layer: Layer, config: Mapping[str, Any]) -> Dequantised | None:
     return Dequantised(found.shape, format, make)
 
 
-def _read(layer: Layer, format: str) -> Dequantised:
+def _read(layer: QuantizedLayer, format: str) -> Dequantised:
     weight = layer.part("weight")
     if (
         weight.format == "U8"
@@ -84,7 +85,7 @@ def _read(layer: Layer, format: str) -> Dequantised:
     return Dequantised(shape, format, make)
 
 
-def _nvfp4(layer: Layer, format: str) -> Dequantised:
+def _nvfp4(layer: QuantizedLayer, format: str) -> Dequantised:
     packed = layer.raw("weight")
     shape = (packed.shape[0], packed.shape[1] * 2)
 
@@ -96,7 +97,7 @@ def _nvfp4(layer: Layer, format: str) -> Dequantised:
     return Dequantised(shape, format, make)
 
 
-def _int4(layer: Layer, format: str) -> Dequantised:
+def _int4(layer: QuantizedLayer, format: str) -> Dequantised:
     packed = layer.raw("weight")
     shape = (packed.shape[0] * 2, packed.shape[1])
 
