@@ -101,7 +101,7 @@ def test_held_to_a_schema_and_refused(client):
     assert json.loads(answer.output_text) in ("red", "green")
     for change in (
         {"background": True},
-        {"reasoning": {"effort": "low"}},
+        {"max_tool_calls": 2},
         {"tools": [{"type": "web_search"}]},
     ):
         with pytest.raises(openai.BadRequestError) as caught:

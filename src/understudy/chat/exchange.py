@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from understudy.chat.loop import ToolCall, ToolResult
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
-from understudy.generation.plan import Ledger, Turn
+from understudy.generation.plan import Block, Ledger, Turn
 from understudy.text.toolcalls import ParsedCall
 
 
@@ -25,3 +26,13 @@ class Exchange:
     num_passages: int = 0
     refused: tuple[tuple[ParsedCall, str], ...] = ()
     ledger: Ledger | None = None
+
+    def note_calls(self, text: str, calls: Sequence[ToolCall]) -> None:
+        """Calls of one message, and what was said before them."""
+        self.calls += calls
+        parsed, ids = tuple(call.parsed for call in calls), tuple(call.id for call in calls)
+        self.newest.append(Turn("assistant", [Block("tools", text)], parsed, ids))
+
+    def note_result(self, result: ToolResult) -> None:
+        self.results.append(result)
+        self.newest.append(Turn("tool", [Block("tools", result.content)], ids=(result.call.id,)))

@@ -61,7 +61,8 @@ def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None
 
 
 def turn_document(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "text": turn.text, "calls": [asdict(call) for call in turn.calls]}
+    calls = [asdict(call) for call in turn.calls]
+    return {"role": turn.role, "text": turn.text, "calls": calls, "ids": list(turn.ids)}
 
 
 def read_turn(document: dict[str, Any]) -> Turn:
@@ -70,7 +71,8 @@ def read_turn(document: dict[str, Any]) -> Turn:
     if role not in ("user", "assistant", "tool") or not isinstance(text, str):
         raise ValueError("not a message")
     calls = tuple(ParsedCall(call["name"], dict(call["arguments"])) for call in document["calls"])
-    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls)
+    ids = tuple(str(id) for id in document.get("ids", ()))  # files of version 0.1 have none
+    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls, ids)
 
 
 def _state_path(path: Path) -> Path:

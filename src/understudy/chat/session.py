@@ -379,8 +379,7 @@ class Session:
             for i, c in enumerate(found, self._num_calls + 1)
         ]
         self._num_calls += len(calls)
-        exchange.calls += calls
-        exchange.newest.append(Turn("assistant", [Block("tools", text)], tuple(found)))
+        exchange.note_calls(text, calls)
         runs = {tool.name: tool.run for tool in self.tools}
         for call in calls:
             if runs[call.name] is None:
@@ -396,8 +395,7 @@ class Session:
 
     def _take_result(self, exchange: Exchange, result: ToolResult) -> None:
         result = clamped(result, self.model.tokenizer, self.settings.max_result)
-        exchange.results.append(result)
-        exchange.newest.append(Turn("tool", [Block("tools", result.content)]))
+        exchange.note_result(result)
 
     # ---- the end of an exchange ----
 

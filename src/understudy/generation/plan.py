@@ -41,11 +41,14 @@ class Block:
 
 @dataclass(slots=True)
 class Turn:
-    """One message: its blocks, and the tool calls that an assistant's message holds."""
+    """One message: its blocks, the tool calls that an assistant's message holds with their ids, and
+    the id of the call
+    that a tool's message answers."""
 
     role: str
     blocks: list[Block]
     calls: tuple[ParsedCall, ...] = ()
+    ids: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -54,10 +57,17 @@ class Turn:
     def to_message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": self.role, "content": self.text}
         if self.calls:
+            ids = self.ids or ("",) * len(self.calls)
             message["tool_calls"] = [
-                {"type": "function", "function": {"name": c.name, "arguments": c.arguments}}
-                for c in self.calls
+                {
+                    "type": "function",
+                    **({"id": id} if id else {}),
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for id, call in zip(ids, self.calls, strict=True)
             ]
+        elif self.role == "tool" and self.ids:
+            message["tool_call_id"] = self.ids[0]
         if self.blocks:
             message["origin"] = self.blocks[0].origin
         return message

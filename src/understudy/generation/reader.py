@@ -65,10 +65,16 @@ class StreamParser:
     Args:
         tools: what may be called: () where nothing may, None where that is not known.
         is_strict: a grammar holds calls to the template's form and to the tools' schemas.
+        continues: the answer goes on a text, so that white space at its beginning counts.
     """
 
     def __init__(
-        self, chat_template: ChatTemplate, tools: Sequence[Tool] | None = (), *, is_strict: bool
+        self,
+        chat_template: ChatTemplate,
+        tools: Sequence[Tool] | None = (),
+        *,
+        is_strict: bool,
+        continues: bool = False,
     ) -> None:
         self._template, self._tools = chat_template, tools
         self._names = None if tools is None else [tool.name for tool in tools]
@@ -79,7 +85,8 @@ class StreamParser:
         self._opening: Opening | None = None  # of what is held back
         self._json: PartialJson | None = None  # the arguments that are being handed on
         self._name, self._arguments = "", ""
-        self._texts: list[str] = []
+        self._texts: list[str] = [""] if continues else []
+        self._state = "text" if continues else self._state
         self._thoughts: list[str] = []
         self.calls: list[ParsedCall] = []
         self.refused: list[tuple[ParsedCall, str]] = []

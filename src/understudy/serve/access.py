@@ -25,7 +25,19 @@ PAGE_PATHS = (
     "/page/"  # the page asks for the key, so it has to come without one; it holds nothing of anyone
 )
 UPLOAD_PATHS = ("/v1/characters", "/v1/collections")
-CORS_HEADERS = "authorization, content-type, x-api-key, anthropic-version"
+
+
+def _preflight(headers: Headers) -> dict[str, str]:
+    """What an origin that may ask may send: all that it asks for; the SDKs bring a dozen headers of
+    their own."""
+    answer = {
+        "access-control-allow-methods": "GET, POST, DELETE",
+        "access-control-allow-headers": headers.get("access-control-request-headers", ""),
+        "access-control-max-age": "600",
+    }
+    if headers.get("access-control-request-private-network") == "true":
+        answer["access-control-allow-private-network"] = "true"
+    return answer
 
 
 class Guard:
@@ -39,6 +51,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"].endswith("/") and not scope["path"].startswith(PAGE_PATHS):
+            scope["path"] = scope["path"].rstrip("/") or "/"
         record: dict[str, Any] = {}
         state = scope.setdefault("state", {})
         state["record"], state["client"] = record, (scope.get("client") or ("?",))[0]
@@ -53,6 +67,7 @@ class Guard:
                 if origin:
                     allowed = (
                         (b"access-control-allow-origin", origin.encode("latin-1")),
+                        (b"access-control-expose-headers", b"*"),
                         (b"vary", b"Origin"),
                     )
                     message["headers"] = [*message["headers"], *allowed]
@@ -64,11 +79,7 @@ class Guard:
                 origin = None
                 await self._refuse(fault, scope, receive, sending)
             elif scope["method"] == "OPTIONS" and origin:
-                answer = {
-                    "access-control-allow-methods": "GET, POST, DELETE",
-                    "access-control-allow-headers": CORS_HEADERS,
-                }
-                await json_response({}, 200, answer)(scope, receive, sending)
+                await json_response({}, 200, _preflight(headers))(scope, receive, sending)
             else:
                 await self.app(scope, self._limited(scope, receive), sending)
         finally:

@@ -110,9 +110,10 @@ async def _fault(request: Request, error: Exception) -> Response:
 async def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
     return _write(
         request,
-        ApiError(error.status_code, message, code="not_found", headers=dict(error.headers or {})),
+        ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})),
     )
 
 

@@ -43,6 +43,11 @@ _UNION_NOISE = {
     "tool_result",
 }
 
+_TAGS = {
+    *("message", "function_call", "function_call_output", "reasoning", "item_reference"),
+    *("text", "refusal", "thinking", "redacted_thinking"),
+}
+
 
 class ApiError(Exception):
     """An answer that is an error. `param` names the field of the body, `code` is for programs."""
@@ -55,8 +60,10 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: dict[str, str] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
+        self.details = details
         self.status, self.message, self.param, self.code, self.headers = (
             status,
             message,
@@ -84,7 +91,8 @@ class ApiError(Exception):
             self.status, self.type
         )
         kind = "api_error" if kind == "server_error" else kind
-        return {"type": "error", "error": {"type": kind, "message": self.message}}
+        details = {} if self.details is None else {"details": self.details}
+        return {"type": "error", "error": {"type": kind, "message": self.message, **details}}
 
 
 def unsupported(param: str, why: str = "is not implemented by this server") -> ApiError:
@@ -93,7 +101,7 @@ def unsupported(param: str, why: str = "is not implemented by this server") -> A
 
 def from_validation(error: ValidationError) -> ApiError:
     """The first fault of a body, named the way its writer would; of the members of a union that of the one that fits best."""
-    faults = error.errors(include_url=False, include_context=False)
+    faults = error.errors(include_url=False)
     beginning = param_name(faults[0]["loc"])
     first = max(
         (fault for fault in faults if param_name(fault["loc"]).startswith(beginning)),
@@ -106,18 +114,38 @@ def from_validation(error: ValidationError) -> ApiError:
         return ApiError(400, f"{param}: unknown parameter", param=param, code="unknown_parameter")
     if first["type"] == "missing":
         return ApiError(400, f"{param}: missing", param=param, code="missing_required_parameter")
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _wrong_kind(param, first.get("ctx", {}))
     return ApiError(400, f"{param}: {first['msg']}", param=param, code="invalid_value")
+
+
+def _wrong_kind(param: str, context: dict[str, Any]) -> ApiError:
+    """A part of a type that is not taken; images and sound are the ones that are sent most."""
+    tag, known = str(context.get("tag", "")), str(context.get("expected_tags", ""))
+    if any(word in tag for word in ("image", "audio", "video", "file", "document")):
+        message = f"{param}: {tag[:60]!r} is not read by this server; it reads text alone"
+    else:
+        message = f"{param}.type: expected one of {known}; found {tag[:60]!r}"
+    return ApiError(400, message, param=f"{param}.type", code="invalid_value")
 
 
 def param_name(place: tuple[int | str, ...]) -> str:
     """`messages[0].content` out of pydantic's place, without the names of union members."""
     name = ""
-    for entry in place:
+    for i, entry in enumerate(place):
         if isinstance(entry, int):
             name += f"[{entry}]"
+        elif _is_member(place, i):
+            continue
         elif entry.isidentifier() and entry not in _UNION_NOISE and not entry[:1].isupper():
             name += f".{entry}" if name else entry
     return name or "body"
+
+
+def _is_member(place: tuple[int | str, ...], i: int) -> bool:
+    """Whether a step is the tag of an entry's kind: it stands between its number and its field."""
+    is_between = 0 < i < len(place) - 1 and isinstance(place[i - 1], int)
+    return is_between and place[i] in _TAGS and isinstance(place[i + 1], str)
 
 
 def from_understudy(error: UnderstudyError) -> ApiError:

@@ -47,7 +47,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class ChatAsk:
     """A conversation to go on with. `choice` is none, auto, required or the name of a tool; `notes`
-    are said in `usage`."""
+    are said in `usage`. The answer goes on from `prefill`, the beginning of its text."""
 
     messages: Sequence[Mapping[str, Any]]
     tools: tuple[Tool, ...] = ()
@@ -57,6 +57,7 @@ class ChatAsk:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     overflow: Overflow = "refuse"
     notes: tuple[str, ...] = ()
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Prepared:
     prompt: Prompt | None = None
     tools: tuple[Tool, ...] = ()
     dropped: tuple[str, ...] = ()
+    is_capped: bool = False  # less than was asked for is free
+    continues: bool = False  # the answer goes on a text
 
     @property
     def num_prompt(self) -> int:
@@ -85,6 +88,8 @@ async def prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepar
 def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
     tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
     prompt = model.chat_template.render(ask.messages, tools=tools or None)
+    if ask.prefill:
+        prompt = _with_prefill(prompt, ask)
     stops = model.chat_template.stops
     sampling = {**ask.sampling}
     sampling["stop"] = tuple(dict.fromkeys((*sampling.get("stop", ()), *stops.strings)))
@@ -97,9 +102,28 @@ def _prepare_chat(model: Model, ask: ChatAsk, settings: Settings) -> Prepared:
         settings,
         overflow=ask.overflow,
         make_mask=_chat_mask(model, ask),
+        continues=bool(ask.prefill),
     )
-    notes = (*ask.notes, *_capped(request, ask.sampling.get("max_tokens")))
-    return Prepared(request, prompt, ask.tools if ask.choice != "none" else (), notes)
+    capped = _capped(request, ask.sampling.get("max_tokens"))
+    return Prepared(
+        request,
+        prompt,
+        ask.tools if ask.choice != "none" else (),
+        (*ask.notes, *capped),
+        is_capped=bool(capped),
+        continues=bool(ask.prefill),
+    )
+
+
+def _with_prefill(prompt: Prompt, ask: ChatAsk) -> Prompt:
+    """The prompt with the beginning of the answer behind it, which is data like every message."""
+    if ask.answer.is_given:
+        raise UsageError(
+            "an answer that is held to a form cannot go on a text",
+            where="messages",
+            do="end with the user's message",
+        )
+    return prompt.going_on(ask.prefill)
 
 
 def _capped(request: Request, asked: int | None) -> tuple[str, ...]:
@@ -232,7 +256,9 @@ async def read(
     `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
     """
     parsers = [
-        StreamParser(model.chat_template, prepared.tools, is_strict=True)
+        StreamParser(
+            model.chat_template, prepared.tools, is_strict=True, continues=prepared.continues
+        )
         for _ in range(prepared.request.params.n)
     ]
     async for output, is_stopped in outputs:

@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
-from understudy.serve.api.bodies import Body, JsonObject, Probability, Tokens
+from understudy.serve.api.bodies import Body, JsonObject, Probability, StopText, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
+from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import (
     Answer,
@@ -37,6 +38,11 @@ class TextBlock(AnthropicBlock):
     type: Literal["text"]
     text: str
     citations: list[Any] | None = None
+
+
+class RedactedBlock(Body):
+    type: Literal["redacted_thinking"]
+    data: str
 
 
 class ThinkingBlock(Body):
@@ -69,7 +75,7 @@ class AnthropicMessage(Body):
         str
         | list[
             Annotated[
-                TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock,
+                TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock | ToolResultBlock,
                 Field(discriminator="type"),
             ]
         ]
@@ -80,7 +86,7 @@ class AnthropicMessage(Body):
         if isinstance(self.content, str):
             return [{"role": self.role, "content": self.content}]
         results = [
-            {"role": "tool", "content": result_text(b)}
+            {"role": "tool", "tool_call_id": b.tool_use_id, "content": result_text(b)}
             for b in self.content
             if isinstance(b, ToolResultBlock)
         ]
@@ -88,6 +94,7 @@ class AnthropicMessage(Body):
         calls = [
             {
                 "type": "function",
+                "id": b.id,
                 "function": {"name": b.name, "arguments": json.dumps(b.input, ensure_ascii=False)},
             }
             for b in self.content
@@ -115,6 +122,7 @@ class AnthropicTool(Body):
     input_schema: JsonObject
     cache_control: JsonObject | None = None
     strict: bool | None = None
+    eager_input_streaming: bool | None = None  # pieces of a call come as they are written anyway
 
     def to_openai(self) -> dict[str, Any]:
         function = {
@@ -136,7 +144,21 @@ class Metadata(Body):
 
 
 class Thinking(Body):
-    type: Literal["disabled"]
+    """Taken whatever it says: a model thinks as its own template has it."""
+
+    type: Literal["disabled", "enabled", "adaptive"]
+    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+    display: str | None = None
+
+
+class OutputFormat(Body):
+    type: Literal["json_schema"]
+    schema_: Annotated[JsonObject, Field(alias="schema")]
+
+
+class OutputConfig(Body):
+    format: OutputFormat | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None  # says nothing here
 
 
 class CountRequest(Body):
@@ -146,6 +168,9 @@ class CountRequest(Body):
     tools: list[AnthropicTool] | None = None
     tool_choice: AnthropicChoice | None = None
     thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    context_management: JsonObject | None = None  # nothing is edited here: what is sent is read
+    thread: JsonObject | None = None
 
     def to_messages(self) -> list[dict[str, Any]]:
         system = (
@@ -157,25 +182,15 @@ class CountRequest(Body):
         return [*head, *(one for message in self.messages for one in message.to_messages())]
 
 
-class OutputFormat(Body):
-    type: Literal["json_schema"]
-    schema_: Annotated[JsonObject, Field(alias="schema")]
-
-
-class OutputConfig(Body):
-    format: OutputFormat | None = None
-
-
 class MessagesRequest(CountRequest):
     max_tokens: Tokens
-    stop_sequences: Annotated[list[str], Field(max_length=32)] | None = None
+    stop_sequences: Annotated[list[StopText], Field(max_length=32)] | None = None
     stream: bool | None = None
     temperature: Probability | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
     top_p: Probability | None = None
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
-    output_config: OutputConfig | None = None
 
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -184,6 +199,7 @@ _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filt
 
 async def messages(request: Request) -> Response:
     body = await read_body(request, MessagesRequest)
+    _refuse_threads(body)
     sampling = {
         "max_tokens": body.max_tokens,
         "temperature": body.temperature,
@@ -211,15 +227,29 @@ async def messages(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """Tokens that a conversation would have as a prompt."""
     body = await read_body(request, CountRequest)
+    _refuse_threads(body)
     ask = _ask(body, {})
     async with working(request, body.model) as work:
         tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
         tokens = await asyncio.to_thread(
             work.model.encode_prompt, ask.messages, tools=tools or None
         )
+        num_begun = len(work.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0
         work.close()
-        return json_response({"input_tokens": len(tokens)})
+        return json_response({"input_tokens": len(tokens) + num_begun})
     raise AssertionError("working ends with the block")
+
+
+def _refuse_threads(body: CountRequest) -> None:
+    """Conversations are not kept here; said as the SDKs know it, which then go on without."""
+    if body.thread is not None:
+        raise ApiError(
+            400,
+            "thread: conversations are not kept by this server; send their messages",
+            param="thread",
+            code="unsupported_parameter",
+            details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
+        )
 
 
 def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = None) -> ChatAsk:
@@ -233,8 +263,19 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
     )
     tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], wanted)
     is_parallel = choice is None or not choice.disable_parallel_tool_use
+    conversation = body.to_messages()
+    prefill = ""
+    if (last := conversation[-1])["role"] == "assistant" and not last.get("tool_calls"):
+        prefill = str(conversation.pop()["content"])
     return ChatAsk(
-        body.to_messages(), tools, chosen, is_parallel, answer or Answer(), sampling, notes=notes
+        conversation,
+        tools,
+        chosen,
+        is_parallel,
+        answer or Answer(),
+        sampling,
+        notes=notes,
+        prefill=prefill,
     )
 
 
@@ -287,6 +328,8 @@ class _Message:
                 yield piece
             if finish is not None:
                 self.stop_reason = _STOPS[finish]
+                if finish == "length" and self.prepared.is_capped:
+                    self.stop_reason = "model_context_window_exceeded"
                 if finish == "stop" and output.stop in (self.body.stop_sequences or ()):
                     self.stop_reason, self.stop_sequence = "stop_sequence", str(output.stop)
 

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Seed = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
 Tokens = Annotated[int, Field(ge=1, le=1 << 30)]
-Stop = str | Annotated[list[str], Field(max_length=32)] | None
+StopText = Annotated[str, Field(min_length=1)]
+Stop = StopText | Annotated[list[StopText], Field(max_length=32)] | None
 JsonObject = dict[str, Any]
 
 
 class Body(BaseModel):
-    """A request: unknown fields are faults, and nothing is converted silently."""
+    """A request: unknown fields are faults, and nothing is converted silently. Null of what may be
+    left out is absence."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        fields = cls.model_fields.items()
+        needed = {field.alias or name for name, field in fields if field.is_required()}
+        return {key: entry for key, entry in given.items() if entry is not None or key in needed}
 
 
 class Samplers(Body):

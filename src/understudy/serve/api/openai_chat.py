@@ -27,7 +27,7 @@ from understudy.serve.api.bodies import (
     stops_of,
 )
 from understudy.serve.content import admit, outputs_of, texts_of
-from understudy.serve.errors import ApiError
+from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
 from understudy.serve.generate import (
     Answer,
@@ -54,6 +54,9 @@ class RefusalPart(Body):
     refusal: str
 
 
+ChatPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
 class CalledFunction(Body):
     name: str
     arguments: str
@@ -70,7 +73,7 @@ class ChatMessage(Body):
     """A message. Answers of this server can be sent back as they are."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart | RefusalPart] | None = None
+    content: str | list[ChatPart] | None = None
     name: str | None = None
     tool_calls: list[MessageCall] | None = None
     tool_call_id: str | None = None
@@ -94,10 +97,16 @@ class ChatMessage(Body):
             message["tool_calls"] = [
                 {
                     "type": "function",
-                    "function": {"name": c.function.name, "arguments": c.function.arguments},
+                    "id": call.id,
+                    "function": {"name": call.function.name, "arguments": call.function.arguments},
                 }
-                for c in self.tool_calls
+                for call in self.tool_calls
             ]
+        message |= {
+            key: entry
+            for key, entry in (("name", self.name), ("tool_call_id", self.tool_call_id))
+            if entry is not None
+        }
         return message
 
 
@@ -165,6 +174,8 @@ class ChatCompletionsBody(Samplers):
     tools: list[ChatTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
+    continue_final_message: bool | None = None  # vLLM's: the answer goes on the last message
+    add_generation_prompt: bool | None = None
     # Fields that say something about the caller, or whose only accepted values change nothing.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -174,6 +185,9 @@ class ChatCompletionsBody(Samplers):
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
     modalities: list[Literal["text"]] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    verbosity: Literal["medium"] | None = None
+    prediction: JsonObject | None = None  # a guess that could only save time
 
 
 FINISH: dict[Finish, str] = {
@@ -186,12 +200,9 @@ FINISH: dict[Finish, str] = {
 
 async def models(request: Request) -> Response:
     """The models of this server; those that are loaded say how much they hold."""
-    return json_response(
-        {
-            "object": "list",
-            "data": [_model(request, name) for name in server_of(request).pool.names],
-        }
-    )
+    data = [_model(request, name) for name in server_of(request).pool.names]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+    return json_response({"object": "list", "data": data, "has_more": False, **ends})
 
 
 async def model(request: Request) -> Response:
@@ -207,6 +218,9 @@ def _model(request: Request, name: str) -> dict[str, Any]:
         "object": "model",
         "created": pool.created,
         "owned_by": "understudy",
+        "type": "model",  # this and the next two are Anthropic's
+        "display_name": name,
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(pool.created)),
     }
     if served is not None:
         document |= {
@@ -260,8 +274,9 @@ def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
         raise ApiError(
             400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value"
         )
+    conversation, prefill = _begun(body)
     return ChatAsk(
-        [message.to_message() for message in body.messages],
+        conversation,
         made,
         chosen,
         body.parallel_tool_calls is not False,
@@ -269,7 +284,27 @@ def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
         sampling_of(body),
         body.overflow or "refuse",
         notes,
+        prefill,
     )
+
+
+def _begun(body: ChatCompletionsBody) -> tuple[list[dict[str, Any]], str]:
+    """The messages, and the beginning of the answer where the last of them is one."""
+    conversation = [message.to_message() for message in body.messages]
+    if not body.continue_final_message:
+        if body.add_generation_prompt is False:
+            raise unsupported("add_generation_prompt", "false needs continue_final_message")
+        return conversation, ""
+    last = conversation[-1]
+    if last["role"] != "assistant" or last.get("tool_calls") or body.add_generation_prompt:
+        raise ApiError(
+            400,
+            "continue_final_message: needs an assistant's text at the end, without calls, and no "
+            "add_generation_prompt",
+            param="continue_final_message",
+            code="invalid_value",
+        )
+    return conversation[:-1], str(last["content"])
 
 
 def answer_of(form: ResponseFormat | None, grammar: str | None) -> Answer:
@@ -376,8 +411,9 @@ class _Chat:
         }
 
     async def events(self) -> AsyncIterator[bytes]:
+        begun = None if self.prepared.tools else ""  # a call alone has no content, as OpenAI has it
         for index in range(self.body.n or 1):
-            yield self._chunk(index, {"role": "assistant", "content": ""})
+            yield self._chunk(index, {"role": "assistant", "content": begun})
         async for output, pieces, finish in read(
             self.work.model, self.prepared, self.outputs, self.work.count_calls
         ):

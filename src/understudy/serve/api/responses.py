@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -54,10 +54,28 @@ class TextContent(Body):
     logprobs: list[Any] | None = None
 
 
+class RefusalContent(Body):
+    """What this server writes where its guard stopped an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Content = Annotated[
+    Annotated[TextContent, Tag("text")] | Annotated[RefusalContent, Tag("refusal")],
+    Discriminator(lambda part: _kind_of_content(part)),
+]
+
+
+def _kind_of_content(part: Any) -> str:
+    kind = str(part.get("type") if isinstance(part, dict) else getattr(part, "type", ""))
+    return "text" if kind in ("input_text", "output_text", "text") else kind
+
+
 class MessageItem(Body):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[TextContent]
+    content: str | list[Content]
     id: str | None = None
     status: str | None = None
     phase: str | None = None
@@ -72,6 +90,7 @@ class CallItem(Body):
     status: str | None = None
     namespace: None = None
     caller: JsonObject | None = None
+    is_async: Annotated[Literal[False] | None, Field(alias="async")] = None
 
 
 class ResultItem(Body):
@@ -93,7 +112,27 @@ class ReasoningItem(Body):
     status: str | None = None
 
 
-Item = MessageItem | CallItem | ResultItem | ReasoningItem
+class ReferenceItem(Body):
+    """An item of an earlier response, by its id."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[ResultItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[ReferenceItem, Tag("item_reference")],
+    Discriminator(lambda item: _kind_of_item(item)),
+]
+
+
+def _kind_of_item(item: Any) -> str:
+    """Messages may come without a type."""
+    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
+    return "message" if kind is None else str(kind)
 
 
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
@@ -103,6 +142,7 @@ def messages_of(items: list[Item]) -> list[dict[str, Any]]:
         if isinstance(item, CallItem):
             call = {
                 "type": "function",
+                "id": item.call_id,
                 "function": {"name": item.name, "arguments": item.arguments},
             }
             if messages and messages[-1]["role"] == "assistant":
@@ -110,14 +150,19 @@ def messages_of(items: list[Item]) -> list[dict[str, Any]]:
             else:
                 messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
         elif isinstance(item, ResultItem):
-            messages.append({"role": "tool", "content": text_of(item.output)})
+            result = {"role": "tool", "tool_call_id": item.call_id}
+            messages.append({**result, "content": text_of(item.output)})
         elif isinstance(item, MessageItem):
             messages.append({"role": item.role, "content": text_of(item.content)})
     return messages
 
 
-def text_of(content: str | list[TextContent]) -> str:
-    return content if isinstance(content, str) else "".join(part.text for part in content)
+def text_of(content: str | list[Content] | list[TextContent]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(
+        part.refusal if isinstance(part, RefusalContent) else part.text for part in content
+    )
 
 
 class ResponsesTool(FunctionTool):
@@ -153,6 +198,17 @@ class TextOptions(Body):
     verbosity: Literal["medium"] | None = None
 
 
+class ReasoningOptions(Body):
+    """Taken whatever they say: a model thinks as its own template has it."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+Include = Literal["reasoning.encrypted_content"]  # reasoning is not encrypted: nothing is added
+
+
 class ResponsesRequest(Body):
     model: str | None = None
     input: str | Annotated[list[Item], Field(min_length=1)]
@@ -175,7 +231,10 @@ class ResponsesRequest(Body):
     truncation: Literal["auto", "disabled"] | None = None
     service_tier: Literal["auto", "default"] | None = None
     background: Literal[False] | None = None
-    include: Annotated[list[Any], Field(max_length=0)] | None = None
+    include: list[Include] | None = None
+    reasoning: ReasoningOptions | None = None
+    top_logprobs: Literal[0] | None = None
+    prompt_cache_retention: str | None = None
 
 
 MAX_STORED = 1000
@@ -205,6 +264,14 @@ class Store:
         self._known.move_to_end((client, id))
         return stored
 
+    def item(self, client: str, id: str, param: str) -> Item:
+        """An item that an earlier response of this client gave out."""
+        for (owner, _), stored in reversed(self._known.items()):
+            for item in stored.document["output"] if owner == client else ():
+                if item.get("id") == id:
+                    return _as_item(item)
+        raise ApiError(404, f"{param}: there is no item {id[:80]!r}", param=param, code="not_found")
+
     def delete(self, client: str, id: str) -> None:
         self.get(client, id)
         del self._known[client, id]
@@ -228,6 +295,10 @@ async def responses(request: Request) -> Response:
         if isinstance(body.input, str)
         else list(body.input)
     )
+    new = [
+        store.item(client, item.id, f"input[{i}]") if isinstance(item, ReferenceItem) else item
+        for i, item in enumerate(new)
+    ]
     items = [*before, *new]
     ask = _ask(body, items)
     async with working(request, body.model) as work:
@@ -604,4 +675,5 @@ def _as_item(item: dict[str, Any]) -> Item:
             name=item["name"],
             arguments=item["arguments"],
         )
-    return MessageItem(role="assistant", content=item["content"][0]["text"])
+    part = item["content"][0]
+    return MessageItem(role="assistant", content=part.get("text", part.get("refusal", "")))

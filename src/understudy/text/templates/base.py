@@ -59,6 +59,10 @@ class Prompt:
     def text(self) -> str:
         return "".join(part.text for part in self.parts)
 
+    def going_on(self, text: str) -> Prompt:
+        """The prompt with the beginning of the answer behind it: data, like every message."""
+        return Prompt((*self.parts, Part(text, origin="history")), self.note)
+
     def encode(self, tokenizer: Tokenizer, *, add_opening: bool = True) -> list[int]:
         """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one piece.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,7 @@ from understudy.text.templates.base import (
     last_user_index,
     origin_of,
 )
+from understudy.text.templates.call_ids import with_short_ids
 from understudy.text.templates.chatml import announcements
 from understudy.text.templates.masking import Hide, Mask, hidden
 from understudy.text.tokenizer import Marker, Tokenizer
@@ -53,6 +55,7 @@ _TURN_ENDS = (
     "</s>",
     "<extra_id_1>",
 )
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{0,128}")
 _FORMS = (TOOLCALL_FORM, TOOL_CALL_FORM, MISTRAL_FORM, LLAMA_FORM)
 
 
@@ -135,7 +138,7 @@ def _message(
     """Content as a string, tool calls in OpenAI's form with their arguments as an object: what
     transformers' templates expect.
     """
-    known = ("role", "content", "origin", "tool_calls")
+    known = ("role", "content", "origin", "tool_calls", "tool_call_id")
     message = {
         key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known
     }
@@ -144,13 +147,21 @@ def _message(
         call = json.loads(write_call(name, arguments))
         calls.append({"type": "function", "id": "", "function": hidden(call, hide, origin)})
     for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
-        call["id"] = hide(str(given.get("id", "")), origin)
+        call["id"] = _id(given.get("id"), hide, origin)
+    if turn.get("tool_call_id") is not None:
+        message["tool_call_id"] = _id(turn["tool_call_id"], hide, origin)
     text = content_of(turn)
     written = [write_call(*call) for call in calls_of_message(turn)]
     if call_form is not None and written:
         text, calls = "\n".join([*([text] if text else []), call_form.write(written)]), []
     content = {"role": turn["role"], "content": hide(text, origin)}
     return message | content | ({"tool_calls": calls} if calls else {})
+
+
+def _id(given: Any, hide: Hide, origin: Origin) -> str:
+    """An id of plain letters can hold no marker, and templates look at its length."""
+    text = "" if given is None else str(given)
+    return text if _PLAIN_ID.fullmatch(text) else hide(text, origin)
 
 
 class JinjaChatTemplate(ChatTemplate):
@@ -189,6 +200,25 @@ class JinjaChatTemplate(ChatTemplate):
         tools: Sequence[Mapping[str, Any]] | None = None,
         contexts: Sequence[str] | None = None,
         add_generation_prompt: bool = True,
+    ) -> Prompt:
+        try:
+            return self._rendered(messages, tools, contexts, add_generation_prompt)
+        except TemplateError:
+            renamed = with_short_ids(messages)  # Mistral's templates take no others
+            if renamed is None:
+                raise
+            try:
+                return self._rendered(renamed, tools, contexts, add_generation_prompt)
+            except TemplateError:
+                pass
+            raise
+
+    def _rendered(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        contexts: Sequence[str] | None,
+        add_generation_prompt: bool,
     ) -> Prompt:
         now = datetime.datetime.now()
 
