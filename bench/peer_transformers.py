@@ -19,9 +19,9 @@ import transformers
 from machine import processor_name
 
 from understudy import core
+from understudy.engine.loading import int12_matrices
 from understudy.judge.benchmark.speed import SpeedTest
 from understudy.judge.benchmark.synthetic import synthetic_packed
-from understudy.model import int12_matrices
 from understudy.spec import ModelSpec, QuantSpec
 
 

@@ -23,8 +23,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.chat.reply import SessionSettings
     from understudy.chat.session import Session
+    from understudy.chat.settings import SessionSettings
     from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
     from understudy.checkpoint.convert import save_checkpoint
     from understudy.compat.transformers import (
@@ -54,9 +54,10 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
+    from understudy.generation.reply import Reply
     from understudy.generation.tools import Tool
     from understudy.judge.safety.moderation import Guard
-    from understudy.model import Model, Reply, load
+    from understudy.model import Model, load
     from understudy.rag.ask import ask
     from understudy.rag.index import Index
     from understudy.roleplay.card import Card
@@ -100,12 +101,12 @@ _PLACES = {
     "Recipe": "understudy.compress.recipe",
     "Reducer": "understudy.roleplay.state",
     "Refused": "understudy.roleplay.state",
-    "Reply": "understudy.model",
+    "Reply": "understudy.generation.reply",
     "SamplingParams": "understudy.engine.params",
     "SchemaError": "understudy.errors",
     "ServeSettings": "understudy.serve.settings:Settings",
     "Session": "understudy.chat.session",
-    "SessionSettings": "understudy.chat.reply",
+    "SessionSettings": "understudy.chat.settings",
     "TemplateError": "understudy.errors",
     "TextStreamer": "understudy.compat.transformers",
     "Tool": "understudy.generation.tools",

@@ -8,62 +8,29 @@ for piece in model.stream([{"role": "user", "content": "Hello"}]): print(piece, 
 from __future__ import annotations
 
 import asyncio
-import collections
-import contextlib
-import dataclasses
-import operator
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy import core, hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from understudy.checkpoint.pack import check_memory, pack, packed_sizes
-from understudy.engine import Engine, Output, Request, Runner, SamplingParams, TokenLogprob, Usage
-from understudy.engine.output import FinishReason
-from understudy.engine.pages import ROOT
-from understudy.engine.request import MaskFactory, Overflow
-from understudy.engine.scoring import Limits, Score, score_continuations
-from understudy.errors import ContextError, FormatError, MissingError, UnderstudyError, UsageError
-from understudy.formats.state import read_state, write_state
-from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
+from understudy.engine import Driver, Engine, Output, Request, Runner, Score, as_ids
+from understudy.engine.loading import Activations, LoadOptions, load_engine
+from understudy.engine.logits import iterate_logits, score
+from understudy.engine.saved_state import StateFiles
+from understudy.errors import MissingError, UsageError
+from understudy.generation.prepare import RequestLimits, make_request, sampling_params
+from understudy.generation.reader import read_reply
+from understudy.generation.reply import Reply, numbered
+from understudy.spec import KvFormat, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
-from understudy.text.templates import ChatTemplate, Message, ParsedCall, Prompt, chat_template_for
-from understudy.text.tokenizer import Segmenter
+from understudy.text.templates import ChatTemplate, Message, Prompt, chat_template_for
 
-DEFAULT_CONTEXT = 4096
-DEFAULT_SPECULATION = 0
-INT12_MATRICES = (
-    "v_proj",
-    "up_proj",
-    "down_proj",
-    "lm_head",
-)  # where rounding inputs to int8 costs most (docs/log.md)
-INT12_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
-LOGIT_ROWS = 64  # rows of logits at a time: at 256,000 tokens a row has a megabyte
-
-Activations = Literal["int8", "int12"]
 PromptLike = str | Sequence[int] | Sequence[Message] | Prompt
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A finished answer: its text as the user should see it, and what was behind it."""
-
-    text: str
-    tokens: tuple[int, ...]
-    finish_reason: FinishReason
-    usage: Usage
-    tool_calls: tuple[ParsedCall, ...] = ()
-    raw_text: str = ""
-    logprobs: tuple[TokenLogprob, ...] = ()
-    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
 
 
 def load(
@@ -77,7 +44,7 @@ def load(
     num_threads: int | None = None,
     isa: str | None = None,
     max_batch_tokens: int = 512,
-    speculate: int = DEFAULT_SPECULATION,
+    speculate: int = 0,
     use_cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
@@ -101,8 +68,7 @@ def load(
         MemoryBudgetError: it would not fit into memory.
         OfflineError: it would have to come from the hub, which cannot be reached.
     """
-    return Model(
-        open_checkpoint(hub.resolve(model)),
+    options = LoadOptions(
         weights=_quant_spec(weights),
         kv=kv,
         activations=activations,
@@ -115,6 +81,7 @@ def load(
         use_cache=use_cache,
         progress=progress,
     )
+    return Model(open_checkpoint(hub.resolve(model)), options)
 
 
 def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
@@ -128,66 +95,43 @@ def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
 
 
 class Model:
-    """A loaded model. Safe to use from several threads: their requests run together."""
+    """A loaded model. Safe to use from several threads and while a server runs on it.
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        weights: QuantSpec | None = None,
-        kv: KvFormat = "f16",
-        activations: Activations | None = None,
-        context: int | None = None,
-        cache_tokens: int | None = None,
-        num_threads: int | None = None,
-        isa: str | None = None,
-        max_batch_tokens: int = 512,
-        speculate: int = DEFAULT_SPECULATION,
-        use_cache: bool = True,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        spec = checkpoint.spec
-        self.context = _chosen_context(spec, context)
-        num_pages = -(-max(_chosen_cache_tokens(cache_tokens), self.context) // core.PAGE_SIZE)
-        if kv not in ("f16", "int8", "f32"):
-            raise UsageError("unknown cache format", where="kv", expected="f16 int8 f32", found=kv)
-        int12 = int12_matrices(spec, activations)
-        core.choose_isa(isa)
-        num_threads = core.choose_threads(num_threads)
-        kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
-        check_memory(
-            sum(packed_sizes(checkpoint, weights).values()) + kv_bytes,
-            f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
-        )
-        tokenizer = (
-            open_tokenizer(checkpoint.tokenizer_source)
-            if checkpoint.tokenizer_source is not None
-            else None
-        )
-        packed = pack(checkpoint, weights, use_cache=use_cache, progress=progress)
-        self.spec, self.path, self.kv_format = spec, checkpoint.path, kv
-        self.fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
-        self.packed_bytes = packed.num_bytes()
-        self.core_model = core.Model(
-            spec, packed.tensors, isa=isa, num_threads=num_threads, int12=int12
-        )
-        self.runner = Runner(self.core_model, num_pages, kv)
-        self._tokenizer = tokenizer
+    Whatever runs, runs through `driver`, which owns the engine; requests are computed together.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, options: LoadOptions | None = None) -> None:
+        options = options or LoadOptions()
+        source = checkpoint.tokenizer_source
+        self._tokenizer = open_tokenizer(source) if source is not None else None
+        loaded = load_engine(checkpoint, options, self._tokenizer)
+        self.spec, self.path, self.kv_format = checkpoint.spec, checkpoint.path, options.kv
+        self.fingerprint, self.packed_bytes = loaded.fingerprint, loaded.packed_bytes
+        self.driver = Driver(loaded.engine, where=checkpoint.path)
+        self.context = loaded.engine.context
+        self.limits = RequestLimits(self.context, self.spec.vocab_size)
         self._chat_template = (
-            chat_template_for(spec.architecture, tokenizer) if tokenizer is not None else None
+            chat_template_for(self.spec.architecture, self._tokenizer) if self._tokenizer else None
         )
-        self.engine = Engine(
-            self.runner,
-            tokenizer or _no_tokenizer(spec.vocab_size),
-            context=self.context,
-            vocab_size=spec.vocab_size,
-            max_batch_tokens=max_batch_tokens,
-            speculate=speculate,
-        )
-        self._lock = threading.Lock()
-        self._inbox: dict[int, collections.deque[Output]] = {}
-        self._deferred: collections.deque[Callable[[Engine], None]] = collections.deque()
-        self._is_closed = False
+
+    @property
+    def engine(self) -> Engine:
+        """For its sizes and counts; `driver` runs it."""
+        return self.driver.engine
+
+    @property
+    def runner(self) -> Runner:
+        runner = self.driver.engine.runner
+        assert isinstance(runner, Runner)
+        return runner
+
+    @property
+    def core_model(self) -> core.Model:
+        return self.runner.model
+
+    @property
+    def _states(self) -> StateFiles:
+        return StateFiles(self.driver, self.runner, self.fingerprint)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -225,94 +169,38 @@ class Model:
         if isinstance(prompt, Prompt):
             return prompt.encode(self.tokenizer)
         if not _is_chat(prompt):
-            return _ids(prompt)  # type: ignore[arg-type]
+            return as_ids(prompt)  # type: ignore[arg-type]
         rendered = self.chat_template.render(prompt, tools=tools, contexts=contexts)  # type: ignore[arg-type]
         return rendered.encode(self.tokenizer)
 
     def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
-        tools, contexts = options.pop("tools", None), options.pop("contexts", None)
-        overflow: Overflow = options.pop("overflow", "refuse")
-        make_mask: MaskFactory | None = options.pop("make_mask", None)
-        priority: int = options.pop("priority", 0)
+        rendered = {name: options.pop(name, None) for name in ("tools", "contexts")}
+        given = {
+            name: options.pop(name)
+            for name in ("overflow", "make_mask", "priority")
+            if name in options
+        }
         params = options.pop("params", None)
-        ids = self.encode_prompt(prompt, tools=tools, contexts=contexts)
-        if params is None:
-            params = _params(options)
-        elif options:
+        if params is not None and options:
             raise UsageError("give either params or single settings", found=", ".join(options))
-        if _is_chat(prompt):
-            stops = self.chat_template.stops
-            params = dataclasses.replace(
-                params,
-                stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
-                stop_token_ids=tuple(
-                    dict.fromkeys(
-                        (*params.stop_token_ids, *(() if params.ignore_eos else stops.token_ids))
-                    )
-                ),
-            )
-        return Request(ids, params, overflow, make_mask, priority, continues=not _is_chat(prompt))
+        return make_request(
+            self.encode_prompt(prompt, **rendered),
+            params or sampling_params(options, self.limits),
+            self.limits,
+            stops=self.chat_template.stops if _is_chat(prompt) else None,
+            **given,
+        )
 
     # ---- answers ----
 
-    @contextlib.contextmanager
-    def _engine_held(self) -> Iterator[Engine]:
-        """The engine, for one thread at a time."""
-        with self._lock:
-            if self._is_closed:
-                raise UsageError("the model is closed", where=self.path, do="load it again")
-            self._do_deferred()
-            yield self.engine
-
-    def _defer(self, action: Callable[[Engine], None]) -> None:
-        """Does something with the engine now, or before its next use when it is busy.
-
-        For the end of generators: the collector may end a forgotten one anywhere, also in the middle of a step of the same
-        thread, where waiting for the lock would be for ever.
-        """
-        self._deferred.append(action)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._do_deferred()
-            finally:
-                self._lock.release()
-
-    def _do_deferred(self) -> None:
-        while self._deferred and not self._is_closed:
-            self._deferred.popleft()(self.engine)
-
     def outputs(self, request: Request) -> Iterator[Output]:
-        """Runs one request and gives the engine's outputs as they come. Leaving the loop early cancels the request.
+        """Runs one request and gives the engine's outputs as they come; leaving early cancels it.
 
         Raises:
-            UnderstudyError: the request failed midway (a grammar that allows nothing, logits that are no numbers).
+            UnderstudyError: it failed midway (a grammar that allows nothing, logits that are no
+                numbers).
         """
-        with self._engine_held() as engine:
-            id = engine.add(request)
-            inbox = self._inbox[id] = collections.deque()
-        left = request.params.n
-        try:
-            while left:
-                while not inbox:
-                    self._pump(id)
-                output = inbox.popleft()
-                if output.error is not None:
-                    raise UnderstudyError(f"the request failed ({output.error})", where=self.path)
-                left -= output.finish_reason is not None
-                yield output
-        finally:
-            del self._inbox[id]
-            if left:
-                self._defer(lambda engine: engine.cancel(id))
-
-    def _pump(self, id: int) -> None:
-        """Runs a step for everybody, unless somebody else just did and left something for us."""
-        with self._engine_held() as engine:
-            if self._inbox[id]:
-                return
-            for output in engine.step():
-                if (inbox := self._inbox.get(output.id)) is not None:
-                    inbox.append(output)
+        return self.driver.outputs(request)
 
     def generate(self, prompt: PromptLike, **options: Any) -> Reply:
         """Answers a text, messages or ids.
@@ -336,21 +224,25 @@ class Model:
         assert last.finish_reason is not None
         assert last.usage is not None
         raw = "".join(output.text for output in outputs)
-        text, calls = self.chat_template.parse(raw) if is_chat else (raw, [])
+        read = read_reply(self.chat_template, raw, None) if is_chat else None
+        calls = read.calls if read is not None else []
         return Reply(
-            self.chat_template.clean(text) if is_chat else text,
-            tuple(token for output in outputs for token in output.new_tokens),
+            self.chat_template.clean(read.text) if read is not None else raw,
             last.finish_reason,
-            last.usage,
-            tuple(calls),
-            raw,
-            tuple(entry for output in outputs for entry in output.logprobs),
-            next((o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None),
+            (last.usage,),
+            raw_text=raw,
+            tokens=tuple(token for output in outputs for token in output.new_tokens),
+            reasoning=read.reasoning if read is not None else "",
+            logprobs=tuple(entry for output in outputs for entry in output.logprobs),
+            prompt_logprobs=next(
+                (o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None
+            ),
+            tool_calls=tuple(numbered(calls)),
         )
 
     def stream(self, prompt: PromptLike, **options: Any) -> Iterator[str]:
         """As `generate`, the raw text of the first answer piece by piece, with tool calls as the model writes them."""
-        outputs = self.outputs(self._request(prompt, options))
+        outputs = self.stream_outputs(prompt, **options)
         return (output.text for output in outputs if output.text and output.index == 0)
 
     def stream_outputs(self, prompt: PromptLike, **options: Any) -> Iterator[Output]:
@@ -371,49 +263,24 @@ class Model:
                 yield output.text
 
     async def astream_outputs(self, prompt: PromptLike, **options: Any) -> AsyncIterator[Output]:
-        """As `stream_outputs`, for asyncio; each step runs in a thread."""
-        iterator = await asyncio.to_thread(self.stream_outputs, prompt, **options)
-        while (output := await asyncio.to_thread(next, iterator, None)) is not None:
-            yield output
+        """As `stream_outputs`, for asyncio."""
+        request = await asyncio.to_thread(self._request, prompt, options)
+        outputs = aiter(self.driver.submit(request))
+        try:
+            async for output in outputs:
+                yield output
+        finally:
+            await outputs.aclose()  # type: ignore[attr-defined]
 
     # ---- scores ----
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is longer than the context."""
-        tokens = _ids(token_ids)
-        return np.concatenate([rows for _, rows in self.iterate_logits(tokens)])
+        return np.concatenate([rows for _, rows in self.iterate_logits(as_ids(token_ids))])
 
     def iterate_logits(self, tokens: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The same in chunks: (position of the first row, rows), so that a long text needs little memory."""
-        if not tokens:
-            raise UsageError("the text is empty")
-        if not all(0 <= token < self.spec.vocab_size for token in tokens):
-            raise UsageError(
-                "token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}"
-            )
-        if len(tokens) > self.context:
-            raise ContextError(
-                "text does not fit the context",
-                expected=f"at most {self.context} tokens",
-                found=len(tokens),
-            )
-        with self._engine_held() as engine:
-            pool = engine.pool
-            if pool.num_free < pool.pages_for(len(tokens)):
-                raise UsageError(
-                    "requests under way hold the cache",
-                    do="wait for them, or give the model more cache_tokens",
-                )
-            pages = [pool.take() for _ in range(pool.pages_for(len(tokens)))]
-        try:
-            rows_at_a_time = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size // 4)
-            for first in range(0, len(tokens), rows_at_a_time):
-                count = min(rows_at_a_time, len(tokens) - first)
-                with self._engine_held():
-                    rows = self.runner.logits(tokens, pages, first, count)
-                yield first, rows
-        finally:
-            self._defer(lambda engine: engine.pool.release(pages))
+        return iterate_logits(self.driver, self.runner, tokens)
 
     def score_continuations(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
@@ -424,42 +291,13 @@ class Model:
             UsageError: an empty context or continuation, or a token outside the vocabulary.
             ContextError: both together are more than `context` + 1 tokens.
         """
-        for context, continuation in pairs:
-            if not context or not continuation:
-                raise UsageError("a context and a continuation of at least one token are needed")
-            if not all(0 <= token < self.spec.vocab_size for token in (*context, *continuation)):
-                raise UsageError(
-                    "token is outside the vocabulary", expected=f"0 to {self.spec.vocab_size - 1}"
-                )
-            if (num_tokens := len(context) + len(continuation) - 1) > self.context:
-                raise ContextError(
-                    "text does not fit the context",
-                    expected=f"at most {self.context} tokens",
-                    found=num_tokens,
-                )
-        rows = max(LOGIT_ROWS, 16_000_000 // self.spec.vocab_size)
-        with self._engine_held() as engine:
-            limits = Limits(engine.scheduler.max_batch_tokens, rows)
-            return score_continuations(self.runner, engine.pool, pairs, limits)
+        return score(self.driver, self.runner, pairs)
 
     # ---- saved states ----
 
     def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
         """Writes the cached keys and values of the longest known beginning of `tokens`; returns its length in tokens."""
-        ids = _ids(tokens)
-        with self._engine_held() as engine:
-            pool = engine.pool
-            digests = pool.digests(ids)
-            pages = pool.find(digests)
-            count = len(pages) * pool.page_size
-            part, more = pool.find_part(
-                digests[len(pages) - 1] if pages else ROOT, ids[count : count + pool.page_size]
-            )
-            data = [
-                self.runner.cache.read_page(page) for page in [*pages, *([part] if more else [])]
-            ]
-        write_state(Path(path), self.fingerprint, ids[: count + more], data)
-        return count + more
+        return self._states.save(Path(path), as_ids(tokens))
 
     def load_state(self, path: str | Path) -> list[int]:
         """Reads such a file into free pages, so that prompts beginning with its tokens need not compute them.
@@ -467,42 +305,11 @@ class Model:
         Raises:
             FormatError: damaged, or made with another model or cache format.
         """
-        fingerprint, tokens, data = read_state(Path(path))
-        if fingerprint != self.fingerprint:
-            raise FormatError(
-                "the saved state belongs to another model",
-                where=path,
-                expected=self.fingerprint,
-                found=fingerprint,
-            )
-        with self._engine_held() as engine:
-            pool, page_bytes = engine.pool, self.runner.cache.page_bytes
-            is_vocabulary = all(0 <= token < self.spec.vocab_size for token in tokens)
-            if (
-                not is_vocabulary
-                or len(data) != pool.pages_for(len(tokens))
-                or any(d.size != page_bytes for d in data)
-            ):
-                raise FormatError("the saved state is damaged", where=path)
-            digests = pool.digests(tokens)
-            known = pool.find(digests)
-            for page in known:
-                pool.hold(page)  # not to be taken for what follows them
-            pages = list(known)
-            for index in range(len(known), min(len(data), len(known) + pool.num_free)):
-                pages.append(pool.take())
-                self.runner.cache.write_page(pages[-1], data[index])
-                part = tokens[index * pool.page_size : (index + 1) * pool.page_size]
-                pool.remember(pages[-1], digests, index, part)
-            pool.release(pages)
-        return tokens
+        return self._states.load(Path(path))
 
     def close(self) -> None:
         """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice is no error."""
-        with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                del self.runner, self.engine, self.core_model
+        self.driver.close()
 
     def __enter__(self) -> Model:
         return self
@@ -516,89 +323,8 @@ class Model:
         self.close()
 
 
-def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
-    """The matrices whose inputs `core.Model` takes with 12 bits."""
-    if activations not in (None, "int8", "int12"):
-        raise UsageError(
-            "unknown activations", where="activations", expected="int8 int12", found=activations
-        )
-    is_small = parameter_counts(spec)["total"] < INT12_BELOW
-    return INT12_MATRICES if activations == "int12" or (activations is None and is_small) else ()
-
-
-def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
-    """Bytes of keys and values of one token over all layers."""
-    padded = -(-spec.head_dim // 32) * 32
-    values = spec.num_layers * spec.num_kv_heads * (spec.head_dim + padded)
-    if kv == "int8":
-        return values + spec.num_layers * spec.num_kv_heads * 8
-    return values * (2 if kv == "f16" else 4)
-
-
-def _chosen_context(spec: ModelSpec, context: int | None) -> int:
-    if context is None:
-        return min(spec.max_positions, DEFAULT_CONTEXT)
-    if type(context) is not int or not 1 <= context <= spec.max_positions:
-        limit = f"1 to {spec.max_positions} (the model's own limit)"
-        raise UsageError("context is out of range", where="context", expected=limit, found=context)
-    return context
-
-
-def _chosen_cache_tokens(cache_tokens: int | None) -> int:
-    if cache_tokens is not None and (
-        type(cache_tokens) is not int or not 1 <= cache_tokens <= 1 << 30
-    ):
-        raise UsageError(
-            "setting is out of range",
-            where="cache_tokens",
-            expected="1 to 1073741824",
-            found=cache_tokens,
-        )
-    return cache_tokens or 0
-
-
 def _is_chat(prompt: PromptLike) -> bool:
     """Whether the model is asked for an answer, not for the continuation of a text."""
     if isinstance(prompt, str | Prompt):
         return isinstance(prompt, Prompt)
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
-
-
-def _ids(tokens: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
-    try:
-        return [operator.index(token) for token in tokens]
-    except TypeError as error:
-        raise UsageError("token ids must be whole numbers", found=str(error)) from error
-
-
-def _params(options: dict[str, Any]) -> SamplingParams:
-    known = {f.name for f in dataclasses.fields(SamplingParams)}
-    if unknown := sorted(set(options) - known):
-        raise UsageError(
-            "unknown option", where=", ".join(unknown), expected=", ".join(sorted(known))
-        )
-    return SamplingParams(**options)
-
-
-class _NoText(Segmenter):
-    """Stands in where a checkpoint has no tokenizer: ids work, their text is empty."""
-
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-
-    def encode(self, text: str, is_start: bool) -> list[int]:
-        raise MissingError(
-            "the checkpoint has no tokenizer",
-            found=f"a text of {len(text)} characters",
-            do="give token ids",
-        )
-
-    def piece(self, token: int) -> str:
-        return f"<{token}>"
-
-    def bytes_of(self, token: int) -> bytes:
-        return b""
-
-
-def _no_tokenizer(vocab_size: int) -> Tokenizer:
-    return Tokenizer(_NoText(vocab_size), [], bos_id=None, eos_ids=())

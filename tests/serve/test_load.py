@@ -39,7 +39,7 @@ def text_of(document: dict) -> str:
 def held(served) -> tuple[int, int]:
     (loaded,) = served.server.pool.loaded
     pool = loaded.model.engine.pool
-    return pool.num_pages - pool.num_free, loaded.worker.num_open
+    return pool.num_pages - pool.num_free, loaded.driver.num_open
 
 
 def wait_until_quiet(served) -> None:
@@ -181,7 +181,7 @@ def test_stopping_ends_every_request(small):
 
         thread = threading.Thread(target=ask)
         thread.start()
-        while not served.server.pool.loaded[0].worker.num_running:
+        while not served.server.pool.loaded[0].driver.num_running:
             time.sleep(0.01)
         served.begin_stop()
         thread.join(20)

@@ -109,7 +109,7 @@ def test_a_turn_can_be_interrupted(served, http, session):
     thread = threading.Thread(target=ask)
     thread.start()
     (loaded,) = served.server.pool.loaded
-    while not loaded.worker.num_running and thread.is_alive():
+    while not loaded.driver.num_running and thread.is_alive():
         time.sleep(0.001)
     assert http.post(path + "/turn", json={"text": "x"}).status_code == 409
     heard = http.post(path + "/interrupt", json={"heard_chars": 4}).json()["heard"]

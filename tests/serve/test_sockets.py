@@ -42,7 +42,7 @@ def post(body: dict, path: str = "/v1/completions") -> bytes:
 def held(running) -> tuple[int, int]:
     """Requests in the engine, and answers that still hold the model."""
     (served,) = running.server.pool.loaded
-    return served.worker.num_open, served.num_users
+    return served.driver.num_open, served.num_users
 
 
 def wait_until_idle(running, seconds: float) -> None:

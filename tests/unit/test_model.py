@@ -13,6 +13,7 @@ import understudy
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from understudy.checkpoint import pack as packing
+from understudy.engine import loading
 from understudy.errors import (
     ContextError,
     FormatError,
@@ -103,7 +104,9 @@ def test_a_stream_collected_inside_a_step_waits_for_no_lock(model):
     free = model.engine.pool.num_free
     stream = model.stream("The river", max_tokens=100, ignore_eos=True)
     next(stream)
-    with model._engine_held():  # as if the collector ran in the middle of a step of this thread
+    with (
+        model.driver._ownership._lock
+    ):  # as if the collector ran in the middle of a step of this thread
         del stream
         gc.collect()
     model.generate("At night", max_tokens=2)
@@ -233,9 +236,7 @@ def test_a_text_beyond_the_context_is_refused_with_its_numbers(model):
 
 def test_too_little_memory_is_said_before_anything_is_read(folder, monkeypatch):
     monkeypatch.setattr(packing, "available_memory", lambda: 100_000)
-    monkeypatch.setattr(
-        understudy.model, "pack", lambda *_a, **_k: pytest.fail("weights were read")
-    )
+    monkeypatch.setattr(loading, "pack", lambda *_a, **_k: pytest.fail("weights were read"))
     with pytest.raises(
         MemoryBudgetError, match=r"m with keys and values of 256 tokens: not enough memory.*0.00 GB"
     ):

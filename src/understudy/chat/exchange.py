@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from understudy.chat.loop import ToolCall, ToolResult
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
 from understudy.generation.plan import Block, Ledger, Turn
+from understudy.generation.reply import ToolCall, ToolResult
 from understudy.text.toolcalls import ParsedCall
 
 

@@ -14,40 +14,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from understudy.generation.reply import ToolCall, ToolResult
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
-from understudy.text.toolcalls import ParsedCall
 
 CHARACTERS_PER_TOKEN = (
     64  # more than any vocabulary needs on average: what lies beyond is never encoded
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call under its own id, as it stands in the history."""
-
-    id: str
-    name: str
-    arguments: dict[str, Any]
-
-    @property
-    def parsed(self) -> ParsedCall:
-        return ParsedCall(self.name, self.arguments)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """What came back, as the model reads it. `is_error` where the tool failed, hung or was refused; `was_cut` where it was too long."""
-
-    call: ToolCall
-    content: str
-    is_error: bool = False
-    was_cut: bool = False
-    seconds: float = 0.0
 
 
 Approve = Callable[[ToolCall], bool]

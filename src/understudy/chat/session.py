@@ -28,19 +28,19 @@ from typing import Any
 from understudy.chat import saved
 from understudy.chat.choose import shown
 from understudy.chat.exchange import Exchange
-from understudy.chat.loop import Approve, ToolCall, ToolResult, clamped, run_call
-from understudy.chat.reply import Finish, Reply, SessionSettings
+from understudy.chat.loop import Approve, clamped, run_call
+from understudy.chat.settings import SessionSettings
 from understudy.chat.sources import Character, Documents, Grounding, Part
 from understudy.engine import Output
 from understudy.errors import DocumentError, UsageError
-from understudy.generation.calls import call_grammar, choice_of, read_calls
+from understudy.generation.calls import Calls, call_grammar, choice_of, read_calls
 from understudy.generation.moderation import Stopped, TextGuard, Verdict, as_text, checked
 from understudy.generation.plan import Block, Plan, Turn, count_passages, fit
+from understudy.generation.reply import Reply, ReplyEnd, ToolResult, numbered
 from understudy.generation.shown import Shown
 from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 from understudy.text.grammar import Grammar, GrammarMask
-from understudy.text.toolcalls import ParsedCall
 
 
 class Session:
@@ -233,7 +233,7 @@ class Session:
             )
             if rest := shown.release():
                 yield rest
-            self._call(exchange, found.calls, found.text)
+            self._call(exchange, found)
             if exchange.waiting:
                 self._exchange, reason = exchange, "tool_calls"
                 break
@@ -251,7 +251,7 @@ class Session:
 
     def _ask(
         self, exchange: Exchange, choice: str, sampling: dict[str, Any], shown: Shown
-    ) -> Generator[str, None, Finish]:
+    ) -> Generator[str, None, ReplyEnd]:
         """Lets the model write once; returns why it ended."""
         options = {**self.sampling, **sampling}
         reserve = options["max_tokens"] = options.get("max_tokens") or min(
@@ -373,13 +373,10 @@ class Session:
 
     # ---- calls ----
 
-    def _call(self, exchange: Exchange, found: Sequence[ParsedCall], text: str) -> None:
-        calls = [
-            ToolCall(f"call_{i}", c.name, c.arguments)
-            for i, c in enumerate(found, self._num_calls + 1)
-        ]
+    def _call(self, exchange: Exchange, found: Calls) -> None:
+        calls = numbered(found.calls, self._num_calls + 1)
         self._num_calls += len(calls)
-        exchange.note_calls(text, calls)
+        exchange.note_calls(found.text, calls)
         runs = {tool.name: tool.run for tool in self.tools}
         for call in calls:
             if runs[call.name] is None:
@@ -405,17 +402,17 @@ class Session:
         self._prompt = []
         self.last = Reply(
             self.guard.notice,
-            exchange.ledger,
             "content_filter",
-            tuple(exchange.calls),
-            tuple(exchange.results),
-            usages=tuple(exchange.usages),
+            tuple(exchange.usages),
+            tool_calls=tuple(exchange.calls),
+            results=tuple(exchange.results),
+            ledger=exchange.ledger,
             verdict=verdict,
         )
         return self.guard.notice
 
     def _finish(
-        self, exchange: Exchange, text: str, reason: Finish, *, is_answered: bool = True
+        self, exchange: Exchange, text: str, reason: ReplyEnd, *, is_answered: bool = True
     ) -> None:
         citations: tuple[Any, ...] = ()
         grounding = exchange.grounding
@@ -428,15 +425,15 @@ class Session:
                 citations = grounding.quotes(text, exchange.num_passages)
         self.last = Reply(
             text,
-            exchange.ledger,
             reason,
-            tuple(exchange.calls),
-            tuple(exchange.results),
-            exchange.refused,
-            citations,
-            is_answered,
-            grounding.confidence if grounding is not None else None,
             tuple(exchange.usages),
+            tool_calls=tuple(exchange.calls),
+            results=tuple(exchange.results),
+            refused=exchange.refused,
+            citations=citations,
+            is_answered=is_answered,
+            confidence=grounding.confidence if grounding is not None else None,
+            ledger=exchange.ledger,
         )
         if reason == "tool_calls":
             return

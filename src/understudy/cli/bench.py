@@ -9,9 +9,9 @@ from pathlib import Path
 
 from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
+from understudy.engine.loading import int12_matrices
 from understudy.judge.benchmark.memory import peak_memory_bytes
 from understudy.judge.benchmark.speed import SpeedTest, measure_speed
-from understudy.model import int12_matrices
 from understudy.report.provenance import describe_run
 from understudy.spec import ModelSpec, QuantSpec
 

@@ -137,10 +137,10 @@ class Conversation:
             raise UsageError("not a value", where=f"/set {name}", found=value) from error
 
     def _stats(self, _: str) -> None:
-        usage = self.session.last.usage if self.session.last is not None else None
-        if usage is None:
+        if self.session.last is None or not self.session.last.usages:
             write("no finished reply yet\n")
             return
+        usage = self.session.last.usage
         write(
             f"{usage.prompt_tokens} tokens of prompt ({usage.cached_tokens} remembered), {usage.completion_tokens} of reply, "
             f"first after {usage.first_token_s * 1000:.0f} ms, then {usage.decode_rate:.1f} tokens/s\n"

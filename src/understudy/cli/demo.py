@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from understudy import core
-from understudy.chat.session import Reply, Session, SessionSettings
+from understudy.chat.session import Session, SessionSettings
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import UnderstudyError
+from understudy.generation.reply import Reply
 from understudy.judge.benchmark.memory import peak_memory_bytes
 from understudy.model import Model
 from understudy.roleplay.card import Card

@@ -228,7 +228,7 @@ def _cache_tokens(arguments: argparse.Namespace) -> int:
     """Room for the answers under way at once: some 1,024 tokens each, as far as the budget goes."""
     from understudy import hub
     from understudy.checkpoint.checkpoint import open_checkpoint
-    from understudy.model import kv_bytes_per_token
+    from understudy.engine.loading import kv_bytes_per_token
 
     per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
     return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))

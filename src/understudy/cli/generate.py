@@ -10,7 +10,8 @@ from pathlib import Path
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.terminal import write
 from understudy.errors import MissingError, UsageError
-from understudy.model import Model, PromptLike, Reply
+from understudy.generation.reply import Reply
+from understudy.model import Model, PromptLike
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from understudy.chat.loop import ToolCall
 from understudy.chat.session import Session, SessionSettings
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard
+from understudy.generation.reply import ToolCall
 from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
 

@@ -11,7 +11,7 @@ from understudy import hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.pack import packed_sizes
 from understudy.cli.options import add_model
-from understudy.model import kv_bytes_per_token
+from understudy.engine.loading import kv_bytes_per_token
 from understudy.spec import QuantSpec, parameter_counts
 
 

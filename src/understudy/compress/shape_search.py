@@ -35,8 +35,8 @@ from understudy.compress.report import Report
 from understudy.compress.state import read_json, write_json
 from understudy.compress.teacher import Teacher
 from understudy.core import PackedTensor
+from understudy.engine.loading import int12_matrices
 from understudy.errors import UsageError
-from understudy.model import int12_matrices
 from understudy.spec import ModelSpec, PackedFormat, parameter_counts, tensor_shapes
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.output import FinishReason, Output, Timing, TokenLogprob, Usage
 from understudy.engine.pages import PagePool
 from understudy.engine.request import Request
@@ -19,7 +19,7 @@ from understudy.engine.sampler import sample_next, score_prompt
 from understudy.engine.scheduler import Scheduler
 from understudy.engine.sequence import Sequence
 from understudy.engine.stops import StopFilter
-from understudy.errors import ContextError, UsageError
+from understudy.errors import UsageError
 from understudy.text import StreamDecoder, Tokenizer
 
 
@@ -35,7 +35,7 @@ class StepRunner(Protocol):
 
 
 @dataclass(slots=True)
-class _Said:
+class _Added:
     """What a step adds to one answer, and how it ends, if it does."""
 
     text: str = ""
@@ -46,7 +46,7 @@ class _Said:
 
 
 class Engine:
-    """Many requests over one model. Not for several threads at a time: `understudy.model.Model` holds a lock around it.
+    """Many requests over one model. Not for several threads at a time: `Driver` owns it.
 
     Args:
         runner: the model and its cache.
@@ -83,11 +83,11 @@ class Engine:
         self.pool = PagePool(runner.num_pages, runner.page_size)
         self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences, runner.copy_page)
         self._ids = itertools.count()
-        self._early: list[Output] = []
+        self._pending: list[Output] = []
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work or bool(self._early)
+        return self.scheduler.has_work or bool(self._pending)
 
     # ---- requests ----
 
@@ -106,12 +106,12 @@ class Engine:
             sequence = self._sequence(request, id, index, list(prompt), seed + index)
             sequence.num_dropped, sequence.leader = dropped, leader
             leader = leader or sequence
-            said = _Said()
-            self._take_forced(sequence, said)
-            if said.reason is None:
+            added = _Added()
+            self._take_forced(sequence, added)
+            if added.reason is None:
                 self.scheduler.add(sequence)
-            if said.new or said.reason is not None:
-                self._early.append(self._output(sequence, said))
+            if added.new or added.reason is not None:
+                self._pending.append(self._output(sequence, added))
         return id
 
     def _sequence(
@@ -139,30 +139,14 @@ class Engine:
 
     def _fit(self, request: Request) -> tuple[list[int], int]:
         """The prompt as it will be used, and how many tokens of it were dropped as the caller allowed."""
-        prompt = [operator.index(token) for token in request.prompt]
-        if not prompt:
-            raise UsageError("the prompt is empty", do="give at least one token")
-        for token, what in [
-            *((t, "token") for t in prompt),
-            *((t, "biased token") for t in request.params.logit_bias),
-        ]:
-            if not 0 <= token < self.vocab_size:
-                raise UsageError(
-                    f"{what} is outside the vocabulary",
-                    expected=f"0 to {self.vocab_size - 1}",
-                    found=token,
-                )
-        reserve = request.params.max_tokens or 1
-        room = self.context - reserve
-        if len(prompt) <= room:
-            return prompt, 0
-        if request.overflow == "refuse" or room < 1:
-            raise ContextError(
-                "prompt and answer do not fit the context",
-                expected=f"at most {self.context} tokens",
-                found=f"{len(prompt)} of the prompt and {reserve} for the answer",
-                do="shorten the prompt, ask for fewer tokens, or choose an overflow policy",
-            )
+        prompt = as_ids(request.prompt)
+        room = check_prompt(
+            prompt,
+            request.params,
+            request.overflow,
+            context=self.context,
+            vocab_size=self.vocab_size,
+        )
         kept = prompt[:room] if request.overflow == "keep_start" else prompt[-room:]
         return kept, len(prompt) - room
 
@@ -171,13 +155,13 @@ class Engine:
         for sequence in [
             s for s in (*self.scheduler.running, *self.scheduler.waiting) if s.id == id
         ]:
-            self._early.append(self._output(sequence, _Said(reason="cancelled")))
+            self._pending.append(self._output(sequence, _Added(reason="cancelled")))
 
     # ---- steps ----
 
     def step(self) -> list[Output]:
         """Computes one step and returns what it added; an empty list when only prompts went on."""
-        outputs, self._early = self._early, []
+        outputs, self._pending = self._pending, []
         if self.speculate:
             for sequence in self.scheduler.running:
                 self._guess(sequence)
@@ -217,15 +201,15 @@ class Engine:
         if first + count < len(sequence.tokens):
             self.scheduler.computed(sequence, count)
             return None
-        said = _Said()
-        self._sample(sequence, rows[len(rows) - 1 - len(drafts) :], drafts, said)
-        self.scheduler.computed(sequence, count + max(0, len(said.new) - 1))
-        if said.reason is None:
-            self._take_forced(sequence, said)
-        return self._output(sequence, said)
+        added = _Added()
+        self._sample(sequence, rows[len(rows) - 1 - len(drafts) :], drafts, added)
+        self.scheduler.computed(sequence, count + max(0, len(added.new) - 1))
+        if added.reason is None:
+            self._take_forced(sequence, added)
+        return self._output(sequence, added)
 
     def _sample(
-        self, sequence: Sequence, rows: NDArray[np.float32], drafts: list[int], said: _Said
+        self, sequence: Sequence, rows: NDArray[np.float32], drafts: list[int], added: _Added
     ) -> None:
         """Samples from the first row, and from each further one as long as the guess before it was right."""
         sequence.num_drafted += len(drafts)
@@ -235,12 +219,12 @@ class Engine:
             except (
                 Exception
             ) as error:  # a mask is foreign code, and one broken request must not end the others
-                said.reason, said.error = "error", str(error) or type(error).__name__
+                added.reason, added.error = "error", str(error) or type(error).__name__
                 return
-            self._append(sequence, chosen, said)
+            self._append(sequence, chosen, added)
             is_guessed = i < len(drafts) and drafts[i] == chosen.token
             sequence.num_accepted += is_guessed
-            if said.reason is not None or not is_guessed:
+            if added.reason is not None or not is_guessed:
                 return
 
     def _score_prompt(self, sequence: Sequence, rows: NDArray[np.float32], first: int) -> None:
@@ -253,7 +237,7 @@ class Engine:
         del sequence.prompt_logprobs[sequence.num_prompt :]
 
     def _append(
-        self, sequence: Sequence, chosen: TokenLogprob, said: _Said, *, is_forced: bool = False
+        self, sequence: Sequence, chosen: TokenLogprob, added: _Added, *, is_forced: bool = False
     ) -> None:
         """Adds a token to an answer: what text it makes certain and whether it ends the answer."""
         now, token = time.perf_counter(), chosen.token
@@ -263,21 +247,21 @@ class Engine:
             sequence.timing.first_token = sequence.timing.first_token or now
         sequence.timing.last_token = now
         sequence.tokens.append(token)
-        said.new.append(chosen)
+        added.new.append(chosen)
         if token in sequence.stop_token_ids:
-            said.reason, said.stop = "stop", token
+            added.reason, added.stop = "stop", token
             return
         is_text = (
             token < self.tokenizer.vocab_size
         )  # else one of the rows that only pad the model's matrix
         text, stop = sequence.stops.push(sequence.decoder.push(token) if is_text else "")
-        said.text += text
+        added.text += text
         if stop is not None:
-            said.reason, said.stop = "stop", stop
+            added.reason, added.stop = "stop", stop
         elif len(sequence.tokens) >= sequence.max_total:
-            said.reason = "length"
+            added.reason = "length"
 
-    def _take_forced(self, sequence: Sequence, said: _Said) -> None:
+    def _take_forced(self, sequence: Sequence, added: _Added) -> None:
         """Appends the tokens that the grammar leaves no choice about; the next step computes them like a prompt."""
         mask = sequence.mask
         if mask is None:
@@ -288,39 +272,41 @@ class Engine:
                     raise ValueError(
                         f"the mask forces token {token}, which is outside the vocabulary"
                     )
-                self._append(sequence, TokenLogprob(token, 0.0), said, is_forced=True)
-                if said.reason is not None:
+                self._append(sequence, TokenLogprob(token, 0.0), added, is_forced=True)
+                if added.reason is not None:
                     return
             if mask.is_finished:
-                said.reason = "stop"
+                added.reason = "stop"
         except Exception as error:  # as in _sample
-            said.reason, said.error = "error", str(error) or type(error).__name__
+            added.reason, added.error = "error", str(error) or type(error).__name__
 
     # ---- outputs ----
 
-    def _output(self, sequence: Sequence, said: _Said) -> Output:
+    def _output(self, sequence: Sequence, added: _Added) -> Output:
         """The output of one step; the last one also takes the sequence out and lets go of held back text."""
         usage = None
-        if said.reason is not None:
+        if added.reason is not None:
             self.scheduler.remove(sequence)
-            if not isinstance(said.stop, str):
+            if not isinstance(added.stop, str):
                 tail, stop = sequence.stops.push(sequence.decoder.finish())
-                said.text += tail + ("" if stop is not None else sequence.stops.finish())
+                added.text += tail + ("" if stop is not None else sequence.stops.finish())
             usage = self._usage(sequence)
         prompt = None
-        wants_prompt = sequence.params.prompt_logprobs is not None and not sequence.has_told_prompt
+        wants_prompt = (
+            sequence.params.prompt_logprobs is not None and not sequence.has_posted_prompt
+        )
         if wants_prompt and (usage is not None or not sequence.wants_prompt_logprobs):
-            prompt, sequence.has_told_prompt = tuple(sequence.prompt_logprobs), True
+            prompt, sequence.has_posted_prompt = tuple(sequence.prompt_logprobs), True
         return Output(
             sequence.id,
             sequence.index,
-            said.text,
-            tuple(entry.token for entry in said.new),
-            tuple(said.new) if sequence.params.logprobs is not None else (),
+            added.text,
+            tuple(entry.token for entry in added.new),
+            tuple(added.new) if sequence.params.logprobs is not None else (),
             prompt,
-            said.reason,
-            said.stop,
-            said.error,
+            added.reason,
+            added.stop,
+            added.error,
             usage,
         )
 

@@ -43,7 +43,7 @@ class Sequence:
     num_drafted: int = 0
     num_accepted: int = 0
     prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
-    has_told_prompt: bool = False
+    has_posted_prompt: bool = False
     drafter: Drafter = field(default_factory=Drafter)
     timing: Timing = field(default_factory=Timing)
     is_finished: bool = False

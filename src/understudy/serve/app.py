@@ -25,7 +25,7 @@ from understudy.serve.errors import ApiError
 from understudy.serve.events import ClientGone
 from understudy.serve.metrics import Metrics
 from understudy.serve.openapi import describe
-from understudy.serve.pool import Loader, Pool, Served
+from understudy.serve.pool import LoadedModel, Loader, Pool
 from understudy.serve.server import Server, as_api_error, json_response
 from understudy.serve.settings import Settings
 
@@ -49,7 +49,7 @@ def create_app(
     server = Server(settings, Pool(models, settings), Metrics())
     status.declare(server)
 
-    def on_load(served: Served) -> None:
+    def on_load(served: LoadedModel) -> None:
         served.guard = guard(served.model) if guard is not None else None
         status.watch(server, served)
 

@@ -1,7 +1,7 @@
 """The content guard of a server: what goes to a model and what comes from it, checked on the way. Off unless the server has one.
 
-ticket = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw it
-async for output, is_stopped in outputs_of(work, ticket, n):   # text that was checked; with is_stopped an answer ends
+outputs = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw it
+async for output, is_stopped in outputs_of(work, outputs, n):   # text that was checked; with is_stopped an answer ends
 
 Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator wrote, documents and tools' results
 are not), and all that a model writes on its way out, calls too, in the raw text that it wrote. A guard that cannot be asked stops the
@@ -18,13 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.engine import Output, Usage
+from understudy.engine.handles import AsyncOutputs, CancelScope
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import Side, TextGuard, Verdict, end_of_sentences, flags_of
+from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError
-from understudy.serve.generate import Prepared
 from understudy.serve.server import Work
 from understudy.serve.threads import in_thread
-from understudy.serve.worker import AsyncTicket, Hold
 
 _log = logging.getLogger("understudy.serve")
 KNOWN = 4096  # messages whose verdicts are remembered: a conversation comes again with each of its turns
@@ -45,7 +45,7 @@ async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
     assert guard is not None
     work.server.metrics.count("understudy_guard_checks_total", model=work.served.name, side=side)
     try:
-        flags = await in_thread(lambda: flags_of(guard, text, side), Hold(work.client))
+        flags = await in_thread(lambda: flags_of(guard, text, side), CancelScope(work.client))
     except UnderstudyError:  # as that of any request: busy, too long, cancelled
         raise
     except Exception as error:
@@ -73,8 +73,8 @@ async def input_verdict(work: Work, texts: Sequence[str]) -> Verdict:
 
 
 async def admit(
-    work: Work, prepared: Prepared, texts: Sequence[str], first: int = 0
-) -> AsyncTicket | None:
+    work: Work, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
+) -> AsyncOutputs | None:
     """Queues a request whose texts may pass; None where they may not, which is noted for its answers, counted from `first`."""
     if work.served.guard is not None:
         verdict = await input_verdict(work, texts)
@@ -85,20 +85,20 @@ async def admit(
 
 
 async def outputs_of(
-    work: Work, ticket: AsyncTicket | None, num_answers: int = 1, first: int = 0
+    work: Work, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
 ) -> AsyncIterator[tuple[Output, bool]]:
     """The outputs of a request as far as they are checked, and whether the guard ended the answer with this one."""
     guard = work.served.guard
-    if ticket is None:
+    if given is None:
         for index in range(num_answers):
             yield Output(0, index, finish_reason="stop"), True
         return
     if guard is None:
-        async for output in ticket:
+        async for output in given:
             yield output, False
         return
     gates = [_Gate(guard) for _ in range(num_answers)]
-    async for output in ticket:
+    async for output in given:
         gate = gates[output.index]
         gate.add(output)
         if gate.is_stopped or (end := gate.due) is None:
@@ -110,9 +110,9 @@ async def outputs_of(
             continue
         gate.is_stopped = True
         work.note_stop(verdict, first + output.index)
-        yield replace(Output(0, output.index, finish_reason="stop"), usage=gate.usage(ticket)), True
+        yield replace(Output(0, output.index, finish_reason="stop"), usage=gate.usage(given)), True
         if all(one.is_over for one in gates):
-            ticket.cancel()
+            given.cancel()
             return
 
 
@@ -157,8 +157,8 @@ class _Gate:
             self._released = end
         return outputs
 
-    def usage(self, ticket: AsyncTicket) -> Usage:
+    def usage(self, outputs: AsyncOutputs) -> Usage:
         """The engine's, or what was counted of an answer that was ended."""
         if self._last is not None and self._last.usage is not None:
             return self._last.usage
-        return Usage(len(ticket.ticket.request.prompt), 0, self._num_tokens)
+        return Usage(len(outputs.handle.request.prompt), 0, self._num_tokens)

@@ -1,6 +1,6 @@
 """Models by name: loaded when they are asked for, the longest unused one let go where another needs its place.
 
-async with pool.lease("smollm2-135m-instruct") as served: served.worker.submit(...)
+async with pool.lease("smollm2-135m-instruct") as served: served.driver.submit(...)
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
+from understudy.engine import Driver
+from understudy.engine.dispatch import Admission
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import TextGuard
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.settings import Settings
-from understudy.serve.worker import Worker
 
 Loader = Callable[[], Model]
 
 
 @dataclass(eq=False)
-class Served:
-    """A loaded model with its worker. `num_users` leases are open."""
+class LoadedModel:
+    """A model in memory, for a server. `num_users` leases are open."""
 
     name: str
     model: Model
-    worker: Worker
     loaded: float = field(default_factory=time.time)
     last_used: float = field(default_factory=time.time)
     num_users: int = 0
     guard: TextGuard | None = None
+
+    @property
+    def driver(self) -> Driver:
+        return self.model.driver
 
 
 class Pool:
@@ -42,14 +46,14 @@ class Pool:
         self.settings = settings
         self.created = int(time.time())
         self._loaders: dict[str, Loader] = {}
-        self._loaded: OrderedDict[str, Served] = OrderedDict()
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._lock = asyncio.Lock()
         self._pinned = {
             name for name, model in models.items() if isinstance(model, Model)
         }  # handed in loaded: not ours to close
         self.num_loads = 0
         self.num_unloads = 0
-        self.on_load: Callable[[Served], None] | None = None
+        self.on_load: Callable[[LoadedModel], None] | None = None
         for name, model in models.items():
             if isinstance(model, Model):
                 self._loaders[name] = _returns(model)
@@ -61,7 +65,7 @@ class Pool:
         return list(self._loaders)
 
     @property
-    def loaded(self) -> list[Served]:
+    def loaded(self) -> list[LoadedModel]:
         return list(self._loaded.values())
 
     def resolve(self, name: str | None) -> str:
@@ -79,7 +83,7 @@ class Pool:
         return name
 
     @contextlib.asynccontextmanager
-    async def lease(self, name: str | None) -> AsyncIterator[Served]:
+    async def lease(self, name: str | None) -> AsyncIterator[LoadedModel]:
         """A model that stays loaded until the block ends.
 
         Raises:
@@ -91,7 +95,7 @@ class Pool:
         finally:
             self.give_back(served)
 
-    async def take(self, name: str | None) -> Served:
+    async def take(self, name: str | None) -> LoadedModel:
         name = self.resolve(name)
         async with self._lock:
             served = self._loaded.get(name) or await self._load(name)
@@ -100,11 +104,11 @@ class Pool:
             served.last_used = time.time()
         return served
 
-    def give_back(self, served: Served) -> None:
+    def give_back(self, served: LoadedModel) -> None:
         served.num_users -= 1
         served.last_used = time.time()
 
-    async def _load(self, name: str) -> Served:
+    async def _load(self, name: str) -> LoadedModel:
         while len(self._loaded) >= self.settings.max_loaded:
             idle = next((s for s in self._loaded.values() if self._is_idle(s)), None)
             if idle is None:
@@ -122,33 +126,33 @@ class Pool:
                 503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded"
             ) from error
         settings = self.settings
-        worker = Worker(
-            model,
-            max_running=settings.max_running,
-            max_waiting=settings.max_waiting,
-            timeout_s=settings.request_timeout_s,
+        model.driver.configure(
+            Admission(settings.max_running, settings.max_waiting, settings.request_timeout_s)
         )
-        served = self._loaded[name] = Served(name, model, worker)
+        served = self._loaded[name] = LoadedModel(name, model)
         self.num_loads += 1
         if self.on_load is not None:
             self.on_load(served)
         return served
 
-    def _is_idle(self, served: Served) -> bool:
+    def _is_idle(self, served: LoadedModel) -> bool:
         return (
-            not served.num_users and not served.worker.num_open and served.name not in self._pinned
+            not served.num_users and not served.driver.num_open and served.name not in self._pinned
         )
 
-    async def _unload(self, served: Served) -> None:
+    async def _unload(self, served: LoadedModel) -> None:
         del self._loaded[served.name]
         self.num_unloads += 1
-        await asyncio.to_thread(served.worker.stop)
         await asyncio.to_thread(served.model.close)
 
     async def stop(self) -> None:
-        """Fails what is open and ends the workers; models that were handed in loaded stay usable by nobody else."""
+        """Fails what is open; models that were handed in loaded stay usable."""
         for served in self.loaded:
-            await asyncio.to_thread(served.worker.stop)
+            if served.name in self._pinned:
+                served.driver.fail_clients("the server is stopping")
+                served.driver.configure()
+            else:
+                await asyncio.to_thread(served.model.close)
 
 
 def _returns(model: Model) -> Loader:

@@ -31,7 +31,7 @@ class GracefulServer(uvicorn.Server):
     @staticmethod
     def _fail_all(server: Server) -> None:
         for served in server.pool.loaded:
-            served.worker.fail_all("the server is stopping")
+            served.driver.fail_clients("the server is stopping")
 
 
 def make_server(app: Starlette, settings: Settings) -> GracefulServer:

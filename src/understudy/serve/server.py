@@ -15,15 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Usage
+from understudy.engine.handles import AsyncOutputs, BusyError, StoppedError, TimeoutExceeded
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import Verdict
+from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError, from_understudy, from_validation
 from understudy.serve.events import EventStream, event, unless_gone
-from understudy.serve.generate import Prepared, submit
+from understudy.serve.generate import submit
 from understudy.serve.metrics import Metrics
-from understudy.serve.pool import Pool, Served
+from understudy.serve.pool import LoadedModel, Pool
 from understudy.serve.settings import Settings
-from understudy.serve.worker import AsyncTicket, BusyError, StoppedError, TimeoutExceeded
 
 _log = logging.getLogger("understudy.serve")
 B = TypeVar("B", bound=BaseModel)
@@ -90,11 +91,11 @@ def json_response(
 class Work:
     """One request's hold on a model and on the engine. `close` ends both; it may be called twice."""
 
-    def __init__(self, request: Request, server: Server, served: Served) -> None:
+    def __init__(self, request: Request, server: Server, served: LoadedModel) -> None:
         self.request, self.server, self.served = request, server, served
         self.model = served.model
         self.started = time.monotonic()
-        self.tickets: list[AsyncTicket] = []
+        self.handles: list[AsyncOutputs] = []
         self.usages: list[Usage] = []
         self.stops: dict[int, Verdict] = {}  # by answer
         self._is_closed = False
@@ -104,10 +105,10 @@ class Work:
     def client(self) -> str:
         return str(self.request.state.client)
 
-    def submit(self, prepared: Prepared) -> AsyncTicket:
-        ticket = submit(self.served, prepared, self.client)
-        self.tickets.append(ticket)
-        return ticket
+    def submit(self, prepared: PreparedRequest) -> AsyncOutputs:
+        outputs = submit(self.served, prepared, self.client)
+        self.handles.append(outputs)
+        return outputs
 
     def note(self, usage: Usage | None) -> None:
         if usage is not None:
@@ -153,7 +154,7 @@ class Work:
     def usage(self) -> dict[str, int]:
         """Tokens of all answers; those of a prompt count once for all its answers."""
         return {
-            "prompt": sum(len(ticket.ticket.request.prompt) for ticket in self.tickets),
+            "prompt": sum(len(outputs.handle.request.prompt) for outputs in self.handles),
             "cached": min((usage.cached_tokens for usage in self.usages), default=0),
             "completion": sum(usage.completion_tokens for usage in self.usages),
         }
@@ -162,8 +163,8 @@ class Work:
         if self._is_closed:
             return
         self._is_closed = True
-        for ticket in self.tickets:
-            ticket.cancel()
+        for outputs in self.handles:
+            outputs.cancel()
         self.server.pool.give_back(self.served)
         usage = self.usage()
         self.request.state.record.update(

@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from understudy.chat.loop import ToolCall, run_call
+from understudy.chat.loop import run_call
 from understudy.chat.mcp import McpServer
 from understudy.errors import ToolError
+from understudy.generation.reply import ToolCall
 
 SERVER = """
 import sys

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.random_model import babbler
-from understudy.chat.loop import ToolCall, ToolResult, as_text, clamped, run_call
+from understudy.chat.loop import as_text, clamped, run_call
 from understudy.chat.session import Session, SessionSettings
 from understudy.errors import ContextError, DocumentError, UsageError
 from understudy.generation.plan import DROP_ORDER, Block, Plan, Turn, fit
+from understudy.generation.reply import ToolCall, ToolResult
 from understudy.generation.shown import Shown
 from understudy.generation.tools import Tool
 from understudy.roleplay.card import Card

@@ -1,4 +1,4 @@
-"""Replies taken apart while they are written: however they come in pieces, the pieces joined are the whole."""
+"""Replies taken apart while they are written: the pieces joined are the whole, however cut."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from understudy.chat.reply import Reply
 from understudy.chat.saved import turn_document
 from understudy.chat.session import Session
 from understudy.errors import UnderstudyError, UsageError
 from understudy.generation.plan import Block
 from understudy.generation.plan import Turn as Said
+from understudy.generation.reply import Reply
 from understudy.judge.redteam.converters import convert
 from understudy.judge.redteam.records import Conversation, Turn
 from understudy.judge.redteam.setup import Setup
@@ -151,7 +151,7 @@ class Live:
         if reply is None or reply is before[1]:  # left before the model was asked
             self.store.end_turn(turn.id, "", state)
             return
-        usage = reply.usage
+        usage = reply.usages[-1] if reply.usages else None
         self.store.end_turn(
             turn.id,
             reply.text,

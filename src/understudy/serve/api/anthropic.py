@@ -12,22 +12,15 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import Body, JsonObject, Probability, StopText, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import (
-    Answer,
-    ChatAsk,
-    Prepared,
-    ledger_of,
-    prepare_chat,
-    read,
-    read_tools,
-)
+from understudy.serve.generate import ledger_of, prepare_chat, read, read_tools
 from understudy.serve.server import Work, json_response, read_body, respond, working
-from understudy.serve.worker import AsyncTicket
 
 
 class AnthropicBlock(Body):
@@ -208,7 +201,7 @@ async def messages(request: Request) -> Response:
         "stop": tuple(body.stop_sequences or ()),
     }
     form = body.output_config.format if body.output_config is not None else None
-    ask = _ask(body, sampling, Answer(json_schema=form.schema_ if form is not None else None))
+    ask = _ask(body, sampling, AnswerForm(json_schema=form.schema_ if form is not None else None))
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
         message = _Message(
@@ -252,7 +245,9 @@ def _refuse_threads(body: CountRequest) -> None:
         )
 
 
-def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = None) -> ChatAsk:
+def _ask(
+    body: CountRequest, sampling: dict[str, Any], answer: AnswerForm | None = None
+) -> ChatRequest:
     choice = body.tool_choice
     wanted = (
         None
@@ -267,12 +262,12 @@ def _ask(body: CountRequest, sampling: dict[str, Any], answer: Answer | None = N
     prefill = ""
     if (last := conversation[-1])["role"] == "assistant" and not last.get("tool_calls"):
         prefill = str(conversation.pop()["content"])
-    return ChatAsk(
+    return ChatRequest(
         conversation,
         tools,
         chosen,
         is_parallel,
-        answer or Answer(),
+        answer or AnswerForm(),
         sampling,
         notes=notes,
         prefill=prefill,
@@ -301,13 +296,17 @@ class _Message:
     """One message, as events or whole: `_blocks` gives both what they need."""
 
     def __init__(
-        self, work: Work, body: MessagesRequest, prepared: Prepared, ticket: AsyncTicket | None
+        self,
+        work: Work,
+        body: MessagesRequest,
+        prepared: PreparedRequest,
+        outputs: AsyncOutputs | None,
     ) -> None:
         self.work, self.body, self.prepared, self.outputs = (
             work,
             body,
             prepared,
-            outputs_of(work, ticket),
+            outputs_of(work, outputs),
         )
         self.head = {
             "id": f"msg_{secrets.token_hex(12)}",

@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.engine.handles import CancelScope
 from understudy.errors import Cancelled
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
@@ -25,10 +26,9 @@ from understudy.roleplay.state import ActionKind, GameState
 from understudy.serve.api.bodies import Body, JsonObject
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.pool import Served
+from understudy.serve.pool import LoadedModel
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.threads import in_thread, pieces_of
-from understudy.serve.worker import Hold
 
 Values = (
     Annotated[list[str], Field(min_length=1)]
@@ -82,16 +82,16 @@ MAX_KEPT = 1000
 
 @dataclass(eq=False)
 class Playing:
-    """One session. `hold` is that of the turn under way."""
+    """One session. `scope` is that of the turn under way."""
 
     id: str
     character: str
     model: str
     npc: Npc
-    served: Served
+    served: LoadedModel
     created: int = field(default_factory=lambda: int(time.time()))
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    hold: Hold | None = None
+    scope: CancelScope | None = None
 
 
 def _kept(request: Request, name: str) -> OrderedDict[Any, Any]:
@@ -168,9 +168,9 @@ async def add_session(request: Request) -> Response:
         user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting
     )
     async with server.pool.lease(body.model) as served:
-        hold = Hold(client)
+        scope = CancelScope(client)
         npc = await in_thread(
-            lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), hold
+            lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), scope
         )
         playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
     kept = _kept(request, "sessions")
@@ -186,8 +186,8 @@ async def session(request: Request) -> Response:
 
 async def delete_session(request: Request) -> Response:
     playing = _playing(request)
-    if playing.hold is not None:
-        playing.hold.cancel()
+    if playing.scope is not None:
+        playing.scope.cancel()
     del _kept(request, "sessions")[str(request.state.client), playing.id]
     return json_response({"id": playing.id, "object": "session", "deleted": True})
 
@@ -242,9 +242,9 @@ async def _turn(
 ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """(event, data): `say` for each piece, `turn` at the end."""
     async with playing.lock:
-        hold = playing.hold = Hold(work.client)
+        scope = playing.scope = CancelScope(work.client)
         is_cut = False
-        pieces = pieces_of(lambda: playing.npc.stream(body.text, body.state()), hold)
+        pieces = pieces_of(lambda: playing.npc.stream(body.text, body.state()), scope)
         try:
             async for piece in pieces:
                 yield "say", {"text": piece}
@@ -252,7 +252,7 @@ async def _turn(
             is_cut = True
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]
-            playing.hold = None
+            playing.scope = None
         last = playing.npc.last
         assert last is not None
         work.note(last.usage)
@@ -310,8 +310,8 @@ async def interrupt(request: Request) -> Response:
     """The player cut in: a turn under way ends before its next token, and what was not heard was never said."""
     body = await read_body(request, InterruptRequest)
     playing = _playing(request)
-    if playing.hold is not None:
-        playing.hold.cancel()
+    if playing.scope is not None:
+        playing.scope.cancel()
     async with playing.lock:
         heard = playing.npc.interrupt(body.heard_chars)
     return json_response({"id": playing.id, "heard": heard})

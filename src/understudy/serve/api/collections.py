@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.engine.handles import CancelScope
 from understudy.errors import DocumentError
 from understudy.generation.moderation import Verdict
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
@@ -35,7 +36,6 @@ from understudy.serve.server import (
     working,
 )
 from understudy.serve.threads import in_thread
-from understudy.serve.worker import Hold
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -272,7 +272,7 @@ async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
         and not (verdict := await input_verdict(work, [body.question])).is_safe
     ):
         return _stopped(work, verdict)
-    answer = await in_thread(run, Hold(work.client))
+    answer = await in_thread(run, CancelScope(work.client))
     work.note(answer.usage)
     if work.served.guard is not None and answer.text is not None:
         said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,16 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.prepare import AnswerForm, PreparedRequest, answer_mask
 from understudy.serve.api.bodies import Body, JsonObject, Probability, Seed, stops_of
 from understudy.serve.api.openai_chat import bias_of, timings
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import Answer, Prepared, answer_mask, make_request
-from understudy.serve.pool import Served
+from understudy.serve.generate import prepare_text
+from understudy.serve.pool import LoadedModel
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
-from understudy.serve.worker import AsyncTicket
 from understudy.text import Tokenizer
 
 TOLERATED: dict[str, tuple[Any, ...]] = {
@@ -175,17 +176,17 @@ _FILE = re.compile(r"[\w-][\w.-]{0,127}\Z")
 async def props(request: Request) -> Response:
     """Template and context, which SillyTavern asks when it connects."""
     async with server_of(request).pool.lease(None) as served:
-        tokenizer, worker = served.model.tokenizer, served.worker
+        tokenizer, driver = served.model.tokenizer, served.driver
         generation = {
             "n_ctx": served.model.engine.context,
             "id": 0,
-            "is_processing": worker.num_running > 0,
+            "is_processing": driver.num_running > 0,
             "params": {},
         }
         return json_response(
             {
                 "default_generation_settings": generation,
-                "total_slots": worker.max_running,
+                "total_slots": driver.dispatcher.admission.max_running,
                 "model_path": served.name,
                 "model_alias": served.name,
                 "chat_template": tokenizer.chat_template or "",
@@ -245,7 +246,7 @@ def ignored_fields(body: LlamaCompletionBody) -> list[str]:
     )
 
 
-def _prepare(work: Work, body: LlamaCompletionBody) -> Prepared:
+def _prepare(work: Work, body: LlamaCompletionBody) -> PreparedRequest:
     model = work.model
     tokens = model.encode_prompt(body.prompt) if isinstance(body.prompt, str) else body.prompt
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
@@ -273,10 +274,8 @@ def _prepare(work: Work, body: LlamaCompletionBody) -> Prepared:
         "logit_bias": _bias(model.tokenizer, body.logit_bias),
         "logprobs": body.n_probs or None,
     }
-    mask = answer_mask(model, Answer(json_schema=body.json_schema, lark=grammar))
-    return Prepared(
-        make_request(model, tokens, sampling, work.server.settings, make_mask=mask, continues=True)
-    )
+    mask = answer_mask(model.tokenizer, AnswerForm(json_schema=body.json_schema, lark=grammar))
+    return prepare_text(model, tokens, sampling, work.server.settings, make_mask=mask)
 
 
 def _bias(
@@ -305,8 +304,8 @@ def _bias(
 
 
 class _Completion:
-    def __init__(self, work: Work, body: LlamaCompletionBody, ticket: AsyncTicket | None) -> None:
-        self.work, self.body, self.outputs = work, body, outputs_of(work, ticket)
+    def __init__(self, work: Work, body: LlamaCompletionBody, outputs: AsyncOutputs | None) -> None:
+        self.work, self.body, self.outputs = work, body, outputs_of(work, outputs)
 
     def _stopped(self) -> dict[str, Any]:
         head = {
@@ -388,7 +387,7 @@ async def slots(request: Request) -> Response:
                 {
                     "id": 0,
                     "n_ctx": served.model.engine.context,
-                    "is_processing": served.worker.num_running > 0,
+                    "is_processing": served.driver.num_running > 0,
                 }
             ]
         )
@@ -408,7 +407,7 @@ async def slot_action(request: Request) -> Response:
     async with server_of(request).pool.lease(body.model) as served:
         if action == "erase":
             erased = served.model.engine.pool.num_free
-            await _between_steps(served, served.model.engine.pool.forget_all)
+            await asyncio.to_thread(served.driver.call, lambda engine: engine.pool.forget_all())
             return json_response(
                 {"id_slot": int(slot), "n_erased": erased * served.model.engine.pool.page_size}
             )
@@ -417,7 +416,7 @@ async def slot_action(request: Request) -> Response:
             return await _save(served, int(slot), path, body)
         if not path.is_file():
             raise ApiError(404, "there is no such file", param="filename", code="not_found")
-        tokens = await _between_steps(served, lambda: served.model.load_state(path))
+        tokens = await asyncio.to_thread(served.model.load_state, path)
         return json_response(
             {
                 "id_slot": int(slot),
@@ -428,21 +427,17 @@ async def slot_action(request: Request) -> Response:
         )
 
 
-async def _save(served: Served, slot: int, path: Path, body: SlotBody) -> Response:
+async def _save(served: LoadedModel, slot: int, path: Path, body: SlotBody) -> Response:
     if body.prompt is None:
         raise ApiError(
             400, "prompt: says what to save", param="prompt", code="missing_required_parameter"
         )
     tokens = served.model.encode_prompt(body.prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = await _between_steps(served, lambda: served.model.save_state(path, tokens))
+    count = await asyncio.to_thread(served.model.save_state, path, tokens)
     return json_response(
         {"id_slot": slot, "filename": path.name, "n_saved": count, "n_written": path.stat().st_size}
     )
-
-
-async def _between_steps(served: Served, action: Callable[[], Any]) -> Any:
-    return await asyncio.wrap_future(served.worker.call(action))
 
 
 def slot_path(folder: Path | None, filename: str | None) -> Path:

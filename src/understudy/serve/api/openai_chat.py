@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import TokenLogprob, Usage
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
@@ -29,19 +31,9 @@ from understudy.serve.api.bodies import (
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
-from understudy.serve.generate import (
-    Answer,
-    ChatAsk,
-    Finish,
-    Prepared,
-    ledger_of,
-    prepare_chat,
-    read,
-    read_tools,
-)
+from understudy.serve.generate import Finish, ledger_of, prepare_chat, read, read_tools
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
-from understudy.serve.worker import AsyncTicket
 
 
 class TextPart(Body):
@@ -250,7 +242,7 @@ async def chat_completions(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
-def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
+def chat_ask(body: ChatCompletionsBody) -> ChatRequest:
     """What a body asks for.
 
     Raises:
@@ -275,7 +267,7 @@ def chat_ask(body: ChatCompletionsBody) -> ChatAsk:
             400, "top_logprobs: needs logprobs", param="top_logprobs", code="invalid_value"
         )
     conversation, prefill = _begun(body)
-    return ChatAsk(
+    return ChatRequest(
         conversation,
         made,
         chosen,
@@ -307,21 +299,21 @@ def _begun(body: ChatCompletionsBody) -> tuple[list[dict[str, Any]], str]:
     return conversation[:-1], str(last["content"])
 
 
-def answer_of(form: ResponseFormat | None, grammar: str | None) -> Answer:
+def answer_of(form: ResponseFormat | None, grammar: str | None) -> AnswerForm:
     if form is None or form.type == "text":
-        return Answer(lark=grammar)
+        return AnswerForm(lark=grammar)
     if grammar is not None:
         raise ApiError(
             400, "grammar: not together with response_format", param="grammar", code="invalid_value"
         )
     if form.type == "json_object":
-        return Answer(json_schema={"type": "object"})
+        return AnswerForm(json_schema={"type": "object"})
     if form.json_schema is None or form.json_schema.schema_ is None:
         name = "response_format.json_schema"
         raise ApiError(
             400, f"{name}: a schema is needed", param=name, code="missing_required_parameter"
         )
-    return Answer(json_schema=form.json_schema.schema_)
+    return AnswerForm(json_schema=form.json_schema.schema_)
 
 
 def sampling_of(body: ChatCompletionsBody) -> dict[str, Any]:
@@ -389,10 +381,14 @@ class _Chat:
     """One chat completion, written as chunks or as a whole. Both read the same pieces."""
 
     def __init__(
-        self, work: Work, body: ChatCompletionsBody, prepared: Prepared, ticket: AsyncTicket | None
+        self,
+        work: Work,
+        body: ChatCompletionsBody,
+        prepared: PreparedRequest,
+        outputs: AsyncOutputs | None,
     ) -> None:
         self.work, self.body, self.prepared = work, body, prepared
-        self.outputs = outputs_of(work, ticket, body.n or 1)
+        self.outputs = outputs_of(work, outputs, body.n or 1)
         self.head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.prepare import PreparedRequest, answer_mask
 from understudy.model import Model
 from understudy.serve.api.bodies import (
     Penalty,
@@ -34,11 +36,10 @@ from understudy.serve.api.openai_chat import (
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
-from understudy.serve.generate import Prepared, answer_mask, make_request
+from understudy.serve.generate import prepare_text
 from understudy.serve.server import Work, read_body, respond, server_of, working
 from understudy.serve.settings import Settings
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
-from understudy.serve.worker import AsyncTicket
 
 
 class CompletionsBody(Samplers):
@@ -86,11 +87,11 @@ async def completions(request: Request) -> Response:
     async with working(request, body.model) as work:
         prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
         n, texts = body.n or 1, _texts(work.model, body)
-        tickets = [
+        handles = [
             await admit(work, one, [text], i * n)
             for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
         ]
-        writer = _Completion(work, body, prepared, tickets)
+        writer = _Completion(work, body, prepared, handles)
         return await (
             respond(work, events=writer.events())
             if body.stream
@@ -99,7 +100,7 @@ async def completions(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
-def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[Prepared]:
+def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[PreparedRequest]:
     names = (
         "temperature",
         "top_p",
@@ -119,16 +120,12 @@ def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[Pr
         "logprobs": body.logprobs,
         "prompt_logprobs": body.logprobs if body.echo else None,
     }
-    mask = answer_mask(model, answer_of(body.response_format, body.grammar))
+    mask = answer_mask(model.tokenizer, answer_of(body.response_format, body.grammar))
     prompts = _prompts(model, body)
     overflow = body.overflow or "refuse"
     return [
-        Prepared(
-            make_request(
-                model, p, sampling, settings, overflow=overflow, make_mask=mask, continues=True
-            )
-        )
-        for p in prompts
+        prepare_text(model, tokens, sampling, settings, overflow=overflow, make_mask=mask)
+        for tokens in prompts
     ]
 
 
@@ -164,11 +161,11 @@ class _Completion:
         self,
         work: Work,
         body: CompletionsBody,
-        prepared: list[Prepared],
-        tickets: list[AsyncTicket | None],
+        prepared: list[PreparedRequest],
+        handles: list[AsyncOutputs | None],
     ) -> None:
         self.work, self.body, self.n = work, body, body.n or 1
-        self.prepared, self.tickets = prepared, tickets
+        self.prepared, self.handles = prepared, handles
         self.head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -179,12 +176,12 @@ class _Completion:
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:
         """What each output adds to its choice."""
-        for i, (prepared, ticket) in enumerate(zip(self.prepared, self.tickets, strict=True)):
+        for i, (prepared, outputs) in enumerate(zip(self.prepared, self.handles, strict=True)):
             writers = [
                 _Choice(self.work.model, self.body, list(prepared.request.prompt))
                 for _ in range(self.n)
             ]
-            async for output, is_stopped in outputs_of(self.work, ticket, self.n, i * self.n):
+            async for output, is_stopped in outputs_of(self.work, outputs, self.n, i * self.n):
                 self.work.note(output.usage)
                 if is_stopped:
                     stop = {"text": "", "logprobs": None, "finish_reason": "content_filter"}
@@ -210,7 +207,7 @@ class _Completion:
     async def whole(self) -> dict[str, Any]:
         choices: list[dict[str, Any]] = [
             {"index": i, "text": "", "logprobs": None, "finish_reason": None}
-            for i in range(len(self.tickets) * self.n)
+            for i in range(len(self.handles) * self.n)
         ]
         async for choice in self._choices():
             known = choices[choice["index"]]

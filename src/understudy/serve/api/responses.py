@@ -13,6 +13,8 @@ from pydantic import Discriminator, Field, Tag
 from starlette.requests import Request
 from starlette.responses import Response
 
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.api.bodies import (
     Body,
@@ -26,15 +28,7 @@ from understudy.serve.api.openai_chat import FunctionTool
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import (
-    Answer,
-    ChatAsk,
-    Prepared,
-    ledger_of,
-    prepare_chat,
-    read,
-    read_tools,
-)
+from understudy.serve.generate import ledger_of, prepare_chat, read, read_tools
 from understudy.serve.server import (
     Server,
     Work,
@@ -44,7 +38,6 @@ from understudy.serve.server import (
     server_of,
     working,
 )
-from understudy.serve.worker import AsyncTicket
 
 
 class TextContent(Body):
@@ -303,8 +296,8 @@ async def responses(request: Request) -> Response:
     ask = _ask(body, items)
     async with working(request, body.model) as work:
         prepared = await prepare_chat(work.model, ask, work.server.settings)
-        ticket = await admit(work, prepared, texts_of(ask.messages))
-        response = _Response(work, body, prepared, ticket, store, items, len(before))
+        outputs = await admit(work, prepared, texts_of(ask.messages))
+        response = _Response(work, body, prepared, outputs, store, items, len(before))
         if not body.stream:
             return await respond(work, whole=response.whole())
         return await respond(
@@ -328,12 +321,12 @@ async def delete_response(request: Request) -> Response:
     return json_response({"id": id, "object": "response", "deleted": True})
 
 
-def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
+def _ask(body: ResponsesRequest, items: list[Item]) -> ChatRequest:
     choice = (
         body.tool_choice.name if isinstance(body.tool_choice, ResponsesChoice) else body.tool_choice
     )
     tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], choice)
-    form, answer = body.text.format if body.text is not None else None, Answer()
+    form, answer = body.text.format if body.text is not None else None, AnswerForm()
     if form is not None and form.type == "json_schema" and form.schema_ is None:
         raise ApiError(
             400,
@@ -342,7 +335,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
             code="missing_required_parameter",
         )
     if form is not None and form.type != "text":
-        answer = Answer(
+        answer = AnswerForm(
             json_schema=form.schema_ if form.type == "json_schema" else {"type": "object"}
         )
     head = [{"role": "system", "content": body.instructions}] if body.instructions else []
@@ -352,7 +345,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatAsk:
         "max_tokens": body.max_output_tokens,
     }
     overflow: Any = "keep_end" if body.truncation == "auto" else "refuse"
-    return ChatAsk(
+    return ChatRequest(
         [*head, *messages_of(items)],
         tools,
         chosen,
@@ -371,8 +364,8 @@ class _Response:
         self,
         work: Work,
         body: ResponsesRequest,
-        prepared: Prepared,
-        ticket: AsyncTicket | None,
+        prepared: PreparedRequest,
+        outputs: AsyncOutputs | None,
         store: Store,
         items: list[Item],
         num_before: int,
@@ -384,7 +377,11 @@ class _Response:
             store,
             items,
         )
-        self.outputs, self.num_before, self.is_stopped = outputs_of(work, ticket), num_before, False
+        self.outputs, self.num_before, self.is_stopped = (
+            outputs_of(work, outputs),
+            num_before,
+            False,
+        )
         self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
         self.output: list[dict[str, Any]] = []
         self.status, self.number = "in_progress", 0
@@ -469,21 +466,10 @@ class _Response:
         async for piece in self._pieces():
             self._take(piece)
         if self.is_stopped:
-            self.output = [self._refusal()]
+            self.output = [_refusal(self.work.notice)]
         for item in self.output:
             item["status"] = self._item_status(item)
         return await self._finished()
-
-    def _refusal(self) -> dict[str, Any]:
-        """The message that stands in the place of what the guard stopped."""
-        content = [{"type": "refusal", "refusal": self.work.notice}]
-        return {
-            "type": "message",
-            "id": f"msg_{secrets.token_hex(12)}",
-            "role": "assistant",
-            "status": "in_progress",
-            "content": content,
-        }
 
     def _item_status(self, item: dict[str, Any]) -> str:
         return (
@@ -578,7 +564,7 @@ class _Response:
         return opened
 
     def _refusing(self) -> list[bytes]:
-        self.output.append(self._refusal())
+        self.output.append(_refusal(self.work.notice))
         item, place, end = self.output[-1], self._place(), self._event
         part, item["status"] = item["content"][0], "incomplete"
         index = place["output_index"]
@@ -642,6 +628,13 @@ _KINDS: dict[type, str] = {
     ReasoningPiece: "reasoning",
     CallStart: "function_call",
 }
+
+
+def _refusal(notice: str) -> dict[str, Any]:
+    """The message that stands in the place of what the guard stopped."""
+    item = _new_item("message")
+    item["content"] = [{"type": "refusal", "refusal": notice}]
+    return item
 
 
 def _new_item(kind: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.serve.errors import ApiError
-from understudy.serve.pool import Served
+from understudy.serve.pool import LoadedModel
 from understudy.serve.server import Server, json_response, server_of
 
 PAGE = Path(__file__).parent.parent / "page"
@@ -56,7 +56,7 @@ async def ps(request: Request) -> Response:
     )
 
 
-def _served(served: Served) -> dict[str, Any]:
+def _served(served: LoadedModel) -> dict[str, Any]:
     model, pool = served.model, served.model.engine.pool
     return {
         "name": served.name,
@@ -64,8 +64,8 @@ def _served(served: Served) -> dict[str, Any]:
         "weight_bytes": model.packed_bytes,
         "context": model.engine.context,
         "guard": list(served.guard.checks) if served.guard is not None else [],
-        "running": served.worker.num_running,
-        "waiting": served.worker.num_waiting,
+        "running": served.driver.num_running,
+        "waiting": served.driver.num_waiting,
         "cache_pages": pool.num_pages,
         "cache_pages_held": pool.num_pages - pool.num_free,
         "idle_s": round(time.time() - served.last_used, 1),
@@ -135,12 +135,12 @@ def declare(server: Server) -> None:
     metrics.gauge(
         "understudy_requests_running",
         "Requests in the engine.",
-        lambda: [({"model": s.name}, s.worker.num_running) for s in pool.loaded],
+        lambda: [({"model": s.name}, s.driver.num_running) for s in pool.loaded],
     )
     metrics.gauge(
         "understudy_requests_waiting",
         "Requests in the queue.",
-        lambda: [({"model": s.name}, s.worker.num_waiting) for s in pool.loaded],
+        lambda: [({"model": s.name}, s.driver.num_waiting) for s in pool.loaded],
     )
     metrics.gauge(
         "understudy_cache_pages",
@@ -158,11 +158,11 @@ def declare(server: Server) -> None:
     metrics.gauge("understudy_models_loaded", "Models in memory.", lambda: [({}, len(pool.loaded))])
 
 
-def watch(server: Server, served: Served) -> None:
+def watch(server: Server, served: LoadedModel) -> None:
     """Counts what a model's engine gives out."""
     metrics, name = server.metrics, served.name
 
-    def on_output(ticket: object, output: Any) -> None:
+    def on_output(outputs: object, output: Any) -> None:
         usage = output.usage
         if usage is None:
             return
@@ -179,4 +179,4 @@ def watch(server: Server, served: Served) -> None:
                 model=name,
             )
 
-    served.worker.on_output = on_output
+    served.driver.dispatcher.on_output = on_output

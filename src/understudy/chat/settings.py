@@ -1,18 +1,11 @@
-"""What a session is asked for and what it answers: its settings and its replies."""
+"""How a session makes its replies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from understudy.chat.loop import ToolCall, ToolResult
-from understudy.engine import Usage
 from understudy.errors import UsageError
-from understudy.generation.moderation import Verdict
-from understudy.generation.plan import Ledger
-from understudy.text.toolcalls import ParsedCall
-
-Finish = Literal["stop", "length", "tool_calls", "cancelled", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +71,3 @@ class SessionSettings:
                 expected="user | system",
                 found=self.passages_in,
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer and how it came about.
-
-    `tool_calls` are all calls that were made; with finish_reason "tool_calls" the last of them wait for `give_results`.
-    `refused` are calls that the model wrote and that could not be run, with the reason. `is_answered` is False where the
-    documents do not say. `usages` has one entry for each time that the model was asked, `ledger` belongs to the last. With
-    finish_reason "content_filter" a guard stopped the exchange: `text` is its notice, `verdict` says what it found and where.
-    """
-
-    text: str
-    ledger: Ledger | None
-    finish_reason: Finish
-    tool_calls: tuple[ToolCall, ...] = ()
-    results: tuple[ToolResult, ...] = ()
-    refused: tuple[tuple[ParsedCall, str], ...] = ()
-    citations: tuple[Any, ...] = ()
-    is_answered: bool = True
-    confidence: float | None = None
-    usages: tuple[Usage, ...] = ()
-    verdict: Verdict | None = None
-
-    @property
-    def usage(self) -> Usage | None:
-        return self.usages[-1] if self.usages else None

@@ -1,0 +1,158 @@
+"""From a checkpoint to an engine that runs it: formats, sizes, memory.
+
+loaded = load_engine(checkpoint, LoadOptions(kv="int8"), tokenizer)
+loaded.engine, loaded.fingerprint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from understudy import core
+from understudy.checkpoint.checkpoint import Checkpoint
+from understudy.checkpoint.pack import check_memory, pack, packed_sizes
+from understudy.engine.engine import Engine
+from understudy.engine.runner import Runner
+from understudy.errors import MissingError, UsageError
+from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
+from understudy.text import Tokenizer
+from understudy.text.tokenizer import Segmenter
+
+DEFAULT_CONTEXT = 4096
+# Where rounding inputs to int8 costs most (docs/log.md).
+INT12_MATRICES = ("v_proj", "up_proj", "down_proj", "lm_head")
+INT12_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
+
+Activations = Literal["int8", "int12"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a checkpoint is made to run; see `understudy.load`."""
+
+    weights: QuantSpec | None = None
+    kv: KvFormat = "f16"
+    activations: Activations | None = None
+    context: int | None = None
+    cache_tokens: int | None = None
+    num_threads: int | None = None
+    isa: str | None = None
+    max_batch_tokens: int = 512
+    speculate: int = 0
+    use_cache: bool = True
+    progress: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kv not in get_args(KvFormat):
+            raise UsageError(
+                "unknown cache format", where="kv", expected="f16 int8 f32", found=self.kv
+            )
+        tokens = self.cache_tokens
+        if tokens is not None and (type(tokens) is not int or not 1 <= tokens <= 1 << 30):
+            raise UsageError(
+                "setting is out of range",
+                where="cache_tokens",
+                expected="1 to 1073741824",
+                found=tokens,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    """An engine, and what names its state: `fingerprint`."""
+
+    engine: Engine
+    fingerprint: str
+    packed_bytes: int
+
+
+def load_engine(
+    checkpoint: Checkpoint, options: LoadOptions, tokenizer: Tokenizer | None
+) -> LoadedEngine:
+    """Packs the weights, or finds them packed, and makes an engine with a cache.
+
+    Raises:
+        UsageError: a setting is out of range.
+        MemoryBudgetError: it would not fit into memory.
+    """
+    spec, kv = checkpoint.spec, options.kv
+    context = _chosen_context(spec, options.context)
+    num_pages = -(-max(options.cache_tokens or 0, context) // core.PAGE_SIZE)
+    int12 = int12_matrices(spec, options.activations)
+    core.choose_isa(options.isa)
+    num_threads = core.choose_threads(options.num_threads)
+    kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
+    check_memory(
+        sum(packed_sizes(checkpoint, options.weights).values()) + kv_bytes,
+        f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
+    )
+    packed = pack(
+        checkpoint, options.weights, use_cache=options.use_cache, progress=options.progress
+    )
+    core_model = core.Model(
+        spec, packed.tensors, isa=options.isa, num_threads=num_threads, int12=int12
+    )
+    engine = Engine(
+        Runner(core_model, num_pages, kv),
+        tokenizer or _no_tokenizer(spec.vocab_size),
+        context=context,
+        vocab_size=spec.vocab_size,
+        max_batch_tokens=options.max_batch_tokens,
+        speculate=options.speculate,
+    )
+    fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
+    return LoadedEngine(engine, fingerprint, packed.num_bytes())
+
+
+def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
+    """The matrices whose inputs `core.Model` takes with 12 bits."""
+    if activations not in (None, "int8", "int12"):
+        raise UsageError(
+            "unknown activations", where="activations", expected="int8 int12", found=activations
+        )
+    is_small = parameter_counts(spec)["total"] < INT12_BELOW
+    return INT12_MATRICES if activations == "int12" or (activations is None and is_small) else ()
+
+
+def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
+    """Bytes of keys and values of one token over all layers."""
+    padded = -(-spec.head_dim // 32) * 32
+    values = spec.num_layers * spec.num_kv_heads * (spec.head_dim + padded)
+    if kv == "int8":
+        return values + spec.num_layers * spec.num_kv_heads * 8
+    return values * (2 if kv == "f16" else 4)
+
+
+def _chosen_context(spec: ModelSpec, context: int | None) -> int:
+    if context is None:
+        return min(spec.max_positions, DEFAULT_CONTEXT)
+    if type(context) is not int or not 1 <= context <= spec.max_positions:
+        limit = f"1 to {spec.max_positions} (the model's own limit)"
+        raise UsageError("context is out of range", where="context", expected=limit, found=context)
+    return context
+
+
+class _NoText(Segmenter):
+    """Stands in where a checkpoint has no tokenizer: ids work, their text is empty."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def encode(self, text: str, is_start: bool) -> list[int]:
+        raise MissingError(
+            "the checkpoint has no tokenizer",
+            found=f"a text of {len(text)} characters",
+            do="give token ids",
+        )
+
+    def piece(self, token: int) -> str:
+        return f"<{token}>"
+
+    def bytes_of(self, token: int) -> bytes:
+        return b""
+
+
+def _no_tokenizer(vocab_size: int) -> Tokenizer:
+    return Tokenizer(_NoText(vocab_size), [], bos_id=None, eos_ids=())

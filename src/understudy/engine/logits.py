@@ -1,0 +1,83 @@
+"""Logits of whole texts and scores of continuations, computed between the steps of other requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.engine.driver import Driver
+from understudy.engine.engine import Engine
+from understudy.engine.limits import check_length, check_vocabulary
+from understudy.engine.runner import Runner
+from understudy.engine.scoring import Limits, Score, score_continuations
+from understudy.errors import UsageError
+
+MIN_ROWS = 64  # of logits at a time, however large the vocabulary
+MAX_VALUES = 16_000_000  # of the rows of logits that are held at a time: 64 MB
+
+
+def iterate_logits(
+    driver: Driver, runner: Runner, tokens: list[int]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(position of the first row, rows: float32 (count, vocab)), chunk by chunk.
+
+    Raises:
+        UsageError: no tokens, one outside the vocabulary, or requests under way hold the cache.
+        ContextError: the text is longer than the context.
+    """
+    vocab_size, pool = driver.engine.vocab_size, driver.engine.pool
+    if not tokens:
+        raise UsageError("the text is empty")
+    check_vocabulary(tokens, vocab_size)
+    check_length(len(tokens), driver.engine.context)
+    pages = driver.call(lambda engine: _take_pages(engine, len(tokens)))
+    num_rows = max(MIN_ROWS, MAX_VALUES // vocab_size // 4)
+    try:
+        for first in range(0, len(tokens), num_rows):
+            yield first, driver.call(_chunk(runner, tokens, pages, first, num_rows))
+    finally:
+        driver.post(lambda: pool.release(pages))
+
+
+def _chunk(
+    runner: Runner, tokens: list[int], pages: list[int], first: int, num_rows: int
+) -> Callable[[Engine], NDArray[np.float32]]:
+    count = min(num_rows, len(tokens) - first)
+    return lambda engine: runner.logits(tokens, pages, first, count)
+
+
+def _take_pages(engine: Engine, num_tokens: int) -> list[int]:
+    pool = engine.pool
+    if pool.num_free < pool.pages_for(num_tokens):
+        raise UsageError(
+            "requests under way hold the cache",
+            do="wait for them, or give the model more cache_tokens",
+        )
+    return [pool.take() for _ in range(pool.pages_for(num_tokens))]
+
+
+def score(
+    driver: Driver, runner: Runner, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> list[Score]:
+    """The log-likelihood of each continuation after its context; see `scoring`.
+
+    Raises:
+        UsageError: an empty context or continuation, or a token outside the vocabulary.
+        ContextError: both together are more than the context + 1 tokens.
+    """
+    vocab_size = driver.engine.vocab_size
+    for context, continuation in pairs:
+        if not context or not continuation:
+            raise UsageError("a context and a continuation of at least one token are needed")
+        check_vocabulary(context, vocab_size)
+        check_vocabulary(continuation, vocab_size)
+        check_length(len(context) + len(continuation) - 1, driver.engine.context)
+    num_rows = max(MIN_ROWS, MAX_VALUES // vocab_size)
+
+    def compute(engine: Engine) -> list[Score]:
+        limits = Limits(engine.scheduler.max_batch_tokens, num_rows)
+        return score_continuations(runner, engine.pool, pairs, limits)
+
+    return driver.call(compute)

@@ -1,0 +1,276 @@
+"""From messages or tokens to a request that the engine will take: the one place where it is built.
+
+prepared = prepare_chat(chat_template, tokenizer, limits, ChatRequest(messages, tools=...))
+outputs = driver.outputs(prepared.request)
+
+Whatever is wrong with a request is said here, before anything runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.engine import Request, SamplingParams
+from understudy.engine.limits import as_ids, check_prompt
+from understudy.engine.request import MaskFactory, Overflow
+from understudy.errors import ContextError, SchemaError, UsageError
+from understudy.generation.calls import call_grammar
+from understudy.generation.contract import contract_of, said_of
+from understudy.generation.tools import Tool
+from understudy.text import Tokenizer
+from understudy.text.grammar import Grammar
+from understudy.text.templates import ChatTemplate, Message, Prompt, Stops
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What requests are held to: the engine's sizes, and what its operator allows.
+
+    Attributes:
+        max_tokens: most tokens of one answer, whatever is asked.
+        temperature: where a request names none.
+        caps_answers: `max_tokens` of a request means "at most": what is not free is cut off.
+    """
+
+    context: int
+    vocab_size: int
+    max_tokens: int | None = None
+    temperature: float | None = None
+    caps_answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """What may stand as text: `json_schema` or a `lark` grammar, of which at most one is given."""
+
+    json_schema: Mapping[str, Any] | None = None
+    lark: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        return self.json_schema is not None or self.lark is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to go on with.
+
+    `choice` is none, auto, required or the name of a tool; `notes` are told with the answer.
+    The answer goes on from `prefill`, the beginning of its text.
+    """
+
+    messages: Sequence[Message]
+    tools: tuple[Tool, ...] = ()
+    choice: str = "auto"
+    is_parallel: bool = True
+    answer: AnswerForm = field(default_factory=AnswerForm)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    overflow: Overflow = "refuse"
+    notes: tuple[str, ...] = ()
+    prefill: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A request that the engine will take.
+
+    Attributes:
+        prompt: of a conversation, for its ledger.
+        tools: what its answer may call.
+        notes: what was left out or cut off, in a line each.
+        is_capped: less than was asked for is free.
+        continues: the answer goes on a text.
+    """
+
+    request: Request
+    prompt: Prompt | None = None
+    tools: tuple[Tool, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_capped: bool = False
+    continues: bool = False
+
+    @property
+    def num_prompt(self) -> int:
+        return len(self.request.prompt)
+
+
+def prepare_chat(
+    chat_template: ChatTemplate, tokenizer: Tokenizer, limits: RequestLimits, chat: ChatRequest
+) -> PreparedRequest:
+    """Renders, encodes and compiles; a schema can take a while.
+
+    Raises:
+        UnderstudyError: what is wrong with the request, in a line.
+    """
+    tools = chat.tools if chat.choice != "none" else ()
+    prompt = chat_template.render(chat.messages, tools=[tool.to_openai() for tool in tools] or None)
+    if chat.prefill:
+        prompt = _with_prefill(prompt, chat)
+    mask = reply_mask(
+        chat_template,
+        tokenizer,
+        chat.tools,
+        chat.choice,
+        is_parallel=chat.is_parallel,
+        answer=chat.answer,
+    )
+    request = make_request(
+        prompt.encode(tokenizer),
+        sampling_params(chat.sampling, limits),
+        limits,
+        stops=chat_template.stops,
+        overflow=chat.overflow,
+        make_mask=mask,
+    )
+    capped = _capped(request, chat.sampling.get("max_tokens"))
+    if chat.prefill:
+        request = dataclasses.replace(request, continues=True)
+    return PreparedRequest(
+        request,
+        prompt,
+        tools,
+        (*chat.notes, *capped),
+        is_capped=bool(capped),
+        continues=bool(chat.prefill),
+    )
+
+
+def _with_prefill(prompt: Prompt, chat: ChatRequest) -> Prompt:
+    """The prompt with the beginning of the answer behind it, which is data like every message."""
+    if chat.answer.is_given:
+        raise UsageError(
+            "an answer that is held to a form cannot go on a text",
+            where="messages",
+            do="end with the user's message",
+        )
+    return prompt.going_on(chat.prefill)
+
+
+def _capped(request: Request, asked: int | None) -> tuple[str, ...]:
+    """A line where less than was asked for is free."""
+    given = request.params.max_tokens
+    if asked is None or given is None or given >= asked:
+        return ()
+    return (f"answer: at most {given} tokens of the {asked} that were asked for",)
+
+
+def make_request(
+    tokens: Sequence[int],
+    params: SamplingParams,
+    limits: RequestLimits,
+    *,
+    stops: Stops | None = None,
+    overflow: Overflow = "refuse",
+    make_mask: MaskFactory | None = None,
+    priority: int = 0,
+) -> Request:
+    """A request, with all that the engine would refuse refused here.
+
+    Args:
+        stops: what ends the answers of a chat template; None: a text is continued.
+    """
+    ids = as_ids(tokens)
+    params = params if stops is None else with_stops(params, stops)
+    if limits.caps_answers and overflow == "refuse":
+        params = _fitting(params, len(ids), limits.context)
+    request = Request(ids, params, overflow, make_mask, priority, continues=stops is None)
+    check_prompt(ids, params, overflow, context=limits.context, vocab_size=limits.vocab_size)
+    return request
+
+
+def _fitting(params: SamplingParams, num_prompt: int, context: int) -> SamplingParams:
+    """The settings with as many tokens of the answer as are free.
+
+    Raises:
+        ContextError: not one is; in the words by which clients of both big protocols know it.
+    """
+    asked = params.max_tokens or 1
+    if num_prompt >= context:
+        raise ContextError(
+            f"prompt is too long: {num_prompt} tokens + {asked} for the answer > {context} maximum",
+            do="shorten the prompt, or start the server with a larger --context",
+        )
+    if params.max_tokens is None:
+        return params
+    return dataclasses.replace(params, max_tokens=min(asked, context - num_prompt))
+
+
+def with_stops(params: SamplingParams, stops: Stops) -> SamplingParams:
+    """The settings, ended by a chat template's stops too; by its tokens only if ends count."""
+    token_ids = () if params.ignore_eos else stops.token_ids
+    return dataclasses.replace(
+        params,
+        stop=tuple(dict.fromkeys((*params.stop, *stops.strings))),
+        stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *token_ids))),
+    )
+
+
+def sampling_params(sampling: Mapping[str, Any], limits: RequestLimits) -> SamplingParams:
+    """Settings by name, None for what was not given, with the operator's defaults and caps.
+
+    Raises:
+        UsageError: an unknown name, or a value out of range.
+    """
+    given = {name: value for name, value in sampling.items() if value is not None}
+    known = {field.name for field in dataclasses.fields(SamplingParams)}
+    if unknown := sorted(set(given) - known):
+        expected = ", ".join(sorted(known))
+        raise UsageError("unknown option", where=", ".join(unknown), expected=expected)
+    if limits.temperature is not None:
+        given.setdefault("temperature", limits.temperature)
+    if limits.max_tokens is not None:
+        given["max_tokens"] = min(given.get("max_tokens", limits.max_tokens), limits.max_tokens)
+    if given.get("top_p") == 0:
+        given["top_p"] = 1e-6
+    return SamplingParams(**given)
+
+
+def reply_mask(
+    chat_template: ChatTemplate,
+    tokenizer: Tokenizer,
+    tools: Sequence[Tool] = (),
+    choice: str = "auto",
+    *,
+    is_parallel: bool = True,
+    answer: AnswerForm | None = None,
+    opens_with_word: bool = False,
+) -> MaskFactory | None:
+    """The grammar of a reply, compiled: calls held to their schemas, text to its form; None: free.
+
+    Args:
+        opens_with_word: text does not begin with a tag or a brace.
+    """
+    answer = answer or AnswerForm()
+    if not tools:
+        return answer_mask(tokenizer, answer)
+    lark = answer.lark
+    if answer.json_schema is not None:
+        lark = f"start: {_rule_of(answer.json_schema)}"
+    grammar = call_grammar(
+        tokenizer,
+        chat_template,
+        tools,
+        choice,
+        is_parallel=is_parallel,
+        answer=lark,
+        opens_with_word=opens_with_word,
+    )
+    return Grammar(tokenizer).lark(grammar)
+
+
+def answer_mask(tokenizer: Tokenizer, answer: AnswerForm) -> MaskFactory | None:
+    """The grammar of an answer without tools, compiled."""
+    if answer.json_schema is not None:
+        return Grammar(tokenizer).lark(f"start: {_rule_of(answer.json_schema)}")
+    return Grammar(tokenizer).lark(answer.lark) if answer.lark is not None else None
+
+
+def _rule_of(schema: Mapping[str, Any]) -> str:
+    """The rule of an answer's schema; what is wrong with it is said of the answer's format."""
+    try:
+        return contract_of(schema).rule
+    except SchemaError as error:
+        raise said_of("response format", error) from error
