@@ -37,6 +37,15 @@ BACKFILL_NOTE = "This is a version 3 card that was loaded as version 2. Use a pr
 _DECORATOR_LINE = re.compile(r"^@@@?\S.*(?:\n|\Z)", re.MULTILINE)
 
 
+@dataclass(frozen=True, slots=True)
+class DepthPrompt:
+    """SillyTavern's "character's note": a text that goes `depth` messages back from the newest."""
+
+    prompt: str
+    depth: int
+    role: str
+
+
 @dataclass(slots=True)
 class Card:
     """A character.
@@ -156,6 +165,20 @@ class Card:
     @property
     def lorebook(self) -> dict[str, Any] | None:
         return self.data.get("character_book") or None
+
+    @property
+    def depth_prompt(self) -> DepthPrompt | None:
+        """What SillyTavern keeps in `extensions.depth_prompt`; None where there is none."""
+        given = (self.data.get("extensions") or {}).get("depth_prompt")
+        if not isinstance(given, dict):
+            return None
+        text = given.get("prompt")
+        if not isinstance(text, str) or not text.strip():
+            return None
+        depth, role = given.get("depth"), given.get("role")
+        if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+            depth = 4
+        return DepthPrompt(text, depth, role if role in ("user", "assistant") else "system")
 
     @property
     def asset_list(self) -> list[dict[str, Any]]:

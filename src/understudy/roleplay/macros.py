@@ -34,7 +34,9 @@ class MacroContext:
     seed: int = 0
     turn: int = 0
     is_scan: bool = False
+    outlets: Mapping[str, str] = field(default_factory=dict)
     draws: int = 0  # of `random` and `roll` so far, so that two of them differ
+    draw: Callable[[], float] | None = None
 
     def chance(self, *words: object) -> random.Random:
         text = "\0".join(str(word) for word in (self.seed, *words))
@@ -114,6 +116,9 @@ def _choices(rest: str) -> list[str]:
 
 def _random(rest: str, source: str, at: int, context: MacroContext) -> str:
     context.draws += 1
+    if context.draw:
+        c = _choices(rest)
+        return c[int(context.draw() * len(c))]
     return context.chance("random", context.turn, context.draws, rest).choice(_choices(rest))
 
 

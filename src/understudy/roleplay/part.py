@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,15 @@ from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.layout import Scene, plan
-from understudy.roleplay.lorebook import Found, Line, Lorebook, LoreMemory, ScanSettings
+from understudy.roleplay.lorebook import (
+    Found,
+    Line,
+    Lorebook,
+    LoreMemory,
+    Rules,
+    ScanSettings,
+    scan_books,
+)
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.memory import Memory, Said
 
@@ -30,13 +38,21 @@ class Part:
         user: str = "Traveller",
         seed: int = 0,
         greeting: int = 0,
+        persona: str = "",
+        rules: Rules | None = None,
     ) -> None:
+        """Args:
+        persona: who the user plays, for `{{persona}}` and for lore that asks for it.
+        rules: of the card's own lorebook; None: as its origin says.
+        """
         self.card, self.guard = card, guard or Guard.from_card(card)
         self.user, self.seed, self.greeting_index = user, seed, greeting
-        own = [Lorebook(card.lorebook)] if card.lorebook is not None else []
+        self.persona = persona
+        own = [Lorebook(card.lorebook, rules=rules)] if card.lorebook is not None else []
         self.lorebooks = [*own, *lorebooks]
         self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
         self._found = self.lore_memory
+        self.warnings = [warning for book in self.lorebooks for warning in book.warnings]
         if text := self.greeting():
             self.memory.history.append(Said("assistant", text))
 
@@ -89,12 +105,13 @@ class Part:
             greeting=self.greeting_index,
             may_use=self.guard.may_know,
             macros=self.macros,
+            sources=self._sources(),
+            num_messages=len(self.memory.history) + 1,
         )
-        found = [
-            book.scan([*lines, Line("user", text)], settings, before)
-            for book, before in zip(self.lorebooks, self.lore_memory, strict=True)
-        ]
+        lines.append(Line("user", text))
+        found = scan_books(self.lorebooks, lines, settings, self.lore_memory)
         self._found = [result.memory for result in found]
+        self._warn(warning for result in found for warning in result.warnings)
         secrets = [f"You know nothing about {topic}." for topic in self.guard.asked_about(text)]
         memories = [fact.text for fact in self.memory.recall(text)]
         notes = "\n".join(line for line in (note, *secrets) if line)
@@ -112,6 +129,21 @@ class Part:
             )
         )
 
+    def _sources(self) -> dict[str, str]:
+        """The texts that an entry of SillyTavern's making may ask to be searched."""
+        names = ("description", "personality", "scenario", "creator_notes")
+        texts = {name: expand(self.card.text(name), self.macros) for name in names}
+        note = self.card.depth_prompt
+        return {
+            **texts,
+            "persona": expand(self.persona, self.macros),
+            "depth_prompt": expand(note.prompt, self.macros) if note is not None else "",
+        }
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Keeps what is new, so that each thing is said once."""
+        self.warnings += [w for w in dict.fromkeys(warnings) if w not in self.warnings]
+
     def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
         self.lore_memory = self._found
         self.memory.history += [Said("user", text), Said("assistant", reply, was_cut=was_cut)]
@@ -124,14 +156,15 @@ class Part:
     def to_document(self) -> dict[str, Any]:
         return {
             "memory": self.memory.to_document(),
-            "lore": [sorted(memory.matched) for memory in self.lore_memory],
+            "lore": [memory.to_document() for memory in self.lore_memory],
         }
 
     def restore(self, document: dict[str, Any]) -> None:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]
         if len(lore) != len(self.lorebooks):
             raise ValueError("another number of lorebooks")
-        self.memory, self.lore_memory = memory, [LoreMemory(frozenset(matched)) for matched in lore]
+        self.memory = memory
+        self.lore_memory = [LoreMemory.from_document(one) for one in lore]
 
 
 def _merged(found: Sequence[Found]) -> Found:

@@ -252,7 +252,8 @@ def test_reading_alone_and_wrong_shapes():
     book = Lorebook.parse(b'{"spec": "lorebook_v3", "data": {"entries": [], "x_keep": 1}}')
     assert book.to_document()["data"]["x_keep"] == 1
     for text in (
-        b'{"entries": {}}',
+        b'{"entries": {"0": 1}}',
+        b'{"entries": [{"text": "what is this?"}]}',
         b'{"entries": [1]}',
         b"{}",
         b'{"spec": "lorebook_v3", "data": 3}',
