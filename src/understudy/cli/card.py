@@ -12,6 +12,7 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import read_card, write_card
+from understudy.roleplay.card_values import macro_notes
 from understudy.roleplay.lorebook import Lorebook
 
 
@@ -74,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(card: Card) -> int:
     """Writes what is wrong, and what of the lorebook is not used; only the first makes the exit code 1."""
-    problems, notes = card.problems(), []
+    problems, notes = card.problems(), [f"macros: {note}" for note in macro_notes(card)]
     if card.lorebook is not None:
         book = Lorebook(card.lorebook)
-        notes = [f"lorebook: {book}", *(f"not used: {warning}" for warning in book.warnings)]
+        notes += [f"lorebook: {book}", *(f"not used: {warning}" for warning in book.warnings)]
     sound = [] if problems else [f"{card.name}: a sound version {card.version} card"]
     write("".join(f"{line}\n" for line in (*problems, *sound, *notes)))
     return 1 if problems else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.generation.plan import Block, Plan, Turn
 from understudy.roleplay.card import Card
+from understudy.roleplay.card_values import example_pieces
 from understudy.roleplay.lorebook import Found, Placed
 from understudy.roleplay.macros import MacroContext, expand
 
@@ -34,16 +34,17 @@ class Scene:
 def plan(scene: Scene) -> Plan:
     """The plan of a scene."""
     scene.macros.outlets = scene.lore.outlets
+    standing, inserts = _standing(scene), _inserts(scene)
     tail = [Block("user", scene.player_text)]
     if "post_history_instructions" not in scene.lore.disabled_prompts and (
         text := scene.card.text("post_history_instructions")
     ):
         tail.append(Block("persona", expand(text, replace(scene.macros, original=""))))
     return Plan(
-        _standing(scene),
+        standing,
         list(scene.history),
         [Turn("user", [*_volatile(scene), *tail])],
-        inserts=_inserts(scene),
+        inserts=inserts,
         dropped=[f"lore: {label} ({rule})" for label, rule in scene.lore.dropped],
     )
 
@@ -64,9 +65,7 @@ def _inserts(scene: Scene) -> list[tuple[int, str, Block]]:
 
 
 def _examples(card: Card, macros: MacroContext) -> list[str]:
-    """The example conversations of a card: pieces between `<START>` lines."""
-    pieces = re.split(r"<start>", card.text("mes_example"), flags=re.IGNORECASE)
-    return [expand(piece, macros).strip() for piece in pieces if piece.strip()]
+    return [expand(piece, macros).strip() for piece in example_pieces(card)]
 
 
 def _standing(scene: Scene) -> list[Block]:

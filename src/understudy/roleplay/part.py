@@ -9,6 +9,7 @@ from typing import Any
 from understudy.errors import UsageError
 from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
+from understudy.roleplay.card_values import CardValues
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.layout import Scene, plan
 from understudy.roleplay.lorebook import (
@@ -20,6 +21,7 @@ from understudy.roleplay.lorebook import (
     ScanSettings,
     scan_books,
 )
+from understudy.roleplay.macro_variables import Variables
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.memory import Memory, Said
 
@@ -53,6 +55,8 @@ class Part:
         self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
         self._found = self.lore_memory
         self.warnings = [warning for book in self.lorebooks for warning in book.warnings]
+        self.variables, self.global_variables = Variables(), Variables()
+        self._variables = (self.variables, self.global_variables)
         if text := self.greeting():
             self.memory.history.append(Said("assistant", text))
 
@@ -66,10 +70,39 @@ class Part:
 
     @property
     def macros(self) -> MacroContext:
-        values = {name: self.card.text(name) for name in ("description", "personality", "scenario")}
-        return MacroContext(
-            self.name, self.user, values=values, seed=self.seed, turn=self.memory.turn
+        """What macros know before a turn; variables that they set are kept at once."""
+        return self._macros(self.variables, self.global_variables, self._messages(), {})
+
+    def _messages(self) -> list[tuple[str, str]]:
+        return [(said.role, said.text) for said in self.memory.history]
+
+    def _macros(
+        self,
+        variables: Variables,
+        global_variables: Variables,
+        messages: Sequence[tuple[str, str]],
+        more: dict[str, str],
+    ) -> MacroContext:
+        context = MacroContext(
+            self.name,
+            self.user,
+            seed=self.seed,
+            turn=self.memory.turn,
+            variables=variables,
+            global_variables=global_variables,
+            messages=messages,
+            greetings=self.card.greetings,
+            warnings=self.warnings,
         )
+        persona = expand(self.persona, context)
+        context.values = CardValues(self.card, {"persona": persona, **more}, context)
+        return context
+
+    def _macros_of_turn(self, text: str, context: int) -> MacroContext:
+        """As `macros`, for a prompt: variables are drafts until the turn is committed."""
+        more = {"max_context": str(context), "first_included": str(self.memory.num_summarised)}
+        self._variables = self.variables.copy(), self.global_variables.copy()
+        return self._macros(*self._variables, [*self._messages(), ("user", text)], more)
 
     def greeting(self) -> str:
         """The message that opens the play."""
@@ -99,13 +132,14 @@ class Part:
             for turn in history
             if turn.role in ("user", "assistant")
         ]
+        macros = self._macros_of_turn(text, context)
         settings = ScanSettings(
             count_tokens=count_tokens,
             budget=int(LORE_SHARE * context),
             greeting=self.greeting_index,
             may_use=self.guard.may_know,
-            macros=self.macros,
-            sources=self._sources(),
+            macros=macros,
+            sources=macros.values,
             num_messages=len(self.memory.history) + 1,
         )
         lines.append(Line("user", text))
@@ -118,7 +152,7 @@ class Part:
         return plan(
             Scene(
                 self.card,
-                self.macros,
+                macros,
                 _merged(found),
                 history,
                 text,
@@ -129,23 +163,13 @@ class Part:
             )
         )
 
-    def _sources(self) -> dict[str, str]:
-        """The texts that an entry of SillyTavern's making may ask to be searched."""
-        names = ("description", "personality", "scenario", "creator_notes")
-        texts = {name: expand(self.card.text(name), self.macros) for name in names}
-        note = self.card.depth_prompt
-        return {
-            **texts,
-            "persona": expand(self.persona, self.macros),
-            "depth_prompt": expand(note.prompt, self.macros) if note is not None else "",
-        }
-
     def _warn(self, warnings: Iterable[str]) -> None:
         """Keeps what is new, so that each thing is said once."""
         self.warnings += [w for w in dict.fromkeys(warnings) if w not in self.warnings]
 
     def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
         self.lore_memory = self._found
+        self.variables, self.global_variables = self._variables
         self.memory.history += [Said("user", text), Said("assistant", reply, was_cut=was_cut)]
         self.memory.turn += 1
 
@@ -156,6 +180,7 @@ class Part:
     def to_document(self) -> dict[str, Any]:
         return {
             "memory": self.memory.to_document(),
+            "variables": [self.variables.values, self.global_variables.values],
             "lore": [memory.to_document() for memory in self.lore_memory],
         }
 
@@ -163,6 +188,7 @@ class Part:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]
         if len(lore) != len(self.lorebooks):
             raise ValueError("another number of lorebooks")
+        self.variables, self.global_variables = (Variables(v) for v in document["variables"])
         self.memory = memory
         self.lore_memory = [LoreMemory.from_document(one) for one in lore]
 

@@ -15,6 +15,15 @@ const need = createRequire(root + '/package.json');
 const write = (value) => process.stdout.write(JSON.stringify(value) + '\n');
 for (const name of ['log', 'debug', 'info', 'warn', 'error', 'group', 'groupEnd', 'table', 'groupCollapsed']) console[name] = () => {};
 
+/** A function of one of its files that cannot be loaded whole. */
+function cut(path, name, outside = {}) {
+    const source = readFileSync(`${root}/${path}`, 'utf8');
+    const body = new RegExp(`^(?:export )?(function ${name}\\([\\s\\S]*?^\\})`, 'm').exec(source)[1];
+    return new Function(...Object.keys(outside), `return ${body}`)(...Object.values(outside));
+}
+const parseMesExamples = cut('public/script.js', 'parseMesExamples', { power_user: { context: {} }, main_api: 'textgenerationwebui' });
+const convertWorldInfoToCharacterBook = cut('src/endpoints/characters.js', 'convertWorldInfoToCharacterBook');
+
 function dummy() {
     const answer = new Proxy(function () {}, {
         get: (target, key) => key === Symbol.toPrimitive ? () => '' : key === Symbol.iterator ? undefined : key === 'then' ? undefined : answer,
@@ -32,6 +41,7 @@ const draw = () => {
 };
 Math.random = draw;
 const moment = need('moment');
+moment.now = () => Date.UTC(2026, 2, 4, 15, 6, 7); // `now` of the tests
 const pick = () => draw;
 const state = { world: null, name: 'book' };
 const metadata = { chat_id_hash: 1 };
@@ -69,7 +79,7 @@ globalThis.stubs = {
     getMaxPromptTokens: () => 3000, getMaxContextTokens: () => 4096, getMaxResponseTokens: () => 300,
     isMobile: () => false,
     saveMetadataDebounced: () => {}, saveSettingsDebounced: () => {},
-    parseMesExamples: (text) => text.split(/<START>/gi).slice(1).map((block) => `<START>\n${block.trim()}\n`),
+    parseMesExamples: (text) => parseMesExamples(text, false),
     main_api: 'textgenerationwebui', textgenerationwebui_banned_in_macros: [],
     findExtension: () => null,
 };
@@ -164,11 +174,7 @@ function describe() {
         ({ name, aliasOf, minArgs, maxArgs, list, strictArgs, delayArgResolution }));
 }
 
-function exportBook(request) {
-    const source = readFileSync(root + '/src/endpoints/characters.js', 'utf8');
-    const body = /^function convertWorldInfoToCharacterBook\(name, entries\) \{[\s\S]*?^\}/m.exec(source)[0];
-    return new Function(`return ${body}`)()(request.name, request.entries);
-}
+const exportBook = (request) => convertWorldInfoToCharacterBook(request.name, request.entries);
 
 const actions = { scan, export: exportBook, expand: expandAll, describe,
     matches: (request) => request.pairs.map(([key, text]) => {
