@@ -1,4 +1,6 @@
-"""Lorebooks: SillyTavern's own code and ours, on the same random books, conversations and numbers of chance."""
+"""Lorebooks: SillyTavern's own code and ours, on the same random books, conversations and numbers
+of chance.
+"""
 
 from __future__ import annotations
 

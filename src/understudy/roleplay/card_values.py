@@ -1,4 +1,6 @@
-"""What macros know of a card: its fields by name, expanded when they are asked for, and what in it they cannot do."""
+"""What macros know of a card: its fields by name, expanded when they are asked for, and what in it
+they cannot do.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ DERIVED = ("examples", "depth_prompt")
 
 
 class CardValues(Mapping[str, str]):
-    """The values of `MacroContext` for a card. Inside a field the names of fields stand for nothing, as in SillyTavern.
+    """The values of `MacroContext` for a card. Inside a field the names of fields stand for
+    nothing, as in SillyTavern.
 
     Args:
         more: further names and what stands for them, ready expanded.

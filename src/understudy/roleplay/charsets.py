@@ -1,7 +1,9 @@
-"""Sets of characters as JavaScript's regular expressions have them: ranges of codes, closed under case where the flag `i` asks.
+"""Sets of characters as JavaScript's regular expressions have them: ranges of codes, closed under
+case where the flag `i` asks.
 
-ECMAScript 2024, 22.2.2.7.3 Canonicalize: without the flag `u` two characters are equal if `toUpperCase` makes the same single
-character of them (never an ASCII one of another); with it, if simple case folding does.
+ECMAScript 2024, 22.2.2.7.3 Canonicalize: without the flag `u` two characters are equal if
+`toUpperCase` makes the same single character of them (never an ASCII one of another); with it, if
+simple case folding does.
 """
 
 from __future__ import annotations

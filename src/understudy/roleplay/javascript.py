@@ -1,6 +1,8 @@
-"""What JavaScript makes of strings and numbers, for files that were written for programs in a browser.
+"""What JavaScript makes of strings and numbers, for files that were written for programs in a
+browser.
 
-ECMAScript 2024: WhiteSpace and LineTerminator (12.2, 12.3), StringToNumber (7.1.4.1), Number::toString (6.1.6.1.20).
+ECMAScript 2024: WhiteSpace and LineTerminator (12.2, 12.3), StringToNumber (7.1.4.1),
+Number::toString (6.1.6.1.20).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From a character and what its lorebooks called up to the blocks of a prompt (`chat.plan` makes them fit)."""
+"""From a character and what its lorebooks called up to the blocks of a prompt (`chat.plan` makes
+them fit).
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def plan(scene: Scene) -> Plan:
 
 
 def _inserts(scene: Scene) -> list[tuple[int, str, Block]]:
-    """What counts its place from the newest message: the card's note, notes of lore, and lore at a depth."""
+    """What counts its place from the newest message: the card's note, notes of lore, and lore at a
+    depth.
+    """
     found: list[tuple[int, str, Block]] = []
     if note := scene.card.depth_prompt:
         text = expand(note.prompt, scene.macros)

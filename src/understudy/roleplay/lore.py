@@ -1,14 +1,16 @@
-"""The nouns of lorebooks: what an entry is, what a scan is told, what it finds, and what is remembered between turns."""
+"""The nouns of lorebooks: what an entry is, what a scan is told, what it finds, and what is
+remembered between turns.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from understudy.roleplay.decorators import Decorated
-from understudy.roleplay.macros import MacroContext
+from understudy.roleplay.macro_context import MacroContext
 
 DEFAULT_SCAN_DEPTH = 2
 Rules = Literal["sillytavern", "v3"]
@@ -31,7 +33,9 @@ Position = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message of the conversation as lorebooks see it. `name` is the speaker's, where it is not the role's."""
+    """One message of the conversation as lorebooks see it. `name` is the speaker's, where it is not
+    the role's.
+    """
 
     role: Literal["user", "assistant", "system"]
     text: str
@@ -83,9 +87,25 @@ class Entry:
         return self.keys[0] if self.keys else f"entry {self.index}"
 
 
+class Book(Protocol):
+    """What a scan has to know of a `Lorebook`."""
+
+    document: dict[str, Any]
+    entries: list[Entry]
+    rules: Rules
+
+    @property
+    def scan_depth(self) -> int | None: ...
+
+    @property
+    def token_budget(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TimedEffect:
-    """How long an entry of SillyTavern's making stays (`sticky`) or rests (`cooldown`), counted in messages."""
+    """How long an entry of SillyTavern's making stays (`sticky`) or rests (`cooldown`), counted in
+    messages.
+    """
 
     entry: int
     start: int
@@ -95,7 +115,9 @@ class TimedEffect:
 
 @dataclass(frozen=True, slots=True)
 class LoreMemory:
-    """What a book remembers between turns: which entries have matched before, and which stay or rest."""
+    """What a book remembers between turns: which entries have matched before, and which stay or
+    rest.
+    """
 
     matched: frozenset[int] = frozenset()
     sticky: tuple[TimedEffect, ...] = ()
@@ -146,11 +168,13 @@ class ScanSettings:
         room: tokens left in the context, which nothing may pass.
         greeting: index of the greeting that opened the conversation.
         may_use: says of an entry whether this character may know it.
-        trigger: why the prompt is made, in SillyTavern's words: normal, continue, impersonate, swipe, regenerate or quiet.
-        sources: further texts that an entry may ask to be searched: persona, description, personality, depth_prompt,
-            scenario, creator_notes.
+        trigger: why the prompt is made, in SillyTavern's words: normal, continue, impersonate,
+            swipe, regenerate or quiet.
+        sources: further texts that an entry may ask to be searched: persona, description,
+            personality, depth_prompt, scenario, creator_notes.
         num_messages: of the whole conversation, where `lines` hold only the end of it.
-        draw: the next number of chance, from 0 to below 1; None: from the seed and turn of `macros`.
+        draw: the next number of chance, from 0 to below 1; None: from the seed and turn of
+            `macros`.
     """
 
     count_tokens: Callable[[str], int] = lambda text: -(-len(text) // 4)
@@ -177,7 +201,9 @@ class ScanSettings:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An entry that goes into the prompt, and where. `depth` counts messages (or tokens) back from the newest."""
+    """An entry that goes into the prompt, and where. `depth` counts messages (or tokens) back from
+    the newest.
+    """
 
     content: str
     position: Position
@@ -190,7 +216,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of a scan, in the order of insertion; `dropped` names entries and the rule that took them out."""
+    """The result of a scan, in the order of insertion; `dropped` names entries and the rule that
+    took them out.
+    """
 
     placed: tuple[Placed, ...]
     dropped: tuple[tuple[str, str], ...]

@@ -1,7 +1,9 @@
-"""Lorebook files of other programs, brought into the form that a card holds: what is read, and what is refused by name.
+"""Lorebook files of other programs, brought into the form that a card holds: what is read, and what
+is refused by name.
 
-SillyTavern's World Info (1.19.0) becomes what SillyTavern itself writes into a card (`convertWorldInfoToCharacterBook`);
-NovelAI's, Agnai's and Risu's books become what its import makes of them, Risu's decorators kept.
+SillyTavern's World Info (1.19.0) becomes what SillyTavern itself writes into a card
+(`convertWorldInfoToCharacterBook`); NovelAI's, Agnai's and Risu's books become what its import
+makes of them, Risu's decorators kept.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from understudy.errors import DocumentError
 from understudy.roleplay import png
-from understudy.roleplay.card import parse_json
+from understudy.roleplay.json_text import parse_json
 from understudy.roleplay.world_entry import EXTENSIONS, key_order
 
 NOVELAI_KEYWORD = "naidata"  # of the text chunk in NovelAI's pictures of lore
@@ -59,7 +61,9 @@ def read_book(text: bytes | str, where: object) -> ReadBook:
 
 
 def origin_of(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Who made a book of the card format: SillyTavern leaves its own fields in the entries' `extensions`."""
+    """Who made a book of the card format: SillyTavern leaves its own fields in the entries'
+    `extensions`.
+    """
     for entry in entries:
         extensions = entry.get("extensions")
         if isinstance(extensions, dict) and not EXTENSIONS.isdisjoint(extensions):

@@ -1,15 +1,14 @@
-"""Inclusion groups of SillyTavern's lorebooks: of the entries of one group only one gets into the prompt."""
+"""Inclusion groups of SillyTavern's lorebooks: of the entries of one group only one gets into the
+prompt.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from understudy.roleplay.lore_search import Searched
 from understudy.roleplay.world_entry import WorldEntry, key_order
-
-if TYPE_CHECKING:
-    from understudy.roleplay.lore_sillytavern import Searched
 
 
 def keep_one_of_each_group(
@@ -23,8 +22,9 @@ def keep_one_of_each_group(
 ) -> None:
     """Takes the losers of every group out of `new`.
 
-    Who stays from earlier turns wins, unless it rests at the same time, when nobody does; otherwise those with the most keys, where scores count; then nobody, if the group has one in
-    the prompt already; then the highest order of those that override; then one by weight.
+    Who stays from earlier turns wins, unless it rests at the same time, when nobody does; otherwise
+    those with the most keys, where scores count; then nobody, if the group has one in the prompt
+    already; then the highest order of those that override; then one by weight.
     """
     groups = _groups(new)
     with_staying = set()
@@ -56,7 +56,9 @@ def _groups(new: list[WorldEntry]) -> dict[str, list[WorldEntry]]:
 
 
 def _remove(new: list[WorldEntry], losers: list[WorldEntry]) -> None:
-    """Who lost in one group already and loses in a second takes the last entry along, as in SillyTavern."""
+    """Who lost in one group already and loses in a second takes the last entry along, as in
+    SillyTavern.
+    """
     for entry in losers:
         if entry in new:
             new.remove(entry)

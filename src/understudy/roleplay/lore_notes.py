@@ -1,17 +1,15 @@
-"""What of a lorebook is not used under the rules that it is searched by, in words: nothing is passed over in silence."""
+"""What of a lorebook is not used under the rules that it is searched by, in words: nothing is
+passed over in silence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from understudy.roleplay.lore import Entry
+from understudy.roleplay.lore import Book, Entry
 from understudy.roleplay.pattern_characters import UntranslatableError
 from understudy.roleplay.patterns import read_pattern
 from understudy.roleplay.world_entry import EXTENSIONS, position_of
-
-if TYPE_CHECKING:
-    from understudy.roleplay.lorebook import Lorebook
 
 _SPEC_OF_BOOK = ("scan_depth", "token_budget", "recursive_scanning")
 _SPEC_OF_ENTRY = ("case_sensitive", "priority")
@@ -19,7 +17,7 @@ _MEANINGLESS = ("display_index",)
 _V3_READS = ("match_whole_words",)
 
 
-def book_warnings(book: Lorebook) -> list[str]:
+def book_warnings(book: Book) -> list[str]:
     """One line for each thing, with the name of its entry."""
     of_entry = _sillytavern if book.rules == "sillytavern" else _v3
     found = [f"{entry.label}: {note}" for entry in book.entries for note in of_entry(entry)]
@@ -41,7 +39,7 @@ def _sillytavern(entry: Entry) -> Iterator[str]:
     if (more.get("character_filter") or {}).get("tags"):
         yield "characterFilter names tags by the ids of one installation, and is not used here"
     if position_of(entry) is None:
-        yield "its position is none of SillyTavern's 0 to 7, or an outlet without a name: it goes nowhere"
+        yield "its position is none of SillyTavern's 0 to 7, or an outlet without a name; not placed"
     ignored = [name for name in _SPEC_OF_ENTRY if entry.source.get(name) is not None]
     if ignored:
         yield f"its {', '.join(ignored)} is not read by SillyTavern's rules"

@@ -1,38 +1,40 @@
-"""Which entries a conversation calls up by SillyTavern's rules (1.19.0, `public/scripts/world-info.js`).
+"""Which entries a conversation calls up by SillyTavern's rules (1.19.0,
+`public/scripts/world-info.js`).
 
-Several books are searched as one. The rules: the newest message is read first and begins with its speaker's name; who is
-called up may call up others (recursion); of a group one is drawn; chance, the budget and timed effects decide who goes in.
-Chance is drawn in SillyTavern's order, so that the same numbers give the same entries.
+Several books are searched as one. The rules: the newest message is read first and begins with its
+speaker's name; who is called up may call up others (recursion); of a group one is drawn; chance,
+the budget and timed effects decide who goes in. Chance is drawn in SillyTavern's order, so that the
+same numbers give the same entries.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import regex
-
-from understudy.roleplay.javascript import split_words, trim
+from understudy.roleplay.javascript import trim
 from understudy.roleplay.lore import Line, Placed, ScanSettings, TimedEffect
+from understudy.roleplay.lore_effects import Effects
 from understudy.roleplay.lore_groups import keep_one_of_each_group
+from understudy.roleplay.lore_search import (
+    AND_ALL,
+    AND_ANY,
+    FIRST,
+    MORE_MESSAGES,
+    NOT_ALL,
+    NOT_ANY,
+    RECURSION,
+    Searched,
+)
 from understudy.roleplay.macros import expand
-from understudy.roleplay.pattern_characters import UntranslatableError
-from understudy.roleplay.patterns import Pattern, read_pattern
 from understudy.roleplay.world_entry import WorldEntry
-
-MAX_SCAN_DEPTH = 1000
-PATTERN_SECONDS = 0.05
-SCAN_SECONDS = 0.5  # for all regular expressions of one scan
-START = "\x01"  # before each text that is searched, so that a pattern can tell where one begins
-SOURCES = ("persona", "description", "personality", "depth_prompt", "scenario", "creator_notes")
-AND_ANY, NOT_ALL, NOT_ANY, AND_ALL = range(4)  # `selectiveLogic`
-FIRST, RECURSION, MORE_MESSAGES = "first", "recursion", "more messages"  # why a pass is made
 
 
 @dataclass(slots=True)
 class WorldFound:
-    """What a scan of all books together called up, in the order of the prompt, and the effects that go on."""
+    """What a scan of all books together called up, in the order of the prompt, and the effects that
+    go on.
+    """
 
     active: list[WorldEntry]
     placed: list[tuple[WorldEntry, Placed]]
@@ -40,90 +42,6 @@ class WorldFound:
     warnings: list[str]
     sticky: dict[WorldEntry, TimedEffect]
     cooldown: dict[WorldEntry, TimedEffect]
-
-
-class Searched:
-    """The texts that keys are looked for in, and the looking."""
-
-    def __init__(self, lines: Sequence[Line], settings: ScanSettings) -> None:
-        self.settings, self.world = settings, settings.world
-        macros = settings.macros
-        names = {"user": macros.user, "assistant": macros.char, "system": "System"}
-        texts = [
-            f"{line.name or names[line.role]}: {line.text}"
-            if self.world.include_names
-            else line.text
-            for line in reversed(lines)
-        ][:MAX_SCAN_DEPTH]
-        while texts and not texts[-1]:
-            texts.pop()
-        self.messages = [trim(text) for text in texts]
-        self.recursed: list[str] = []
-        self.skew = 0  # messages beyond the usual depth, while `min_activations` are looked for
-        self.warnings: list[str] = []
-        self.deadline = time.monotonic() + SCAN_SECONDS
-
-    @property
-    def depth(self) -> int:
-        return self.world.scan_depth + self.skew
-
-    def text_for(self, entry: WorldEntry, state: str) -> str:
-        depth = self.depth if entry.scan_depth is None else entry.scan_depth
-        if depth <= 0:
-            return ""
-        join = "\n" + START
-        text = START + join.join(self.messages[: min(depth, MAX_SCAN_DEPTH)])
-        for name in SOURCES:
-            if name in entry.sources and self.settings.sources.get(name):
-                text += join + self.settings.sources[name]
-        if self.recursed and state != MORE_MESSAGES:
-            text += join + join.join(self.recursed)
-        return text
-
-    def holds(self, text: str, key: str, entry: WorldEntry) -> bool:
-        """Whether a key, with its macros replaced and its blanks cut off, stands in a text."""
-        try:
-            pattern = read_pattern(key)
-        except UntranslatableError as error:
-            self.warnings.append(f"{entry.label}: the key {key} cannot be used here: {error}")
-            return False
-        if pattern is not None:
-            return self._finds(pattern, text, key, entry)
-        is_exact = (
-            self.world.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
-        )
-        if not is_exact:
-            text, key = text.lower(), key.lower()
-        by_words = self.world.match_whole_words if entry.whole_words is None else entry.whole_words
-        if not by_words or len(split_words(key)) > 1:
-            return key in text
-        edge = r"[^A-Za-z0-9_]"  # so in Chinese and Japanese every place is the edge of a word
-        return regex.search(rf"(?:\A|{edge}){regex.escape(key)}(?:\Z|{edge})", text) is not None
-
-    def _finds(self, pattern: Pattern, text: str, key: str, entry: WorldEntry) -> bool:
-        left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
-        try:
-            if left > 0:
-                return pattern.matches(text, left)
-        except TimeoutError:
-            pass
-        self.warnings.append(
-            f"{entry.label}: the pattern {key} took longer than {PATTERN_SECONDS} s and was stopped"
-        )
-        return False
-
-    def score(self, entry: WorldEntry, state: str) -> int:
-        """How many keys of an entry are there, for groups that are decided by that."""
-        text = self.text_for(entry, state)
-        first = sum(self.holds(text, key, entry) for key in entry.keys)
-        second = sum(self.holds(text, key, entry) for key in entry.secondary_keys)
-        if not entry.keys or not entry.secondary_keys:
-            return first
-        if entry.logic == AND_ANY or (
-            entry.logic == AND_ALL and second == len(entry.secondary_keys)
-        ):
-            return first + second
-        return first
 
 
 class WorldScan:
@@ -142,7 +60,7 @@ class WorldScan:
         self.num_messages = len(lines) if settings.num_messages is None else settings.num_messages
         self.num_lines = len(lines)
         self.draw: Callable[[], float] = settings.chance()
-        self.sticky, self.cooldown = dict(sticky), dict(cooldown)
+        self.effects = Effects(self.num_messages, sticky, cooldown)
         self.active: list[WorldEntry] = []
         self.failed: set[WorldEntry] = set()
         self.dropped: dict[WorldEntry, str] = {}
@@ -153,7 +71,7 @@ class WorldScan:
         self.levels, self.level = levels[1:], levels[0] if levels else 0
 
     def run(self) -> WorldFound:
-        staying, resting = self._effects_now()
+        staying, resting = self.effects.now()
         state, num_passes = FIRST, 0
         while state:
             if 0 < self.world.max_recursion_steps <= num_passes:
@@ -168,11 +86,16 @@ class WorldScan:
             self.dropped |= {e: "another of its group" for e in before if e not in new}
             self._admit(new, staying)
             state = self._next_state(state, [e for e in new if e not in self.failed])
-        self._start_effects()
+        self.effects.start(self.active)
         dropped = [(e.label, rule) for e, rule in self.dropped.items() if e not in self.active]
         warnings = list(dict.fromkeys(self.searched.warnings))
         return WorldFound(
-            self.active, self._placed(), dropped, warnings, self.sticky, self.cooldown
+            self.active,
+            self._placed(),
+            dropped,
+            warnings,
+            self.effects.sticky,
+            self.effects.cooldown,
         )
 
     # ---- who is called ----
@@ -225,7 +148,9 @@ class WorldScan:
     # ---- who gets in ----
 
     def _admit(self, new: list[WorldEntry], staying: set[WorldEntry]) -> None:
-        """Chance and the budget, in the order of the entries; the first that is too much ends it but for the exempt."""
+        """Chance and the budget, in the order of the entries; the first that is too much ends it
+        but for the exempt.
+        """
         used = self._count(self.recursed_text)
         text = ""
         exempt = sum(entry.ignores_budget for entry in new)
@@ -284,45 +209,12 @@ class WorldScan:
         is_too_far = 0 < limit < depth or depth > self.num_lines
         return len(self.active) < self.world.min_activations and not is_too_far
 
-    # ---- effects that last ----
-
-    def _effects_now(self) -> tuple[set[WorldEntry], set[WorldEntry]]:
-        """Who stays and who rests in this turn; effects that have run out are forgotten."""
-        now = self.num_messages
-        staying, resting = set(), set()
-        for entry, effect in list(self.sticky.items()):
-            if self._is_over(effect, entry.sticky):
-                del self.sticky[entry]
-                if entry.sticky and entry.cooldown and now >= effect.end and now > effect.start:
-                    self.cooldown[entry] = self._effect(entry, entry.cooldown, is_protected=True)
-            else:
-                staying.add(entry)
-        for entry, effect in list(self.cooldown.items()):
-            if self._is_over(effect, entry.cooldown):
-                del self.cooldown[entry]
-            else:
-                resting.add(entry)
-        return staying, resting
-
-    def _is_over(self, effect: TimedEffect, length: int) -> bool:
-        has_not_gone_on = self.num_messages <= effect.start and not effect.is_protected
-        return has_not_gone_on or not length or self.num_messages >= effect.end
-
-    def _effect(self, entry: WorldEntry, length: int, *, is_protected: bool = False) -> TimedEffect:
-        now = self.num_messages
-        return TimedEffect(entry.entry.index, now, now + length, is_protected)
-
-    def _start_effects(self) -> None:
-        for entry in self.active:
-            if entry.sticky:
-                self.sticky.setdefault(entry, self._effect(entry, entry.sticky))
-            if entry.cooldown:
-                self.cooldown.setdefault(entry, self._effect(entry, entry.cooldown))
-
     # ---- where it goes ----
 
     def _placed(self) -> list[tuple[WorldEntry, Placed]]:
-        """Low orders first; of equal ones the later called first, as SillyTavern puts them; outlets the other way round."""
+        """Low orders first; of equal ones the later called first, as SillyTavern puts them; outlets
+        the other way round.
+        """
         falling = sorted(self.active, key=lambda entry: -entry.order)
         outlets = [entry for entry in falling if entry.position == "outlet"]
         return [

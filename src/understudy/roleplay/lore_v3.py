@@ -1,18 +1,19 @@
 """Which entries a conversation calls up by the rules of version 3 of the card format.
 
-Deterministic but for the time limit of regular expressions. It changes nothing: what must be remembered between turns is in
-the `LoreMemory` that comes back.
+Deterministic but for the time limit of regular expressions. It changes nothing: what must be
+remembered between turns is in the `LoreMemory` that comes back.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import regex
 
 from understudy.roleplay.lore import (
+    Book,
     Entry,
     Found,
     Line,
@@ -25,9 +26,6 @@ from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.pattern_characters import UntranslatableError
 from understudy.roleplay.patterns import Pattern, compile_pattern
 
-if TYPE_CHECKING:
-    from understudy.roleplay.lorebook import Lorebook
-
 MAX_PASSES = 10  # of recursive scanning
 PATTERN_SECONDS = 0.05
 SCAN_SECONDS = 0.5  # for all regular expressions of one scan
@@ -37,9 +35,7 @@ _UNSPACED = regex.compile(
 )
 
 
-def scan_v3(
-    book: Lorebook, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory
-) -> Found:
+def scan_v3(book: Book, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory) -> Found:
     """One book against a conversation, oldest message first."""
     scan = _Scan(book, lines, settings, memory)
     matched = scan.run()
@@ -66,7 +62,7 @@ class _Scan:
     """One scan under way."""
 
     def __init__(
-        self, book: Lorebook, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory
+        self, book: Book, lines: Sequence[Line], settings: ScanSettings, memory: LoreMemory
     ) -> None:
         self.book, self.settings, self.memory = book, settings, memory
         quiet = MacroContext(
@@ -188,7 +184,9 @@ class _Scan:
         return any(regex.search(_as_word(word), text) is not None for word in words if word)
 
     def _any_pattern(self, entry: Entry, keys: Sequence[str], text: str) -> bool:
-        """An invalid pattern makes the whole entry no match; one that takes too long matches nothing."""
+        """An invalid pattern makes the whole entry no match; one that takes too long matches
+        nothing.
+        """
         try:
             patterns = [_compile(key, entry.flag("case_sensitive")) for key in keys]
         except UntranslatableError as error:
@@ -210,7 +208,7 @@ class _Scan:
         except TimeoutError:
             pass
         self.warnings.append(
-            f"{entry.label}: a regular expression took longer than {PATTERN_SECONDS} s and was stopped"
+            f"{entry.label}: a regular expression took more than {PATTERN_SECONDS} s and was stopped"
         )
         return False
 
@@ -263,7 +261,9 @@ def _place(entry: Entry, settings: ScanSettings, content: str, lines: Sequence[L
 def _fit(
     placed: list[Placed], budget: int | None, room: int | None
 ) -> tuple[list[Placed], list[tuple[str, str]]]:
-    """Takes entries out until the rest fits: the lowest priority first, later entries before earlier ones."""
+    """Takes entries out until the rest fits: the lowest priority first, later entries before
+    earlier ones.
+    """
     kept, dropped = list(placed), []
 
     def take_out(items: list[Placed], rule: str) -> None:

@@ -2,8 +2,9 @@
 
 book = Lorebook.parse(Path("world.json").read_bytes()); book.scan([Line("user", "A wolf!")]).placed
 
-A book is searched by the rules of the program that made it (`book.rules`): SillyTavern's, or those of version 3 of the card
-format. A scan is deterministic but for the time limit of regular expressions, and tells what it left out and by which rule.
+A book is searched by the rules of the program that made it (`book.rules`): SillyTavern's, or those
+of version 3 of the card format. A scan is deterministic but for the time limit of regular
+expressions, and tells what it left out and by which rule.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Lorebook:
     """A book of entries.
 
     Args:
-        document: the book as a card holds it; kept whole, so that it can be written back without loss.
+        document: the book as a card holds it; kept whole, so that it can be written back without
+            loss.
         rules: whose rules it is searched by; None: as its origin says.
         origin: the program that it comes from; None: as its fields say.
 
@@ -108,7 +110,8 @@ class Lorebook:
     def parse(
         cls, text: bytes | str, where: object = "lorebook", *, rules: Rules | None = None
     ) -> Lorebook:
-        """A book on its own: of the card format, a card's, or SillyTavern's, NovelAI's, Agnai's or Risu's.
+        """A book on its own: of the card format, a card's, or SillyTavern's, NovelAI's, Agnai's or
+        Risu's.
 
         Raises:
             DocumentError: none of these, or damaged.
@@ -156,8 +159,8 @@ def scan_books(
     settings: ScanSettings,
     memories: Sequence[LoreMemory],
 ) -> list[Found]:
-    """What each of several books gives. Those under SillyTavern's rules are searched as one, with one budget, the first of
-    them (the card's own) before the others.
+    """What each of several books gives. Those under SillyTavern's rules are searched as one, with
+    one budget, the first of them (the card's own) before the others.
     """
     found = {
         i: scan_v3(book, lines, settings, memory)

@@ -1,7 +1,9 @@
-"""How macros are written: `{{name::argument::argument}}`, `{{.variable += 1}}`, `{{if x}}…{{else}}…{{/if}}`.
+"""How macros are written: `{{name::argument::argument}}`, `{{.variable += 1}}`, `{{if
+x}}…{{else}}…{{/if}}`.
 
-The grammar of SillyTavern's macro engine (1.19.0, `public/scripts/macros/engine/`), read in time linear in the text. Nothing is
-evaluated here: a text becomes the macros that stand in it, with the places of their arguments.
+The grammar of SillyTavern's macro engine (1.19.0, `public/scripts/macros/engine/`), read in time
+linear in the text. Nothing is evaluated here: a text becomes the macros that stand in it, with the
+places of their arguments.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from understudy.roleplay.javascript import SPACES
+from understudy.roleplay.javascript import SPACES, trim
 
 _BRACES = re.compile(r"\{\{|\}\}")
 _NAME = re.compile(r"[a-zA-Z][\w-]*", re.ASCII)
@@ -26,7 +28,9 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Call:
-    """One macro: where it stands, braces and all, and what it says. `name` is empty where nobody can read it."""
+    """One macro: where it stands, braces and all, and what it says. `name` is empty where nobody
+    can read it.
+    """
 
     start: int
     end: int
@@ -44,10 +48,12 @@ class Call:
 
 
 def read_calls(text: str, may_hold: Callable[[Call], bool] | None) -> list[Call]:
-    """The macros of a text that stand in no other, in their order, without those between an opening and its closing one.
+    """The macros of a text that stand in no other, in their order, without those between an opening
+    and its closing one.
 
     Args:
-        may_hold: whether a macro takes what stands between it and its closing macro as one more argument; None: none does.
+        may_hold: whether a macro takes what stands between it and its closing macro as one more
+            argument; None: none does.
     """
     calls = [read_call(text, span) for span in spans(text)]
     if may_hold is not None:
@@ -63,7 +69,9 @@ def read_calls(text: str, may_hold: Callable[[Call], bool] | None) -> list[Call]
 def spans(
     text: str, start: int = 0, end: int | None = None, *, is_inside: bool = False
 ) -> list[Span]:
-    """Where the outermost complete macros stand. Of three opening braces in plain text the first is a letter."""
+    """Where the outermost complete macros stand. Of three opening braces in plain text the first is
+    a letter.
+    """
     end = len(text) if end is None else end
     levels: list[list[Span]] = [[]]
     starts: list[int] = []
@@ -162,7 +170,9 @@ def trimmed(text: str, start: int, end: int) -> Span:
 
 
 def _pair(calls: Sequence[Call], may_hold: Callable[[Call], bool]) -> None:
-    """Gives each macro that may hold something the one that closes it; what is left over of both stands as it is."""
+    """Gives each macro that may hold something the one that closes it; what is left over of both
+    stands as it is.
+    """
     waiting: dict[str, list[Call]] = {}
     refusing: dict[str, list[Call]] = {}
     for call in calls:
@@ -180,3 +190,21 @@ def _pair(calls: Sequence[Call], may_hold: Callable[[Call], bool]) -> None:
             waiting.setdefault(name, []).append(call)
         elif not waiting.get(name):
             refusing.setdefault(name, []).append(call)
+
+
+def dedented(text: str) -> str:
+    """Without blanks at both ends, and without the first line's indentation in all of them."""
+    lines = text.split("\n")
+    first = next((line for line in lines if trim(line)), "")
+    indent = len(first) - len(first.lstrip(" \t"))
+    if not indent:
+        return trim(text)
+    cut = [
+        line[indent:] if len(line) - len(line.lstrip(" \t")) >= indent else trim_start(line)
+        for line in lines
+    ]
+    return trim("\n".join(cut))
+
+
+def trim_start(text: str) -> str:
+    return text[len(text) - len(trim(text + "x")) + 1 :]

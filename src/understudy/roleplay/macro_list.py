@@ -1,7 +1,8 @@
 """The macros: a name, how many arguments it takes, and what it gives.
 
-All of SillyTavern's list (1.19.0, `public/scripts/macros/definitions/`), and `{{hidden_key:…}}` of version 3 of the card format.
-Those that ask for its prompt templates are empty here as they are there without instruct mode.
+All of SillyTavern's list (1.19.0, `public/scripts/macros/definitions/`), and `{{hidden_key:…}}` of
+version 3 of the card format. Those that ask for its prompt templates are empty here as they are
+there without instruct mode.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from understudy.roleplay import moments
 from understudy.roleplay.javascript import trim
-from understudy.roleplay.macro_grammar import Call, read_call, spans
+from understudy.roleplay.macro_context import MacroContext
+from understudy.roleplay.macro_grammar import Call, dedented, read_call, spans
 from understudy.roleplay.macro_variables import MacroError, Variables, text_of
-
-if TYPE_CHECKING:
-    from understudy.roleplay.macros import MacroContext
 
 MAX_REPEATED = 10_000  # blanks or line ends of one macro
 MAX_DICE = 1000
@@ -29,7 +27,9 @@ _SHORT = re.compile(r"([.$])([a-zA-Z](?:[\w-]*\w)?)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a macro is called with. `offset` is its place in the whole text, `resolve` expands a text."""
+    """What a macro is called with. `offset` is its place in the whole text, `resolve` expands a
+    text.
+    """
 
     values: list[str]
     call: Call
@@ -40,7 +40,7 @@ class Arguments:
         return self.values[index] if index < len(self.values) else otherwise
 
 
-Give = Callable[[Arguments, "MacroContext"], str]
+Give = Callable[[Arguments, MacroContext], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,6 @@ def _trim(given: Arguments, context: MacroContext) -> str:
 
 
 def _if(given: Arguments, context: MacroContext) -> str:
-    from understudy.roleplay.macros import dedented
-
     wanted, content = given.values
     is_inverted = trim(wanted).startswith("!")
     condition = given.resolve(trim(trim(wanted)[1:]) if is_inverted else wanted)
@@ -308,12 +306,13 @@ _VALUES = {  # names, and under which of them `MacroContext.values` has it
     "max_response": ("maxresponse", "maxresponsetokens"),
 }
 _EMPTY = """
-input lastswipeid currentswipeid instructstorystringprefix instructstorystringsuffix instructuserprefix instructinput
-instructusersuffix instructassistantprefix instructoutput instructassistantsuffix instructseparator instructsystemprefix
-instructsystemsuffix instructfirstassistantprefix instructfirstoutputprefix instructlastassistantprefix
-instructlastoutputprefix instructstop instructuserfiller instructsysteminstructionprefix instructfirstuserprefix
-instructfirstinput instructlastuserprefix instructlastinput defaultsystemprompt instructsystem instructsystemprompt
-exampleseparator chatseparator chatstart
+input lastswipeid currentswipeid instructstorystringprefix instructstorystringsuffix
+instructuserprefix instructinput instructusersuffix instructassistantprefix instructoutput
+instructassistantsuffix instructseparator instructsystemprefix instructsystemsuffix
+instructfirstassistantprefix instructfirstoutputprefix instructlastassistantprefix
+instructlastoutputprefix instructstop instructuserfiller instructsysteminstructionprefix
+instructfirstuserprefix instructfirstinput instructlastuserprefix instructlastinput
+defaultsystemprompt instructsystem instructsystemprompt exampleseparator chatseparator chatstart
 """
 MACROS: dict[str, Macro] = {
     **{name: Macro(_nothing) for name in _EMPTY.split()},

@@ -1,4 +1,6 @@
-"""`{{.name += 1}}`: what can be done with a variable in short, of the conversation (`.`) or of all (`$`)."""
+"""`{{.name += 1}}`: what can be done with a variable in short, of the conversation (`.`) or of all
+(`$`).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,12 @@ import math
 import operator
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 from understudy.roleplay.javascript import to_number
+from understudy.roleplay.macro_context import MacroContext
 from understudy.roleplay.macro_grammar import Call
 from understudy.roleplay.macro_list import is_false
 from understudy.roleplay.macro_variables import Value, Variables, text_of
-
-if TYPE_CHECKING:
-    from understudy.roleplay.macros import MacroContext
 
 _COMPARED: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -59,7 +58,9 @@ def _change(variables: Variables, name: str, sign: str, value: str, context: Mac
 
 
 def _or_else(variables: Variables, name: str, sign: str, value: Callable[[], str]) -> str:
-    """`||` and `??` give something for a variable that is false or not there; with `=` they keep it."""
+    """`||` and `??` give something for a variable that is false or not there; with `=` they keep
+    it.
+    """
     current = variables.get(name)
     is_good = variables.has(name) if sign.startswith("??") else not _is_falsy(current)
     if is_good:

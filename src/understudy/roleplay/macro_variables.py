@@ -1,4 +1,5 @@
-"""Variables of macros: texts and numbers under a name, lists and objects as JSON, added to as SillyTavern does.
+"""Variables of macros: texts and numbers under a name, lists and objects as JSON, added to as
+SillyTavern does.
 
 Source: `public/scripts/variables.js`, 1.19.0.
 """
@@ -35,7 +36,9 @@ class Variables:
         self.values.pop(name, None)
 
     def get(self, name: str, index: str | None = None) -> Value:
-        """The value, a number where it reads as one; with an index the member of a list or an object."""
+        """The value, a number where it reads as one; with an index the member of a list or an
+        object.
+        """
         value: Any = self.values.get(name, "")
         if index is not None:
             value = _member(value, index)

@@ -1,83 +1,33 @@
-"""Macros in cards and lorebooks: `{{char}}`, `{{random::a::b}}`, `{{if x}}…{{/if}}`, `{{.mood = sad}}` and all of SillyTavern's.
+"""Macros in cards and lorebooks: `{{char}}`, `{{random::a::b}}`, `{{if x}}…{{/if}}`, `{{.mood =
+sad}}` and all of SillyTavern's.
 
 expand("{{char}} greets {{user}}.", MacroContext("Hilde", "Ada"))
 
-The rules are those of SillyTavern's macro engine (1.19.0). Arguments are expanded before a macro that takes them; what a macro
-gives is never read again, so a user called `{{random::a}}` stays so. All chance comes from the seed: the same seed, turn and
-text give the same result. A macro that nobody knows stays as it is, and `MacroContext.warnings` says so.
+The rules are those of SillyTavern's macro engine (1.19.0). Arguments are expanded before a macro
+that takes them; what a macro gives is never read again, so a user called `{{random::a}}` stays so.
+All chance comes from the seed: the same seed, turn and text give the same result. A macro that
+nobody knows stays as it is, and `MacroContext.warnings` says so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
 
 from understudy.roleplay.javascript import trim
-from understudy.roleplay.macro_grammar import Call, read_calls
+from understudy.roleplay.macro_context import MacroContext
+from understudy.roleplay.macro_grammar import Call, dedented, read_calls
 from understudy.roleplay.macro_list import MACROS, Arguments, is_whole
 from understudy.roleplay.macro_operators import operate
-from understudy.roleplay.macro_variables import MacroError, Variables
+from understudy.roleplay.macro_variables import MacroError
+
+__all__ = ["MacroContext", "expand"]
 
 MAX_DEPTH = 32  # of macros inside macros
 _LEGACY = re.compile(r"<(user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
 _LEGACY_NAMES = {"bot": "char"}
 _LEGACY_TIME = re.compile(r"\{\{time_(UTC[+-]\d{1,9})\}\}", re.IGNORECASE)
 _TRIM = re.compile(r"\{\{trim\}\}", re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class MacroContext:
-    """What macros may know.
-
-    Args:
-        original: in a card's own system prompt the prompt that it replaces; given once.
-        values: further names (`persona`, `scenario`, `maxContext` …) and what stands for them, ready expanded.
-        variables: of this conversation; a macro changes them in place.
-        global_variables: of all conversations.
-        is_scan: set while lorebook keys are looked for: there a hidden key is read and a comment is not.
-        messages: the conversation as (role, text), oldest first, for `{{lastMessage}}` and its like.
-        greetings: of the card, for `{{greeting::n}}`.
-        outlets: lore under a name, for `{{outlet::name}}`.
-        now: the time; None for that of the clock.
-        draw: the next number of chance, from 0 to below 1; None: from the seed.
-        warnings: what could not be done; grows.
-    """
-
-    char: str = ""
-    user: str = "User"
-    original: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    variables: Variables = field(default_factory=Variables)
-    seed: int = 0
-    turn: int = 0
-    is_scan: bool = False
-    draws: int = 0  # of chance so far, so that two of them differ
-    global_variables: Variables = field(default_factory=Variables)
-    messages: Sequence[tuple[str, str]] = ()
-    greetings: Sequence[str] = ()
-    outlets: Mapping[str, str] = field(default_factory=dict)
-    now: datetime | None = None
-    draw: Callable[[], float] | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    def chance(self, *words: object) -> random.Random:
-        text = "\0".join(str(word) for word in (self.seed, *words))
-        return random.Random(
-            int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
-        )
-
-    def next_number(self, *words: object) -> float:
-        """The next number of chance, which `words` and the turn decide."""
-        self.draws += 1
-        return self.draw() if self.draw else self.chance(*words, self.turn, self.draws).random()
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
 
 
 def expand(text: str, context: MacroContext) -> str:
@@ -193,27 +143,11 @@ class _Expansion:
 
 
 def may_hold(call: Call) -> bool:
-    """Whether one more argument fits, which may then stand between the macro and its closing one."""
+    """Whether one more argument fits, which may then stand between the macro and its closing
+    one.
+    """
     macro = MACROS.get(call.name.lower())
     if macro is None:
         return True
     number = len(call.arguments) + 1
     return macro.most is not None and macro.least <= number <= macro.most
-
-
-def dedented(text: str) -> str:
-    """Without blanks at both ends, and without the first line's indentation in all of them."""
-    lines = text.split("\n")
-    first = next((line for line in lines if trim(line)), "")
-    indent = len(first) - len(first.lstrip(" \t"))
-    if not indent:
-        return trim(text)
-    cut = [
-        line[indent:] if len(line) - len(line.lstrip(" \t")) >= indent else trim_start(line)
-        for line in lines
-    ]
-    return trim("\n".join(cut))
-
-
-def trim_start(text: str) -> str:
-    return text[len(text) - len(trim(text + "x")) + 1 :]

@@ -1,4 +1,6 @@
-"""A character in play: its card, its lorebooks, what it remembers, and the plan of its next prompt."""
+"""A character in play: its card, its lorebooks, what it remembers, and the plan of its next
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,9 @@ class Part:
         system: str = "",
         note: str = "",
     ) -> Plan:
-        """The prompt that answers `text`: persona first, called-up lore and memories in the newest message."""
+        """The prompt that answers `text`: persona first, called-up lore and memories in the newest
+        message.
+        """
         lines = [
             Line(turn.role, turn.text)  # type: ignore[arg-type]
             for turn in history

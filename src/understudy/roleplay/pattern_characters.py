@@ -1,6 +1,8 @@
-"""Characters of JavaScript's regular expressions: escapes, properties and classes, read and written out as sets.
+"""Characters of JavaScript's regular expressions: escapes, properties and classes, read and written
+out as sets.
 
-The lower half of `patterns.py`, which reads the grammar around them (ECMAScript 2024, 22.2.1 with Annex B.1.2).
+The lower half of `patterns.py`, which reads the grammar around them (ECMAScript 2024, 22.2.1 with
+Annex B.1.2).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class PatternSyntaxError(ValueError):
 
 
 class Characters:
-    """A place in the source of a pattern, and the reading of single characters and of classes there."""
+    """A place in the source of a pattern, and the reading of single characters and of classes
+    there.
+    """
 
     def __init__(self, source: str, flags: str) -> None:
         self.is_unicode, self.ignores_case = "u" in flags, "i" in flags
@@ -153,7 +157,9 @@ class Characters:
         return self.sets.text(self.sets.close(ranges), is_negated=is_negated, more=properties)
 
     def _class_range(self, low: int | Ranges) -> tuple[int | None, str]:
-        """What follows `low-`; a range where both ends are characters, otherwise the hyphen is one."""
+        """What follows `low-`; a range where both ends are characters, otherwise the hyphen is
+        one.
+        """
         start = self.at
         self.at += 1
         high, text = self._class_atom()

@@ -1,8 +1,9 @@
 """Keys `/pattern/flags`: JavaScript's regular expressions, translated for the `regex` library.
 
-ECMAScript 2024, section 22.2 with Annex B. Sets of characters, case, line ends and word boundaries are written out, so that they
-mean what JavaScript means; without the flag `u` pattern and text are compared as UTF-16. What has no translation is refused
-by name (`UntranslatableError`); what JavaScript refuses is no pattern at all (`None`), and SillyTavern takes it as plain text.
+ECMAScript 2024, section 22.2 with Annex B. Sets of characters, case, line ends and word boundaries
+are written out, so that they mean what JavaScript means; without the flag `u` pattern and text are
+compared as UTF-16. What has no translation is refused by name (`UntranslatableError`); what
+JavaScript refuses is no pattern at all (`None`), and SillyTavern takes it as plain text.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ class _Translator(Characters):
         return text
 
     def _count_groups(self) -> None:
-        """How many groups there are and what they are called, which decides what `\\1` and `\\k` mean."""
+        """How many groups there are and what they are called, which decides what `\\1` and `\\k`
+        mean.
+        """
         pattern = r"\\[\s\S]|\[(?:\\[\s\S]|[^\]\\])*\]|\((?:\?<(?![=!])([^>]*)>|(?!\?))"
         for match in re.finditer(pattern, self.source):
             if match[0].startswith("("):
@@ -156,7 +159,9 @@ class _Translator(Characters):
         return form.format(f"(?<={word})", word)
 
     def _quantifier(self) -> tuple[int | None, str]:
-        """How often the atom before may stand at most (None: without end), and the quantifier's text."""
+        """How often the atom before may stand at most (None: without end), and the quantifier's
+        text.
+        """
         high: int | None = 1
         text = ""
         if (mark := self.source[self.at : self.at + 1]) and mark in "*+?":
@@ -260,7 +265,9 @@ class _Translator(Characters):
         return self._literal(self._character(is_class=False))
 
     def _reference(self, number: int) -> str:
-        """A group that took no part is empty in JavaScript, and so is one that is still open or comes later."""
+        """A group that took no part is empty in JavaScript, and so is one that is still open or
+        comes later.
+        """
         self.references.add(number)
         if self.lookbehinds:
             raise UntranslatableError("it refers back inside a lookbehind")

@@ -1,4 +1,5 @@
-"""A lorebook entry as SillyTavern understands it: the fields of the card format and what it keeps in `extensions`.
+"""A lorebook entry as SillyTavern understands it: the fields of the card format and what it keeps
+in `extensions`.
 
 Version 1.19.0, `convertCharacterBook` in `public/scripts/world-info.js`.
 """
@@ -43,9 +44,11 @@ EXTENSIONS = frozenset(
         *("triggers", "automation_id", "vectorized", "display_index", "character_filter"),
     }
 )
-"""What SillyTavern writes into an entry's `extensions`; one of them says that a book is of its making.
+"""What SillyTavern writes into an entry's `extensions`; one of them says that a book is of its
+making.
 
-(`character_filter` is its `characterFilter`, which has no place in a card and gets this one when a World Info file is read.)
+(`character_filter` is its `characterFilter`, which has no place in a card and gets this one when a
+World Info file is read.)
 """
 
 
@@ -152,7 +155,9 @@ def role_of(value: object) -> str:
 
 
 def read_known_decorators(content: str) -> Decorated:
-    """Takes the lines `@@…` off the top as SillyTavern does: it follows `@@activate` and `@@dont_activate` alone."""
+    """Takes the lines `@@…` off the top as SillyTavern does: it follows `@@activate` and
+    `@@dont_activate` alone.
+    """
     lines = content.split("\n")
     number = next((i for i, line in enumerate(lines) if not line.startswith("@@")), None)
     if not number:  # nothing but decorators stays as it is
@@ -177,7 +182,9 @@ def decorator_of(decorated: Decorated) -> bool | None:
 
 
 def key_order(keys: Iterable[str]) -> list[str]:
-    """Keys of a JavaScript object in its order: whole numbers first, by size, then the rest as they came."""
+    """Keys of a JavaScript object in its order: whole numbers first, by size, then the rest as they
+    came.
+    """
     numbers: list[str] = []
     words: list[str] = []
     for key in keys:

@@ -1,4 +1,6 @@
-"""SillyTavern's own code, run in Node without a browser: one process, one JSON object a line each way."""
+"""SillyTavern's own code, run in Node without a browser: one process, one JSON object a line each
+way.
+"""
 
 from __future__ import annotations
 

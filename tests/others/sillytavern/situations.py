@@ -1,4 +1,6 @@
-"""Random lorebooks and conversations for SillyTavern and for us; every field of an entry takes part."""
+"""Random lorebooks and conversations for SillyTavern and for us; every field of an entry takes
+part.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""SillyTavern's rules, one by one; the answers are those of its own code (1.19.0), see tests/others."""
+"""SillyTavern's rules, one by one; the answers are those of its own code (1.19.0), see
+tests/others.
+"""
 
 from __future__ import annotations
 

@@ -170,7 +170,8 @@ def test_positions_depth_and_roles():
 
 def test_decorators_are_read_with_fallbacks_and_trimmed():
     read = read_decorators(
-        "\n@@unknown 1\n@@@also_unknown\n@@@depth 4\n@@@depth 9\n@@depth 5\n@@@role user\n@@role nobody\n@@@role system\n\nText\n@@not at top\n"
+        "\n@@unknown 1\n@@@also_unknown\n@@@depth 4\n@@@depth 9\n"
+        "@@depth 5\n@@@role user\n@@role nobody\n@@@role system\n\nText\n@@not at top\n"
     )
     assert read.content == "Text\n@@not at top"
     assert read.values == {"depth": 4, "role": "system"}
