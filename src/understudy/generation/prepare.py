@@ -24,6 +24,8 @@ from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar
 from understudy.text.templates import ChatTemplate, Message, Prompt, Stops
 
+RETRY_TEMPERATURE = 0.7  # greedy words would only come again
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
@@ -83,6 +85,8 @@ class PreparedRequest:
         notes: what was left out or cut off, in a line each.
         is_capped: less than was asked for is free.
         continues: the answer goes on a text.
+        chat: what was asked for, for another try.
+        late: what is to be told that turned out only while the answer was written.
     """
 
     request: Request
@@ -91,6 +95,8 @@ class PreparedRequest:
     notes: tuple[str, ...] = ()
     is_capped: bool = False
     continues: bool = False
+    chat: ChatRequest | None = None
+    late: list[str] = field(default_factory=list)
 
     @property
     def num_prompt(self) -> int:
@@ -135,6 +141,23 @@ def prepare_chat(
         (*chat.notes, *capped),
         is_capped=bool(capped),
         continues=bool(chat.prefill),
+        chat=chat,
+    )
+
+
+def another_try(chat: ChatRequest, text: str, choice: str | None) -> ChatRequest:
+    """The same asked once more: in other words, behind the text that is said, with the same call."""
+    seed, heat = chat.sampling.get("seed"), chat.sampling.get("temperature")
+    changed = {
+        "n": 1,
+        "seed": None if seed is None else seed + 1,
+        "temperature": None if heat is None else max(heat, RETRY_TEMPERATURE),
+    }
+    return dataclasses.replace(
+        chat,
+        prefill=chat.prefill + text,
+        choice=choice or chat.choice,
+        sampling={**chat.sampling, **changed},
     )
 
 

@@ -56,6 +56,7 @@ class CallPiece:
     text: str
 
 
+Refused = tuple[ParsedCall, str]
 ReplyPiece = TextPiece | ReasoningPiece | CallStart | CallPiece
 
 
@@ -83,13 +84,13 @@ class StreamParser:
         self._state = "reasoning" if chat_template.opens_with_reasoning else "start"
         self._is_fenced = False
         self._opening: Opening | None = None  # of what is held back
-        self._json: PartialJson | None = None  # the arguments that are being handed on
-        self._name, self._arguments = "", ""
+        self._written: _WrittenCall | None = None  # one that has begun and not ended
         self._texts: list[str] = [""] if continues else []
         self._state = "text" if continues else self._state
         self._thoughts: list[str] = []
         self.calls: list[ParsedCall] = []
-        self.refused: list[tuple[ParsedCall, str]] = []
+        self.refused: list[Refused] = []
+        self.failed: list[Refused] = []  # held back for their check, and not handed on
         self.notes: list[str] = []
         self.num_calls = 0  # handed on, the last of them perhaps not whole
 
@@ -105,7 +106,7 @@ class StreamParser:
     @property
     def is_cut(self) -> bool:
         """Whether the last call has begun and is not complete."""
-        return self._json is not None and not self._json.is_done
+        return self._written is not None
 
     def push(self, text: str) -> list[ReplyPiece]:
         self._buffer += text
@@ -117,9 +118,9 @@ class StreamParser:
     def finish(self) -> list[ReplyPiece]:
         """The end: what was held back, as calls or as text, and the end of a call that was cut."""
         pieces: list[ReplyPiece] = []
-        if self._json is not None:
-            if not self._json.is_done and (end := self._json.closing()):
-                pieces.append(CallPiece(self.num_calls - 1, end))
+        if (call := self._written) is not None:
+            pieces += self._begun(call) if call.is_held else ()
+            pieces += [CallPiece(self.num_calls - 1, end)] if (end := call.closing()) else ()
         elif self._state == "reasoning":
             _add(pieces, ReasoningPiece, self._buffer.rstrip(), self._thoughts)
         elif self._state == "held" or self._is_foreign:
@@ -133,13 +134,9 @@ class StreamParser:
         """Reads on; returns whether there may be more to read at once."""
         if self._state == "start":
             return self._read_start()
-        if self._state == "reasoning":
-            return self._read_reasoning(pieces)
-        if self._state == "text":
-            return self._read_text(pieces)
-        if self._state == "held":
-            return self._read_held(pieces)
-        return self._read_calls(pieces)
+        readers = {"reasoning": self._read_reasoning, "text": self._read_text}
+        readers |= {"held": self._read_held, "calls": self._read_calls}
+        return readers[self._state](pieces)
 
     # ---- reasoning and text ----
 
@@ -216,10 +213,9 @@ class StreamParser:
         rest = found.text.strip() if found.calls else self._buffer.rstrip()
         _add(pieces, TextPiece, gap + rest if rest else "", self._texts)
         for call in found.calls:
-            arguments = json.dumps(call.arguments, ensure_ascii=False)
-            pieces.append(CallStart(self.num_calls, _new_id(), call.name))
-            pieces.append(CallPiece(self.num_calls, arguments))
-            self.num_calls += 1
+            whole = _WrittenCall(call.name, is_held=True)
+            whole.arguments = json.dumps(call.arguments, ensure_ascii=False)
+            pieces += self._begun(whole)
 
     # ---- calls of the template's own form ----
 
@@ -230,34 +226,72 @@ class StreamParser:
         return self._state == "calls" and not self.num_calls and not is_own
 
     def _read_calls(self, pieces: list[ReplyPiece]) -> bool:
-        if self._json is None:
+        if self._written is None:
             match = _HEAD.search(self._buffer)
             if match is None:
                 return False
-            self._name = str(json.loads(match["name"]))
-            pieces.append(CallStart(self.num_calls, _new_id(), self._name))
-            self.num_calls += 1
-            self._json, self._arguments = PartialJson(), ""
+            name = str(json.loads(match["name"]))
+            self._written = _WrittenCall(name, is_held=_is_loosened(self._tools or (), name))
             self._buffer = self._buffer[match.end() :]
-        piece, self._buffer = self._json.push(self._buffer), ""
-        if piece:
-            self._arguments += piece
+            pieces += () if self._written.is_held else self._begun(self._written)
+        call = self._written
+        piece, self._buffer = call.push(self._buffer), ""
+        if piece and not call.is_held:
             pieces.append(CallPiece(self.num_calls - 1, piece))
-        if not self._json.is_done:
+        if not call.is_done:
             return False
-        self._buffer, self._json = self._json.rest, None
-        self._take(ParsedCall(self._name, json.loads(self._arguments)))
+        self._buffer, self._written = call.rest, None
+        self._take(pieces, call)
         return bool(self._buffer)
 
-    def _take(self, call: ParsedCall) -> None:
+    def _take(self, pieces: list[ReplyPiece], call: _WrittenCall) -> None:
         """A whole call, which a grammar that is wider than its schema may have let pass."""
-        usable, dropped = fitted(self._tools or (), call)
-        fault = find_fault(self._tools or (), usable)
-        if fault is not None:
-            self.refused.append((call, fault))
+        usable, dropped = fitted(self._tools or (), call.parsed)
+        if (fault := find_fault(self._tools or (), usable)) is not None:
+            (self.failed if call.is_held else self.refused).append((call.parsed, fault))
             return
+        pieces += self._begun(call) if call.is_held else ()
         self.calls.append(usable)
         self.notes += [f"{call.name}: no argument {name!r}, left out" for name in dropped]
+
+    def _begun(self, call: _WrittenCall) -> list[ReplyPiece]:
+        """The beginning of a call, with the arguments that there are."""
+        self.num_calls += 1
+        start = CallStart(self.num_calls - 1, _new_id(), call.name)
+        return [start, CallPiece(start.index, call.arguments)] if call.arguments else [start]
+
+
+class _WrittenCall:
+    """A call of the template's own form while it is written; `is_held`: handed on only when it is
+    whole and checked."""
+
+    def __init__(self, name: str, *, is_held: bool) -> None:
+        self.name, self.is_held, self.arguments = name, is_held, ""
+        self._json = PartialJson()
+
+    @property
+    def is_done(self) -> bool:
+        return self._json.is_done
+
+    @property
+    def rest(self) -> str:
+        return self._json.rest
+
+    @property
+    def parsed(self) -> ParsedCall:
+        return ParsedCall(self.name, json.loads(self.arguments))
+
+    def push(self, text: str) -> str:
+        piece = self._json.push(text)
+        self.arguments += piece
+        return piece
+
+    def closing(self) -> str:
+        return self._json.closing()
+
+
+def _is_loosened(tools: Sequence[Tool], name: str) -> bool:
+    return any(tool.name == name and tool.contract.loosened for tool in tools)
 
 
 def read_reply(

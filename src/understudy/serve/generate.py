@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs, BusyError, StoppedError
 from understudy.errors import SchemaError, UsageError
 from understudy.generation import prepare
 from understudy.generation.calls import callable_tools
 from understudy.generation.plan import Ledger, count_origins
 from understudy.generation.prepare import ChatRequest, PreparedRequest, RequestLimits
-from understudy.generation.reader import ReplyPiece, StreamParser
 from understudy.generation.tools import Tool
 from understudy.model import Model
 from understudy.serve.errors import ApiError
@@ -87,48 +85,13 @@ def submit(served: LoadedModel, prepared: PreparedRequest, client: str) -> Async
         ) from error
 
 
-async def read(
-    model: Model,
-    prepared: PreparedRequest,
-    outputs: AsyncIterator[tuple[Output, bool]],
-    count_calls: Callable[[int, int], None],
-) -> AsyncIterator[tuple[Output, list[ReplyPiece], Finish | None]]:
-    """The engine's outputs, each with the pieces that became certain by it, and with an answer's last why it ended.
-
-    `outputs` says of each whether the guard ended the answer with it. `count_calls` is told how many calls an answer holds whole, and how many were cut.
-    """
-    parsers = [
-        StreamParser(
-            model.chat_template, prepared.tools, is_strict=True, continues=prepared.continues
-        )
-        for _ in range(prepared.request.params.n)
-    ]
-    async for output, is_stopped in outputs:
-        parser = parsers[output.index]
-        pieces = parser.push(output.text)
-        finish: Finish | None = None
-        if output.finish_reason is not None:
-            pieces += parser.finish()
-            count_calls(parser.num_calls - parser.is_cut, int(parser.is_cut))
-            finish = (
-                "filter"
-                if is_stopped
-                else "length"
-                if output.finish_reason == "length"
-                else "calls"
-                if parser.num_calls
-                else "stop"
-            )
-        yield output, pieces, finish
-
-
 async def ledger_of(model: Model, prepared: PreparedRequest) -> dict[str, Any] | None:
     """Where the tokens of a conversation's prompt went: they sum to its length."""
     if prepared.prompt is None:
         return None
     tokens = await asyncio.to_thread(count_origins, prepared.prompt, model.tokenizer)
     total, context = sum(tokens.values()), model.engine.context
-    dropped = prepared.notes
+    dropped = (*prepared.notes, *prepared.late)
     if total > context - (prepared.request.params.max_tokens or 1):
         dropped += (
             f"{total + (prepared.request.params.max_tokens or 1) - context} tokens of the prompt ({prepared.request.overflow})",

@@ -15,11 +15,12 @@ from starlette.responses import Response
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
+from understudy.serve.answers import read
 from understudy.serve.api.bodies import Body, JsonObject, Probability, StopText, Tokens
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import ledger_of, prepare_chat, read, read_tools
+from understudy.serve.generate import ledger_of, prepare_chat, read_tools
 from understudy.serve.server import Work, json_response, read_body, respond, working
 
 
@@ -319,9 +320,7 @@ class _Message:
         self.stop_sequence: str | None = None
 
     async def _pieces(self) -> AsyncIterator[ReplyPiece]:
-        async for output, pieces, finish in read(
-            self.work.model, self.prepared, self.outputs, self.work.count_calls
-        ):
+        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece

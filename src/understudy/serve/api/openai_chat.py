@@ -15,6 +15,7 @@ from understudy.engine import TokenLogprob, Usage
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
+from understudy.serve.answers import read
 from understudy.serve.api.bodies import (
     Body,
     JsonObject,
@@ -31,7 +32,7 @@ from understudy.serve.api.bodies import (
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
-from understudy.serve.generate import Finish, ledger_of, prepare_chat, read, read_tools
+from understudy.serve.generate import Finish, ledger_of, prepare_chat, read_tools
 from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 
@@ -425,9 +426,7 @@ class _Chat:
         begun = None if self.prepared.tools else ""  # a call alone has no content, as OpenAI has it
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": begun})
-        async for output, pieces, finish in read(
-            self.work.model, self.prepared, self.outputs, self.work.count_calls
-        ):
+        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
             self.work.note(output.usage)
             entries = shown_logprobs(output)
             deltas = [_delta(piece) for piece in pieces] or (
@@ -487,9 +486,7 @@ class _Chat:
 
     async def whole(self) -> dict[str, Any]:
         answers = [_Answer() for _ in range(self.body.n or 1)]
-        async for output, pieces, finish in read(
-            self.work.model, self.prepared, self.outputs, self.work.count_calls
-        ):
+        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
             self.work.note(output.usage)
             answers[output.index].take(pieces, shown_logprobs(output), finish)
         usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
+from understudy.serve.answers import read
 from understudy.serve.api.bodies import (
     Body,
     JsonObject,
@@ -28,7 +29,7 @@ from understudy.serve.api.openai_chat import FunctionTool
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import ledger_of, prepare_chat, read, read_tools
+from understudy.serve.generate import ledger_of, prepare_chat, read_tools
 from understudy.serve.server import (
     Server,
     Work,
@@ -429,9 +430,7 @@ class _Response:
         return "content_filter" if self.is_stopped else "max_output_tokens"
 
     async def _pieces(self) -> AsyncIterator[ReplyPiece]:
-        async for output, pieces, finish in read(
-            self.work.model, self.prepared, self.outputs, self.work.count_calls
-        ):
+        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
             self.work.note(output.usage)
             for piece in pieces:
                 yield piece

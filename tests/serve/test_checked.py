@@ -1,0 +1,60 @@
+"""What a grammar cannot hold is checked: one more try, then an error that names the keyword."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+ASK = [{"role": "user", "content": "Give me two numbers."}]
+
+
+def tool(*, unique, most):
+    numbers = {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1, "maximum": most},
+        "minItems": 2,
+        "maxItems": 2,
+        "uniqueItems": unique,
+    }
+    parameters = {"type": "object", "properties": {"n": numbers}, "required": ["n"]}
+    return {"type": "function", "function": {"name": "pick", "parameters": parameters}}
+
+
+def ask(served, most, **more):
+    body = {"messages": ASK, "max_tokens": 60, "tool_choice": "required", "seed": 1}
+    body |= {"tools": [tool(unique=True, most=most)], "temperature": 0}
+    return httpx.post(served.url + "/v1/chat/completions", json=body | more, timeout=120)
+
+
+def test_a_call_that_satisfies_its_schema_goes_out_whole(served):
+    call = ask(served, 40).json()["choices"][0]["message"]["tool_calls"][0]
+    numbers = json.loads(call["function"]["arguments"])["n"]
+    assert len(set(numbers)) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_that_cannot_is_an_error_that_names_it(served, stream):
+    answer = ask(served, 1, stream=stream)
+    assert answer.status_code == (200 if stream else 422)
+    events = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
+    error = (json.loads(events[-1]) if stream else answer.json())["error"]
+    assert error["code"] == "schema_broken"
+    assert "pick: n: " in error["message"]
+    assert "(uniqueItems)" in error["message"]
+    assert "tool_calls" not in answer.text
+
+
+def test_an_answer_is_held_and_checked_like_a_call(served):
+    schema = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2}
+    for unique, status in ((False, 200), (True, 422)):
+        form = {"name": "x", "schema": {**schema, "uniqueItems": unique}}
+        body = {"messages": ASK, "max_tokens": 40}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+        answer = httpx.post(served.url + "/v1/chat/completions", json=body, timeout=120)
+        assert answer.status_code == status, answer.text
+        if status == 200:
+            assert answer.json()["choices"][0]["message"]["content"] == "[1, 1]"
+        else:
+            assert "response format: " in answer.json()["error"]["message"]
