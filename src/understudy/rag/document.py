@@ -1,4 +1,6 @@
-"""A document after reading: one text, and spans of it that are headings, paragraphs, tables, lists or code."""
+"""A document after reading: one text, and spans of it that are headings, paragraphs, tables, lists
+or code.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-# Soft hyphens, zero-width blanks, joiners and marks: nobody sees them, and they would cut words and spoil quotes.
+# Soft hyphens, zero-width blanks, joiners and marks: nobody sees them, and they would cut words and
+# spoil quotes.
 _UNSEEN = dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF])
 
 Kind = Literal["heading", "paragraph", "table", "code", "list"]
@@ -25,7 +28,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text with its blocks in order; `page_starts[i]` is where page i + 1 begins, empty without pages."""
+    """A text with its blocks in order; `page_starts[i]` is where page i + 1 begins, empty without
+    pages.
+    """
 
     text: str
     blocks: tuple[Block, ...]

@@ -1,4 +1,6 @@
-"""Hostile files: 10,000-fold nesting and tags left open end in a text or one line, in bounded time and memory."""
+"""Hostile files: 10,000-fold nesting and tags left open end in a text or one line, in bounded time
+and memory.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.rag.test_readers import pdf_of
 from tests.unit.rag.word_files import cell, paragraph, table, word_file
 
 FOLD = 10_000
@@ -115,10 +118,26 @@ WORD = {
 }
 
 
+PDF = {
+    "saves": "q " * FOLD,
+    "arrays": "[" * FOLD,
+    "texts": "BT " * FOLD,
+    "strings": "(" * FOLD,
+    "dictionaries": "<< /A " * FOLD,
+    "marked": "/P << >> BDC " * FOLD,
+    "lines": "12 TL " + "T* (word) Tj " * FOLD,
+    "scattered": "".join(f"1 0 0 1 {i % 500} {i * 37 % 700} Tm (w) Tj " for i in range(FOLD)),
+}
+
+
 def files(kind: str, folder: Path) -> None:
     if kind == "docx":
         for name, body in WORD.items():
             (folder / f"{name}.docx").write_bytes(word_file(body))
+        return
+    if kind == "pdf":
+        for name, inside in PDF.items():
+            (folder / f"{name}.pdf").write_bytes(pdf_of(f"x) Tj {inside} (y"))
         return
     for name, text in {
         "html": HTML,
@@ -137,7 +156,7 @@ def bounded() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")
-@pytest.mark.parametrize("kind", ["html", "md", "json", "jsonl", "csv", "docx", "txt"])
+@pytest.mark.parametrize("kind", ["html", "md", "json", "jsonl", "csv", "docx", "pdf", "txt"])
 def test_deep_and_open_files_end(tmp_path, kind):
     files(kind, tmp_path)
     done = subprocess.run(

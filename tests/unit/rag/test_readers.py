@@ -1,4 +1,6 @@
-"""Readers: each kind of file, made here by other programs' writers where there are some, and damaged ones."""
+"""Readers: each kind of file, made here by other programs' writers where there are some, and
+damaged ones.
+"""
 
 from __future__ import annotations
 

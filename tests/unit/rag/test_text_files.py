@@ -1,4 +1,6 @@
-"""CSV by any dialect of the csv module, Markdown by CommonMark's blocks, JSON with the line that is wrong."""
+"""CSV by any dialect of the csv module, Markdown by CommonMark's blocks, JSON with the line that is
+wrong.
+"""
 
 from __future__ import annotations
 

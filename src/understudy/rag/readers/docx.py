@@ -1,7 +1,9 @@
 """Word documents (ECMA-376): what a person sees in print, in its order.
 
-Tracked insertions and moves stand, deletions do not; content controls, fields, text boxes, formulas, notes, headers and
-footers, nested tables and the numbers of lists are text like any other. `docs/compatibility/documents.md` has the table.
+Tracked insertions and moves stand, deletions do not; content controls, fields, text boxes,
+formulas, notes, headers and
+footers, nested tables and the numbers of lists are text like any other.
+`docs/compatibility/documents.md` has the table.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ class _Word:
         }
 
     def _margins(self, kind: str) -> list[Element]:
-        """The headers or footers that are shown, each part once; one for first or even pages only where those differ."""
+        """The headers or footers that are shown, each part once; one for first or even pages only
+        where those differ.
+        """
         settings = self._part("settings")
         has_even = bool(is_on(settings, "w.evenAndOddHeaders"))
         names: dict[str, None] = {}
@@ -175,7 +179,9 @@ class _Word:
     # ---- tables ----
 
     def _table(self, table: Element, builder: Builder, depth: int) -> None:
-        """Rows as lines; a cell that holds more than paragraphs, and a table of one column, gives its blocks instead."""
+        """Rows as lines; a cell that holds more than paragraphs, and a table of one column, gives
+        its blocks instead.
+        """
         rows: list[list[str]] = []
 
         def flush() -> None:
@@ -196,7 +202,9 @@ class _Word:
         flush()
 
     def _cells(self, row: Element, depth: int) -> list[Builder]:
-        """The cells of a row; a cell that spans columns is followed by empty ones, one that goes on from above is empty."""
+        """The cells of a row; a cell that spans columns is followed by empty ones, one that goes on
+        from above is empty.
+        """
         found: list[Builder] = []
         for cell in walk(row, visible_part, hidden=HIDDEN):
             properties = cell.find("w.tcPr")

@@ -1,4 +1,5 @@
-"""The text of one Word paragraph: its runs as they are shown, and what hangs on it (notes, boxes, diagrams).
+"""The text of one Word paragraph: its runs as they are shown, and what hangs on it (notes, boxes,
+diagrams).
 
 ECMA-376 part 1: runs 17.3, fields 17.16, revisions 17.13.5, text boxes 20.4 and part 4, 19.1.
 """
@@ -34,7 +35,9 @@ _SIGNS = {
 
 
 def visible_part(element: Element) -> Element | None:
-    """What stands in the place of an element that is only a frame: itself, or the one alternative that is shown."""
+    """What stands in the place of an element that is only a frame: itself, or the one alternative
+    that is shown.
+    """
     if element.tag in _WRAPPERS:
         return element
     if element.tag == "mc.AlternateContent":
@@ -158,7 +161,9 @@ def _shapes(element: Element) -> Iterator[Element]:
 
 
 def _form_value(data: Element | None) -> str:
-    """What an old form field shows that has no result of its own: a box ticked or not, the entry chosen."""
+    """What an old form field shows that has no result of its own: a box ticked or not, the entry
+    chosen.
+    """
     if data is None:
         return ""
     box = data.find("w.checkBox")

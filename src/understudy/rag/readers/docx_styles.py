@@ -1,4 +1,5 @@
-"""What a Word paragraph is by its styles and its numbering: heading or list item, hidden or not, and the number before it.
+"""What a Word paragraph is by its styles and its numbering: heading or list item, hidden or not,
+and the number before it.
 
 ECMA-376 part 1: styles 17.7, numbering 17.9.
 """
@@ -53,7 +54,9 @@ class Look:
 
 
 class Styles:
-    """The styles of a document and the counters of its lists, which go on from paragraph to paragraph."""
+    """The styles of a document and the counters of its lists, which go on from paragraph to
+    paragraph.
+    """
 
     def __init__(self, styles: Element | None, numbering: Element | None) -> None:
         entries = [] if styles is None else styles.findall("w.style")
@@ -167,7 +170,9 @@ class Numbering:
         return next((str(i) for i, level in levels.items() if level.style == style), None)
 
     def label(self, number: str, at: int) -> str:
-        """The number before the next item of a list, counted on; empty for bullets and unknown lists."""
+        """The number before the next item of a list, counted on; empty for bullets and unknown
+        lists.
+        """
         levels = self.levels(number)
         if at not in levels:
             return ""

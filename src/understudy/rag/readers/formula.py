@@ -1,4 +1,6 @@
-"""Formulas of Office (OMML, ECMA-376 part 1, 22.1) as one line of text, in the linear form that Word itself types: `(a+b)/c`, `x^2`, `√(x)`."""
+"""Formulas of Office (OMML, ECMA-376 part 1, 22.1) as one line of text, in the linear form that
+Word itself types: `(a+b)/c`, `x^2`, `√(x)`.
+"""
 
 from __future__ import annotations
 

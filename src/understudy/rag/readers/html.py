@@ -1,6 +1,8 @@
-"""HTML by the standard's tree (Lexbor): what a browser shows, in its order, as headings, paragraphs, lists, tables and code.
+"""HTML by the standard's tree (Lexbor): what a browser shows, in its order, as headings,
+paragraphs, lists, tables and code.
 
-Inline elements put no blanks into a text. Left out: what is hidden, `nav`, and what a browser draws no text for.
+Inline elements put no blanks into a text. Left out: what is hidden, `nav`, and what a browser draws
+no text for.
 The model is `innerText`; `docs/compatibility/documents.md` says where we differ.
 """
 
@@ -76,7 +78,9 @@ def add_page(text: str, builder: Builder) -> None:
 
 @dataclass(slots=True)
 class _Page:
-    """A page while its tree is walked, without recursion: text gathers until a block begins or ends."""
+    """A page while its tree is walked, without recursion: text gathers until a block begins or
+    ends.
+    """
 
     builder: Builder
     pieces: list[str] = field(default_factory=list)
@@ -252,7 +256,9 @@ class _Table:
 
 
 def _layout_tables(root: LexborNode) -> set[int]:
-    """The tables that only place things: those that hold tables, headings, code or long text, or have one column."""
+    """The tables that only place things: those that hold tables, headings, code or long text, or
+    have one column.
+    """
     found: set[int] = set()
     tables: list[_Table] = []
     for node, is_end in _walk(root):

@@ -1,7 +1,10 @@
-"""The text of an HTML file, fit for the parser: decoded as browsers do, and kept from trees that grow faster than the file.
+"""The text of an HTML file, fit for the parser: decoded as browsers do, and kept from trees that
+grow faster than the file.
 
-The standard's tree builder walks its stack of open elements at most tags, and copies open formatting elements into each new
-paragraph, so some hundred kilobytes of open tags would take minutes. Chromium ends the depth at 512, as we do.
+The standard's tree builder walks its stack of open elements at most tags, and copies open
+formatting elements into each new
+paragraph, so some hundred kilobytes of open tags would take minutes. Chromium ends the depth at
+512, as we do.
 """
 
 from __future__ import annotations
@@ -42,13 +45,15 @@ _LABELS = {
 _TAG = re.compile(r"<(?:!--|(/?)([a-zA-Z][^\s/>]*))")
 _RAW = frozenset(["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"])
 _FORMATTING = names("""a b big code em font i nobr s small strike strong tt u""")
-# Void elements, and those that the next of their kind closes: they do not add to the depth by themselves.
+# Void elements, and those that the next of their kind closes: they do not add to the depth by
+# themselves.
 _SHALLOW = names(
     """area base br col embed hr img input link meta param source track wbr frame image keygen html
     head body dt dd option optgroup tr td th thead tbody tfoot caption colgroup rb rt rp rtc"""
 )
 _SPECIAL = names(
-    """p li address applet article aside blockquote button center details dir div dl fieldset figcaption
+    """p li address applet article aside blockquote button center details dir div dl fieldset
+    figcaption
     figure footer form frameset h1 h2 h3 h4 h5 h6 header hgroup iframe listing main marquee menu
     nav noembed noframes noscript object ol plaintext pre script search section select style
     summary table template textarea title ul xmp"""
@@ -71,7 +76,9 @@ _SELF_CLOSED = re.compile(
 
 
 def html_text(data: bytes) -> str:
-    """The text of a page: by its byte order mark, by what it says of itself, as UTF-8, or as Windows-1252."""
+    """The text of a page: by its byte order mark, by what it says of itself, as UTF-8, or as
+    Windows-1252.
+    """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
         (b"\xff\xfe", "utf-16-le"),
@@ -98,7 +105,9 @@ def without_self_closed(text: str) -> str:
 
 
 def tamed(text: str) -> str:
-    """The page with no more tags than the tree builder can bear; a page of people's making comes back as it is."""
+    """The page with no more tags than the tree builder can bear; a page of people's making comes
+    back as it is.
+    """
     scan = _Scan(text)
     scan.run()
     if scan.num_formatting > MAX_FORMATTING:
@@ -108,7 +117,9 @@ def tamed(text: str) -> str:
 
 
 def _stops(name: str) -> frozenset[str]:
-    """The open elements at which the search for the one to close ends in vain (13.2.4.2 and 13.2.6.4.7 of the standard)."""
+    """The open elements at which the search for the one to close ends in vain (13.2.4.2 and
+    13.2.6.4.7 of the standard).
+    """
     if name in _FORMATTING:
         return frozenset()
     if name == "li":
@@ -118,9 +129,11 @@ def _stops(name: str) -> frozenset[str]:
 
 @dataclass(slots=True)
 class _Scan:
-    """One pass over the tags of a page, in time linear to it: each search begins where the last one ended.
+    """One pass over the tags of a page, in time linear to it: each search begins where the last one
+    ended.
 
-    The stack holds what the tree builder's would, but for the elements of `_SHALLOW`, and closes no more than that does.
+    The stack holds what the tree builder's would, but for the elements of `_SHALLOW`, and closes no
+    more than that does.
     """
 
     text: str
@@ -184,7 +197,9 @@ class _Scan:
         return True
 
     def _close(self, name: str) -> None:
-        """Counts closed what the tree builder closes at an end tag, and no more: it stops at certain elements."""
+        """Counts closed what the tree builder closes at an end tag, and no more: it stops at
+        certain elements.
+        """
         stack = self._stack
         self._is_foreign = name in _HTML_INSIDE or (self._is_foreign and name not in _FOREIGN)
         stops = _stops(name)

@@ -1,4 +1,6 @@
-"""HTML tables as rows of text: cells that span rows stand in each of them, so that a row found alone still says what it is."""
+"""HTML tables as rows of text: cells that span rows stand in each of them, so that a row found
+alone still says what it is.
+"""
 
 from __future__ import annotations
 

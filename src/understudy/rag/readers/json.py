@@ -1,4 +1,5 @@
-"""JSON and JSON lines: each record of a list, or each member of an object, becomes a block of `path: value` lines.
+"""JSON and JSON lines: each record of a list, or each member of an object, becomes a block of
+`path: value` lines.
 
 Numbers stand as the file writes them, however large.
 """

@@ -1,6 +1,8 @@
-"""Markdown by CommonMark's block rules, with tables: blocks are spans of the file's own text, so that offsets are those of the file.
+"""Markdown by CommonMark's block rules, with tables: blocks are spans of the file's own text, so
+that offsets are those of the file.
 
-Outside any block, and so never found: link definitions, HTML comments, rules, and YAML front matter but for its title.
+Outside any block, and so never found: link definitions, HTML comments, rules, and YAML front matter
+but for its title.
 """
 
 from __future__ import annotations

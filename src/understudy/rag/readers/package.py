@@ -1,4 +1,5 @@
-"""Zip packages of XML parts (Word, Excel, PowerPoint, EPUB): opened with limits, tags in short names, any fault one line.
+"""Zip packages of XML parts (Word, Excel, PowerPoint, EPUB): opened with limits, tags in short
+names, any fault one line.
 
 Not a reader: `docx.py`, `xlsx.py`, `pptx.py` and `epub.py` stand on it.
 """
@@ -102,7 +103,9 @@ class Package:
         return f"{self.what} cannot be read: {name} is damaged"
 
     def xml(self, name: str) -> Element:
-        """A part as a tree, with tags like `w.p` (a colon would be a prefix to `find`) and attributes without prefix but those of relations (`r.id`)."""
+        """A part as a tree, with tags like `w.p` (a colon would be a prefix to `find`) and
+        attributes without prefix but those of relations (`r.id`).
+        """
         data = self.read(name)
         with self.reading(self._damaged(name)):
             return _shortened(ElementTree.fromstring(data))
@@ -163,8 +166,10 @@ def walk(
     *,
     hidden: frozenset[str] = frozenset(),
 ) -> Iterator[Element]:
-    """The children of an element in order, without recursion: wherever `choose` gives an element for a child (itself, or
-    a part of it), that one's children come in its place; `hidden` tags are left out with all that is in them."""
+    """The children of an element in order, without recursion: wherever `choose` gives an element
+    for a child (itself, or
+    a part of it), that one's children come in its place; `hidden` tags are left out with all
+    that is in them."""
     stack = [iter(element)]
     while stack:
         child = next(stack[-1], None)

@@ -1,4 +1,6 @@
-"""Plain text: paragraphs between blank lines. The document's text is the file's own, so that offsets are those of the file."""
+"""Plain text: paragraphs between blank lines. The document's text is the file's own, so that
+offsets are those of the file.
+"""
 
 from __future__ import annotations
 

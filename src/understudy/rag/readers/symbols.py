@@ -1,6 +1,8 @@
-"""Characters of the fonts Symbol and Wingdings, which Word keeps in the private use area, as Unicode has them.
+"""Characters of the fonts Symbol and Wingdings, which Word keeps in the private use area, as
+Unicode has them.
 
-Symbol: Unicode's table MAPPINGS/VENDORS/ADOBE/symbol.txt; of Wingdings only the ticks and boxes that forms use.
+Symbol: Unicode's table MAPPINGS/VENDORS/ADOBE/symbol.txt; of Wingdings only the ticks and boxes
+that forms use.
 """
 
 from __future__ import annotations
@@ -75,7 +77,9 @@ _PRIVATE = 0xF000
 
 
 def symbol(font: str, code: str) -> str:
-    """The character that `w:sym` shows; a private one of a font we do not know is a person's to guess: U+FFFD."""
+    """The character that `w:sym` shows; a private one of a font we do not know is a person's to
+    guess: U+FFFD.
+    """
     try:
         number = int(code, 16)
     except ValueError:

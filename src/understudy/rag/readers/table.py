@@ -1,4 +1,6 @@
-"""CSV and TSV: each row becomes one line `column: value; column: value`, so that a row found alone still says what it is."""
+"""CSV and TSV: each row becomes one line `column: value; column: value`, so that a row found alone
+still says what it is.
+"""
 
 from __future__ import annotations
 

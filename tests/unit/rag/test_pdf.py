@@ -1,0 +1,133 @@
+"""PDF: words as they stand on the page, lines that run on, words cut at line ends, forms,
+passwords.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tests.unit.rag.test_readers import pdf_of, read
+from understudy.errors import DocumentError
+
+
+def page(*instructions: str, font: str = "F1 10") -> bytes:
+    """A PDF of one page whose text object is written by hand."""
+    return pdf_of(f"x) Tj ET BT /{font} Tf {' '.join(instructions)} (").replace(
+        b"(x) Tj", b"( ) Tj"
+    )
+
+
+def lines(*texts: str) -> bytes:
+    """Lines 12 units apart, the full ones as wide as the column."""
+    return page("1 0 0 1 72 600 Tm 12 TL", *(f"({text}) Tj T*" for text in texts))
+
+
+def test_kerned_and_justified_words_are_whole(tmp_path):
+    moved = page(
+        "1 0 0 1 72 600 Tm",
+        "[(Softw) 15 (are) -251 (F) 15 (oundation) -500 (and) -250 (T) 80 (o)] TJ",
+    )
+    assert read(tmp_path, "a.pdf", moved).text.strip() == "Software Foundation and To"
+    under = page("1 0 0 1 72 600 Tm", "[(PA) 90 ( ) 240 (TTERNS here)] TJ")
+    assert read(tmp_path, "b.pdf", under).text.strip() == "PATTERNS here"
+
+
+def test_lines_run_on_and_cut_words_are_joined(tmp_path):
+    column = lines(
+        "The keeper of the light at the river mouth wrote that the inter-",
+        "national fleet came in by night, and the harbour was full of sa-",
+        "lt and rope. The toll is four pence, and it is well-known to all",
+        "who come here.",
+    )
+    text = "The keeper of the light at the river mouth wrote that the international fleet came in by night, and the harbour was full of salt and rope. The toll is four pence, and it is well-known to all who come here."
+    assert read(tmp_path, "a.pdf", column).text.strip() == text
+
+
+def test_short_lines_keep_their_end_and_gaps_part_paragraphs(tmp_path):
+    text = page(
+        "1 0 0 1 72 600 Tm 12 TL (Port Ely) Tj T* (Fare 4) Tj T* T* (A paragraph of its own.) Tj",
+    )
+    assert (
+        read(tmp_path, "a.pdf", text).text.strip() == "Port Ely\nFare 4\n\nA paragraph of its own."
+    )
+
+
+def form() -> bytes:
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import (
+        ArrayObject,
+        DictionaryObject,
+        NameObject,
+        NumberObject,
+        TextStringObject,
+    )
+
+    writer = PdfWriter(
+        clone_from=PdfReader(io.BytesIO(page("1 0 0 1 72 600 Tm (Name:) Tj 0 -30 Td (Old:) Tj")))
+    )
+    fields = []
+    for y, kind, value in (
+        (597, "/Tx", TextStringObject("Ada Stone")),
+        (567, "/Btn", NameObject("/Yes")),
+    ):
+        fields.append(
+            writer._add_object(
+                DictionaryObject(
+                    {
+                        NameObject("/Type"): NameObject("/Annot"),
+                        NameObject("/Subtype"): NameObject("/Widget"),
+                        NameObject("/FT"): NameObject(kind),
+                        NameObject("/T"): TextStringObject(f"field{y}"),
+                        NameObject("/V"): value,
+                        NameObject("/AS" if kind == "/Btn" else "/DA"): value,
+                        NameObject("/Rect"): ArrayObject(
+                            [NumberObject(n) for n in (120, y, 220, y + 12)]
+                        ),
+                    }
+                )
+            )
+        )
+    writer.pages[0][NameObject("/Annots")] = ArrayObject(fields)
+    writer._root_object[NameObject("/AcroForm")] = DictionaryObject(
+        {NameObject("/Fields"): ArrayObject(fields)}
+    )
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
+def test_fields_that_are_filled_in(tmp_path):
+    text = read(tmp_path, "form.pdf", form()).text
+    assert "Name: Ada Stone" in text
+    assert "Old: ☒" in text
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
+def test_encrypted_files_open_where_no_password_is_needed(tmp_path, algorithm):
+    from pypdf import PdfReader, PdfWriter
+
+    for user, is_open in (("", True), ("secret", False)):
+        writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_of("The ferry leaves."))))
+        writer.encrypt(user, "owner", algorithm=algorithm)
+        buffer = io.BytesIO()
+        writer.write(buffer)
+        if is_open:
+            assert read(tmp_path, "a.pdf", buffer.getvalue()).text == "The ferry leaves."
+        else:
+            with pytest.raises(DocumentError, match="PDF is encrypted"):
+                read(tmp_path, "a.pdf", buffer.getvalue())
+
+
+@pytest.mark.parametrize("title", ["untitled", "(anonymous)", "Microsoft Word - Fares"])
+def test_titles_that_say_nothing_are_not_taken(tmp_path, title):
+    from pypdf import PdfReader, PdfWriter
+
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_of("Text."))))
+    writer.add_metadata({"/Title": title})
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    assert read(tmp_path, "toll.pdf", buffer.getvalue()).title == (
+        "Fares" if "Fares" in title else "toll"
+    )
