@@ -1,10 +1,11 @@
-"""When should a search say that the documents do not hold an answer? Calibrates the confidence of `rag/abstain.py` on SQuAD.
+"""When should a search say that the documents do not hold an answer? Fits the confidence of
+`rag/abstain.py` on SQuAD.
 
     python bench/rag_abstain.py --squad requests.jsonl.gz [--write bench/results/rag_abstain.json]
 
-(`--squad` as in `rag_retrieval.py`.) The articles of SQuAD are dealt into two halves, and an index is made of each. A question is answerable
-in the index that holds its passage and not in the other. Weights are fitted and the threshold chosen on questions of even number,
-and the operating point is measured on those of odd number.
+(`--squad` as in `rag_retrieval.py`.) Every question meets six indexes: all passages; all but its
+own; all but those of its article; and the same three among 25 others, since most people's folders
+are small. Two halves by question: each is judged by the weights fitted on the other.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from rag_retrieval import document
 
-from understudy.rag.abstain import features
+from understudy.rag.abstain import FEATURES, features
 from understudy.rag.index import Index
+from understudy.rag.sentences import rank_sentences, rarity_of, stems_of
+from understudy.rag.store import Passage
+from understudy.rag.words import query_words, stem
+
+NUM_SMALL = 25
+DEPTH = 300
 
 
 def main() -> None:
@@ -29,62 +38,98 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, required=True)
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    x, y = collect(arguments.squad)
-    weights = fit_logistic(x[::2], y[::2])
-    fit, held = predict(x[::2], weights), predict(x[1::2], weights)
-    thresholds = np.linspace(0.05, 0.95, 91)
-    balance = [np.mean(fit[y[::2] == 1] >= t) + np.mean(fit[y[::2] == 0] < t) for t in thresholds]
-    threshold = float(thresholds[int(np.argmax(balance))])
-    rows = [
-        operating_point(held, y[1::2], float(t))
-        for t in (0.2, 0.3, 0.4, threshold, 0.5, 0.6, 0.7, 0.8)
-    ]
+    x, case, number = collect(arguments.squad)
+    y = np.array([name.endswith("there") for name in case], float)
+    sure = np.zeros(len(y))
+    for part in (0, 1):
+        fitted = number % 2 != part
+        sure[~fitted] = predict(x[~fitted], fit_logistic(x[fitted], y[fitted]))
+    weights = fit_logistic(x, y)
+    names = [name for name, _ in FEATURES]
     result = {
-        "weights": [round(float(w), 3) for w in weights],
-        "threshold": round(threshold, 2),
-        "chosen": operating_point(held, y[1::2], threshold),
-        "curve": rows,
-        "auc": round(auc(held, y[1::2]), 4),
-        "num_measured": len(held),
+        "weights": {n: round(float(w), 3) for n, w in zip(names, weights, strict=True)},
+        "thresholds": {
+            str(t): shares(sure, case, t) for t in (0.12, 0.15, 0.18, 0.21, 0.25, 0.3, 0.4)
+        },
+        "num_questions": int(number.max()) + 1,
     }
     print(json.dumps(result, indent=1))
     if arguments.write:
         arguments.write.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def collect(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(features, answerable) of every question in both indexes, the two of a question beside each other."""
+def shares(sure: np.ndarray, case: np.ndarray, threshold: float) -> dict[str, float]:
+    """Of questions whose passage is there the share answered, of the others the share declined."""
+    return {
+        name: round(
+            float(
+                np.mean(
+                    sure[case == name] >= threshold
+                    if name.endswith("there")
+                    else sure[case == name] < threshold
+                )
+            ),
+            3,
+        )
+        for name in dict.fromkeys(case.tolist())
+    }
+
+
+def collect(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(features, case, number of the question) of every question in every index."""
     passages: dict[str, str] = {}
-    questions: list[tuple[str, str]] = []
+    questions: list[tuple[str, str, str]] = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             doc = json.loads(line)["doc"]
-            passage, _, rest = (
-                doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
-            )
-            passages[passage] = doc["title"]
-            questions.append((rest.removesuffix("\nAnswer:"), doc["title"]))
-    titles = sorted(set(passages.values()))
-    half = {title: i % 2 for i, title in enumerate(titles)}
-    rows, answers = [[] for _ in questions], [[] for _ in questions]
-    for side in (0, 1):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            Index(Path(folder) / "x.index", embedder="wordllama") as index,
-        ):
-            for i, (text, title) in enumerate(passages.items()):
-                if half[title] == side:
-                    index.add_document(f"passage {i}", document(text))
-            for i, (question, title) in enumerate(questions):
-                rows[i].append(features(question, index.search(question, 8)))
-                answers[i].append(half[title] == side)
-    order = [
-        (r, a) for i in range(len(questions)) for r, a in zip(rows[i], answers[i], strict=True)
-    ]
-    keep = [
-        j for i in range(0, len(order), 4) for j in (i, i + 2, i + 1, i + 3) if j < len(order)
-    ]  # both kinds in both halves
-    return np.array([order[j][0] for j in keep]), np.array([order[j][1] for j in keep]).astype(int)
+            text, _, rest = doc["query"].partition("\nBackground: ")[2].rpartition("\nQuestion: ")
+            passages[text] = doc["title"]
+            questions.append((rest.removesuffix("\nAnswer:"), text, doc["title"]))
+    names = {text: f"passage {i}" for i, text in enumerate(passages)}
+    titles = {names[text]: title for text, title in passages.items()}
+    stems = {name: stems_of(text) for text, name in names.items()}
+    chance, rows, cases, numbers = random.Random(0), [], [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index(Path(folder) / "x.index", embedder="wordllama") as index,
+    ):
+        for text, name in names.items():
+            index.add_document(name, document(text))
+        for i, (question, text, title) in enumerate(questions):
+            own, found = names[text], index.search(question, DEPTH)
+            few = set(chance.sample([name for name in stems if name != own], NUM_SMALL))
+            same = {name for name in stems if titles[name] == title}
+            whole = set(stems)
+            for case, held in {
+                "there": whole,
+                "passage away": whole - {own},
+                "article away": whole - same,
+                "small there": few | {own},
+                "small passage away": (few | same) - {own},
+                "small article away": few - same,
+            }.items():
+                kept = [passage for passage in found if passage.chunk.path in held][:8]
+                counts = {
+                    word: sum(stem(word) in stems[name] for name in held)
+                    for word in query_words(question)
+                }
+                rows.append(row(question, kept, counts, len(held), index.embedder.embed))
+                cases.append(case)
+                numbers.append(i)
+    return np.array(rows), np.array(cases), np.array(numbers)
+
+
+def row(
+    question: str,
+    passages: list[Passage],
+    counts: dict[str, int],
+    total: int,
+    embed: Callable[..., np.ndarray],
+) -> tuple[float, ...]:
+    rarity = rarity_of(counts, total)
+    sentences = rank_sentences(question, passages, embed, rarity)
+    unknown = sum(not count for count in counts.values()) / max(1, len(counts))
+    return features(question, passages, sentences, rarity, unknown)
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
@@ -103,19 +148,6 @@ def fit_logistic(x: np.ndarray, y: np.ndarray, steps: int = 200) -> np.ndarray:
 
 def predict(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-(weights[0] + x @ weights[1:])))
-
-
-def operating_point(sure: np.ndarray, y: np.ndarray, threshold: float) -> dict[str, float]:
-    return {
-        "threshold": round(threshold, 2),
-        "answered": round(float(np.mean(sure[y == 1] >= threshold)), 4),
-        "declined": round(float(np.mean(sure[y == 0] < threshold)), 4),
-    }
-
-
-def auc(sure: np.ndarray, y: np.ndarray) -> float:
-    good, bad = sure[y == 1], sure[y == 0]
-    return float(np.mean((good[:, None] > bad[None]) + 0.5 * (good[:, None] == bad[None])))
 
 
 if __name__ == "__main__":

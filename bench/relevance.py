@@ -1,12 +1,15 @@
 """Fits and checks the gate of `generation/relevance.py`: does a message want one of the tools?
 
-    python bench/relevance.py --bfcl DATA --seal FOLDER [--talk persona_chat.csv] [--write bench/results/relevance.json]
+    python bench/relevance.py --bfcl DATA --seal FOLDER [--talk persona_chat.csv] [--write
+    bench/results/relevance.json]
 
-`--bfcl` is `bfcl_eval/data` of the wheel bfcl-eval (Apache-2.0), `--seal` a folder with `sealtools_dev.jsonl` and
-`sealtools_tool.jsonl` of Seal-Tools (Apache-2.0), `--talk` the validation file of Synthetic-Persona-Chat (CC BY 4.0). All are
-read as data; none is in this repository. A message is wanted with the tools that its set offers (Seal-Tools: its own among four
-others), and not wanted in BFCL's irrelevance sets, with Seal-Tools' message and only foreign tools, and where a line of small
-talk meets random tools. Two halves by message: each is scored by the weights fitted on the other.
+`--bfcl` is `bfcl_eval/data` of the wheel bfcl-eval (Apache-2.0), `--seal` a folder with
+`sealtools_dev.jsonl` and `sealtools_tool.jsonl` of Seal-Tools (Apache-2.0), `--talk` the validation
+file of Synthetic-Persona-Chat (CC BY 4.0). All are read as data; none is in this repository. A
+message is wanted with the tools that its set offers (Seal-Tools: its own among four others), and
+not wanted in BFCL's irrelevance sets, with Seal-Tools' message and only foreign tools, and where a
+line of small talk meets random tools. Two halves by message: each is scored by the weights fitted
+on the other.
 """
 
 from __future__ import annotations
@@ -79,7 +82,9 @@ def main() -> None:
 
 
 def study(items: list[Item], embedder: Any) -> dict[str, Any]:
-    """Weights of all items, and the shares above thresholds of each half under the weights of the other."""
+    """Weights of all items, and the shares above thresholds of each half under the weights of the
+    other.
+    """
     x = np.array([best_row(message, tools, embedder) for _, _, message, tools in items])
     y = np.array([item[1] for item in items])
     source = np.array([item[0] for item in items])

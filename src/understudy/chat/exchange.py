@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
@@ -36,3 +37,13 @@ class Exchange:
     def note_result(self, result: ToolResult) -> None:
         self.results.append(result)
         self.newest.append(Turn("tool", [Block("tools", result.content)], ids=(result.call.id,)))
+
+    def read(
+        self, text: str, reason: str, *, is_grounded: bool
+    ) -> tuple[str | None, tuple[Any, ...]]:
+        """The answer that the documents support and its citations; None where they do not say."""
+        if self.grounding is None or not self.num_passages:
+            return text, ()
+        if is_grounded and reason not in ("tool_calls", "cancelled"):
+            return self.grounding.read(text, self.num_passages)
+        return text, self.grounding.quotes(text, self.num_passages)

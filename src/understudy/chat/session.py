@@ -138,7 +138,7 @@ class Session:
             )
         choice = choice_of(tool_choice, self.tools)
         grounding = (
-            self.documents.ground(text, self.settings.passages)
+            self.documents.ground(text, self.settings.passages, self.model.spec)
             if self.documents is not None
             else None
         )
@@ -204,7 +204,7 @@ class Session:
             ):
                 yield from self._written(exchange, choice, sampling)
             else:
-                self._finish(exchange, self.documents.not_said, "stop", is_answered=False)
+                self._finish(exchange, None, "stop")
                 yield self.documents.not_said
         except Stopped as stopped:
             yield self._stop(exchange, stopped.verdict)
@@ -238,8 +238,9 @@ class Session:
                 self._exchange, reason = exchange, "tool_calls"
                 break
         exchange.refused = found.refused
-        tail = "" if found.calls else shown.finish()
-        self._finish(exchange, found.text, reason)
+        text, citations = exchange.read(found.text, reason, is_grounded=self._is_grounded)
+        tail = "" if found.calls else shown.finish(text)
+        self._finish(exchange, text, reason, citations)
         if tail:
             yield tail
 
@@ -305,9 +306,8 @@ class Session:
     def _plan(self, exchange: Exchange) -> tuple[Plan, Sequence[Tool]]:
         history = self.turns[self._start :]
         tokenizer = self.model.tokenizer
-        instructions = (
-            self.documents.instructions if self.documents is not None and self._is_grounded else ""
-        )
+        grounding = exchange.grounding
+        instructions = grounding.instructions if grounding is not None and self._is_grounded else ""
         system = "\n\n".join(text for text in (self.system, instructions) if text)
         if self.part is not None:
             plan = self.part.plan(
@@ -412,17 +412,16 @@ class Session:
         return self.guard.notice
 
     def _finish(
-        self, exchange: Exchange, text: str, reason: ReplyEnd, *, is_answered: bool = True
+        self,
+        exchange: Exchange,
+        answer: str | None,
+        reason: ReplyEnd,
+        citations: tuple[Any, ...] = (),
     ) -> None:
-        citations: tuple[Any, ...] = ()
-        grounding = exchange.grounding
-        if grounding is not None and is_answered and exchange.num_passages:
-            if self._is_grounded and reason not in ("tool_calls", "cancelled"):
-                answer, citations = grounding.read(text, exchange.num_passages)
-                assert self.documents is not None
-                is_answered, text = answer is not None, answer or self.documents.not_said
-            else:
-                citations = grounding.quotes(text, exchange.num_passages)
+        """Ends an exchange; without an answer the documents do not say."""
+        is_answered, grounding = answer is not None, exchange.grounding
+        not_said = self.documents.not_said if self.documents is not None else ""
+        text = not_said if answer is None else answer
         self.last = Reply(
             text,
             reason,

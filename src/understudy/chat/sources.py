@@ -1,4 +1,6 @@
-"""What documents and characters must offer to a session. `rag.Index` and `roleplay.Card` do; anything else may."""
+"""What documents and characters must offer to a session. `rag.Index` and `roleplay.Card` do;
+anything else may.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from understudy.spec import ModelSpec
 
 
 class Grounding(Protocol):
-    """Passages found for one question. Where a method takes a `count`, only the first so many found room in the prompt."""
+    """Passages found for one question. Where a method takes a `count`, only the first so many found
+    room in the prompt.
+    """
 
     @property
     def confidence(self) -> float: ...
@@ -26,6 +30,10 @@ class Grounding(Protocol):
     def grammar(self, count: int, spec: ModelSpec) -> str:
         """The form of an answer that quotes, in llguidance's Lark."""
 
+    @property
+    def instructions(self) -> str:
+        """How the model is told to answer from them."""
+
     def read(self, raw: str, count: int) -> tuple[str | None, tuple[Any, ...]]:
         """An answer in that form as text (None where the documents do not say) and citations."""
 
@@ -34,15 +42,13 @@ class Grounding(Protocol):
 
 
 class Documents(Protocol):
-    """Where passages come from. `instructions` tell the model how to answer from them, `not_said` is the answer of none."""
-
-    @property
-    def instructions(self) -> str: ...
+    """Where passages come from; `not_said` is the answer where they do not say."""
 
     @property
     def not_said(self) -> str: ...
 
-    def ground(self, question: str, k: int) -> Grounding: ...
+    def ground(self, question: str, k: int, spec: ModelSpec) -> Grounding:
+        """Passages as a model of this shape sees them."""
 
 
 class Part(Protocol):

@@ -45,12 +45,7 @@ def _chunk(
     runner: Runner, tokens: list[int], pages: list[int], first: int, num_rows: int
 ) -> Callable[[Engine], NDArray[np.float32]]:
     count = min(num_rows, len(tokens) - first)
-
-    def compute(engine: Engine) -> NDArray[np.float32]:
-        turns = engine.scheduler.frequency_set(len(tokens))
-        return runner.logits(tokens, pages, first, count, turns)
-
-    return compute
+    return lambda engine: runner.logits(tokens, pages, first, count)
 
 
 def _take_pages(engine: Engine, num_tokens: int) -> list[int]:
@@ -83,7 +78,6 @@ def score(
 
     def compute(engine: Engine) -> list[Score]:
         limits = Limits(engine.scheduler.max_batch_tokens, num_rows)
-        short = engine.scheduler.short_context
-        return score_continuations(runner, engine.pool, pairs, limits, short)
+        return score_continuations(runner, engine.pool, pairs, limits)
 
     return driver.call(compute)

@@ -1,5 +1,4 @@
-"""The only caller of `core.step`: turns a step's sequences into five integer arrays and crosses the
-border once."""
+"""The only caller of `core.step`: turns a step's sequences into five integer arrays and crosses the border once."""
 
 from __future__ import annotations
 
@@ -56,7 +55,6 @@ class Runner:
             np.asarray(slots, np.int32),
             tables,
             np.asarray(rows, np.int32),
-            _sets([sequence.frequency_set for sequence in sequences]),
         )
 
     def copy_page(self, source: int, target: int) -> None:
@@ -64,19 +62,15 @@ class Runner:
         core.copy_pages(self.cache, np.asarray([source], np.int32), np.asarray([target], np.int32))
 
     def logits(
-        self, tokens: list[int], pages: list[int], first: int, count: int, frequency_set: int = 0
+        self, tokens: list[int], pages: list[int], first: int, count: int
     ) -> NDArray[np.float32]:
-        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in
-        `pages`: (count, vocab).
-        """
+        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
         return self.rows(
-            [Piece(tokens[first : first + count], first, pages, range(first, first + count))],
-            frequency_set,
+            [Piece(tokens[first : first + count], first, pages, range(first, first + count))]
         )
 
-    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]:
-        """Computes stretches of texts, all under the same frequencies, and returns the rows of
-        logits they want, piece by piece: (rows, vocab) float32."""
+    def rows(self, pieces: list[Piece]) -> NDArray[np.float32]:
+        """Computes stretches of texts and returns the rows of logits they want, piece by piece: (rows, vocab) float32."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
@@ -97,10 +91,4 @@ class Runner:
             np.asarray(slots, np.int32),
             tables,
             np.asarray(rows, np.int32),
-            _sets([frequency_set] * len(pieces)),
         )
-
-
-def _sets(by_sequence: list[int]) -> list[int] | None:
-    """What the core is told of frequencies: nothing where all sequences turn by the first."""
-    return by_sequence if any(by_sequence) else None

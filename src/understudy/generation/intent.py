@@ -1,9 +1,10 @@
-"""What calls a message should lead to, decided before the model is asked: none, open, or these, and with which arguments.
+"""What calls a message should lead to, decided before the model is asked: none, open, or these, and
+with which arguments.
 
     intent = read_intent(gate, message, said, tools, settings=CallSettings(), num_parameters=5e8)
 
-It joins the gate (`relevance.py`), the splitting (`requests.py`) and the narrowing of arguments (`support.py`). Each can be
-switched off; what each is worth is measured by `bench/calls.py`.
+It joins the gate (`relevance.py`), the splitting (`requests.py`) and the narrowing of arguments
+(`support.py`). Each can be switched off; what each is worth is measured by `bench/calls.py`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ class CallSettings:
     """Switches of what is decided before a small model is asked. None: by the size of the model.
 
     Attributes:
-        gate: hold messages against the tools first, so that small talk gets words and a wish for a tool gets a call.
+        gate: hold messages against the tools first, so that small talk gets words and a wish for a
+            tool gets a call.
         split: make a call for each request of a message.
-        only_supported: offer optional parameters only where the conversation holds something for them.
-        copy_values: texts and numbers must stand in the conversation; default below 400M parameters.
-        chain: after results the model may call again for the same message; default from 1B parameters on.
+        only_supported: offer optional parameters only where the conversation holds something for
+            them.
+        copy_values: texts and numbers must stand in the conversation; default below 400M
+            parameters.
+        chain: after results the model may call again for the same message; default from 1B
+            parameters on.
     """
 
     gate: bool = True
@@ -49,7 +54,9 @@ class CallSettings:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """`choice` is a tool_choice; with `requests` the calls are these, each by one of its tools. `tools` are narrowed."""
+    """`choice` is a tool_choice; with `requests` the calls are these, each by one of its tools.
+    `tools` are narrowed.
+    """
 
     choice: str
     tools: tuple[Tool, ...]
@@ -72,7 +79,8 @@ def read_intent(
         gate: kept from message to message.
         message: the newest message of the user.
         said: all that may hold a value for an argument: messages, results of tools.
-        choice: what the caller demands; only `auto` is decided here, for the others arguments are narrowed.
+        choice: what the caller demands; only `auto` is decided here, for the others arguments are
+            narrowed.
         num_parameters: of the model.
     """
     narrow = narrowing(said, settings, num_parameters)

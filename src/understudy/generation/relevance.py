@@ -1,14 +1,16 @@
 """Does a message want one of the tools? A gate that is asked before a model is.
 
-Small models call a tool for small talk, or describe the call instead of making it. The gate holds a message against each tool
-(vectors of the words, words in common, what kinds of values the message holds) and gives one number a tool, a logit:
+Small models call a tool for small talk, or describe the call instead of making it. The gate holds a
+message against each tool (vectors of the words, words in common, what kinds of values the message
+holds) and gives one number a tool, a logit:
 
     above `SURE`      the message wants a tool: the grammar asks for a call
     below `UNLIKELY`  it does not: the answer is in words
     between           the model decides
 
-The weights are those of a logistic regression over public tool-calling data, fitted and checked by `bench/relevance.py`, which
-also prints what each threshold does on the half that the fit has not seen. Without an embedder the words decide alone.
+The weights are those of a logistic regression over public tool-calling data, fitted and checked by
+`bench/relevance.py`, which also prints what each threshold does on the half that the fit has not
+seen. Without an embedder the words decide alone.
 """
 
 from __future__ import annotations
@@ -214,7 +216,9 @@ def _stem(word: str) -> str:
 
 
 def content_words(text: str) -> set[str]:
-    """Stems of the words that tell something; camelCase and snake_case are taken apart, numbers left out."""
+    """Stems of the words that tell something; camelCase and snake_case are taken apart, numbers
+    left out.
+    """
     return {_stem(word) for word in _words(text) if word not in _EMPTY_WORDS and not word.isdigit()}
 
 

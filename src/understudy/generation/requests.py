@@ -1,8 +1,10 @@
-"""How many things does a message ask for? Splits it into requests, each with the tools that may serve it.
+"""How many things does a message ask for? Splits it into requests, each with the tools that may
+serve it.
 
-Small models make one call whatever they were asked. So the splitting is done before them: by sentence, by clause ("…, and
-then …", "also …") and by lists of values ("for Paris, Oslo and Rome"). A clause counts as a request of its own only where the gate
-of `relevance.py` finds that it wants a tool by itself. The grammar then asks for just so many calls, in the order of the message.
+Small models make one call whatever they were asked. So the splitting is done before them: by
+sentence, by clause ("…, and then …", "also …") and by lists of values ("for Paris, Oslo and Rome").
+A clause counts as a request of its own only where the gate of `relevance.py` finds that it wants a
+tool by itself. The grammar then asks for just so many calls, in the order of the message.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class Request:
 
 
 def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tuple[Request, ...]:
-    """The requests of a message in order; one that holds all of it where it asks for one thing, none where it asks for none.
+    """The requests of a message in order; one that holds all of it where it asks for one thing,
+    none where it asks for none.
 
     Args:
         message: the newest message of the user.
@@ -65,7 +68,9 @@ def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tupl
 
 
 def _joined(message: str, tools: Sequence[Described], gate: Gate) -> list[Request]:
-    """Clauses that want a tool by themselves; those of one tool are one request unless each brings all values that it needs."""
+    """Clauses that want a tool by themselves; those of one tool are one request unless each brings
+    all values that it needs.
+    """
     found: list[Request] = []
     for clause in _clauses(message):
         relevance = gate.relevance(clause, tools)
@@ -133,7 +138,9 @@ def _is_quoted(text: str, at: int) -> bool:
 
 
 def _repeated(request: Request, tool: Described) -> list[Request]:
-    """The request once for each value of the one list that it holds, where its tool takes one such value at a time."""
+    """The request once for each value of the one list that it holds, where its tool takes one such
+    value at a time.
+    """
     lists = [
         match["items"]
         for match in _LIST.finditer(request.text)

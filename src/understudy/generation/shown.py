@@ -1,17 +1,19 @@
-"""What of a reply a reader sees while it is written: not its calls, and of an answer with quotes only the answer."""
+"""What of a reply a reader sees while it is written: not its calls, and an answer from documents
+once it is checked.
+"""
 
 from __future__ import annotations
 
 from understudy.generation.moderation import Held, TextGuard, checked
 from understudy.text.templates import ChatTemplate
 
-ANSWER = "Answer: "
-
 
 class Shown:
-    """`push` gives what is certain to be text; `raw` is all that the model wrote, `given` what was given out.
+    """`push` gives what is certain to be text; `raw` is all that the model wrote, `given` what was
+    given out.
 
-    With a guard that is what it has checked: `push` and `finish` raise `Stopped` where it finds something.
+    With a guard that is what it has checked: `push` and `finish` raise `Stopped` where it finds
+    something.
     """
 
     def __init__(
@@ -35,11 +37,16 @@ class Shown:
         self.raw += text
         return self._give(self._certain())
 
-    def finish(self) -> str:
-        """The rest of a reply that turned out to hold no call that can be run."""
+    def finish(self, text: str | None = None) -> str:
+        """The rest of a reply that turned out to hold no call that can be run.
+
+        Args:
+            text: what an answer from documents became when it was held against them.
+        """
         if self._is_quoting:
-            checked(self._guard, self.raw, "output")  # quotes are shown as citations
-        return self._give(self._answer(self.raw), is_end=True)
+            checked(self._guard, self.raw, "output")
+            return self._give(text or "", is_end=True)
+        return self._give(self.raw, is_end=True)
 
     def release(self) -> str:
         """What a guard still held back of the text before a call."""
@@ -55,17 +62,13 @@ class Shown:
 
     def _certain(self) -> str:
         text = self.raw
+        if self._is_quoting:  # what it says is held against the documents first
+            return ""
         if self._open is not None:
             if text.lstrip()[:1] in ("{", "[", "`"):  # a call without its tag, perhaps
                 return ""
             text = _before(text, self._open)
-        return self._answer(text)
-
-    def _answer(self, text: str) -> str:
-        if not self._is_quoting or not text.lstrip().startswith("["):
-            return text
-        _, mark, answer = text.partition("\n" + ANSWER)
-        return answer if mark else ""
+        return text
 
 
 def _before(text: str, opening: str) -> str:

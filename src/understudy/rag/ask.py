@@ -3,8 +3,9 @@
 answer = ask(model, Index("notes.index"), "When was the light built?")
 print(answer.text, answer.citations)
 
-The passages stand in `<context>` in the system turn, as in NVIDIA's own sample. Documents are data: a marker or an instruction in them
-stays text. Before the model is asked, the retrieval itself is: below the threshold of `abstain.py` nothing is generated.
+The passages stand in `<context>` in the system turn, as in NVIDIA's own sample. Documents are data:
+a marker or an instruction in them stays text. Before the model is asked, the retrieval itself is:
+below the threshold of `abstain.py` nothing is generated.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import UsageError
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.cite import Citation
-from understudy.rag.ground import SYSTEM, Grounding, contexts_of, ground
+from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.index import Index
 from understudy.rag.store import Passage
 from understudy.text.grammar import Grammar
 
 if TYPE_CHECKING:
     from understudy.engine import Usage
+    from understudy.generation.reply import Reply
     from understudy.model import Model
 
 RESERVE = 384  # tokens for the answer
@@ -31,7 +33,9 @@ MAX_QUESTION = 256
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`text` is None where the documents do not say, and `why` then tells whether retrieval or the model said so."""
+    """`text` is None where the documents do not say, and `why` then tells whether retrieval or the
+    model said so.
+    """
 
     text: str | None
     citations: tuple[Citation, ...]
@@ -53,6 +57,7 @@ def ask(
     point: OperatingPoint = DEFAULT_POINT,
     max_tokens: int = RESERVE,
     may_abstain: bool | None = None,
+    max_quotes: int = 2,
     **sampling: Any,
 ) -> Answer:
     """Answers a question from an index.
@@ -61,6 +66,7 @@ def ask(
         k: most passages to give to the model; fewer where they would not fit.
         point: below its threshold the documents are taken not to say.
         may_abstain: whether the model too may say so; default from `JUDGE_PARAMETERS` on.
+        max_quotes: most quotes that the answer is given.
 
     Raises:
         UsageError: an empty or over-long question.
@@ -78,14 +84,15 @@ def ask(
         return Answer(
             None, (), found.passages, found.confidence, point, "nothing near enough was found"
         )
-    count, prompt = _fit(model, question, found, max_tokens)
-    grammar = Grammar(model.tokenizer).lark(
-        found.grammar(count, model.spec, may_abstain=may_abstain)
-    )
-    reply = model.generate(
-        prompt, make_mask=grammar, max_tokens=max_tokens, **{"temperature": 0.0, **sampling}
-    )
-    text, citations = found.read(reply.raw_text, count)
+    found = found.for_model(model.spec, may_abstain=may_abstain)
+    options = {"max_tokens": max_tokens, "temperature": 0.0, **sampling}
+    count, reply = _write(model, found, options)
+    if found.missing(reply.raw_text, count):  # it says what no sentence says: asked once more
+        again = found.narrowed()
+        second = _write(model, again, options)
+        if not again.missing(second[1].raw_text, second[0]):
+            found, (count, reply) = again, second
+    text, citations = found.read(reply.raw_text, count, max_quotes=max_quotes)
     why = "the model found no answer in the passages" if text is None else ""
     return Answer(
         text,
@@ -100,10 +107,17 @@ def ask(
     )
 
 
-def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[int, Any]:
+def _write(model: Model, found: Grounding, options: dict[str, Any]) -> tuple[int, Reply]:
+    count, prompt = _fit(model, found, options["max_tokens"])
+    grammar = Grammar(model.tokenizer).lark(found.grammar(count, model.spec))
+    return count, model.generate(prompt, make_mask=grammar, **options)
+
+
+def _fit(model: Model, found: Grounding, reserve: int) -> tuple[int, Any]:
     """How many of the best passages fit, and their prompt."""
-    for count in range(len(found.passages), 0, -1):
-        prompt = prompt_of(model, question, found.passages[:count])
+    contexts = found.contexts
+    for count in range(len(contexts), 0, -1):
+        prompt = prompt_of(model, found.question, contexts[:count], found.instructions)
         if len(prompt.encode(model.tokenizer)) + reserve <= model.context:
             return count, prompt
     raise UsageError(
@@ -113,7 +127,14 @@ def _fit(model: Model, question: str, found: Grounding, reserve: int) -> tuple[i
     )
 
 
-def prompt_of(model: Model, question: str, passages: Sequence[Passage]) -> Any:
-    """The rendered prompt: instructions and passages in the system turn, the question as the user's."""
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    return model.chat_template.render(messages, contexts=contexts_of(passages))
+def prompt_of(
+    model: Model, question: str, contexts: Sequence[str], instructions: str = SYSTEM
+) -> Any:
+    """The rendered prompt: instructions and passages in the system turn, the question as the
+    user's.
+    """
+    messages = [
+        {"role": "system", "content": instructions},
+        {"role": "user", "content": question},
+    ]
+    return model.chat_template.render(messages, contexts=contexts)

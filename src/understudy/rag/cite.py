@@ -1,12 +1,14 @@
-"""Quotes that can be checked: a grammar whose quotes are spans of the given passages, and the way from a quote back to its place.
+"""Quotes that can be checked: a grammar whose quotes are spans of the given passages, and the way
+from a quote back to its place.
 
-The answer is forced into this form, ids enumerated and each quote a run of words of the very passage it names:
+The answer is forced into this form, ids enumerated and each quote a run of words of the very
+passage it names:
 
     [2] "the light was built in 1812"
     Answer: It was built in 1812.
 
-or the one line `The documents do not say.` White space of a passage is shown to the model as single characters, one for one, so an
-offset in what it quotes is an offset in the document.
+or the one line `The documents do not say.` White space of a passage is shown to the model as single
+characters, one for one, so an offset in what it quotes is an offset in the document.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _LINE = re.compile(r'\[(\d+)\] "(.*)"')
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """`quote` is `text[start:end]` of the document at `path`, white space included; `page` is counted from 1."""
+    """`quote` is `text[start:end]` of the document at `path`, white space included; `page` is
+    counted from 1.
+    """
 
     quote: str
     path: str
@@ -41,7 +45,9 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """An answer taken apart; `text` is None where the documents do not say. `faults` lists quotes that stand nowhere."""
+    """An answer taken apart; `text` is None where the documents do not say. `faults` lists quotes
+    that stand nowhere.
+    """
 
     text: str | None
     citations: tuple[Citation, ...]
@@ -49,7 +55,9 @@ class Parsed:
 
 
 def shown(text: str) -> str:
-    """A passage as the model sees it: each white space or control character one space, so that offsets stay."""
+    """A passage as the model sees it: each white space or control character one space, so that
+    offsets stay.
+    """
     return "".join(" " if c.isspace() or not c.isprintable() else c for c in text)
 
 
@@ -66,8 +74,10 @@ def answer_grammar(
     """The grammar of answers in llguidance's Lark.
 
     Args:
-        spans: what a quote may be: whole sentences of the passage, so that little is left to choose and the rest is copied
-            without asking the model; any run of its words; or any text, for measuring what the grammar is worth.
+        spans: what a quote may be: whole sentences of the passage, so that little is left to choose
+            and the rest is copied
+            without asking the model; any run of its words; or any text, for measuring what the
+            grammar is worth.
     """
     lines = [f"start: cited{' | ' + json.dumps(NOT_SAID) if may_abstain else ''}"]
     lines.append(
@@ -96,7 +106,9 @@ def _span(text: str, spans: Spans) -> str:
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences and lines of a passage as the model sees them, without headings and without those too short to say anything."""
+    """The sentences and lines of a passage as the model sees them, without headings and without
+    those too short to say anything.
+    """
     found: list[str] = []
     for line in text.splitlines():
         for sentence in _SENTENCE.findall(line.strip()):
@@ -107,7 +119,9 @@ def sentences_of(text: str) -> list[str]:
 
 
 def parse_answer(text: str, passages: Sequence[Passage]) -> Parsed:
-    """Takes an answer apart and holds every quote against its passage; a quote that does not stand there is a fault."""
+    """Takes an answer apart and holds every quote against its passage; a quote that does not stand
+    there is a fault.
+    """
     text = text.strip()
     if text == NOT_SAID or not text:
         return Parsed(None, ())

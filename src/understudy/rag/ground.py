@@ -1,55 +1,137 @@
-"""What was found for one question: passages as a model sees them, the grammar of an answer that quotes them, and its reading."""
+"""What was found for one question: passages as a model sees them, the form of its answer, and what
+supports it.
+
+The model answers in its own words, and the quotes are chosen afterwards: those sentences of the
+passages that hold what it said. An answer that says more than they do is not given: then the
+sentence that fits the question best is the answer.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence
-from understudy.rag.cite import MIN_QUOTE, Citation, answer_grammar, cite, parse_answer, shown
+from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence_of, features
+from understudy.rag.cite import MAX_ANSWER, MIN_QUOTE, NOT_SAID, Citation, cite, shown
+from understudy.rag.sentences import (
+    Sentence,
+    choose_quotes,
+    rank_sentences,
+    rarity_of,
+    unsupported,
+)
 from understudy.rag.store import Passage
+from understudy.rag.words import query_words
 from understudy.spec import ModelSpec, parameter_counts
 
 if TYPE_CHECKING:
     from understudy.rag.index import Index
 
-SYSTEM = (
-    "Answer the user's question from the numbered passages only. First quote the words that hold the answer, then answer in a "
-    "sentence. If the passages do not hold the answer, say: The documents do not say."
-)
-JUDGE_PARAMETERS = 1_000_000_000  # a smaller model says "the documents do not say" to everything, so it is not asked
+SYSTEM = "Answer the question in a few words, with what the passages say."
+OR_SAY_SO = f" If they do not hold the answer, say: {NOT_SAID}"
+# A smaller model says "the documents do not say" to everything, so it is not asked to, and it
+# finds more in the best sentences than in whole passages.
+JUDGE_PARAMETERS = 1_000_000_000
+NUM_EXCERPTS = 6  # sentences that a smaller model sees
+MAX_SHORT = 16  # telling words of an answer of which each must stand in a quote
 _QUOTED = re.compile(rf'["“”«»„]([^"“”«»„]{{{MIN_QUOTE},400}})["“”«»„]')
+_NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """Passages for one question, the best first. Where a method takes a `count`, the rest found no room in the prompt."""
+    """Passages for one question, the best first. Where a method takes a `count`, the rest found no
+    room in the prompt.
+
+    `sentences` are theirs, the one that fits the question best first. With `is_excerpt` the model
+    sees only the best of them.
+    """
 
     passages: tuple[Passage, ...]
     confidence: float
     point: OperatingPoint = DEFAULT_POINT
+    question: str = ""
+    sentences: tuple[Sentence, ...] = field(default=(), repr=False)
+    may_abstain: bool = False
+    is_excerpt: bool = False
 
     @property
     def is_enough(self) -> bool:
         return bool(self.passages) and self.confidence >= self.point.threshold
 
     @property
+    def instructions(self) -> str:
+        return SYSTEM + (OR_SAY_SO if self.may_abstain else "")
+
+    @property
     def contexts(self) -> list[str]:
-        return contexts_of(self.passages)
+        """The passages as the model sees them, numbered from 1."""
+        if not self.is_excerpt:
+            return contexts_of(self.passages)
+        shown_of: dict[int, list[Sentence]] = {}
+        for sentence in self.sentences[:NUM_EXCERPTS]:
+            shown_of.setdefault(sentence.passage, []).append(sentence)
+        return [
+            f"[{number}] {_heading(self.passages[number - 1])}"
+            + " ".join(s.text for s in sorted(chosen, key=lambda s: s.place))
+            for number, chosen in sorted(shown_of.items())
+        ]
+
+    def for_model(self, spec: ModelSpec, *, may_abstain: bool | None = None) -> Grounding:
+        """As a model of this size answers best: the larger from whole passages, and it may say that
+        they do not say.
+        """
+        is_large = parameter_counts(spec)["total"] >= JUDGE_PARAMETERS
+        abstains = is_large if may_abstain is None else may_abstain
+        if is_large or not self.sentences:
+            return replace(self, may_abstain=abstains)
+        kept = sorted({sentence.passage for sentence in self.sentences[:NUM_EXCERPTS]})
+        number_of = {old: new for new, old in enumerate(kept, 1)}
+        return replace(
+            self,
+            passages=tuple(self.passages[old - 1] for old in kept),
+            sentences=tuple(
+                replace(s, passage=number_of[s.passage])
+                for s in self.sentences
+                if s.passage in number_of
+            ),
+            may_abstain=abstains,
+            is_excerpt=True,
+        )
+
+    def narrowed(self) -> Grounding:
+        """With half of the sentences, for a second try."""
+        most = NUM_EXCERPTS // 2
+        return replace(self, sentences=self.sentences[:most], is_excerpt=True)
 
     def grammar(self, count: int, spec: ModelSpec, *, may_abstain: bool | None = None) -> str:
-        """Args:
-        may_abstain: whether the model may say that the documents do not say; default from `JUDGE_PARAMETERS` on.
+        """The form of an answer, in llguidance's Lark: a paragraph that does not begin with a
+        passage's number.
         """
-        if may_abstain is None:
-            may_abstain = parameter_counts(spec)["total"] >= JUDGE_PARAMETERS
-        return answer_grammar(self.passages[:count], may_abstain=may_abstain)
+        abstains = self.may_abstain if may_abstain is None else may_abstain
+        or_not = f" | {json.dumps(NOT_SAID)}" if abstains else ""
+        return f"start: ANSWER{or_not}\nANSWER: /[^\\s\\[][^\\n]{{0,{MAX_ANSWER}}}/"
 
-    def read(self, raw: str, count: int) -> tuple[str | None, tuple[Citation, ...]]:
-        parsed = parse_answer(raw, self.passages[:count])
-        return parsed.text, parsed.citations
+    def missing(self, answer: str, count: int) -> tuple[str, ...]:
+        """What an answer says and no quote holds; of a long one its numbers only."""
+        return self._missing(answer, self._chosen(answer, count))
+
+    def read(
+        self, raw: str, count: int, *, max_quotes: int = 2
+    ) -> tuple[str | None, tuple[Citation, ...]]:
+        """An answer and the quotes that hold it; None where the documents do not say."""
+        text = _NUMBERS_OF_PASSAGES.sub("", raw).strip().removeprefix("Answer: ").strip('"“” ')
+        if not text or text.startswith(NOT_SAID.rstrip(".")):
+            return None, ()
+        chosen = self._chosen(text, count, max_quotes)
+        if self.sentences and self._missing(text, chosen):
+            chosen = tuple(s for s in self.sentences if s.passage <= count)[:1]
+            text = chosen[0].text if chosen else text
+        found = (cite(s.text, s.passage, self.passages[:count]) for s in chosen)
+        return text, tuple(citation for citation in found if citation is not None)
 
     def quotes(self, text: str, count: int) -> tuple[Citation, ...]:
         found = []
@@ -57,6 +139,17 @@ class Grounding:
             places = (cite(match[1], number, self.passages) for number in range(1, count + 1))
             found += [citation for citation in places if citation is not None][:1]
         return tuple(found)
+
+    def _chosen(self, answer: str, count: int, most: int = 2) -> tuple[Sentence, ...]:
+        return choose_quotes(
+            self.question, answer, [s for s in self.sentences if s.passage <= count], most
+        )
+
+    def _missing(self, answer: str, quotes: Sequence[Sentence]) -> tuple[str, ...]:
+        said = unsupported(answer, self.question, [sentence.text for sentence in quotes])
+        if len(query_words(answer, most=None)) > MAX_SHORT:
+            return tuple(word for word in said if word[0].isdigit())
+        return said
 
 
 def contexts_of(passages: Sequence[Passage]) -> list[str]:
@@ -67,11 +160,24 @@ def contexts_of(passages: Sequence[Passage]) -> list[str]:
 
 
 def ground(
-    index: Index, question: str, *, k: int = 8, point: OperatingPoint = DEFAULT_POINT
+    index: Index,
+    question: str,
+    *,
+    k: int = 8,
+    point: OperatingPoint = DEFAULT_POINT,
+    spec: ModelSpec | None = None,
 ) -> Grounding:
-    """Searches an index for one question."""
+    """Searches an index for one question; with `spec` the result is as a model of that size sees it."""
     passages = tuple(index.search(question, k)) if question.strip() else ()
-    return Grounding(passages, confidence(question, passages) if passages else 0.0, point)
+    if not passages:
+        return Grounding((), 0.0, point, question)
+    counts, total = index.count_words(query_words(question))
+    rarity = rarity_of(counts, total)
+    sentences = rank_sentences(question, passages, index.embedder.embed, rarity)
+    unknown = sum(not count for count in counts.values()) / max(1, len(counts))
+    sure = confidence_of(features(question, passages, sentences, rarity, unknown))
+    found = Grounding(passages, sure, point, question, sentences)
+    return found if spec is None else found.for_model(spec)
 
 
 def _heading(passage: Passage) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from understudy.errors import DocumentError, UnderstudyError, UsageError
 from understudy.rag.chunk import DEFAULT_OVERLAP, DEFAULT_SIZE, CountTokens, chunk_document
 from understudy.rag.cite import NOT_SAID
+from understudy.rag.counts import WordCounts
 from understudy.rag.document import Document
 from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.readers import can_read, read_document
 from understudy.rag.store import Passage, Store
 from understudy.rag.words import query_words
+from understudy.spec import ModelSpec
 from understudy.text.embed import Embedder, open_embedder
 
 DEPTH = 40  # passages that each ranking gives to the fusion
-MAX_POSTINGS = 12_000  # entries of word lists that one search reads
 RRF_K = 10
 WORD_WEIGHT = 1.0
 VECTOR_WEIGHT = 0.25
@@ -82,7 +83,7 @@ class Index:
         self._store: Store | None = None
         self._embedder: Embedder | None = None
         self._vectors: tuple[tuple[int, int], NDArray[np.int64], NDArray[np.float32]] | None = None
-        self._counts: tuple[tuple[int, int], dict[str, int]] | None = None
+        self._counts = WordCounts()
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="vectors")
 
@@ -220,9 +221,14 @@ class Index:
 
     instructions, not_said = SYSTEM, NOT_SAID
 
-    def ground(self, question: str, k: int = 8) -> Grounding:
-        """What `Session(documents=index)` asks for."""
-        return ground(self, question, k=k)
+    def ground(self, question: str, k: int = 8, spec: ModelSpec | None = None) -> Grounding:
+        """What `Session(documents=index)` asks for; with `spec` as a model of that size sees it."""
+        return ground(self, question, k=k, spec=spec)
+
+    def count_words(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
+        """In how many chunks each word stands, and how many chunks there are."""
+        with self._lock:
+            return self._counts.of(self.store, words), self.store.counts()[1]
 
     def search(self, question: str, k: int = 8, *, mode: Mode = "fused") -> list[Passage]:
         """The k best passages, best first; empty for an empty index or a question without words.
@@ -261,7 +267,7 @@ class Index:
             ]
 
     def _search_words(self, question: str, depth: int) -> list[int]:
-        words = self._affordable(query_words(question))
+        words = self._counts.affordable(self.store, query_words(question))
         if not words:
             return []
         rows = self.store.connection.execute(
@@ -269,24 +275,6 @@ class Index:
             (" OR ".join(f'"{word}"' for word in words), HEADING_WEIGHT, depth),
         )
         return [int(id) for (id,) in rows]
-
-    def _affordable(self, words: list[str]) -> list[str]:
-        """The rarest words whose lists together have at most `MAX_POSTINGS` entries: common words cost the most and tell the least."""
-        counter = self.store.change_counter()
-        if self._counts is None or self._counts[0] != counter:
-            self._counts = counter, {}
-        counts = self._counts[1]
-        for word in words:
-            if word not in counts:
-                counts[word] = self.store.count_word(word)
-        kept: list[str] = []
-        total = 0
-        for word in sorted(words, key=lambda word: counts[word]):
-            total += counts[word]
-            if kept and total > MAX_POSTINGS:
-                break
-            kept.append(word)
-        return kept
 
     def _vector_search(self, question: str, depth: int) -> Callable[[], list[tuple[int, float]]]:
         """A search ready to run anywhere: what it needs of the file is read here."""

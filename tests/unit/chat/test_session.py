@@ -308,8 +308,9 @@ def test_what_a_reader_sees(model):
     )  # it turned out to be no call
     filter = Shown(False, model.chat_template, True)
     assert "".join(filter.push(c) for c in 'Yes. <toolcall> {"name"') == "Yes. "
-    assert shown('[1] "built in 1812"\nAnswer: In 1812.', quoting=True) == "In 1812."
-    assert shown("The documents do not say.", quoting=True) == "The documents do not say."
+    held = Shown(True, model.chat_template, False)  # until it is held against the documents
+    assert "".join(held.push(c) for c in "In 1950.") == ""
+    assert held.finish("It was built in 1812.") == "It was built in 1812."
 
 
 def test_leaving_the_stream_keeps_what_was_said(model):

@@ -99,12 +99,12 @@ def test_passages_leave_before_the_message(model, index, sure):
     session = Session(
         model,
         documents=index,
-        settings=SessionSettings(reserve=40, context=210, grounded=False),
+        settings=SessionSettings(reserve=40, context=150, grounded=False),
         ignore_eos=True,
     )
     reply = session.say("Who keeps the light?", max_tokens=20)
     assert any(line.startswith("documents: passage") for line in reply.ledger.dropped)
-    assert reply.ledger.total <= 170
+    assert reply.ledger.total <= 130
 
 
 def test_a_passage_opens_no_turn(model, index, sure):

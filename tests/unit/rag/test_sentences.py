@@ -1,0 +1,108 @@
+"""Which sentences answer a question, which support an answer, and what becomes of an answer that
+none supports.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.random_model import babbler
+from understudy.rag.ground import Grounding
+from understudy.rag.index import Index
+from understudy.rag.sentences import choose_quotes, rank_sentences, unsupported
+
+ISLAND = (
+    "The island lies in the north. The lighthouse was built in 1812 from grey granite. "
+    "Its keeper is Ada Vane. The ferry leaves from the pier at nine."
+)
+OFFICE = (
+    "The committee met and discussed minor matters. You get 28 days of paid vacation a year. "
+    "The appendix lists further details. Parking costs 40 euros a month."
+)
+
+
+@pytest.fixture(scope="module", params=["wordllama", "hashing"])
+def index(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notes")
+    (folder / "island.txt").write_text(ISLAND)
+    (folder / "office.txt").write_text(OFFICE)
+    with Index(folder / "x.index", embedder=request.param) as opened:
+        opened.add([folder / "island.txt", folder / "office.txt"])
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("When was the lighthouse built?", "The lighthouse was built in 1812 from grey granite."),
+        ("How many days of paid vacation do I get?", "You get 28 days of paid vacation a year."),
+        ("What does parking cost?", "Parking costs 40 euros a month."),
+        ("Who is the keeper of the lighthouse?", "Its keeper is Ada Vane."),
+    ],
+)
+def test_the_sentence_that_answers_stands_first(index, question, sentence):
+    found = index.ground(question)
+    assert found.sentences[0].text == sentence
+
+
+def test_quotes_hold_what_the_answer_says(index):
+    found = index.ground("When does the ferry leave, and who keeps the light?")
+    question = found.question
+    quotes = choose_quotes(question, "At nine; Ada Vane.", found.sentences)
+    assert {"nine" in quote.text or "Ada" in quote.text for quote in quotes} == {True}
+    assert len(quotes) == 2
+    assert len(choose_quotes(question, "At nine; Ada Vane.", found.sentences, 1)) == 1
+
+
+def test_what_no_quote_holds_is_named():
+    quotes = ["The lighthouse was built in 1812."]
+    assert unsupported("In 1812.", "When was it built?", quotes) == ()
+    assert unsupported("It was built in 1813 by Bob.", "When was it built?", quotes) == (
+        "1813",
+        "bob",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("In 1812. [1]", "In 1812."),
+        ("Answer: 1812", "1812"),
+        ("It was built in 1950.", "The lighthouse was built in 1812 from grey granite."),
+        ("2", "The lighthouse was built in 1812 from grey granite."),
+        ("The documents do not say.", None),
+        ("", None),
+    ],
+)
+def test_an_answer_says_what_its_quote_holds(index, raw, text):
+    found = index.ground("When was the lighthouse built?")
+    answer, citations = found.read(raw, len(found.passages))
+    assert answer == text
+    assert [c.quote for c in citations] == (
+        ["The lighthouse was built in 1812 from grey granite."] if text else []
+    )
+
+
+def test_small_models_see_the_best_sentences(index, tmp_path):
+    found = index.ground("When was the lighthouse built?")
+    with babbler(tmp_path) as model:
+        small = found.for_model(model.spec)
+    assert small.is_excerpt
+    assert "1812" in " ".join(small.contexts)
+    assert small.contexts[0].startswith("[1] ")
+    assert len(small.contexts) == len(small.passages)
+    assert "do not hold" not in small.instructions
+    for sentence in small.sentences:
+        assert sentence.text in small.passages[sentence.passage - 1].text.replace("\n", " ")
+
+
+def test_large_models_see_passages_and_may_decline(index):
+    found = index.ground("When was the lighthouse built?")
+    whole = Grounding(found.passages, 1.0, question=found.question, may_abstain=True)
+    assert "do not hold" in whole.instructions
+    assert whole.contexts[0].endswith(found.passages[0].text)
+
+
+def test_nothing_is_ranked_without_words_or_passages(index):
+    assert rank_sentences("", index.search("ferry"), index.embedder.embed, {}) == ()
+    assert rank_sentences("ferry", [], index.embedder.embed, {}) == ()
