@@ -14,7 +14,9 @@ CACHE = ROOT / ".cache" / "others"
 
 
 def npm_folder(name: str, packages: Sequence[str]) -> Path:
-    """A folder with `packages` (`name@version`) under node_modules; the test is skipped where npm has none."""
+    """A folder with `packages` (`name@version`) under node_modules; the test is skipped where npm
+    has none.
+    """
     folder = CACHE / name
     folder.mkdir(parents=True, exist_ok=True)
     command = ["npm", "install", "--no-audit", "--no-fund", "--silent", *packages]
