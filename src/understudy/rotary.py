@@ -21,8 +21,10 @@ Frequencies = list[float]
 class Llama3Scaling:
     """Slow turns are slowed by `factor`, fast ones kept, those between blended.
 
-    With wavelength λ = 2π / f and L the original context: λ < L / high: f;   λ > L / low: f /
-    factor;   between: (1 - s) f / factor + s f, s = (L / λ - low) / (high - low).
+    With wavelength λ = 2π / f and L the original context:
+
+    λ < L / high: f;   λ > L / low: f / factor;
+    between: (1 - s) f / factor + s f with s = (L / λ - low) / (high - low).
     """
 
     factor: float

@@ -1,8 +1,8 @@
 """The architecture as data: what a checkpoint's network is, in numbers and three or four choices.
 
-`ModelSpec` is read by the NumPy reference (`models/reference.py`), the native core (`cpp/spec.h`) and the torch
-modules of `compress`. It holds no weights and imports nothing but `rotary`. A pruned model is just
-another `ModelSpec`.
+`ModelSpec` is read by the NumPy reference (`models/reference.py`), the native core (`cpp/spec.h`)
+and the torch modules of `compress`. It holds no weights and imports nothing but `rotary`. A pruned
+model is just another `ModelSpec`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from understudy.rotary import RopeScaling, frequencies
+from understudy.rotary import LongRopeScaling, RopeScaling, frequencies
 
 Norm = Literal["layer_norm_1p", "rms_norm"]
 Activation = Literal["relu2", "silu"]
@@ -21,10 +21,11 @@ Activation = Literal["relu2", "silu"]
 class ModelSpec:
     """One decoder-only transformer of the Nemotron, Llama, Mistral or Qwen2 shape.
 
-    `norm="layer_norm_1p"` means (x - mean) / sqrt(var + eps) * (1 + w) + b with w stored zero-centred and b always
-    present; `"rms_norm"` means x / sqrt(mean(x²) + eps) * w. `gated` MLPs compute down(act(gate x) * up x), ungated
-    ones down(act(up x)). The first `rotary_dim` of the `head_dim` values of each query and key head are rotated in
-    the NeoX (half-split) manner with exponent denominator `rotary_dim`.
+    `norm="layer_norm_1p"` means (x - mean) / sqrt(var + eps) * (1 + w) + b with w stored
+    zero-centred and b always present; `"rms_norm"` means x / sqrt(mean(x²) + eps) * w. `gated` MLPs
+    compute down(act(gate x) * up x), ungated ones down(act(up x)). The first `rotary_dim` of the
+    `head_dim` values of each query and key head are rotated in the NeoX (half-split) manner with
+    exponent denominator `rotary_dim`.
     """
 
     architecture: str  # "nemotron" | "llama" | "mistral" | "qwen2": which names the files use
@@ -62,8 +63,20 @@ class ModelSpec:
         return self.num_heads // self.num_kv_heads
 
     def frequencies(self, num_positions: int) -> list[float]:
-        """Radians a position of each rotated pair in a text of `num_positions` tokens: rotary_dim / 2 numbers."""
+        """Radians a position of each rotated pair in a text of `num_positions` tokens: rotary_dim /
+        2 numbers.
+        """
         return frequencies(self.rotary_dim, self.rope_theta, self.rope_scaling, num_positions)
+
+    @property
+    def short_context(self) -> int | None:
+        """Texts up to this length turn by other frequencies than longer ones; None where all turn alike."""
+        scaling = self.rope_scaling
+        if not isinstance(scaling, LongRopeScaling) or self.frequencies(1) == self.frequencies(
+            self.max_positions
+        ):
+            return None
+        return scaling.original_max_positions
 
     @property
     def attention_factor(self) -> float:
@@ -111,7 +124,9 @@ KvFormat = Literal["f16", "int8", "f32"]
 
 @dataclass(frozen=True, slots=True)
 class QuantSpec:
-    """How each part of a model is stored: `bf16`, `q8` (Q8_0) or `q4` (Q4_0); `None` follows `weights`."""
+    """How each part of a model is stored: `bf16`, `q8` (Q8_0) or `q4` (Q4_0); `None` follows
+    `weights`.
+    """
 
     weights: Literal["f32", "bf16", "q8", "q4"] = "bf16"
     embedding: Literal["f32", "bf16", "q8", "q4"] | None = None

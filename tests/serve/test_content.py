@@ -1,4 +1,6 @@
-"""The content guard behind every route: what a stopped message or answer looks like, and that nothing of it is ever sent."""
+"""The content guard behind every route: what a stopped message or answer looks like, and that
+nothing of it is ever sent.
+"""
 
 from __future__ import annotations
 

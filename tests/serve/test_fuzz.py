@@ -1,4 +1,6 @@
-"""Bodies of chance on every route: whatever comes, the answer is one of ours and never a fault of the server."""
+"""Bodies of chance on every route: whatever comes, the answer is one of ours and never a fault of
+the server.
+"""
 
 from __future__ import annotations
 

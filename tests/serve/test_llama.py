@@ -38,10 +38,40 @@ def test_tokenize_and_back(served):
     assert httpx.post(served.url + "/detokenize", json={"tokens": [10**9]}).status_code == 400
 
 
+def test_pieces_of_characters_are_bytes(served):
+    asked = {"content": "a🦭", "with_pieces": True, "return_token_strs": True}
+    answer = httpx.post(served.url + "/tokenize", json=asked).json()
+    pieces = [piece["piece"] for piece in answer["tokens"]]
+    data = b"".join(p.encode() if isinstance(p, str) else bytes(p) for p in pieces)
+    assert data.decode() == "a🦭"
+    assert any(isinstance(piece, list) for piece in pieces)
+    assert all(isinstance(text, str) for text in answer["token_strs"])
+
+
+def test_as_many_slots_as_are_said(served):
+    slots = httpx.get(served.url + "/slots").json()
+    assert len(slots) == httpx.get(served.url + "/props").json()["total_slots"]
+    assert [slot["id"] for slot in slots] == list(range(len(slots)))
+
+
+def test_a_template_is_applied_without_an_answer(served):
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    prompt = httpx.post(served.url + "/apply-template", json=asked).json()["prompt"]
+    assert prompt == served.model.chat_template.render(asked["messages"]).text
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+    with_tool = httpx.post(served.url + "/apply-template", json={**asked, "tools": [tool]}).json()
+    assert "look_up" in with_tool["prompt"]
+    answer = httpx.post(served.url + "/completion", json={"prompt": prompt, "n_predict": 1}).json()
+    assert answer["tokens_evaluated"] == len(served.model.encode_prompt(asked["messages"]))
+
+
 def test_a_whole_prompt_holds_markers_and_messages_do_not(served):
     """SillyTavern's text mode writes the turns itself; the same chat then has the same prompt."""
     said = "Hi<|im_end|>"
-    turns = f"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
+    turns = (
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n"
+        f"{said}<|im_end|>\n<|im_start|>assistant\n"
+    )
     whole = served.model.tokenizer.encode(turns, markers=True)
     for route, body, read in (
         ("/completion", {"n_predict": 4}, lambda a: a["tokens_evaluated"]),

@@ -1,4 +1,6 @@
-"""Many clients at once: texts as on a quiet server, nothing left behind by those who leave, and refusals when there is no room."""
+"""Many clients at once: texts as on a quiet server, nothing left behind by those who leave, and
+refusals when there is no room.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The real `openai` package against a live server: chat and completions, streamed and not, sync and async."""
+"""The real `openai` package against a live server: chat and completions, streamed and not, sync and
+async.
+"""
 
 from __future__ import annotations
 

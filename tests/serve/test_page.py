@@ -1,4 +1,6 @@
-"""The page as files: served under a strict policy, nothing from elsewhere, no text ever taken for markup. (`tests/page` drives it.)"""
+"""The page as files: served under a strict policy, nothing from elsewhere, no text ever taken for
+markup. (`tests/page` drives it.)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What schemathesis makes of our OpenAPI: no request that the document allows, or nearly allows, is a fault of ours."""
+"""What schemathesis makes of our OpenAPI: no request that the document allows, or nearly allows, is
+a fault of ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Clients that behave badly on the wire: one that does not read, one that closes its half, one that sends half a body."""
+"""Clients that behave badly on the wire: one that does not read, one that closes its half, one that
+sends half a body.
+"""
 
 from __future__ import annotations
 

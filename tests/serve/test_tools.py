@@ -1,4 +1,6 @@
-"""Tool calls through the real clients: every choice, streamed and not; arguments always are JSON that fits the schema."""
+"""Tool calls through the real clients: every choice, streamed and not; arguments always are JSON
+that fits the schema.
+"""
 
 from __future__ import annotations
 

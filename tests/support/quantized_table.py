@@ -1,4 +1,5 @@
-"""A table of quantized layers and of what their own tools dequantise them to, made by tests/others/quantized_tools.py.
+"""A table of quantized layers and of what their own tools dequantise them to, made by
+tests/others/quantized_tools.py.
 
 python -m tests.support.quantized_table FOLDER      # writes tests/data/quantized.json.gz anew
 """

@@ -12,6 +12,8 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import read_card, write_card
+from understudy.roleplay.card_values import macro_notes
+from understudy.roleplay.lorebook import Lorebook
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             else _in_words(card)
         )
     elif arguments.action == "check":
-        problems = card.problems()
-        write(
-            "".join(f"{problem}\n" for problem in problems)
-            or f"{card.name}: a sound version {card.version} card\n"
-        )
-        return 1 if problems else 0
+        return _check(card)
     elif arguments.action == "set":
         for field in arguments.fields:
             _set(card, field)
@@ -74,6 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
         )
         write(f"{arguments.to}: {card.name}\n", sys.stderr)
     return 0
+
+
+def _check(card: Card) -> int:
+    """Writes what is wrong, and what of the lorebook is not used; only the first makes the exit code 1."""
+    problems, notes = card.problems(), [f"macros: {note}" for note in macro_notes(card)]
+    if card.lorebook is not None:
+        book = Lorebook(card.lorebook)
+        notes += [f"lorebook: {book}", *(f"not used: {warning}" for warning in book.warnings)]
+    sound = [] if problems else [f"{card.name}: a sound version {card.version} card"]
+    write("".join(f"{line}\n" for line in (*problems, *sound, *notes)))
+    return 1 if problems else 0
 
 
 def _set(card: Card, field: str) -> None:
@@ -98,7 +106,7 @@ def _in_words(card: Card) -> str:
         "name": card.name,
         "version": card.version,
         "greetings": len([g for g in card.greetings if g]),
-        "lorebook": f"{len(book.get('entries', []))} entries" if book else "none",
+        "lorebook": Lorebook(book) if book else "none",
         "assets": len(card.assets),
         "extensions": ", ".join(card.data.get("extensions") or {}) or "none",
         "creator's notes": card.creator_notes(),

@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lorebook", type=Path, action="append", default=[], help="a further lorebook (repeatable)"
     )
+    parser.add_argument(
+        "--rules",
+        choices=["sillytavern", "v3"],
+        help="whose rules lorebooks follow; default: those of the program that made them",
+    )
+    parser.add_argument("--persona", default="", help="who the player is, for {{persona}}")
     parser.add_argument("--user", default="Traveller", help="the player's name")
     parser.add_argument("--scene", default="", help="what the character sees")
     parser.add_argument(
@@ -44,15 +50,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     card = read_card(arguments.card)
-    books = [Lorebook.parse(_read(path), path) for path in arguments.lorebook]
+    books = [
+        Lorebook.parse(_read(path), path, rules=arguments.rules) for path in arguments.lorebook
+    ]
     state = GameState(arguments.scene, {}, tuple(_action(text) for text in arguments.action))
     settings = NpcSettings(
         user=arguments.user,
         temperature=arguments.temperature,
         seed=arguments.seed,
         greeting=arguments.greeting,
+        persona=arguments.persona,
+        rules=arguments.rules,
     )
     npc = Npc(load_model(arguments), card, lorebooks=books, settings=settings)
+    num_said = _say_warnings(npc, 0)
     if not arguments.json and npc.memory.history:
         write(f"{card.shown_name}: {npc.memory.history[0].text}\n")
     for line in _lines():
@@ -62,7 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
             _command(npc, line) if line.startswith("/") else _turn(npc, line, state, arguments.json)
         except UnderstudyError as error:
             write(f"understudy: {error}\n", sys.stderr)
+        num_said = _say_warnings(npc, num_said)
     return 0
+
+
+def _say_warnings(npc: Npc, num_said: int) -> int:
+    """Writes what is new among the things that could not be used; returns how many there are now."""
+    for warning in npc.warnings[num_said:]:
+        write(f"understudy: {warning}\n", sys.stderr)
+    return len(npc.warnings)
 
 
 def _lines() -> Iterator[str]:

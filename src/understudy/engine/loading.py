@@ -102,6 +102,7 @@ def load_engine(
         max_batch_tokens=options.max_batch_tokens,
         speculate=options.speculate,
     )
+    engine.scheduler.short_context = spec.short_context
     fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
     return LoadedEngine(engine, fingerprint, packed.num_bytes())
 

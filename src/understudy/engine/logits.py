@@ -45,7 +45,12 @@ def _chunk(
     runner: Runner, tokens: list[int], pages: list[int], first: int, num_rows: int
 ) -> Callable[[Engine], NDArray[np.float32]]:
     count = min(num_rows, len(tokens) - first)
-    return lambda engine: runner.logits(tokens, pages, first, count)
+
+    def compute(engine: Engine) -> NDArray[np.float32]:
+        turns = engine.scheduler.frequency_set(len(tokens))
+        return runner.logits(tokens, pages, first, count, turns)
+
+    return compute
 
 
 def _take_pages(engine: Engine, num_tokens: int) -> list[int]:
@@ -78,6 +83,7 @@ def score(
 
     def compute(engine: Engine) -> list[Score]:
         limits = Limits(engine.scheduler.max_batch_tokens, num_rows)
-        return score_continuations(runner, engine.pool, pairs, limits)
+        short = engine.scheduler.short_context
+        return score_continuations(runner, engine.pool, pairs, limits, short)
 
     return driver.call(compute)

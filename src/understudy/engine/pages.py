@@ -19,6 +19,8 @@ from understudy.errors import MemoryBudgetError
 
 Digest = bytes
 ROOT: Digest = b""  # of the empty text, which comes before every first page
+# By the frequencies that a text turns by: keys of one set are of no use to texts of the other.
+ROOTS: tuple[Digest, ...] = (ROOT, b"long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,11 @@ class PagePool:
     # ---- what they hold ----
 
     def digests(
-        self, tokens: Sequence[int], known: Sequence[Digest] = (), end: int | None = None
+        self,
+        tokens: Sequence[int],
+        known: Sequence[Digest] = (),
+        end: int | None = None,
+        root: Digest = ROOT,
     ) -> list[Digest]:
         """Digest of each full page of `tokens[:end]`; `known` are those of the first pages."""
         found = list(known)
@@ -87,7 +93,7 @@ class PagePool:
                 tokens[page * self.page_size : (page + 1) * self.page_size], np.int32
             ).tobytes()
             found.append(
-                hashlib.blake2b((found[-1] if found else ROOT) + part, digest_size=16).digest()
+                hashlib.blake2b((found[-1] if found else root) + part, digest_size=16).digest()
             )
         return found
 
@@ -128,7 +134,12 @@ class PagePool:
         self._know(page, Content(content.parent, content.tokens[:count]))
 
     def remember(
-        self, page: int, digests: Sequence[Digest], index: int, tokens: Sequence[int]
+        self,
+        page: int,
+        digests: Sequence[Digest],
+        index: int,
+        tokens: Sequence[int],
+        root: Digest = ROOT,
     ) -> None:
         """Notes that `page`, number `index` of a text with these digests, holds `tokens`; of equal full pages one is known."""
         known = self._contents[page]
@@ -138,7 +149,7 @@ class PagePool:
         if digest is not None and digest in self._page_of:
             self._forget(page)
         else:
-            self._know(page, Content(digests[index - 1] if index else ROOT, tuple(tokens), digest))
+            self._know(page, Content(digests[index - 1] if index else root, tuple(tokens), digest))
 
     def forget_all(self) -> None:
         """Drops what is known about pages that nobody holds."""

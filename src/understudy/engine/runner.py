@@ -1,4 +1,5 @@
-"""The only caller of `core.step`: turns a step's sequences into five integer arrays and crosses the border once."""
+"""The only caller of `core.step`: turns a step's sequences into five integer arrays and crosses the
+border once."""
 
 from __future__ import annotations
 
@@ -55,6 +56,7 @@ class Runner:
             np.asarray(slots, np.int32),
             tables,
             np.asarray(rows, np.int32),
+            _sets([sequence.frequency_set for sequence in sequences]),
         )
 
     def copy_page(self, source: int, target: int) -> None:
@@ -62,15 +64,19 @@ class Runner:
         core.copy_pages(self.cache, np.asarray([source], np.int32), np.asarray([target], np.int32))
 
     def logits(
-        self, tokens: list[int], pages: list[int], first: int, count: int
+        self, tokens: list[int], pages: list[int], first: int, count: int, frequency_set: int = 0
     ) -> NDArray[np.float32]:
-        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`: (count, vocab)."""
+        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in
+        `pages`: (count, vocab).
+        """
         return self.rows(
-            [Piece(tokens[first : first + count], first, pages, range(first, first + count))]
+            [Piece(tokens[first : first + count], first, pages, range(first, first + count))],
+            frequency_set,
         )
 
-    def rows(self, pieces: list[Piece]) -> NDArray[np.float32]:
-        """Computes stretches of texts and returns the rows of logits they want, piece by piece: (rows, vocab) float32."""
+    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]:
+        """Computes stretches of texts, all under the same frequencies, and returns the rows of
+        logits they want, piece by piece: (rows, vocab) float32."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
@@ -91,4 +97,10 @@ class Runner:
             np.asarray(slots, np.int32),
             tables,
             np.asarray(rows, np.int32),
+            _sets([frequency_set] * len(pieces)),
         )
+
+
+def _sets(by_sequence: list[int]) -> list[int] | None:
+    """What the core is told of frequencies: nothing where all sequences turn by the first."""
+    return by_sequence if any(by_sequence) else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from understudy.engine.driver import Driver
 from understudy.engine.engine import Engine
 from understudy.engine.limits import check_vocabulary
-from understudy.engine.pages import ROOT
+from understudy.engine.pages import ROOTS
 from understudy.engine.runner import Runner
 from understudy.errors import FormatError, UsageError
 from understudy.formats.state import read_state, write_state
@@ -27,10 +27,11 @@ class StateFiles:
 
         def read(engine: Engine) -> tuple[int, list[NDArray[np.uint8]]]:
             pool = engine.pool
-            digests = pool.digests(tokens)
+            root = ROOTS[engine.scheduler.frequency_set(len(tokens))]
+            digests = pool.digests(tokens, root=root)
             pages = pool.find(digests)
             count = len(pages) * pool.page_size
-            before = digests[len(pages) - 1] if pages else ROOT
+            before = digests[len(pages) - 1] if pages else root
             part, more = pool.find_part(before, tokens[count : count + pool.page_size])
             held = [*pages, *([part] if more else [])]
             return count + more, [self._runner.cache.read_page(page) for page in held]
@@ -60,7 +61,8 @@ class StateFiles:
             sizes_fit = all(page.size == cache.page_bytes for page in data)
             if len(data) != pool.pages_for(len(tokens)) or not sizes_fit:
                 raise FormatError("the saved state is damaged", where=path)
-            digests = pool.digests(tokens)
+            root = ROOTS[engine.scheduler.frequency_set(len(tokens))]
+            digests = pool.digests(tokens, root=root)
             known = pool.find(digests)
             for page in known:
                 pool.hold(page)  # not to be taken for what follows them
@@ -69,7 +71,7 @@ class StateFiles:
                 pages.append(pool.take())
                 cache.write_page(pages[-1], data[index])
                 part = tokens[index * pool.page_size : (index + 1) * pool.page_size]
-                pool.remember(pages[-1], digests, index, part)
+                pool.remember(pages[-1], digests, index, part, root)
             pool.release(pages)
 
         try:

@@ -1,14 +1,15 @@
 """Who computes what in the next step. Policy only: integers and lists, no arrays, no model.
 
-Running answers decode first, one token each; what is left of the step's tokens goes to prompts, in the order of arrival, in
-chunks. When pages run out, the answer that came last gives its pages back and is computed again later.
+Running answers decode first, one token each; what is left of the step's tokens goes to prompts, in
+the order of arrival, in chunks. When pages run out, the answer that came last gives its pages back
+and is computed again later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from understudy.engine.pages import ROOT, PagePool
+from understudy.engine.pages import PagePool
 from understudy.engine.sequence import Sequence
 
 PROMPT_LOGPROB_ROWS = (
@@ -21,7 +22,8 @@ class Scheduler:
 
     Args:
         max_batch_tokens, max_sequences: most tokens of a step, most sequences that hold pages.
-        copy_page: called with (source, target) when a sequence goes on from the middle of a page that is not its own.
+        copy_page: called with (source, target) when a sequence goes on from the middle of a page
+        that is not its own.
     """
 
     def __init__(
@@ -36,13 +38,18 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._copy_page = copy_page
+        self.short_context: int | None = None  # longer texts turn otherwise
         self._rows_left = 0
 
     @property
     def has_work(self) -> bool:
         return bool(self.waiting or self.running)
 
+    def frequency_set(self, num_tokens: int) -> int:  # see `core.step`
+        return int(self.short_context is not None and num_tokens > self.short_context)
+
     def add(self, sequence: Sequence) -> None:
+        sequence.turn_by(self.frequency_set(len(sequence.tokens)))
         self.waiting.append(sequence)
         self.waiting.sort(key=Sequence.order)
 
@@ -50,6 +57,9 @@ class Scheduler:
         """The sequences of the next step, with `num_scheduled` set."""
         budget, self._rows_left = self.max_batch_tokens, PROMPT_LOGPROB_ROWS
         step: list[Sequence] = []
+        for sequence in list(self.running):
+            if sequence.frequency_set != self.frequency_set(len(sequence.tokens)):
+                self._put_back(sequence)  # it has outgrown its keys, and is computed anew
         for sequence in sorted(self.running, key=lambda s: (s.is_prefilling, s.order())):
             if sequence in self.running and budget > 0:
                 budget -= self._place(sequence, budget, step)
@@ -66,7 +76,9 @@ class Scheduler:
         return step
 
     def _must_wait(self, sequence: Sequence) -> bool:
-        """A further answer to the same prompt waits until the first has computed it, then shares its pages."""
+        """A further answer to the same prompt waits until the first has computed it, then shares
+        its pages.
+        """
         leader = sequence.leader
         return (
             leader is not None
@@ -87,7 +99,7 @@ class Scheduler:
             and not leader.wants_prompt_logprobs
         ):
             sequence.prompt_logprobs = list(leader.prompt_logprobs)
-        sequence.digests = pool.digests(sequence.tokens, sequence.digests)
+        sequence.digests = pool.digests(sequence.tokens, sequence.digests, root=sequence.root)
         pages, count = ([], 0) if sequence.wants_prompt_logprobs else self._reuse(sequence)
         if pool.num_free == 0 and len(pages) * pool.page_size == count:
             pool.release(pages)
@@ -105,7 +117,7 @@ class Scheduler:
         for page in pages:
             pool.hold(page)
         count = len(pages) * size
-        parent = sequence.digests[len(pages) - 1] if pages else ROOT
+        parent = sequence.digests[len(pages) - 1] if pages else sequence.root
         source, more = pool.find_part(parent, sequence.tokens[count : min(count + size, last)])
         if more and pool.can_continue(source):
             pool.hold(source)
@@ -125,13 +137,17 @@ class Scheduler:
         index, size = sequence.num_computed // self.pool.page_size, self.pool.page_size
         tokens = sequence.tokens[index * size : sequence.num_computed]
         if tokens:
-            self.pool.remember(sequence.pages[index], sequence.digests, index, tokens)
+            self.pool.remember(
+                sequence.pages[index], sequence.digests, index, tokens, sequence.root
+            )
 
     # ---- pages for what is to be computed ----
 
     def _place(self, sequence: Sequence, budget: int, step: list[Sequence]) -> int:
         """Puts a sequence into the step with as many tokens as fit; returns how many."""
         wanted = len(sequence.tokens) - sequence.num_computed
+        if sequence.frequency_set == 0 and self.short_context is not None:
+            sequence.drafts = sequence.drafts[: self.short_context - len(sequence.tokens)]
         if sequence.wants_prompt_logprobs:
             wanted = min(wanted, self._rows_left)
         sequence.drafts = sequence.drafts[: max(0, budget - wanted)]
@@ -156,13 +172,17 @@ class Scheduler:
         victim = max(self.running, key=Sequence.order, default=sequence)
         if victim.order() <= sequence.order():
             return False
-        self.running.remove(victim)
         if victim in step:
             step.remove(victim)
-        self._give_back(victim)
-        victim.num_computed, victim.num_scheduled = 0, 0
-        self.add(victim)
+        self._put_back(victim)
         return True
+
+    def _put_back(self, sequence: Sequence) -> None:
+        """From the running to the waiting, without pages; what they hold stays known."""
+        self.running.remove(sequence)
+        self._give_back(sequence)
+        sequence.num_computed, sequence.num_scheduled, sequence.drafts = 0, 0, []
+        self.add(sequence)
 
     def computed(self, sequence: Sequence, count: int) -> None:
         """Notes that `count` more tokens are in the cache, and makes its full pages known."""
@@ -170,11 +190,13 @@ class Scheduler:
         sequence.num_computed += count
         sequence.num_scheduled = 0
         sequence.digests = self.pool.digests(
-            sequence.tokens, sequence.digests, sequence.num_computed
+            sequence.tokens, sequence.digests, sequence.num_computed, sequence.root
         )
         for index in range(first, sequence.num_computed // size):
             tokens = sequence.tokens[index * size : (index + 1) * size]
-            self.pool.remember(sequence.pages[index], sequence.digests, index, tokens)
+            self.pool.remember(
+                sequence.pages[index], sequence.digests, index, tokens, sequence.root
+            )
         if count > 1:
             self._note_last_page(sequence)
         extra = sequence.pages[self.pool.pages_for(sequence.num_computed + 1) :]

@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 class PieceRunner(Protocol):
     """What scoring needs of a model: `Runner`."""
 
-    def rows(self, pieces: list[Piece]) -> NDArray[np.float32]: ...
+    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]: ...
 
     def copy_page(self, source: int, target: int) -> None: ...
 
@@ -107,8 +107,12 @@ def score_continuations(
     pool: PagePool,
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     limits: Limits,
+    short_context: int | None = None,
 ) -> list[Score]:
     """Scores (context, continuation) pairs of token ids, each of at least one token.
+
+    Args:
+        short_context: texts up to this length turn by other rotary frequencies than longer ones.
 
     Raises:
         UsageError: not even one text finds room in the cache.
@@ -116,6 +120,24 @@ def score_continuations(
     texts = [
         _Text([*context, *continuation][:-1], list(continuation)) for context, continuation in pairs
     ]
+    longest = max((len(text.tokens) for text in texts), default=0)
+    last = longest if short_context is None else short_context
+    _score([text for text in texts if len(text.tokens) <= last], runner, pool, limits)
+    _score([text for text in texts if len(text.tokens) > last], _Long(runner), pool, limits)
+    return [Score(math.fsum(text.logprobs), text.is_greedy) for text in texts]
+
+
+class _Long:
+    """A runner under the frequencies of long texts."""
+
+    def __init__(self, runner: PieceRunner) -> None:
+        self._runner, self.copy_page = runner, runner.copy_page
+
+    def rows(self, pieces: list[Piece], frequency_set: int = 1) -> NDArray[np.float32]:
+        return self._runner.rows(pieces, frequency_set)
+
+
+def _score(texts: list[_Text], runner: PieceRunner, pool: PagePool, limits: Limits) -> None:
     for wave in _waves(_groups(texts), pool):
         taken = _take(wave, pool)
         try:
@@ -131,7 +153,6 @@ def score_continuations(
             )
         finally:
             pool.release(taken)
-    return [Score(math.fsum(text.logprobs), text.is_greedy) for text in texts]
 
 
 def _groups(texts: Sequence[_Text]) -> list[_Group]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from understudy.engine.output import Timing, TokenLogprob
-from understudy.engine.pages import Digest
+from understudy.engine.pages import ROOTS, Digest
 from understudy.engine.params import SamplingParams
 from understudy.engine.request import Mask
 from understudy.engine.speculation import Drafter
@@ -34,6 +34,7 @@ class Sequence:
     priority: int = 0
     num_dropped: int = 0
     leader: Sequence | None = None
+    frequency_set: int = 0  # of the model's, which its keys and queries turn by
     num_computed: int = 0
     num_cached: int | None = None  # tokens of the prompt that were there when it was first admitted
     pages: list[int] = field(default_factory=list)
@@ -47,6 +48,15 @@ class Sequence:
     drafter: Drafter = field(default_factory=Drafter)
     timing: Timing = field(default_factory=Timing)
     is_finished: bool = False
+
+    def turn_by(self, frequency_set: int) -> None:
+        """Takes the rotary frequencies of this set; what is cached under others is not its own."""
+        if frequency_set != self.frequency_set:
+            self.frequency_set, self.digests = frequency_set, []
+
+    @property
+    def root(self) -> Digest:
+        return ROOTS[self.frequency_set]
 
     @property
     def generated(self) -> list[int]:

@@ -1,7 +1,9 @@
-"""Character cards, versions 1, 2 and 3: the JSON document, what its fields mean, and what is wrong with it.
+"""Character cards, versions 1, 2 and 3: the JSON document, what its fields mean, and what is wrong
+with it.
 
-A `Card` keeps the whole document as it was read. Properties look into it and edits change it, so unknown fields and
-`extensions` come back out untouched. Files that cards travel in are `card_files.py`'s business.
+A `Card` keeps the whole document as it was read. Properties look into it and edits change it, so
+unknown fields and `extensions` come back out untouched. Files that cards travel in are
+`card_files.py`'s business.
 """
 
 from __future__ import annotations
@@ -9,17 +11,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import Any, Literal
 
+from understudy.chat.sources import Part
 from understudy.errors import DocumentError, UsageError
+from understudy.roleplay.json_text import parse_json
 
-if TYPE_CHECKING:
-    from understudy.roleplay.part import Part
-
-MAX_CARD_BYTES = 16 << 20
 STRINGS = {
     1: ("name", "description", "personality", "scenario", "first_mes", "mes_example"),
     2: (
@@ -33,8 +33,20 @@ STRINGS = {
 }
 STRING_LISTS = {2: ("alternate_greetings", "tags"), 3: ("group_only_greetings", "source")}
 DEFAULT_ASSETS = ({"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"},)
-BACKFILL_NOTE = "This is a version 3 card that was loaded as version 2. Use a program that reads version 3 to have all of it."
+BACKFILL_NOTE = (
+    "This is a version 3 card that was loaded as version 2. "
+    "Use a program that reads version 3 to have all of it."
+)
 _DECORATOR_LINE = re.compile(r"^@@@?\S.*(?:\n|\Z)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPrompt:
+    """SillyTavern's "character's note": a text that goes `depth` messages back from the newest."""
+
+    prompt: str
+    depth: int
+    role: str
 
 
 @dataclass(slots=True)
@@ -42,7 +54,8 @@ class Card:
     """A character.
 
     Args:
-        document: the whole JSON object. Version 1 has its fields at the top, versions 2 and 3 under `data`.
+        document: the whole JSON object. Version 1 has its fields at the top, versions 2 and 3 under
+            `data`.
         assets: files that came with the card, by the path that `embeded://` names.
         picture: the PNG that the card came in.
         warnings: what was odd but could be read.
@@ -109,7 +122,9 @@ class Card:
         return Card(document, dict(self.assets), self.picture)
 
     def as_version_2(self) -> dict[str, Any]:
-        """The document as a version 2 reader understands it: a note to the user, and no decorators in the lorebook."""
+        """The document as a version 2 reader understands it: a note to the user, and no decorators
+        in the lorebook.
+        """
         if self.version == 2:
             return copy.deepcopy(self.document)
         data = copy.deepcopy(self.upgraded().data)
@@ -158,6 +173,20 @@ class Card:
         return self.data.get("character_book") or None
 
     @property
+    def depth_prompt(self) -> DepthPrompt | None:
+        """What SillyTavern keeps in `extensions.depth_prompt`; None where there is none."""
+        given = (self.data.get("extensions") or {}).get("depth_prompt")
+        if not isinstance(given, dict):
+            return None
+        text = given.get("prompt")
+        if not isinstance(text, str) or not text.strip():
+            return None
+        depth, role = given.get("depth"), given.get("role")
+        if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+            depth = 4
+        return DepthPrompt(text, depth, role if role in ("user", "assistant") else "system")
+
+    @property
     def asset_list(self) -> list[dict[str, Any]]:
         given = self.data.get("assets")
         return [dict(asset) for asset in (DEFAULT_ASSETS if given is None else given)]
@@ -173,9 +202,11 @@ class Card:
 
     def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> Part:
         """The character in play, as `Session(character=card)` asks for it."""
-        from understudy.roleplay.part import Part
-
-        return Part(self, user=user, seed=seed, greeting=greeting)
+        roles = import_module(
+            "understudy.roleplay.part"
+        )  # which is made of cards, and not they of it
+        part: Part = roles.Part(self, user=user, seed=seed, greeting=greeting)
+        return part
 
     def problems(self) -> list[str]:
         """What the specification would have otherwise, in words; empty for a clean card."""
@@ -197,38 +228,6 @@ def parse_card(text: bytes | str, where: object = "card") -> Card:
         DocumentError: no JSON, too large or too deep, not a card, or a field of the wrong type.
     """
     return Card(parse_json(text, where))
-
-
-def parse_json(text: bytes | str, where: object = "card") -> dict[str, Any]:
-    """A JSON object out of untrusted text."""
-    if len(text) > MAX_CARD_BYTES:
-        raise DocumentError(
-            "card is too large",
-            where=where,
-            expected=f"at most {MAX_CARD_BYTES} bytes",
-            found=len(text),
-        )
-    try:
-        words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        document = json.loads(words, parse_float=_finite, parse_constant=_finite)
-    except UnicodeDecodeError as error:
-        raise DocumentError(
-            "card is not UTF-8", where=where, found=f"byte {error.start}"
-        ) from error
-    except RecursionError as error:
-        raise DocumentError("card is nested too deeply", where=where) from error
-    except ValueError as error:
-        raise DocumentError(f"card is not JSON ({error})", where=where) from error
-    if not isinstance(document, dict):
-        raise DocumentError("card is not a JSON object", where=where, found=type(document).__name__)
-    return document
-
-
-def _finite(word: str) -> float:
-    value = float(word)
-    if not math.isfinite(value):
-        raise ValueError(f"{word} is no number that JSON can hold")
-    return value
 
 
 def _version_of(document: dict[str, Any]) -> Literal[1, 2, 3]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from understudy.atomic import written_aside
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay import charx, png
-from understudy.roleplay.card import MAX_CARD_BYTES, Card, parse_card
+from understudy.roleplay.card import Card, parse_card
+from understudy.roleplay.json_text import MAX_CARD_BYTES
 
 MAX_FILE_BYTES = 256 << 20
 KEYWORDS = ("ccv3", "chara")  # the first that is there counts
@@ -110,7 +111,8 @@ def write_card(card: Card, path: str | Path, *, backfill: bool = True) -> None:
     """Writes a card as its file name ends: .json, .png or .charx.
 
     Args:
-        backfill: beside a version 3 card put a version 2 one into the PNG, for programs that know no other.
+        backfill: beside a version 3 card put a version 2 one into the PNG, for programs that know
+            no other.
 
     Raises:
         UsageError: another ending.

@@ -1,17 +1,20 @@
-"""From a character and what its lorebooks called up to the blocks of a prompt (`chat.plan` makes them fit)."""
+"""From a character and what its lorebooks called up to the blocks of a prompt (`chat.plan` makes
+them fit).
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.generation.plan import Block, Plan, Turn
 from understudy.roleplay.card import Card
+from understudy.roleplay.card_values import example_pieces
 from understudy.roleplay.lorebook import Found, Placed
 from understudy.roleplay.macros import MacroContext, expand
 
+NOTE_DEPTH = 4  # messages back: where SillyTavern's author's note stands
 DEFAULT_SYSTEM = "You are {{char}}. Stay in character and answer {{user}} in a few sentences, as {{char}} would speak."
 
 
@@ -32,24 +35,41 @@ class Scene:
 
 def plan(scene: Scene) -> Plan:
     """The plan of a scene."""
+    scene.macros.outlets = scene.lore.outlets
+    standing, inserts = _standing(scene), _inserts(scene)
     tail = [Block("user", scene.player_text)]
     if "post_history_instructions" not in scene.lore.disabled_prompts and (
         text := scene.card.text("post_history_instructions")
     ):
         tail.append(Block("persona", expand(text, replace(scene.macros, original=""))))
     return Plan(
-        _standing(scene),
+        standing,
         list(scene.history),
         [Turn("user", [*_volatile(scene), *tail])],
-        inserts=[(placed.depth, placed.role, _lore(placed)) for placed in scene.lore.at("depth")],
+        inserts=inserts,
         dropped=[f"lore: {label} ({rule})" for label, rule in scene.lore.dropped],
     )
 
 
+def _inserts(scene: Scene) -> list[tuple[int, str, Block]]:
+    """What counts its place from the newest message: the card's note, notes of lore, and lore at a
+    depth.
+    """
+    found: list[tuple[int, str, Block]] = []
+    if note := scene.card.depth_prompt:
+        text = expand(note.prompt, scene.macros)
+        found.append((note.depth, note.role, Block("persona", text)))
+    notes = [*scene.lore.at("note_top"), *scene.lore.at("note_bottom")]
+    if notes:
+        found.append((NOTE_DEPTH, "system", _lore_of(notes)))
+    places: dict[tuple[int, str], list[Placed]] = {}
+    for placed in scene.lore.at("depth"):
+        places.setdefault((placed.depth, placed.role), []).append(placed)
+    return found + [(depth, role, _lore_of(group)) for (depth, role), group in places.items()]
+
+
 def _examples(card: Card, macros: MacroContext) -> list[str]:
-    """The example conversations of a card: pieces between `<START>` lines."""
-    pieces = re.split(r"<start>", card.text("mes_example"), flags=re.IGNORECASE)
-    return [expand(piece, macros).strip() for piece in pieces if piece.strip()]
+    return [expand(piece, macros).strip() for piece in example_pieces(card)]
 
 
 def _standing(scene: Scene) -> list[Block]:
@@ -76,8 +96,10 @@ def _standing(scene: Scene) -> list[Block]:
         blocks.append(Block("persona", f"{name.capitalize()}: {text}" if text.strip() else ""))
         add_lore(position)
     add_lore("after_char")
+    add_lore("examples_top")
     for i, example in enumerate(_examples(card, scene.macros)):
         blocks.append(Block("persona", f"Example:\n{example}", "examples", -i, f"example {i + 1}"))
+    add_lore("examples_bottom")
     if scene.summary:
         blocks.append(Block("memory", f"So far: {scene.summary}", "summary"))
     return [block for block in blocks if block.whole]
@@ -92,6 +114,13 @@ def _lore(placed: Placed) -> Block:
         (not is_kept, placed.entry.priority, -placed.entry.index),
         placed.entry.label,
     )
+
+
+def _lore_of(group: Sequence[Placed]) -> Block:
+    """Entries of one place as one text, in their order; they are dropped together."""
+    blocks = [_lore(placed) for placed in group]
+    text, label = "\n".join(b.text for b in blocks), ", ".join(b.label for b in blocks)
+    return Block("lore", text, "lore", min(block.rank for block in blocks), label)
 
 
 def _is_standing(placed: Placed) -> bool:

@@ -1,164 +1,153 @@
-"""Macros in cards and lorebooks: `{{char}}`, `{{user}}`, `{{random:a,b}}`, `{{pick:a,b}}`, `{{roll:d20}}`, comments and others.
+"""Macros in cards and lorebooks: `{{char}}`, `{{random::a::b}}`, `{{if x}}…{{/if}}`, `{{.mood =
+sad}}` and all of SillyTavern's.
 
-Expansion is one pass from the inside out: what a macro gives is never read again, so a user called `{{random:a}}` stays so.
-All chance comes from the seed; the same seed, turn and text give the same result. Unknown macros stay as they are.
+expand("{{char}} greets {{user}}.", MacroContext("Hilde", "Ada"))
+
+The rules are those of SillyTavern's macro engine (1.19.0). Arguments are expanded before a macro
+that takes them; what a macro gives is never read again, so a user called `{{random::a}}` stays so.
+All chance comes from the seed: the same seed, turn and text give the same result. A macro that
+nobody knows stays as it is, and `MacroContext.warnings` says so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-MAX_DEPTH = 16
-MAX_ROLL = 10**9
-MAX_DICE = 100
-_LEGACY = re.compile(r"<(user|bot|char)>", re.IGNORECASE)
-_ESCAPED_COMMA = "\ue000"  # private use: stands for `\,` while a list is split
+from understudy.roleplay.javascript import trim
+from understudy.roleplay.macro_context import MacroContext
+from understudy.roleplay.macro_grammar import Call, dedented, read_calls
+from understudy.roleplay.macro_list import MACROS, Arguments, is_whole
+from understudy.roleplay.macro_operators import operate
+from understudy.roleplay.macro_variables import MacroError
 
+__all__ = ["MacroContext", "expand"]
 
-@dataclass(slots=True)
-class MacroContext:
-    """What macros may know. `values` are further names (`persona`, `scenario` …) and what stands for them.
-
-    `is_scan` is set while lorebook keys are looked for: there a hidden key is read and a comment is not.
-    """
-
-    char: str = ""
-    user: str = "User"
-    original: str | None = None  # in a card's own system prompt: the prompt that it replaces
-    values: Mapping[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
-    seed: int = 0
-    turn: int = 0
-    is_scan: bool = False
-    draws: int = 0  # of `random` and `roll` so far, so that two of them differ
-
-    def chance(self, *words: object) -> random.Random:
-        text = "\0".join(str(word) for word in (self.seed, *words))
-        return random.Random(
-            int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
-        )
+MAX_DEPTH = 32  # of macros inside macros
+_LEGACY = re.compile(r"<(user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
+_LEGACY_NAMES = {"bot": "char"}
+_LEGACY_TIME = re.compile(r"\{\{time_(UTC[+-]\d{1,9})\}\}", re.IGNORECASE)
+_TRIM = re.compile(r"\{\{trim\}\}", re.IGNORECASE)
 
 
 def expand(text: str, context: MacroContext) -> str:
     """The text with every known macro replaced."""
-    expanded, _ = _expand(text, 0, context, 0)
-    return expanded
+    if "{" not in text and "<" not in text:
+        return text
+    text = _LEGACY_TIME.sub(r"{{time::\1}}", text)
+    text = _LEGACY.sub(lambda match: _marker(match[1].lower()), text)
+    return _finished(_Expansion(context).text(text, 0, 0))
 
 
-def _expand(text: str, at: int, context: MacroContext, depth: int) -> tuple[str, int]:
-    """Expands from `at` to the `}}` that closes this level (or the end); returns the text and where it went on to."""
-    out: list[str] = []
-    while at < len(text):
-        if depth and text.startswith("}}", at):
-            return "".join(out), at
-        if text.startswith("{{", at) and depth < MAX_DEPTH:
-            inner, end = _expand(text, at + 2, context, depth + 1)
-            if end >= len(text):  # never closed: plain text
-                out.append("{{" + inner)
-                return "".join(out), end
-            result = _replace(inner, text[at + 2 : end], at, context)
-            out.append("{{" + inner + "}}" if result is None else result)
-            at = end + 2
-            continue
-        match = _LEGACY.match(text, at) if text[at] == "<" else None
-        if match:
-            out.append(context.user if match[1].lower() == "user" else context.char)
-            at = match.end()
-            continue
-        stop = min((i for i in (text.find(c, at + 1) for c in "{}<") if i > 0), default=len(text))
-        out.append(text[at:stop])
-        at = stop
-    return "".join(out), at
+def _marker(name: str) -> str:
+    return f"{{{{{_LEGACY_NAMES.get(name, name)}}}}}"
 
 
-def _replace(body: str, source: str, at: int, context: MacroContext) -> str | None:
-    """What `{{body}}` stands for, None when nobody knows; `source` is the body before its own macros were replaced."""
-    word = body.strip()
-    if word.startswith("//"):
-        return ""
-    name, separator, rest = word.partition(":")
-    name = name.strip().lower()
-    if separator:
-        return _with_arguments(name, rest.removeprefix(":"), source, at, context)
-    if name == "char":
-        return context.char
-    if name == "user":
-        return context.user
-    if name == "original" and context.original is not None:
-        return context.original
-    if name in ("trim", "noop"):
-        return ""
-    if name == "newline":
-        return "\n"
-    return context.values.get(name)
+def _finished(text: str) -> str:
+    """Escaped braces become braces, and `{{trim}}` takes the line ends round it away."""
+    text = text.replace("\\{", "{").replace("\\}", "}")
+    pieces = _TRIM.split(text)
+    for i, piece in enumerate(pieces):
+        if i:
+            piece = _without_line_ends(piece, at_start=True)
+        pieces[i] = piece if i == len(pieces) - 1 else _without_line_ends(piece, at_start=False)
+    return "".join(pieces)
 
 
-def _with_arguments(
-    name: str, rest: str, source: str, at: int, context: MacroContext
-) -> str | None:
-    function = _FUNCTIONS.get(name)
-    return None if function is None else function(rest, source, at, context)
+def _without_line_ends(text: str, *, at_start: bool) -> str:
+    start, end = 0, len(text)
+    if at_start:
+        while text.startswith(("\n", "\r\n"), start):
+            start += 1 if text[start] == "\n" else 2
+        return text[start:]
+    while end and text[end - 1] == "\n":
+        end -= 2 if text[end - 2 : end - 1] == "\r" else 1
+    return text[:end]
 
 
-def _choices(rest: str) -> list[str]:
-    separator = "::" if "::" in rest else ","
-    return [
-        item.replace(_ESCAPED_COMMA, ",").strip()
-        for item in rest.replace("\\,", _ESCAPED_COMMA).split(separator)
-    ]
+class _Expansion:
+    """One text under way, with the macros inside its macros."""
+
+    def __init__(self, context: MacroContext) -> None:
+        self.context = context
+
+    def text(self, text: str, offset: int, depth: int, *, can_hold: bool = True) -> str:
+        """Expands; `offset` is where the text stands in the whole, which `pick` depends on."""
+        if depth > MAX_DEPTH or "{{" not in text:
+            return text
+        out, at = [], 0
+        for call in read_calls(text, may_hold if can_hold else None):
+            out += [text[at : call.start], self._call(text, call, offset, depth)]
+            at = call.closing.end if call.closing is not None else call.end
+        return "".join([*out, text[at:]])
+
+    def _call(self, text: str, call: Call, offset: int, depth: int) -> str:
+        if call.scope:
+            value = call.arguments[0] if call.arguments else (0, 0)
+            return operate(call, self.context, lambda: self._short(text, value, offset, depth))
+        macro = MACROS.get(call.name.lower())
+        if call.is_text:
+            return text[call.start : call.end]
+        if macro is None:
+            return self._as_it_stands(text, call, offset, depth)
+        if macro.is_delayed:
+            given = [text[start:end] for start, end in call.arguments]
+        else:
+            given = [self._part(text, span, offset, depth) for span in call.arguments]
+        if call.closing is not None:
+            given.append(self._held(text, call, offset, depth, is_raw=macro.is_delayed))
+        fits = macro.least <= len(given) and (macro.most is None or len(given) <= macro.most)
+        if fits and all(is_whole(given[i]) for i in macro.wholes if i < len(given)):
+            try:
+                return macro.give(
+                    Arguments(given, call, offset + call.start, self._resolver(depth)), self.context
+                )
+            except MacroError as error:
+                self.context.warn(f"{{{{{call.name}}}}}: {error}")
+        if macro.is_delayed:
+            return text[call.start : call.closing.end if call.closing is not None else call.end]
+        return self._as_it_stands(text, call, offset, depth)
+
+    def _short(self, text: str, span: tuple[int, int], offset: int, depth: int) -> str:
+        """The value behind an operator, in which nothing stands between two macros."""
+        part = text[span[0] : span[1]]
+        return trim(self.text(part, offset + span[0], depth + 1, can_hold=False))
+
+    def _part(self, text: str, span: tuple[int, int], offset: int, depth: int) -> str:
+        return self.text(text[span[0] : span[1]], offset + span[0], depth + 1)
+
+    def _held(self, text: str, call: Call, offset: int, depth: int, *, is_raw: bool) -> str:
+        """What stands between a macro and its closing one."""
+        assert call.closing is not None
+        span = (call.end, call.closing.start)
+        if is_raw:
+            return text[span[0] : span[1]]
+        held = self._part(text, span, offset, depth)
+        return held if "#" in call.flags else dedented(held)
+
+    def _resolver(self, depth: int) -> Callable[[str], str]:
+        def resolve(text: str) -> str:
+            return _finished(self.text(text, 0, depth + 1))
+
+        return resolve
+
+    def _as_it_stands(self, text: str, call: Call, offset: int, depth: int) -> str:
+        """The macro itself, with those inside it expanded."""
+        if call.name and call.name.lower() not in MACROS:
+            self.context.warn(f"{{{{{call.name}}}}} is no macro that is known here, and stays")
+        inside = self._part(text, (call.start + 2, call.end - 2), offset, depth)
+        if call.closing is None:
+            return f"{{{{{inside}}}}}"
+        held = self._part(text, (call.end, call.closing.start), offset, depth)
+        return f"{{{{{inside}}}}}{held}{text[call.closing.start : call.closing.end]}"
 
 
-def _random(rest: str, source: str, at: int, context: MacroContext) -> str:
-    context.draws += 1
-    return context.chance("random", context.turn, context.draws, rest).choice(_choices(rest))
-
-
-def _pick(rest: str, source: str, at: int, context: MacroContext) -> str:
-    return context.chance("pick", source, at).choice(
-        _choices(rest)
-    )  # neither turn nor draws: the same in every prompt
-
-
-def _roll(rest: str, source: str, at: int, context: MacroContext) -> str | None:
-    match = re.fullmatch(r"\s*(\d{0,3})[dD](\d{1,9})\s*|\s*(\d{1,9})\s*", rest)
-    if match is None:
-        return None
-    dice, sides = int(match[1] or 1), int(match[2] or match[3])
-    if not 1 <= sides <= MAX_ROLL or not 1 <= dice <= MAX_DICE:
-        return None
-    context.draws += 1
-    chance = context.chance("roll", context.turn, context.draws, rest)
-    return str(sum(chance.randint(1, sides) for _ in range(dice)))
-
-
-def _set(rest: str, source: str, at: int, context: MacroContext) -> str:
-    name, _, value = rest.partition("::")
-    context.variables[name.strip()] = value
-    return ""
-
-
-def _add(rest: str, source: str, at: int, context: MacroContext) -> str:
-    name, _, value = rest.partition("::")
-    old = context.variables.get(name.strip(), "0")
-    is_number = re.fullmatch(r"-?\d{1,15}", old.strip()) and re.fullmatch(
-        r"-?\d{1,15}", value.strip()
-    )
-    context.variables[name.strip()] = str(int(old) + int(value)) if is_number else old + value
-    return ""
-
-
-_FUNCTIONS: dict[str, Callable[[str, str, int, MacroContext], str | None]] = {
-    "random": _random,
-    "pick": _pick,
-    "roll": _roll,
-    "reverse": lambda rest, source, at, context: rest[::-1],
-    "hidden_key": lambda rest, source, at, context: rest if context.is_scan else "",
-    "comment": lambda rest, source, at, context: "",
-    "setvar": _set,
-    "addvar": _add,
-    "getvar": lambda rest, source, at, context: context.variables.get(rest.strip(), ""),
-}
+def may_hold(call: Call) -> bool:
+    """Whether one more argument fits, which may then stand between the macro and its closing
+    one.
+    """
+    macro = MACROS.get(call.name.lower())
+    if macro is None:
+        return True
+    number = len(call.arguments) + 1
+    return macro.most is not None and macro.least <= number <= macro.most

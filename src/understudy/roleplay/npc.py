@@ -26,7 +26,7 @@ from understudy.generation.plan import Block, Ledger, fit
 from understudy.generation.plan import Turn as ChatTurn
 from understudy.roleplay.card import Card
 from understudy.roleplay.knowledge import Guard
-from understudy.roleplay.lorebook import Lorebook
+from understudy.roleplay.lorebook import Lorebook, Rules
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.memory import Said, first_sentences
 from understudy.roleplay.part import Part
@@ -76,6 +76,8 @@ class NpcSettings:
     repetition_penalty: float = 1.1
     seed: int = 0
     greeting: int = 0
+    persona: str = ""  # who the player is, for `{{persona}}`
+    rules: Rules | None = None  # of the card's lorebook; None: as its origin says
 
 
 class Npc(Part):
@@ -107,6 +109,8 @@ class Npc(Part):
             user=self.settings.user,
             seed=self.settings.seed,
             greeting=self.settings.greeting,
+            persona=self.settings.persona,
+            rules=self.settings.rules,
         )
         self.last: Turn | None = None
         self._grammar = Grammar(model.tokenizer)

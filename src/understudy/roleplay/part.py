@@ -1,17 +1,29 @@
-"""A character in play: its card, its lorebooks, what it remembers, and the plan of its next prompt."""
+"""A character in play: its card, its lorebooks, what it remembers, and the plan of its next
+prompt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from understudy.errors import UsageError
 from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
+from understudy.roleplay.card_values import CardValues
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.layout import Scene, plan
-from understudy.roleplay.lorebook import Found, Line, Lorebook, LoreMemory, ScanSettings
+from understudy.roleplay.lorebook import (
+    Found,
+    Line,
+    Lorebook,
+    LoreMemory,
+    Rules,
+    ScanSettings,
+    scan_books,
+)
+from understudy.roleplay.macro_variables import Variables
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.memory import Memory, Said
 
@@ -30,13 +42,23 @@ class Part:
         user: str = "Traveller",
         seed: int = 0,
         greeting: int = 0,
+        persona: str = "",
+        rules: Rules | None = None,
     ) -> None:
+        """Args:
+        persona: who the user plays, for `{{persona}}` and for lore that asks for it.
+        rules: of the card's own lorebook; None: as its origin says.
+        """
         self.card, self.guard = card, guard or Guard.from_card(card)
         self.user, self.seed, self.greeting_index = user, seed, greeting
-        own = [Lorebook(card.lorebook)] if card.lorebook is not None else []
+        self.persona = persona
+        own = [Lorebook(card.lorebook, rules=rules)] if card.lorebook is not None else []
         self.lorebooks = [*own, *lorebooks]
         self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
         self._found = self.lore_memory
+        self.warnings = [warning for book in self.lorebooks for warning in book.warnings]
+        self.variables, self.global_variables = Variables(), Variables()
+        self._variables = (self.variables, self.global_variables)
         if text := self.greeting():
             self.memory.history.append(Said("assistant", text))
 
@@ -50,10 +72,39 @@ class Part:
 
     @property
     def macros(self) -> MacroContext:
-        values = {name: self.card.text(name) for name in ("description", "personality", "scenario")}
-        return MacroContext(
-            self.name, self.user, values=values, seed=self.seed, turn=self.memory.turn
+        """What macros know before a turn; variables that they set are kept at once."""
+        return self._macros(self.variables, self.global_variables, self._messages(), {})
+
+    def _messages(self) -> list[tuple[str, str]]:
+        return [(said.role, said.text) for said in self.memory.history]
+
+    def _macros(
+        self,
+        variables: Variables,
+        global_variables: Variables,
+        messages: Sequence[tuple[str, str]],
+        more: dict[str, str],
+    ) -> MacroContext:
+        context = MacroContext(
+            self.name,
+            self.user,
+            seed=self.seed,
+            turn=self.memory.turn,
+            variables=variables,
+            global_variables=global_variables,
+            messages=messages,
+            greetings=self.card.greetings,
+            warnings=self.warnings,
         )
+        persona = expand(self.persona, context)
+        context.values = CardValues(self.card, {"persona": persona, **more}, context)
+        return context
+
+    def _macros_of_turn(self, text: str, context: int) -> MacroContext:
+        """As `macros`, for a prompt: variables are drafts until the turn is committed."""
+        more = {"max_context": str(context), "first_included": str(self.memory.num_summarised)}
+        self._variables = self.variables.copy(), self.global_variables.copy()
+        return self._macros(*self._variables, [*self._messages(), ("user", text)], more)
 
     def greeting(self) -> str:
         """The message that opens the play."""
@@ -77,31 +128,35 @@ class Part:
         system: str = "",
         note: str = "",
     ) -> Plan:
-        """The prompt that answers `text`: persona first, called-up lore and memories in the newest message."""
+        """The prompt that answers `text`: persona first, called-up lore and memories in the newest
+        message.
+        """
         lines = [
             Line(turn.role, turn.text)  # type: ignore[arg-type]
             for turn in history
             if turn.role in ("user", "assistant")
         ]
+        macros = self._macros_of_turn(text, context)
         settings = ScanSettings(
             count_tokens=count_tokens,
             budget=int(LORE_SHARE * context),
             greeting=self.greeting_index,
             may_use=self.guard.may_know,
-            macros=self.macros,
+            macros=macros,
+            sources=macros.values,
+            num_messages=len(self.memory.history) + 1,
         )
-        found = [
-            book.scan([*lines, Line("user", text)], settings, before)
-            for book, before in zip(self.lorebooks, self.lore_memory, strict=True)
-        ]
+        lines.append(Line("user", text))
+        found = scan_books(self.lorebooks, lines, settings, self.lore_memory)
         self._found = [result.memory for result in found]
+        self._warn(warning for result in found for warning in result.warnings)
         secrets = [f"You know nothing about {topic}." for topic in self.guard.asked_about(text)]
         memories = [fact.text for fact in self.memory.recall(text)]
         notes = "\n".join(line for line in (note, *secrets) if line)
         return plan(
             Scene(
                 self.card,
-                self.macros,
+                macros,
                 _merged(found),
                 history,
                 text,
@@ -112,8 +167,13 @@ class Part:
             )
         )
 
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Keeps what is new, so that each thing is said once."""
+        self.warnings += [w for w in dict.fromkeys(warnings) if w not in self.warnings]
+
     def commit(self, text: str, reply: str, *, was_cut: bool = False) -> None:
         self.lore_memory = self._found
+        self.variables, self.global_variables = self._variables
         self.memory.history += [Said("user", text), Said("assistant", reply, was_cut=was_cut)]
         self.memory.turn += 1
 
@@ -124,14 +184,17 @@ class Part:
     def to_document(self) -> dict[str, Any]:
         return {
             "memory": self.memory.to_document(),
-            "lore": [sorted(memory.matched) for memory in self.lore_memory],
+            "variables": [self.variables.values, self.global_variables.values],
+            "lore": [memory.to_document() for memory in self.lore_memory],
         }
 
     def restore(self, document: dict[str, Any]) -> None:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]
         if len(lore) != len(self.lorebooks):
             raise ValueError("another number of lorebooks")
-        self.memory, self.lore_memory = memory, [LoreMemory(frozenset(matched)) for matched in lore]
+        self.variables, self.global_variables = (Variables(v) for v in document["variables"])
+        self.memory = memory
+        self.lore_memory = [LoreMemory.from_document(one) for one in lore]
 
 
 def _merged(found: Sequence[Found]) -> Found:

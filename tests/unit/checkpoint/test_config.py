@@ -1,4 +1,5 @@
-"""What transformers takes where a key is missing, what it passes over, windows, and GGUF's numbers by layer."""
+"""What transformers takes where a key is missing, what it passes over, windows, and GGUF's numbers
+by layer."""
 
 from __future__ import annotations
 
@@ -137,7 +138,7 @@ def test_a_config_that_announces_millions_of_layers_is_refused_at_once(tmp_path:
         open_checkpoint(folder)
 
 
-# ---- GGUF --------------------------------------------------------------------------------------------------------
+# ---- GGUF ----
 
 
 def _rewritten(name: str, path: Path, keys: dict[str, Any], without: str = "") -> Path:

@@ -97,7 +97,9 @@ def test_ends_of_a_gguf_are_those_of_llama_cpp(
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose files name no end, and whose vocabulary (373 tokens) is not whole words of a mask."""
+    """A checkpoint whose files name no end, and whose vocabulary (373 tokens) is not whole words of
+    a mask.
+    """
     spec = SPECS["llama"].replace(vocab_size=517, max_positions=2048)
     folder = tmp_path_factory.mktemp("endless")
     none = {"eos_token_id": None, "bos_token_id": None}

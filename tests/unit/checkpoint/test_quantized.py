@@ -1,4 +1,5 @@
-"""Folders that other tools quantized: every layout equal to its tool's values, the rest refused by name."""
+"""Folders that other tools quantized: every layout equal to its tool's values, the rest refused by
+name."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def test_the_table_has_every_tool() -> None:
 
 @pytest.mark.parametrize("case", TABLE)
 def test_values_are_those_of_the_tool(case: str) -> None:
-    """Made by the tools themselves (versions in docs/compatibility/model-files.md), held by a digest."""
+    """Made by the tools themselves (versions in docs/compatibility/model-files.md), held by a
+    digest.
+    """
     config, tensors, shape, expected = TABLE[case]
     weights = dequantised(config["quantization_config"], config, tensors, case)
     assert list(weights) == ["layer.weight"]

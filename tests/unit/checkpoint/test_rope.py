@@ -1,4 +1,5 @@
-"""Rotary scaling: transformers' frequencies to seven digits, its precedence of keys, and GGUF's spellings."""
+"""Rotary scaling: transformers' frequencies to seven digits, its precedence of keys, and GGUF's
+spellings."""
 
 from __future__ import annotations
 
@@ -207,7 +208,7 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], error: type[Exception
         _read(values)
 
 
-# ---- the core ----------------------------------------------------------------------------------------------------
+# ---- the core ----
 
 
 @pytest.mark.parametrize("block", [case[0] for case in TRANSFORMERS[3:4] + TRANSFORMERS[7:]])
@@ -238,7 +239,7 @@ def test_the_core_turns_each_sequence_by_the_frequencies_that_are_named() -> Non
             core.step(run.model, run.cache, *arrays, frequency_sets=sets)
 
 
-# ---- GGUF --------------------------------------------------------------------------------------------------------
+# ---- GGUF ----
 
 
 def _gguf(spec: ModelSpec, path: Path, keys: dict[str, Any], **tensors: list[float]) -> Path:

@@ -26,7 +26,9 @@ def whole(tmp_path: Path) -> Path:
 
 
 def _split(whole: Path, count: int = 3, first_is_empty: bool = False, **changes: Any) -> list[Path]:
-    """As llama-gguf-split: the model's metadata in the first part alone, or it alone without tensors."""
+    """As llama-gguf-split: the model's metadata in the first part alone, or it alone without
+    tensors.
+    """
     file = read_gguf(whole)
     names = list(file.tensors)
     shares = [names[part::count] for part in range(count)]

@@ -42,3 +42,19 @@ def test_cards_from_the_command_line(tmp_path, capsys):
     assert main(["card", "show", str(tmp_path / "bad.png")]) == 2
     assert "bad.png" in capsys.readouterr().err
     assert main(["card", "set", str(source), "nonsense"]) == 2
+
+
+def test_check_says_whose_rules_a_lorebook_follows_and_what_is_not_used(tmp_path, capsys):
+    entry = {
+        "keys": ["wolf"],
+        "content": "Wolves fear fire.",
+        "enabled": True,
+        "extensions": {"vectorized": True, "selectiveLogic": 2},
+    }
+    source = tmp_path / "hilde.json"
+    data = {"name": "Hilde", "character_book": {"entries": [entry]}}
+    source.write_text(json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}))
+    main(["card", "check", str(source)])
+    written = capsys.readouterr().out
+    assert "lorebook: 1 entries, SillyTavern's rules" in written
+    assert "not used: wolf: vectorized" in written

@@ -170,7 +170,8 @@ def test_positions_depth_and_roles():
 
 def test_decorators_are_read_with_fallbacks_and_trimmed():
     read = read_decorators(
-        "\n@@unknown 1\n@@@also_unknown\n@@@depth 4\n@@@depth 9\n@@depth 5\n@@@role user\n@@role nobody\n@@@role system\n\nText\n@@not at top\n"
+        "\n@@unknown 1\n@@@also_unknown\n@@@depth 4\n@@@depth 9\n"
+        "@@depth 5\n@@@role user\n@@role nobody\n@@@role system\n\nText\n@@not at top\n"
     )
     assert read.content == "Text\n@@not at top"
     assert read.values == {"depth": 4, "role": "system"}
@@ -252,7 +253,8 @@ def test_reading_alone_and_wrong_shapes():
     book = Lorebook.parse(b'{"spec": "lorebook_v3", "data": {"entries": [], "x_keep": 1}}')
     assert book.to_document()["data"]["x_keep"] == 1
     for text in (
-        b'{"entries": {}}',
+        b'{"entries": {"0": 1}}',
+        b'{"entries": [{"text": "what is this?"}]}',
         b'{"entries": [1]}',
         b"{}",
         b'{"spec": "lorebook_v3", "data": 3}',

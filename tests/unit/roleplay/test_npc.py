@@ -285,3 +285,55 @@ def test_memory_recalls_by_words_and_age():
     memory.forget(["the bridge is broken."])
     assert memory.recall("bridge") == []
     assert Memory.from_document(json.loads(json.dumps(memory.to_document()))) == memory
+
+
+def test_variables_last_over_turns_and_are_saved(model, tmp_path):
+    entry = {
+        "keys": ["wolf"],
+        "content": "{{incvar::wolves}} wolves",
+        "enabled": True,
+        "extensions": {"position": 1},
+    }
+    npc = Npc(model, card(character_book={"entries": [entry]}))
+    npc.turn("a wolf", STATE)
+    npc.turn("a wolf", STATE)
+    assert npc.variables.get("wolves") == 2.0
+    npc.save(tmp_path / "hilde.npc")
+    again = Npc(model, card(character_book={"entries": [entry]}))
+    again.resume(tmp_path / "hilde.npc")
+    assert again.variables.values == npc.variables.values
+
+
+def planned(one: Card, **more):
+    part = one.play()
+    part.persona = more.pop("persona", "")
+    return part, part.plan([], "a wolf", count_tokens=len, context=4096, **more)
+
+
+def test_the_note_of_a_card_and_lore_go_where_sillytavern_puts_them():
+    def lore(content: str, **extensions):
+        return {"keys": ["wolf"], "content": content, "enabled": True, "extensions": extensions}
+
+    entries = [
+        lore("NOTE", position=2),
+        lore("DEEP {{persona}}", position=4, depth=1, role=1),
+        lore("BEFORE", position=5),
+        lore("OUT", position=7, outlet_name="hall"),
+    ]
+    note = {"prompt": "{{char}} whispers.", "depth": 2, "role": "user"}
+    one = card(
+        character_book={"entries": entries},
+        extensions={"depth_prompt": note},
+        scenario="In the hall: {{outlet::hall}}. {{wizard}}",
+    )
+    part, plan = planned(one, persona="Ada, a traveller")
+    places = {block.text: (depth, role) for depth, role, block in plan.inserts}
+    assert places == {
+        "Hilde whispers.": (2, "user"),
+        "NOTE": (4, "system"),
+        "DEEP Ada, a traveller": (1, "user"),
+    }
+    standing = [block.text for block in plan.standing]
+    assert standing.index("BEFORE") < standing.index("Example:\nTraveller: Hi\nHilde: Hello.")
+    assert any(text == "Scenario: In the hall: OUT. {{wizard}}" for text in standing)
+    assert part.warnings == ["{{wizard}} is no macro that is known here, and stays"]

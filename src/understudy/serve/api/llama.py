@@ -123,7 +123,9 @@ _LOW_INT = Annotated[int, Field(ge=-1, le=1 << 30)]
 
 
 class LlamaCompletionBody(Body):
-    """llama-server's `/completion`. Aliases are read in the order in which they stand here; the first that is given counts."""
+    """llama-server's `/completion`. Aliases are read in the order in which they stand here; the
+    first that is given counts.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -380,21 +382,23 @@ class _Completion:
 
 
 async def slots(request: Request) -> Response:
-    """One slot per request under way: their number is all that clients read."""
+    """As many slots as `/props` says, the first ones busy: clients read their number and who is
+    free.
+    """
     async with server_of(request).pool.lease(None) as served:
+        driver, context = served.driver, served.model.engine.context
         return json_response(
             [
-                {
-                    "id": 0,
-                    "n_ctx": served.model.engine.context,
-                    "is_processing": served.driver.num_running > 0,
-                }
+                {"id": slot, "n_ctx": context, "is_processing": slot < driver.num_running}
+                for slot in range(driver.dispatcher.admission.max_running)
             ]
         )
 
 
 async def slot_action(request: Request) -> Response:
-    """`?action=save`, `restore` or `erase`. The cache is found by text, so a slot's number is only repeated; what is saved is `prompt`'s."""
+    """`?action=save`, `restore` or `erase`. The cache is found by text, so a slot's number is only
+    repeated; what is saved is `prompt`'s.
+    """
     body = await read_body(request, SlotBody)
     action = request.query_params.get("action", "")
     slot = request.path_params["id"]

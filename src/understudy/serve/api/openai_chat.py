@@ -243,6 +243,21 @@ async def chat_completions(request: Request) -> Response:
     raise AssertionError("working ends with the block")
 
 
+async def apply_template(request: Request) -> Response:
+    """The prompt of a conversation as text, with the fields of `/v1/chat/completions` (llama-server).
+
+    A beginning token that the tokenizer adds anyway is left out, as there. Markers that stand in
+    the messages are markers to whoever sends the text to `/completion`.
+    """
+    body = await read_body(request, ChatCompletionsBody)
+    async with server_of(request).pool.lease(body.model) as served:
+        prepared = await prepare_chat(served.model, chat_ask(body), server_of(request).settings)
+        tokenizer = served.model.tokenizer
+        opening = "".join(map(tokenizer.id_to_piece, tokenizer.opening_ids))
+        text = "" if prepared.prompt is None else prepared.prompt.text
+        return json_response({"prompt": text.removeprefix(opening)})
+
+
 def chat_ask(body: ChatCompletionsBody) -> ChatRequest:
     """What a body asks for.
 

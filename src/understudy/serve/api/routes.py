@@ -72,6 +72,13 @@ ROUTES: tuple[Entry, ...] = (
         llama.LlamaCompletionBody,
         "Continue a text (llama-server)",
     ),
+    Entry(
+        "POST",
+        "/apply-template",
+        openai_chat.apply_template,
+        openai_chat.ChatCompletionsBody,
+        "The prompt of a conversation as text (llama-server)",
+    ),
     Entry("GET", "/slots", llama.slots),
     Entry("POST", "/slots/{id}", llama.slot_action, llama.SlotBody),
     Entry("POST", "/v1/characters", characters.add_character),

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from understudy.serve.api.bodies import Body
 from understudy.serve.errors import ApiError
 from understudy.serve.server import json_response, read_body, server_of
-from understudy.serve.tokens import token_text
+from understudy.serve.tokens import bytes_of, token_text
+from understudy.text import Tokenizer
 
 
 class TokenizeBody(Body):
@@ -34,7 +35,9 @@ class DetokenizeBody(Body):
 
 
 async def tokenize(request: Request) -> Response:
-    """Ids of a text that the caller wrote whole: markers in it are markers unless `parse_special` is false."""
+    """Ids of a text that the caller wrote whole: markers in it are markers unless `parse_special`
+    is false.
+    """
     body = await read_body(request, TokenizeBody)
     if (body.content is None) == (body.prompt is None):
         raise ApiError(
@@ -54,15 +57,26 @@ async def tokenize(request: Request) -> Response:
             markers=body.parse_special is not False,
             add_special=add if add is not None else is_vllm,
         )
-        pieces = [{"id": token, "piece": token_text(tokenizer, token)} for token in tokens]
+        pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
         document: dict[str, Any] = {
             "tokens": pieces if body.with_pieces else tokens,
             "count": len(tokens),
             "max_model_len": served.model.engine.context,
         }
         if body.return_token_strs:
-            document["token_strs"] = [piece["piece"] for piece in pieces]
+            document["token_strs"] = [token_text(tokenizer, token) for token in tokens]
         return json_response(document)
+
+
+def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
+    """A token's text, or the numbers of its bytes where they are no whole characters, as
+    llama-server has it.
+    """
+    data = bytes_of(tokenizer, token)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
 
 
 async def detokenize(request: Request) -> Response:

@@ -1,0 +1,108 @@
+"""The texts that SillyTavern's lorebooks are searched in, and how a key is looked for (1.19.0,
+`WorldInfoBuffer`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import regex
+
+from understudy.roleplay.javascript import split_words, trim
+from understudy.roleplay.lore import Line, ScanSettings
+from understudy.roleplay.pattern_characters import UntranslatableError
+from understudy.roleplay.patterns import Pattern, read_pattern
+from understudy.roleplay.world_entry import WorldEntry
+
+MAX_SCAN_DEPTH = 1000
+PATTERN_SECONDS = 0.05
+SCAN_SECONDS = 0.5  # for all regular expressions of one scan
+START = "\x01"  # before each text that is searched, so that a pattern can tell where one begins
+SOURCES = ("persona", "description", "personality", "depth_prompt", "scenario", "creator_notes")
+AND_ANY, NOT_ALL, NOT_ANY, AND_ALL = range(4)  # `selectiveLogic`
+FIRST, RECURSION, MORE_MESSAGES = "first", "recursion", "more messages"  # why a pass is made
+
+
+class Searched:
+    """The texts that keys are looked for in, and the looking."""
+
+    def __init__(self, lines: Sequence[Line], settings: ScanSettings) -> None:
+        self.settings, self.world = settings, settings.world
+        macros = settings.macros
+        names = {"user": macros.user, "assistant": macros.char, "system": "System"}
+        texts = [
+            f"{line.name or names[line.role]}: {line.text}"
+            if self.world.include_names
+            else line.text
+            for line in reversed(lines)
+        ][:MAX_SCAN_DEPTH]
+        while texts and not texts[-1]:
+            texts.pop()
+        self.messages = [trim(text) for text in texts]
+        self.recursed: list[str] = []
+        self.skew = 0  # messages beyond the usual depth, while `min_activations` are looked for
+        self.warnings: list[str] = []
+        self.deadline = time.monotonic() + SCAN_SECONDS
+
+    @property
+    def depth(self) -> int:
+        return self.world.scan_depth + self.skew
+
+    def text_for(self, entry: WorldEntry, state: str) -> str:
+        depth = self.depth if entry.scan_depth is None else entry.scan_depth
+        if depth <= 0:
+            return ""
+        join = "\n" + START
+        text = START + join.join(self.messages[: min(depth, MAX_SCAN_DEPTH)])
+        for name in SOURCES:
+            if name in entry.sources and self.settings.sources.get(name):
+                text += join + self.settings.sources[name]
+        if self.recursed and state != MORE_MESSAGES:
+            text += join + join.join(self.recursed)
+        return text
+
+    def holds(self, text: str, key: str, entry: WorldEntry) -> bool:
+        """Whether a key, with its macros replaced and its blanks cut off, stands in a text."""
+        try:
+            pattern = read_pattern(key)
+        except UntranslatableError as error:
+            self.warnings.append(f"{entry.label}: the key {key} cannot be used here: {error}")
+            return False
+        if pattern is not None:
+            return self._finds(pattern, text, key, entry)
+        is_exact = (
+            self.world.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
+        )
+        if not is_exact:
+            text, key = text.lower(), key.lower()
+        by_words = self.world.match_whole_words if entry.whole_words is None else entry.whole_words
+        if not by_words or len(split_words(key)) > 1:
+            return key in text
+        edge = r"[^A-Za-z0-9_]"  # so in Chinese and Japanese every place is the edge of a word
+        return regex.search(rf"(?:\A|{edge}){regex.escape(key)}(?:\Z|{edge})", text) is not None
+
+    def _finds(self, pattern: Pattern, text: str, key: str, entry: WorldEntry) -> bool:
+        left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
+        try:
+            if left > 0:
+                return pattern.matches(text, left)
+        except TimeoutError:
+            pass
+        self.warnings.append(
+            f"{entry.label}: the pattern {key} took longer than {PATTERN_SECONDS} s and was stopped"
+        )
+        return False
+
+    def score(self, entry: WorldEntry, state: str) -> int:
+        """How many keys of an entry are there, for groups that are decided by that."""
+        text = self.text_for(entry, state)
+        first = sum(self.holds(text, key, entry) for key in entry.keys)
+        second = sum(self.holds(text, key, entry) for key in entry.secondary_keys)
+        if not entry.keys or not entry.secondary_keys:
+            return first
+        if entry.logic == AND_ANY or (
+            entry.logic == AND_ALL and second == len(entry.secondary_keys)
+        ):
+            return first + second
+        return first
