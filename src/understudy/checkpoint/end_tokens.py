@@ -18,6 +18,7 @@ from typing import Any
 from understudy.formats.safetensors_folder import read_json
 from understudy.text.spm import read_spm
 
+CLASS_ENDS = {"llama": 2, "mistral": 2, "nemotron": 3}  # Qwen2's class has none
 GGUF_ENDS = (
     "<|eot_id|>",
     "<|im_end|>",
@@ -60,7 +61,19 @@ def folder_ends(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
             token = token_of_text(folder, text)
             found += [] if token is None else [token]
             break
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)) or _class_end(folder, config)
+
+
+def _class_end(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """What transformers' class has where no file names an end and config.json lacks the key, if it
+    is a special token there: where it is a letter, it is no end.
+    """
+    token = CLASS_ENDS.get(str(config.get("model_type")))
+    path = folder / "tokenizer.json"
+    if token is None or "eos_token_id" in config or not path.exists():
+        return ()
+    entry = rb'"id"\s*:\s*%d\s*,[^{}]*"special"\s*:\s*true' % token
+    return (token,) if re.search(entry, path.read_bytes()) else ()
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:

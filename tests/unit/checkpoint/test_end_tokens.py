@@ -78,6 +78,23 @@ def test_every_file_of_a_folder_is_heard(
 
 
 @pytest.mark.parametrize(
+    ("config", "is_special", "ends"),
+    [
+        ({"model_type": "llama"}, True, (2,)),
+        ({"model_type": "llama"}, False, ()),
+        ({"model_type": "llama", "eos_token_id": None}, True, ()),
+        ({"model_type": "llama", "eos_token_id": 7}, True, (7,)),
+        ({"model_type": "qwen2"}, True, ()),
+    ],
+)
+def test_a_missing_key_means_the_end_of_the_class(
+    config: dict[str, Any], is_special: bool, ends: tuple[int, ...], tmp_path: Path
+) -> None:
+    added = [{"id": 2, "content": "#", "lstrip": False, "special": is_special}]
+    assert folder_ends(_folder(tmp_path, tokenizer={"added_tokens": added}), config) == ends
+
+
+@pytest.mark.parametrize(
     ("named", "tokens", "ends"),
     [
         ((1, None, None), ("a", "<e>"), (1,)),
