@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from understudy.chat.sources import Part
 from understudy.errors import DocumentError, UsageError
+from understudy.roleplay.card_formats import read_character
 from understudy.roleplay.json_text import parse_json
 
 STRINGS = {
@@ -32,6 +33,16 @@ STRINGS = {
     3: ("nickname",),
 }
 STRING_LISTS = {2: ("alternate_greetings", "tags"), 3: ("group_only_greetings", "source")}
+OBJECTS: dict[int, frozenset[str]] = {
+    1: frozenset(),
+    2: frozenset({"character_book", "extensions"}),
+    3: frozenset(
+        {
+            *("character_book", "extensions", "assets", "creator_notes_multilingual"),
+            *("creation_date", "modification_date"),
+        }
+    ),
+}
 DEFAULT_ASSETS = ({"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"},)
 BACKFILL_NOTE = (
     "This is a version 3 card that was loaded as version 2. "
@@ -101,6 +112,12 @@ class Card:
         (trial if self.version == 1 else trial["data"])[name] = value
         _check(trial)
         self.document = trial
+
+    def can_have(self, name: str) -> bool:
+        """Whether the card's version of the format has such a field, or the card itself."""
+        levels = range(1, self.version + 1)
+        named = {n for level in levels for n in (*STRINGS[level], *STRING_LISTS.get(level, ()))}
+        return name in named | OBJECTS[self.version] or name in self.data
 
     def upgraded(self) -> Card:
         """The same character as a version 3 card; what was there is kept."""
@@ -200,6 +217,11 @@ class Card:
             translations.get(language) or translations.get("en") or self.text("creator_notes")
         )
 
+    @classmethod
+    def new(cls, name: str) -> Card:
+        """An empty card of version 3."""
+        return cls({"name": name}).upgraded()
+
     def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> Part:
         """The character in play, as `Session(character=card)` asks for it."""
         roles = import_module(
@@ -227,7 +249,8 @@ def parse_card(text: bytes | str, where: object = "card") -> Card:
     Raises:
         DocumentError: no JSON, too large or too deep, not a card, or a field of the wrong type.
     """
-    return Card(parse_json(text, where))
+    document, notes = read_character(parse_json(text, where), where)
+    return Card(document, warnings=notes)
 
 
 def _version_of(document: dict[str, Any]) -> Literal[1, 2, 3]:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 from understudy.atomic import written_aside
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay import charx, png
 from understudy.roleplay.card import Card, parse_card
+from understudy.roleplay.card_formats import refuse_by_its_beginning
 from understudy.roleplay.json_text import MAX_CARD_BYTES
 
 MAX_FILE_BYTES = 256 << 20
 KEYWORDS = ("ccv3", "chara")  # the first that is there counts
 ASSET_KEYWORD = "chara-ext-asset_:"
+EMBEDDED = "embeded://"  # spelled as the format spells it
+ICON_NAME = "assets/icon/images/main.png"
 
 
 def read_card(path: str | Path) -> Card:
@@ -59,6 +64,7 @@ def card_from_bytes(data: bytes, where: object = "card") -> Card:
         data[:2] == b"\xff\xd8" and b"PK\x03\x04" in data
     ):  # some programs put a JPEG first
         return _from_charx(data, where)
+    refuse_by_its_beginning(data, where)
     return parse_card(data, where)
 
 
@@ -86,6 +92,10 @@ def _from_png(data: bytes, where: object) -> Card:
 
 
 def _decode(text: bytes, where: object) -> bytes:
+    if text.startswith(b"rcc||"):
+        raise DocumentError(
+            "an encrypted card of Risu", where=where, do="export it as PNG or CHARX of version 3"
+        )
     try:
         return base64.b64decode(bytes(text).translate(None, b"\r\n "), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -107,38 +117,103 @@ def _from_charx(data: bytes, where: object) -> Card:
     return card
 
 
-def write_card(card: Card, path: str | Path, *, backfill: bool = True) -> None:
+def write_card(
+    card: Card,
+    path: str | Path,
+    *,
+    backfill: bool = True,
+    image: str | Path | bytes | None = None,
+) -> None:
     """Writes a card as its file name ends: .json, .png or .charx.
+
+    A PNG that is there already keeps its picture: the card goes into it.
 
     Args:
         backfill: beside a version 3 card put a version 2 one into the PNG, for programs that know
             no other.
+        image: a PNG, by its path or its bytes, that the card goes into instead.
 
     Raises:
-        UsageError: another ending.
+        UsageError: another ending, or an image for a .json.
+        DocumentError: the image, or the file that is there, is no PNG.
     """
     path = Path(path)
-    with written_aside(path) as aside:
-        aside.write_bytes(
-            card_to_bytes(card, path.suffix.lower().removeprefix("."), backfill=backfill)
+    kind = path.suffix.lower().removeprefix(".")
+    if image is not None and kind == "json":
+        raise UsageError(
+            "a JSON file holds no picture", where=path, do="write the card as .png or .charx"
         )
+    if image is None and kind == "png" and path.exists():
+        image = path
+    picture = None if image is None else _read_picture(image)
+    data = card_to_bytes(card, kind, backfill=backfill, picture=picture)
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
 
 
-def card_to_bytes(card: Card, kind: str, *, backfill: bool = True) -> bytes:
-    """A card as the bytes of a json, png or charx file."""
+def _read_picture(image: str | Path | bytes) -> bytes:
+    where = "image" if isinstance(image, bytes) else image
+    try:
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    except OSError as error:
+        raise DocumentError(f"cannot read: {error.strerror}", where=where) from error
+    png.read_chunks(data, where)
+    return data
+
+
+def card_to_bytes(
+    card: Card, kind: str, *, backfill: bool = True, picture: bytes | None = None
+) -> bytes:
+    """A card as the bytes of a json, png or charx file. CHARX holds version 3 alone: an older card is upgraded.
+
+    Args:
+        picture: a PNG to show instead of the card's own.
+    """
     if kind == "json":
         return card.to_json()
     if kind == "charx":
+        card = _with_icon(card if card.version == 3 else card.upgraded(), picture)
         return charx.write_charx(card.to_json(), card.assets)
     if kind == "png":
-        return _to_png(card, backfill)
+        return _to_png(card, backfill, picture or card.picture or _icon_of(card))
     raise UsageError(
         "unknown kind of card file", where=f".{kind}", expected=".json, .png or .charx"
     )
 
 
-def _to_png(card: Card, backfill: bool) -> bytes:
-    chunks, tail = png.read_chunks(card.picture or png.plain_picture())
+def _main_icon(card: Card) -> dict[str, Any] | None:
+    icons = [asset for asset in card.data.get("assets") or [] if asset.get("type") == "icon"]
+    return next((icon for icon in icons if icon.get("name") == "main"), icons[0] if icons else None)
+
+
+def _icon_of(card: Card) -> bytes | None:
+    """The picture among a card's assets that shows the character, where it is a PNG."""
+    icon = _main_icon(card)
+    name = str(icon.get("uri", "")).removeprefix(EMBEDDED) if icon is not None else ""
+    data = card.assets.get(name)
+    return data if data is not None and data.startswith(png.SIGNATURE) else None
+
+
+def _with_icon(card: Card, picture: bytes | None) -> Card:
+    """The card with the picture that it came in among its assets, unless it shows another one."""
+    icon = _main_icon(card)
+    is_shown = icon is not None and icon.get("uri") not in (None, "", "ccdefault:")
+    shown = picture or card.picture
+    if shown is None or (is_shown and picture is None):
+        return card
+    chunks, tail = png.read_chunks(shown)
+    kept = [chunk for chunk in chunks if png.keyword_of(chunk) not in KEYWORDS]
+    others = [asset for asset in card.data.get("assets") or [] if asset is not icon]
+    entry = {"type": "icon", "uri": EMBEDDED + ICON_NAME, "name": "main", "ext": "png"}
+    copied = Card(
+        copy.deepcopy(card.document), {**card.assets, ICON_NAME: png.write_chunks(kept, tail)}
+    )
+    copied.set("assets", [entry, *others])
+    return copied
+
+
+def _to_png(card: Card, backfill: bool, picture: bytes | None) -> bytes:
+    chunks, tail = png.read_chunks(picture or png.plain_picture())
     ours = {*KEYWORDS, *(ASSET_KEYWORD + name for name in card.assets)}
     chunks = [chunk for chunk in chunks if png.keyword_of(chunk) not in ours]
     texts = {}

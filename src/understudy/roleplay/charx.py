@@ -12,6 +12,10 @@ from pathlib import Path
 from understudy.errors import DocumentError
 
 CARD_NAME = "card.json"
+_OTHER_ZIPS = {
+    "manifest.json": "this may be an archive of Backyard AI: export a Tavern card there",
+    "word/document.xml": "this is a Word document",
+}
 MAX_MEMBERS = 10_000
 MAX_MEMBER_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 512 << 20
@@ -55,6 +59,8 @@ def open_charx(data: bytes, where: object = "CHARX") -> zipfile.ZipFile:
                 where=f"{where}: {member.filename}",
                 do="export the card without a password",
             )
+        if not member.filename:  # also of one whose name begins with a null byte
+            raise DocumentError("zip member has no name", where=where)
         parts = Path(member.filename.replace("\\", "/")).parts
         if ".." in parts or member.filename.startswith(("/", "\\")):
             raise DocumentError("zip member leaves its folder", where=where, found=member.filename)
@@ -74,6 +80,7 @@ def read_member(
             where=where,
             expected=name,
             found=", ".join(archive.namelist()[:8]),
+            do=_OTHER_ZIPS.get(next(iter(_OTHER_ZIPS.keys() & set(archive.namelist())), "")),
         ) from None
     except (
         zipfile.BadZipFile,
