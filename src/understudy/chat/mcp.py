@@ -1,10 +1,16 @@
-"""Tools of an MCP server that speaks over standard input and output (extra `mcp`).
+"""Tools of an MCP server: one that is started here and speaks over its standard input and output,
+or one
+behind an address, over streamable HTTP (extra `mcp`).
 
 with McpServer("python", ["server.py"]) as server:
     session = Session(model, tools=server.tools)
+with McpServer("http://127.0.0.1:3001/mcp", headers={"Authorization": "Bearer …"}) as server: ...
 
-The server runs with the caller's rights and a minimal environment; its calls go through the session's time limit, size clamp and
-approval like any other.
+A started server runs with the caller's rights and a minimal environment. Calls go through the
+session's time
+limit, size clamp and approval like any other. A connection that was lost is made anew by the next
+call. A tool
+that cannot be used is left out and named in `left_out` and in a warning; the others work.
 """
 
 from __future__ import annotations
@@ -13,27 +19,38 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from understudy.errors import MissingError, SchemaError, ToolError
+from understudy.chat.mcp_results import result_text
+from understudy.errors import MissingError, SchemaError, ToolError, UsageError
 from understudy.generation.tools import Tool
+
+MAX_PAGES = 1000
+OnProgress = Callable[[str, float, float | None, str | None], None]
 
 
 class McpServer:
-    """A server process and its tools.
+    """A server and its tools.
 
     Args:
-        command, arguments: what to start.
-        environment: variables beside the minimal ones.
-        folder: where to start it.
-        timeout_s: for starting and listing.
+        command: what to start, or the server's address (`http://…`, `https://…`).
+        arguments, environment, folder: of a command; the variables are beside the minimal ones.
+        headers: of requests to an address.
+        prefix: stands before the tools' names, for servers whose tools are called alike.
+        on_progress: told a tool's name, how far it is, of how much, and its message.
+        timeout_s: for connecting and listing.
+
+    Attributes:
+        tools: what can be called.
+        left_out: a line for each tool that cannot.
 
     Raises:
         MissingError: the extra is not installed.
-        ToolError: the server does not start, or does not speak MCP.
+        ToolError: the server does not start or answer, or does not speak MCP.
     """
 
     def __init__(
@@ -43,30 +60,21 @@ class McpServer:
         *,
         environment: Mapping[str, str] | None = None,
         folder: str | Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        prefix: str = "",
+        on_progress: OnProgress | None = None,
         timeout_s: float = 20.0,
     ) -> None:
-        try:
-            from mcp import StdioServerParameters
-        except ImportError as error:
-            raise MissingError(
-                "the extra `mcp` is not installed", do="pip install 'understudy[mcp]'"
-            ) from error
-        self._parameters = StdioServerParameters(
-            command=command,
-            args=list(arguments),
-            env=dict(environment) if environment else None,
-            cwd=folder,
-        )
+        self._target = _target(command, arguments, environment, folder, headers)
         self._name = " ".join([command, *arguments])[:80]
+        self._prefix, self._on_progress, self._timeout_s = prefix, on_progress, timeout_s
+        self._connection: _Connection | None = None
         self._loop = asyncio.new_event_loop()
-        self._ready: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
-        self._session: Any = None
-        self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=f"mcp {self._name}", daemon=True)
         self._thread.start()
         try:
-            listed = self._ready.result(timeout_s)
-        except concurrent.futures.TimeoutError:
+            listed = self._submit(self._list()).result(timeout_s)
+        except (concurrent.futures.TimeoutError, TimeoutError):
             self.close()
             raise ToolError(
                 f"the MCP server did not answer within {timeout_s:g} s", where=self._name
@@ -76,68 +84,112 @@ class McpServer:
             raise ToolError(
                 f"the MCP server cannot be used ({_first_line(error)})", where=self._name
             ) from error
-        self.tools = tuple(tool for tool in map(self._tool, listed) if tool is not None)
+        self.tools, self.left_out = self._usable(listed)
+        for line in self.left_out:
+            warnings.warn(f"{self._name}: {line}", stacklevel=2)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve())
-        except BaseException as error:  # reported where somebody waits
-            if not self._ready.done():
-                self._ready.set_exception(error)
+            self._loop.run_forever()
         finally:
             self._loop.close()
 
-    async def _serve(self) -> None:
-        from mcp import ClientSession, stdio_client
+    async def _list(self) -> list[Any]:
+        """The tools of all pages."""
+        client = await self._connected()
+        listed: list[Any] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            listed += page.tools
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        return listed
 
-        self._task = asyncio.current_task()
-        async with (
-            stdio_client(self._parameters) as (reader, writer),
-            ClientSession(reader, writer) as session,
-        ):
-            await session.initialize()
-            self._session = session
-            self._ready.set_result(list((await session.list_tools()).tools))
-            await asyncio.Event().wait()  # until `close` cancels
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_lost:
+            self._connection = _Connection(self._target)
+        return await asyncio.wait_for(self._connection.client(), self._timeout_s)
 
-    def _tool(self, listed: Any) -> Tool | None:
+    def _usable(self, listed: Sequence[Any]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+        tools: dict[str, Tool] = {}
+        left_out: list[str] = []
+        for one in listed:
+            try:
+                tool = self._tool(one)
+                if tool.name in tools:
+                    raise SchemaError("another tool has the same name", where=tool.name)
+                _ = tool.contract.rule
+            except SchemaError as error:
+                left_out.append(f"tool left out: {error}")
+            else:
+                tools[tool.name] = tool
+        return tuple(tools.values()), tuple(left_out)
+
+    def _tool(self, listed: Any) -> Tool:
+        name, execution = listed.name, getattr(listed, "execution", None)
+        if getattr(execution, "task_support", None) == "required":
+            raise SchemaError("runs as a task only, which is not implemented", where=name)
+
         async def call(**arguments: Any) -> str:
-            return await asyncio.wrap_future(
-                self._submit(self._session.call_tool(listed.name, arguments))
-            )
+            return await asyncio.wrap_future(self._submit(self._call(name, arguments)))
 
+        about = listed.description or getattr(listed, "title", None) or ""
+        return Tool(self._prefix + name, about, listed.input_schema, call)
+
+    async def _call(self, name: str, arguments: dict[str, Any]) -> str:
         try:
-            return Tool(listed.name, listed.description or "", listed.input_schema, call)
-        except SchemaError as error:
-            raise ToolError(
-                f"a tool of the MCP server cannot be used ({error})", where=self._name
-            ) from error
+            result = await self._asked(name, arguments)
+        except ToolError:
+            raise
+        except Exception as error:
+            raise ToolError(_first_line(error), where=self._name) from error
+        text = result_text(result)
+        if result.is_error:
+            raise ToolError(text)
+        return text
 
-    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[str]:
-        async def read() -> str:
-            result = await coroutine
-            text = "\n".join(_content(part) for part in result.content)
-            if result.is_error:
-                raise ToolError(text or "the tool failed")
-            return text
+    async def _asked(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The result of a call; asked once more where the server had forgotten the connection and
+        so ran nothing."""
+        for is_last in (False, True):
+            client = await self._connected()
+            try:
+                return await client.call_tool(name, arguments, progress_callback=self._told(name))
+            except Exception as error:
+                assert self._connection is not None
+                if _is_lost(error):
+                    self._connection.leave()
+                if is_last or not _ran_nothing(error):
+                    raise
+        raise AssertionError("the second time returns or raises")
 
-        reading = read()
+    def _told(self, name: str) -> Any:
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            if self._on_progress is not None:
+                self._on_progress(name, progress, total, message)
+
+        return tell
+
+    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
         try:
-            return asyncio.run_coroutine_threadsafe(reading, self._loop)
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:  # the loop is closed
-            reading.close()
             coroutine.close()
             raise ToolError("the MCP server has ended", where=self._name) from None
 
     def close(self) -> None:
-        """Ends the server."""
-        if self._task is None:
-            return
-        with contextlib.suppress(
-            RuntimeError
-        ):  # it has ended by itself, perhaps just now, and closed its loop
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        """Ends the connection, and with it a server that was started."""
+
+        async def end() -> None:
+            if self._connection is not None:
+                await self._connection.end()
+            self._loop.stop()
+
+        with contextlib.suppress(RuntimeError, ToolError):
+            self._submit(end())
         self._thread.join(5)
 
     def __enter__(self) -> McpServer:
@@ -152,12 +204,100 @@ class McpServer:
         self.close()
 
 
-def _content(part: Any) -> str:
-    return (
-        str(part.text)
-        if getattr(part, "type", "") == "text"
-        else f"[{getattr(part, 'type', 'content')} left out]"
-    )
+class _Connection:
+    """One connection, held by a task of its own, since it is to be left where it was entered."""
+
+    def __init__(self, target: Callable[[], Any]) -> None:
+        self._ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._leave = asyncio.Event()
+        self._task = asyncio.ensure_future(self._hold(target))
+
+    async def _hold(self, target: Callable[[], Any]) -> None:
+        from mcp import Client
+
+        try:
+            async with Client(target()) as client:
+                self._ready.set_result(client)
+                await self._leave.wait()
+        except BaseException as error:  # said where somebody waits
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            elif isinstance(error, asyncio.CancelledError):
+                raise
+
+    async def client(self) -> Any:
+        return await asyncio.shield(self._ready)
+
+    @property
+    def is_lost(self) -> bool:
+        return self._leave.is_set() or self._task.done()
+
+    def leave(self) -> None:
+        self._leave.set()
+
+    async def end(self) -> None:
+        """Leaves, and waits for it a while: a server may take its time to end."""
+        if not self._ready.done():
+            self._task.cancel()
+        self.leave()
+        with contextlib.suppress(BaseException):
+            await asyncio.wait_for(self._task, 4)
+
+
+def _target(
+    command: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None,
+    folder: str | Path | None,
+    headers: Mapping[str, str] | None,
+) -> Callable[[], Any]:
+    """What makes the transport of one connection."""
+    try:
+        from mcp import StdioServerParameters
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+    except ImportError as error:
+        raise MissingError(
+            "the extra `mcp` is not installed", do="pip install 'understudy[mcp]'"
+        ) from error
+    if not command.startswith(("http://", "https://")):
+        if headers:
+            raise UsageError("headers are for an address", where="headers", found=command)
+        parameters = StdioServerParameters(
+            command=command,
+            args=list(arguments),
+            env=dict(environment) if environment else None,
+            cwd=folder,
+        )
+        return lambda: parameters
+    if arguments or environment or folder:
+        raise UsageError("an address takes no arguments", where=command)
+    given = dict(headers) if headers else None
+
+    @contextlib.asynccontextmanager
+    async def over_http() -> AsyncIterator[Any]:
+        async with (
+            create_mcp_http_client(given) as http,
+            streamable_http_client(command, http_client=http) as streams,
+        ):
+            yield streams
+
+    return over_http
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the connection is gone, not only the call failed."""
+    from mcp import MCPError
+    from mcp_types.jsonrpc import CONNECTION_CLOSED
+
+    if isinstance(error, MCPError):
+        return error.code == CONNECTION_CLOSED or _ran_nothing(error)
+    return not isinstance(error, TimeoutError | RuntimeError | ValueError)
+
+
+def _ran_nothing(error: Exception) -> bool:
+    """Whether a server said that it does not know the connection any more (streamable HTTP, 404)."""
+    return "session terminated" in str(error).lower() or "session not found" in str(error).lower()
 
 
 def _first_line(error: BaseException) -> str:

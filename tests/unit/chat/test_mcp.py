@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import subprocess
 import sys
+import time
 
 import pytest
 
 pytest.importorskip("mcp")
 
+from tests.support.http_server import free_port
 from understudy.chat.loop import run_call
 from understudy.chat.mcp import McpServer
-from understudy.errors import ToolError
+from understudy.errors import ToolError, UsageError
 from understudy.generation.reply import ToolCall
 
 SERVER = """
@@ -31,6 +36,76 @@ def leave() -> str:
 sys.stderr = open("/dev/null", "w")
 server.run("stdio")
 """
+
+
+# 25 tools in pages of ten, all kinds of results, and tools that cannot be used
+ODD = """
+import sys
+import anyio
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+
+OBJECT = {"type": "object", "properties": {}}
+PAIR = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {
+    "at": {"type": "array", "items": [{"type": "number"}, {"type": "number"}]}}}
+NAMES = [*(f"tool_{i}" for i in range(18)), "3d_render", "pair", "text", "link", "picture",
+         "structured", "empty", "fails", "slow", "bad name", "bad_schema"]
+SCHEMAS = {"pair": PAIR, "bad_schema": {"type": "object", "properties": {"x": {"$ref": "#/y"}}}}
+
+async def list_tools(context, params):
+    start = int(params.cursor) if params and params.cursor else 0
+    page = NAMES[start:start + 10]
+    tools = [types.Tool(name=n, input_schema=SCHEMAS.get(n, OBJECT)) for n in page]
+    more = str(start + 10) if start + 10 < len(NAMES) else None
+    return types.ListToolsResult(tools=tools, next_cursor=more)
+
+def result(*content, **more):
+    return types.CallToolResult(content=list(content), **more)
+
+async def call_tool(context, params):
+    text = types.TextResourceContents(uri="file:///a.txt", text="the inside")
+    if params.name == "text":
+        return result(types.EmbeddedResource(resource=text))
+    if params.name == "link":
+        return result(types.ResourceLink(name="A", uri="file:///a.txt", description="a letter"))
+    if params.name == "picture":
+        return result(types.ImageContent(data="AAAA", mime_type="image/png"))
+    if params.name == "structured":
+        return result(structured_content={"answer": 42})
+    if params.name == "fails":
+        return result(types.TextContent(text="no such inn"), is_error=True)
+    if params.name == "slow":
+        await context.session.report_progress(1, 2, "half")
+        return result(types.TextContent(text="done"))
+    if params.name == "empty":
+        return result()
+    return result(types.TextContent(text=params.name + " " + str(params.arguments)))
+
+server = Server("odd", on_list_tools=list_tools, on_call_tool=call_tool)
+
+async def main():
+    async with stdio_server() as (reader, writer):
+        await server.run(reader, writer, server.create_initialization_options())
+
+if sys.argv[1:] == ["stdio"]:
+    anyio.run(main)
+else:
+    import uvicorn
+    uvicorn.run(server.streamable_http_app(), port=int(sys.argv[1]), log_level="error")
+"""
+RESULTS = {
+    "tool_17": "tool_17 {}",
+    "3d_render": "3d_render {}",
+    "pair": "pair {}",
+    "text": "[file:///a.txt]\nthe inside",
+    "link": "[link to A at file:///a.txt: a letter]",
+    "picture": "[image/png, 3 bytes, not shown]",
+    "structured": '{"answer": 42}',
+    "empty": "(no result: the tool gave nothing back)",
+    "fails": '{"error": "ToolError: no such inn"}',
+    "slow": "done",
+}
 
 
 def call(tools, name: str, **arguments):
@@ -67,8 +142,78 @@ def test_a_server_that_has_just_ended(tmp_path, monkeypatch):
     (tmp_path / "server.py").write_text(SERVER)
     with McpServer(sys.executable, [str(tmp_path / "server.py")]) as server:
         pass
-    monkeypatch.setattr(
-        server._thread, "is_alive", lambda: True
-    )  # its loop is closed before its thread has ended
+    monkeypatch.setattr(server._thread, "is_alive", lambda: True)  # its loop closes before it ends
     server.close()
     assert call(server.tools, "price", item="rope").is_error
+
+
+def check_odd(server):
+    assert len(server.tools) == 27
+    assert [line.partition(":")[0] for line in server.left_out] == ["tool left out"] * 2
+    assert "bad name" in server.left_out[0]
+    assert "bad_schema: x: a $ref points at nothing" in server.left_out[1]
+    for name, expected in RESULTS.items():
+        result = call(server.tools, name)
+        assert (result.content, result.is_error) == (expected, name == "fails")
+
+
+def test_every_page_every_kind_of_result_and_one_bad_tool(tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    heard = []
+    command = [str(tmp_path / "odd.py"), "stdio"]
+    with (
+        pytest.warns(UserWarning, match="bad name"),
+        McpServer(sys.executable, command, on_progress=lambda *a: heard.append(a)) as server,
+    ):
+        check_odd(server)
+    assert heard == [("slow", 1, 2, "half")]
+
+
+def test_over_http_and_after_the_server_was_started_anew(tmp_path):
+    pytest.importorskip("uvicorn")
+    (tmp_path / "odd.py").write_text(ODD)
+    port = free_port()
+
+    @contextlib.contextmanager
+    def running():
+        process = subprocess.Popen([sys.executable, str(tmp_path / "odd.py"), str(port)])
+        try:
+            wait_for(port)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+    address = f"http://127.0.0.1:{port}/mcp"
+    with contextlib.ExitStack() as stack:
+        with running():
+            with pytest.warns(UserWarning, match="bad name"):
+                server = stack.enter_context(McpServer(address, prefix="odd_"))
+            assert call(server.tools, "odd_text").content == RESULTS["text"]
+        assert call(server.tools, "odd_text").is_error
+        with running():
+            assert call(server.tools, "odd_text").content == RESULTS["text"]
+    with pytest.raises(ToolError, match="cannot be used"):
+        McpServer(address, timeout_s=5)
+
+
+def test_a_started_server_that_died_is_started_anew(tmp_path):
+    (tmp_path / "server.py").write_text(SERVER)
+    with McpServer(sys.executable, [str(tmp_path / "server.py")]) as server:
+        assert call(server.tools, "leave").is_error
+        assert call(server.tools, "price", item="rope", count=2).content == "2 rope: 6 coins"
+
+
+def test_what_an_address_does_not_take():
+    with pytest.raises(UsageError, match="takes no arguments"):
+        McpServer("http://127.0.0.1/mcp", ["x"])
+    with pytest.raises(UsageError, match="headers are for an address"):
+        McpServer("python", headers={"a": "b"})
+
+
+def wait_for(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server did not start")
