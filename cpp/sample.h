@@ -4,20 +4,38 @@
 #include <utility>
 #include <vector>
 
+#include "repetition.h"
+
 namespace understudy {
+
+// Exclude top choices: with `probability`, of the tokens that are at least `threshold` likely all
+// but the least likely are left out. Off where the threshold lets no two of them be.
+struct XtcSettings {
+  float probability = 0, threshold = 0.1f;
+
+  XtcSettings() = default;
+  XtcSettings(float probability, float threshold)
+      : probability(probability), threshold(threshold) {}
+  bool is_on() const { return probability > 0 && threshold <= 0.5f; }
+};
 
 struct SampleSettings {
   float temperature = 0;  // 0: greedy
   int top_k = 0;          // 0: off
   float top_p = 1, min_p = 0;
-  float repetition_penalty = 1, frequency_penalty = 0, presence_penalty = 0;
-  const int32_t* history = nullptr;  // prompt then generated tokens
-  int64_t num_history = 0, num_generated = 0;
-  const int32_t* bias_ids = nullptr;
-  const float* bias_values = nullptr;
-  int64_t num_biases = 0;
+  PenaltySettings penalties;
+  DrySettings dry;
+  XtcSettings xtc;
+  std::vector<std::pair<int32_t, float>> bias;
+  uint64_t seed = 0;
+  int num_top = 0;
+};
+
+// What belongs to one token of a text.
+struct SampleContext {
+  History history;
   const uint32_t* mask = nullptr;  // one bit a token, set where allowed; nullptr: all
-  uint64_t seed = 0, counter = 0;  // the random number is a function of these two alone
+  uint64_t counter = 0;            // with the settings' seed the only source of chance
 };
 
 struct TokenScore {
@@ -30,11 +48,16 @@ struct SampleResult {
   std::vector<TokenScore> top;
 };
 
-// Order: repetition, frequency and presence penalties; bias; mask; temperature; top-k; top-p;
-// min-p; draw. Log-probabilities are those of the model itself, before any of this. Throws
-// std::invalid_argument when the mask allows nothing or a logit is not a number.
+// Logits after penalties, DRY, bias and mask.
+std::vector<float> shape(const float* logits, int64_t vocab_size, const SampleSettings& settings,
+                         const SampleContext& context);
+
+// Order: penalties; DRY; bias; mask; temperature; top-k; top-p; min-p; XTC (by probabilities before
+// the temperature, of what is left); draw. Log-probabilities are those of the model itself, before
+// any of this. Throws std::invalid_argument when the mask allows nothing or a logit is not a
+// number.
 SampleResult sample(const float* logits, int64_t vocab_size, const SampleSettings& settings,
-                    int num_top);
+                    const SampleContext& context);
 
 // The model's log-probability of `target` (-1: of the likeliest token) and its `num_top` likeliest
 // tokens.

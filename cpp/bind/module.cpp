@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 
@@ -175,45 +176,75 @@ std::pair<std::vector<int32_t>, std::vector<float>> split(const std::vector<Toke
   return lists;
 }
 
-nb::tuple sample_row(Array<float> logits, float temperature, int top_k, float top_p, float min_p,
-                     float repetition_penalty, float frequency_penalty, float presence_penalty,
-                     Array<int32_t> history, int64_t num_generated, Array<int32_t> bias_ids,
-                     Array<float> bias_values, const nb::object& mask, uint64_t seed,
-                     uint64_t counter, int num_top) {
-  const int64_t vocab = static_cast<int64_t>(logits.size());
-  SampleSettings s;
-  s.temperature = temperature, s.top_k = top_k, s.top_p = top_p, s.min_p = min_p;
-  s.repetition_penalty = repetition_penalty, s.frequency_penalty = frequency_penalty,
-  s.presence_penalty = presence_penalty;
-  s.history = history.data(), s.num_history = static_cast<int64_t>(history.size()),
-  s.num_generated = num_generated;
-  s.bias_ids = bias_ids.data(), s.bias_values = bias_values.data(),
-  s.num_biases = static_cast<int64_t>(bias_ids.size());
-  s.seed = seed, s.counter = counter;
-  if (num_generated < 0 || num_generated > s.num_history)
-    refuse("num_generated is outside the history");
-  if (bias_values.size() != bias_ids.size())
-    refuse("bias ids and values must have the same length");
-  for (int64_t i = 0; i < s.num_history; ++i)
-    if (s.history[i] < 0 || s.history[i] >= vocab)
-      refuse("history holds a token outside the vocabulary");
-  for (int64_t i = 0; i < s.num_biases; ++i)
-    if (s.bias_ids[i] < 0 || s.bias_ids[i] >= vocab)
-      refuse("a biased token is outside the vocabulary");
-  Array<uint32_t> words;
-  if (!mask.is_none()) {
-    words = nb::cast<Array<uint32_t>>(mask);
-    if (static_cast<int64_t>(words.size()) * 32 < vocab)
-      refuse("the mask is shorter than the vocabulary");
-    s.mask = words.data();
+// The settings of a request, made once, used for each of its tokens.
+struct BoundSampler {
+  SampleSettings settings;
+  BoundSampler(float temperature, int top_k, float top_p, float min_p,
+               const PenaltySettings& penalties, const DrySettings& dry, const XtcSettings& xtc,
+               std::vector<std::pair<int32_t, float>> bias, uint64_t seed, int num_top)
+      : settings{temperature, top_k, top_p,           min_p, penalties,
+                 dry,         xtc,   std::move(bias), seed,  num_top} {}
+};
+
+DrySettings make_dry(float multiplier, float base, int64_t allowed_length, int64_t last_n,
+                     const std::vector<std::vector<int32_t>>& breakers) {
+  DrySettings dry{multiplier, base, allowed_length, last_n, {}};
+  for (const auto& breaker : breakers) {
+    if (breaker.empty()) refuse("a breaker without tokens");
+    dry.breakers.emplace(breaker[0], std::vector<int32_t>(breaker.begin() + 1, breaker.end()));
   }
+  return dry;
+}
+
+// The text so far and the mask of one token, checked against the vocabulary; holds what it points
+// to.
+struct BoundContext {
+  Array<float> logits;
+  Array<int32_t> history;
+  Array<uint32_t> words;
+  SampleContext context;
+
+  BoundContext(const BoundSampler& sampler, Array<float> row, Array<int32_t> text,
+               int64_t num_generated, const nb::object& mask, uint64_t counter)
+      : logits(row), history(text) {
+    context.history = {history.data(), static_cast<int64_t>(history.size()), num_generated};
+    context.counter = counter;
+    if (num_generated < 0 || num_generated > context.history.size)
+      refuse("num_generated is outside the history");
+    for (size_t i = 0; i < history.size(); ++i)
+      if (history.data()[i] < 0 || history.data()[i] >= vocab())
+        refuse("history holds a token outside the vocabulary");
+    for (const auto& [token, value] : sampler.settings.bias)
+      if (token < 0 || token >= vocab()) refuse("a biased token is outside the vocabulary");
+    if (mask.is_none()) return;
+    words = nb::cast<Array<uint32_t>>(mask);
+    if (static_cast<int64_t>(words.size()) * 32 < vocab())
+      refuse("the mask is shorter than the vocabulary");
+    context.mask = words.data();
+  }
+  int64_t vocab() const { return static_cast<int64_t>(logits.size()); }
+};
+
+nb::tuple sample_row(const BoundSampler& sampler, Array<float> logits, Array<int32_t> history,
+                     int64_t num_generated, const nb::object& mask, uint64_t counter) {
+  const BoundContext bound(sampler, logits, history, num_generated, mask, counter);
   SampleResult result;
   {
     nb::gil_scoped_release release;
-    result = sample(logits.data(), vocab, s, num_top);
+    result = sample(logits.data(), bound.vocab(), sampler.settings, bound.context);
   }
   const auto top = split(result.top);
   return nb::make_tuple(result.chosen.token, result.chosen.logprob, top.first, top.second);
+}
+
+auto shape_row(const BoundSampler& sampler, Array<float> logits, Array<int32_t> history,
+               int64_t num_generated) {
+  const BoundContext bound(sampler, logits, history, num_generated, nb::none(), 0);
+  const std::vector<float> shaped =
+      shape(logits.data(), bound.vocab(), sampler.settings, bound.context);
+  std::unique_ptr<float[]> out(new float[shaped.size()]);
+  std::copy(shaped.begin(), shaped.end(), out.get());
+  return own<float>(std::move(out), {shaped.size()});
 }
 
 std::vector<nb::tuple> logprobs(Matrix<float> logits, Array<int32_t> targets, int num_top) {
@@ -373,6 +404,29 @@ void bind_cache(nb::module_& m) {
       .def("write_page", &write_page, "page"_a, "data"_a);
 }
 
+void bind_sampler(nb::module_& m) {
+  nb::class_<PenaltySettings>(m, "Penalties")
+      .def(nb::init<float, float, float, int64_t, bool>(), "repetition"_a, "frequency"_a,
+           "presence"_a, "last_n"_a, "counts_prompt"_a);
+  nb::class_<DrySettings>(m, "Dry").def(
+      "__init__",
+      [](DrySettings* self, float multiplier, float base, int64_t allowed_length, int64_t last_n,
+         const std::vector<std::vector<int32_t>>& breakers) {
+        new (self) DrySettings(make_dry(multiplier, base, allowed_length, last_n, breakers));
+      },
+      "multiplier"_a, "base"_a, "allowed_length"_a, "last_n"_a, "breakers"_a);
+  nb::class_<XtcSettings>(m, "Xtc").def(nb::init<float, float>(), "probability"_a, "threshold"_a);
+  nb::class_<BoundSampler>(m, "Sampler")
+      .def(nb::init<float, int, float, float, const PenaltySettings&, const DrySettings&,
+                    const XtcSettings&, std::vector<std::pair<int32_t, float>>, uint64_t, int>(),
+           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalties"_a, "dry"_a, "xtc"_a,
+           "bias"_a, "seed"_a, "num_top"_a)
+      .def("sample", &sample_row, "logits"_a, "history"_a, "num_generated"_a, "mask"_a.none(),
+           "counter"_a)
+      .def("shape", &shape_row, "logits"_a, "history"_a, "num_generated"_a);
+  m.def("logprobs", &logprobs, "logits"_a, "targets"_a, "num_top"_a);
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -383,11 +437,7 @@ NB_MODULE(_core, m) {
   bind_blocks(m);
   bind_model(m);
   bind_cache(m);
-  m.def("sample", &sample_row, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a,
-        "repetition_penalty"_a, "frequency_penalty"_a, "presence_penalty"_a, "history"_a,
-        "num_generated"_a, "bias_ids"_a, "bias_values"_a, "mask"_a.none(), "seed"_a, "counter"_a,
-        "num_top"_a);
-  m.def("logprobs", &logprobs, "logits"_a, "targets"_a, "num_top"_a);
+  bind_sampler(m);
   m.def("measure_bandwidth", &measure_bandwidth, "num_threads"_a, "megabytes"_a = 1024,
         "seconds"_a = 0.5);
   m.def("measure_int8_peak", &measure_int8_peak, "num_threads"_a, "seconds"_a = 0.2);

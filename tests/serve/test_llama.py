@@ -91,7 +91,7 @@ def test_completion(served):
         "prompt": TEXT,
         "n_predict": 8,
         "temperature": 0,
-        "dry_multiplier": 0.8,
+        "mirostat": 2,
         "xtc_probability": 0,
         "stop": [],
         "cache_prompt": True,
@@ -99,7 +99,7 @@ def test_completion(served):
     whole = httpx.post(served.url + "/completion", json=body)
     assert whole.json()["content"] == served.model.generate(TEXT, max_tokens=8).text
     assert whole.json()["stop"] is True
-    assert whole.headers["x-understudy-ignored"] == "dry_multiplier"
+    assert whole.headers["x-understudy-ignored"] == "mirostat"
     found = events(httpx.post(served.url + "/completion", json={**body, "stream": True}))
     assert "".join(one["content"] for one in found) == whole.json()["content"]
     assert [one["stop"] for one in found] == [False] * (len(found) - 1) + [True]

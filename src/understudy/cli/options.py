@@ -78,6 +78,7 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
     group.add_argument("--repetition-penalty", type=float, default=1.0)
     group.add_argument("--frequency-penalty", type=float, default=0.0)
     group.add_argument("--presence-penalty", type=float, default=0.0)
+    _add_repetition(group)
     group.add_argument("--seed", type=int)
     group.add_argument(
         "--stop",
@@ -88,10 +89,28 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
     )
 
 
+def _add_repetition(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--penalty-last-n",
+        type=int,
+        default=64,
+        metavar="N",
+        help="tokens that the penalties look back at (default 64; -1: all)",
+    )
+    group.add_argument("--dry-multiplier", type=float, default=0.0, help="DRY (default 0: off)")
+    group.add_argument("--dry-base", type=float, default=1.75)
+    group.add_argument("--dry-allowed-length", type=int, default=2)
+    group.add_argument("--dry-penalty-last-n", type=int, default=-1)
+    group.add_argument("--xtc-probability", type=float, default=0.0, help="XTC (default 0: off)")
+    group.add_argument("--xtc-threshold", type=float, default=0.1)
+
+
 def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
     names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "stop")
-    penalties = ("repetition_penalty", "frequency_penalty", "presence_penalty")
-    return {name: getattr(arguments, name) for name in names + penalties}
+    penalties = ("repetition_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n")
+    dry = ("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n")
+    xtc = ("xtc_probability", "xtc_threshold")
+    return {name: getattr(arguments, name) for name in names + penalties + dry + xtc}
 
 
 def load_model(arguments: argparse.Namespace, **more: Any) -> Model:

@@ -319,7 +319,6 @@ class UnderstudyForCausalLM:
                 where="streamer",
                 found=len(rows) * num_return_sequences,
             )
-        ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id or [])
         params = SamplingParams(
             max_tokens=max_new_tokens,
             temperature=temperature if do_sample else 0.0,
@@ -327,9 +326,10 @@ class UnderstudyForCausalLM:
             top_p=top_p if do_sample else 1.0,
             min_p=(min_p or 0.0) if do_sample else 0.0,
             repetition_penalty=repetition_penalty,
+            penalty_last_n=-1,  # transformers looks at the whole text
             seed=seed,
             stop=(stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings or ()),
-            stop_token_ids=tuple(ends),
+            stop_token_ids=_ends(eos_token_id),
             n=num_return_sequences,
         )
         _ = tokenizer
@@ -454,3 +454,7 @@ def pipeline(
             loaded.model.tokenizer, loaded.model.chat_template, loaded.name_or_path
         )
     return TextGenerationPipeline(loaded, tokenizer)
+
+
+def _ends(eos_token_id: int | list[int] | None) -> tuple[int, ...]:
+    return (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id or ())

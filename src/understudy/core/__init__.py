@@ -60,7 +60,11 @@ class PackedTensor:
 
 @dataclass(frozen=True, slots=True)
 class SampleSettings:
-    """How one row of logits becomes a token; `cpp/sample.h` has their order."""
+    """How a row of logits becomes a token; `cpp/sample.h` has the order in which these act.
+
+    `penalty_last_n` and `dry_penalty_last_n` are windows in tokens, -1 for the whole text;
+    `dry_breakers` are sequences of tokens that no repetition reaches over.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
@@ -69,9 +73,54 @@ class SampleSettings:
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    penalty_last_n: int = 64
+    penalize_prompt: bool = False
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_breakers: Sequence[Sequence[int]] = ()
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int = 0
     num_top: int = 0
+    sampler: _core.Sampler = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sampler", self._make_sampler())
+
+    @property
+    def reads_history(self) -> bool:
+        """Whether tokens of the text change what is chosen."""
+        penalties = (self.repetition_penalty, self.frequency_penalty, self.presence_penalty)
+        return penalties != (1, 0, 0) or self.dry_multiplier != 0
+
+    def _make_sampler(self) -> _core.Sampler:
+        return _core.Sampler(
+            self.temperature,
+            self.top_k,
+            self.top_p,
+            self.min_p,
+            _core.Penalties(
+                self.repetition_penalty,
+                self.frequency_penalty,
+                self.presence_penalty,
+                self.penalty_last_n,
+                self.penalize_prompt,
+            ),
+            _core.Dry(
+                self.dry_multiplier,
+                self.dry_base,
+                self.dry_allowed_length,
+                self.dry_penalty_last_n,
+                [list(breaker) for breaker in self.dry_breakers],
+            ),
+            _core.Xtc(self.xtc_probability, self.xtc_threshold),
+            list(self.logit_bias.items()),
+            self.seed & 0xFFFFFFFFFFFFFFFF,
+            self.num_top,
+        )
 
 
 class Model(_core.Model):
@@ -216,7 +265,6 @@ def step(
 
 
 _NO_IDS = np.empty(0, np.int32)
-_NO_VALUES = np.empty(0, np.float32)
 
 
 def sample(
@@ -241,22 +289,10 @@ def sample(
         token, its log-probability under the model (before penalties, bias, mask and temperature),
         and the `settings.num_top` likeliest ids with theirs.
     """
-    bias = settings.logit_bias
-    return _core.sample(
+    return settings.sampler.sample(
         logits,
-        settings.temperature,
-        settings.top_k,
-        settings.top_p,
-        settings.min_p,
-        settings.repetition_penalty,
-        settings.frequency_penalty,
-        settings.presence_penalty,
         np.asarray(history, np.int32) if len(history) else _NO_IDS,
         num_generated,
-        np.fromiter(bias.keys(), np.int32) if bias else _NO_IDS,
-        np.fromiter(bias.values(), np.float32) if bias else _NO_VALUES,
         mask,
-        settings.seed & 0xFFFFFFFFFFFFFFFF,
         counter,
-        settings.num_top,
     )

@@ -108,25 +108,68 @@ def step(
 ) -> NDArray[np.float32]:
     """One forward pass; see `understudy.core.step`. Returns float32 (logit_rows, vocab)."""
 
-def sample(
-    logits: NDArray[np.float32],
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    min_p: float,
-    repetition_penalty: float,
-    frequency_penalty: float,
-    presence_penalty: float,
-    history: NDArray[np.int32],
-    num_generated: int,
-    bias_ids: NDArray[np.int32],
-    bias_values: NDArray[np.float32],
-    mask: NDArray[np.uint32] | None,
-    seed: int,
-    counter: int,
-    num_top: int,
-) -> tuple[int, float, list[int], list[float]]:
-    """Picks a token from logits (vocab,); see `understudy.core.sample`."""
+class Penalties:
+    """Repetition, frequency and presence penalties over the last `last_n` tokens (-1: all)."""
+
+    def __init__(
+        self,
+        repetition: float,
+        frequency: float,
+        presence: float,
+        last_n: int,
+        counts_prompt: bool,
+    ) -> None:
+        """counts_prompt: whether frequency and presence count the prompt's tokens too."""
+
+class Dry:
+    """Penalties on tokens that would go on a repeated sequence."""
+
+    def __init__(
+        self,
+        multiplier: float,
+        base: float,
+        allowed_length: int,
+        last_n: int,
+        breakers: Sequence[Sequence[int]],
+    ) -> None:
+        """breakers: sequences of tokens that no repetition reaches over."""
+
+class Xtc:
+    """Leaves out, with a probability, all likely tokens but the least likely of them."""
+
+    def __init__(self, probability: float, threshold: float) -> None:
+        """threshold: from which share on a token is likely."""
+
+class Sampler:
+    """The settings of a request; see `understudy.core.SampleSettings`."""
+
+    def __init__(
+        self,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        penalties: Penalties,
+        dry: Dry,
+        xtc: Xtc,
+        bias: Sequence[tuple[int, float]],
+        seed: int,
+        num_top: int,
+    ) -> None:
+        """bias: (token, what is added to its logit)."""
+    def sample(
+        self,
+        logits: NDArray[np.float32],
+        history: NDArray[np.int32],
+        num_generated: int,
+        mask: NDArray[np.uint32] | None,
+        counter: int,
+    ) -> tuple[int, float, list[int], list[float]]:
+        """Picks a token from logits (vocab,); see `understudy.core.sample`."""
+    def shape(
+        self, logits: NDArray[np.float32], history: NDArray[np.int32], num_generated: int
+    ) -> NDArray[np.float32]:
+        """Float32 (vocab,): the logits after penalties, DRY and bias."""
 
 def logprobs(
     logits: NDArray[np.float32], targets: NDArray[np.int32], num_top: int

@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.engine.breakers import Breakers
 from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.output import FinishReason, Output, Timing, TokenLogprob, Usage
 from understudy.engine.pages import PagePool
 from understudy.engine.request import Request
-from understudy.engine.sampler import sample_next, score_prompt
+from understudy.engine.sampler import sample_next, score_prompt, settings_of
 from understudy.engine.scheduler import Scheduler
 from understudy.engine.sequence import Sequence
 from understudy.engine.stops import StopFilter
@@ -82,7 +83,7 @@ class Engine:
         self.speculate = speculate
         self.pool = PagePool(runner.num_pages, runner.page_size)
         self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences, runner.copy_page)
-        self._ids = itertools.count()
+        self._ids, self._breakers = itertools.count(), Breakers(tokenizer)
         self._pending: list[Output] = []
 
     @property
@@ -125,7 +126,7 @@ class Engine:
             prompt,
             len(prompt),
             params,
-            seed,
+            settings_of(params, seed, self._breakers.of(params)),
             StreamDecoder(self.tokenizer, continues=request.continues),
             StopFilter(params.stop),
             frozenset((*eos, *params.stop_token_ids)),

@@ -20,6 +20,14 @@ class SamplingParams:
         top_k, top_p, min_p: 0, 1 and 0 switch them off.
         repetition_penalty: divides (or multiplies, when negative) the logits of tokens of prompt and answer; 1 is off.
         frequency_penalty, presence_penalty: subtracted for tokens of the answer, as OpenAI defines them.
+        penalty_last_n: the three penalties look at so many of the last tokens of prompt and answer;
+            -1: at all, 0: at none.
+        penalize_prompt: frequency and presence count the prompt's tokens too, as in llama.cpp.
+        dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers: a
+            token that would go on a repeated sequence of L tokens is lowered by multiplier ·
+            base^(L - allowed_length); 0 switches it off. Sequences do not reach over a breaker.
+        xtc_probability, xtc_threshold: how often, of all tokens that are at least this likely, only
+            the least likely is kept; 0 switches it off.
         logit_bias: token id -> what is added to its logit.
         seed: the same seed gives the same text, alone or in a batch; None draws one.
         stop: strings that end the answer and are cut off.
@@ -38,6 +46,15 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    penalty_last_n: int = 64
+    penalize_prompt: bool = False
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop: tuple[str, ...] = ()
@@ -55,9 +72,7 @@ class SamplingParams:
         _in("temperature", self.temperature, 0.0, 100.0)
         _in("top_p", self.top_p, 1e-6, 1.0)
         _in("min_p", self.min_p, 0.0, 1.0)
-        _in("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
-        _in("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
-        _in("presence_penalty", self.presence_penalty, -100.0, 100.0)
+        self._check_repetition()
         _whole("top_k", self.top_k, 0, 1 << 30)
         _whole("n", self.n, 1, 1024)
         if self.max_tokens is not None:
@@ -82,13 +97,25 @@ class SamplingParams:
                 found=self.logit_bias,
             )
 
-    @property
-    def has_penalties(self) -> bool:
-        return (
-            self.repetition_penalty != 1
-            or self.frequency_penalty != 0
-            or self.presence_penalty != 0
-        )
+    def _check_repetition(self) -> None:
+        breakers = _tuple("dry_sequence_breakers", self.dry_sequence_breakers)
+        object.__setattr__(self, "dry_sequence_breakers", breakers)
+        _in("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
+        _in("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
+        _in("presence_penalty", self.presence_penalty, -100.0, 100.0)
+        _in("dry_multiplier", self.dry_multiplier, 0.0, 100.0)
+        _in("dry_base", self.dry_base, 0.0, 100.0)
+        _in("xtc_probability", self.xtc_probability, 0.0, 1.0)
+        _in("xtc_threshold", self.xtc_threshold, 0.0, 1.0)
+        _whole("penalty_last_n", self.penalty_last_n, -1, 1 << 30)
+        _whole("dry_penalty_last_n", self.dry_penalty_last_n, -1, 1 << 30)
+        _whole("dry_allowed_length", self.dry_allowed_length, 0, 1 << 30)
+        if not all(isinstance(text, str) and text for text in breakers):
+            raise UsageError(
+                "a breaker must be a text that is not empty",
+                where="dry_sequence_breakers",
+                found=list(breakers),
+            )
 
 
 def _tuple(name: str, values: Iterable[Any] | None) -> tuple[Any, ...]:

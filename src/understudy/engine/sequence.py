@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from understudy.core import SampleSettings
 from understudy.engine.output import Timing, TokenLogprob
 from understudy.engine.pages import ROOTS, Digest
 from understudy.engine.params import SamplingParams
@@ -25,7 +26,7 @@ class Sequence:
     tokens: list[int]
     num_prompt: int
     params: SamplingParams
-    seed: int
+    sample_settings: SampleSettings
     decoder: StreamDecoder
     stops: StopFilter
     stop_token_ids: frozenset[int]

@@ -32,12 +32,33 @@ class Body(BaseModel):
         return {key: entry for key, entry in given.items() if entry is not None or key in needed}
 
 
-class Samplers(Body):
+_Window = Annotated[int, Field(ge=-1, le=1 << 30)]
+
+
+class RepetitionSamplers(Body):
+    """DRY and XTC, as llama.cpp names them."""
+
+    dry_multiplier: Annotated[float, Field(ge=0, le=100)] | None = None
+    dry_base: Annotated[float, Field(ge=0, le=100)] | None = None
+    dry_allowed_length: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    dry_penalty_last_n: _Window | None = None
+    dry_sequence_breakers: list[Annotated[str, Field(min_length=1)]] | None = None
+    xtc_probability: Probability | None = None
+    xtc_threshold: Probability | None = None
+
+    def repetition_sampling(self) -> dict[str, Any]:
+        """These settings, as `SamplingParams` takes them."""
+        return {name: getattr(self, name) for name in RepetitionSamplers.model_fields}
+
+
+class Samplers(RepetitionSamplers):
     """Settings beyond OpenAI's that all our generating routes take, named as in `SamplingParams`."""
 
     top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
     min_p: Probability | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    penalty_last_n: _Window | None = None
+    penalize_prompt: bool | None = None
     grammar: str | None = None
     overflow: Literal["refuse", "keep_start", "keep_end"] | None = None
     ignore_eos: bool | None = None

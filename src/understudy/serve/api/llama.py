@@ -15,7 +15,14 @@ from starlette.responses import Response
 from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, PreparedRequest, answer_mask
-from understudy.serve.api.bodies import Body, JsonObject, Probability, Seed, stops_of
+from understudy.serve.api.bodies import (
+    Body,
+    JsonObject,
+    Probability,
+    RepetitionSamplers,
+    Seed,
+    stops_of,
+)
 from understudy.serve.api.openai_chat import bias_of, timings
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError
@@ -36,13 +43,6 @@ TOLERATED: dict[str, tuple[Any, ...]] = {
     "mirostat_mode": (0,),
     "mirostat_tau": (),
     "mirostat_eta": (),
-    "dry_multiplier": (0,),
-    "dry_base": (),
-    "dry_allowed_length": (),
-    "dry_penalty_last_n": (),
-    "dry_sequence_breakers": (),
-    "xtc_probability": (0,),
-    "xtc_threshold": (),
     "top_n_sigma": (0, -1),
     "nsigma": (0, -1),
     "min_keep": (0,),
@@ -64,9 +64,6 @@ TOLERATED: dict[str, tuple[Any, ...]] = {
     "samplers_priorities": (),
     "sampler_seed": (),
     "temperature_last": (),
-    "repeat_last_n": (),
-    "repetition_penalty_range": (),
-    "rep_pen_range": (),
     "rep_pen_slope": (),
     "rep_pen_size": (),
     "encoder_repetition_penalty": (1,),
@@ -122,7 +119,7 @@ TOLERATED: dict[str, tuple[Any, ...]] = {
 _LOW_INT = Annotated[int, Field(ge=-1, le=1 << 30)]
 
 
-class LlamaCompletionBody(Body):
+class LlamaCompletionBody(RepetitionSamplers):
     """llama-server's `/completion`. Aliases are read in the order in which they stand here; the
     first that is given counts.
     """
@@ -141,6 +138,9 @@ class LlamaCompletionBody(Body):
     repeat_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     rep_pen: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    repeat_last_n: _LOW_INT | None = None
+    repetition_penalty_range: _LOW_INT | None = None
+    rep_pen_range: _LOW_INT | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: Seed | None = None
@@ -261,13 +261,15 @@ def _prepare(work: Work, body: LlamaCompletionBody) -> PreparedRequest:
         (*stops_of(body.stop), *(body.stopping_strings or ()), *(body.stop_sequence or ()))
     )
     top_k = body.top_k if body.top_k is not None and body.top_k > 0 else None
-    sampling = {
+    sampling = body.repetition_sampling() | {
         "max_tokens": None if num is None or num < 0 else max(1, num),
         "temperature": body.temperature,
         "top_k": top_k,
         "top_p": body.top_p,
         "min_p": body.min_p,
         "repetition_penalty": body.first("repeat_penalty", "repetition_penalty", "rep_pen"),
+        "penalty_last_n": body.first("repeat_last_n", "repetition_penalty_range", "rep_pen_range"),
+        "penalize_prompt": True,
         "frequency_penalty": body.frequency_penalty,
         "presence_penalty": body.presence_penalty,
         "ignore_eos": body.ignore_eos,

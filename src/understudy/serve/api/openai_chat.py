@@ -346,18 +346,24 @@ def sampling_of(body: ChatCompletionsBody) -> dict[str, Any]:
         "top_k",
         "min_p",
         "repetition_penalty",
+        "penalty_last_n",
+        "penalize_prompt",
         "frequency_penalty",
         "presence_penalty",
         "seed",
         "n",
         "ignore_eos",
     )
-    return {name: getattr(body, name) for name in names} | {
-        "max_tokens": body.max_completion_tokens or body.max_tokens,
-        "stop": stops_of(body.stop),
-        "logit_bias": bias_of(body.logit_bias),
-        "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
-    }
+    return (
+        {name: getattr(body, name) for name in names}
+        | body.repetition_sampling()
+        | {
+            "max_tokens": body.max_completion_tokens or body.max_tokens,
+            "stop": stops_of(body.stop),
+            "logit_bias": bias_of(body.logit_bias),
+            "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
+        }
+    )
 
 
 def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:

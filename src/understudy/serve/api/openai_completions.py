@@ -107,19 +107,25 @@ def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[Pr
         "top_k",
         "min_p",
         "repetition_penalty",
+        "penalty_last_n",
+        "penalize_prompt",
         "frequency_penalty",
         "presence_penalty",
         "seed",
         "n",
         "ignore_eos",
     )
-    sampling = {name: getattr(body, name) for name in names} | {
-        "max_tokens": DEFAULT_TOKENS if body.max_tokens is None else max(1, body.max_tokens),
-        "stop": stops_of(body.stop),
-        "logit_bias": bias_of(body.logit_bias),
-        "logprobs": body.logprobs,
-        "prompt_logprobs": body.logprobs if body.echo else None,
-    }
+    sampling = (
+        {name: getattr(body, name) for name in names}
+        | body.repetition_sampling()
+        | {
+            "max_tokens": DEFAULT_TOKENS if body.max_tokens is None else max(1, body.max_tokens),
+            "stop": stops_of(body.stop),
+            "logit_bias": bias_of(body.logit_bias),
+            "logprobs": body.logprobs,
+            "prompt_logprobs": body.logprobs if body.echo else None,
+        }
+    )
     mask = answer_mask(model.tokenizer, answer_of(body.response_format, body.grammar))
     prompts = _prompts(model, body)
     overflow = body.overflow or "refuse"
