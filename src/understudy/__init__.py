@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         TextStreamer,
         pipeline,
     )
+    from understudy.compress.pipeline import Pipeline
     from understudy.compress.recipe import Recipe, read_recipe
-    from understudy.compress.stages import Pipeline
     from understudy.engine.params import SamplingParams
     from understudy.errors import (
         Cancelled,
@@ -96,7 +96,7 @@ _PLACES = {
     "Npc": "understudy.roleplay.npc",
     "NpcSettings": "understudy.roleplay.npc",
     "OfflineError": "understudy.errors",
-    "Pipeline": "understudy.compress.stages",
+    "Pipeline": "understudy.compress.pipeline",
     "QuantSpec": "understudy.spec",
     "Recipe": "understudy.compress.recipe",
     "Reducer": "understudy.roleplay.state",

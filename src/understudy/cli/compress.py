@@ -25,7 +25,11 @@ def run(arguments: argparse.Namespace) -> int:
 def add_data(parser: argparse.ArgumentParser, *, calibration_sequences: int = 64) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--data", nargs="+", required=True, metavar="FILE", help="text or .jsonl, either may be .gz"
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="text, or .jsonl or .json records; either may be .gz",
     )
     group.add_argument(
         "--auxiliary",
@@ -95,37 +99,64 @@ def run_raw(raw: dict[str, Any], arguments: argparse.Namespace) -> int:
 
 def run_recipe(recipe: Any, arguments: argparse.Namespace) -> int:
     """Run it with a progress line; print where things lie and how good they are."""
-    from understudy.compress.stages import Pipeline
+    from understudy.compress.pipeline import Pipeline
 
-    pipeline = Pipeline(recipe, ProgressLine(), arguments.device)
+    line = ProgressLine()
+    pipeline = Pipeline(recipe, line, arguments.device, line.say)
     if arguments.check:
         pipeline.check()
-        print(json.dumps(pipeline.outlook(), indent=1))
+        print_outlook(pipeline.outlook(), as_json=arguments.json)
         return 0
-    result = pipeline.run()
+    try:
+        result = pipeline.run()
+    except KeyboardInterrupt:
+        line.say("stopped: what is finished is kept, and the same command goes on from there")
+        raise
     if not pipeline.world.is_first:
         return 0
+    for warning in result.warnings:
+        line.say(f"warning: {warning}")
     if arguments.json:
         print(json.dumps({r.stage: r.figures for r in result.reports}, indent=1))
-        return 0
+    else:
+        print_result(result, pipeline.out)
+    return 0
+
+
+def print_outlook(outlook: dict[str, Any], *, as_json: bool) -> None:
+    """What `--check` says."""
+    if as_json:
+        print(json.dumps(outlook, indent=1))
+        return
+    before, after = (outlook["parameters"][name]["total"] for name in ("teacher", "student"))
+    print(f"stages      {', '.join(outlook['stages']) or 'none: the model is converted alone'}")
+    print(
+        f"parameters  {before / 1e6:.1f}M before, {after / 1e6:.1f}M after ({after / before:.0%})"
+    )
+    train, held_out = outlook["sequences"]["train"], outlook["sequences"]["held_out"]
+    print(f"data        {train:,} sequences to learn from, {held_out:,} held out")
+    print(f"memory      about {outlook['memory_bytes'] / 1e9:.1f} GB at the peak")
+    print(f"disk        about {outlook['disk_bytes'] / 1e9:.1f} GB")
+    print(f"folder      {outlook['folder']}")
+
+
+def print_result(result: Any, out: Path) -> None:
     for report in result.reports:
         quality = report.figures.get("quality") or report.figures["final"]
         print(
-            f"{report.stage:8} perplexity {quality['perplexity']:.2f} (teacher {quality['teacher_perplexity']:.2f})  "
+            f"{report.stage:8} perplexity {quality['perplexity']:.2f} "
+            f"(teacher {quality['teacher_perplexity']:.2f})  "
             f"KL {quality['kl']:.4f}  same top-1 {quality['agreement']:.1%}"
         )
     print(f"folder   {result.folder}")
-    if result.gguf is not None:
-        gguf = result.reports[-1].figures["gguf"]
-        print(
-            f"gguf     {result.gguf}  {gguf['bytes'] / 1e6:.1f} MB  KL to the float student {gguf['kl']:.4f}"
-        )
-    if packed := result.reports[-1].figures.get("packed"):
-        print(
-            f"packed   {pipeline.out / 'model-packed'}  {packed['bytes'] / 1e6:.1f} MB  KL to the float student {packed['kl']:.4f}"
-        )
-    print(f"report   {pipeline.out / 'report.html'}")
-    return 0
+    figures = result.reports[-1].figures
+    for name, path in (("gguf", result.gguf), ("packed", out / "model-packed")):
+        if found := figures.get(name):
+            print(
+                f"{name:8} {path}  {found['bytes'] / 1e6:.1f} MB  "
+                f"perplexity {found['perplexity']:.2f}  KL to the float student {found['kl']:.4f}"
+            )
+    print(f"report   {out / 'report.html'}")
 
 
 class ProgressLine:
@@ -133,6 +164,13 @@ class ProgressLine:
 
     def __init__(self) -> None:
         self.what, self.started, self.shown, self.first = "", 0.0, 0.0, 0
+        self.is_open = False  # a line on the terminal that has no end yet
+
+    def say(self, text: str) -> None:
+        """A line of its own, below what was shown."""
+        end = "\n" if self.is_open else ""
+        self.is_open = False
+        print(f"{end}{text}", file=sys.stderr, flush=True)
 
     def __call__(self, done: int, total: int, what: str) -> None:
         now, kind = time.monotonic(), what.split(",")[0].rstrip("0123456789 of")
@@ -148,6 +186,7 @@ class ProgressLine:
             "" if left is None else f"  {left / 60:.0f} min {left % 60:.0f} s left"
         )
         end = "\n" if not is_terminal or done >= total else ""
+        self.is_open = not end
         print(f"\r{text:<78}{end}" if is_terminal else text, end=end, file=sys.stderr, flush=True)
 
 

@@ -1,14 +1,18 @@
-"""The workshop: a big checkpoint goes in, a small one comes out. Needs the extra `understudy[compress]` (torch).
+"""Compression: a big checkpoint goes in, a small one comes out. Needs `understudy[compress]`
+(torch).
 
-Each stage is checkpoint -> checkpoint and a file or two of this room:
+Pipeline(read_recipe(Path("recipe.toml"))).run() -> Result(folder, gguf, reports)
 
-    network      the torch module of a ModelSpec           data        token rows with loss masks from text and JSONL
-    calibrate    one streamed pass that gathers statistics importance  statistics -> a score per unit (CRITERIA)
-    prune        trim any axis by those scores             reconstruct  closed-form reconstruction of what was trimmed
+    recipe       a TOML file -> settings            pipeline       the stages in order, kept and resumed
+    stages/      prune, training, search, quantize, export: a class or function each
+    context      what the stages share              checks         what can be said before any work
+    network      the torch module of a ModelSpec    data, records  sequences with loss masks
+    calibrate    one streamed pass of statistics    importance     statistics -> a score per unit
+    prune        trim any axis by those scores      reconstruct    closed form, of what was trimmed
     distill      train the student on its teacher (losses, teacher cache, schedules, resume)
-    quantize     4 and 8 bits by scale search, error feedback and exact equivalences
-    sparsity     zero rates of relu2 models                search      which shape, by successive halving
-    recipe       a TOML file -> all of these, with reports and a model card
+    quantize     4 and 8 bits: grids (scales, GPTQ, coordinate descent), equalise, qad (tuning)
+    shape_search which shape, by successive halving costs          parameters, bytes, seconds a token
+    report, card the pages of a stage, the card     stage_folder   what is finished, what is kept
 
-Nothing here is imported by the run-time rooms; importing this package itself does not import torch.
+Nothing here is imported by what runs models; importing this package does not import torch.
 """

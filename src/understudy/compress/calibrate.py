@@ -1,8 +1,11 @@
-"""One streamed pass over calibration sequences that gathers what every later stage needs. Layer by layer, resumable.
+"""One streamed pass over calibration sequences that gathers what every later stage needs. Layer by
+layer, resumable.
 
-All sequences go through layer 0, then all through layer 1, …; the residual stream between two layers lies in a file, so
-that at any time one layer works and what is finished stays: a folder of `layer-000.safetensors` … `final.safetensors`
-and `calibration.json`. A run on the same folder goes on after the last finished layer.
+All sequences go through layer 0, then all through layer 1, …; the residual stream between two
+layers lies in a file, so
+that at any time one layer works and what is finished stays: a folder of `layer-000.safetensors` …
+`final.safetensors` and `calibration.json`. A run on the same folder goes on after the last finished
+layer.
 
 Per layer (sums over all tokens unless said; float32):
     attention_gram (hidden, hidden)       Σ x xᵀ of what q, k, v read      mlp_gram (hidden, hidden)   … gate, up read
@@ -30,8 +33,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from understudy.atomic import written_aside
 from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet
-from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Layer, Network
 from understudy.errors import FormatError, MissingError, UsageError
 from understudy.spec import ModelSpec
@@ -79,13 +82,13 @@ def calibrate(
     batch_size: int = 8,
     progress: Progress = quiet,
 ) -> Statistics:
-    """Run all sequences through the network once and leave the statistics in `folder`; finished layers are not run again.
+    """Run all sequences through the network once and leave the statistics in `folder`; finished
+    layers are not run again.
 
     Raises:
         UsageError: `folder` holds the calibration of another model or other sequences.
     """
     spec = network.spec
-    keep_freed_memory()
     check_vocabulary(sequences, spec.vocab_size, "calibration data")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, network, sequences)
@@ -129,7 +132,8 @@ def open_statistics(folder: Path) -> Statistics:
 
 
 class LayerSums:
-    """Runs one layer on batches and sums what it sees. Means are per row first, then squared and summed over sequences."""
+    """Runs one layer on batches and sums what it sees. Means are per row first, then squared and
+    summed over sequences."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.sums = layer, {}
@@ -199,7 +203,8 @@ def parts_of(count: int, size: int) -> Iterator[slice]:
 
 
 def open_stream(path: Path, sequences: Sequences, hidden_size: int) -> Stream:
-    """A residual stream of all sequences as a file, (sequences, tokens, hidden) float32; kept if it is there in that size."""
+    """A residual stream of all sequences as a file, (sequences, tokens, hidden) float32; kept if it
+    is there in that size."""
     shape = (*sequences.mask.shape, hidden_size)
     if path.exists() and path.stat().st_size == 4 * int(np.prod(shape)):
         return np.memmap(path, np.float32, "r+", shape=shape)
@@ -207,7 +212,8 @@ def open_stream(path: Path, sequences: Sequences, hidden_size: int) -> Stream:
 
 
 def _num_finished(folder: Path, spec: ModelSpec) -> int:
-    """Finished layers from which the pass can go on: those with statistics, as long as their stream is still there."""
+    """Finished layers from which the pass can go on: those with statistics, as long as their stream
+    is still there."""
     finished = 0
     while finished < spec.num_layers and (folder / f"layer-{finished:03}.safetensors").exists():
         finished += 1
@@ -237,6 +243,5 @@ def _claim(folder: Path, network: Network, sequences: Sequences) -> None:
 
 
 def _save(sums: Sums, path: Path) -> None:
-    aside = path.with_suffix(".tmp")
-    save_file({name: value.cpu().contiguous() for name, value in sums.items()}, aside)
-    aside.rename(path)
+    with written_aside(path) as aside:
+        save_file({name: value.cpu().contiguous() for name, value in sums.items()}, aside)

@@ -1,4 +1,5 @@
-"""The model card beside the weights: where the student comes from, how it was made, how good it is."""
+"""The model card beside the weights: where the student comes from, how it was made, how good it
+is."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ def _row(report: Report) -> list[Cell]:
 
 
 def annotate(folder: Path, note: Mapping[str, Any]) -> None:
-    """Write `note` into config.json under the key `understudy`, which readers of the format pass over."""
+    """Write `note` into config.json under the key `understudy`, which readers of the format pass
+    over."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["understudy"] = dict(config.get("understudy", {})) | dict(note)

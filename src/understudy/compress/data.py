@@ -1,18 +1,19 @@
-"""Training and calibration data: text and JSONL become sequences of tokens of one length, with a mask of what is learnt.
+"""Training and calibration data: text and JSONL become sequences of tokens of one length, with a
+mask of what is learnt.
 
     sequences = read_sequences([Path("books.txt"), Path("chats.jsonl")], encoder, length=512)
     sequences.tokens  (sequences, length + 1) int32     sequences.mask  (sequences, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
 
-A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}` (only what the
-assistant says counts, as the chat chat template renders it). Documents are packed end to end, an end-of-text token between
-them. The order of batches is a function of seed and step alone, so a run resumes without any state of its own.
+A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}`
+(only what the assistant says counts, as the chat chat template renders it). Documents are packed
+end to end, an end-of-text token between them. The order of batches is a function of seed and step
+alone, so a run resumes without any state of its own.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,20 +21,24 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.errors import DocumentError, UsageError
+from understudy.compress.records import Chat, read_records
+from understudy.errors import DocumentError, TemplateError, UsageError
 
 IntArray = NDArray[np.int32]
 
 
 class Encoder(Protocol):
-    """How words become ids. `TextEncoder` adapts a tokenizer and a chat template of the text room."""
+    """How words become ids. `TextEncoder` adapts a tokenizer and a chat template of the text
+    room."""
 
     @property
     def end_id(self) -> int | None: ...
 
     def text(self, text: str) -> list[int]: ...
 
-    def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]: ...
+    def chat(self, chat: Chat, count: int, is_open: bool) -> list[int]:
+        """The first `count` messages; open: with what asks for the next."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,21 +56,21 @@ class TextEncoder:
     def text(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text))
 
-    def chat(self, messages: Sequence[dict[str, Any]], is_open: bool) -> list[int]:
+    def chat(self, chat: Chat, count: int, is_open: bool) -> list[int]:
         if self.chat_template is None:
             raise UsageError(
-                "the data holds chats, but the model has no chat chat template",
+                "the data holds chats, but the model has no chat template",
                 do="use plain text records",
             )
-        return list(
-            self.chat_template.render(messages, add_generation_prompt=is_open).encode(
-                self.tokenizer
-            )
+        messages = chat.messages[:count]
+        prompt = self.chat_template.render(
+            messages, tools=chat.tools, add_generation_prompt=is_open
         )
+        return list(prompt.encode(self.tokenizer))
 
 
 @dataclass(frozen=True)
-class Document:
+class TokenizedDocument:
     """Token ids with, for each, whether predicting it counts."""
 
     ids: list[int]
@@ -87,6 +92,11 @@ class Sequences:
     def take(self, count: int, start: int = 0) -> Sequences:
         return Sequences(self.tokens[start : start + count], self.mask[start : start + count])
 
+    def learnt(self) -> Sequences:
+        """Those in which at least one token is learnt."""
+        kept = self.mask.any(axis=1)
+        return self if kept.all() else Sequences(self.tokens[kept], self.mask[kept])
+
     def spread(self, count: int) -> Sequences:
         """At most `count` of them, evenly from first to last."""
         picked = np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)
@@ -94,7 +104,8 @@ class Sequences:
 
 
 def mixed(own: Sequences, others: Sequences, count: int) -> Sequences:
-    """`count` sequences spread over both, half of them `others` as far as there are so many, shuffled in a fixed order."""
+    """`count` sequences spread over both, half of them `others` as far as there are so many,
+    shuffled in a fixed order."""
     theirs = others.spread(count // 2)
     ours = own.spread(count - len(theirs))
     order = np.random.default_rng(1).permutation(len(ours) + len(theirs))
@@ -107,10 +118,12 @@ def mixed(own: Sequences, others: Sequences, count: int) -> Sequences:
 def read_sequences(
     paths: Iterable[Path], encoder: Encoder, length: int, max_sequences: int | None = None
 ) -> Sequences:
-    """All documents of these files, packed into sequences of `length` predicted tokens; a rest that fills no row is dropped.
+    """All documents of these files, packed into sequences of `length` predicted tokens; a rest that
+    fills no row is dropped.
 
     Raises:
-        DocumentError: a file or record cannot be read (file and line are named), or all of it is shorter than one row.
+        DocumentError: a file or record cannot be read (file and line are named), or all of it is
+        shorter than one row.
     """
     if length < 2:
         raise UsageError("sequences are too short", expected="a length of at least 2", found=length)
@@ -131,27 +144,34 @@ def read_sequences(
     return sequences
 
 
-def read_documents(path: Path, encoder: Encoder) -> Iterator[Document]:
-    """The records of a `.jsonl` file, or a text file in pieces of over a thousand characters; either may be `.gz`."""
+def read_documents(path: Path, encoder: Encoder) -> Iterator[TokenizedDocument]:
+    """The records of a `.jsonl` or `.json` file, or a text file in pieces of over a thousand
+    characters; either may be `.gz`."""
     name = path.name.removesuffix(".gz")
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as lines
-        ):
-            yield from (
-                _jsonl(path, lines, encoder)
-                if name.endswith((".jsonl", ".ndjson"))
-                else _text(lines, encoder)
-            )
+        with opened(path, "rt", encoding="utf-8-sig") as lines:
+            if name.endswith((".jsonl", ".ndjson", ".json")):
+                yield from _documents(read_records(lines, str(path)), encoder)
+            else:
+                yield from _text(lines, encoder)
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
         raise DocumentError(
             "data file cannot be read", where=path, found=str(error), expected="UTF-8 text"
         ) from error
 
 
-def _text(lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
+def _documents(
+    records: Iterable[tuple[str, str | Chat]], encoder: Encoder
+) -> Iterator[TokenizedDocument]:
+    for where, record in records:
+        if isinstance(record, str):
+            yield _plain(encoder.text(record))
+        else:
+            yield chat_document(record, encoder, where)
+
+
+def _text(lines: Iterable[str], encoder: Encoder) -> Iterator[TokenizedDocument]:
     held: list[str] = []
     size = 0
     for line in lines:
@@ -164,64 +184,49 @@ def _text(lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
         yield _plain(encoder.text("".join(held)))
 
 
-def _plain(ids: list[int]) -> Document:
-    return Document(ids, [True] * len(ids))
+def _plain(ids: list[int]) -> TokenizedDocument:
+    return TokenizedDocument(ids, [True] * len(ids))
 
 
-def _jsonl(path: Path, lines: Iterable[str], encoder: Encoder) -> Iterator[Document]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DocumentError("record is not JSON", where=where, found=error.msg) from error
-        match record:
-            case {"text": str(text)} if text:
-                yield _plain(encoder.text(text))
-            case {"messages": [_, *_] as messages}:
-                yield chat_document(messages, encoder, where)
-            case _:
-                keys = sorted(record) if isinstance(record, dict) else type(record).__name__
-                raise DocumentError("record has neither text nor messages", where=where, found=keys)
+def chat_document(chat: Chat, encoder: Encoder, where: str = "chat") -> TokenizedDocument:
+    """A chat as the template renders it; learnt is what an assistant turn adds to the prompt that
+    asks for it.
 
+    The template must be append-only: the rendering up to a turn is a prefix of the longer one, else
+    the turn is refused.
 
-def chat_document(
-    messages: Sequence[dict[str, Any]], encoder: Encoder, where: str = "chat"
-) -> Document:
-    """A chat as the chat template renders it; learnt is what an assistant turn adds to the prompt that asks for it.
-
-    The chat template must be append-only: the rendering up to a turn is a prefix of the longer one, else the turn is refused.
+    Raises:
+        DocumentError: it is not, or the template refuses the messages.
     """
-    for message in messages:
-        if (
-            not isinstance(message, dict)
-            or not isinstance(message.get("content"), str)
-            or "role" not in message
-        ):
-            raise DocumentError("message needs a role and a content", where=where, found=message)
-    ids = encoder.chat(messages, False)
-    is_learnt = [False] * len(ids)
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        before, after = (
-            encoder.chat(messages[:index], True),
-            encoder.chat(messages[: index + 1], False),
-        )
-        if ids[: len(after)] != after or after[: len(before)] != before:
-            raise DocumentError(
-                "the chat template rewrites earlier turns: loss masks would be wrong", where=where
-            )
-        is_learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
-    return Document(ids, is_learnt)
+    messages = chat.messages
+    try:
+        ids = encoder.chat(chat, len(messages), False)
+        is_learnt = [False] * len(ids)
+        for index, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = encoder.chat(chat, index, True) if index else []
+                after = encoder.chat(chat, index + 1, False)
+                if ids[: len(after)] != after or after[: len(before)] != before:
+                    raise DocumentError(
+                        "the chat template rewrites earlier turns: loss masks would be wrong",
+                        where=where,
+                    )
+                is_learnt[len(before) : len(after)] = [True] * (len(after) - len(before))
+    except TemplateError as error:
+        raise DocumentError(
+            "the chat template refuses the messages", where=where, found=error.what
+        ) from error
+    return TokenizedDocument(ids, is_learnt)
 
 
 def pack(
-    documents: Iterable[Document], length: int, end_id: int | None, max_sequences: int | None = None
+    documents: Iterable[TokenizedDocument],
+    length: int,
+    end_id: int | None,
+    max_sequences: int | None = None,
 ) -> Sequences:
-    """Documents end to end, cut into sequences of length + 1 tokens that overlap by one, so that no prediction is lost."""
+    """Documents end to end, cut into sequences of length + 1 tokens that overlap by one, so that no
+    prediction is lost."""
     tokens: list[IntArray] = []
     masks: list[NDArray[np.uint8]] = []
     ids: list[int] = []
@@ -246,7 +251,8 @@ def pack(
 def sequences_of_step(
     num_sequences: int, batch_size: int, step: int, seed: int
 ) -> NDArray[np.int64]:
-    """(batch_size,) which sequences a step learns from: each epoch is one permutation, drawn from seed and epoch alone."""
+    """(batch_size,) which sequences a step learns from: each epoch is one permutation, drawn from
+    seed and epoch alone."""
     if batch_size > num_sequences:
         raise UsageError(
             "the data has fewer sequences than one batch",
@@ -260,7 +266,8 @@ def sequences_of_step(
 
 
 def check_vocabulary(sequences: Sequences, vocab_size: int, where: str) -> None:
-    """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made these sequences."""
+    """Raises UsageError if a token id lies outside the model's vocabulary: another tokenizer made
+    these sequences."""
     largest = int(sequences.tokens.max())
     if largest >= vocab_size:
         raise UsageError(

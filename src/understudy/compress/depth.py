@@ -1,4 +1,5 @@
-"""Which layers to keep when depth is cut: by block influence, by perplexity, or one contiguous block by the loss.
+"""Which layers to keep when depth is cut: by block influence, by perplexity, or one contiguous
+block by the loss.
 
 kept = choose_layers("influence", network, statistics, num_layers=20)
 kept = choose_layers("contiguous", network, statistics, num_layers=20, sequences=some_rows)
@@ -28,8 +29,9 @@ def choose_layers(
 ) -> tuple[int, ...]:
     """Indices of the layers that stay, rising.
 
-    influence: drop the layers that turn the stream least (ShortGPT). perplexity: drop the layers whose single removal
-    costs the least loss on `sequences`. contiguous: drop the one block whose removal costs the least (2408.11796).
+    influence: drop the layers that turn the stream least (ShortGPT). perplexity: drop the layers
+    whose single removal costs the least loss on `sequences`. contiguous: drop the one block whose
+    removal costs the least (2408.11796).
     """
     total = network.spec.num_layers
     if num_layers == total:

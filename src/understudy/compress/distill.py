@@ -1,11 +1,13 @@
-"""Train a student on its teacher's distribution: forward KL alone by default, state losses when depth was cut hard.
+"""Train a student on its teacher's distribution: forward KL alone by default, state losses when
+depth was cut hard.
 
     settings = DistillSettings(tokens=262_144, batch_size=8, learning_rate=2e-4)
     report = distill(student, LiveTeacher(teacher), sequences, settings, folder)
 
-The same code runs alone and under torchrun (`parallel.py`): every step has one global batch that depends on seed and
-step only, each process takes its share, and losses are normed by the tokens of the whole batch. `folder` keeps
-`trace.jsonl` (one line a step) and the last two `state-*` checkpoints; a run that finds them goes on, bit for bit."""
+The same code runs alone and under torchrun (`parallel.py`): every step has one global batch that
+depends on seed and step only, each process takes its share, and losses are normed by the tokens of
+the whole batch. `folder` keeps `trace.jsonl` (one line a step) and the last two `state-*`
+checkpoints; a run that finds them goes on, bit for bit."""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ SCHEDULES: dict[str, Schedule] = {
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """tokens: predicted tokens in all; batch_size: sequences a step; micro_batch_size: sequences in memory at once."""
+    """tokens: predicted tokens in all; batch_size: sequences a step; micro_batch_size: sequences in
+    memory at once."""
 
     tokens: int
     batch_size: int = 8
@@ -61,7 +64,8 @@ class DistillSettings:
     )
     checkpoint_steps: int = 50
     zero_pressure: float = 0.0  # weight of the L1 of relu2 activations at the end of its ramp
-    precision: str = "float32"  # or bfloat16: products (a live teacher's too), weights and optimizer stay float32
+    # or bfloat16: products (a live teacher's too), weights and optimizer stay float32
+    precision: str = "float32"
 
     def problems(self) -> list[str]:
         found = []
@@ -84,7 +88,8 @@ class DistillSettings:
         return max(1, self.tokens // (self.batch_size * sequences.mask.shape[1]))
 
     def sequences_needed(self, sequences: Sequences) -> Sequences:
-        """As many sequences as all steps see, drawn from all by the seed: a cache of the teacher need hold no others."""
+        """As many sequences as all steps see, drawn from all by the seed: a cache of the teacher
+        need hold no others."""
         count = self.num_steps(sequences) * self.batch_size
         if count >= len(sequences):
             return sequences
@@ -106,11 +111,13 @@ class DistillReport:
     steps: int
     tokens: int
     seconds: float  # of this process's part of the run
-    losses: list[float]  # KL in nats per token of every step, resumed ones included
+    losses: list[float]  # KL in nats per token of every step that learnt, resumed ones included
+    passed_over: int = 0  # steps whose sequences hold nothing that is learnt
 
 
 class Objective(nn.Module):
-    """Student plus the losses on it, as one module, so that sharding wraps both. Returns sums over the tokens."""
+    """Student plus the losses on it, as one module, so that sharding wraps both. Returns sums over
+    the tokens."""
 
     def __init__(self, student: Network, settings: DistillSettings, teacher: Teacher) -> None:
         super().__init__()
@@ -183,10 +190,12 @@ def distill(
     progress: Progress = quiet,
     trains_all: bool = True,
 ) -> DistillReport:
-    """Train `student` in place (in float32, where it lies) and return the losses. Not `trains_all`: what requires a gradient now.
+    """Train `student` in place (in float32, where it lies) and return the losses. Not `trains_all`:
+    what requires a gradient now.
 
     Raises:
-        UsageError: settings are unsound, vocabularies differ, or the data has fewer sequences than a batch.
+        UsageError: settings are unsound, vocabularies differ, or the data has fewer sequences than
+        a batch.
         UnderstudyError: the loss became NaN; checkpoints of earlier steps stay.
     """
     check(student, teacher, sequences, settings)
@@ -196,7 +205,7 @@ def distill(
     started = time.monotonic()
     for step in range(run.first_step, run.num_steps):
         loss = run.step(step)
-        if not math.isfinite(loss):
+        if loss is not None and not math.isfinite(loss):
             raise UnderstudyError(
                 "the loss is not a number",
                 where=f"step {step}",
@@ -204,10 +213,13 @@ def distill(
                 do="lower the learning rate, then run again to resume",
             )
         run.after(step, loss)
-        progress(step + 1, run.num_steps, f"distilling, KL {loss:.4f}")
+        shown = "nothing to learn" if loss is None else f"KL {loss:.4f}"
+        progress(step + 1, run.num_steps, f"distilling, {shown}")
     run.finish()
     tokens = run.num_steps * settings.batch_size * sequences.mask.shape[1]
-    return DistillReport(run.num_steps, tokens, time.monotonic() - started, run.folder.losses())
+    losses = run.folder.losses()
+    passed_over = run.num_steps - len(losses)
+    return DistillReport(run.num_steps, tokens, time.monotonic() - started, losses, passed_over)
 
 
 def check(
@@ -260,13 +272,19 @@ class _Run:
         self.folder = RunFolder(folder, self.world)
         self.first_step = self.folder.resume(self.objective, self.optimizer)
 
-    def step(self, step: int) -> float:
-        """One optimizer step over the global batch; the mean KL per token of it, the same number on every process."""
+    def step(self, step: int) -> float | None:
+        """One optimizer step over the global batch; the mean KL per token of it, the same number on
+        every process.
+
+        None where the batch holds nothing that is learnt: such a step is passed over.
+        """
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate_at(step, self.num_steps)
         numbers = sequences_of_step(len(self.sequences), settings.batch_size, step, settings.seed)
         count = float(self.sequences.mask[numbers].sum())
+        if not count:
+            return None
         mine = numbers[self.world.rank :: self.world.size]
         total = 0.0
         for start in range(0, len(mine), settings.micro_batch_size):
@@ -311,7 +329,7 @@ class _Run:
             )
         return self.teacher.target(numbers, tokens)
 
-    def after(self, step: int, loss: float) -> None:
+    def after(self, step: int, loss: float | None) -> None:
         self.folder.note(step, loss)
         if (step + 1) % self.settings.checkpoint_steps == 0:
             self.folder.save(step + 1, self.objective, self.optimizer)

@@ -1,4 +1,5 @@
-"""What the run-time engine makes of an export: apart from `evaluate`, which runs without the compiled core."""
+"""What the run-time engine makes of an export: apart from `evaluate`, which runs without the
+compiled core."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from understudy.model import load
 
 
 def int8_cache_kl(model: Path, sequences: Sequences) -> float:
-    """KL in nats a token of the run-time engine with an int8 cache to itself with a float32 one, over all tokens of the sequences."""
+    """KL in nats a token of the run-time engine with an int8 cache to itself with a float32 one,
+    over all tokens of the sequences."""
     length, total = sequences.mask.shape[1], 0.0
     exact, small = (load(model, kv=kv, context=length, use_cache=False) for kv in ("f32", "int8"))
     for tokens in sequences.tokens[:, :-1]:

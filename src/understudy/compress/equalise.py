@@ -1,10 +1,12 @@
-"""AWQ-style channel scales, moved through the exact equivalences of the architecture: the network's function is unchanged.
+"""AWQ-style channel scales, moved through the exact equivalences of the architecture: the network's
+function is unchanged.
 
     norm -> q, k, v and up, gate:   gain_i / s_i,  columns i · s_i       (LayerNorm1P: (1 + w) / s - 1 and b / s)
     up -> down:                     row i of up / s_i (relu2, ungated: / √s_i),  column i of down · s_i
     v -> o:                         row i of v / s_i,  the columns that read it · s_i   (per key/value head)
 
-s_i = (importance of channel i)^α, α chosen per place by the output error of rounding the readers afterwards. Gram matrices
+s_i = (importance of channel i)^α, α chosen per place by the output error of rounding the readers
+afterwards. Gram matrices
 follow: G_ij / (s_i s_j). 2306.00978; the search runs in float32 at least.
 """
 
@@ -25,7 +27,8 @@ Grams = dict[str, Tensor]
 
 @torch.no_grad()
 def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> dict[str, float]:
-    """Scale one layer in place, and its Gram matrices with it. Returns the chosen α of each place."""
+    """Scale one layer in place, and its Gram matrices with it. Returns the chosen α of each
+    place."""
     layer: Layer = network.model.layers[index]
     attention, mlp = layer.self_attn, layer.mlp
     readers = [
@@ -48,9 +51,11 @@ def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> di
 
 
 def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[float, Tensor]:
-    """(α, s): s (columns,) multiplies the columns of every reader's weight; the inputs are divided by it.
+    """(α, s): s (columns,) multiplies the columns of every reader's weight; the inputs are divided
+    by it.
 
-    readers: (weight, Gram matrix of its inputs); the channels' importance is that of the first one's inputs.
+    readers: (weight, Gram matrix of its inputs); the channels' importance is that of the first
+    one's inputs.
     """
     size = readers[0][1].diagonal().clamp_min(0).sqrt().float()
     size = (size / size.mean().clamp_min(1e-30)).clamp_min(1e-4)

@@ -1,4 +1,5 @@
-"""How good a student is on held-out sequences: perplexity, KL to its teacher, top-1 agreement. float32, fixed windows."""
+"""How good a student is on held-out sequences: perplexity, KL to its teacher, top-1 agreement.
+float32, fixed windows."""
 
 from __future__ import annotations
 
@@ -7,16 +8,19 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.compress.data import Sequences
 from understudy.compress.losses import LiveTarget, cross_entropy, token_statistics
 from understudy.compress.network import Network
+from understudy.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Per predicted token: perplexities, KL(teacher ‖ student) in nats, share of equal top-1; over `tokens` tokens."""
+    """Per predicted token: perplexities, KL(teacher ‖ student) in nats, share of equal top-1; over
+    `tokens` tokens."""
 
     perplexity: float
     teacher_perplexity: float
@@ -30,7 +34,8 @@ class Quality:
 
 @torch.no_grad()
 def remember(teacher: Network, sequences: Sequences, batch_size: int = 4) -> Tensor:
-    """What the teacher's head reads, (sequences, tokens, hidden): for comparing many students on the same sequences."""
+    """What the teacher's head reads, (sequences, tokens, hidden): for comparing many students on
+    the same sequences."""
     parts = torch.from_numpy(sequences.tokens[:, :-1].astype(np.int64)).split(batch_size)
     return torch.cat([teacher.hidden(tokens.to(teacher.head_weight.device)) for tokens in parts])
 
@@ -43,7 +48,8 @@ def compare(
     batch_size: int = 4,
     remembered: Tensor | None = None,
 ) -> Quality:
-    """Student against teacher on the tokens that the sequences' mask marks. Vocabularies must be equal."""
+    """Student against teacher on the tokens that the sequences' mask marks. Vocabularies must be
+    equal."""
     device = student.head_weight.device
     sums = {"kl": 0.0, "nll": 0.0, "teacher_nll": 0.0, "agree": 0.0}
     for start in range(0, len(sequences), batch_size):
@@ -66,7 +72,7 @@ def compare(
         found = token_statistics(ours, student.head_weight.float(), target, tokens[:, 1:].flatten())
         for name in sums:
             sums[name] += (found[name] * mask).sum().item()
-    count = int(sequences.mask.sum())
+    count = num_counted(sequences)
     return Quality(
         math.exp(sums["nll"] / count),
         math.exp(sums["teacher_nll"] / count),
@@ -92,4 +98,34 @@ def perplexity(network: Network, sequences: Sequences, batch_size: int = 4) -> f
         )
         hidden = network.hidden(tokens[:, :-1]).flatten(0, 1)
         total += cross_entropy(hidden, network.head_weight, tokens[:, 1:].flatten(), mask).item()
-    return math.exp(total / int(sequences.mask.sum()))
+    return math.exp(total / num_counted(sequences))
+
+
+def num_counted(sequences: Sequences) -> int:
+    """How many tokens the mask marks.
+
+    Raises:
+        UsageError: none, so that there is nothing to measure on.
+    """
+    if not (count := int(sequences.mask.sum())):
+        raise UsageError(
+            "no token of the held-out sequences counts", do="hold more out, or give assistant turns"
+        )
+    return count
+
+
+@torch.no_grad()
+def continuation(
+    network: Network, tokens: NDArray[np.int32], count: int, num_tokens: int
+) -> list[int]:
+    """The `count` likeliest next tokens, one after the other; no cache, so for a few only.
+
+    Args:
+        tokens: (n,), what is continued.
+        num_tokens: how many tokens the tokenizer has: rows beyond them are padding.
+    """
+    known = [int(token) for token in tokens]
+    for _ in range(count):
+        hidden = network.hidden(torch.tensor([known], device=network.device))[:, -1]
+        known.append(int((hidden @ network.head_weight[:num_tokens].T).argmax()))
+    return known[len(tokens) :]

@@ -1,4 +1,5 @@
-"""Between files and networks: open a model for the workshop, save what came out, always whole or not at all."""
+"""Between files and networks: open a model for the workshop, save what came out, always whole or
+not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from understudy.text.templates import chat_template_for
 
 @dataclass(frozen=True)
 class Source:
-    """A model opened for compression: the float32 network (frozen), its checkpoint, and how its words become ids."""
+    """A model opened for compression: the float32 network (frozen), its checkpoint, and how its
+    words become ids."""
 
     network: Network
     checkpoint: Checkpoint
@@ -52,7 +54,8 @@ class Source:
 def open_source(
     model: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> Source:
-    """A folder, GGUF file or name that `understudy list` prints. Quantized tensors are dequantised."""
+    """A folder, GGUF file or name that `understudy list` prints. Quantized tensors are
+    dequantised."""
     checkpoint = open_checkpoint(hub.resolve(model))
     weights = _Floats(checkpoint.weights)
     network = network_from_weights(checkpoint.spec, weights, dtype).requires_grad_(False)

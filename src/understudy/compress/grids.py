@@ -1,14 +1,17 @@
-"""The grids that weights are rounded to, and the search of their scales. Blocks of 32 run along the columns.
+"""The grids that weights are rounded to, and the search of their scales. Blocks of 32 run along the
+columns.
 
     q4 (GGUF Q4_0, 4.5 bits a weight): x = d · (n - 8), n in 0..15, d float16 of either sign
     q8 (GGUF Q8_0, 8.5 bits a weight): x = d · n, n in -127..127
 
-`search_scales` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square of the input that w_j meets:
-what llama.cpp calls an importance matrix. `encode` makes the file's bytes of the integers, so that nothing is rounded twice.
+`search_scales` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square
+of the input that w_j meets: what llama.cpp calls an importance matrix. `encode` makes the file's
+bytes of the integers, so that nothing is rounded twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +22,7 @@ from torch import Tensor
 from understudy.errors import UsageError
 
 BLOCK = 32
+CHUNK_ELEMENTS = 4 << 20  # of a matrix that are worked on at once: float64 copies of all are large
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ _SHRINKS = torch.linspace(0.75, 1.1, 15)
 
 @dataclass
 class QuantizedMatrix:
-    """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds exactly."""
+    """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds
+    exactly."""
 
     grid: Grid
     integers: Tensor
@@ -47,8 +52,18 @@ class QuantizedMatrix:
         return self.integers.float() * self.scales.repeat_interleave(BLOCK, dim=1)
 
 
+def _by_rows(work: Callable[[slice], QuantizedMatrix], weight: Tensor) -> QuantizedMatrix:
+    """What `work` makes of some rows, for all of them in turn: rows are independent of each
+    other."""
+    step = max(1, CHUNK_ELEMENTS // weight.shape[1])
+    parts = [work(slice(start, start + step)) for start in range(0, len(weight), step)]
+    integers = torch.cat([part.integers for part in parts])
+    return QuantizedMatrix(parts[0].grid, integers, torch.cat([part.scales for part in parts]))
+
+
 def round_to_nearest(weight: Tensor, grid: Grid) -> QuantizedMatrix:
-    """Round to nearest, as ggml's reference does: the value of largest magnitude defines the scale."""
+    """Round to nearest, as ggml's reference does: the value of largest magnitude defines the
+    scale."""
     blocks = _blocks(weight)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
     scales = _half(extreme / (grid.low if grid.low == -8 else grid.high))
@@ -56,10 +71,15 @@ def round_to_nearest(weight: Tensor, grid: Grid) -> QuantizedMatrix:
 
 
 def search_scales(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> QuantizedMatrix:
-    """The best scale of every block: candidates around the extreme value of either sign, then two least-squares steps.
+    """The best scale of every block: candidates around the extreme value of either sign, then two
+    least-squares steps.
 
     weight: (rows, columns); importance: (columns,) mean square of the inputs, None for all ones.
     """
+    return _by_rows(lambda rows: _search_scales(weight[rows], grid, importance), weight)
+
+
+def _search_scales(weight: Tensor, grid: Grid, importance: Tensor | None) -> QuantizedMatrix:
     blocks = _blocks(weight)
     h = _importance(blocks, importance)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
@@ -79,14 +99,17 @@ def search_scales(weight: Tensor, grid: Grid, importance: Tensor | None = None) 
 
 
 def gptq(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> QuantizedMatrix:
-    """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns still to come.
+    """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns
+    still to come.
 
-    Those that meet the largest inputs go first, as far as blocks stay whole: they are rounded while most can still take over.
-    Scales are searched at the start of each block on the weights as they then stand, with the inputs' mean squares.
-    gram: (columns, columns), Σ x xᵀ. Source: 2210.17323, in float64 throughout (it is fragile in less).
+    Those that meet the largest inputs go first, as far as blocks stay whole: they are rounded while
+    most can still take over. Scales are searched at the start of each block on the weights as they
+    then stand, with the inputs' mean squares.
+    gram: (columns, columns), Σ x xᵀ. Source: 2210.17323, in float64 throughout (it is fragile in
+    less).
     """
     blocks, order = _largest_first(gram.diagonal())
-    w, columns, gram = weight[:, order].double(), weight.shape[1], gram[order][:, order]
+    columns, gram = weight.shape[1], gram[order][:, order]
     hessian = gram.double() / gram.diagonal().double().mean().clamp_min(1e-30)
     dead = hessian.diagonal() <= 0
     hessian[dead, dead] = 1.0
@@ -94,28 +117,38 @@ def gptq(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> Qua
     upper = torch.linalg.cholesky(
         torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True
     )
+    squares = gram.diagonal()
+    found = _by_rows(lambda rows: _fed_back(weight[rows][:, order], grid, squares, upper), weight)
+    return QuantizedMatrix(
+        grid, found.integers[:, order.argsort()], found.scales[:, blocks.argsort()]
+    )
+
+
+def _fed_back(weight: Tensor, grid: Grid, squares: Tensor, upper: Tensor) -> QuantizedMatrix:
+    """Rounds the columns in their order. squares: (columns,) of the inputs; upper: the factor of
+    the inverse Hessian."""
+    w = weight.double()
     integers = torch.zeros_like(weight, dtype=torch.int8)
-    scales = torch.zeros(len(weight), columns // BLOCK, device=weight.device)
-    for start in range(0, columns, BLOCK):
+    scales = torch.zeros(len(weight), weight.shape[1] // BLOCK, device=weight.device)
+    for start in range(0, weight.shape[1], BLOCK):
         stop, block = start + BLOCK, start // BLOCK
-        scales[:, block] = search_scales(
-            w[:, start:stop].float(), grid, gram.diagonal()[start:stop]
-        ).scales[:, 0]
+        searched = search_scales(w[:, start:stop].float(), grid, squares[start:stop])
+        scales[:, block] = searched.scales[:, 0]
         errors = torch.zeros(len(w), BLOCK, dtype=torch.float64, device=weight.device)
+        d = scales[:, block].double()
+        divisor = torch.where(d == 0, 1.0, d)
         for column in range(start, stop):
-            d = scales[:, block].double()
-            n = (w[:, column] / torch.where(d == 0, 1.0, d)).round().clamp(grid.low, grid.high) * (
-                d != 0
-            )
+            n = (w[:, column] / divisor).round().clamp(grid.low, grid.high) * (d != 0)
             integers[:, column] = n.to(torch.int8)
             errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
             w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
         w[:, stop:] -= errors @ upper[start:stop, stop:]
-    return QuantizedMatrix(grid, integers[:, order.argsort()], scales[:, blocks.argsort()])
+    return QuantizedMatrix(grid, integers, scales)
 
 
 def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
-    """(columns,) -> the blocks by their largest entry, and the columns in that order, falling inside each block."""
+    """(columns,) -> the blocks by their largest entry, and the columns in that order, falling
+    inside each block."""
     values, inside = squares.unflatten(0, (-1, BLOCK)).sort(dim=1, descending=True)
     blocks = values[:, 0].argsort(descending=True)
     return blocks, (BLOCK * blocks[:, None] + inside[blocks]).flatten()
@@ -124,16 +157,26 @@ def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
 def coordinate_descent(
     weight: Tensor, rounded: QuantizedMatrix, gram: Tensor, rounds: int = 6
 ) -> QuantizedMatrix:
-    """Descent on Σ ‖(W - W') x‖² from a rounded matrix: all scales of a row together, then each integer in turn.
+    """Descent on Σ ‖(W - W') x‖² from a rounded matrix: all scales of a row together, then each
+    integer in turn.
 
-    Both steps are exact minima of what is left (the scales solve a system of one equation a block, an integer is rounded
-    from its own best value), so the error only falls; a row keeps its scales where float16 would make them worse.
+    Both steps are exact minima of what is left (the scales solve a system of one equation a block,
+    an integer is rounded from its own best value), so the error only falls; a row keeps its scales
+    where float16 would make them worse.
     """
-    grid, columns = rounded.grid, weight.shape[1]
-    g, w = gram.double(), weight.double()
-    g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * torch.eye(
-        columns, dtype=g.dtype, device=g.device
-    )
+    columns, g = weight.shape[1], gram.double()
+    identity = torch.eye(columns, dtype=g.dtype, device=g.device)
+    g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * identity
+
+    def work(rows: slice) -> QuantizedMatrix:
+        part = QuantizedMatrix(rounded.grid, rounded.integers[rows], rounded.scales[rows])
+        return _descended(weight[rows], part, g, rounds)
+
+    return _by_rows(work, weight)
+
+
+def _descended(weight: Tensor, rounded: QuantizedMatrix, g: Tensor, rounds: int) -> QuantizedMatrix:
+    grid, columns, w = rounded.grid, weight.shape[1], weight.double()
     n, scales, wanted = rounded.integers.double(), rounded.scales.double(), w @ g
     for _ in range(rounds):
         scales = _best_scales(wanted, n, scales, g)
@@ -154,7 +197,8 @@ def coordinate_descent(
 
 
 def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor:
-    """The scales (rows, blocks) that minimise each row's error with its integers as they are, as float16 holds them.
+    """The scales (rows, blocks) that minimise each row's error with its integers as they are, as
+    float16 holds them.
 
     wanted: W G, (rows, columns).
     """
@@ -186,14 +230,19 @@ def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor
 
 def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
     """Σ ‖(W - W') x‖² / Σ ‖W x‖² over the inputs that made the Gram matrix."""
-    difference, wide, g = (weight - rounded).double(), weight.double(), gram.double()
-    return (
-        ((difference @ g) * difference).sum() / ((wide @ g) * wide).sum().clamp_min(1e-30)
-    ).item()
+    g = gram.double()
+    step = max(1, CHUNK_ELEMENTS // weight.shape[1])
+    lost = whole = 0.0
+    for ours, theirs in zip(weight.split(step), rounded.split(step), strict=True):
+        difference, wide = (ours - theirs).double(), ours.double()
+        lost += ((difference @ g) * difference).sum().item()
+        whole += ((wide @ g) * wide).sum().item()
+    return lost / max(whole, 1e-30)
 
 
 def encode(rounded: QuantizedMatrix) -> NDArray[np.uint8]:
-    """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16 high) or 32 bytes."""
+    """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16
+    high) or 32 bytes."""
     scales = rounded.scales.cpu().numpy().astype(np.float16)
     blocks = rounded.integers.cpu().numpy().reshape(*scales.shape, BLOCK)
     if rounded.grid.name == "q4":

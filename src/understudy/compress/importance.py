@@ -1,7 +1,9 @@
-"""Statistics -> a score for every unit of a network: what pruning keeps. `CRITERIA` holds the ways of scoring.
+"""Statistics -> a score for every unit of a network: what pruning keeps. `CRITERIA` holds the ways
+of scoring.
 
-A unit is one MLP neuron, one query head, or one channel of the residual stream; higher is more important. Sources:
-Minitron (2407.14679 §2.2) for activations, Torch-Pruning's grouped magnitude, optimal brain surgeon for the last.
+A unit is one MLP neuron, one query head, or one channel of the residual stream; higher is more
+important. Sources: Minitron (2407.14679 §2.2) for activations, Torch-Pruning's grouped magnitude,
+optimal brain surgeon for the last.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ WRITERS = ("self_attn.o_proj", "mlp.down_proj")
 
 @dataclass(frozen=True)
 class Importance:
-    """inner: (layers, intermediate); heads: (layers, num_heads); hidden: (hidden,), one order for the stream. All on the CPU."""
+    """inner: (layers, intermediate); heads: (layers, num_heads); hidden: (hidden,), one order for
+    the stream. All on the CPU."""
 
     inner: Tensor
     heads: Tensor
@@ -28,7 +31,8 @@ class Importance:
 
 
 def minitron(network: Network, statistics: Statistics, seed: int) -> Importance:
-    """Mean activation per sequence, L2 over sequences; channels summed over the outputs of all norms."""
+    """Mean activation per sequence, L2 over sequences; channels summed over the outputs of all
+    norms."""
     del network, seed
     layers = [statistics.layer(index) for index in range(statistics.spec.num_layers)]
     hidden = statistics.final()["head_mean"].clone()
@@ -54,7 +58,8 @@ def random(network: Network, statistics: Statistics, seed: int) -> Importance:
 
 
 def magnitude(network: Network, statistics: Statistics, seed: int) -> Importance:
-    """L2 norm of all weights that would go with the unit; needs no data (Torch-Pruning's GroupMagnitude)."""
+    """L2 norm of all weights that would go with the unit; needs no data (Torch-Pruning's
+    GroupMagnitude)."""
     del statistics, seed
     layers = network.model.layers
     hidden = network.model.embed_tokens.weight.square().sum(0)
@@ -69,9 +74,11 @@ def magnitude(network: Network, statistics: Statistics, seed: int) -> Importance
 
 
 def reconstruction(network: Network, statistics: Statistics, seed: int) -> Importance:
-    """How much of the layer's output is lost if the unit goes and the others are reconstructed: w_i² / [(G + λI)⁻¹]_ii.
+    """How much of the layer's output is lost if the unit goes and the others are reconstructed:
+    w_i² / [(G + λI)⁻¹]_ii.
 
-    For a head: the sum over its values (their correlations inside the head are left out). Channels: as Minitron, times
+    For a head: the sum over its values (their correlations inside the head are left out). Channels:
+    as Minitron, times
     what is read from them: sqrt of Σ over readers of G_ii · ‖column i‖².
     """
     del seed
@@ -104,7 +111,8 @@ def reconstruction(network: Network, statistics: Statistics, seed: int) -> Impor
 
 
 def _surgeon(gram: Tensor, weight: Tensor) -> Tensor:
-    """sqrt(‖W_:i‖² / [(G + λI)⁻¹]_ii), λ = 1 % of the mean diagonal: (out, in) and (in, in) -> (in,)."""
+    """sqrt(‖W_:i‖² / [(G + λI)⁻¹]_ii), λ = 1 % of the mean diagonal: (out, in) and (in, in) ->
+    (in,)."""
     wide = gram.double().to(weight.device)
     wide = wide + torch.eye(len(wide), device=wide.device) * (0.01 * wide.diagonal().mean() + 1e-12)
     inverse = torch.linalg.inv(wide).diagonal()

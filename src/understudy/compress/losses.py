@@ -1,9 +1,11 @@
-"""Distillation losses. The logit losses never hold a [tokens, vocab] float tensor: they go over the tokens in chunks.
+"""Distillation losses. The logit losses never hold a [tokens, vocab] float tensor: they go over the
+tokens in chunks.
 
 Forward KL per token, τ = 1 (Minitron: the best of all losses tried, alone):
     KL(p ‖ q) = Σ_v p_v (log p_v - log q_v),   ∂/∂logits_q = q - p
-The gradients with respect to the student's hidden states and head are formed chunk by chunk in the forward pass, in the
-place of the logits, so that what lives at once is [chunk, vocab] once, twice with a live teacher. `LOSSES` are the names that recipes use for losses on states.
+The gradients with respect to the student's hidden states and head are formed chunk by chunk in the
+forward pass, in the place of the logits, so that what lives at once is [chunk, vocab] once, twice
+with a live teacher. `LOSSES` are the names that recipes use for losses on states.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ BLOCK_ELEMENTS = 1 << 20  # logits whose softmax is taken at once on a CPU
 
 @dataclass(frozen=True)
 class LiveTarget:
-    """The teacher's answer as states: hidden (tokens, width), already normed, and its head (vocab, width)."""
+    """The teacher's answer as states: hidden (tokens, width), already normed, and its head (vocab,
+    width)."""
 
     hidden: Tensor
     head: Tensor
@@ -35,7 +38,8 @@ class LiveTarget:
 
 @dataclass(frozen=True)
 class SparseTarget:
-    """The teacher's answer as weighted ids: Σ_j weights[t, j] = 1; entropy (tokens,) makes the loss a KL, not a CE."""
+    """The teacher's answer as weighted ids: Σ_j weights[t, j] = 1; entropy (tokens,) makes the loss
+    a KL, not a CE."""
 
     ids: Tensor  # (tokens, entries) int64
     weights: Tensor  # (tokens, entries) float32
@@ -124,7 +128,8 @@ def chunks(hidden: Tensor, head: Tensor) -> Iterator[slice]:
 
 
 def blocks(rows: slice, logits: Tensor) -> Iterator[tuple[slice, slice]]:
-    """A chunk in parts that a CPU's second-level cache holds as float32: (place in the chunk, place among all tokens)."""
+    """A chunk in parts that a CPU's second-level cache holds as float32: (place in the chunk, place
+    among all tokens)."""
     step = max(1, BLOCK_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
     for start in range(0, len(logits), step):
         stop = min(start + step, len(logits))
@@ -149,7 +154,8 @@ def _sparse_terms(
 
 
 def cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cos per token: (tokens, width) twice -> (tokens,). What Minitron uses on normed hidden states."""
+    """1 - cos per token: (tokens, width) twice -> (tokens,). What Minitron uses on normed hidden
+    states."""
     return 1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)
 
 
@@ -163,14 +169,16 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cosine": cosine, "mse"
 
 
 def dynamic_weight(logit_loss: Tensor, state_loss: Tensor) -> Tensor:
-    """α = L_logits / L_states, a constant for the gradient: both terms weigh the same at every step (Minitron §1.5)."""
+    """α = L_logits / L_states, a constant for the gradient: both terms weigh the same at every step
+    (Minitron §1.5)."""
     return (logit_loss / state_loss.clamp_min(1e-12)).detach()
 
 
 def token_statistics(
     hidden: Tensor, head: Tensor, target: LiveTarget, labels: Tensor
 ) -> dict[str, Tensor]:
-    """Per token, for evaluation: `kl` to the teacher, `nll` of both, and `agree` (same top-1), each (tokens,)."""
+    """Per token, for evaluation: `kl` to the teacher, `nll` of both, and `agree` (same top-1), each
+    (tokens,)."""
     parts: dict[str, list[Tensor]] = {"kl": [], "nll": [], "teacher_nll": [], "agree": []}
     for rows in chunks(hidden, head):
         ours = functional.linear(hidden[rows], head)

@@ -1,7 +1,10 @@
-"""What freed memory does: on glibc it stays with the process, so that the next tensor of the size finds its pages mapped.
+"""What freed memory does: on glibc it stays with the process, so that the next tensor of the size
+finds its pages mapped.
 
-By default glibc gives every block above 32 MiB (and the top of its heap) back to the system at once, and a training step
-asks for the same blocks again: each page is then zeroed and mapped anew, which took nine tenths of a step's time on a CPU.
+By default glibc gives every block above 32 MiB (and the top of its heap) back to the system at
+once, and a training step
+asks for the same blocks again: each page is then zeroed and mapped anew, which took nine tenths of
+a step's time on a CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ _NEVER = -1
 
 @cache
 def keep_freed_memory() -> bool:
-    """Ask the C library, once for the process, to keep what is freed. True if it does; elsewhere than glibc nothing happens."""
+    """Ask the C library, once for the process, to keep what is freed. True if it does; elsewhere
+    than glibc nothing happens."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,7 +1,8 @@
 """The torch module of a `ModelSpec`: what calibration, pruning and distillation run and train.
 
-Not the run-time engine (that is the core): whole sequences, no cache. Parameter names are those of Hugging Face, so
-`network.state_dict()` holds exactly `spec.tensor_shapes(spec)`. Equal to transformers and to `models.reference`.
+Not the run-time engine (that is the core): whole sequences, no cache. Parameter names are those of
+Hugging Face, so `network.state_dict()` holds exactly `spec.tensor_shapes(spec)`. Equal to
+transformers and to `models.reference`.
 
     network = Network(spec); initialise(network, seed=1)   # a fresh one
     network = network_from_weights(spec, weights)          # numpy arrays or torch tensors under those names
@@ -53,7 +54,8 @@ class Norm(nn.Module):
 
 
 class _RmsNorm(torch.autograd.Function):
-    """Computed in float32, handed on as what the next product reads. Derivative by hand: a third of autograd's passes."""
+    """Computed in float32, handed on as what the next product reads. Derivative by hand: a third of
+    autograd's passes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -97,7 +99,8 @@ class Attention(nn.Module):
         return mixed.transpose(1, 2).flatten(2)
 
     def shares(self, x: Tensor, rotation: Rotation) -> Tensor:
-        """How much every query takes from every position: (batch, heads, tokens, tokens), rows sum to 1."""
+        """How much every query takes from every position: (batch, heads, tokens, tokens), rows sum
+        to 1."""
         q, k = self._queries_and_keys(x, rotation)
         scores = (
             q
@@ -197,7 +200,8 @@ class Network(nn.Module):
         return self.rotations[key]
 
     def states(self, tokens: Tensor) -> list[Tensor]:
-        """The residual stream before the first and after every layer: num_layers + 1 of (batch, tokens, hidden)."""
+        """The residual stream before the first and after every layer: num_layers + 1 of (batch,
+        tokens, hidden)."""
         x = self.model.embed_tokens(tokens)
         rotation, states = self.rotation(tokens.shape[1]), [x]
         for layer in self.model.layers:
@@ -225,7 +229,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "silu": fu
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Half-split rotation of the first rotary_dim values: (batch, heads, tokens, head_dim) -> the same."""
+    """Half-split rotation of the first rotary_dim values: (batch, heads, tokens, head_dim) -> the
+    same."""
     cos, sin = rotation
     size = 2 * cos.shape[-1]
     turned: Tensor = _Rotation.apply(x[..., :size], cos, sin)
@@ -264,7 +269,8 @@ def rotation_table(spec: ModelSpec, num_tokens: int, device: torch.device | str)
 
 
 def initialise(network: Network, seed: int, scale: float = 0.02) -> None:
-    """Draw all matrices from N(0, scale²), the residual writers from N(0, scale² / (2 layers)); norms stay neutral."""
+    """Draw all matrices from N(0, scale²), the residual writers from N(0, scale² / (2 layers));
+    norms stay neutral."""
     generator = torch.Generator().manual_seed(seed)
     deep = scale / math.sqrt(2 * network.spec.num_layers)
     with torch.no_grad():
@@ -282,7 +288,8 @@ def initialise(network: Network, seed: int, scale: float = 0.02) -> None:
 def network_from_weights(
     spec: ModelSpec, weights: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> Network:
-    """A network that holds copies of `weights` (NumPy arrays or tensors under the names of `tensor_shapes`).
+    """A network that holds copies of `weights` (NumPy arrays or tensors under the names of
+    `tensor_shapes`).
 
     Raises:
         MissingError: a tensor is absent or has another shape.
@@ -301,6 +308,15 @@ def network_from_weights(
         state[name] = value.detach().to(dtype).clone()
     network.load_state_dict(state, assign=True)
     return network.requires_grad_(True)
+
+
+def network_on(spec: ModelSpec, state: Mapping[str, Tensor]) -> Network:
+    """A network on these very tensors, without a gradient: nothing is copied, and no hook comes
+    along."""
+    with torch.device("meta"):
+        network = Network(spec)
+    network.load_state_dict({name: value.detach() for name, value in state.items()}, assign=True)
+    return network.requires_grad_(False)
 
 
 def weights_of(network: Network) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""A Hugging Face folder with 4- and 8-bit linears as vLLM and transformers read them: compressed-tensors, pack-quantized.
+"""A Hugging Face folder with 4- and 8-bit linears as vLLM and transformers read them:
+compressed-tensors, pack-quantized.
 
-Per linear: `weight_packed` int32, the integers shifted to unsigned and packed along the columns, lowest bits first (8 a word at
-4 bits, 4 at 8); `weight_scale` (rows, columns / 32) float16; `weight_shape` int64. The layout is that of the package
-compressed-tensors (`compressors/pack_quantized`), which the test reads it with. Embedding, head and norms stay float16:
-the format has no place for a quantized embedding.
+Per linear: `weight_packed` int32, the integers shifted to unsigned and packed along the columns,
+lowest bits first (8 a word at 4 bits, 4 at 8); `weight_scale` (rows, columns / 32) float16;
+`weight_shape` int64. The layout is that of the package compressed-tensors
+(`compressors/pack_quantized`), which the test reads it with. Embedding, head and norms stay
+float16: the format has no place for a quantized embedding.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from understudy.spec import ModelSpec
 
 
 def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
-    """Write the folder: tokenizer and config as `save_network` gives them, the weights packed, nothing rounded again.
+    """Write the folder: tokenizer and config as `save_network` gives them, the weights packed,
+    nothing rounded again.
 
     Raises:
-        UnsupportedError: Q8_0's scales of linears of both grids would need two groups with the same targets.
+        UnsupportedError: Q8_0's scales of linears of both grids would need two groups with the same
+        targets.
     """
     linears = {
         n: t

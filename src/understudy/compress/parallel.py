@@ -1,7 +1,9 @@
-"""The few places where one process and many differ: the world, sharding (FSDP2), and gathering weights back.
+"""The few places where one process and many differ: the world, sharding (FSDP2), and gathering
+weights back.
 
-Under `torchrun --nproc-per-node N -m understudy distill …` each process finds RANK and WORLD_SIZE; alone there is
-nothing to start and nothing is wrapped, so that one process needs no process group."""
+Under `torchrun --nproc-per-node N -m understudy distill …` each process finds RANK and WORLD_SIZE;
+alone there is nothing to start and nothing is wrapped, so that one process needs no process
+group."""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def has_gpu() -> bool:
 
 
 def choose_device(name: str = "auto") -> str:
-    """Where to compute: "cpu", "cuda", "cuda:1", …; "auto" is this process's GPU where torch finds one.
+    """Where to compute: "cpu", "cuda", "cuda:1", …; "auto" is this process's GPU where torch finds
+    one.
 
     Raises:
         UsageError: torch knows no such device, or the machine has none.
@@ -89,7 +92,8 @@ def choose_device(name: str = "auto") -> str:
 
 
 def shard(objective: nn.Module, world: World) -> nn.Module:
-    """FSDP2 over all processes: each layer of the student is a unit of its own, the rest one more. Alone: unchanged."""
+    """FSDP2 over all processes: each layer of the student is a unit of its own, the rest one more.
+    Alone: unchanged."""
     if world.size == 1:
         return objective
     from torch.distributed.device_mesh import init_device_mesh

@@ -1,12 +1,13 @@
-"""Trim a network to a smaller shape: any combination of width, heads, key/value groups, stream and depth.
+"""Trim a network to a smaller shape: any combination of width, heads, key/value groups, stream and
+depth.
 
     shape = Shape(intermediate_size=896, num_heads=6)          # what is not named stays
     selection = select(network, shape, importance, kept_layers)
     student = trim(network, selection)                         # weights sliced; nothing reconstructed: see reconstruct
 
-Query heads are ranked inside their group and every group keeps the same number; key/value groups are ranked by the sum
-of their heads. `residual_heads` adds back what pruned heads differ by (Minitron §2.2). One channel order serves the
-whole residual stream.
+Query heads are ranked inside their group and every group keeps the same number; key/value groups
+are ranked by the sum of their heads. `residual_heads` adds back what pruned heads differ by
+(Minitron §2.2). One channel order serves the whole residual stream.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Shape:
         """The student's spec.
 
         Raises:
-            UsageError: a size is larger than the source's, not positive, or the heads do not divide into the groups.
+            UsageError: a size is larger than the source's, not positive, or the heads do not divide
+            into the groups.
         """
         changes = {
             f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None
@@ -68,7 +70,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which units of the source stay, as sorted indices: heads and groups and inner per kept layer."""
+    """Which units of the source stay, as sorted indices: heads and groups and inner per kept
+    layer."""
 
     spec: ModelSpec  # of the student
     layers: tuple[int, ...]
@@ -94,7 +97,8 @@ def everything(spec: ModelSpec) -> Selection:
 def select(
     network: Network, shape: Shape, importance: Importance, kept_layers: Sequence[int] | None = None
 ) -> Selection:
-    """The best-scored units of each axis. `kept_layers` comes from `depth.choose_layers` when depth is cut."""
+    """The best-scored units of each axis. `kept_layers` comes from `depth.choose_layers` when depth
+    is cut."""
     source, student = network.spec, shape.apply(network.spec)
     layers = tuple(sorted(kept_layers if kept_layers is not None else range(source.num_layers)))
     if len(set(layers)) != student.num_layers:
@@ -133,7 +137,8 @@ def trim(
 ) -> Network:
     """The student: the selected rows and columns of the source's weights, copied.
 
-    With `residual_heads`, the scores by which the pruned heads are paired with kept ones (Minitron's residual).
+    With `residual_heads`, the scores by which the pruned heads are paired with kept ones
+    (Minitron's residual).
     """
     source, spec, hidden = network.state_dict(), selection.spec, selection.hidden
     weights: dict[str, Tensor] = {}
@@ -180,7 +185,8 @@ def spread(heads: Tensor, head_dim: int) -> Tensor:
 
 
 def _with_residuals(value: Tensor, source: ModelSpec, student: ModelSpec, scores: Tensor) -> Tensor:
-    """head_i += head_i - head_{2K-i+1}, for the kept ranks i (from 1) whose mirror in K was pruned; in each group."""
+    """head_i += head_i - head_{2K-i+1}, for the kept ranks i (from 1) whose mirror in K was pruned;
+    in each group."""
     heads = value.unflatten(0, (source.num_kv_heads, source.group_size, source.head_dim)).clone()
     keep, total = student.group_size, source.group_size
     order = scores.view(source.num_kv_heads, total).argsort(dim=1, descending=True)

@@ -1,10 +1,12 @@
-"""Quantization-aware distillation: what 4 bits took is partly given back by the KL to the float student.
+"""Quantization-aware distillation: what 4 bits took is partly given back by the KL to the float
+student.
 
     tuned = tune(result, LiveTeacher(student), sequences, settings, folder)     # result: what `quantize` gave
 
-"scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search found (LSQ with the integers
-fixed). "weights": every integer learns as well, as how far it has moved, rounded anew in every pass (straight-through, 1902.08153),
-for twice the memory of training. Embedding and head learn like the rest; norms, size and file format stay.
+"scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search
+found (LSQ with the integers fixed). "weights": every integer learns as well, as how far it has
+moved, rounded anew in every pass (straight-through, 1902.08153), for twice the memory of training.
+Embedding and head learn like the rest; norms, size and file format stay.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ BATCH_SIZE = 2  # of a step: at equal tokens many small steps give back more tha
 
 
 class QuantizedWeight(nn.Module):
-    """W = scales · factors · round(integers + STRIDE · moved); the factors (rows, columns / 32) learn, and `moved` if it is there."""
+    """W = scales · factors · round(integers + STRIDE · moved); the factors (rows, columns / 32)
+    learn, and `moved` if it is there."""
 
     def __init__(self, rounded: QuantizedMatrix, bias: Tensor | None, learns: str) -> None:
         super().__init__()
@@ -47,7 +50,8 @@ class QuantizedWeight(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(rows, columns), for whoever reads it whole: a linear layer, or a head tied to the embedding."""
+        """(rows, columns), for whoever reads it whole: a linear layer, or a head tied to the
+        embedding."""
         return self.rows(slice(None))
 
     def rows(self, which: slice | Tensor) -> Tensor:
@@ -66,7 +70,8 @@ class QuantizedWeight(nn.Module):
 
     @torch.no_grad()
     def rounded(self) -> QuantizedMatrix:
-        """Scales as float16 holds them, which is what the file stores, and the integers that belong to those."""
+        """Scales as float16 holds them, which is what the file stores, and the integers that belong
+        to those."""
         scales = (self.start * self.factors).to(torch.float16).float()
         return QuantizedMatrix(
             self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales
@@ -93,7 +98,8 @@ def tune(
     learns: str = "scales",
     progress: Progress = quiet,
 ) -> tuple[Quantized, DistillReport]:
-    """Train what `learns` names of all matrices against `teacher` (usually the float student); a new Quantized comes back.
+    """Train what `learns` names of all matrices against `teacher` (usually the float student); a
+    new Quantized comes back.
 
     Raises:
         UsageError: `learns` is not one of LEARNS.

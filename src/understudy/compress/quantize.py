@@ -1,13 +1,16 @@
-"""A float network to 4 and 8 bits: scale search by the statistics, channel scales, error feedback, bits where they pay.
+"""A float network to 4 and 8 bits: scale search by the statistics, channel scales, error feedback,
+bits where they pay.
 
     result = quantize(network, statistics, QuantizeSettings(weights="q4", embedding="q8"))
     result.network      the dequantised network: what the file computes
     result.tensors      name -> QuantizedMatrix (matrices) or Tensor (norms, biases), ready for `folder.save_quantized`
 
-Everything comes from one calibration. `method` is what is measured against what: "round_to_nearest" rounds to nearest, "scale_search" finds
-scales, "gptq" adds GPTQ; `equalise` adds AWQ-style scales before either. Where `quantize` is given the calibration's rows, it
-rounds in the order of the pass and reconstructions what writes to the stream (o_proj, down_proj) before it is rounded: what the rounded
-matrices before it did to the stream, it takes back as far as it can (`reconstruct`). The network given is not changed.
+Everything comes from one calibration. `method` is what is measured against what: "round_to_nearest"
+rounds to nearest, "scale_search" finds scales, "gptq" adds GPTQ; `equalise` adds AWQ-style scales
+before either. Where `quantize` is given the calibration's rows, it rounds in the order of the pass
+and reconstructions what writes to the stream (o_proj, down_proj) before it is rounded: what the
+rounded matrices before it did to the stream, it takes back as far as it can (`reconstruct`). The
+network given is not changed.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ _GRAMS = {
 
 @dataclass(frozen=True)
 class QuantizeSettings:
-    """Grids by part (q4 or q8; None follows `weights`); `promoted` names linears that get q8, e.g. ("v_proj",)."""
+    """Grids by part (q4 or q8; None follows `weights`); `promoted` names linears that get q8, e.g.
+    ("v_proj",)."""
 
     weights: str = "q4"
     embedding: str | None = None
@@ -99,10 +103,12 @@ def quantize(
     progress: Progress = quiet,
     rows: Sequences | None = None,
 ) -> Quantized:
-    """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to reconstruction on (method "gptq").
+    """Quantize every matrix; norms and biases stay float32. rows: of the calibration, to
+    reconstruction on (method "gptq").
 
     Raises:
-        UsageError: settings are unsound, or a matrix has columns that are no multiple of 32 (told before any work).
+        UsageError: settings are unsound, or a matrix has columns that are no multiple of 32 (told
+        before any work).
     """
     for problem in settings.problems():
         raise UsageError(problem)
@@ -136,7 +142,8 @@ def quantize(
 
 
 class _Rounding:
-    """The network as it is rounded, matrix by matrix: its weights become those that the file holds."""
+    """The network as it is rounded, matrix by matrix: its weights become those that the file
+    holds."""
 
     def __init__(
         self, network: Network, statistics: Statistics, settings: QuantizeSettings
@@ -157,14 +164,16 @@ class _Rounding:
             equalise_layer(self.network, index, self.grams, GRIDS[self.settings.weights])
 
     def round(self, path: str, linear: nn.Linear, inputs: Tensor | None = None) -> None:
-        """`path` of the layer at work, as "model.layers.0.mlp.up_proj"; inputs: their Gram matrix, if not as calibrated."""
+        """`path` of the layer at work, as "model.layers.0.mlp.up_proj"; inputs: their Gram matrix,
+        if not as calibrated."""
         known = self.grams[_GRAMS[path.rsplit(".", 1)[1]]]
         self._round(
             f"{path}.weight", linear.weight, known if inputs is None else inputs, self.settings
         )
 
     def round_ends(self) -> None:
-        """Head with the statistics of what it reads; the embedding too if it is the head, else each row for itself alone."""
+        """Head with the statistics of what it reads; the embedding too if it is the head, else each
+        row for itself alone."""
         embedding, head = self.network.model.embed_tokens.weight, self.network.lm_head
         gram = self.statistics.final()["head_gram"].float().to(self.network.device)
         if head is not None:
@@ -188,7 +197,8 @@ class _Rounding:
 
 
 class _InOrder(SideBySide):
-    """The float network beside the rounded one; a linear is rounded when it is settled, and what follows sees that."""
+    """The float network beside the rounded one; a linear is rounded when it is settled, and what
+    follows sees that."""
 
     def __init__(
         self, rounding: _Rounding, network: Network, rows: Sequences, folder: Path
@@ -236,9 +246,11 @@ def spend_bits(
     max_bits: float,
     progress: Progress = quiet,
 ) -> tuple[QuantizeSettings, list[dict[str, object]]]:
-    """Promote kinds of matrices to q8 while the whole stays within `max_bits` a weight, best KL per added bit first.
+    """Promote kinds of matrices to q8 while the whole stays within `max_bits` a weight, best KL per
+    added bit first.
 
-    Each kind is tried alone on `rows` (the fast method), then taken greedily. Returns the settings and the table.
+    Each kind is tried alone on `rows` (the fast method), then taken greedily. Returns the settings
+    and the table.
     """
     quick = replace(settings, method="scale_search", equalise=False)
     base = quantize(network, statistics, quick)

@@ -1,11 +1,13 @@
-"""A TOML recipe: the whole pipeline as data. Every table is a small frozen dataclass; an unknown key is an error.
+"""A TOML recipe: the whole pipeline as data. Every table is a small frozen dataclass; an unknown
+key is an error.
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
     [data]     train, auxiliary, held_out, second (lists of files); length, calibration_sequences, held_out_sequences
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, reconstruct
     [correct]  [distill]   tokens, learning_rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
-    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens, tune_learning_rate, tune
+    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens,
+    tune_learning_rate, tune
     [output]   folder, dtype, gguf, packed, threshold_kl
 
 Tables that are left out are stages that are not run.
@@ -102,7 +104,8 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises MissingError, FormatError (no TOML) or UsageError (a key or value that cannot be used)."""
+    """Raises MissingError, FormatError (no TOML) or UsageError (a key or value that cannot be
+    used)."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -113,7 +116,8 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
-    """The tables of a recipe as settings; file names are taken as they stand, relative to the current folder."""
+    """The tables of a recipe as settings; file names are taken as they stand, relative to the
+    current folder."""
     tables = {"source", "data", "search", "prune", "correct", "distill", "quantize", "output"}
     if unknown := sorted(set(raw) - tables):
         raise UsageError("unknown table", where=where, found=unknown, expected=sorted(tables))
@@ -183,7 +187,8 @@ _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool,
 
 
 def _typed(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """The value, if it has the type that the field is declared with (a whole number will do for a float)."""
+    """The value, if it has the type that the field is declared with (a whole number will do for a
+    float)."""
     declared = str(field.type)
     names = [part.strip() for part in declared.split("|")]
     if type(value) is int and "float" in names:

@@ -1,11 +1,14 @@
-"""Closed-form reconstruction of a trimmed network: every linear is reconstructed, once, in one pass over the calibration sequences.
+"""Closed-form reconstruction of a trimmed network: every linear is reconstructed, once, in one pass
+over the calibration sequences.
 
 Layer by layer the teacher and the student run side by side. Each student linear W is solved for
     min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
-where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed weight, t what should
-come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and down_proj the teacher's
-stream minus the student's, so that a writer also takes over what earlier layers (or dropped layers) left undone. λ is
-chosen per output by the error on sequences held out of the sums, and W₀ stays where nothing beats it.
+where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed
+weight, t what should
+come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and
+down_proj the teacher's stream minus the student's, so that a writer also takes over what earlier
+layers (or dropped layers) left undone. λ is chosen per output by the error on sequences held out of
+the sums, and W₀ stays where nothing beats it.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ HELD_OUT_EVERY = 8  # every eighth row chooses λ and is not fitted
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What one linear gained: error on held-out sequences before and after, relative to the target's energy."""
+    """What one linear gained: error on held-out sequences before and after, relative to the
+    target's energy."""
 
     name: str
     reconstructed: float  # share of its outputs for which a reconstruction beat the trimmed weights
@@ -42,9 +46,11 @@ class Reconstruction:
 
 
 class LeastSquares:
-    """The sums of one linear, or of several on the same inputs: inputs a (n, in), targets t (n, out).
+    """The sums of one linear, or of several on the same inputs: inputs a (n, in), targets t (n,
+    out).
 
-    Apart for fitting and for choosing λ, which every output (row of W) does for itself: rows are independent problems.
+    Apart for fitting and for choosing λ, which every output (row of W) does for itself: rows are
+    independent problems.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -57,7 +63,8 @@ class LeastSquares:
         ]
 
     def add(self, inputs: Tensor, targets: Tensor, first_row: int) -> None:
-        """(sequences, tokens, in) and (sequences, tokens, out); `first_row` tells which sequences are held out."""
+        """(sequences, tokens, in) and (sequences, tokens, out); `first_row` tells which sequences
+        are held out."""
         held_out = (
             torch.arange(first_row, first_row + len(inputs)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         )
@@ -69,7 +76,8 @@ class LeastSquares:
                 self.energy[side] += t.square().sum(0)
 
     def solve(self, names: dict[str, int]) -> tuple[Tensor, list[Reconstruction]]:
-        """The best row of W over `RIDGES` and W₀ itself. `names` says how many rows belong to which linear."""
+        """The best row of W over `RIDGES` and W₀ itself. `names` says how many rows belong to which
+        linear."""
         fit, choose = 0, 1 if self.energy[1].sum() > 0 else 0
         start, seen = self.weight.double(), self.gram[fit].double()
         residual = self.cross[fit].double() - start @ seen
@@ -126,7 +134,8 @@ def reconstruct(
     batch_size: int = 8,
     progress: Progress = quiet,
 ) -> list[Reconstruction]:
-    """Reconstruction these parts of the student in place against its teacher, in float32. Returns what each linear gained."""
+    """Reconstruction these parts of the student in place against its teacher, in float32. Returns
+    what each linear gained."""
     with tempfile.TemporaryDirectory() as folder:
         side = SideBySide(teacher, student, selection, sequences, Path(folder), batch_size)
         report: list[Reconstruction] = []
@@ -143,9 +152,11 @@ def reconstruct(
 
 
 class SideBySide:
-    """Both residual streams as files, moved forward together. `middle` files hold them after the attention.
+    """Both residual streams as files, moved forward together. `middle` files hold them after the
+    attention.
 
-    `settle` is called of every linear of the student in the order of the pass, reconstructed or not, before anything goes through
+    `settle` is called of every linear of the student in the order of the pass, reconstructed or
+    not, before anything goes through
     it: whoever changes it there has the change seen by all that follows.
     """
 
@@ -164,23 +175,19 @@ class SideBySide:
             student.rotation(sequences.mask.shape[1]),
         )
         self.parts = list(parts_of(len(sequences), batch_size))
-        names = ("teacher", "teacher-middle", "student", "student-middle")
-        widths = (
-            teacher.spec.hidden_size,
-            teacher.spec.hidden_size,
-            student.spec.hidden_size,
-            student.spec.hidden_size,
-        )
+        networks = {"teacher": teacher, "student": student}
         self.streams: dict[str, Stream] = {
-            name: open_stream(folder / name, sequences, width)
-            for name, width in zip(names, widths, strict=True)
+            who + place: open_stream(folder / (who + place), sequences, network.spec.hidden_size)
+            for who, network in networks.items()
+            for place in ("", "-middle")
         }
         embed_sequences(teacher, sequences, self.streams["teacher"], batch_size)
         embed_sequences(student, sequences, self.streams["student"], batch_size)
         self._walk_dropped(range(selection.layers[0]))
 
     def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
-        """`name` is that of its tensor without ".weight"; `inputs` gives the Gram matrix of what it reads as things stand."""
+        """`name` is that of its tensor without ".weight"; `inputs` gives the Gram matrix of what it
+        reads as things stand."""
 
     def reconstruct_layer(self, target: int, parts: Collection[str]) -> list[Reconstruction]:
         index = self.selection.layers[target]
@@ -218,7 +225,8 @@ class SideBySide:
         return report
 
     def reconstruct_last_norm(self) -> None:
-        """The last norm's gain, channel by channel, so that the head reads what it was trained on."""
+        """The last norm's gain, channel by channel, so that the head reads what it was trained
+        on."""
         if self.student.spec.hidden_size == self.teacher.spec.hidden_size:
             return
         hidden, norm = self.selection.hidden, self.student.model.norm
@@ -267,7 +275,8 @@ class SideBySide:
         parts: Collection[str],
         stage: str,
     ) -> list[Reconstruction]:
-        """All linears behind one norm at once: they read the same. Biases stay as they were trimmed."""
+        """All linears behind one norm at once: they read the same. Biases stay as they were
+        trimmed."""
         ours = {part: getattr(getattr(self.ours, module), part) for part in kept}
         chosen = {part: linear for part, linear in ours.items() if part in parts}
         report: list[Reconstruction] = []

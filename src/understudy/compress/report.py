@@ -1,6 +1,8 @@
-"""What a stage leaves behind: `report.json` for programs and `report.html`, one self-contained page, for people.
+"""What a stage leaves behind: `report.json` for programs and `report.html`, one self-contained
+page, for people.
 
-The page shows sizes, quality and curves first; every figure, table and the recipe are folded below them.
+The page shows sizes, quality and curves first; every figure, table and the recipe are folded below
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ TITLES = {
 
 @dataclass
 class Report:
-    """A stage's name, its figures (nested mappings and lists of plain values), tables and curves by title.
+    """A stage's name, its figures (nested mappings and lists of plain values), tables and curves by
+    title.
 
     Attributes:
         run: `report.provenance.describe_run` of the file that came out, once there is one.

@@ -1,104 +1,52 @@
-"""Which shape? All shapes near a target, scored after reconstruction, then successive halving with real short distillation.
+"""Which shape? All shapes near a target, scored after reconstruction, then successive halving with
+real short distillation.
 
     settings = SearchSettings(target=100e6, cost="parameters", rungs=(65_536, 262_144))
-    result = search(teacher, statistics, sequences, held_out, settings, folder)
+    result = search_shape(teacher, source, statistics, data, settings, folder)
     result.best      the winning Shape;  result.table  one line a candidate: cost, KL reconstructed, KL after each rung
 
-The cost is parameters, file bytes, or seconds a token measured on the run-time engine. Every score is kept in
-a file as soon as it is known and every distillation in a folder of its own, so that a stopped search goes on.
+The cost is parameters, file bytes, or seconds a token measured on the run-time engine. Every score
+is kept in a file as soon as it is known and every distillation in a folder of its own, so that a
+stopped search goes on.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from understudy import core
+from understudy.atomic import written_aside
 from understudy.compress.calibrate import Statistics
+from understudy.compress.costs import COSTS
 from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.depth import choose_layers
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.evaluate import compare, remember
-from understudy.compress.grids import BLOCK
-from understudy.compress.importance import CRITERIA
+from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.reconstruct import reconstruct
 from understudy.compress.report import Report
-from understudy.compress.state import read_json, write_json
+from understudy.compress.state import read_json
 from understudy.compress.teacher import Teacher
-from understudy.core import PackedTensor
-from understudy.engine.loading import int12_matrices
 from understudy.errors import UsageError
-from understudy.spec import ModelSpec, PackedFormat, parameter_counts, tensor_shapes
-
-
-def parameters(spec: ModelSpec) -> float:
-    return float(parameter_counts(spec)["total"])
-
-
-def file_bytes(spec: ModelSpec) -> float:
-    """Of a GGUF with all matrices in q4 (18 bytes for 32 weights) and vectors in float32, without its vocabulary."""
-    shapes = tensor_shapes(spec).values()
-    return float(sum(s[0] * s[1] / BLOCK * 18 if len(s) == 2 else 4 * s[0] for s in shapes))
-
-
-def seconds_per_token(spec: ModelSpec, num_tokens: int = 24) -> float:
-    """Least time of one decoded token in q4 on this machine: random weights of that shape on the native core.
-
-    The least, since whatever else the machine does only adds, to a small shape more than to a big one.
-    """
-    rng = np.random.default_rng(0)
-    tensors: dict[str, PackedTensor] = {}
-    for name, shape in tensor_shapes(spec).items():
-        if len(shape) == 1:
-            data = rng.random(shape, dtype=np.float32).view(np.uint8)
-            tensors[name] = PackedTensor("f32", 1, shape[0], data)
-            continue
-        rows, columns = shape
-        kind: PackedFormat = "bf16" if columns % BLOCK else "q4"
-        values = rng.standard_normal(shape, dtype=np.float32) * np.float32(columns**-0.5)
-        data = core.pack("F32", values.view(np.uint8).reshape(-1), rows, columns, kind)
-        tensors[name] = PackedTensor(kind, rows, columns, data)
-    model = core.Model(spec, tensors, int12=int12_matrices(spec))
-    cache = core.Cache(model, -(-num_tokens // core.PAGE_SIZE), "f16")
-    pages = np.arange(-(-num_tokens // core.PAGE_SIZE), dtype=np.int32)[None]
-    times = []
-    for position in range(num_tokens):
-        started = time.perf_counter()
-        one = np.array([position], np.int32)
-        core.step(
-            model,
-            cache,
-            np.array([1], np.int32),
-            one,
-            np.array([0], np.int32),
-            pages,
-            np.array([0], np.int32),
-        )
-        times.append(time.perf_counter() - started)
-    return float(min(times[2:]))
-
-
-COSTS: dict[str, Callable[[ModelSpec], float]] = {
-    "parameters": parameters,
-    "bytes": file_bytes,
-    "seconds_per_token": seconds_per_token,
-}
+from understudy.report.write import write_json
+from understudy.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """target: the cost that candidates may have, within `tolerance`; rungs: tokens after which the field is cut.
+    """target: the cost that candidates may have, within `tolerance`; rungs: tokens after which the
+    field is cut.
 
-    steps: by which sizes shrink; smallest: the share of the teacher's size below which no axis goes.
+    steps: by which sizes shrink; smallest: the share of the teacher's size below which no axis
+    goes.
     """
 
     target: float
@@ -174,20 +122,28 @@ def _grid(source: ModelSpec, settings: SearchSettings) -> Iterator[Shape]:
 
 
 def _imbalance(shape: Shape, source: ModelSpec) -> float:
-    """How much is cut beyond the MLP: width comes before heads, heads before depth and stream (Minitron's practices)."""
+    """How much is cut beyond the MLP: width comes before heads, heads before depth and stream
+    (Minitron's practices)."""
     layers = 1 - (shape.num_layers or 0) / source.num_layers
     hidden = 1 - (shape.hidden_size or 0) / source.hidden_size
     heads = 1 - (shape.num_heads or 0) / source.num_heads
     return 2 * layers + 1.5 * hidden + heads
 
 
-def search(
+@dataclass(frozen=True)
+class Data:
+    """What candidates are trained, calibrated and measured on."""
+
+    training: Sequences
+    calibration: Sequences
+    held_out: Sequences
+
+
+def search_shape(
     teacher: Network,
     source: Teacher,
     statistics: Statistics,
-    sequences: Sequences,
-    calibration: Sequences,
-    held_out: Sequences,
+    data: Data,
     settings: SearchSettings,
     folder: Path,
     progress: Progress = quiet,
@@ -195,39 +151,23 @@ def search(
     """Score all candidates after reconstruction, then distil the field and cut it at every rung.
 
     Args:
-        source: where the distillations' targets come from, usually a cache of `teacher` on `sequences`.
+        source: where the distillations' targets come from, usually a cache of `teacher` on the
+            training sequences.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    field_of = [
-        _Candidate(shape, value, folder) for shape, value in candidates(teacher.spec, settings)
-    ]
-    memory = remember(teacher, held_out)
+    found = candidates(teacher.spec, settings)
+    field_of = [_Candidate(shape, value, folder) for shape, value in found]
     scores = CRITERIA["minitron"](teacher, statistics, 0)
+    race = _Race(teacher, statistics, scores, data, settings, remember(teacher, data.held_out))
     for number, candidate in enumerate(field_of):
-        progress(number, len(field_of), "reconstruction candidates")
-        if "kl_reconstructed" not in candidate.known:
-            student = candidate.make(teacher, scores, statistics, calibration, settings)
-            candidate.note(
-                "kl_reconstructed", compare(student, teacher, held_out, remembered=memory).kl
-            )
+        progress(number, len(field_of), "reconstructing candidates")
+        race.reconstruct(candidate)
     alive = sorted(field_of, key=lambda c: c.known["kl_reconstructed"])
     for tokens in settings.rungs:
         alive = alive[: max(1, round(len(alive) * settings.keep))]
         for number, candidate in enumerate(alive):
             progress(number, len(alive), f"distilling candidates for {tokens} tokens")
-            key = f"kl_{tokens}"
-            if key in candidate.known:
-                continue
-            student = candidate.make(teacher, scores, statistics, calibration, settings)
-            training = DistillSettings(
-                tokens=tokens,
-                learning_rate=settings.learning_rate,
-                batch_size=settings.batch_size,
-                final_learning_rate=settings.learning_rate / 10,
-            )
-            distill(student, source, sequences, training, candidate.folder / f"run-{tokens}")
-            student.requires_grad_(False)
-            candidate.note(key, compare(student, teacher, held_out, remembered=memory).kl)
+            race.distill(candidate, source, tokens)
         alive.sort(key=lambda c: c.known[f"kl_{tokens}"])
     ranked = alive + [c for c in field_of if c not in alive]
     result = SearchResult(alive[0].shape, [c.line() for c in ranked])
@@ -235,8 +175,57 @@ def search(
     return result
 
 
+@dataclass
+class _Race:
+    """What all candidates are made of and measured with."""
+
+    teacher: Network
+    statistics: Statistics
+    scores: Importance
+    data: Data
+    settings: SearchSettings
+    memory: Tensor  # what the teacher's head reads of the held-out sequences
+
+    def reconstruct(self, candidate: _Candidate) -> None:
+        if "kl_reconstructed" not in candidate.known:
+            candidate.note("kl_reconstructed", self._kl(self._make(candidate)))
+
+    def distill(self, candidate: _Candidate, source: Teacher, tokens: int) -> None:
+        if f"kl_{tokens}" in candidate.known:
+            return
+        settings, student = self.settings, self._make(candidate)
+        training = DistillSettings(
+            tokens=tokens,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            final_learning_rate=settings.learning_rate / 10,
+        )
+        distill(student, source, self.data.training, training, candidate.folder / f"run-{tokens}")
+        candidate.note(f"kl_{tokens}", self._kl(student.requires_grad_(False)))
+
+    def _kl(self, student: Network) -> float:
+        return compare(student, self.teacher, self.data.held_out, remembered=self.memory).kl
+
+    def _make(self, candidate: _Candidate) -> Network:
+        """Trimmed and reconstructed; kept as a file, since every rung starts from it."""
+        teacher, settings = self.teacher, self.settings
+        depth = candidate.shape.num_layers or teacher.spec.num_layers
+        probe = self.data.calibration.take(8)
+        kept = choose_layers(settings.depth, teacher, self.statistics, depth, probe)
+        selection = select(teacher, candidate.shape, self.scores, kept)
+        path = candidate.folder / "reconstructed.pt"
+        if path.exists():
+            weights = torch.load(path, map_location=teacher.device)
+            return network_from_weights(selection.spec, weights)
+        student = trim(teacher, selection).requires_grad_(False)
+        reconstruct(teacher, student, selection, self.data.calibration)
+        with written_aside(path) as aside:
+            torch.save(student.state_dict(), aside)
+        return network_from_weights(selection.spec, student.state_dict())
+
+
 class _Candidate:
-    """One shape, its scores on disk, and its reconstructed student."""
+    """One shape and its scores on disk."""
 
     def __init__(self, shape: Shape, cost: float, folder: Path) -> None:
         self.shape, self.cost = shape, cost
@@ -248,30 +237,6 @@ class _Candidate:
         self.known[key] = value
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "scores.json", self.known)
-
-    def make(
-        self,
-        teacher: Network,
-        scores: Any,
-        statistics: Statistics,
-        calibration: Sequences,
-        settings: SearchSettings,
-    ) -> Network:
-        """Trimmed and reconstructed; kept as a file, since every rung starts from it."""
-        depth = self.shape.num_layers or teacher.spec.num_layers
-        kept = choose_layers(settings.depth, teacher, statistics, depth, calibration.take(8))
-        selection = select(teacher, self.shape, scores, kept)
-        path = self.folder / "reconstructed.pt"
-        if path.exists():
-            return network_from_weights(
-                selection.spec, torch.load(path, map_location=teacher.device)
-            )
-        student = trim(teacher, selection).requires_grad_(False)
-        reconstruct(teacher, student, selection, calibration)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        torch.save(student.state_dict(), path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").rename(path)
-        return network_from_weights(selection.spec, student.state_dict())
 
     def line(self) -> dict[str, Any]:
         return {**asdict(self.shape), "cost": self.cost, **self.known}

@@ -1,4 +1,5 @@
-"""Exact zeros of relu2 networks: how many there are, how many more a threshold makes, and what that costs.
+"""Exact zeros of relu2 networks: how many there are, how many more a threshold makes, and what that
+costs.
 
 rates = zero_rates(statistics)                                    # per layer, from the calibration
 found = thresholds(network, sequences, max_kl=0.01)                    # FATReLU: values below t become zero
@@ -17,7 +18,7 @@ from torch import Tensor
 from understudy.compress.calibrate import Statistics
 from understudy.compress.data import Sequences
 from understudy.compress.evaluate import compare
-from understudy.compress.network import Network
+from understudy.compress.network import Network, network_on
 from understudy.errors import UsageError
 
 QUANTILES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the values that are not zero
@@ -25,7 +26,8 @@ QUANTILES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the value
 
 @dataclass(frozen=True)
 class Thresholds:
-    """values: t per layer; rates: zeros per layer with them; kl: to the unchanged network, in nats per token."""
+    """values: t per layer; rates: zeros per layer with them; kl: to the unchanged network, in nats
+    per token."""
 
     values: list[float]
     rates: list[float]
@@ -33,13 +35,15 @@ class Thresholds:
 
 
 def zero_rates(statistics: Statistics) -> list[float]:
-    """Share of exact zeros among what each down projection reads; all zero for gated SiLU networks."""
+    """Share of exact zeros among what each down projection reads; all zero for gated SiLU
+    networks."""
     return [round(rate, 4) for rate in statistics.scalars("zero_rate")]
 
 
 @torch.no_grad()
 def thresholds(network: Network, sequences: Sequences, max_kl: float) -> Thresholds:
-    """The largest common quantile of activations that may be cut to zero within a KL budget, as a threshold per layer.
+    """The largest common quantile of activations that may be cut to zero within a KL budget, as a
+    threshold per layer.
 
     Raises:
         UsageError: the network's activation has no zeros to begin with.
@@ -56,7 +60,7 @@ def thresholds(network: Network, sequences: Sequences, max_kl: float) -> Thresho
         values = [float(np.quantile(s, quantile)) if len(s) else 0.0 for s in samples]
         with cut_below(network, values) as cut:
             kl = max(
-                compare(cut, _uncut(network), sequences).kl, 0.0
+                compare(cut, network_on(network.spec, network.state_dict()), sequences).kl, 0.0
             )  # rounding may give less than nothing
         if kl >= max_kl:
             break
@@ -66,7 +70,8 @@ def thresholds(network: Network, sequences: Sequences, max_kl: float) -> Thresho
 
 @contextmanager
 def cut_below(network: Network, values: list[float]) -> Iterator[Network]:
-    """The network with activations below each layer's threshold set to zero, for as long as the block lasts."""
+    """The network with activations below each layer's threshold set to zero, for as long as the
+    block lasts."""
     hooks = [
         layer.mlp.down_proj.register_forward_pre_hook(
             lambda _, x, t=t: (torch.where(x[0] < t, 0.0, x[0]),)
@@ -78,13 +83,6 @@ def cut_below(network: Network, values: list[float]) -> Iterator[Network]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _uncut(network: Network) -> Network:
-    """A second network on the same weights, without the hooks."""
-    twin = Network(network.spec)
-    twin.load_state_dict(network.state_dict(), assign=True)
-    return twin
 
 
 def _inputs(network: Network, sequences: Sequences) -> list[Tensor]:

@@ -1,16 +1,17 @@
 """The folder of a training run: checkpoints that survive being killed, and the trace of losses.
 
     state-000050/    distributed checkpoint (model, optimizer, step), written aside, renamed; the last two stay
-    trace.jsonl      {"step": 0, "loss": …} a line, cut back to the checkpoint on resume
+    trace.jsonl      {"step": 0, "loss": …} a line (null: nothing to learn), cut back to the checkpoint on resume
 
-The checkpoint format is torch.distributed.checkpoint, also for one process: a run may go on with another number of
-them."""
+The checkpoint format is torch.distributed.checkpoint, also for one process: a run may go on with
+another number of them."""
 
 from __future__ import annotations
 
 import errno
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 
 from understudy.compress.parallel import World
 from understudy.errors import UnderstudyError
+from understudy.report.lines import read_lines
 
 
 class RunFolder:
@@ -73,9 +75,7 @@ class RunFolder:
             shutil.rmtree(aside, ignore_errors=True)
         self.world.wait()
         try:
-            checkpoint.save(
-                _state(objective, optimizer), checkpoint_id=aside, no_dist=self.world.size == 1
-            )
+            _save(_state(objective, optimizer), aside, is_alone=self.world.size == 1)
         except (OSError, checkpoint.api.CheckpointException) as error:
             shutil.rmtree(aside, ignore_errors=True)
             if "No space left" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
@@ -92,17 +92,22 @@ class RunFolder:
                 shutil.rmtree(old)
         self.world.wait()
 
-    def note(self, step: int, loss: float) -> None:
+    def note(self, step: int, loss: float | None) -> None:
+        """None: the step was passed over."""
         if self.world.is_first:
             with self.trace.open("a") as trace:
                 trace.write(json.dumps({"step": step, "loss": loss}) + "\n")
 
     def losses(self) -> list[float]:
-        return (
-            [json.loads(line)["loss"] for line in self.trace.read_text().splitlines()]
-            if self.trace.exists()
-            else []
-        )
+        """Of the steps that learnt, in their order."""
+        known = [line["loss"] for _, line in read_lines(self.trace)]
+        return [loss for loss in known if loss is not None]
+
+
+def _save(state: dict[str, Any], path: Path, *, is_alone: bool) -> None:
+    with warnings.catch_warnings():  # alone, torch tells at every checkpoint that it is alone
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        checkpoint.save(state, checkpoint_id=path, no_dist=is_alone)
 
 
 def _state(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -113,10 +118,3 @@ def _state(objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or an empty one if the file is not there."""
     return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Aside and renamed, so that a reader never sees half of it."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(value))
-    aside.rename(path)

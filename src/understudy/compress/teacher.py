@@ -4,10 +4,11 @@
     CachedTeacher(folder, sequences)               what `capture` wrote once: at most 64 bytes a token, many students
     Labels()                                  cross-entropy: for correcting a teacher on the data, or as a baseline
 
-A cached token holds the teacher's top-k with their log-probabilities, and m samples of the rest. With p the teacher,
-K its top-k and r = 1 - Σ_K p, each sample weighs r / m, so that E[Σ_K p log q + r/m Σ_j log q_j] = Σ_v p_v log q_v:
-plain top-k is biased, this is not (2503.16870). The samples are stratified (one per m-th of the tail's mass), which
-keeps the mean and lowers the variance. The teacher's entropy is kept too, so that the loss reads as a KL."""
+A cached token holds the teacher's top-k with their log-probabilities, and m samples of the rest.
+With p the teacher, K its top-k and r = 1 - Σ_K p, each sample weighs r / m, so that E[Σ_K p log q +
+r/m Σ_j log q_j] = Σ_v p_v log q_v: plain top-k is biased, this is not (2503.16870). The samples are
+stratified (one per m-th of the tail's mass), which keeps the mean and lowers the variance. The
+teacher's entropy is kept too, so that the loss reads as a KL."""
 
 from __future__ import annotations
 
@@ -27,14 +28,15 @@ from understudy.compress import losses
 from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet
 from understudy.compress.losses import LiveTarget, SparseTarget, Target
 from understudy.compress.network import Network
-from understudy.compress.state import write_json
 from understudy.errors import MissingError, UsageError
+from understudy.report.write import write_json
 
 Records = np.memmap[Any, np.dtype[np.uint8]]
 
 
 class Teacher(Protocol):
-    """Gives the targets of some sequences, flattened: entry i of the batch's (sequences · tokens)."""
+    """Gives the targets of some sequences, flattened: entry i of the batch's (sequences ·
+    tokens)."""
 
     def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target: ...
 
@@ -77,7 +79,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class CacheFormat:
-    """The record of one token: ids in 2 bytes (3 above 65,536 pieces), probabilities as float16 logarithms."""
+    """The record of one token: ids in 2 bytes (3 above 65,536 pieces), probabilities as float16
+    logarithms."""
 
     vocab_size: int
     top_k: int
@@ -93,7 +96,8 @@ class CacheFormat:
 
     @staticmethod
     def within(budget: int, vocab_size: int, top_k: int = 8) -> CacheFormat:
-        """As many samples as fit beside `top_k` entries in `budget` bytes a token. Raises UsageError if none does."""
+        """As many samples as fit beside `top_k` entries in `budget` bytes a token. Raises
+        UsageError if none does."""
         id_bytes = 2 if vocab_size <= 1 << 16 else 3
         num_samples = (budget - 2 - top_k * (id_bytes + 2)) // id_bytes
         if num_samples < 1:
@@ -104,7 +108,8 @@ class CacheFormat:
         return CacheFormat(vocab_size, min(top_k, vocab_size - 1), num_samples)
 
     def encode(self, ids: Tensor, log_probs: Tensor, entropy: Tensor) -> NDArray[np.uint8]:
-        """ids (tokens, k + m), log_probs (tokens, k), entropy (tokens,) -> (tokens, bytes_per_token)."""
+        """ids (tokens, k + m), log_probs (tokens, k), entropy (tokens,) -> (tokens,
+        bytes_per_token)."""
         wide = ids.to(torch.int32).cpu().numpy().astype("<u4")
         narrow = (
             wide.view(np.uint8).reshape(*wide.shape, 4)[..., : self.id_bytes].reshape(len(wide), -1)
@@ -156,7 +161,8 @@ def capture(
     precision: str = "float32",
     progress: Progress = quiet,
 ) -> CachedTeacher:
-    """Run the teacher over all sequences once and keep its targets in `folder`. A second call on the folder goes on.
+    """Run the teacher over all sequences once and keep its targets in `folder`. A second call on
+    the folder goes on.
 
     precision: of the teacher's products, float32 or bfloat16.
 
@@ -210,7 +216,8 @@ def _capture_batch(
 
 
 class CachedTeacher:
-    """Opens what `capture` wrote. Raises MissingError if it is unfinished, UsageError if the sequences are others."""
+    """Opens what `capture` wrote. Raises MissingError if it is unfinished, UsageError if the
+    sequences are others."""
 
     def __init__(self, folder: Path, sequences: Sequences) -> None:
         about = folder / "cache.json"

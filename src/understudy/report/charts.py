@@ -1,4 +1,5 @@
-"""Charts as SVG: values with intervals, curves, bars. Their colours are the page's, light, dark and on paper.
+"""Charts as SVG: values with intervals, curves, bars. Their colours are the page's, light, dark and
+on paper.
 
 svg(Intervals("quality", "Shares right", [Point("hellaswag", 0.4, 0.3, 0.5)])) -> "<svg …>"
 """
@@ -39,7 +40,8 @@ def svg(chart: Chart, *, is_alone: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values from `low` to `high` as places on the picture, `length` pixels from `start` on (less than 0: upwards)."""
+    """Values from `low` to `high` as places on the picture, `length` pixels from `start` on (less
+    than 0: upwards)."""
 
     low: float
     high: float
@@ -55,7 +57,8 @@ class Scale:
         return self.start + (at - low) / ((high - low) or 1.0) * self.length
 
     def ticks(self) -> list[float]:
-        """Round numbers inside: four to nine of them, or 1, 2 and 5 of each power where the axis is logarithmic."""
+        """Round numbers inside: four to nine of them, or 1, 2 and 5 of each power where the axis is
+        logarithmic."""
         if self.is_logarithmic:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             found = [part * 10.0**power for power in powers for part in (1, 2, 5)]
@@ -91,7 +94,8 @@ def _bottom_axis(scale: Scale, top: float, bottom: float) -> list[str]:
     return parts
 
 
-# ---- intervals ------------------------------------------------------------------------------------
+# ---- intervals
+# ------------------------------------------------------------------------------------
 
 
 def _intervals(chart: Intervals) -> tuple[int, list[str]]:
@@ -153,7 +157,8 @@ def _bounds(chart: Intervals) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-# ---- curves ---------------------------------------------------------------------------------------
+# ---- curves
+# ---------------------------------------------------------------------------------------
 
 
 def _lines(chart: Lines) -> tuple[int, list[str]]:
@@ -223,7 +228,8 @@ def _legend(chart: Lines, shown: Sequence[Series]) -> list[str]:
     return parts
 
 
-# ---- bars -----------------------------------------------------------------------------------------
+# ---- bars
+# -----------------------------------------------------------------------------------------
 
 
 def _bars(chart: Bars) -> tuple[int, list[str]]:

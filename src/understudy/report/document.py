@@ -1,6 +1,8 @@
-"""A report as blocks: written once, rendered as Markdown (`markdown.py`) and as HTML (`html.py`), so that both say the same.
+"""A report as blocks: written once, rendered as Markdown (`markdown.py`) and as HTML (`html.py`),
+so that both say the same.
 
-Texts are plain: they may hold anything a model, a file or a user wrote, and the renderers escape them.
+Texts are plain: they may hold anything a model, a file or a user wrote, and the renderers escape
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ SHOWN = 1000  # characters of one text
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of text, the code that belongs to it, and the numbers of the runs that it rests on."""
+    """A piece of text, the code that belongs to it, and the numbers of the runs that it rests
+    on."""
 
     text: str
     code: str = ""
@@ -39,7 +42,8 @@ def missing(command: str, what: str = "not measured") -> Text:
 NOT_STATED = Text("not stated", kind="unstated")
 
 
-# ---- text -----------------------------------------------------------------------------------------
+# ---- text
+# -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`numeric`: columns that stand to the right. `anchors`: one a row, where rows are linked to."""
+    """`numeric`: columns that stand to the right. `anchors`: one a row, where rows are linked
+    to."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -106,7 +111,8 @@ class KeyFigures:
     figures: Sequence[KeyFigure]
 
 
-# ---- charts ---------------------------------------------------------------------------------------
+# ---- charts
+# ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Values with their intervals on one axis, a line at `reference`. `name` is that of its file."""
+    """Values with their intervals on one axis, a line at `reference`. `name` is that of its
+    file."""
 
     name: str
     caption: str
@@ -176,7 +183,8 @@ class Bars:
 Chart = Intervals | Lines | Bars
 
 
-# ---- pages ----------------------------------------------------------------------------------------
+# ---- pages
+# ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +214,8 @@ Block = Heading | Paragraph | Quote | Listing | Fields | Table | KeyFigures | Ch
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`stem` is the file's name without its ending; `pages` are all pages of the set, for the navigation."""
+    """`stem` is the file's name without its ending; `pages` are all pages of the set, for the
+    navigation."""
 
     stem: str
     title: str

@@ -1,4 +1,5 @@
-"""A document as one HTML file: no script, nothing loaded, light, dark and printable; every text escaped."""
+"""A document as one HTML file: no script, nothing loaded, light, dark and printable; every text
+escaped."""
 
 from __future__ import annotations
 

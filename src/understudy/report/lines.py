@@ -1,4 +1,5 @@
-"""Stored runs as JSON lines: a line is added whole, and what a kill cut off at the end is dropped when the run goes on.
+"""Stored runs as JSON lines: a line is added whole, and what a kill cut off at the end is dropped
+when the run goes on.
 
 append_line(path, {"id": 1})        read_lines(path, repairs=True) -> [(1, {"id": 1})]
 """
@@ -27,7 +28,8 @@ def append_line(path: Path, line: object) -> None:
 
 
 def read_lines(path: Path, *, repairs: bool = False) -> list[tuple[int, Any]]:
-    """The values with the numbers of their lines; none where there is no file. A last line without its end is left out.
+    """The values with the numbers of their lines; none where there is no file. A last line without
+    its end is left out.
 
     Args:
         repairs: cut such a line off the file, so that the next one begins on its own.

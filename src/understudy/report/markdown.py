@@ -1,4 +1,5 @@
-"""A document as Markdown (CommonMark with tables). Whatever a text holds, it stays text: no markup, link, HTML or cell."""
+"""A document as Markdown (CommonMark with tables). Whatever a text holds, it stays text: no markup,
+link, HTML or cell."""
 
 from __future__ import annotations
 

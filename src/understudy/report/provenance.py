@@ -1,4 +1,5 @@
-"""Which model a run was made of, by which command, version and machine: the record that every stored run carries.
+"""Which model a run was made of, by which command, version and machine: the record that every
+stored run carries.
 
 record = describe_run(model.path)
 {"model": "model.gguf", "model_sha256": …, "model_bytes": …, "command": …, "version": …, "date": …, "machine": …}
@@ -60,7 +61,8 @@ def _record(name: str, sha256: str | None, num_bytes: int | None) -> dict[str, A
 
 
 def model_files(model: Path) -> list[Path]:
-    """The files that are the model: itself, or what a folder holds of weights, configuration and tokenizer, by name."""
+    """The files that are the model: itself, or what a folder holds of weights, configuration and
+    tokenizer, by name."""
     if not model.exists():
         raise MissingError("no such file or folder", where=model)
     if not model.is_dir():

@@ -1,4 +1,5 @@
-"""Intervals and paired tests: Wilson for shares, bootstrap for means, exact McNemar and paired bootstrap between runs."""
+"""Intervals and paired tests: Wilson for shares, bootstrap for means, exact McNemar and paired
+bootstrap between runs."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def wilson(hits: int, trials: int) -> Interval:
 def bootstrap(
     values: Sequence[float], weights: Sequence[float] | None = None, *, seed: int = 0
 ) -> Interval:
-    """A mean, weighted where weights are given, with the 95 % percentile interval over resampled items."""
+    """A mean, weighted where weights are given, with the 95 % percentile interval over resampled
+    items."""
     numbers = np.asarray(values, float)
     shares = np.ones_like(numbers) if weights is None else np.asarray(weights, float)
     if not len(numbers) or len(numbers) != len(shares):
@@ -60,7 +62,8 @@ def _resampled(
 
 
 def macro(groups: Sequence[tuple[int, int]]) -> Interval:
-    """The plain mean of shares, each (hits, trials), with a 95 % interval out of their Wilson intervals (Zou and Donner 2008)."""
+    """The plain mean of shares, each (hits, trials), with a 95 % interval out of their Wilson
+    intervals (Zou and Donner 2008)."""
     if not groups:
         raise UsageError("a mean of shares needs at least one")
     shares = [wilson(*group) for group in groups]
@@ -71,7 +74,8 @@ def macro(groups: Sequence[tuple[int, int]]) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p adjusted for several tests (Holm 1979): each below 0.05 only if the chance of even one false alarm is."""
+    """p adjusted for several tests (Holm 1979): each below 0.05 only if the chance of even one
+    false alarm is."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -92,7 +96,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def paired_bootstrap(
     a: Sequence[float], b: Sequence[float], weights: Sequence[float] | None = None, *, seed: int = 0
 ) -> tuple[Interval, float]:
-    """B - A with its interval, and the two-sided p that the difference is 0 (share of resamples across 0, doubled)."""
+    """B - A with its interval, and the two-sided p that the difference is 0 (share of resamples
+    across 0, doubled)."""
     if len(a) != len(b):
         raise UsageError("paired values are needed", found=[len(a), len(b)])
     difference = np.asarray(b, float) - np.asarray(a, float)
@@ -104,8 +109,9 @@ def paired_bootstrap(
 
 
 def paired_shares(both: int, only_a: int, only_b: int, neither: int) -> Interval:
-    """B - A of two shares over the same items, with the 95 % interval of Newcombe (1998, method 10): Wilson's, squared and added
-    under the correlation of the pairs. It stays honest where hardly an item differs and a bootstrap has nothing to resample.
+    """B - A of two shares over the same items, with the 95 % interval of Newcombe (1998, method
+    10): Wilson's, squared and added under the correlation of the pairs. It stays honest where
+    hardly an item differs and a bootstrap has nothing to resample.
     """
     trials = both + only_a + only_b + neither
     a, b = wilson(both + only_a, trials), wilson(both + only_b, trials)

@@ -1,4 +1,5 @@
-"""The look of every report: one palette for light, dark and paper, one style sheet for pages, one for charts."""
+"""The look of every report: one palette for light, dark and paper, one style sheet for pages, one
+for charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Texts and numbers as a reader may see them: whatever a model, a file or a user wrote is shown, never obeyed."""
+"""Texts and numbers as a reader may see them: whatever a model, a file or a user wrote is shown,
+never obeyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Documents as files: Markdown, HTML and charts, each written aside and then renamed. The same document, the same bytes."""
+"""Documents as files: Markdown, HTML and charts, each written aside and then renamed. The same
+document, the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A short distillation as a program, to be killed, resumed and run by several processes. Prints nothing.
+"""A short distillation as a program, to be killed, resumed and run by several processes. Prints
+nothing.
 
 python -m tests.torch.compress.distill_worker FOLDER STEPS [kill_after_step] [state_loss]
 """

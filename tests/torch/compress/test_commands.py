@@ -1,4 +1,5 @@
-"""prune, distill, quantize and compress as commands, one after the other; distill also by two processes."""
+"""prune, distill, quantize and compress as commands, one after the other; distill also by two
+processes."""
 
 from __future__ import annotations
 
@@ -118,7 +119,7 @@ def test_compress_runs_a_recipe_file_and_check_only_tells(
         "[prune]\nintermediate_size = 192\n[quantize]\nmax_bits = 6.0\n"
         f'[output]\nfolder = "{tmp_path / "out"}"\n'
     )
-    assert main(["compress", str(recipe), "--check"]) == 0
+    assert main(["compress", str(recipe), "--check", "--json"]) == 0
     outlook = json.loads(capsys.readouterr().out)
     assert outlook["stages"] == ["prune", "quantize"]
     assert outlook["parameters"]["student"]["mlp"] < outlook["parameters"]["teacher"]["mlp"]

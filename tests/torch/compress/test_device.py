@@ -1,4 +1,5 @@
-"""A GPU gives what the CPU gives, stage by stage; where there is none, asking for one ends in a line."""
+"""A GPU gives what the CPU gives, stage by stage; where there is none, asking for one ends in a
+line."""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ from understudy.compress.evaluate import compare
 from understudy.compress.importance import CRITERIA
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.parallel import choose_device
+from understudy.compress.pipeline import Pipeline
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.qad import LEARNING_RATE, LEARNS, tune
 from understudy.compress.quantize import METHODS, QuantizeSettings, quantize
 from understudy.compress.recipe import parse_recipe
 from understudy.compress.reconstruct import reconstruct
 from understudy.compress.sparsity import thresholds
-from understudy.compress.stages import Pipeline
 from understudy.compress.teacher import LiveTeacher, capture
 from understudy.errors import UsageError
 

@@ -1,4 +1,5 @@
-"""Distillation: it learns, it resumes bit for bit after kill -9, two processes equal one, bad input is refused."""
+"""Distillation: it learns, it resumes bit for bit after kill -9, two processes equal one, bad input
+is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Freed memory stays with the process: tensors of one size, one after the other, do not fault all their pages in anew."""
+"""Freed memory stays with the process: tensors of one size, one after the other, do not fault all
+their pages in anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The compressed-tensors folder: bits by hand, and read by the package itself through stock transformers where it is installed."""
+"""The compressed-tensors folder: bits by hand, and read by the package itself through stock
+transformers where it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The whole way on a tiny model: a folder and a text go in; a smaller folder, a GGUF, reports and a card come out."""
+"""The whole way on a tiny model: a folder and a text go in; a smaller folder, a GGUF, reports and a
+card come out."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.lineage import lineage_of
 from understudy.compress.data import Sequences, TextEncoder, mixed, read_sequences
 from understudy.compress.folder import open_source
+from understudy.compress.pipeline import Pipeline
 from understudy.compress.recipe import parse_recipe, read_recipe
-from understudy.compress.stages import Pipeline
 from understudy.errors import DocumentError, FormatError, MissingError, UsageError
 from understudy.report.provenance import model_sha256
 
@@ -86,8 +87,8 @@ def test_half_of_the_calibration_is_taken_from_the_texts_beside_the_training_dat
     raw = _raw(world, tmp_path / "out")
     raw["data"]["auxiliary"] = [str(tmp_path / "auxiliary.txt")]
     pipeline = Pipeline(parse_recipe(raw))
-    others = {row.tobytes() for row in pipeline._rows(pipeline.recipe.data.auxiliary).tokens}
-    is_other = [row.tobytes() in others for row in pipeline.calibration.tokens]
+    others = {row.tobytes() for row in pipeline.context.read(pipeline.recipe.data.auxiliary).tokens}
+    is_other = [row.tobytes() in others for row in pipeline.context.calibration.tokens]
     assert (len(is_other), sum(is_other)) == (16, 8)
     assert 0 < sum(is_other[:8]) < 8, "both kinds are among the rows that choose a ridge"
 
@@ -165,10 +166,10 @@ def test_the_files_carry_their_lineage_without_places_and_the_report_names_the_f
 def test_a_finished_stage_is_not_run_again(world: Path, finished, monkeypatch) -> None:
     out, _ = finished
     monkeypatch.setattr(
-        "understudy.compress.stages.reconstruct", lambda *a, **k: pytest.fail("ran again")
+        "understudy.compress.stages.prune.reconstruct", lambda *a, **k: pytest.fail("ran again")
     )
     monkeypatch.setattr(
-        "understudy.compress.stages.distill", lambda *a, **k: pytest.fail("ran again")
+        "understudy.compress.stages.training.distill", lambda *a, **k: pytest.fail("ran again")
     )
     raw = _raw(world, out)
     raw["quantize"]["method"] = "scale_search"  # a later stage may change
@@ -286,9 +287,9 @@ class _Words:
     def text(self, text: str) -> list[int]:
         return [2 + hash(word) % 50 for word in text.split()]
 
-    def chat(self, messages, is_open: bool) -> list[int]:
+    def chat(self, chat, count: int, is_open: bool) -> list[int]:
         ids = []
-        for message in messages:
+        for message in chat.messages[:count]:
             ids += [99 if message["role"] == "user" else 98, *self.text(message["content"]), 1]
         return ids + [98] * is_open
 
@@ -319,7 +320,10 @@ def test_only_assistant_turns_are_learnt(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('{"text": "a b c d"}\n{"text": \n', r"chat\.jsonl:2: record is not JSON"),
-        ('{"txt": "a"}\n', r"chat\.jsonl:1: record has neither text nor messages; found \['txt'\]"),
+        (
+            '{"txt": "a"}\n',
+            r"chat\.jsonl:1: record has neither text nor messages; expected .*; found \['txt'\]",
+        ),
         ('{"messages": []}\n', "neither text nor messages"),
         ('{"messages": [{"role": "user"}]}\n', "message needs a role and a content"),
         ('{"text": ""}\n', "neither text nor messages"),

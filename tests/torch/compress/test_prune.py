@@ -1,4 +1,5 @@
-"""Calibration, importance, trimming and compensation on tiny networks whose right answer is known."""
+"""Calibration, importance, trimming and compensation on tiny networks whose right answer is
+known."""
 
 from __future__ import annotations
 
@@ -148,7 +149,8 @@ def test_units_that_do_nothing_are_trimmed_without_a_trace(tmp_path) -> None:
 
 
 def test_a_twin_neuron_is_taken_over_by_the_other(tmp_path) -> None:
-    """The upper half of the neurons repeats the lower: trimming alone loses half the output, the reconstruction loses nothing."""
+    """The upper half of the neurons repeats the lower: trimming alone loses half the output, the
+    reconstruction loses nothing."""
     teacher = tiny_teacher("nemotron", num_layers=1)
     mlp, half = teacher.model.layers[0].mlp, teacher.spec.intermediate_size // 2
     mlp.up_proj.weight[half:] = mlp.up_proj.weight[:half]
@@ -194,7 +196,8 @@ def test_a_layer_that_does_nothing_is_the_first_to_go(method: str, tmp_path) -> 
 
 
 def test_residual_heads_follow_the_paper(tmp_path) -> None:
-    """3 heads a group cut to 2: ranks 1 and 2 are kept, rank 2 mirrors rank 3: head_2 becomes 2 head_2 - head_3."""
+    """3 heads a group cut to 2: ranks 1 and 2 are kept, rank 2 mirrors rank 3: head_2 becomes 2
+    head_2 - head_3."""
     teacher = tiny_teacher("nemotron")
     dim = teacher.spec.head_dim
     scores = CRITERIA["random"](

@@ -1,4 +1,5 @@
-"""Grids, scale search, error feedback and channel scales: bytes against ggml's, functions against the float network."""
+"""Grids, scale search, error feedback and channel scales: bytes against ggml's, functions against
+the float network."""
 
 from __future__ import annotations
 

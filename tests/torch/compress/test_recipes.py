@@ -1,4 +1,5 @@
-"""The recipes in `recipes/` are read without a complaint, and every key of theirs means something."""
+"""The recipes in `recipes/` are read without a complaint, and every key of theirs means
+something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The search: candidates near a target, scores after reconstruction, halving with distillation, resumable."""
+"""The search: candidates near a target, scores after reconstruction, halving with distillation,
+resumable."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import pytest
 from tests.torch.compress.support import random_rows, tiny_teacher
 from understudy.compress import shape_search as module
 from understudy.compress.calibrate import calibrate
-from understudy.compress.shape_search import COSTS, SearchSettings, candidates, search
+from understudy.compress.costs import COSTS
+from understudy.compress.shape_search import Data, SearchSettings, candidates, search_shape
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 
@@ -74,13 +76,11 @@ def test_a_search_halves_its_field_and_resumes(tmp_path, monkeypatch) -> None:
         teacher,
         LiveTeacher(teacher),
         statistics,
-        rows,
-        rows,
-        rows,
+        Data(rows, rows, rows),
         settings,
         tmp_path / "search",
     )
-    result = search(*arguments)
+    result = search_shape(*arguments)
     assert len(result.table) == len(candidates(teacher.spec, settings)) >= 4
     assert [sum(f"kl_{tokens}" in line for line in result.table) for tokens in settings.rungs] == [
         2,
@@ -91,5 +91,5 @@ def test_a_search_halves_its_field_and_resumes(tmp_path, monkeypatch) -> None:
     assert len(content["tables"]["candidates"]) == len(result.table)
     monkeypatch.setattr(module, "reconstruct", lambda *a, **k: pytest.fail("ran again"))
     monkeypatch.setattr(module, "distill", lambda *a, **k: pytest.fail("ran again"))
-    again = search(*arguments)
+    again = search_shape(*arguments)
     assert again.best == result.best

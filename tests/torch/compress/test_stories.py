@@ -1,6 +1,8 @@
-"""The stories model: a real, trained network of the Nemotron shape (see tests/data/stories-nemotron/README.md if present).
+"""The stories model: a real, trained network of the Nemotron shape (see
+tests/data/stories-nemotron/README.md if present).
 
-What made-up weights cannot show: words that follow each other, true zero rates, pruning that has something to lose.
+What made-up weights cannot show: words that follow each other, true zero rates, pruning that has
+something to lose.
 """
 
 from __future__ import annotations
@@ -48,10 +50,10 @@ def source() -> Source:
 
 @pytest.fixture(scope="module")
 def rows(source: Source):
-    from understudy.compress.data import Document
+    from understudy.compress.data import TokenizedDocument
 
     ids = [[1, *source.encoder.text(story)] for story in STORIES * 2]
-    documents = (Document(i, [True] * len(i)) for i in ids)
+    documents = (TokenizedDocument(i, [True] * len(i)) for i in ids)
     return pack(documents, 48, source.encoder.end_id)
 
 

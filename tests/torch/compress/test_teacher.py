@@ -38,7 +38,8 @@ def test_a_token_fits_the_budget_and_survives_the_way_to_disk(vocab: int) -> Non
 
 
 def test_the_tail_is_unbiased() -> None:
-    """Averaged over many draws, the sparse distribution is the teacher's own; cutting the tail off would miss 30 %."""
+    """Averaged over many draws, the sparse distribution is the teacher's own; cutting the tail off
+    would miss 30 %."""
     form = CacheFormat(64, top_k=4, num_samples=3)
     logits = torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
     p = logits.softmax(-1)[0]

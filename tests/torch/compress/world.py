@@ -1,4 +1,5 @@
-"""A made-up world for whole runs: a Nemotron-shaped teacher with a tokenizer of its own, and a text."""
+"""A made-up world for whole runs: a Nemotron-shaped teacher with a tokenizer of its own, and a
+text."""
 
 from __future__ import annotations
 

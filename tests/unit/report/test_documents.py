@@ -1,4 +1,5 @@
-"""Blocks as Markdown and as HTML: every kind is drawn in both, and nothing that a text holds is obeyed."""
+"""Blocks as Markdown and as HTML: every kind is drawn in both, and nothing that a text holds is
+obeyed."""
 
 import json
 import xml.dom.minidom
