@@ -16,7 +16,7 @@ from understudy.cli.terminal import write
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import read_card, write_card
-from understudy.roleplay.card_values import macro_notes
+from understudy.roleplay.card_notes import card_notes
 from understudy.roleplay.lorebook import Lorebook
 
 
@@ -148,10 +148,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     """What is wrong, and what of macros and lore is not used; only the first makes the exit code 1."""
     card = read_card(arguments.file)
-    problems, notes = card.problems(), [f"macros: {note}" for note in macro_notes(card)]
-    if card.lorebook is not None:
-        book = Lorebook(card.lorebook)
-        notes += [f"lorebook: {book}", *(f"not used: {warning}" for warning in book.warnings)]
+    problems, notes = card.problems(), card_notes(card)
     sound = [] if problems else [f"{card.name}: a sound version {card.version} card"]
     write("".join(f"{line}\n" for line in (*problems, *sound, *notes)))
     return 1 if problems else 0

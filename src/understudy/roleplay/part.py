@@ -11,6 +11,7 @@ from typing import Any
 from understudy.errors import UsageError
 from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
+from understudy.roleplay.card_notes import extension_notes
 from understudy.roleplay.card_values import CardValues
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.layout import Scene, plan
@@ -56,7 +57,8 @@ class Part:
         self.lorebooks = [*own, *lorebooks]
         self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
         self._found = self.lore_memory
-        self.warnings = [warning for book in self.lorebooks for warning in book.warnings]
+        self.warnings = extension_notes(card)
+        self.warnings += [warning for book in self.lorebooks for warning in book.warnings]
         self.variables, self.global_variables = Variables(), Variables()
         self._variables = (self.variables, self.global_variables)
         if text := self.greeting():
@@ -139,7 +141,7 @@ class Part:
         macros = self._macros_of_turn(text, context)
         settings = ScanSettings(
             count_tokens=count_tokens,
-            budget=int(LORE_SHARE * context),
+            budget=int(LORE_SHARE * context + 0.5) or 1,
             greeting=self.greeting_index,
             may_use=self.guard.may_know,
             macros=macros,

@@ -17,6 +17,7 @@ from understudy.errors import DocumentError, UsageError
 from understudy.roleplay import png
 from understudy.roleplay.card import BACKFILL_NOTE, Card, DepthPrompt, parse_card
 from understudy.roleplay.card_files import card_from_bytes, card_to_bytes, read_card, write_card
+from understudy.roleplay.card_notes import card_notes
 
 json_values = st.recursive(
     st.none()
@@ -418,3 +419,14 @@ def test_the_note_of_a_card_is_read_with_its_defaults():
     assert note({"prompt": "x", "depth": "?", "role": 3}) == DepthPrompt("x", 4, "system")
     assert note({"prompt": " "}) is None
     assert note("x") is None
+
+
+def test_what_other_programs_keep_in_a_card_and_is_not_used_is_said():
+    def notes(**extensions):
+        data = {"name": "H", "extensions": extensions, "description": "{{wizard}}"}
+        return card_notes(Card({"spec": "chara_card_v2", "data": data}))
+
+    assert "wizard" in notes()[0]
+    assert "regex scripts" in notes(regex_scripts=[{"findRegex": "x"}])[0]
+    assert "the lorebook Mill" in notes(world="Mill")[0]
+    assert len(notes(fav=False, talkativeness="0.5", regex_scripts=[], world="")) == 1

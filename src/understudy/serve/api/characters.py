@@ -21,6 +21,7 @@ from understudy.engine.handles import CancelScope
 from understudy.errors import Cancelled
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
+from understudy.roleplay.card_notes import card_notes
 from understudy.roleplay.npc import Npc, NpcSettings, Turn
 from understudy.roleplay.state import ActionKind, GameState
 from understudy.serve.api.bodies import Body, JsonObject
@@ -152,7 +153,7 @@ def _character(id: str, card: Card) -> dict[str, Any]:
         "version": card.version,
         "num_greetings": len(card.greetings),
         "greeting": card.greetings[0] if card.greetings else "",
-        "warnings": card.warnings,
+        "warnings": [*card.warnings, *card_notes(card)],
     }
 
 
