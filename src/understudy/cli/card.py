@@ -146,7 +146,9 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """What is wrong, and what of macros and lore is not used; only the first makes the exit code 1."""
+    """What is wrong, and what of macros and lore is not used; only the first makes the exit code
+    1.
+    """
     card = read_card(arguments.file)
     problems, notes = card.problems(), card_notes(card)
     sound = [] if problems else [f"{card.name}: a sound version {card.version} card"]

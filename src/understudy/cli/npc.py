@@ -1,6 +1,8 @@
-"""`understudy npc CARD`: play with a character in the terminal; every turn shows what it says, feels and wants to do.
+"""`understudy npc CARD`: play with a character in the terminal; every turn shows what it says,
+feels and wants to do.
 
-Lines beginning with `/` are commands: `/ledger`, `/save FILE`, `/resume FILE`, `/cut N` (only N characters were heard), `/quit`.
+Lines beginning with `/` are commands: `/ledger`, `/save FILE`, `/resume FILE`, `/cut N` (only N
+characters were heard), `/quit`.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say_warnings(npc: Npc, num_said: int) -> int:
-    """Writes what is new among the things that could not be used; returns how many there are now."""
+    """Writes what is new among the things that could not be used; returns how many there are
+    now.
+    """
     for warning in npc.warnings[num_said:]:
         write(f"understudy: {warning}\n", sys.stderr)
     return len(npc.warnings)

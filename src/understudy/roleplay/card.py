@@ -81,7 +81,8 @@ class Card:
         _check(self.document)
         if self.version == 3 and _version_number(self.document) > 3.0:
             self.warnings.append(
-                f"written for version {self.document['spec_version']} of the format; newer fields are kept unread"
+                f"written for version {self.document['spec_version']} of the format; "
+                "newer fields are kept unread"
             )
 
     # ---- the document ----

@@ -164,7 +164,8 @@ def _read_picture(image: str | Path | bytes) -> bytes:
 def card_to_bytes(
     card: Card, kind: str, *, backfill: bool = True, picture: bytes | None = None
 ) -> bytes:
-    """A card as the bytes of a json, png or charx file. CHARX holds version 3 alone: an older card is upgraded.
+    """A card as the bytes of a json, png or charx file. CHARX holds version 3 alone: an older card
+    is upgraded.
 
     Args:
         picture: a PNG to show instead of the card's own.

@@ -1,4 +1,6 @@
-"""Character files of other programs: Pygmalion's are read, others that people take for cards are refused by name."""
+"""Character files of other programs: Pygmalion's are read, others that people take for cards are
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ PYGMALION = {
     "first_mes": "char_greeting",
     "mes_example": "example_dialogue",
 }
-"""Version 1's fields by the names that Pygmalion and early text-generation-webui gave them, as SillyTavern reads them."""
+"""Version 1's fields by the names that Pygmalion and early text-generation-webui gave them, as
+SillyTavern reads them.
+"""
 
 _OTHERS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = (
     (

@@ -1,7 +1,9 @@
-"""Decorators: lines `@@name value` at the top of a lorebook entry that change when and where it goes in.
+"""Decorators: lines `@@name value` at the top of a lorebook entry that change when and where it
+goes in.
 
-Version 3 of the card format, section Decorators. An unknown name or an impossible value is ignored, and then the
-`@@@` lines under it are tried in turn. Of several lines with one name the first counts.
+Version 3 of the card format, section Decorators. An unknown name or an impossible value is ignored,
+and then the `@@@` lines under it are tried in turn. Of several lines with one name the first
+counts.
 """
 
 from __future__ import annotations
@@ -98,7 +100,8 @@ def read_decorators(content: str, *, is_chat: bool = True) -> Decorated:
     """Takes the decorators off an entry.
 
     Args:
-        is_chat: whether the prompt is a conversation; decorators that count tokens hold only where it is not.
+        is_chat: whether the prompt is a conversation; decorators that count tokens hold only where
+            it is not.
     """
     lines = content.lstrip("\n").split("\n")
     values: dict[str, Any] = {}

@@ -1,8 +1,10 @@
-"""What a character may know and say: a filter before the prompt, a check of each sentence before it is heard.
+"""What a character may know and say: a filter before the prompt, a check of each sentence before it
+is heard.
 
 A card carries its guard in `extensions["understudy/guard"]`:
 `{"secrets": {topic: [words]}, "outside": [words], "deflections": [lines]}`,
-and a lorebook entry names who knows it in `extensions["understudy/known_by"]: [names]`; an entry without it is common knowledge.
+and a lorebook entry names who knows it in `extensions["understudy/known_by"]: [names]`; an entry
+without it is common knowledge.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ DEFLECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """`secrets` maps a topic to the words that would give it away; `outside` are words from outside the character's world."""
+    """`secrets` maps a topic to the words that would give it away; `outside` are words from outside
+    the character's world.
+    """
 
     name: str = ""
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -82,7 +86,9 @@ class Guard:
         ]
 
     def fault(self, sentence: str, player_text: str) -> str | None:
-        """Why a sentence may not be said, None if it may. Words that the player used first give nothing away."""
+        """Why a sentence may not be said, None if it may. Words that the player used first give
+        nothing away.
+        """
         for word in self.outside:
             if _stands_in(word, sentence):
                 return f"outside the world: {word}"

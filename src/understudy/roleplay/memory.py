@@ -1,7 +1,9 @@
-"""What a character remembers of a long play: the newest turns word for word, a running summary, and single facts.
+"""What a character remembers of a long play: the newest turns word for word, a running summary, and
+single facts.
 
-Facts are recalled by the words they share with what was just said, weighted by how rare a word is among the facts, by age and by
-importance. Deterministic, without a model; who has one may hand in a better `summarise`.
+Facts are recalled by the words they share with what was just said, weighted by how rare a word is
+among the facts, by age and by importance. Deterministic, without a model; who has one may hand in a
+better `summarise`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ Summarise = Callable[[str, Sequence[Said]], str]
 
 
 def first_sentences(summary: str, said: Sequence[Said]) -> str:
-    """The summary lengthened by the first sentence of each message, the oldest of it cut off in front."""
+    """The summary lengthened by the first sentence of each message, the oldest of it cut off in
+    front.
+    """
     lines = [re.split(r"(?<=[.!?])\s", line.text.strip(), maxsplit=1)[0][:160] for line in said]
     new = " ".join(
         f"{'They' if line.role == 'user' else 'You'} said: {text}"
@@ -76,7 +80,9 @@ class Memory:
         self.facts = [fact for fact in self.facts if fact.text.casefold() not in wanted]
 
     def recall(self, text: str, k: int = 4) -> list[Fact]:
-        """The k facts that bear most on a text, oldest first; only those that share a word with it."""
+        """The k facts that bear most on a text, oldest first; only those that share a word with
+        it.
+        """
         number_of = Counter(word for fact in self.facts for word in set(_words(fact.text)))
         asked = set(_words(text))
         scored = []
@@ -89,7 +95,9 @@ class Memory:
         return [self.facts[i] for _, i in best]
 
     def absorb(self, num_messages: int, summarise: Summarise = first_sentences) -> None:
-        """Lets the summary cover the first `num_messages` of the history, which prompts no longer hold."""
+        """Lets the summary cover the first `num_messages` of the history, which prompts no longer
+        hold.
+        """
         if num_messages > self.num_summarised:
             self.summary = summarise(self.summary, self.history[self.num_summarised : num_messages])
             self.num_summarised = num_messages

@@ -1,4 +1,5 @@
-"""Text chunks of PNG files: read with every CRC and size checked, replaced without touching the picture.
+"""Text chunks of PNG files: read with every CRC and size checked, replaced without touching the
+picture.
 
 PNG specification, third edition (W3C 2025), sections 5 and 11.3.3: a signature, then chunks of
 length (4 bytes, big endian) · type (4 bytes) · data · CRC-32 of type and data.

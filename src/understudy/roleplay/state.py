@@ -1,7 +1,8 @@
 """The game as a character sees it, what it may do there, and the reducer that alone changes it.
 
-The model proposes actions; their names, targets and numbers are enumerated from the state. `Reducer.commit` holds each proposal
-against the state once more and applies the game's own rules, in order: the same state and actions give the same result.
+The model proposes actions; their names, targets and numbers are enumerated from the state.
+`Reducer.commit` holds each proposal against the state once more and applies the game's own rules,
+in order: the same state and actions give the same result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from understudy.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class ActionKind:
-    """Something a character may do now. `arguments` maps a name to its possible values, or to (least, most) for whole numbers."""
+    """Something a character may do now. `arguments` maps a name to its possible values, or to
+    (least, most) for whole numbers.
+    """
 
     name: str
     description: str = ""
@@ -91,13 +94,17 @@ class Committed:
 
 
 class Reducer:
-    """The game's rules by action name: (state, action) -> state, or `Refused`. Without a rule an action changes nothing."""
+    """The game's rules by action name: (state, action) -> state, or `Refused`. Without a rule an
+    action changes nothing.
+    """
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
         self.rules = dict(rules)
 
     def commit(self, state: GameState, actions: Sequence[Action]) -> Committed:
-        """Applies the proposals one after another; each is checked against the state that those before it left."""
+        """Applies the proposals one after another; each is checked against the state that those
+        before it left.
+        """
         done, refused = [], []
         for action in actions:
             kind = next((kind for kind in state.actions if kind.name == action.name), None)
@@ -137,7 +144,9 @@ def _value_schema(values: Sequence[Any]) -> dict[str, Any]:
 def turn_schema(
     state: GameState, emotions: Sequence[str], *, max_say: int, max_actions: int, max_memory: int
 ) -> dict[str, Any]:
-    """The JSON Schema of one turn: `say` first, so that it can be spoken while the rest is still being written."""
+    """The JSON Schema of one turn: `say` first, so that it can be spoken while the rest is still
+    being written.
+    """
     properties: dict[str, Any] = {
         "say": {"type": "string", "minLength": 1, "maxLength": max_say},
         "emotion": {"enum": list(emotions)},
