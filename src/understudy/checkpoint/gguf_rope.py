@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.checkpoint.config import Config
-from understudy.checkpoint.rope import block_of_scaling, read_rope, yarn_mscale
+from understudy.checkpoint.rope import block_of_scaling, check_base, read_rope, yarn_mscale
 from understudy.errors import FormatError, InputError, UnsupportedError
 from understudy.rotary import (
     DynamicScaling,
@@ -90,6 +90,7 @@ def read_gguf_rope(
     short, long = (_checked(tensors.get(name), name, spec, where) for name in names)
     if kind == "yarn":
         yarn = YarnScaling(factor, original, yarn_mscale(factor) * attention)
+        check_base(yarn, spec.rope_theta, where)
         if TENSORS[0] not in tensors:
             return _noted(yarn, metadata, spec, where)
         ramp = factors_of(spec, yarn, 1)

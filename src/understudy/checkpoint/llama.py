@@ -101,7 +101,12 @@ def _window(name: str, config: Config, num_layers: int) -> Any:
     if set(kinds) == {"full_attention"}:
         return None
     if not is_used or not set(kinds) <= {"full_attention", "sliding_attention"}:
-        config.only("layer_types", ["full_attention"] * num_layers)
+        raise UnsupportedError(
+            "layers of another attention are not implemented",
+            where=f"{config.where}: layer_types",
+            expected="full_attention, or sliding_attention with use_sliding_window",
+            found=kinds,
+        )
     return window
 
 

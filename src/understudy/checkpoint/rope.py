@@ -92,6 +92,7 @@ class _Reader:
         partial = self._partial(inner, is_scaled=kind not in ("default", "none"))
         scaling = make(inner, self.sizes["max_positions"], self.original)
         inner.finish_with_warning()
+        check_base(scaling, theta, inner.where)
         rotary_dim = int(self.sizes["head_dim"] * partial)
         _check_factors(scaling, rotary_dim, inner.where)
         return {"rotary_dim": rotary_dim, "rope_theta": theta, "rope_scaling": scaling}
@@ -115,6 +116,12 @@ class _Reader:
                 f"{_PARTIAL_NAMES[0]} {found} is not read: heads of this architecture turn whole"
             )
         return 1.0
+
+
+def check_base(scaling: RopeScaling | None, theta: float, where: object) -> None:
+    """YaRN asks for the pair that turns so many times, which there is only where turns get slower."""
+    if isinstance(scaling, YarnScaling) and not 1 < theta < float("inf"):
+        raise FormatError("YaRN needs a rope_theta above 1", where=where, found=theta)
 
 
 def _check_factors(scaling: RopeScaling | None, rotary_dim: int, where: object) -> None:
@@ -152,12 +159,13 @@ def _dynamic(inner: Config, max_positions: int, original: Any) -> RopeScaling:
 
 
 def _llama3(inner: Config, max_positions: int, original: Any) -> RopeScaling:
-    return Llama3Scaling(
-        inner.positive("factor"),
-        inner.real("low_freq_factor"),
-        inner.real("high_freq_factor"),
-        _original(inner, max_positions, original),
-    )
+    low, high = inner.positive("low_freq_factor"), inner.positive("high_freq_factor")
+    if high <= low:
+        raise FormatError(
+            "high_freq_factor must be above low_freq_factor", where=inner.where, found=(low, high)
+        )
+    trained = _original(inner, max_positions, original)
+    return Llama3Scaling(inner.positive("factor"), low, high, trained)
 
 
 def _yarn(inner: Config, max_positions: int, original: Any) -> RopeScaling:
@@ -173,10 +181,15 @@ def _yarn(inner: Config, max_positions: int, original: Any) -> RopeScaling:
         yarn_mscale(factor)
         if attention is None
         else inner.real("attention_factor", default=attention),
-        inner.real("beta_fast", default=0.0) or 32.0,
-        inner.real("beta_slow", default=0.0) or 1.0,
+        _turns(inner, "beta_fast", 32.0),
+        _turns(inner, "beta_slow", 1.0),
         inner.flag("truncate", True),
     )
+
+
+def _turns(inner: Config, name: str, default: float) -> float:
+    """A number of turns; 0 and null mean the default, as in transformers."""
+    return inner.positive(name) if inner.get(name) else default
 
 
 def yarn_mscale(factor: float, mscale: float = 1.0) -> float:

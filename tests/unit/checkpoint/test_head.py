@@ -65,6 +65,15 @@ def test_a_head_alone_is_the_embedding_too(tmp_path: Path) -> None:
     assert np.array_equal(_logits(write_folder(spec, weights, tmp_path / "head"), spec), right)
 
 
+def test_a_model_saved_without_its_head_is_known_by_its_names(tmp_path: Path) -> None:
+    """`LlamaModel.save_pretrained` writes `layers.0…`; transformers adds the prefix."""
+    spec = SPECS["llama_tied"]
+    weights = random_weights(spec)
+    right = _logits(write_folder(spec, weights, tmp_path / "whole"), spec)
+    short = {name.removeprefix("model."): values for name, values in weights.items()}
+    assert np.array_equal(_logits(write_folder(spec, short, tmp_path / "base"), spec), right)
+
+
 def test_without_tying_a_missing_head_is_missing(tmp_path: Path) -> None:
     spec, weights = _untied("llama")
     del weights[HEAD]

@@ -3,6 +3,7 @@ name."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,22 @@ def test_other_methods_are_refused_in_one_line(
     assert len(line.removeprefix(str(folder))) < 250
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("quantize_config.json", "GPTQ"),
+        ("quant_config.json", "AWQ"),
+        ("hf_quant_config.json", "ModelOpt"),
+    ],
+)
+def test_tools_may_say_it_in_files_of_their_own(name: str, words: str, tmp_path: Path) -> None:
+    spec = SPECS["llama"]
+    folder = write_folder(spec, random_weights(spec), tmp_path / "m")
+    (folder / name).write_text(json.dumps({"bits": 4, "producer": {"name": "x"}}))
+    with pytest.raises(UnsupportedError, match=f"{words} quantized the weights, but no layer is"):
+        open_checkpoint(folder)
+
+
 def test_a_method_that_the_tensors_contradict_is_refused(tmp_path: Path) -> None:
     folder, _ = _quantized_folder(tmp_path)
     _configure(folder, {"quant_method": "awq", "bits": 4})
@@ -175,3 +192,20 @@ def test_extra_state_of_any_type_is_ignored(tmp_path: Path) -> None:
     stored[name] = StoredTensor(name, (3,), "U8", np.zeros(3, np.uint8))
     _write_raw(folder / "model.safetensors", stored)
     assert open_checkpoint(folder).spec == spec
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_parts_of_other_sizes_end_in_one_line(case: str) -> None:
+    """Every part in turn cut to its first row, to one value, or of another type."""
+    config, tensors, _, _ = TABLE[case]
+    for name, tensor in tensors.items():
+        item = tensor.data.size // max(1, int(np.prod(tensor.shape)))
+        cut = StoredTensor(name, (1,), tensor.format, tensor.data[:item])
+        empty = StoredTensor(name, (0, 4), tensor.format, tensor.data[:0])
+        other = StoredTensor(name, (tensor.data.size,), "I8", tensor.data)
+        for broken in (cut, empty, other):
+            with contextlib.suppress(FormatError, UnsupportedError):
+                held = dequantised(
+                    config["quantization_config"], config, {**tensors, name: broken}, case
+                )
+                held["layer.weight"].to_float32()

@@ -27,6 +27,7 @@ from understudy.spec import ModelSpec, QuantSpec
 SIZES = {"head_dim": 8, "max_positions": 512}
 SHORT, LONG = [1.0, 1.5, 2.0, 2.5], [1.0, 3.0, 5.0, 9.0]
 YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LONGROPE = {"rope_type": "longrope", "short_factor": SHORT, "long_factor": LONG}
 
 # rope_parameters, tokens of the text, frequencies and attention factor of `ROPE_INIT_FUNCTIONS` of transformers 5.24
@@ -201,6 +202,10 @@ def test_a_partial_factor_counts_where_the_architecture_has_one() -> None:
         ({"rope_scaling": LONGROPE | {"short_factor": [1.0]}}, FormatError),
         ({"rope_scaling": LONGROPE | {"long_factor": 3.0}}, FormatError),
         ({"rope_scaling": 3}, FormatError),
+        ({"rope_theta": 1.0, "rope_scaling": YARN}, FormatError),
+        ({"rope_scaling": YARN | {"beta_fast": -1.0}}, FormatError),
+        ({"rope_scaling": LLAMA3 | {"low_freq_factor": 4.0}}, FormatError),
+        ({"rope_scaling": LLAMA3 | {"low_freq_factor": 0}}, FormatError),
     ],
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any], error: type[Exception]) -> None:

@@ -9,6 +9,7 @@ by its name.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from understudy.checkpoint.quantized import (
     mlx,
     modelopt,
 )
-from understudy.checkpoint.quantized.layers import Dequantised, QuantizedLayer
+from understudy.checkpoint.quantized.layers import MISFIT, MISFITS, Dequantised, QuantizedLayer
 from understudy.checkpoint.weights import Weights, announced
 from understudy.errors import UnsupportedError
 from understudy.formats.safetensors_folder import read_json
@@ -57,6 +58,12 @@ METHODS: dict[str, Method] = {
     "modelopt": Method("ModelOpt", modelopt.read, modelopt.check),
     "mlx": Method("MLX", mlx.read, mlx.check),
 }
+_OWN_FILES = {
+    "hf_quant_config.json": "modelopt",
+    "quantize_config.json": "gptq",  # AutoGPTQ before transformers knew it
+    "quant_config.json": "awq",
+}
+FLOATS = ("F32", "F16", "BF16")
 # Of inputs and of the cache, which are not quantized here; and what packing left over.
 _IGNORED = (
     "input_scale",
@@ -73,12 +80,14 @@ _IGNORED = (
 
 
 def quantization_of(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
-    """What a folder says of its quantization: in config.json, or in ModelOpt's hf_quant_config.json."""
+    """What a folder says of its quantization: in config.json, or in a file of the tool's own."""
     for key in ("quantization_config", "quantization"):
         if isinstance(found := config.get(key), Mapping) and found:
             return found
-    path = folder / "hf_quant_config.json"
-    return read_json(path) if path.exists() else None
+    for name, method in _OWN_FILES.items():
+        if (folder / name).exists():
+            return {"quant_method": method, **read_json(folder / name)}
+    return None
 
 
 def _method(quantization: Mapping[str, Any], where: object) -> Method:
@@ -136,8 +145,12 @@ def dequantised(
     }
     weights = Weights(plain | {n: announced(n, m.shape, m.format) for n, m in made.items()})
     for name, matrix in made.items():
-        weights.change(name, lambda tensor, matrix=matrix: matrix.tensor(tensor.name))  # type: ignore[misc]
+        weights.change(name, functools.partial(_values, matrix, str(where)))
     return weights
+
+
+def _values(matrix: Dequantised, where: str, tensor: StoredTensor) -> StoredTensor:
+    return matrix.tensor(tensor.name, where)
 
 
 def _owner(name: str) -> tuple[str, str]:
@@ -156,7 +169,10 @@ def _has_parts(owner: str, tensors: Mapping[str, StoredTensor]) -> bool:
 
 
 def _read(method: Method, layer: QuantizedLayer, settings: Mapping[str, Any]) -> Dequantised:
-    found = method.read(layer, settings)
+    try:
+        found = method.read(layer, settings)
+    except MISFITS as error:
+        raise layer.wrong(f"{MISFIT} ({error})", found=" ".join(sorted(layer.parts))) from error
     if found is None:
         raise UnsupportedError(
             f"a layer that {method.name} is not known to write",
@@ -164,4 +180,6 @@ def _read(method: Method, layer: QuantizedLayer, settings: Mapping[str, Any]) ->
             found=" ".join(sorted(layer.parts)),
             do="open the unquantized model, or its GGUF",
         )
+    if found.format not in FLOATS:
+        raise layer.wrong("scales are not floats", expected=" ".join(FLOATS), found=found.format)
     return found

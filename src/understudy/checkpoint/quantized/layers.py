@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from understudy.errors import FormatError
 from understudy.formats.tensor import RAW, StoredTensor
 
+MISFIT = "the parts of a quantized layer do not fit each other"
+MISFITS = (ValueError, IndexError, ZeroDivisionError, OverflowError, TypeError, KeyError)
 Values = NDArray[np.float32]
 # E2M1 of the OCP microscaling formats: sign, two bits of exponent, one of mantissa.
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
@@ -76,9 +78,14 @@ class Dequantised:
     format: str
     make: Callable[[], Values]
 
-    def tensor(self, name: str) -> StoredTensor:
-        values = StoredTensor.of(name, self.make().reshape(self.shape))
-        return values.to_format(self.format)
+    def tensor(self, name: str, where: str) -> StoredTensor:
+        """The values. FormatError when the parts do not fit each other."""
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is refused when it is packed
+                values = StoredTensor.of(name, self.make().reshape(self.shape))
+            return values.to_format(self.format)
+        except MISFITS as error:
+            raise FormatError(f"{MISFIT} ({error})", where=f"{where}: {name}") from error
 
 
 def decoded(tensor: StoredTensor) -> Values:
