@@ -51,13 +51,14 @@ def load(
     """Loads a model.
 
     Args:
-        model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that `understudy list` prints.
+        model: a GGUF file, a Hugging Face folder, a .nemo file, a hub id, or a name that
+            `understudy list` prints.
         weights: f32, bf16, q8 or q4 (or a QuantSpec); default what the file holds.
         kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
-        activations: int8, or int12: the inputs of `INT12_MATRICES` with 12 bits, a fifth of the divergence for
-            some of the speed;
-            default int12 below `INT12_BELOW` parameters.
-        context: longest prompt plus answer in tokens; default 4096 or less if the model allows less.
+        activations: int8, or int12: the inputs of `INT12_MATRICES` with 12 bits, a fifth of the
+            divergence for some of the speed; default int12 below `INT12_BELOW` parameters.
+        context: longest prompt plus answer in tokens; default 4096 or less if the model allows
+            less.
         cache_tokens: tokens that the cache holds for all requests together; default `context`.
         num_threads, isa: see `core.Model`.
         speculate: tokens to guess from the text so far and check in one step.
@@ -130,10 +131,6 @@ class Model:
         return self.runner.model
 
     @property
-    def _states(self) -> StateFiles:
-        return StateFiles(self.driver, self.runner, self.fingerprint)
-
-    @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             raise MissingError(
@@ -161,8 +158,8 @@ class Model:
     ) -> list[int]:
         """Ids of a text (completion), of messages (chat), of a rendered prompt, or ids as they are.
 
-        A text is written whole by the caller, so markers in it are markers; what stands in messages,
-        tools and contexts is data, and a marker in it stays text.
+        A text is written whole by the caller, so markers in it are markers; what stands in
+        messages, tools and contexts is data, and a marker in it stays text.
         """
         if isinstance(prompt, str):
             return self.tokenizer.encode(prompt, markers=True, add_special=True)
@@ -170,8 +167,8 @@ class Model:
             return prompt.encode(self.tokenizer)
         if not _is_chat(prompt):
             return as_ids(prompt)  # type: ignore[arg-type]
-        rendered = self.chat_template.render(prompt, tools=tools, contexts=contexts)  # type: ignore[arg-type]
-        return rendered.encode(self.tokenizer)
+        render = self.chat_template.render
+        return render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
 
     def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
         rendered = {name: options.pop(name, None) for name in ("tools", "contexts")}
@@ -205,9 +202,11 @@ class Model:
     def generate(self, prompt: PromptLike, **options: Any) -> Reply:
         """Answers a text, messages or ids.
 
-        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages), and those of
-        `Request`: `overflow`, `make_mask`, `priority`.
-        Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use `generate_all`.
+        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages),
+        and those of `Request`: `overflow`, `make_mask`, `priority`.
+
+        Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use
+        `generate_all`.
         """
         return self.generate_all(prompt, **options)[0]
 
@@ -285,27 +284,29 @@ class Model:
     def score_continuations(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> list[Score]:
-        """Log-likelihood in nats of each continuation after its context, both as token ids, computed together.
+        """Log-likelihood in nats of each continuation after its context, both as token ids,
+        computed together.
 
         Raises:
             UsageError: an empty context or continuation, or a token outside the vocabulary.
-            ContextError: both together are more than `context` + 1 tokens.
-        """
+            ContextError: both together are more than `context` + 1 tokens."""
         return score(self.driver, self.runner, pairs)
 
     # ---- saved states ----
 
     def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
         """Writes the cached keys and values of the longest known beginning of `tokens`; returns its length in tokens."""
-        return self._states.save(Path(path), as_ids(tokens))
+        ids = as_ids(tokens)
+        return StateFiles(self.driver, self.runner, self.fingerprint).save(Path(path), ids)
 
     def load_state(self, path: str | Path) -> list[int]:
-        """Reads such a file into free pages, so that prompts beginning with its tokens need not compute them.
+        """Reads such a file into free pages, so that prompts beginning with its tokens need not
+        compute them.
 
         Raises:
             FormatError: damaged, or made with another model or cache format.
         """
-        return self._states.load(Path(path))
+        return StateFiles(self.driver, self.runner, self.fingerprint).load(Path(path))
 
     def close(self) -> None:
         """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice is no error."""

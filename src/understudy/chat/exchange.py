@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from understudy.chat.reply_text import ReplyText
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
 from understudy.generation.plan import Block, Ledger, Turn
+from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ToolCall, ToolResult
 from understudy.text.toolcalls import ParsedCall
 
@@ -27,6 +29,18 @@ class Exchange:
     num_passages: int = 0
     refused: tuple[tuple[ParsedCall, str], ...] = ()
     ledger: Ledger | None = None
+    text_out: ReplyText | None = None  # of the last time that the model was asked
+
+    @property
+    def parser(self) -> StreamParser:
+        """What the model wrote the last time, taken apart."""
+        assert self.text_out is not None
+        return self.text_out.parser
+
+    @property
+    def given(self) -> str:
+        """What was given out of it."""
+        return self.text_out.given if self.text_out is not None else ""
 
     def note_calls(self, text: str, calls: Sequence[ToolCall]) -> None:
         """Calls of one message, and what was said before them."""

@@ -29,18 +29,18 @@ from understudy.chat import saved
 from understudy.chat.choose import shown
 from understudy.chat.exchange import Exchange
 from understudy.chat.loop import Approve, clamped, run_call
+from understudy.chat.reply_text import ReplyText
 from understudy.chat.settings import SessionSettings
 from understudy.chat.sources import Character, Documents, Grounding, Part
-from understudy.engine import Output
 from understudy.errors import DocumentError, UsageError
-from understudy.generation.calls import Calls, call_grammar, choice_of, read_calls
-from understudy.generation.moderation import Stopped, TextGuard, Verdict, as_text, checked
+from understudy.generation.calls import choice_of
+from understudy.generation.moderation import Stopped, TextGuard, Verdict, checked
 from understudy.generation.plan import Block, Plan, Turn, count_passages, fit
+from understudy.generation.prepare import AnswerForm, MaskFactory, reply_mask
+from understudy.generation.reader import StreamParser
 from understudy.generation.reply import Reply, ReplyEnd, ToolResult, numbered
-from understudy.generation.shown import Shown
 from understudy.generation.tools import Tool, as_tools
 from understudy.model import Model
-from understudy.text.grammar import Grammar, GrammarMask
 
 
 class Session:
@@ -212,36 +212,27 @@ class Session:
     def _written(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         for number in range(self.settings.rounds + 1):
             choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
-            shown = Shown(
-                self._is_grounded and exchange.grounding is not None,
-                self.model.chat_template,
-                bool(self.tools),
-                self.guard,
-            )
+            exchange.text_out = None
             try:
-                reason = yield from self._ask(exchange, choice, sampling, shown)
+                reason, tail = yield from self._ask(exchange, choice, sampling)
             except (GeneratorExit, KeyboardInterrupt):
-                self._finish(exchange, shown.given, "cancelled")
+                self._finish(exchange, exchange.given, "cancelled")
                 raise
-            found = read_calls(
-                self.model.chat_template, shown.raw, self.tools if choice != "none" else ()
-            )
+            found = exchange.parser
             if not found.calls:
                 break
-            checked(
-                self.guard, as_text([(call.name, call.arguments) for call in found.calls]), "output"
-            )
-            if rest := shown.release():
-                yield rest
+            if tail:
+                yield tail
             self._call(exchange, found)
             if exchange.waiting:
                 self._exchange, reason = exchange, "tool_calls"
                 break
-        exchange.refused = found.refused
-        text, citations = exchange.read(found.text, reason, is_grounded=self._is_grounded)
-        tail = "" if found.calls else shown.finish(text)
+        exchange.refused = tuple(found.refused)
+        text, citations = exchange.read(found.text.strip(), reason, is_grounded=self._is_grounded)
+        if self._is_grounded and exchange.grounding is not None:
+            tail = text or ""
         self._finish(exchange, text, reason, citations)
-        if tail:
+        if tail and not found.calls:
             yield tail
 
     @property
@@ -251,9 +242,9 @@ class Session:
         return not self.tools and self.part is None
 
     def _ask(
-        self, exchange: Exchange, choice: str, sampling: dict[str, Any], shown: Shown
-    ) -> Generator[str, None, ReplyEnd]:
-        """Lets the model write once; returns why it ended."""
+        self, exchange: Exchange, choice: str, sampling: dict[str, Any]
+    ) -> Generator[str, None, tuple[ReplyEnd, str]]:
+        """Lets the model write once; returns why it ended, and the text that came with its end."""
         options = {**self.sampling, **sampling}
         reserve = options["max_tokens"] = options.get("max_tokens") or min(
             self.settings.reserve, self.context // 2
@@ -269,37 +260,36 @@ class Session:
         mask = self._mask(exchange, tools, choice)
         if mask is not None:
             options["make_mask"] = mask
+        may_call = self.tools if choice != "none" else ()
+        is_quoting = self._is_grounded and exchange.grounding is not None
+        parser = StreamParser(chat_template, may_call, is_strict=mask is not None, keeps_space=True)
+        text_out = exchange.text_out = ReplyText(parser, self.guard, is_quoting=is_quoting)
         outputs = self.model.stream_outputs(prompt, **options)
-        final: Output | None = None
         with contextlib.closing(outputs):  # type: ignore[type-var]
             for output in outputs:
-                final = output
                 self._prompt += output.new_tokens
-                if piece := shown.push(output.text):
+                is_end = output.finish_reason is not None
+                piece = text_out.push(output.text, is_end=is_end)
+                if piece and not is_end:
                     yield piece
-        assert final is not None
-        assert final.usage is not None
-        exchange.usages.append(final.usage)
-        return "length" if final.finish_reason == "length" else "stop"
+        assert output.usage is not None
+        exchange.usages.append(output.usage)
+        return "length" if output.finish_reason == "length" else "stop", piece
 
-    def _mask(
-        self, exchange: Exchange, tools: Sequence[Tool], choice: str
-    ) -> Callable[[], GrammarMask] | None:
-        answer = None
+    def _mask(self, exchange: Exchange, tools: Sequence[Tool], choice: str) -> MaskFactory | None:
+        answer = AnswerForm()
         if self._is_grounded and exchange.grounding is not None:
-            answer = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
-        tokenizer, chat_template = self.model.tokenizer, self.model.chat_template
-        if tools:
-            answer = call_grammar(
-                tokenizer,
-                chat_template,
-                tools,
-                choice,
-                is_parallel=self.settings.is_parallel,
-                answer=answer,
-                opens_with_word=bool(exchange.results) and self._repeats_question,
-            )
-        return Grammar(tokenizer).lark(answer) if answer is not None else None
+            lark = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
+            answer = AnswerForm(lark=lark)
+        return reply_mask(
+            self.model.chat_template,
+            self.model.tokenizer,
+            tools,
+            choice,
+            is_parallel=self.settings.is_parallel,
+            answer=answer,
+            opens_with_word=bool(exchange.results) and self._repeats_question,
+        )
 
     # ---- the prompt ----
 
@@ -373,10 +363,10 @@ class Session:
 
     # ---- calls ----
 
-    def _call(self, exchange: Exchange, found: Calls) -> None:
+    def _call(self, exchange: Exchange, found: StreamParser) -> None:
         calls = numbered(found.calls, self._num_calls + 1)
         self._num_calls += len(calls)
-        exchange.note_calls(found.text, calls)
+        exchange.note_calls(found.text.strip(), calls)
         runs = {tool.name: tool.run for tool in self.tools}
         for call in calls:
             if runs[call.name] is None:
@@ -428,7 +418,10 @@ class Session:
             tuple(exchange.usages),
             tool_calls=tuple(exchange.calls),
             results=tuple(exchange.results),
+            reasoning=exchange.parser.reasoning if exchange.text_out is not None else "",
+            raw_text=exchange.text_out.raw if exchange.text_out is not None else "",
             refused=exchange.refused,
+            notes=tuple(exchange.parser.notes) if exchange.text_out is not None else (),
             citations=citations,
             is_answered=is_answered,
             confidence=grounding.confidence if grounding is not None else None,

@@ -12,6 +12,7 @@ quotes) is not sampled but fed forward.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -249,20 +250,27 @@ def read_calls(chat_template: ChatTemplate, raw: str, tools: Sequence[Tool] | No
         tools: None: they are not known, and every call is taken as it is.
     """
     text, found = chat_template.parse(raw, None if tools is None else [t.name for t in tools])
+    checked = check_calls(found, tools)
+    text = raw if found and not checked.calls else text
+    return dataclasses.replace(checked, text=chat_template.clean(text))
+
+
+def check_calls(found: Sequence[ParsedCall], tools: Sequence[Tool] | None) -> Calls:
+    """Calls that were written, told apart into those that can be run and those that cannot."""
+    if tools is None:
+        return Calls("", tuple(found))
     calls: list[ParsedCall] = []
     refused: list[tuple[ParsedCall, str]] = []
     notes: list[str] = []
     for call in found:
-        usable, dropped = (call, ()) if tools is None else fitted(tools, call)
-        fault = None if tools is None else find_fault(tools, usable)
+        usable, dropped = fitted(tools, call)
+        fault = find_fault(tools, usable)
         if fault is None:
             calls.append(usable)
             notes += [f"{call.name}: no argument {name!r}, left out" for name in dropped]
         else:
             refused.append((call, fault))
-    if found and not calls:
-        text = raw
-    return Calls(chat_template.clean(text), tuple(calls), tuple(refused), tuple(notes))
+    return Calls("", tuple(calls), tuple(refused), tuple(notes))
 
 
 def fitted(tools: Sequence[Tool], call: ParsedCall) -> tuple[ParsedCall, tuple[str, ...]]:

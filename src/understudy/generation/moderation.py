@@ -9,7 +9,6 @@ out, and what was before it reads as the model wrote it. A guard that asks a mod
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,32 +103,37 @@ def checked(guard: TextGuard | None, text: str, side: Side) -> str:
     return text
 
 
-class Held:
-    """An answer on its way out: `push` and `finish` give what has been checked."""
+class ModerationGate:
+    """A text on its way out, held back until it is checked: whoever writes it pushes, asks what is
+    `due`, checks that, and then releases it.
 
-    def __init__(self, guard: TextGuard) -> None:
-        self._guard, self._text, self._given = guard, "", 0
+    A sentence is due when it is whole, all that is left at the end; without `by_sentence` nothing is
+    due before.
+    """
 
-    def push(self, text: str) -> str:
-        """Raises:
-        Stopped: what would go out may not.
-        """
-        self._text += text
-        return self._give(end_of_sentences(self._text)) if self._guard.by_sentence else ""
+    def __init__(self, *, by_sentence: bool) -> None:
+        self.text, self.num_released = "", 0
+        self._by_sentence = by_sentence
 
-    def finish(self) -> str:
-        return self._give(len(self._text))
+    def push(self, text: str) -> None:
+        self.text += text
 
-    def _give(self, end: int) -> str:
-        if end <= self._given:
-            return ""
-        piece, self._given = checked(self._guard, self._text[:end], "output")[self._given :], end
+    def due(self, *, is_end: bool = False) -> int | None:
+        """How much of the text is to be checked now; None: nothing new."""
+        end = len(self.text) if is_end else end_of_sentences(self.text) if self._by_sentence else 0
+        return end if end > self.num_released else None
+
+    def release(self, end: int) -> str:
+        piece, self.num_released = self.text[self.num_released : end], end
         return piece
 
+    def checked(self, guard: TextGuard | None, *, is_end: bool = False) -> str:
+        """What is due, once it has been checked.
 
-def as_text(calls: Sequence[tuple[str, Any]]) -> str:
-    """Calls as one text to check: names and arguments."""
-    return "\n".join(
-        f"{name} {json.dumps(arguments, ensure_ascii=False, default=str)}"
-        for name, arguments in calls
-    )
+        Raises:
+            Stopped: it may not go out.
+        """
+        if (end := self.due(is_end=is_end)) is None:
+            return ""
+        checked(guard, self.text[:end], "output")
+        return self.release(end)

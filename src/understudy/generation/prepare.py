@@ -297,3 +297,17 @@ def _rule_of(schema: Mapping[str, Any]) -> str:
         return contract_of(schema).rule
     except SchemaError as error:
         raise said_of("response format", error) from error
+
+
+__all__ = [
+    "AnswerForm",
+    "ChatRequest",
+    "MaskFactory",
+    "PreparedRequest",
+    "RequestLimits",
+    "answer_mask",
+    "make_request",
+    "prepare_chat",
+    "reply_mask",
+    "sampling_params",
+]

@@ -19,10 +19,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.generation.calls import fitted, read_calls
+from understudy.generation.calls import Calls, check_calls, read_calls
 from understudy.generation.openings import Opening, find_opening, num_begun
 from understudy.generation.partial_json import PartialJson
-from understudy.generation.tools import Tool, find_fault
+from understudy.generation.tools import Tool
 from understudy.text.templates import ChatTemplate
 from understudy.text.templates.base import REASONING
 from understudy.text.toolcalls import ParsedCall
@@ -67,6 +67,7 @@ class StreamParser:
         tools: what may be called: () where nothing may, None where that is not known.
         is_strict: a grammar holds calls to the template's form and to the tools' schemas.
         continues: the answer goes on a text, so that white space at its beginning counts.
+        keeps_space: white space at the end of a text is handed on too.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class StreamParser:
         *,
         is_strict: bool,
         continues: bool = False,
+        keeps_space: bool = False,
     ) -> None:
+        self._trimmed = str if keeps_space else str.rstrip  # of a text, as far as it goes out
         self._template, self._tools = chat_template, tools
         self._names = None if tools is None else [tool.name for tool in tools]
         self._own_form = _own_form(chat_template) if is_strict and tools else ""
@@ -126,7 +129,7 @@ class StreamParser:
         elif self._state == "held" or self._is_foreign:
             self._end_held(pieces)
         elif self._state in ("start", "text"):
-            _add(pieces, TextPiece, self._buffer.rstrip(), self._texts)
+            _add(pieces, TextPiece, self._trimmed(self._buffer), self._texts)
         self._buffer = ""
         return pieces
 
@@ -137,8 +140,6 @@ class StreamParser:
         readers = {"reasoning": self._read_reasoning, "text": self._read_text}
         readers |= {"held": self._read_held, "calls": self._read_calls}
         return readers[self._state](pieces)
-
-    # ---- reasoning and text ----
 
     def _read_start(self) -> bool:
         begun = self._buffer.lstrip()
@@ -175,7 +176,7 @@ class StreamParser:
             )
         if opening is not None and opening.kind == "passing":
             end += opening.length
-        ready = self._buffer[:end].rstrip()  # white space stays until text follows
+        ready = self._trimmed(self._buffer[:end])  # white space stays until text follows
         _add(pieces, TextPiece, ready, self._texts)
         if opening is None:
             self._buffer = self._buffer[len(ready) :]
@@ -187,8 +188,6 @@ class StreamParser:
             self._buffer = self._buffer[len(ready) :]
             self._opening, self._state = opening, "held"
         return opening is not None
-
-    # ---- calls of other forms ----
 
     def _read_held(self, pieces: list[ReplyPiece]) -> bool:
         assert self._opening is not None
@@ -206,9 +205,7 @@ class StreamParser:
 
     def _end_held(self, pieces: list[ReplyPiece]) -> None:
         found = read_calls(self._template, self._buffer, self._tools)
-        self.calls += found.calls
-        self.refused += found.refused
-        self.notes += found.notes
+        self._note(found)
         gap = "\n\n" if self._texts and found.calls else ""
         rest = found.text.strip() if found.calls else self._buffer.rstrip()
         _add(pieces, TextPiece, gap + rest if rest else "", self._texts)
@@ -217,7 +214,10 @@ class StreamParser:
             whole.arguments = json.dumps(call.arguments, ensure_ascii=False)
             pieces += self._begun(whole)
 
-    # ---- calls of the template's own form ----
+    def _note(self, found: Calls) -> None:
+        self.calls += found.calls
+        self.refused += found.refused
+        self.notes += found.notes
 
     @property
     def _is_foreign(self) -> bool:
@@ -246,18 +246,17 @@ class StreamParser:
 
     def _take(self, pieces: list[ReplyPiece], call: _WrittenCall) -> None:
         """A whole call, which a grammar that is wider than its schema may have let pass."""
-        usable, dropped = fitted(self._tools or (), call.parsed)
-        if (fault := find_fault(self._tools or (), usable)) is not None:
-            (self.failed if call.is_held else self.refused).append((call.parsed, fault))
+        found = check_calls([call.parsed], self._tools)
+        if call.is_held and found.refused:
+            self.failed += found.refused
             return
         pieces += self._begun(call) if call.is_held else ()
-        self.calls.append(usable)
-        self.notes += [f"{call.name}: no argument {name!r}, left out" for name in dropped]
+        self._note(found)
 
     def _begun(self, call: _WrittenCall) -> list[ReplyPiece]:
         """The beginning of a call, with the arguments that there are."""
         self.num_calls += 1
-        start = CallStart(self.num_calls - 1, _new_id(), call.name)
+        start = CallStart(self.num_calls - 1, f"call_{secrets.token_hex(12)}", call.name)
         return [start, CallPiece(start.index, call.arguments)] if call.arguments else [start]
 
 
@@ -328,7 +327,3 @@ def _add(
     if text:
         known.append(text)
         pieces.append(kind(text))
-
-
-def _new_id() -> str:
-    return f"call_{secrets.token_hex(12)}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.chat import saved
 from understudy.engine import Output, Usage
 from understudy.errors import DocumentError, UsageError
-from understudy.generation.moderation import TextGuard, Verdict, end_of_sentences, flags_of
+from understudy.generation.moderation import ModerationGate, TextGuard, Verdict, flags_of
 from understudy.generation.plan import Block, Ledger, fit
 from understudy.generation.plan import Turn as ChatTurn
 from understudy.roleplay.card import Card
@@ -302,25 +302,25 @@ class _Writing:
         self.raw, self.released = "", ""
         self.fault: str | None = None
         self.is_done = False
+        self._gate = ModerationGate(by_sentence=content_guard is None or content_guard.by_sentence)
         self._is_length = False
 
     def push(self, output: Output) -> Iterator[str]:
         self.raw += output.text
         self._is_length = self._is_length or output.finish_reason == "length"
-        text, is_closed = read_say(self.raw)
-        may_part = self.content_guard is None or self.content_guard.by_sentence
-        end = len(text) if is_closed else end_of_sentences(text) if may_part else 0
-        yield from self._release(text[len(self.released) : end])
+        yield from self._release()
 
     def finish(self) -> Iterator[str]:
-        if self.fault is None:
-            text, _ = read_say(self.raw)
-            yield from self._release(text[len(self.released) :])
+        yield from self._release(is_end=True)
         self.is_done = True
 
-    def _release(self, piece: str) -> Iterator[str]:
-        if not piece or self.fault is not None:
+    def _release(self, *, is_end: bool = False) -> Iterator[str]:
+        text, is_closed = read_say(self.raw)
+        self._gate.push(text[len(self._gate.text) :])
+        end = self._gate.due(is_end=is_closed or is_end)
+        if end is None or self.fault is not None:
             return
+        piece = self._gate.release(end)
         self.fault = self.guard.fault(
             self.released[-40:] + piece, self.player_text
         ) or self._content_fault(self.released + piece)

@@ -20,7 +20,7 @@ from typing import Any
 from understudy.engine import Output, Usage
 from understudy.engine.handles import AsyncOutputs, CancelScope
 from understudy.errors import UnderstudyError
-from understudy.generation.moderation import Side, TextGuard, Verdict, end_of_sentences, flags_of
+from understudy.generation.moderation import ModerationGate, Side, TextGuard, Verdict, flags_of
 from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError
 from understudy.serve.server import Work
@@ -97,7 +97,7 @@ async def outputs_of(
         async for output in given:
             yield output, False
         return
-    gates = [_Gate(guard) for _ in range(num_answers)]
+    gates = [_OutputGate(guard) for _ in range(num_answers)]
     async for output in given:
         gate = gates[output.index]
         gate.add(output)
@@ -116,21 +116,26 @@ async def outputs_of(
             return
 
 
-class _Gate:
+class _OutputGate:
     """The outputs of one answer that wait for their check."""
 
     def __init__(self, guard: TextGuard) -> None:
-        self._guard = guard
+        self._gate = ModerationGate(by_sentence=guard.by_sentence)
         self._waiting: deque[Output] = deque()
-        self._released, self._num_tokens = 0, 0
-        self.text, self.is_stopped, self._last = "", False, None  # type: str, bool, Output | None
+        self._num_tokens = 0
+        self.is_stopped = False
+        self._last: Output | None = None
+
+    @property
+    def text(self) -> str:
+        return self._gate.text
 
     @property
     def is_over(self) -> bool:
         return self.is_stopped or self._last is not None
 
     def add(self, output: Output) -> None:
-        self.text += output.text
+        self._gate.push(output.text)
         self._num_tokens += len(output.new_tokens)
         self._waiting.append(output)
         if output.finish_reason is not None:
@@ -139,22 +144,20 @@ class _Gate:
     @property
     def due(self) -> int | None:
         """How much of the text is to be checked now; None: nothing new."""
-        if self._last is not None:
-            return len(self.text)
-        end = end_of_sentences(self.text) if self._guard.by_sentence else 0
-        return end if end > self._released else None
+        end = self._gate.due(is_end=self._last is not None)
+        return len(self.text) if end is None and self._last is not None else end
 
     def release(self, end: int) -> list[Output]:
         """The outputs up to a place in the text; one that goes across it is parted, its tokens come with its end."""
+        count = len(self._gate.release(end))
         outputs: list[Output] = []
-        while self._waiting and self._released + len(self._waiting[0].text) <= end:
+        while self._waiting and len(self._waiting[0].text) <= count:
             outputs.append(self._waiting.popleft())
-            self._released += len(outputs[-1].text)
-        if self._waiting and (count := end - self._released) > 0:
+            count -= len(outputs[-1].text)
+        if self._waiting and count > 0:
             whole = self._waiting[0]
             outputs.append(Output(whole.id, whole.index, whole.text[:count]))
             self._waiting[0] = replace(whole, text=whole.text[count:])
-            self._released = end
         return outputs
 
     def usage(self, outputs: AsyncOutputs) -> Usage:

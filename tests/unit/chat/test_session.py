@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from tests.support.random_model import babbler
 from understudy.chat.loop import as_text, clamped, run_call
+from understudy.chat.reply_text import ReplyText
 from understudy.chat.session import Session, SessionSettings
 from understudy.errors import ContextError, DocumentError, UsageError
 from understudy.generation.plan import DROP_ORDER, Block, Plan, Turn, fit
+from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ToolCall, ToolResult
-from understudy.generation.shown import Shown
 from understudy.generation.tools import Tool
 from understudy.roleplay.card import Card
 
@@ -296,21 +297,20 @@ def test_a_warm_turn_computes_its_tail_alone(model):
 
 
 def test_what_a_reader_sees(model):
-    def shown(text: str, **options) -> str:
-        filter = Shown(
-            options.get("quoting", False), model.chat_template, options.get("tools", True)
-        )
-        return "".join([*(filter.push(c) for c in text), filter.finish()])
+    def reply_text(tools=(), is_quoting=False):
+        parser = StreamParser(model.chat_template, tools, is_strict=False, keeps_space=True)
+        return ReplyText(parser, is_quoting=is_quoting)
+
+    def shown(text: str, quoting: bool = False) -> str:
+        reply = reply_text([Tool.from_function(door)], quoting)
+        return "".join([*(reply.push(c) for c in text), reply.push("", is_end=True)])
 
     assert shown("a < b <tool") == "a < b <tool"
-    assert (
-        shown('Yes. <toolcall> {"name"') == 'Yes. <toolcall> {"name"'
-    )  # it turned out to be no call
-    filter = Shown(False, model.chat_template, True)
-    assert "".join(filter.push(c) for c in 'Yes. <toolcall> {"name"') == "Yes. "
-    held = Shown(True, model.chat_template, False)  # until it is held against the documents
-    assert "".join(held.push(c) for c in "In 1950.") == ""
-    assert held.finish("It was built in 1812.") == "It was built in 1812."
+    cut = 'Yes. <toolcall> {"name"'
+    assert shown(cut) == cut  # it turned out to be no call
+    reply = reply_text([Tool.from_function(door)])
+    assert "".join(reply.push(c) for c in cut) == "Yes. "
+    assert shown("In 1950.", quoting=True) == ""  # until it is held against the documents
 
 
 def test_leaving_the_stream_keeps_what_was_said(model):

@@ -1,0 +1,42 @@
+"""The text of one reply as a session gives it out while the model writes: checked, without calls.
+
+Of an answer from documents nothing is given out before it has been held against them.
+"""
+
+from __future__ import annotations
+
+from understudy.generation.moderation import ModerationGate, TextGuard
+from understudy.generation.reader import ReplyPiece, StreamParser, TextPiece
+
+
+class ReplyText:
+    """`push` gives what may go out by now; `given` is all that did.
+
+    Args:
+        guard: checks all that the model writes before any of it goes out.
+        is_quoting: an answer from documents.
+    """
+
+    def __init__(
+        self, parser: StreamParser, guard: TextGuard | None = None, *, is_quoting: bool = False
+    ) -> None:
+        self.parser, self.given, self.raw = parser, "", ""
+        self._guard, self._is_quoting = guard, is_quoting
+        self._gate = ModerationGate(by_sentence=guard is None or guard.by_sentence)
+
+    def push(self, text: str, *, is_end: bool = False) -> str:
+        """Raises:
+        Stopped: the guard found something in what would go out.
+        """
+        self.raw += text
+        if self._guard is not None:
+            self._gate.push(text)
+            text = self._gate.checked(self._guard, is_end=is_end)
+        pieces: list[ReplyPiece] = self.parser.push(text)
+        if is_end:
+            pieces += self.parser.finish()
+        if self._is_quoting:
+            return ""
+        piece = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece))
+        self.given += piece
+        return piece
