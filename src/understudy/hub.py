@@ -48,6 +48,7 @@ class HubOptions:
     token: str | bool | None = None
     cache_dir: str | Path | None = None
     local_files_only: bool = False
+    is_tokenizer_only: bool = False  # a folder's weights are neither needed nor fetched
 
     @property
     def cache(self) -> Path:
@@ -116,7 +117,7 @@ def pull(name: str, options: HubOptions | None = None) -> Path:
     repository, file = _parts(name) or (name, None)
     try:
         names = _names_on_hub(repository, options)
-        wanted = _wanted(names, file, repository)
+        wanted = _wanted(names, file, repository, options.is_tokenizer_only)
         path = Path(
             snapshot_download(
                 repository,
@@ -154,7 +155,9 @@ def _parts(text: str) -> tuple[str, str | None] | None:
     return found["repository"], found["file"]
 
 
-def _wanted(names: Iterable[str], file: str | None, where: str) -> list[str]:
+def _wanted(
+    names: Iterable[str], file: str | None, where: str, is_tokenizer_only: bool = False
+) -> list[str]:
     """Which files of a repository a model is, a GGUF first: one copy of the weights, and what
     stands beside them.
 
@@ -166,8 +169,8 @@ def _wanted(names: Iterable[str], file: str | None, where: str) -> list[str]:
         if file not in names:
             raise MissingError("no such file in the repository", where=f"{where}/{file}")
         return _shards(file, names)
-    weights = _weights(names)
-    if "config.json" in names and weights:
+    weights = [] if is_tokenizer_only else _weights(names)
+    if "config.json" in names and (weights or is_tokenizer_only):
         return [*(n for n in names if _BESIDE.fullmatch(n)), *weights]
     models = _gguf_names(names)
     if len(models) == 1:
@@ -270,7 +273,7 @@ def _cached(name: str, options: HubOptions, *, is_last_resort: bool = False) -> 
     here = _names_in(snapshot)
     tree = None if is_last_resort else _tree(folder, snapshot)
     try:
-        wanted = _wanted(tree or here, file, repository)
+        wanted = _wanted(tree or here, file, repository, options.is_tokenizer_only)
     except CheckpointError:
         return None
     needed = {name for name in wanted if not name.startswith(("README", "LICENSE"))}

@@ -1,4 +1,6 @@
-"""The door shaped like transformers: the usage snippets of Nemotron-Mini's card, with only the import line changed."""
+"""The door shaped like transformers: the usage snippets of Nemotron-Mini's card, with only the
+import line changed.
+"""
 
 from __future__ import annotations
 
@@ -40,22 +42,108 @@ def model():
 
 @pytest.mark.parametrize("kind", ["np", "pt"])
 def test_the_first_snippet(tokenizer, model, kind):
+    """As version 5 has it: a dict that goes into `generate` whole, and as version 4 had it: ids."""
     if kind == "pt":
         pytest.importorskip("torch")
     tokenized = tokenizer.apply_chat_template(
         MESSAGES, tokenize=True, add_generation_prompt=True, return_tensors=kind
     )
-    assert tokenized.ndim == 2
-    assert tokenized.shape[0] == 1
+    assert set(tokenized) == {"input_ids", "attention_mask"}
+    ids = tokenized["input_ids"]
+    assert ids.ndim == 2
+    assert ids.shape[0] == 1
     outputs = model.generate(
-        tokenized, max_new_tokens=16, stop_strings=["<extra_id_1>"], tokenizer=tokenizer
+        **tokenized, max_new_tokens=16, stop_strings=["<extra_id_1>"], tokenizer=tokenizer
     )
-    assert type(outputs) is type(tokenized)
-    assert outputs.shape == (1, tokenized.shape[1] + 16)
-    assert (np.asarray(outputs[0][: tokenized.shape[1]]) == np.asarray(tokenized[0])).all()
+    assert type(outputs) is type(ids)
+    assert outputs.shape == (1, ids.shape[1] + 16)
+    assert (np.asarray(outputs[0][: ids.shape[1]]) == np.asarray(ids[0])).all()
     text = tokenizer.decode(outputs[0])
     assert text.startswith("<|im_start|>system\nYou are a friendly chatbot")
     assert "<|im_start|>" not in tokenizer.decode(outputs[0], skip_special_tokens=True)
+    for old in (tokenized, ids):
+        again = model.generate(old, max_new_tokens=16)
+        assert (np.asarray(again) == np.asarray(outputs)).all()
+    assert (tokenized.shape, len(tokenized[0])) == (ids.shape, ids.shape[1])
+    assert tokenizer.decode(tokenized) == [tokenizer.decode(ids[0])]
+
+
+def test_conversations_as_ids_and_in_batches(tokenizer):
+    whole = tokenizer.apply_chat_template(MESSAGES)["input_ids"]
+    assert tokenizer.apply_chat_template(MESSAGES, return_dict=False) == whole
+    both = tokenizer.apply_chat_template(
+        [MESSAGES, MESSAGES[:1]], padding=True, padding_side="right", return_tensors="np"
+    )
+    assert both["input_ids"].shape == (2, len(whole))
+    assert both["attention_mask"].sum(axis=1).tolist() == [
+        len(whole),
+        both["attention_mask"][1].sum(),
+    ]
+    assert tokenizer.decode(both["input_ids"][1], skip_special_tokens=True).startswith("system")
+    texts = tokenizer.apply_chat_template([MESSAGES, MESSAGES[:1]], tokenize=False)
+    assert texts[0] == tokenizer.decode(whole)
+    cut = tokenizer.apply_chat_template(MESSAGES, truncation=True, max_length=5)
+    assert cut["input_ids"] == whole[:5]
+
+
+def test_a_final_message_is_gone_on_with(tokenizer, model):
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Thy qu"}]
+    text = tokenizer.apply_chat_template(said, continue_final_message=True, tokenize=False)
+    assert text.endswith("<|im_start|>assistant\nThy qu")
+    (answer,) = pipeline("text-generation", model, tokenizer)(said, max_new_tokens=2)
+    assert answer["generated_text"][1]["content"].startswith("Thy qu")
+    assert len(answer["generated_text"]) == 2
+
+
+def test_functions_templates_and_documents(tokenizer):
+    def look_up(word: str):
+        """Looks a word up.
+
+        Args:
+            word: The word.
+        """
+
+    prompt = tokenizer.apply_chat_template(MESSAGES, tools=[look_up], tokenize=False)
+    assert '"look_up"' in prompt
+    assert "The word." in prompt
+    template = "{% for d in documents %}{{ d.title }}: {{ d.text }}; {{ mood }}{% endfor %}"
+    found = tokenizer.apply_chat_template(
+        MESSAGES,
+        documents=[{"title": "Island", "text": "granite"}],
+        chat_template=template,
+        mood="calm",
+        tokenize=False,
+    )
+    assert found == "Island: granite; calm"
+
+
+def test_names_and_ids_of_tokens(tokenizer):
+    end = tokenizer.eos_token
+    assert tokenizer.convert_tokens_to_ids(end) == tokenizer.eos_token_id
+    assert tokenizer.convert_tokens_to_ids([end, "no such piece"])[0] == tokenizer.eos_token_id
+    assert tokenizer.decode([[1], [2]]) == tokenizer.batch_decode([[1], [2]])
+    tokenizer.pad_token = tokenizer.eos_token
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    assert tokenizer.special_tokens_map["eos_token"] == end
+    assert end in tokenizer.all_special_tokens
+
+
+def test_settings_come_from_the_checkpoint_then_a_config_then_arguments(model, monkeypatch):
+    monkeypatch.setattr(model.generation_config, "max_new_tokens", 3)
+    prompt = np.asarray([[1, 2, 3]])
+
+    def length(**settings):
+        return model.generate(prompt, eos_token_id=None, **settings).shape[1] - 3
+
+    assert length() == 3
+    assert length(generation_config={"max_new_tokens": 2}) == 2
+    assert length(generation_config={"max_new_tokens": 2}, max_new_tokens=1) == 1
+    assert length(max_length=7) == 4
+    first = model.generate(prompt, max_new_tokens=1)[0, -1]
+    monkeypatch.setattr(model.generation_config, "suppress_tokens", [int(first)])
+    assert model.generate(prompt, max_new_tokens=1)[0, -1] != first
+    with pytest.raises(UsageError, match="no room"):
+        length(max_length=3)
 
 
 def test_the_second_snippet(tokenizer):

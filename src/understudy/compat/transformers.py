@@ -1,220 +1,52 @@
-"""A door shaped like transformers: code written for it runs here with only the import line changed.
+"""A door shaped like transformers 5: code written for it runs here with only the import line
+changed.
 
     from understudy import AutoTokenizer, AutoModelForCausalLM, pipeline
 
-What is not implemented is refused by name, never ignored. Tensors come back as NumPy arrays, or as PyTorch tensors where
-`return_tensors="pt"` asks for them and PyTorch is installed.
+What is not implemented is refused by name, never ignored. Tensors come back as NumPy arrays, or as
+PyTorch tensors where `return_tensors="pt"` asks for them and PyTorch is installed.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
 
 from understudy import hub
-from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.tokenizer_only import read_tokenizer
+from understudy.compat.encoding import BatchEncoding, rows_of, tensors
+from understudy.compat.generation import read_generation_config, sampling_params, settled
+from understudy.compat.tokenizer import UnderstudyTokenizer, refuse_unknown
 from understudy.engine import SamplingParams
 from understudy.errors import MissingError, UsageError
 from understudy.model import Model, load
-from understudy.text import StreamDecoder, Tokenizer, open_tokenizer
-from understudy.text.templates import ChatTemplate, chat_template_for
+from understudy.text import StreamDecoder, open_tokenizer
+from understudy.text.templates import chat_template_for
 
 # Keywords of from_pretrained that choose what we do not offer but that change nothing here.
 _LOADING_NO_OPS = {
-    "torch_dtype",
-    "dtype",
+    "attn_implementation",
     "device_map",
-    "trust_remote_code",
+    "dtype",
+    "legacy",
     "low_cpu_mem_usage",
+    "torch_dtype",
+    "trust_remote_code",
     "use_fast",
-    "revision",
-    "token",
+    "use_safetensors",
 }
+_HUB = ("revision", "token", "cache_dir", "local_files_only")
 
 
-def _refuse_unknown(where: str, unknown: Iterable[str]) -> None:
-    if names := sorted(unknown):
-        raise UsageError("keyword is not implemented", where=where, found=", ".join(names))
-
-
-def _tensors(rows: list[list[int]], kind: str | None) -> Any:
-    """Rows of ids as lists, a NumPy array or a PyTorch tensor."""
-    if kind is None:
-        return rows
-    if len({len(row) for row in rows}) > 1:
-        raise UsageError(
-            "rows differ in length",
-            where="return_tensors",
-            do="pass padding=True, or one text at a time",
-        )
-    array = np.asarray(rows, np.int64)
-    if kind == "np":
-        return array
-    if kind == "pt":
-        try:
-            import importlib
-
-            return importlib.import_module("torch").from_numpy(array)
-        except ImportError as error:
-            raise UsageError(
-                "PyTorch is not installed",
-                where='return_tensors="pt"',
-                do='use return_tensors="np"',
-            ) from error
-    raise UsageError(
-        "unknown kind of tensor", where="return_tensors", expected="np or pt", found=kind
-    )
-
-
-def _ids(value: Any) -> list[list[int]]:
-    """Rows of ids from a list, an array or a tensor of one or two dimensions."""
-    values = value.tolist() if hasattr(value, "tolist") else value
-    rows = values if values and isinstance(values[0], list | tuple) else [values]
-    return [[int(token) for token in row] for row in rows]
-
-
-class BatchEncoding(dict[str, Any]):
-    """A dict whose keys are attributes too."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def to(self, _device: Any) -> BatchEncoding:
-        return self
-
-
-class UnderstudyTokenizer:
-    """The tokenizer of a checkpoint, in transformers' shape."""
-
-    def __init__(self, tokenizer: Tokenizer, chat_template: ChatTemplate, name: str) -> None:
-        self._tokenizer, self._chat_template, self.name_or_path = tokenizer, chat_template, name
-        self.chat_template = tokenizer.chat_template
-        self.padding_side = "left"
-
-    @property
-    def vocab_size(self) -> int:
-        return self._tokenizer.vocab_size
-
-    def __len__(self) -> int:
-        return self._tokenizer.vocab_size
-
-    @property
-    def bos_token_id(self) -> int | None:
-        return self._tokenizer.bos_id
-
-    @property
-    def eos_token_id(self) -> int | None:
-        return next(iter(self._tokenizer.eos_ids), None)
-
-    @property
-    def pad_token_id(self) -> int | None:
-        return self._tokenizer.pad_id
-
-    @property
-    def eos_token(self) -> str | None:
-        return None if self.eos_token_id is None else self._tokenizer.id_to_piece(self.eos_token_id)
-
-    @property
-    def bos_token(self) -> str | None:
-        return None if self.bos_token_id is None else self._tokenizer.id_to_piece(self.bos_token_id)
-
-    def encode(
-        self, text: str, *, add_special_tokens: bool = True, return_tensors: str | None = None
-    ) -> Any:
-        """Ids of a text; markers in it are markers, as in transformers (for text of users see `Tokenizer.encode`)."""
-        ids = self._tokenizer.encode(text, markers=True, add_special=add_special_tokens)
-        return ids if return_tensors is None else _tensors([ids], return_tensors)
-
-    def __call__(
-        self,
-        text: str | list[str],
-        *,
-        add_special_tokens: bool = True,
-        return_tensors: str | None = None,
-        padding: bool = False,
-        **unknown: Any,
-    ) -> BatchEncoding:
-        _refuse_unknown("tokenizer(...)", unknown)
-        rows = [
-            self.encode(t, add_special_tokens=add_special_tokens)
-            for t in ([text] if isinstance(text, str) else text)
-        ]
-        masks = [[1] * len(row) for row in rows]
-        if padding:
-            width, pad = (
-                max(map(len, rows)),
-                self.pad_token_id if self.pad_token_id is not None else self.eos_token_id or 0,
-            )
-            masks = [[0] * (width - len(row)) + mask for row, mask in zip(rows, masks, strict=True)]
-            rows = [[pad] * (width - len(row)) + row for row in rows]
-        if isinstance(text, str) and return_tensors is None:
-            return BatchEncoding(input_ids=rows[0], attention_mask=masks[0])
-        return BatchEncoding(
-            input_ids=_tensors(rows, return_tensors), attention_mask=_tensors(masks, return_tensors)
-        )
-
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]],
-        *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        documents: Sequence[Any] | None = None,
-        contexts: Sequence[str] | None = None,
-        add_generation_prompt: bool = False,
-        tokenize: bool = True,
-        return_tensors: str | None = None,
-        return_dict: bool = False,
-        **unknown: Any,
-    ) -> Any:
-        """Messages as a prompt: text, ids, an array of shape (1, tokens), or a dict with `input_ids`."""
-        _refuse_unknown("apply_chat_template", unknown)
-        passages = list(contexts or []) + [
-            d if isinstance(d, str) else str(d.get("text", "")) for d in documents or []
-        ]
-        prompt = self._chat_template.render(
-            conversation,
-            tools=tools,
-            contexts=passages or None,
-            add_generation_prompt=add_generation_prompt,
-        )
-        if not tokenize:
-            return prompt.text
-        ids = prompt.encode(self._tokenizer, add_opening=False)
-        if return_dict:
-            mask = [1] * len(ids)
-            return BatchEncoding(
-                input_ids=_tensors([ids], return_tensors) if return_tensors else ids,
-                attention_mask=_tensors([mask], return_tensors) if return_tensors else mask,
-            )
-        return _tensors([ids], return_tensors) if return_tensors else ids
-
-    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **unknown: Any) -> str:
-        _refuse_unknown("decode", set(unknown) - {"clean_up_tokenization_spaces"})
-        values = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
-        return self._tokenizer.decode(
-            [values] if isinstance(values, int) else values, skip_special=skip_special_tokens
-        )
-
-    def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, **unknown: Any
-    ) -> list[str]:
-        return [self.decode(row, skip_special_tokens, **unknown) for row in sequences]
-
-    def convert_ids_to_tokens(self, ids: Any) -> Any:
-        values = ids.tolist() if hasattr(ids, "tolist") else ids
-        return (
-            self._tokenizer.id_to_piece(values)
-            if isinstance(values, int)
-            else [self._tokenizer.id_to_piece(i) for i in values]
-        )
+def _path(name: str | Path, keywords: dict[str, Any], *, is_tokenizer_only: bool = False) -> Path:
+    """The path of a MODEL; takes the keywords for the hub out of `keywords`."""
+    given = {key: keywords.pop(key) for key in _HUB if keywords.get(key) is not None}
+    return hub.resolve(name, hub.HubOptions(**given, is_tokenizer_only=is_tokenizer_only))
 
 
 class TextStreamer:
@@ -239,7 +71,7 @@ class TextStreamer:
 
     def put(self, value: Any) -> None:
         """Ids, the first time those of the prompt."""
-        rows = _ids(value)
+        rows = rows_of(value)
         is_prompt, self._is_prompt = self._is_prompt, False
         if self._decoder is None:
             self._decoder = StreamDecoder(
@@ -266,6 +98,7 @@ class UnderstudyForCausalLM:
     def __init__(self, model: Model) -> None:
         self.model, self.device, self.name_or_path = model, "cpu", str(model.path)
         self.config = model.spec
+        self.generation_config: SimpleNamespace = read_generation_config(model.path)
 
     def to(self, device: Any) -> UnderstudyForCausalLM:
         if str(device) != "cpu":
@@ -283,70 +116,45 @@ class UnderstudyForCausalLM:
         *,
         input_ids: Any = None,
         attention_mask: Any = None,
-        max_new_tokens: int = 20,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-        top_k: int = 50,
-        top_p: float = 1.0,
-        min_p: float | None = None,
-        repetition_penalty: float = 1.0,
-        num_return_sequences: int = 1,
-        eos_token_id: int | list[int] | None = None,
-        pad_token_id: int | None = None,
-        stop_strings: str | list[str] | None = None,
+        generation_config: Any = None,
         tokenizer: UnderstudyTokenizer | None = None,
         streamer: TextStreamer | None = None,
         seed: int | None = None,
-        **unknown: Any,
+        **settings: Any,
     ) -> Any:
-        """Prompt and answer ids, rows padded on the right, of the kind that came in (array or tensor).
+        """Prompt and answer ids, rows padded on the right, of the kind that came in.
 
-        As in transformers sampling needs `do_sample=True`; `tokenizer` is accepted beside `stop_strings`. `seed` is ours.
+        `settings` are transformers' (`max_new_tokens`, `do_sample`, `temperature` …); those that
+        are not given come from `generation_config`, then from the checkpoint's
+        generation_config.json. As in transformers sampling needs `do_sample=True`; `tokenizer` is
+        accepted beside `stop_strings`. `seed` is ours.
         """
-        _refuse_unknown("generate", set(unknown) - {"use_cache"})
+        _ = tokenizer
+        chosen, left = settled(self.generation_config, generation_config, settings)
+        refuse_unknown("generate", left)
         given = inputs if inputs is not None else input_ids
         if given is None:
             raise UsageError("no prompt", where="generate", expected="input_ids")
         if isinstance(given, Mapping):
             given, attention_mask = given["input_ids"], given.get("attention_mask", attention_mask)
-        rows = _ids(given)
-        masks = (
-            _ids(attention_mask) if attention_mask is not None else [[1] * len(row) for row in rows]
-        )
-        if streamer is not None and len(rows) * num_return_sequences > 1:
+        rows = rows_of(given)
+        masks = [[1] * len(r) for r in rows] if attention_mask is None else rows_of(attention_mask)
+        if streamer is not None and len(rows) * chosen["num_return_sequences"] > 1:
             raise UsageError(
                 "a streamer follows one answer",
                 where="streamer",
-                found=len(rows) * num_return_sequences,
+                found=len(rows) * chosen["num_return_sequences"],
             )
-        params = SamplingParams(
-            max_tokens=max_new_tokens,
-            temperature=temperature if do_sample else 0.0,
-            top_k=top_k if do_sample else 0,
-            top_p=top_p if do_sample else 1.0,
-            min_p=(min_p or 0.0) if do_sample else 0.0,
-            repetition_penalty=repetition_penalty,
-            penalty_last_n=-1,  # transformers looks at the whole text
-            seed=seed,
-            stop=(stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings or ()),
-            stop_token_ids=_ends(eos_token_id),
-            n=num_return_sequences,
-        )
-        _ = tokenizer
         out = []
         for row, mask in zip(rows, masks, strict=True):
             prompt = [token for token, keep in zip(row, mask, strict=True) if keep]
+            params = sampling_params(chosen, len(row), seed)
             out += [row + answer for answer in self._answers(prompt, params, streamer)]
-        pad = (
-            pad_token_id
-            if pad_token_id is not None
-            else next(iter(self.model.tokenizer.eos_ids), 0)
-        )
+        ends = chosen["pad_token_id"], *self.model.tokenizer.eos_ids, 0
+        pad = next(token for token in ends if token is not None)
         width = max(map(len, out))
-        return _tensors(
-            [row + [pad] * (width - len(row)) for row in out],
-            "np" if isinstance(given, np.ndarray | list) else "pt",
-        )
+        kind = "np" if isinstance(given, np.ndarray | list) else "pt"
+        return tensors([row + [pad] * (width - len(row)) for row in out], kind)
 
     def _answers(
         self, prompt: list[int], params: SamplingParams, streamer: TextStreamer | None
@@ -368,14 +176,20 @@ class AutoTokenizer:
 
     @staticmethod
     def from_pretrained(name: str | Path, **keywords: Any) -> UnderstudyTokenizer:
-        """The tokenizer of a MODEL, without loading its weights."""
-        _refuse_unknown("AutoTokenizer.from_pretrained", set(keywords) - _LOADING_NO_OPS)
-        checkpoint = open_checkpoint(hub.resolve(name))
-        if checkpoint.tokenizer_source is None:
-            raise MissingError("the checkpoint has no tokenizer", where=checkpoint.path)
-        tokenizer = open_tokenizer(checkpoint.tokenizer_source)
+        """The tokenizer of a MODEL; its weights need not be there, and are not fetched."""
+        options = {
+            key: keywords.pop(key)
+            for key in ("padding_side", "model_max_length")
+            if keywords.get(key) is not None
+        }
+        path = _path(name, keywords, is_tokenizer_only=True)
+        refuse_unknown("AutoTokenizer.from_pretrained", set(keywords) - _LOADING_NO_OPS)
+        source, family = read_tokenizer(path)
+        if source is None:
+            raise MissingError("the checkpoint has no tokenizer", where=path)
+        tokenizer = open_tokenizer(source)
         return UnderstudyTokenizer(
-            tokenizer, chat_template_for(checkpoint.spec.architecture, tokenizer), str(name)
+            tokenizer, chat_template_for(family, tokenizer), str(name), **options
         )
 
 
@@ -394,14 +208,17 @@ class AutoModelForCausalLM:
             "speculate",
             "use_cache",
         }
-        _refuse_unknown(
+        path = _path(name, keywords)
+        refuse_unknown(
             "AutoModelForCausalLM.from_pretrained", set(keywords) - ours - _LOADING_NO_OPS
         )
-        return UnderstudyForCausalLM(load(name, **{k: v for k, v in keywords.items() if k in ours}))
+        return UnderstudyForCausalLM(load(path, **{k: v for k, v in keywords.items() if k in ours}))
 
 
 class TextGenerationPipeline:
-    """`pipeline("text-generation", ...)`: texts or message lists in, texts or longer message lists out."""
+    """`pipeline("text-generation", ...)`: texts or message lists in, texts or longer message lists
+    out.
+    """
 
     def __init__(self, model: UnderstudyForCausalLM, tokenizer: UnderstudyTokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -415,39 +232,53 @@ class TextGenerationPipeline:
         self, inputs: Any, return_full_text: bool, options: dict[str, Any]
     ) -> list[dict[str, Any]]:
         is_chat = not isinstance(inputs, str)
+        template = self.tokenizer._chat_template
         if is_chat:
-            ids = self.tokenizer.apply_chat_template(inputs, add_generation_prompt=True)
-            stops = self.tokenizer._chat_template.stops
-            own = options.get("eos_token_id")
-            options = options | {
-                "eos_token_id": [*([own] if isinstance(own, int) else own or []), *stops.token_ids]
-            }
+            # As in transformers, an assistant's message at the end is gone on with.
+            continues = inputs[-1].get("role") == "assistant"
+            ids = self.tokenizer.apply_chat_template(
+                inputs, add_generation_prompt=not continues, continue_final_message=continues
+            )["input_ids"]
+            own = options.get("eos_token_id") or self.model.generation_config.eos_token_id
+            ends = [own] if isinstance(own, int) else list(own or [])
+            options = options | {"eos_token_id": [*ends, *template.stops.token_ids]}
         else:
             ids = self.tokenizer.encode(inputs)
-        rows = self.model.generate([ids], **({"max_new_tokens": 256} | options))
+        if self.model.generation_config.max_new_tokens is None and "max_length" not in options:
+            options = {"max_new_tokens": 256} | options
+        rows = self.model.generate([ids], **options)
         texts = [self.tokenizer.decode(row[len(ids) :], skip_special_tokens=True) for row in rows]
-        if is_chat:
-            clean = functools.partial(self.tokenizer._chat_template.clean)
-            answers = [{"role": "assistant", "content": clean(text)} for text in texts]
+        if not is_chat:
             return [
-                {"generated_text": [*inputs, answer] if return_full_text else answer["content"]}
-                for answer in answers
+                {"generated_text": inputs + text if return_full_text else text} for text in texts
             ]
-        return [{"generated_text": inputs + text if return_full_text else text} for text in texts]
+        return [_answered(inputs, template.clean(text), return_full_text) for text in texts]
+
+
+def _answered(messages: Any, text: str, is_full: bool) -> dict[str, Any]:
+    if not is_full:
+        return {"generated_text": text}
+    if messages[-1].get("role") == "assistant":
+        whole = {**messages[-1], "content": messages[-1]["content"] + text}
+        return {"generated_text": [*messages[:-1], whole]}
+    return {"generated_text": [*messages, {"role": "assistant", "content": text}]}
 
 
 def pipeline(
     task: str, model: Any = None, tokenizer: UnderstudyTokenizer | None = None, **keywords: Any
 ) -> TextGenerationPipeline:
-    """A pipeline; the only task is "text-generation". `model` is a MODEL or what `from_pretrained` gave."""
+    """A pipeline; the only task is "text-generation". `model` is a MODEL or what `from_pretrained`
+    gave.
+    """
     if task != "text-generation":
         raise UsageError("unknown task", where="pipeline", expected="text-generation", found=task)
-    _refuse_unknown("pipeline", set(keywords) - _LOADING_NO_OPS - {"device"})
+    options = {key: keywords[key] for key in _HUB if key in keywords}
+    refuse_unknown("pipeline", set(keywords) - _LOADING_NO_OPS - {"device", *_HUB})
     name = model if model is not None else hub.DEFAULT_MODEL
     loaded = (
         name
         if isinstance(name, UnderstudyForCausalLM)
-        else AutoModelForCausalLM.from_pretrained(name)
+        else AutoModelForCausalLM.from_pretrained(name, **options)
     )
     if tokenizer is None:
         tokenizer = UnderstudyTokenizer(
@@ -456,5 +287,13 @@ def pipeline(
     return TextGenerationPipeline(loaded, tokenizer)
 
 
-def _ends(eos_token_id: int | list[int] | None) -> tuple[int, ...]:
-    return (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id or ())
+__all__ = [
+    "AutoModelForCausalLM",
+    "AutoTokenizer",
+    "BatchEncoding",
+    "TextGenerationPipeline",
+    "TextStreamer",
+    "UnderstudyForCausalLM",
+    "UnderstudyTokenizer",
+    "pipeline",
+]

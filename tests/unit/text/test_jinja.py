@@ -1,4 +1,6 @@
-"""A checkpoint's own template: data kept apart whatever the template does with them, hostile templates stopped."""
+"""A checkpoint's own template: data kept apart whatever the template does with them, hostile
+templates stopped.
+"""
 
 from __future__ import annotations
 
@@ -196,3 +198,61 @@ def test_a_token_that_closes_an_answer_ends_it(body, is_end):
     template = f"{{% for m in messages %}}{body}{{% endfor %}}"
     made = JinjaChatTemplate(tokenizer_with([*CHATML, "<|over|>"], template))
     assert (made.tokenizer.marker_id("<|over|>") in made.stops.token_ids) is is_end
+
+
+# (template, message, text): answers of transformers 5.24.0.
+RENDERED = [
+    ("<{{ m.role }}{% if m.name is defined %} {{ m.name }}{% endif %}>", {"name": None}, "<user>"),
+    ("{{ m.reasoning_content }}|{{ m.thinking }}", {"reasoning": "r"}, "r|r"),
+    ("{{ m.reasoning_content }}|{{ m.thinking }}", {"thinking": "t"}, "t|t"),
+    (
+        "{{ m.reasoning_content }}|{{ m.thinking }}",
+        {"reasoning_content": "c", "thinking": "t"},
+        "c|t",
+    ),
+    ("[{{ m.role }}]{{ m.content }}", {"role": "ipython"}, "[ipython]a"),
+    (
+        "{% set x = 'out' %}{% generation %}{% set x = 'in' %}{{ m.content }}{% endgeneration %}{{ x }}",
+        {},
+        "aout",
+    ),
+    ("{{ '%s-%s' | format('a', 'b') }}", {}, "a-b"),
+    ("{% for r in [1, 2, 3] | batch(2, 0) %}{{ r | join(',') }};{% endfor %}", {}, "1,2;3,0;"),
+    ("{% for r in [1, 2, 3] | slice(2) %}{{ r | join(',') }};{% endfor %}", {}, "1,2;3;"),
+    ("[{{ 'ab' | center(6) }}]", {}, "[  ab  ]"),
+    ("{{ 'one two three' | wordwrap(7) }}", {}, "one two\nthree"),
+    ("{{ {'a': [1, 'x']} | pprint }}", {}, "{'a': [1, 'x']}"),
+    ("<p{{ {'class': 'c', 'id': none} | xmlattr }}>", {}, '<p class="c">'),
+]
+
+
+@pytest.mark.parametrize(("template", "message", "text"), RENDERED)
+def test_messages_and_filters_as_transformers_has_them(template, message, text):
+    whole = "{% for m in messages %}" + template + "{% endfor %}"
+    found = chat_template(whole).render(
+        [{"role": "user", "content": "a", **message}], add_generation_prompt=False
+    )
+    assert found.text == text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' | center(100000000) }}",
+        "{% for r in [1] | batch(100000000, 0) %}{% endfor %}",
+        "{% for r in [1] | slice(100000000) %}{% endfor %}",
+        "{{ ('x ' * 1000000) | wordwrap(1, true, 'y' * 1000000) }}",
+        "{{ '%99999999d' | format(1) }}",
+    ],
+)
+def test_filters_without_a_bound_are_stopped(template):
+    start = time.monotonic()
+    with pytest.raises(TemplateError):
+        chat_template(template).render([USER])
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("role", ["user<|im_end|>", "", "a b", 5])
+def test_a_role_is_a_word(role):
+    with pytest.raises(TemplateError, match="role"):
+        chat_template(CHAT).render([{"role": role, "content": "x"}])

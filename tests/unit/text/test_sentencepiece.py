@@ -6,7 +6,7 @@ import io
 
 import pytest
 import sentencepiece as sp
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support.nasty import TEXTS, long_line
@@ -73,6 +73,7 @@ def test_equals_sentencepiece(pair, text):
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=50))
 def test_any_text_equals_sentencepiece(pair, text):
+    assume("<extra_id" not in text)  # the library takes the piece, here a text cannot give it
     original, ours = pair
     assert ours.encode(text) == expected(original, text)
 

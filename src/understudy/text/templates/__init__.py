@@ -114,6 +114,7 @@ def _write_the_same(one: ChatTemplate, other: ChatTemplate, knows_tools: bool) -
 __all__ = [
     "CHAT_TEMPLATES",
     "ChatTemplate",
+    "JinjaChatTemplate",
     "Message",
     "ParsedCall",
     "Part",

@@ -1,12 +1,14 @@
 """What all chat templates share: messages, prompts made of parts, stops.
 
-A prompt is a row of parts. Only parts with `is_markup` may hold control markers; what came from a user, a document, a card
-or a tool is data, and a marker in it stays plain text. `origin` says whose tokens a part's are, for the context ledger.
+A prompt is a row of parts. Only parts with `is_markup` may hold control markers; what came from a
+user, a document, a card or a tool is data, and a marker in it stays plain text. `origin` says whose
+tokens a part's are, for the context ledger.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import ParsedCall, parse_calls
 
 Message = Mapping[str, Any]
+Context = str | Mapping[str, Any]
+_ROLE = re.compile(r"[A-Za-z][\w.-]{0,63}")
 Origin = Literal[
     "template", "system", "persona", "lore", "memory", "history", "documents", "tools", "user"
 ]
@@ -64,12 +68,15 @@ class Prompt:
         return Prompt((*self.parts, Part(text, origin="history")), self.note)
 
     def encode(self, tokenizer: Tokenizer, *, add_opening: bool = True) -> list[int]:
-        """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one piece.
+        """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one
+        piece.
 
-        For data without markers that equals encoding the whole text with markers on, which is what other tools do.
+        For data without markers that equals encoding the whole text with markers on, which is what
+        other tools do.
 
         Args:
-            add_opening: begin with the tokenizer's opening ids, where the template did not write them.
+            add_opening: begin with the tokenizer's opening ids, where the template did not write
+            them.
         """
         segments: list[str | Marker] = []
         for part in self.parts:
@@ -79,8 +86,9 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """How a reply with tool calls is written: `open first CALL close (again CALL close)* last`; CALL is a JSON object of name
-    and arguments. An empty `again` means one call only."""
+    """How a reply with tool calls is written: `open first CALL close (again CALL close)* last`;
+    CALL is a JSON object of name and arguments. An empty `again` means one call only.
+    """
 
     open: str
     first: str
@@ -125,16 +133,17 @@ class ChatTemplate(ABC):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
         """Messages as a prompt.
 
         Args:
-            messages: dicts with `role` (system, user, assistant, tool), `content`, for an assistant `tool_calls` as OpenAI
+            messages: dicts with `role` (system, user, assistant, tool), `content`, for an assistant
+            `tool_calls` as OpenAI
                 writes them, and optionally `origin`.
             tools: OpenAI tool dicts.
-            contexts: passages of documents.
+            contexts: passages of documents: texts, or documents with `title` and `text`.
 
         Raises:
             TemplateError: an unknown role, or content that is not text.
@@ -158,10 +167,12 @@ class ChatTemplate(ABC):
         return self.has_reasoning and self.generation_prompt.rstrip().endswith(REASONING[0])
 
     def tool_result(self, content: str) -> Prompt:
-        """The turn in which a tool's result comes back, alone: for feeding it to a sequence that already holds the rest.
+        """The turn in which a tool's result comes back, alone: for feeding it to a sequence that
+        already holds the rest.
 
         Raises:
-            TemplateError: this template has no such turn, or writes the turns before it differently.
+            TemplateError: this template has no such turn, or writes the turns before it
+            differently.
         """
         call = {
             "role": "assistant",
@@ -220,12 +231,21 @@ def content_of(message: Message) -> str:
     )
 
 
+def context_text(context: Context) -> str:
+    """A passage as one text, its title in front."""
+    if isinstance(context, str):
+        return context
+    title, text = (str(context.get(name) or "") for name in ("title", "text"))
+    return f"{title}\n{text}" if title else text
+
+
 def checked(
-    messages: Sequence[Message], roles: Iterable[str] = ("system", "user", "assistant", "tool")
+    messages: Sequence[Message],
+    roles: Iterable[str] | None = ("system", "user", "assistant", "tool"),
 ) -> list[Message]:
     """The messages, each with a role of `roles`; `developer` counts as system, `function` as tool."""
     synonyms = {"developer": "system", "function": "tool"}
-    allowed = tuple(roles)
+    allowed = tuple(roles or ())
     result: list[Message] = []
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or "role" not in message:
@@ -233,11 +253,12 @@ def checked(
                 "a message needs a role and content", where=f"message {i}", found=repr(message)[:80]
             )
         role = synonyms.get(message["role"], message["role"])
-        if role not in allowed:
+        is_known = role in allowed if allowed else bool(_ROLE.fullmatch(str(role)))
+        if not is_known:
             raise TemplateError(
                 "unknown role",
                 where=f"message {i}",
-                expected=" ".join(allowed),
+                expected=" ".join(allowed) or "a word",
                 found=message["role"],
             )
         result.append({**message, "role": role})

@@ -6,8 +6,9 @@
     {prompt}<|im_end|>
     <|im_start|>assistant
 
-Where a conversation has no system message the checkpoint's template supplies its default. Tools are announced in the system
-turn and called in `<tool_call>` tags (the form of Hermes and Qwen); documents stand there too, as in NVIDIA's form.
+Where a conversation has no system message the checkpoint's template supplies its default. Tools are
+announced in the system turn and called in `<tool_call>` tags (the form of Hermes and Qwen);
+documents stand there too, as in NVIDIA's form.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from understudy.text.templates.base import (
     TOOL_CALL_FORM,
     ChatTemplate,
+    Context,
     Message,
     Origin,
     Part,
@@ -27,6 +29,7 @@ from understudy.text.templates.base import (
     Stops,
     checked,
     content_of,
+    context_text,
     last_user_index,
     origin_of,
 )
@@ -53,6 +56,7 @@ class ChatmlChatTemplate(ChatTemplate):
         end = tokenizer.marker_id("<|im_end|>")
         ids = dict.fromkeys([*tokenizer.eos_ids, *([end] if end is not None else [])])
         self.stops = Stops(tuple(ids), ("<|im_end|>", "<|im_start|>"))
+        self._takes_any_role = template is not None  # as a template itself does
         self.default_system = _default_system(template or tokenizer.chat_template)
 
     def render(
@@ -60,10 +64,10 @@ class ChatmlChatTemplate(ChatTemplate):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
-        turns = checked(messages)
+        turns = checked(messages, roles=None) if self._takes_any_role else checked(messages)
         if (not turns or turns[0]["role"] != "system") and (
             self.default_system or tools or contexts
         ):
@@ -107,7 +111,7 @@ class ChatmlChatTemplate(ChatTemplate):
 
 
 def announcements(
-    has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]
+    has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[Context]
 ) -> list[Part]:
     """What stands in a system message about tools and documents."""
     parts: list[Part] = []
@@ -116,7 +120,7 @@ def announcements(
         for tool in tools:
             parts += [Part("\n", True), Part(json.dumps(tool, ensure_ascii=False), origin="tools")]
         parts += [Part(_TOOLS_AFTER, True)]
-    for i, text in enumerate(contexts):
+    for i, text in enumerate(map(context_text, contexts)):
         blank = "\n\n" if i == 0 and (has_text or tools) else "\n" if i else ""
         parts += [
             Part(f"{blank}<context> ", True),

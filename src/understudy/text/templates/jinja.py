@@ -29,6 +29,7 @@ from understudy.text.templates.base import (
     TOOLCALL_FORM,
     CallForm,
     ChatTemplate,
+    Context,
     Message,
     Origin,
     Part,
@@ -36,6 +37,7 @@ from understudy.text.templates.base import (
     Stops,
     checked,
     content_of,
+    context_text,
     last_user_index,
     origin_of,
 )
@@ -65,7 +67,7 @@ class Conversation:
 
     turns: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...]
-    contexts: tuple[str, ...]
+    contexts: tuple[Context, ...]
     notes: tuple[Part, ...] = ()
     call_form: CallForm | None = (
         None  # for templates that do not know `tool_calls`: they become text
@@ -100,12 +102,15 @@ class Conversation:
         ]
         if self.notes:
             messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
-        contexts = [hide(text, "documents") for text in self.contexts]
+        contexts = [hide(context_text(context), "documents") for context in self.contexts]
+        documents = [
+            c if isinstance(c, Mapping) else {"title": "", "text": c} for c in self.contexts
+        ]
         return {
             "messages": messages,
             "tools": [hidden(tool, hide, "tools") for tool in self.tools] or None,
             "contexts": contexts or None,
-            "documents": [{"title": "", "text": text} for text in contexts] or None,
+            "documents": [hidden(each, hide, "documents") for each in documents] or None,
         }
 
     def texts(self) -> list[str]:
@@ -132,6 +137,13 @@ def _as_it_is(text: str, _: Origin) -> str:
     return text
 
 
+def _with_reasoning(turn: Message) -> Message:
+    """The thoughts of a turn under both names that templates read (transformers 5.24)."""
+    names = ("reasoning_content", "thinking", "reasoning")
+    said = next((turn[name] for name in names if turn.get(name) is not None), None)
+    return turn if said is None else {"thinking": said, **turn, "reasoning_content": said}
+
+
 def _message(
     turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None
 ) -> dict[str, Any]:
@@ -140,7 +152,9 @@ def _message(
     """
     known = ("role", "content", "origin", "tool_calls", "tool_call_id")
     message = {
-        key: hidden(value, hide, origin, key) for key, value in turn.items() if key not in known
+        key: hidden(value, hide, origin, key)
+        for key, value in _with_reasoning(turn).items()
+        if key not in known and value is not None
     }
     calls = []
     for name, arguments in calls_of_message(turn):
@@ -167,8 +181,17 @@ def _id(given: Any, hide: Hide, origin: Origin) -> str:
 class JinjaChatTemplate(ChatTemplate):
     name = "jinja"
 
-    def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A template of a checkpoint, or another; `variables` are further ones that it is given as
+        they are (`enable_thinking`).
+        """
         super().__init__(tokenizer)
+        self._variables = dict(variables or {})
         source = template or tokenizer.chat_template
         if not source:
             raise TemplateError(
@@ -198,7 +221,7 @@ class JinjaChatTemplate(ChatTemplate):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
         try:
@@ -217,13 +240,14 @@ class JinjaChatTemplate(ChatTemplate):
         self,
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] | None,
-        contexts: Sequence[str] | None,
+        contexts: Sequence[Context] | None,
         add_generation_prompt: bool,
     ) -> Prompt:
         now = datetime.datetime.now()
 
         def run(given: Conversation, mask: Mask | None = None) -> str:
-            values = given.values(mask.hide if mask else _as_it_is) | self.tokenizer.special_tokens
+            values = given.values(mask.hide if mask else _as_it_is)
+            values |= self.tokenizer.special_tokens | self._variables
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
             return sandbox.render(
                 self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
@@ -231,7 +255,10 @@ class JinjaChatTemplate(ChatTemplate):
 
         form = None if self._knows_calls else self.call_form
         given = Conversation(
-            tuple(checked(messages)), tuple(tools or ()), tuple(contexts or ()), call_form=form
+            tuple(checked(messages, roles=None)),
+            tuple(tools or ()),
+            tuple(contexts or ()),
+            call_form=form,
         )
         plain = run(given)
         unsaid = {

@@ -1,8 +1,8 @@
 """Data made invisible to a template, so that its output falls apart into markup and data.
 
-Every character of the data that is no blank becomes a private-use character which stands for that character and its origin.
-Lengths, slices, trims and joins work as before, so most templates cannot tell; no marker can be read in the data, nor be pieced
-together out of data and markup.
+Every character of the data that is no blank becomes a private-use character which stands for that
+character and its origin. Lengths, slices, trims and joins work as before, so most templates cannot
+tell; no marker can be read in the data, nor be pieced together out of data and markup.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class Mask:
 
 
 def hidden(value: Any, hide: Hide, origin: Origin, parent: str = "") -> Any:
-    """A tool or a message's field with all its texts hidden, names that templates look for excepted."""
+    """A tool or a message's field with all its texts hidden, names that templates look for
+    excepted.
+    """
     if isinstance(value, str):
         return value if parent == "type" and value in _WORDS else hide(value, origin)
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from understudy.errors import TemplateError
-from understudy.text.templates.base import ChatTemplate, Message, Prompt, Stops
+from understudy.text.templates.base import ChatTemplate, Context, Message, Prompt, Stops
 from understudy.text.tokenizer import Tokenizer
 from understudy.text.toolcalls import ParsedCall
 
@@ -49,7 +49,7 @@ class NamedChatTemplates(ChatTemplate):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
         return self._for(bool(tools)).render(

@@ -14,7 +14,8 @@
     {result}
     <extra_id_1>Assistant
 
-Every system message goes to the top. A turn ends with `</s>` or with the next `<extra_id_1>`; the newline before it is cut.
+Every system message goes to the top. A turn ends with `</s>` or with the next `<extra_id_1>`; the
+newline before it is cut.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from understudy.text.templates.base import (
     TOOLCALL_FORM,
     ChatTemplate,
+    Context,
     Message,
     Origin,
     Part,
@@ -33,6 +35,7 @@ from understudy.text.templates.base import (
     Stops,
     checked,
     content_of,
+    context_text,
     last_user_index,
     origin_of,
 )
@@ -59,7 +62,7 @@ class NemotronChatTemplate(ChatTemplate):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
         turns = checked(messages)
@@ -102,9 +105,9 @@ class NemotronChatTemplate(ChatTemplate):
         return pieces
 
     @staticmethod
-    def _contexts(contexts: Sequence[str], follows_tools: bool) -> list[tuple[str, bool]]:
+    def _contexts(contexts: Sequence[Context], follows_tools: bool) -> list[tuple[str, bool]]:
         pieces = [("\n", False)] if contexts and follows_tools else []
-        for text in contexts:
+        for text in map(context_text, contexts):
             pieces += [("\n<context> ", False), (text.strip(), True), (" </context>", False)]
         return pieces
 
@@ -122,5 +125,7 @@ class NemotronChatTemplate(ChatTemplate):
         ]
 
     def clean(self, text: str) -> str:
-        """Checkpoints begin with one space under some runtimes and end with the newline before the next marker."""
+        """Checkpoints begin with one space under some runtimes and end with the newline before the
+        next marker.
+        """
         return text.removeprefix(" ").rstrip("\n").rstrip()

@@ -1,4 +1,6 @@
-"""No template at all: base models. The texts of the messages stand one under the other, and the model goes on."""
+"""No template at all: base models. The texts of the messages stand one under the other, and the
+model goes on.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ from typing import Any
 
 from understudy.text.templates.base import (
     ChatTemplate,
+    Context,
     Message,
     Part,
     Prompt,
     Stops,
     checked,
     content_of,
+    context_text,
     last_user_index,
     origin_of,
 )
@@ -32,12 +36,15 @@ class PlainChatTemplate(ChatTemplate):
         messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
         add_generation_prompt: bool = True,
     ) -> Prompt:
         turns = checked(messages)
         last_user = last_user_index(turns)
-        parts = [Part(text.strip() + "\n", origin="documents") for text in contexts or []]
+        parts = [
+            Part(text.strip() + "\n", origin="documents")
+            for text in map(context_text, contexts or [])
+        ]
         for i, message in enumerate(turns):
             is_last = i + 1 == len(turns)
             parts.append(

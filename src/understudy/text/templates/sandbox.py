@@ -1,7 +1,9 @@
-"""A checkpoint's chat template runs here: what transformers gives such templates, inside limits on steps, text and time.
+"""A checkpoint's chat template runs here: what transformers gives such templates, inside limits on
+steps, text and time.
 
-Templates come with downloaded checkpoints and are programs. Jinja's immutable sandbox keeps them from Python's insides; the rest
-of this file keeps them from running for ever or filling the memory. Every chunk of text they make is paid from one budget.
+Templates come with downloaded checkpoints and are programs. Jinja's immutable sandbox keeps them
+from Python's insides; the rest of this file keeps them from running for ever or filling the memory.
+Every chunk of text they make is paid from one budget.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from jinja2 import Template, nodes
+from jinja2 import Template, nodes, pass_environment, pass_eval_context
 from jinja2.compiler import CodeGenerator, Frame, optimizeconst
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -149,13 +151,17 @@ class _Generator(CodeGenerator):
 
 
 class _Generation(Extension):
-    """`{% generation %} … {% endgeneration %}`, which transformers uses to find the assistant's tokens: its content alone."""
+    """`{% generation %} … {% endgeneration %}`, which transformers uses to find the assistant's
+    tokens: its content alone.
+    """
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        line = parser.stream.current.lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return [nodes.Scope(body, lineno=line)]  # what is set inside stays inside
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -271,8 +277,62 @@ def _replaced(value: Any, old: str, new: str, count: int | None = None) -> str:
     return text.replace(old, new, -1 if count is None else count)
 
 
+def _bounded(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Filters whose work has a bound only when it is paid for."""
+    return _bounded_texts(filters) | _bounded_values(filters)
+
+
+def _bounded_values(filters: Mapping[str, Any]) -> dict[str, Any]:
+    batch, cut, attributes, printed = (
+        filters[name] for name in ("batch", "slice", "xmlattr", "pprint")
+    )
+
+    def batches(value: Iterable[Any], linecount: int, fill_with: Any = None) -> Any:
+        _pay(max(int(linecount), 0))
+        return batch(value, linecount, fill_with)
+
+    @pass_eval_context
+    def slices(context: Any, value: Any, count: int, fill_with: Any = None) -> Any:
+        _pay(max(int(count), 0))
+        return cut(context, value, count, fill_with)
+
+    @pass_eval_context
+    def xmlattr(context: Any, values: Mapping[str, Any], autospace: bool = True) -> Any:
+        _pay(sum(len(str(k)) + 6 * len(str(v)) for k, v in values.items()))
+        return attributes(context, values, autospace)
+
+    def pprint(value: Any) -> Any:
+        _pay(len(repr(value)))
+        return printed(value)
+
+    return {"batch": batches, "slice": slices, "xmlattr": xmlattr, "pprint": pprint}
+
+
+def _bounded_texts(filters: Mapping[str, Any]) -> dict[str, Any]:
+    centre, wrapped, formatted = (filters[name] for name in ("center", "wordwrap", "format"))
+
+    def center(value: str, width: int = 80) -> Any:
+        _pay(len(str(value)) + max(int(width), 0))
+        return centre(value, width)
+
+    @pass_environment
+    def wordwrap(environment: Any, text: str, width: int = 79, *more: Any, **options: Any) -> Any:
+        between = [a for a in (*more, *options.values()) if isinstance(a, str)]
+        _pay(len(text) * (2 + sum(map(len, between))))
+        return wrapped(environment, text, width, *more, **options)
+
+    def form(text: str, *args: Any, **kwargs: Any) -> Any:
+        if _LONG_NUMBER.search(str(text)):
+            raise TemplateError("the chat template formats with a width", found=str(text)[:40])
+        return formatted(text, *args, **kwargs)
+
+    return {"center": center, "wordwrap": wordwrap, "format": form}
+
+
 def _environment() -> _Environment:
-    """As transformers sets it up (utils/chat_template_utils.py), without the filters whose work has no bound."""
+    """As transformers sets it up (utils/chat_template_utils.py), without the filters whose work has
+    no bound.
+    """
     environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
     )
@@ -290,18 +350,9 @@ def _environment() -> _Environment:
         return original_indent(text, width, first, blank)
 
     environment_context = nodes.EvalContext(environment)
-    for name in (
-        "batch",
-        "center",
-        "format",
-        "pprint",
-        "random",
-        "slice",
-        "urlize",
-        "wordwrap",
-        "xmlattr",
-    ):
+    for name in ("random", "urlize"):
         del environment.filters[name]
+    environment.filters |= _bounded(environment.filters)
     environment.filters |= {
         "tojson": _to_json,
         "replace": _replaced,
