@@ -17,6 +17,8 @@ from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.index import Added, Index
 from understudy.text import open_tokenizer
 
+SHOWN_NAMES = 3
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -80,15 +82,29 @@ def _add(arguments: argparse.Namespace) -> int:
             for name in ("new", "changed", "unchanged", "removed")
         )
         write(f"{counts}; {documents} documents in {chunks} chunks\n")
+        if added.skipped:
+            write(f"{_skipped(added.skipped)}\n", sys.stderr)
     for line in [*added.failed.values(), *added.warnings]:
         write(f"understudy: {line}\n", sys.stderr)
     return 1 if added.failed else 0
 
 
+def _skipped(names: list[str]) -> str:
+    """What a folder has that nobody can read, by kind, with the first names of each."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(Path(name).suffix.lower() or "no ending", []).append(Path(name).name)
+    parts = [
+        f"{len(found)} {kind} ({', '.join(found[:SHOWN_NAMES])}{', …' * (len(found) > SHOWN_NAMES)})"
+        for kind, found in sorted(kinds.items())
+    ]
+    return f"{len(names)} skipped, there is no reader for them: {'; '.join(parts)}"
+
+
 def _as_document(added: Added) -> dict[str, Any]:
     return {
         name: getattr(added, name)
-        for name in ("new", "changed", "unchanged", "removed", "failed", "warnings")
+        for name in ("new", "changed", "unchanged", "removed", "failed", "skipped", "warnings")
     }
 
 

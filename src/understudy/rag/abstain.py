@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from understudy.rag.sentences import Sentence, stems_of
+from understudy.rag.sentences import Sentence, stems_held
 from understudy.rag.store import Passage
 from understudy.rag.words import query_words, stem
 
@@ -85,7 +85,7 @@ def features(
     best = passages[:NUM_BEST]
     if not words or not best:
         return (0.0,) * (len(FEATURES) - 1)
-    held = [stems_of(passage.text) for passage in best]
+    held = [stems_held(passage.text) for passage in best]
     asked = {stem(word) for word in words}
     weight = {word: (rarity or {}).get(word, 1.0) for word in words}
     total = sum(weight.values()) or 1.0

@@ -18,7 +18,7 @@ from understudy.errors import UsageError
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.cite import Citation
 from understudy.rag.ground import SYSTEM, Grounding, ground
-from understudy.rag.index import Index
+from understudy.rag.index import Index, as_utf8
 from understudy.rag.store import Passage
 from understudy.text.grammar import Grammar
 
@@ -72,6 +72,7 @@ def ask(
         UsageError: an empty or over-long question.
         DocumentError: there is no index.
     """
+    question = as_utf8(question)
     num_tokens = len(model.tokenizer.encode(question))
     if not question.strip() or num_tokens > MAX_QUESTION:
         raise UsageError(

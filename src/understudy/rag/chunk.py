@@ -16,7 +16,10 @@ from understudy.rag.document import Block, Document
 DEFAULT_SIZE = 220
 DEFAULT_OVERLAP = 40
 MAX_PARENT = 4000  # characters of a section that are worth giving to a reader around a chunk
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|\n+")
+# Chinese and Japanese put no blank behind a sentence.
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])[\"'”’)\]」』）]*\s*(?![。！？])|\n+"
+)
 _WORD_GAP = re.compile(r"\s+")
 
 CountTokens = Callable[[str], int]

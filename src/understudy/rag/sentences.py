@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from understudy.rag.cite import sentences_of
 from understudy.rag.store import Passage
-from understudy.rag.words import query_words, stem
+from understudy.rag.words import query_words, search_words, stem
 
 MAX_PASSAGES = 6  # that are looked through
 MAX_SENTENCES = 200
@@ -151,10 +151,10 @@ class _Shares:
         passages: Sequence[Passage],
     ) -> None:
         self._asked, self._total = asked, sum(asked.values()) or 1.0
-        self._words = [stems_of(text) for _, _, text in places]
+        self._words = [stems_held(text) for _, _, text in places]
         self._numbers = [number for number, _, _ in places]
         self._whole = {
-            number: self._share(stems_of(passages[number - 1].text))
+            number: self._share(stems_held(passages[number - 1].text))
             for number in set(self._numbers)
         }
 
@@ -171,6 +171,11 @@ class _Shares:
 def stems_of(text: str) -> set[str]:
     """Stems of the telling words of a text."""
     return {stem(word) for word in query_words(text, most=None)}
+
+
+def stems_held(text: str) -> set[str]:
+    """Stems of all words that a text can be found by."""
+    return {stem(word) for word in search_words(text).split()}
 
 
 def _holds_what_is_asked(question: str, sentence: str) -> float:
@@ -201,7 +206,7 @@ def said_in(answer: str, question: str) -> tuple[set[str], set[str]]:
 def unsupported(answer: str, question: str, quotes: Sequence[str]) -> tuple[str, ...]:
     """Numbers and telling words of an answer that stand in no quote and not in the question."""
     words, numbers = said_in(answer, question)
-    held = set().union(*(stems_of(quote) for quote in quotes)) if quotes else set()
+    held = set().union(*(stems_held(quote) for quote in quotes)) if quotes else set()
     held_numbers = {number for quote in quotes for number in _NUMBER.findall(quote)}
     missing = [word for word in sorted(words) if word not in held]
     return (*sorted(numbers - held_numbers), *missing)
@@ -222,12 +227,12 @@ def choose_quotes(
         if chosen and (not gains or best in chosen):
             break
         chosen.append(best)
-        left -= {*stems_of(best.text), *_NUMBER.findall(best.text)}
+        left -= {*stems_held(best.text), *_NUMBER.findall(best.text)}
     return tuple(chosen)
 
 
 def _share_of(said: set[str], sentence: str) -> float:
-    held = said & {*stems_of(sentence), *_NUMBER.findall(sentence)}
+    held = said & {*stems_held(sentence), *_NUMBER.findall(sentence)}
     return len(held) / max(1, len(said))
 
 

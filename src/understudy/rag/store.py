@@ -1,14 +1,15 @@
 """The index file: one SQLite database with documents, chunks, words (FTS5) and int8 vectors.
 
-Each document goes in or out in one transaction, so a process may be killed at any moment: what is there is whole, and the next
-run goes on. What the tables hold depends on the documents alone, not on the order or number of runs (`digest`).
+Each document goes in or out in one transaction, so a process may be killed at any moment: what is
+there is whole, and the next
+run goes on. What the tables hold depends on the documents alone, not on the order or number of runs
+(`digest`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,20 +23,8 @@ from numpy.typing import NDArray
 from understudy.errors import DocumentError
 from understudy.rag.chunk import Chunk
 from understudy.rag.document import Document
-
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, title TEXT NOT NULL,
-                        num_pages INTEGER NOT NULL, text BLOB NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-                     heading TEXT NOT NULL, parent_start INTEGER NOT NULL, parent_end INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
-                     page INTEGER, text TEXT NOT NULL, context TEXT NOT NULL, later_pages TEXT NOT NULL);
-CREATE INDEX chunks_of_document ON chunks (document);
-CREATE TABLE vectors (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (text, context, content='chunks', content_rowid='id',
-                                       tokenize='porter unicode61 remove_diacritics 2');
-"""
+from understudy.rag.schema import StoreError, open_database, words_fault
+from understudy.rag.words import search_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,9 @@ class ChunkRow:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk that a search found. `words_rank` and `vector_rank` count from 1; None where that search did not find it."""
+    """A chunk that a search found. `words_rank` and `vector_rank` count from 1; None where that
+    search did not find it.
+    """
 
     chunk: ChunkRow
     score: float
@@ -81,37 +72,7 @@ class Store:
             raise DocumentError(
                 "there is no index", where=self.path, do="make one with `understudy rag add`"
             )
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False
-            )
-            self._prepare(create)
-        except (sqlite3.Error, OSError) as error:
-            raise DocumentError(f"index cannot be opened ({error})", where=self.path) from error
-
-    def _prepare(self, create: bool) -> None:
-        self.connection.execute("PRAGMA busy_timeout = 5000")
-        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {
-            name
-            for (name,) in self.connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table'"
-            )
-        }
-        if not tables and create:
-            with self.transaction():
-                for statement in _SCHEMA.strip().split(";\n"):
-                    self.connection.execute(statement)
-                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION or "chunks" not in tables:
-            raise DocumentError(
-                "not an index of this program",
-                where=self.path,
-                expected=f"schema {SCHEMA_VERSION}",
-                found=f"schema {version}",
-                do="choose another file, or make it anew",
-            )
+        self.connection = open_database(self.path, create)
 
     def close(self) -> None:
         self.connection.close()
@@ -123,7 +84,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # a full disk has ended it already
+                self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
 
@@ -188,7 +150,8 @@ class Store:
             ),
         ).lastrowid
         self.connection.execute(
-            "INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)", (id, text, context)
+            "INSERT INTO words (rowid, text, context) VALUES (?, ?, ?)",
+            (id, search_words(text), search_words(context)),
         )
         self.connection.execute("INSERT INTO vectors VALUES (?, ?)", (id, vector.tobytes()))
 
@@ -201,7 +164,8 @@ class Store:
         if row is None:
             return
         self.connection.execute(  # before its rows go: the words are looked up in them
-            "INSERT INTO words (words, rowid, text, context) SELECT 'delete', id, text, context FROM chunks WHERE document = ?",
+            "INSERT INTO words (words, rowid, text, context) "
+            "SELECT 'delete', id, text, context FROM chunk_words WHERE document = ?",
             row,
         )
         self.connection.execute(
@@ -254,14 +218,27 @@ class Store:
         )
 
     def check(self) -> None:
-        """DocumentError if the file is damaged or its words are not those of its chunks."""
+        """DocumentError if the file is damaged, its words are not those of its chunks, or a chunk
+        does not stand in its document.
+        """
         try:
-            verdict = self.connection.execute("PRAGMA quick_check").fetchone()[0]
-            self.connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-        except sqlite3.Error as error:
-            verdict = str(error)
-        if verdict != "ok":
-            raise DocumentError(f"index is damaged ({verdict})", where=self.path, do="make it anew")
+            fault = words_fault(self.connection) or self._span_fault()
+        except (StoreError, zlib.error, UnicodeDecodeError) as error:
+            fault = str(error.__cause__ or error)
+        if fault:
+            raise DocumentError(f"index is damaged ({fault})", where=self.path, do="make it anew")
+
+    def _span_fault(self) -> str:
+        for path in self.hashes():
+            text = self.text_of(path)
+            rows = self.connection.execute(
+                'SELECT start, "end", c.text FROM chunks c JOIN documents d ON d.id = document '
+                "WHERE path = ?",
+                (path,),
+            )
+            if any(text[start:end] != span for start, end, span in rows):
+                return f"a chunk does not stand in {path}"
+        return ""
 
     def count_word(self, word: str) -> int:
         """In how many chunks a word stands, in any of its forms."""

@@ -49,3 +49,24 @@ def test_ask_from_the_command_line(tmp_path, capsys):
     assert answer["citations"]
     assert main([*ask, "Who won the chess olympiad in Dresden?"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"] is None
+
+
+def test_what_a_folder_has_that_nobody_reads_is_named(tmp_path, capsys):
+    for name in ("a.txt", "b.rtf", "c.rtf", "d.png", "noending"):
+        (tmp_path / name).write_text("The mill grinds rye.")
+    add = [
+        "rag",
+        "add",
+        str(tmp_path),
+        "--index",
+        str(tmp_path / "x.index"),
+        "--embedder",
+        "hashing",
+    ]
+    assert main(add) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("1 new")
+    assert "3 .rtf" not in err
+    assert "skipped, there is no reader for them: " in err
+    assert "2 .rtf (b.rtf, c.rtf)" in err
+    assert "1 no ending (noending)" in err

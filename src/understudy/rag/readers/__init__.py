@@ -8,6 +8,7 @@ the reader that needs them. Every failure is a `DocumentError` that names the fi
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from understudy.errors import DocumentError, MissingError
@@ -71,14 +72,21 @@ def read_document(path: str | Path) -> Document:
     except OSError as error:
         raise DocumentError(f"cannot read: {error.strerror}", where=path) from error
     try:
-        document = importlib.import_module(f"understudy.rag.readers.{name}").read(path, data)
+        reader = importlib.import_module(f"understudy.rag.readers.{name}")
+        document: Document = reader.read(path, data)
     except ImportError as error:
         raise MissingError(
             f"the reader needs {error.name}", where=path, do="install understudy[rag]"
         ) from error
+    except DocumentError:
+        raise
+    except Exception as error:  # a fault of a reader is one file's, never the whole folder's
+        reason = f"{type(error).__name__}: {str(error)[:120]}"
+        raise DocumentError(f"document cannot be read ({reason})", where=path) from error
     if not document.text.strip():
         raise DocumentError("document holds no text", where=path)
-    return document  # type: ignore[no-any-return]
+    title = document.title.encode("utf-8", "backslashreplace").decode("utf-8")  # of any file name
+    return replace(document, title=title)
 
 
 def decode(path: Path, data: bytes) -> str:
