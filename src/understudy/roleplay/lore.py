@@ -66,8 +66,9 @@ class Entry:
 
     @property
     def secondary_keys(self) -> list[str]:
-        keys = self.source.get("secondary_keys") or []
-        keys = keys.split(",") if isinstance(keys, str) else keys
+        given = self.source.get("secondary_keys")
+        keys = given.split(",") if isinstance(given, str) else given
+        keys = keys if isinstance(keys, list) else []
         return [key.strip() for key in keys if isinstance(key, str) and key.strip()]
 
     @property

@@ -4,12 +4,19 @@ passed over in silence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from understudy.roleplay.lore import Book, Entry
 from understudy.roleplay.pattern_characters import UntranslatableError
 from understudy.roleplay.patterns import read_pattern
-from understudy.roleplay.world_entry import EXTENSIONS, position_of
+from understudy.roleplay.world_entry import (
+    EXTENSIONS,
+    NUMBERS,
+    filter_of,
+    number_of,
+    position_of,
+)
 
 _SPEC_OF_BOOK = ("scan_depth", "token_budget", "recursive_scanning")
 _SPEC_OF_ENTRY = ("case_sensitive", "priority")
@@ -36,10 +43,13 @@ def _sillytavern(entry: Entry) -> Iterator[str]:
         yield "vectorized is not used here: only its keys call it up"
     if more.get("automation_id"):
         yield "automation_id is not used here: no script runs"
-    if (more.get("character_filter") or {}).get("tags"):
+    if filter_of(entry).get("tags"):
         yield "characterFilter names tags by the ids of one installation, and is not used here"
     if position_of(entry) is None:
         yield "its position is none of SillyTavern's 0 to 7, or an outlet without a name; not placed"
+    for name in NUMBERS:
+        if math.isnan(number_of(more.get(name, 0) or 0, math.nan)):
+            yield f"{name} is no number; its default is taken"
     ignored = [name for name in _SPEC_OF_ENTRY if entry.source.get(name) is not None]
     if ignored:
         yield f"its {', '.join(ignored)} is not read by SillyTavern's rules"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.roleplay.decorators import Decorated
-from understudy.roleplay.lore import Entry, Position, as_number, whole
+from understudy.roleplay.javascript import to_number
+from understudy.roleplay.lore import DEFAULT_SCAN_DEPTH, Entry, Position, as_number, whole
 
 POSITIONS: tuple[Position, ...] = (
     "before_char",
@@ -34,6 +35,10 @@ MATCHED = {
     "scenario": "match_scenario",
     "creator_notes": "match_creator_notes",
 }
+NUMBERS = (
+    *("depth", "role", "selectiveLogic", "probability", "group_weight", "position"),
+    *("sticky", "cooldown", "delay", "scan_depth"),
+)
 EXTENSIONS = frozenset(
     {
         *MATCHED.values(),
@@ -102,44 +107,56 @@ class WorldEntry:
 
 def world_entry(entry: Entry, book: int) -> WorldEntry:
     source, more = entry.source, entry.extensions
-    chosen = more.get("character_filter") or {}
+    chosen = filter_of(entry)
     delayed = more.get("delay_until_recursion")
     return WorldEntry(
         entry,
         book,
         _strings(source.get("keys")),
-        _strings(source.get("secondary_keys")),
+        _strings(source.get("secondary_keys")) or entry.secondary_keys,
         entry.decorated.content,
         decorator_of(entry.decorated),
         bool(source.get("enabled")),
         bool(source.get("constant")),
         bool(source.get("selective")),
-        int(as_number(more.get("selectiveLogic"), 0)),
+        int(number_of(more.get("selectiveLogic"), 0)),
         as_number(source.get("insertion_order"), 100),
         position_of(entry),
-        max(0, int(as_number(more.get("depth"), DEFAULT_DEPTH))),
+        max(0, int(number_of(more.get("depth"), DEFAULT_DEPTH))),
         role_of(more.get("role")),
         str(more.get("outlet_name") or ""),
-        as_number(more.get("probability"), 100),
+        number_of(more.get("probability"), 100),
         bool(_or(more.get("useProbability"), True)),
         str(more.get("group") or ""),
         bool(more.get("group_override")),
-        as_number(more.get("group_weight"), DEFAULT_WEIGHT),
+        number_of(more.get("group_weight"), DEFAULT_WEIGHT),
         _flag(more.get("use_group_scoring")),
-        int(as_number(more.get("sticky"), 0)),
-        int(as_number(more.get("cooldown"), 0)),
-        int(as_number(more.get("delay"), 0)),
-        whole(more.get("scan_depth")),
+        int(number_of(more.get("sticky"), 0)),
+        int(number_of(more.get("cooldown"), 0)),
+        int(number_of(more.get("delay"), 0)),
+        _depth(more.get("scan_depth")),
         _flag(more.get("case_sensitive")),
         _flag(more.get("match_whole_words")),
         bool(more.get("exclude_recursion")),
         bool(more.get("prevent_recursion")),
-        1 if delayed is True else int(as_number(delayed, 0)),
+        1 if delayed is True else int(number_of(delayed, 0)),
         bool(more.get("ignore_budget")),
         _strings(more.get("triggers")),
         frozenset(name for name, flag in MATCHED.items() if more.get(flag)),
         (_strings(chosen.get("names")), bool(chosen.get("isExclude"))),
     )
+
+
+def number_of(value: object, default: float) -> float:
+    """A number, also one that is written as text; the default for anything else."""
+    number = to_number(value) if isinstance(value, str) and value else value
+    return as_number(number, default) if number == number else default
+
+
+def filter_of(entry: Entry) -> dict[str, Any]:
+    """Whom the entry is for: `{"names": [], "tags": [], "isExclude": false}`."""
+    given = entry.extensions.get("character_filter")
+    return given if isinstance(given, dict) else {}
 
 
 def position_of(entry: Entry) -> Position | None:
@@ -195,6 +212,10 @@ def key_order(keys: Iterable[str]) -> list[str]:
 
 def _strings(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _depth(value: object) -> int | None:
+    return None if value is None else int(number_of(value, DEFAULT_SCAN_DEPTH))
 
 
 def _flag(value: object) -> bool | None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from understudy.errors import UsageError
 from understudy.roleplay.lore import Line, LoreMemory, ScanSettings, WorldInfoSettings
 from understudy.roleplay.lorebook import Lorebook, scan_books
 from understudy.roleplay.macros import MacroContext
+from understudy.roleplay.world_entry import EXTENSIONS
 
 
 def entry(content: str = "LORE", keys: tuple[str, ...] = ("wolf",), **more: Any) -> dict[str, Any]:
@@ -35,13 +38,13 @@ def scan(
 ):
     texts = [text] if isinstance(text, str) else text
     lines = [Line(("user", "assistant")[(len(texts) - 1 - i) % 2], t) for i, t in enumerate(texts)]
-    settings = ScanSettings(
+    told = ScanSettings(
         count_tokens=lambda text: len(text.split()),
         macros=MacroContext("Hilde", "Ada"),
         world=WorldInfoSettings(**more.pop("world", {})),
         **more,
     )
-    return Lorebook({"entries": list(entries)}).scan(lines, settings, memory)
+    return Lorebook({"entries": list(entries)}).scan(lines, told, memory)
 
 
 def contents(*entries: dict[str, Any], **more: Any) -> list[str]:
@@ -205,8 +208,8 @@ def test_chance_is_the_same_for_the_same_seed_and_differs_between_turns():
 
     def drawn(seed: int, turn: int) -> list[str]:
         macros = MacroContext("Hilde", "Ada", seed=seed, turn=turn)
-        settings = ScanSettings(macros=macros)
-        found = Lorebook({"entries": halves}).scan([Line("user", "wolf")], settings)
+        told = ScanSettings(macros=macros)
+        found = Lorebook({"entries": halves}).scan([Line("user", "wolf")], told)
         return [placed.content for placed in found.placed]
 
     assert drawn(1, 1) == drawn(1, 1)
@@ -228,8 +231,8 @@ def test_sticky_stays_and_cooldown_rests():
 def test_books_are_searched_as_one_with_the_cards_first():
     card = Lorebook({"entries": [entry("The moon. " * 4, insertion_order=1)]})
     other = Lorebook({"entries": [entry("MOON", ("moon",)), entry("WOLF")]})
-    lines, settings = [Line("user", "a wolf")], ScanSettings(count_tokens=lambda t: len(t.split()))
-    found = scan_books([card, other], lines, settings, [LoreMemory()] * 2)
+    lines, told = [Line("user", "a wolf")], ScanSettings(count_tokens=lambda t: len(t.split()))
+    found = scan_books([card, other], lines, told, [LoreMemory()] * 2)
     assert [p.content for p in found[0].placed] == [("The moon. " * 4), "MOON", "WOLF"]
     assert [sorted(f.memory.matched) for f in found] == [[0], [0, 1]]
 
@@ -268,3 +271,35 @@ def test_what_is_not_used_is_said(more, word):
 def test_decorators_that_sillytavern_follows():
     assert contents(entry("@@activate\nA", ("no",)), entry("@@dont_activate\nB")) == ["A"]
     assert contents(entry("@@unknown\n@@@activate\nC", ("no",))) == ["C"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(EXTENSIONS)),
+        st.sampled_from([None, True, -1, 4, 1.5, 1e300, "", "x", "4", [], [1], {}, {"names": 3}]),
+        max_size=8,
+    ),
+    st.dictionaries(
+        st.sampled_from(
+            ["id", "secondary_keys", "insertion_order", "position", "priority", "name"]
+        ),
+        st.sampled_from([None, True, -1, 1.5, "x", [1], {}]),
+        max_size=3,
+    ),
+)
+def test_no_value_of_a_field_breaks_a_scan(extensions, more):
+    one = {**entry(), **more, "extensions": extensions}
+    for rules in ("sillytavern", "v3"):
+        book = Lorebook({"entries": [one]}, rules=rules)
+        memory = LoreMemory()
+        for number in range(1, 3):
+            memory = book.scan([Line("user", "a wolf")] * number, ScanSettings(), memory).memory
+
+
+def test_numbers_may_be_texts_and_anything_else_is_said():
+    assert contents(entry(extensions={"probability": "0"})) == []
+    assert (
+        "depth is no number"
+        in Lorebook({"entries": [entry(extensions={"depth": [1]})]}).warnings[0]
+    )
