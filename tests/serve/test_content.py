@@ -53,7 +53,8 @@ def running(tmp_path_factory):
 def guard(running):
     guard = running.guard
     guard.words, guard.asked, guard.by_sentence, guard.error = ("murdered",), [], True, None
-    running.server.kept.pop(f"verdicts of {MODEL}", None)
+    for loaded in running.server.pool.loaded:
+        loaded.verdicts.clear()
     return guard
 
 
@@ -411,7 +412,8 @@ def test_the_model_itself_as_a_guard(running, client, guard, monkeypatch):
         client.chat.completions.create(messages=STORY, **SETTINGS).choices[0].finish_reason
         != "content_filter"
     )
-    running.server.kept.pop(f"verdicts of {MODEL}", None)
+    for loaded in running.server.pool.loaded:
+        loaded.verdicts.clear()
     monkeypatch.setattr(
         served, "guard", Guard(model=served.model, threshold=0.0001, lexicon={}, pii=False)
     )

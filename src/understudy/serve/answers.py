@@ -24,13 +24,15 @@ from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParse
 from understudy.serve.content import outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.generate import Finish, prepare_chat
-from understudy.serve.server import Work
+from understudy.serve.server import RequestContext
 
 Outputs = AsyncIterator[tuple[Output, bool]]
 Read = tuple[Output, list[ReplyPiece], Finish | None]
 
 
-async def read(work: Work, prepared: PreparedRequest, outputs: Outputs) -> AsyncIterator[Read]:
+async def read(
+    work: RequestContext, prepared: PreparedRequest, outputs: Outputs
+) -> AsyncIterator[Read]:
     """The outputs, each with the pieces that became certain by it, and with an answer's last why it
     ended.
 
@@ -59,7 +61,7 @@ async def read(work: Work, prepared: PreparedRequest, outputs: Outputs) -> Async
 
 
 async def _another(
-    work: Work, prepared: PreparedRequest, first: _Answer, index: int, fault: str
+    work: RequestContext, prepared: PreparedRequest, first: _Answer, index: int, fault: str
 ) -> AsyncIterator[Read]:
     """A second try of one answer, behind the text that the first has given out."""
     assert prepared.chat is not None
@@ -84,7 +86,7 @@ async def _another(
 class _Answer:
     """One answer on its way: its parser, and the pieces of one that is held back for its check."""
 
-    def __init__(self, work: Work, prepared: PreparedRequest) -> None:
+    def __init__(self, work: RequestContext, prepared: PreparedRequest) -> None:
         self._work, self._late = work, prepared.late
         self._contract = None if prepared.chat is None else _checked(prepared.chat.answer)
         self._held: list[ReplyPiece] = []

@@ -23,7 +23,7 @@ from understudy.errors import UnderstudyError
 from understudy.generation.moderation import ModerationGate, Side, TextGuard, Verdict, flags_of
 from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError
-from understudy.serve.server import Work
+from understudy.serve.server import RequestContext
 from understudy.serve.threads import in_thread
 
 _log = logging.getLogger("understudy.serve")
@@ -39,7 +39,7 @@ def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
+async def verdict_of(work: RequestContext, text: str, side: Side) -> Verdict:
     """What the guard says of a text; asked in a thread, where a model may be asked too, and ended with its client."""
     guard = work.served.guard
     assert guard is not None
@@ -58,9 +58,9 @@ async def verdict_of(work: Work, text: str, side: Side) -> Verdict:
     return Verdict(flags, side) if flags else Verdict()
 
 
-async def input_verdict(work: Work, texts: Sequence[str]) -> Verdict:
+async def input_verdict(work: RequestContext, texts: Sequence[str]) -> Verdict:
     """The first verdict that stops one of some messages."""
-    known: dict[bytes, Verdict] = work.server.kept.setdefault(f"verdicts of {work.served.name}", {})
+    known: dict[bytes, Verdict] = work.served.verdicts
     for text in texts:
         place = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if place not in known:
@@ -73,7 +73,7 @@ async def input_verdict(work: Work, texts: Sequence[str]) -> Verdict:
 
 
 async def admit(
-    work: Work, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
+    work: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
 ) -> AsyncOutputs | None:
     """Queues a request whose texts may pass; None where they may not, which is noted for its answers, counted from `first`."""
     if work.served.guard is not None:
@@ -85,7 +85,7 @@ async def admit(
 
 
 async def outputs_of(
-    work: Work, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
+    work: RequestContext, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
 ) -> AsyncIterator[tuple[Output, bool]]:
     """The outputs of a request as far as they are checked, and whether the guard ended the answer with this one."""
     guard = work.served.guard

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from understudy.engine import Driver
 from understudy.engine.dispatch import Admission
 from understudy.errors import UnderstudyError
-from understudy.generation.moderation import TextGuard
+from understudy.generation.moderation import TextGuard, Verdict
 from understudy.model import Model
 from understudy.serve.errors import ApiError
 from understudy.serve.settings import Settings
@@ -33,6 +33,7 @@ class LoadedModel:
     last_used: float = field(default_factory=time.time)
     num_users: int = 0
     guard: TextGuard | None = None
+    verdicts: dict[bytes, Verdict] = field(default_factory=dict)  # of messages, by their digest
 
     @property
     def driver(self) -> Driver:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import logging
 import time
@@ -25,9 +25,11 @@ from understudy.serve.generate import submit
 from understudy.serve.metrics import Metrics
 from understudy.serve.pool import LoadedModel, Pool
 from understudy.serve.settings import Settings
+from understudy.serve.stores import Stores
 
 _log = logging.getLogger("understudy.serve")
 B = TypeVar("B", bound=BaseModel)
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(eq=False)
@@ -39,9 +41,7 @@ class Server:
     metrics: Metrics
     started: float = field(default_factory=time.time)
     is_stopping: bool = False
-    kept: dict[str, Any] = field(
-        default_factory=dict
-    )  # what families of routes keep between requests, by name
+    stores: Stores = field(default_factory=Stores)
 
 
 def server_of(request: Request) -> Server:
@@ -88,7 +88,7 @@ def json_response(
     return Response(data, status, headers, media_type="application/json")
 
 
-class Work:
+class RequestContext:
     """One request's hold on a model and on the engine. `close` ends both; it may be called twice."""
 
     def __init__(self, request: Request, server: Server, served: LoadedModel) -> None:
@@ -175,24 +175,49 @@ class Work:
         )
 
 
-@contextlib.asynccontextmanager
-async def working(request: Request, model: str | None) -> AsyncIterator[Work]:
-    """Work on a model; what goes wrong in the block closes it, else whoever answers does."""
-    server = server_of(request)
-    if server.is_stopping:
-        raise ApiError(
-            503, "the server is stopping", code="server_stopping", headers={"Retry-After": "5"}
-        )
-    work = Work(request, server, await server.pool.take(model))
-    try:
-        yield work
-    except BaseException:
-        work.close("error")
-        raise
+ModelEndpoint = Callable[[RequestContext, B], Awaitable[Response]]
+
+
+def with_model(
+    kind: type[B], model_of: Callable[[Request, B], str | None] | None = None
+) -> Callable[[ModelEndpoint[B]], Endpoint]:
+    """Makes an endpoint of a function that answers a body with a leased model.
+
+    The body is checked, the model leased; what goes wrong before there is an answer gives it back.
+    Whoever answers gives it back else (`respond`).
+
+    Args:
+        kind: of the body.
+        model_of: which model is asked for; default the body's `model`.
+    """
+
+    def decorate(answer: ModelEndpoint[B]) -> Endpoint:
+        @functools.wraps(answer)
+        async def endpoint(request: Request) -> Response:
+            body = await read_body(request, kind)
+            server = server_of(request)
+            if server.is_stopping:
+                raise ApiError(
+                    503,
+                    "the server is stopping",
+                    code="server_stopping",
+                    headers={"Retry-After": "5"},
+                )
+            name = getattr(body, "model", None) if model_of is None else model_of(request, body)
+            work = RequestContext(request, server, await server.pool.take(name))
+            try:
+                return await answer(work, body)
+            except BaseException:
+                work.close("error")
+                raise
+
+        return endpoint
+
+    return decorate
 
 
 async def respond(
-    work: Work,
+    work: RequestContext,
     *,
     events: AsyncIterator[bytes] | None = None,
     whole: Awaitable[dict[str, Any]] | None = None,

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine.handles import AsyncOutputs
@@ -21,7 +20,7 @@ from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import ledger_of, prepare_chat, read_tools
-from understudy.serve.server import Work, json_response, read_body, respond, working
+from understudy.serve.server import RequestContext, json_response, respond, with_model
 
 
 class AnthropicBlock(Body):
@@ -191,8 +190,8 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filter": "refusal"}
 
 
-async def messages(request: Request) -> Response:
-    body = await read_body(request, MessagesRequest)
+@with_model(MessagesRequest)
+async def messages(work: RequestContext, body: MessagesRequest) -> Response:
     _refuse_threads(body)
     sampling = {
         "max_tokens": body.max_tokens,
@@ -203,35 +202,27 @@ async def messages(request: Request) -> Response:
     }
     form = body.output_config.format if body.output_config is not None else None
     ask = _ask(body, sampling, AnswerForm(json_schema=form.schema_ if form is not None else None))
-    async with working(request, body.model) as work:
-        prepared = await prepare_chat(work.model, ask, work.server.settings)
-        message = _Message(
-            work, body, prepared, await admit(work, prepared, texts_of(ask.messages))
-        )
-        if not body.stream:
-            return await respond(work, whole=message.whole())
-        return await respond(
-            work,
-            events=message.events(),
-            write_error=lambda error: event(error.to_anthropic(), "error"),
-        )
-    raise AssertionError("working ends with the block")
+    prepared = await prepare_chat(work.model, ask, work.server.settings)
+    message = _Message(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
+    if not body.stream:
+        return await respond(work, whole=message.whole())
+    return await respond(
+        work,
+        events=message.events(),
+        write_error=lambda error: event(error.to_anthropic(), "error"),
+    )
 
 
-async def count_tokens(request: Request) -> Response:
+@with_model(CountRequest)
+async def count_tokens(work: RequestContext, body: CountRequest) -> Response:
     """Tokens that a conversation would have as a prompt."""
-    body = await read_body(request, CountRequest)
     _refuse_threads(body)
     ask = _ask(body, {})
-    async with working(request, body.model) as work:
-        tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
-        tokens = await asyncio.to_thread(
-            work.model.encode_prompt, ask.messages, tools=tools or None
-        )
-        num_begun = len(work.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0
-        work.close()
-        return json_response({"input_tokens": len(tokens) + num_begun})
-    raise AssertionError("working ends with the block")
+    tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
+    tokens = await asyncio.to_thread(work.model.encode_prompt, ask.messages, tools=tools or None)
+    num_begun = len(work.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0
+    work.close()
+    return json_response({"input_tokens": len(tokens) + num_begun})
 
 
 def _refuse_threads(body: CountRequest) -> None:
@@ -298,7 +289,7 @@ class _Message:
 
     def __init__(
         self,
-        work: Work,
+        work: RequestContext,
         body: MessagesRequest,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,

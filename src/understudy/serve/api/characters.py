@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -27,8 +24,15 @@ from understudy.roleplay.state import ActionKind, GameState
 from understudy.serve.api.bodies import Body, JsonObject
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.pool import LoadedModel
-from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.server import (
+    RequestContext,
+    json_response,
+    read_body,
+    respond,
+    server_of,
+    with_model,
+)
+from understudy.serve.stores import Playing
 from understudy.serve.threads import in_thread, pieces_of
 
 Values = (
@@ -78,28 +82,6 @@ class InterruptRequest(Body):
     heard_chars: Annotated[int, Field(ge=0, le=1 << 30)]
 
 
-MAX_KEPT = 1000
-
-
-@dataclass(eq=False)
-class Playing:
-    """One session. `scope` is that of the turn under way."""
-
-    id: str
-    character: str
-    model: str
-    npc: Npc
-    served: LoadedModel
-    created: int = field(default_factory=lambda: int(time.time()))
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    scope: CancelScope | None = None
-
-
-def _kept(request: Request, name: str) -> OrderedDict[Any, Any]:
-    kept: OrderedDict[Any, Any] = server_of(request).kept.setdefault(name, OrderedDict())
-    return kept
-
-
 # ---- characters ----
 
 
@@ -107,10 +89,8 @@ async def add_character(request: Request) -> Response:
     """A card: the bytes of a PNG, CHARX or JSON file as the body."""
     data = await request.body()
     card = await asyncio.to_thread(card_from_bytes, data, "body")
-    kept, id = _kept(request, "characters"), card.digest[:16]
-    kept[id] = card
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
+    id = card.digest[:16]
+    server_of(request).stores.characters.put(id, card)
     return json_response(_character(id, card), 201)
 
 
@@ -118,7 +98,9 @@ async def characters(request: Request) -> Response:
     return json_response(
         {
             "object": "list",
-            "data": [_character(id, card) for id, card in _kept(request, "characters").items()],
+            "data": [
+                _character(id, card) for id, card in server_of(request).stores.characters.items()
+            ],
         }
     )
 
@@ -134,12 +116,12 @@ async def character(request: Request) -> Response:
 async def delete_character(request: Request) -> Response:
     id = request.path_params["id"]
     _card(request, id)
-    del _kept(request, "characters")[id]
+    del server_of(request).stores.characters[id]
     return json_response({"id": id, "object": "character", "deleted": True})
 
 
 def _card(request: Request, id: str, param: str | None = None) -> Card:
-    card = _kept(request, "characters").get(id)
+    card = server_of(request).stores.characters.get(id)
     if not isinstance(card, Card):
         raise ApiError(404, f"there is no character {id[:80]!r}", param=param, code="not_found")
     return card
@@ -174,10 +156,7 @@ async def add_session(request: Request) -> Response:
             lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), scope
         )
         playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
-    kept = _kept(request, "sessions")
-    kept[client, playing.id] = playing
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
+    server.stores.sessions.put((client, playing.id), playing)
     return json_response(_session(playing), 201)
 
 
@@ -189,12 +168,14 @@ async def delete_session(request: Request) -> Response:
     playing = _playing(request)
     if playing.scope is not None:
         playing.scope.cancel()
-    del _kept(request, "sessions")[str(request.state.client), playing.id]
+    del server_of(request).stores.sessions[str(request.state.client), playing.id]
     return json_response({"id": playing.id, "object": "session", "deleted": True})
 
 
 def _playing(request: Request) -> Playing:
-    playing = _kept(request, "sessions").get((str(request.state.client), request.path_params["id"]))
+    playing = server_of(request).stores.sessions.get(
+        (str(request.state.client), request.path_params["id"])
+    )
     if not isinstance(playing, Playing):
         raise ApiError(
             404, f"there is no session {request.path_params['id'][:80]!r}", code="not_found"
@@ -218,28 +199,31 @@ def _session(playing: Playing) -> dict[str, Any]:
     }
 
 
-async def turn(request: Request) -> Response:
-    """One turn: what is said comes sentence by sentence, then the whole turn."""
-    body = await read_body(request, TurnRequest)
+def _model_of_session(request: Request, body: TurnRequest) -> str:
     playing = _playing(request)
     if playing.lock.locked():
         raise ApiError(409, "a turn is under way; interrupt it, or wait", code="turn_under_way")
-    async with working(request, playing.model) as work:
-        if work.served is not playing.served:  # unloaded and loaded again meanwhile
-            playing.npc.model, playing.npc.content_guard, playing.served = (
-                work.model,
-                work.served.guard,
-                work.served,
-            )
-        events = _turn(work, playing, body)
-        if body.stream:
-            return await respond(work, events=_written(events))
-        return await respond(work, whole=_last(events))
-    raise AssertionError("working ends with the block")
+    return playing.model
+
+
+@with_model(TurnRequest, _model_of_session)
+async def turn(work: RequestContext, body: TurnRequest) -> Response:
+    """One turn: what is said comes sentence by sentence, then the whole turn."""
+    playing = _playing(work.request)
+    if work.served is not playing.served:  # unloaded and loaded again meanwhile
+        playing.npc.model, playing.npc.content_guard, playing.served = (
+            work.model,
+            work.served.guard,
+            work.served,
+        )
+    events = _turn(work, playing, body)
+    if body.stream:
+        return await respond(work, events=_written(events))
+    return await respond(work, whole=_last(events))
 
 
 async def _turn(
-    work: Work, playing: Playing, body: TurnRequest
+    work: RequestContext, playing: Playing, body: TurnRequest
 ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """(event, data): `say` for each piece, `turn` at the end."""
     async with playing.lock:

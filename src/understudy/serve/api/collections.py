@@ -24,16 +24,17 @@ from understudy.rag.document import Builder
 from understudy.rag.index import Index
 from understudy.rag.readers import can_read, read_document
 from understudy.serve.api.bodies import Body, Probability, Seed
+from understudy.serve.collections import Collections
 from understudy.serve.content import input_verdict, verdict_of
 from understudy.serve.errors import ApiError
 from understudy.serve.server import (
+    RequestContext,
     Server,
-    Work,
     json_response,
     read_body,
     respond,
     server_of,
-    working,
+    with_model,
 )
 from understudy.serve.threads import in_thread
 
@@ -70,59 +71,11 @@ class AskRequest(Body):
 MAX_FILES = 100
 
 
-class Collections:
-    """The indexes of a folder by name, opened when they are asked for."""
-
-    def __init__(self, folder: Path | None, embedder: str) -> None:
-        self._own = tempfile.TemporaryDirectory(prefix="understudy-") if folder is None else None
-        self.folder = (
-            Path(self._own.name)
-            if self._own is not None
-            else folder / "collections"
-            if folder is not None
-            else Path()
-        )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.embedder = embedder
-        self.lock = asyncio.Lock()  # of changes
-        self._open: dict[str, Index] = {}
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(path.stem for path in self.folder.glob("*.index"))
-
-    def path(self, name: str) -> Path:
-        return self.folder / f"{name}.index"
-
-    def get(self, name: str) -> Index:
-        if name not in self.names:
-            raise ApiError(404, f"there is no collection {name[:80]!r}", code="not_found")
-        if name not in self._open:
-            self._open[name] = Index(self.path(name))
-        return self._open[name]
-
-    def create(self, name: str) -> None:
-        if name in self.names:
-            raise ApiError(
-                409, f"there is a collection {name!r} already", param="name", code="exists"
-            )
-        self._open[name] = index = Index(self.path(name), embedder=self.embedder)
-        index.add([])
-
-    def delete(self, name: str) -> None:
-        self.get(name).close()
-        del self._open[name]
-        for ending in ("", "-wal", "-shm", "-journal"):
-            self.path(name).with_name(f"{name}.index{ending}").unlink(missing_ok=True)
-
-
 def _collections(server: Server) -> Collections:
-    if "collections" not in server.kept:
-        server.kept["collections"] = Collections(
-            server.settings.state_folder, server.settings.embedder
-        )
-    collections: Collections = server.kept["collections"]
-    return collections
+    stores = server.stores
+    if stores.collections is None:
+        stores.collections = Collections(server.settings.state_folder, server.settings.embedder)
+    return stores.collections
 
 
 async def collections(request: Request) -> Response:
@@ -237,16 +190,14 @@ async def search(request: Request) -> Response:
     return json_response({"object": "list", "data": rows})
 
 
-async def ask_collection(request: Request) -> Response:
+@with_model(AskRequest)
+async def ask_collection(work: RequestContext, body: AskRequest) -> Response:
     """An answer with quotes that stand in the documents, or that they do not say."""
-    body = await read_body(request, AskRequest)
-    index = _collections(server_of(request)).get(request.path_params["name"])
-    async with working(request, body.model) as work:
-        return await respond(work, whole=_ask(work, index, body))
-    raise AssertionError("working ends with the block")
+    index = _collections(work.server).get(work.request.path_params["name"])
+    return await respond(work, whole=_ask(work, index, body))
 
 
-async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
+async def _ask(work: RequestContext, index: Index, body: AskRequest) -> dict[str, Any]:
     point = DEFAULT_POINT
     if body.threshold is not None:
         point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
@@ -300,7 +251,7 @@ async def _ask(work: Work, index: Index, body: AskRequest) -> dict[str, Any]:
     }
 
 
-def _stopped(work: Work, verdict: Verdict) -> dict[str, Any]:
+def _stopped(work: RequestContext, verdict: Verdict) -> dict[str, Any]:
     """The guard stopped the question or the answer: no answer, and why."""
     work.note_stop(verdict, 0)
     return {

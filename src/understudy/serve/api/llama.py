@@ -29,7 +29,14 @@ from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import prepare_text
 from understudy.serve.pool import LoadedModel
-from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.server import (
+    RequestContext,
+    json_response,
+    read_body,
+    respond,
+    server_of,
+    with_model,
+)
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.text import Tokenizer
 
@@ -206,22 +213,21 @@ def _marker(tokenizer: Tokenizer, token: int | None) -> str:
     return "" if token is None else tokenizer.id_to_piece(token)
 
 
-async def completion(request: Request) -> Response:
-    body = await read_body(request, LlamaCompletionBody)
+@with_model(LlamaCompletionBody)
+async def completion(work: RequestContext, body: LlamaCompletionBody) -> Response:
     ignored = ignored_fields(body)
-    async with working(request, body.model) as work:
-        prepared = await asyncio.to_thread(_prepare, work, body)
-        text = (
-            body.prompt
-            if isinstance(body.prompt, str)
-            else work.model.tokenizer.decode(body.prompt, skip_special=True)
-        )
-        writer = _Completion(work, body, await admit(work, prepared, [text]))
-        answer = await (
-            respond(work, events=writer.events())
-            if body.stream
-            else respond(work, whole=writer.whole())
-        )
+    prepared = await asyncio.to_thread(_prepare, work, body)
+    text = (
+        body.prompt
+        if isinstance(body.prompt, str)
+        else work.model.tokenizer.decode(body.prompt, skip_special=True)
+    )
+    writer = _Completion(work, body, await admit(work, prepared, [text]))
+    answer = await (
+        respond(work, events=writer.events())
+        if body.stream
+        else respond(work, whole=writer.whole())
+    )
     if ignored:
         answer.headers["X-Understudy-Ignored"] = ", ".join(ignored)
     return answer
@@ -248,7 +254,7 @@ def ignored_fields(body: LlamaCompletionBody) -> list[str]:
     )
 
 
-def _prepare(work: Work, body: LlamaCompletionBody) -> PreparedRequest:
+def _prepare(work: RequestContext, body: LlamaCompletionBody) -> PreparedRequest:
     model = work.model
     tokens = model.encode_prompt(body.prompt) if isinstance(body.prompt, str) else body.prompt
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
@@ -308,7 +314,9 @@ def _bias(
 
 
 class _Completion:
-    def __init__(self, work: Work, body: LlamaCompletionBody, outputs: AsyncOutputs | None) -> None:
+    def __init__(
+        self, work: RequestContext, body: LlamaCompletionBody, outputs: AsyncOutputs | None
+    ) -> None:
         self.work, self.body, self.outputs = work, body, outputs_of(work, outputs)
 
     def _stopped(self) -> dict[str, Any]:

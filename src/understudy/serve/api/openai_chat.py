@@ -33,7 +33,14 @@ from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
 from understudy.serve.generate import Finish, ledger_of, prepare_chat, read_tools
-from understudy.serve.server import Work, json_response, read_body, respond, server_of, working
+from understudy.serve.server import (
+    RequestContext,
+    json_response,
+    read_body,
+    respond,
+    server_of,
+    with_model,
+)
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 
 
@@ -229,18 +236,14 @@ def _model(request: Request, name: str) -> dict[str, Any]:
     return document
 
 
-async def chat_completions(request: Request) -> Response:
-    body = await read_body(request, ChatCompletionsBody)
+@with_model(ChatCompletionsBody)
+async def chat_completions(work: RequestContext, body: ChatCompletionsBody) -> Response:
     ask = chat_ask(body)
-    async with working(request, body.model) as work:
-        prepared = await prepare_chat(work.model, ask, work.server.settings)
-        chat = _Chat(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
-        return await (
-            respond(work, events=chat.events())
-            if body.stream
-            else respond(work, whole=chat.whole())
-        )
-    raise AssertionError("working ends with the block")
+    prepared = await prepare_chat(work.model, ask, work.server.settings)
+    chat = _Chat(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
+    return await (
+        respond(work, events=chat.events()) if body.stream else respond(work, whole=chat.whole())
+    )
 
 
 async def apply_template(request: Request) -> Response:
@@ -375,7 +378,7 @@ def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
         ) from error
 
 
-def usage_document(work: Work, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
+def usage_document(work: RequestContext, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
     used = work.usage()
     document: dict[str, Any] = {
         "prompt_tokens": used["prompt"],
@@ -404,7 +407,7 @@ class _Chat:
 
     def __init__(
         self,
-        work: Work,
+        work: RequestContext,
         body: ChatCompletionsBody,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,

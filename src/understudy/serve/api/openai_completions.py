@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import Output
@@ -37,7 +36,7 @@ from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
 from understudy.serve.generate import prepare_text
-from understudy.serve.server import Work, read_body, respond, server_of, working
+from understudy.serve.server import RequestContext, respond, with_model
 from understudy.serve.settings import Settings
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
 
@@ -67,9 +66,9 @@ class CompletionsBody(Samplers):
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
-async def completions(request: Request) -> Response:
-    body = await read_body(request, CompletionsBody)
-    settings = server_of(request).settings
+@with_model(CompletionsBody)
+async def completions(work: RequestContext, body: CompletionsBody) -> Response:
+    settings = work.server.settings
     if body.best_of not in (None, body.n or 1):
         raise unsupported("best_of", "only as many answers are made as are returned (n)")
     num_prompts = (
@@ -84,20 +83,18 @@ async def completions(request: Request) -> Response:
             param="prompt",
             code="invalid_value",
         )
-    async with working(request, body.model) as work:
-        prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
-        n, texts = body.n or 1, _texts(work.model, body)
-        handles = [
-            await admit(work, one, [text], i * n)
-            for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
-        ]
-        writer = _Completion(work, body, prepared, handles)
-        return await (
-            respond(work, events=writer.events())
-            if body.stream
-            else respond(work, whole=writer.whole())
-        )
-    raise AssertionError("working ends with the block")
+    prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
+    n, texts = body.n or 1, _texts(work.model, body)
+    handles = [
+        await admit(work, one, [text], i * n)
+        for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
+    ]
+    writer = _Completion(work, body, prepared, handles)
+    return await (
+        respond(work, events=writer.events())
+        if body.stream
+        else respond(work, whole=writer.whole())
+    )
 
 
 def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[PreparedRequest]:
@@ -165,7 +162,7 @@ class _Completion:
 
     def __init__(
         self,
-        work: Work,
+        work: RequestContext,
         body: CompletionsBody,
         prepared: list[PreparedRequest],
         handles: list[AsyncOutputs | None],

@@ -16,7 +16,7 @@ from understudy.serve.api.bodies import (
 )
 from understudy.serve.errors import ApiError
 from understudy.serve.server import json_response, read_body, server_of
-from understudy.text.embed import Embedder, open_embedder
+from understudy.text.embed import open_embedder
 
 
 class EmbeddingsBody(Body):
@@ -43,12 +43,11 @@ async def embeddings(request: Request) -> Response:
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(texts):
         raise ApiError(400, "input: holds an empty text", param="input", code="invalid_value")
+    stores = server.stores
     async with _OPENING:
-        if "embedder" not in server.kept:
-            server.kept["embedder"] = await asyncio.to_thread(
-                open_embedder, server.settings.embedder
-            )
-    embedder: Embedder = server.kept["embedder"]
+        if stores.embedder is None:
+            stores.embedder = await asyncio.to_thread(open_embedder, server.settings.embedder)
+    embedder = stores.embedder
     if body.dimensions is not None and body.dimensions > embedder.dim:
         raise ApiError(
             400, f"dimensions: at most {embedder.dim}", param="dimensions", code="invalid_value"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -31,14 +29,13 @@ from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import ledger_of, prepare_chat, read_tools
 from understudy.serve.server import (
-    Server,
-    Work,
+    RequestContext,
     json_response,
-    read_body,
     respond,
     server_of,
-    working,
+    with_model,
 )
+from understudy.serve.stores import StoredResponse
 
 
 class TextContent(Body):
@@ -231,94 +228,70 @@ class ResponsesRequest(Body):
     prompt_cache_retention: str | None = None
 
 
-MAX_STORED = 1000
+class ClientResponses:
+    """The stored responses of one client."""
 
+    def __init__(self, request: Request) -> None:
+        self._stored = server_of(request).stores.responses
+        self._client = str(request.state.client)
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    document: dict[str, Any]
-    items: list[Item]  # the conversation up to and with this response
+    def put(self, document: dict[str, Any], items: list[Item]) -> None:
+        self._stored.put((self._client, document["id"]), StoredResponse(document, items))
 
-
-class Store:
-    """Responses by client and id."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Stored] = OrderedDict()
-
-    def put(self, client: str, stored: Stored) -> None:
-        self._known[client, stored.document["id"]] = stored
-        while len(self._known) > MAX_STORED:
-            self._known.popitem(last=False)
-
-    def get(self, client: str, id: str, param: str | None = None) -> Stored:
-        stored = self._known.get((client, id))
+    def get(self, id: str, param: str | None = None) -> StoredResponse:
+        stored = self._stored.touch((self._client, id))
         if stored is None:
             raise ApiError(404, f"there is no response {id[:80]!r}", param=param, code="not_found")
-        self._known.move_to_end((client, id))
         return stored
 
-    def item(self, client: str, id: str, param: str) -> Item:
+    def item(self, id: str, param: str) -> Item:
         """An item that an earlier response of this client gave out."""
-        for (owner, _), stored in reversed(self._known.items()):
-            for item in stored.document["output"] if owner == client else ():
+        for (owner, _), stored in reversed(self._stored.items()):
+            for item in stored.document["output"] if owner == self._client else ():
                 if item.get("id") == id:
                     return _as_item(item)
         raise ApiError(404, f"{param}: there is no item {id[:80]!r}", param=param, code="not_found")
 
-    def delete(self, client: str, id: str) -> None:
-        self.get(client, id)
-        del self._known[client, id]
+    def delete(self, id: str) -> None:
+        self.get(id)
+        del self._stored[self._client, id]
 
 
-def _store(server: Server) -> Store:
-    store: Store = server.kept.setdefault("responses", Store())
-    return store
-
-
-async def responses(request: Request) -> Response:
-    body = await read_body(request, ResponsesRequest)
-    store, client = _store(server_of(request)), str(request.state.client)
-    before = (
-        store.get(client, body.previous_response_id, "previous_response_id").items
-        if body.previous_response_id
-        else []
-    )
-    new: list[Item] = (
-        [MessageItem(role="user", content=body.input)]
-        if isinstance(body.input, str)
-        else list(body.input)
-    )
-    new = [
-        store.item(client, item.id, f"input[{i}]") if isinstance(item, ReferenceItem) else item
-        for i, item in enumerate(new)
+@with_model(ResponsesRequest)
+async def responses(work: RequestContext, body: ResponsesRequest) -> Response:
+    stored = ClientResponses(work.request)
+    earlier = body.previous_response_id
+    before = stored.get(earlier, "previous_response_id").items if earlier else []
+    given = body.input
+    new = [MessageItem(role="user", content=given)] if isinstance(given, str) else given
+    items = [
+        *before,
+        *(
+            stored.item(item.id, f"input[{i}]") if isinstance(item, ReferenceItem) else item
+            for i, item in enumerate(new)
+        ),
     ]
-    items = [*before, *new]
     ask = _ask(body, items)
-    async with working(request, body.model) as work:
-        prepared = await prepare_chat(work.model, ask, work.server.settings)
-        outputs = await admit(work, prepared, texts_of(ask.messages))
-        response = _Response(work, body, prepared, outputs, store, items, len(before))
-        if not body.stream:
-            return await respond(work, whole=response.whole())
-        return await respond(
-            work,
-            events=response.events(),
-            write_error=lambda error: event(
-                {"type": "error", **error.to_openai()["error"]}, "error"
-            ),
-        )
-    raise AssertionError("working ends with the block")
+    prepared = await prepare_chat(work.model, ask, work.server.settings)
+    outputs = await admit(work, prepared, texts_of(ask.messages))
+    response = _Response(work, body, prepared, outputs, items, len(before))
+    if not body.stream:
+        return await respond(work, whole=response.whole())
+    return await respond(
+        work,
+        events=response.events(),
+        write_error=lambda error: event({"type": "error", **error.to_openai()["error"]}, "error"),
+    )
 
 
 async def get_response(request: Request) -> Response:
-    stored = _store(server_of(request)).get(str(request.state.client), request.path_params["id"])
+    stored = ClientResponses(request).get(request.path_params["id"])
     return json_response(stored.document)
 
 
 async def delete_response(request: Request) -> Response:
     id = request.path_params["id"]
-    _store(server_of(request)).delete(str(request.state.client), id)
+    ClientResponses(request).delete(id)
     return json_response({"id": id, "object": "response", "deleted": True})
 
 
@@ -363,19 +336,17 @@ class _Response:
 
     def __init__(
         self,
-        work: Work,
+        work: RequestContext,
         body: ResponsesRequest,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,
-        store: Store,
         items: list[Item],
         num_before: int,
     ) -> None:
-        self.work, self.body, self.prepared, self.store, self.items = (
+        self.work, self.body, self.prepared, self.items = (
             work,
             body,
             prepared,
-            store,
             items,
         )
         self.outputs, self.num_before, self.is_stopped = (
@@ -458,7 +429,7 @@ class _Response:
                 if self.is_stopped
                 else [*self.items, *map(_as_item, self.output)]
             )
-            self.store.put(self.work.client, Stored(document, items))
+            ClientResponses(self.work.request).put(document, items)
         return document
 
     async def whole(self) -> dict[str, Any]:
