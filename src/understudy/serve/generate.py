@@ -1,7 +1,6 @@
-"""From messages to the engine and back to pieces of text and calls: what chat completions, messages and responses share.
+"""What the routes share of building requests: tools read, limits of the server, the ledger.
 
-prepared = await prepare_chat(model, ChatRequest(messages, tools=…))      # checked: whatever is wrong is said here
-async for piece in run(served, prepared, client): ...
+prepared = await prepare_chat(model, ChatRequest(messages, tools=…))   # whatever is wrong is said here
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from understudy.engine.handles import AsyncOutputs, BusyError, StoppedError
 from understudy.errors import SchemaError, UsageError
 from understudy.generation import prepare
 from understudy.generation.calls import callable_tools
@@ -20,7 +18,6 @@ from understudy.generation.prepare import ChatRequest, PreparedRequest, RequestL
 from understudy.generation.tools import Tool
 from understudy.model import Model
 from understudy.serve.errors import ApiError
-from understudy.serve.pool import LoadedModel
 from understudy.serve.settings import Settings
 
 MAX_TOOLS = 128  # OpenAI's limit
@@ -69,20 +66,6 @@ def read_tools(
     except (UsageError, SchemaError) as error:
         place = "tool_choice" if error.where == "tool_choice" else "tools"
         raise ApiError(400, f"{place}: {error}", param=place, code="invalid_value") from error
-
-
-def submit(served: LoadedModel, prepared: PreparedRequest, client: str) -> AsyncOutputs:
-    """Queues a request; a full queue is a 429, a stopping server a 503."""
-    try:
-        return served.driver.submit(prepared.request, client=client)
-    except BusyError as error:
-        raise ApiError(
-            429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}
-        ) from error
-    except StoppedError as error:
-        raise ApiError(
-            503, str(error), code="server_stopping", headers={"Retry-After": "5"}
-        ) from error
 
 
 async def ledger_of(model: Model, prepared: PreparedRequest) -> dict[str, Any] | None:

@@ -21,7 +21,6 @@ from understudy.generation.moderation import Verdict
 from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError, from_understudy, from_validation
 from understudy.serve.events import EventStream, event, unless_gone
-from understudy.serve.generate import submit
 from understudy.serve.metrics import Metrics
 from understudy.serve.pool import LoadedModel, Pool
 from understudy.serve.settings import Settings
@@ -106,7 +105,7 @@ class RequestContext:
         return str(self.request.state.client)
 
     def submit(self, prepared: PreparedRequest) -> AsyncOutputs:
-        outputs = submit(self.served, prepared, self.client)
+        outputs = self.served.driver.submit(prepared.request, client=self.client)
         self.handles.append(outputs)
         return outputs
 
