@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:TARGET,TARGET]",
         help="something it may do (repeatable)",
     )
-    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--greeting", type=int, default=0, help="which greeting opens the play")
     parser.add_argument("--json", action="store_true", help="one JSON object a turn")

@@ -15,6 +15,7 @@ seen. Without an embedder the words decide alone.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from understudy.errors import MissingError
+from understudy.text.embed import open_embedder
 
 SURE = 0.3
 UNLIKELY = -1.0
@@ -143,6 +147,15 @@ class Gate:
         features = self._known[1].features(message, self._embedder)  # (tools, features)
         weights = WEIGHTS if self._embedder is not None else WORDS_ONLY
         return Relevance(tuple(float(score) for score in features @ weights))
+
+
+@functools.cache
+def shared_gate() -> Gate:
+    """The gate of this process, with the embedder of documents where it is installed, with words alone where it is not."""
+    try:
+        return Gate(open_embedder("wordllama"))
+    except (MissingError, ImportError):
+        return Gate()
 
 
 class _Tools:

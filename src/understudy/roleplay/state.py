@@ -12,18 +12,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.errors import UsageError
+from understudy.roleplay import conditions
 
 
 @dataclass(frozen=True, slots=True)
 class ActionKind:
-    """Something a character may do now. `arguments` maps a name to its possible values, or to
-    (least, most) for whole numbers.
+    """Something a character may do now.
+
+    Attributes:
+        arguments: maps a name to its possible values, or to (least, most) for whole numbers.
+        when: a condition over arguments and facts, as `price <= silver`: see `conditions`.
+        cues: words by which players ask for it, beside its name and its targets.
     """
 
     name: str
     description: str = ""
     targets: tuple[str, ...] = ()
     arguments: Mapping[str, tuple[str, ...] | tuple[int, int]] = field(default_factory=dict)
+    when: str = ""
+    cues: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.when:
+            conditions.parse(self.when)
+
+    def may_happen(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the condition may hold as the game stands; True where it depends on what is
+        chosen.
+        """
+        try:
+            return not self.when or conditions.holds(self.when, facts)
+        except conditions.Unknown:
+            return True
 
     def schema(self) -> dict[str, Any]:
         properties: dict[str, Any] = {"name": {"const": self.name}}
@@ -38,8 +58,8 @@ class ActionKind:
             "additionalProperties": False,
         }
 
-    def fault(self, action: Action) -> str | None:
-        """Why this proposal cannot be, None if it can."""
+    def fault(self, action: Action, facts: Mapping[str, Any] | None = None) -> str | None:
+        """Why this proposal cannot be, None if it can; with `facts` its condition is checked too."""
         if self.targets and action.target not in self.targets:
             return f"{action.target!r} is not there"
         for name, values in self.arguments.items():
@@ -53,7 +73,15 @@ class ActionKind:
                     return f"{name} must be {values[0]} to {values[1]}, is {value!r}"
             elif value not in values:
                 return f"{name} cannot be {value!r}"
-        return None
+        return self._broken_condition(action, facts) if self.when and facts is not None else None
+
+    def _broken_condition(self, action: Action, facts: Mapping[str, Any]) -> str | None:
+        try:
+            if conditions.holds(self.when, {**facts, "target": action.target, **action.arguments}):
+                return None
+        except conditions.Unknown as name:
+            return f"{self.when}: {name} is not known"
+        return f"not {self.when}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +136,7 @@ class Reducer:
         done, refused = [], []
         for action in actions:
             kind = next((kind for kind in state.actions if kind.name == action.name), None)
-            fault = "not possible now" if kind is None else kind.fault(action)
+            fault = "not possible now" if kind is None else kind.fault(action, state.facts)
             if fault is None:
                 try:
                     state = self.rules.get(action.name, _unchanged)(state, action)

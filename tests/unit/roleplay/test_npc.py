@@ -14,7 +14,7 @@ from understudy.roleplay.card import Card
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Memory, Said
-from understudy.roleplay.npc import EMOTIONS, Npc, NpcSettings, read_say
+from understudy.roleplay.npc import EMOTIONS, Npc, NpcSettings
 from understudy.roleplay.state import Action, ActionKind, GameState, Reducer, Refused
 
 STATE = GameState(
@@ -33,7 +33,8 @@ def card(**more) -> Card:
         "description": "{{char}} is the miller.",
         "first_mes": "Good day, {{user}}.",
         "personality": "blunt",
-        "mes_example": "<START>\n{{user}}: Hi\n{{char}}: Hello.\n<START>\n{{user}}: Bye\n{{char}}: Go.",
+        "mes_example": "<START>\n{{user}}: Hi\n{{char}}: Hello.\n"
+        "<START>\n{{user}}: Bye\n{{char}}: Go.",
         **more,
     }
     return Card({"spec": "chara_card_v2", "spec_version": "2.0", "data": data})
@@ -261,15 +262,6 @@ def test_the_reducer_decides():
         .refused[0][1]
         .startswith("count must be")
     )
-
-
-@pytest.mark.parametrize("text", ["plain", 'quote " and \\ back', "new\nline", "😀 über", "\u0000"])
-def test_say_is_read_from_unfinished_json(text):
-    raw = json.dumps({"say": text, "emotion": "happy"})
-    seen = [read_say(raw[:i]) for i in range(len(raw) + 1)]
-    assert seen[-1] == (text, True)
-    for (before, _), (after, _) in itertools.pairwise(seen):
-        assert after.startswith(before)
 
 
 def test_memory_recalls_by_words_and_age():

@@ -47,7 +47,7 @@ class SessionRequest(Body):
     user: Annotated[str, Field(min_length=1, max_length=80)] = "Traveller"
     seed: Annotated[int, Field(ge=0, le=1 << 31)] = 0
     greeting: Annotated[int, Field(ge=0, le=1000)] = 0
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
 
 
 class ActionBody(Body):

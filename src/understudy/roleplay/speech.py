@@ -1,0 +1,147 @@
+"""What a character says: free text, handed on sentence by sentence, each checked before it is
+heard.
+
+A small model that has to speak inside JSON says two words; in free text it speaks. What ends it: a
+limit of characters, another speaker's turn, a sentence that was said before in the same breath, or
+a guard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from understudy.engine import Output
+from understudy.generation.moderation import TextGuard, Verdict, flags_of
+from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.macros import MacroContext
+
+# One paragraph that ends with a sentence, in llguidance's Lark; braces and tags belong to no
+# speech.
+SPEECH = 'start: SAY\nSAY: /[^\\n\\r{}<>|\\\\\\[\\]#]{5,}[.!?…。！？]["”’»)*]?/'
+_END = re.compile(r"(?:[.!?…]+[\"'”’*)»]*(?=\s)|[。！？]+[」』]?)\s*")
+SPEAKERS = ("User", "Assistant", "System", "Player", "Narrator")
+
+
+def speaker_stops(*names: str) -> tuple[str, ...]:
+    """Strings at which a reply ends, since somebody else would speak from there on."""
+    known = dict.fromkeys(name.strip() for name in (*names, *SPEAKERS))
+    return tuple(f"{name}:" for name in known if name)
+
+
+class Speech:
+    """A character's words on their way. `text` is what was released, `fault` why a guard cut in.
+
+    Args:
+        may_redraw: before anything is heard a fault ends the speech without words, so that it can
+            be drawn again.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        player_text: str,
+        macros: MacroContext,
+        content_guard: TextGuard | None,
+        *,
+        max_characters: int,
+        may_redraw: bool = False,
+    ) -> None:
+        self.guard, self.player_text, self.macros = guard, player_text, macros
+        self.content_guard, self.may_redraw = content_guard, may_redraw
+        self.max_characters = max_characters
+        self.raw, self.text = "", ""
+        self.fault: str | None = None
+        self.verdict: Verdict | None = None
+        self.is_done = self.is_over = self.is_length = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing was said but what the token limit tore."""
+        return self.is_length and not _num_whole(self.text + " ")
+
+    def push(self, output: Output) -> Iterator[str]:
+        """Gives the sentences that became whole; `is_over` says that nothing more will be heard."""
+        self.raw += output.text
+        self.is_length = self.is_length or output.finish_reason == "length"
+        may_part = self.content_guard is None or self.content_guard.by_sentence
+        yield from self._release(_num_whole(self.raw) if may_part else 0)
+
+    def finish(self) -> Iterator[str]:
+        """The rest; half a sentence at the token limit is left out where something was said before
+        it.
+        """
+        if self.fault is None and not self.is_over:
+            is_torn = self.is_length and bool(self.text)
+            yield from self._release(_num_whole(self.raw) if is_torn else len(self.raw))
+        self.is_done = True
+
+    def _release(self, end: int) -> Iterator[str]:
+        while not self.is_over and len(self.text) < end:
+            rest = self.raw[len(self.text) : end]
+            piece = rest[: _num_first(rest)]
+            if not piece.strip() and len(piece) == len(rest):
+                return
+            yield from self._sentence(piece)
+
+    def _sentence(self, piece: str) -> Iterator[str]:
+        if len(self.text) + len(piece.rstrip()) > self.max_characters:
+            self.is_over = True
+            if self.text.strip():
+                return
+            piece = _cut(piece, self.max_characters)
+        if self.text.strip() and _words(piece) in map(_words, _split(self.text)):
+            self.is_over = True
+            return
+        self.fault = self.guard.fault(
+            self.text[-40:] + piece, self.player_text
+        ) or self._content_fault(self.text + piece)
+        if self.fault is not None:
+            self.is_over = True
+            if self.text.strip() or self.may_redraw:  # what was said before it stays
+                return
+            piece = self.guard.deflection(self.macros)
+        self.text += piece
+        yield piece
+
+    def _content_fault(self, text: str) -> str | None:
+        flags = flags_of(self.content_guard, text, "output") if self.content_guard else ()
+        self.verdict = Verdict(flags, "output") if flags else self.verdict
+        return f"content: {self.verdict}" if flags else None
+
+    def flags(self, text: str) -> str | None:
+        """Why a content guard stops a text that belongs to the turn, None if it does not."""
+        return self._content_fault(text)
+
+
+def _num_whole(text: str) -> int:
+    """How much of an unfinished text ends with whole sentences."""
+    return max((match.end() for match in _END.finditer(text)), default=0)
+
+
+def _num_first(text: str) -> int:
+    """The length of the first sentence; all of a text that ends in none."""
+    match = _END.search(text)
+    return match.end() if match else len(text)
+
+
+def _split(text: str) -> Sequence[str]:
+    sentences = []
+    while text:
+        end = _num_first(text)
+        sentences.append(text[:end])
+        text = text[end:]
+    return sentences
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip(".,!?…\"'”’*").casefold() for word in text.split())
+
+
+def _cut(text: str, most: int) -> str:
+    """A text of at most so many characters, cut after a whole word."""
+    text = text.strip()
+    if len(text) <= most:
+        return text
+    kept = text[: most - 1].rpartition(" ")[0] or text[: most - 1]
+    return kept.rstrip(" ,;:") + "…"
