@@ -13,8 +13,8 @@ Everything that a program needs stands in `__all__`:
     compatible  AutoTokenizer AutoModelForCausalLM pipeline TextStreamer
     errors      UnderstudyError and what is below it
 
-Names are imported when they are first used, so `import understudy` is fast and light; type checkers and editors see
-the imports below `TYPE_CHECKING`.
+Names are imported when they are first used, so `import understudy` is fast and light; type checkers
+and editors see the imports below `TYPE_CHECKING`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.unit.judge.redteam.made import rated
 from tests.unit.judge.redteam.test_conversation import CARD
 from tests.unit.judge.safety.fakes import HOSTILE
 from understudy.judge.redteam.conversation import Live
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.judge.redteam.web.app import create_app
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def loaded(tmp_path_factory):
 @pytest.fixture
 def bench(loaded, tmp_path):
     model = Paced(loaded, lambda prompt: f"I say {prompt.text.count('I say') + 1}")
-    with Store(tmp_path / "team.sqlite") as store:
+    with RedTeamStore(tmp_path / "team.sqlite") as store:
         live = Live(store, model, "fake")
         with running(create_app(live)) as url:
             yield Bench(url, live, store, model)

@@ -15,7 +15,7 @@ from tests.support.http_server import free_port, serving
 from tests.support.random_model import babbler
 from tests.unit.judge.redteam.test_conversation import Slow
 from understudy.judge.redteam.conversation import Live
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.judge.redteam.web.app import create_app
 from understudy.judge.redteam.web.run import make_server
 
@@ -41,7 +41,7 @@ class Paced(Slow):
 class Bench:
     url: str
     live: Live
-    store: Store
+    store: RedTeamStore
     model: Paced
 
 
@@ -56,7 +56,7 @@ def running(app):
 @pytest.fixture
 def bench(loaded, tmp_path):
     model = Paced(loaded, lambda prompt: f"I say {prompt.text.count('I say') + 1}")
-    with Store(tmp_path / "team.sqlite") as store:
+    with RedTeamStore(tmp_path / "team.sqlite") as store:
         live = Live(store, model, "fake")
         with running(create_app(live, rater="rater-a")) as url:
             yield Bench(url, live, store, model)

@@ -1,4 +1,5 @@
-"""`understudy compress RECIPE.toml`: the whole pipeline. Also what prune, distill and quantize share."""
+"""`understudy compress RECIPE.toml`: the whole pipeline. Also what prune, distill and quantize
+share."""
 
 from __future__ import annotations
 

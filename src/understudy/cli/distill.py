@@ -1,4 +1,5 @@
-"""`understudy distill TEACHER STUDENT FOLDER`: train a student on its teacher's distribution; resumes when run again.
+"""`understudy distill TEACHER STUDENT FOLDER`: train a student on its teacher's distribution;
+resumes when run again.
 
 Also under torchrun: `torchrun --nproc-per-node 2 -m understudy distill TEACHER STUDENT FOLDER …`.
 """

@@ -1,4 +1,5 @@
-"""`understudy prune MODEL FOLDER`: trim layers, heads, neurons or channels, and reconstruction what is left."""
+"""`understudy prune MODEL FOLDER`: trim layers, heads, neurons or channels, and reconstruction what
+is left."""
 
 from __future__ import annotations
 

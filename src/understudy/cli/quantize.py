@@ -1,4 +1,5 @@
-"""`understudy quantize MODEL FOLDER`: 4 and 8 bits by calibration, as a GGUF that holds exactly what was measured."""
+"""`understudy quantize MODEL FOLDER`: 4 and 8 bits by calibration, as a GGUF that holds exactly
+what was measured."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from understudy.errors import UsageError
 
 if TYPE_CHECKING:
     from understudy.judge.redteam.conversation import Live
-    from understudy.judge.redteam.store import Store
+    from understudy.judge.redteam.store import RedTeamStore
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,22 +71,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from understudy.judge.redteam.store import Store
+    from understudy.judge.redteam.store import RedTeamStore
 
     if arguments.export or arguments.agreement or arguments.summary:
-        with Store(arguments.store, must_exist=True) as store:
+        with RedTeamStore(arguments.store, must_exist=True) as store:
             return _export(store, arguments) if arguments.export else _tell(store, arguments)
     if arguments.take is None and not arguments.terminal and not arguments.rerun:
         check_packages()
     if (arguments.terminal or arguments.rerun) and not arguments.rater:
         raise UsageError("who are you?", where="--rater", do="give a name: --rater NAME")
-    with Store(arguments.store, is_open=arguments.open_ratings) as store:
+    with RedTeamStore(arguments.store, is_open=arguments.open_ratings) as store:
         if arguments.take is not None:
             return _import(store, arguments.take)
         return _with_model(store, arguments)
 
 
-def _export(store: Store, arguments: argparse.Namespace) -> int:
+def _export(store: RedTeamStore, arguments: argparse.Namespace) -> int:
     from understudy.judge.redteam import export
 
     records = store.records()
@@ -101,7 +101,7 @@ def _export(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _import(store: Store, path: Path) -> int:
+def _import(store: RedTeamStore, path: Path) -> int:
     from understudy.judge.redteam.export import read_export
     from understudy.judge.redteam.merge import merge
 
@@ -117,7 +117,7 @@ def _import(store: Store, path: Path) -> int:
     return 0
 
 
-def _tell(store: Store, arguments: argparse.Namespace) -> int:
+def _tell(store: RedTeamStore, arguments: argparse.Namespace) -> int:
     from understudy.cli.redteam_tables import agreement_table, summary_table
     from understudy.judge.redteam.agreement import agreement
     from understudy.judge.redteam.summary import summary
@@ -129,7 +129,7 @@ def _tell(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _with_model(store: Store, arguments: argparse.Namespace) -> int:
+def _with_model(store: RedTeamStore, arguments: argparse.Namespace) -> int:
     from understudy.judge.redteam.conversation import Live
 
     with load_model(arguments) as model:

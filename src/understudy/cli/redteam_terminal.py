@@ -20,7 +20,13 @@ from understudy.errors import UnderstudyError, UsageError
 from understudy.judge.redteam.agreement import agreement
 from understudy.judge.redteam.conversation import Live
 from understudy.judge.redteam.converters import CONVERTERS, convert
-from understudy.judge.redteam.records import SEVERITIES, STATUSES, Conversation, Records, as_name
+from understudy.judge.redteam.records import (
+    SEVERITIES,
+    STATUSES,
+    Records,
+    RedTeamConversation,
+    as_name,
+)
 from understudy.judge.redteam.setup import Setup
 from understudy.judge.redteam.summary import summary
 from understudy.judge.safety.taxonomy import AEGIS_2, SAFE, to_aegis_1
@@ -34,7 +40,7 @@ class RedTeam:
     def __init__(self, live: Live, rater: str) -> None:
         self.live, self.store, self.rater = live, live.store, as_name(rater)
         self.setup, self.goal, self.converters = Setup(), "", tuple[str, ...]()
-        self.conversation: Conversation | None = None
+        self.conversation: RedTeamConversation | None = None
         self.commands: dict[str, tuple[str, Callable[[str], object]]] = {
             "help": ("this list", self._help),
             "new": ("[TITLE]: a conversation in the present setup", self._new),
@@ -252,7 +258,7 @@ class RedTeam:
             _show(f"{turn.number} > {turn.sent}\n{turn.answer}")
         write(f"conversation {self.conversation.id}\n")
 
-    def _here(self) -> Conversation:
+    def _here(self) -> RedTeamConversation:
         if self.conversation is None:
             raise UsageError(
                 "no conversation", where="here", do="begin one by saying something, or /open one"

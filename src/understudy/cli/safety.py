@@ -15,7 +15,7 @@ from understudy.errors import UsageError
 
 if TYPE_CHECKING:
     from understudy.judge.safety.probes import Probe
-    from understudy.judge.safety.report import Report
+    from understudy.judge.safety.report import SafetyReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -143,20 +143,20 @@ def _judge_again(probes: list[Probe], arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from understudy.judge.safety.report import Report
+    from understudy.judge.safety.report import SafetyReport
 
-    _write(Report(_only_run(arguments.store)), arguments)
+    _write(SafetyReport(_only_run(arguments.store)), arguments)
     return 0
 
 
 def _garak(arguments: argparse.Namespace) -> int:
-    from understudy.judge.safety.report import Report
+    from understudy.judge.safety.report import SafetyReport
 
     if arguments.list:
         safety_garak.list_probes()
         return 0
     lines, failed = safety_garak.run(arguments)
-    _write(Report(lines), arguments)
+    _write(SafetyReport(lines), arguments)
     return 1 if failed else 0
 
 
@@ -180,7 +180,7 @@ def _only_run(store: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _write(report: Report, arguments: argparse.Namespace) -> None:
+def _write(report: SafetyReport, arguments: argparse.Namespace) -> None:
     from understudy.judge.safety.page import to_page
     from understudy.report.write import write_text
 

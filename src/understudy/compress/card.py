@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from understudy.compress.recipe import Recipe
-from understudy.compress.report import Report, quality_of
+from understudy.compress.report import StageReport, quality_of
 from understudy.report.document import (
     Block,
     Cell,
-    Document,
     Heading,
     Listing,
-    Paragraph,
+    Prose,
+    ReportDocument,
     Table,
     Text,
 )
@@ -36,15 +36,19 @@ AXES = (
 
 
 def write(
-    folder: Path, recipe: Recipe, reports: Sequence[Report], teacher: ModelSpec, student: ModelSpec
+    folder: Path,
+    recipe: Recipe,
+    reports: Sequence[StageReport],
+    teacher: ModelSpec,
+    student: ModelSpec,
 ) -> None:
     """README.md: lineage, shape, figures of every stage, the recipe that makes it again."""
     write_text(folder / "README.md", to_markdown(card(recipe, reports, teacher, student)))
 
 
 def card(
-    recipe: Recipe, reports: Sequence[Report], teacher: ModelSpec, student: ModelSpec
-) -> Document:
+    recipe: Recipe, reports: Sequence[StageReport], teacher: ModelSpec, student: ModelSpec
+) -> ReportDocument:
     """The card as blocks."""
     ours, theirs = parameter_counts(student)["total"], parameter_counts(teacher)["total"]
     made = ", then ".join(report.stage for report in reports if report.stage != "export")
@@ -62,21 +66,21 @@ def card(
     )
     warnings = [warning for report in reports for warning in report.warnings]
     blocks: list[Block] = [
-        *(Paragraph([Text("Warning.", kind="strong"), warning]) for warning in warnings),
+        *(Prose([Text("Warning.", kind="strong"), warning]) for warning in warnings),
         Table(("", "teacher", "student"), shape, frozenset({1, 2})),
         Table(
             ("stage", "perplexity", "teacher's", "KL to teacher", "same top-1", "time"),
             [row for report in reports if (row := _row(report))],
             frozenset(range(1, 6)),
         ),
-        Paragraph([note]),
+        Prose([note]),
         Heading("Recipe"),
         Listing(json.dumps(recipe.raw, indent=2), "json"),
     ]
-    return Document("README", f"A student of {Path(recipe.model).name}", about, blocks)
+    return ReportDocument("README", f"A student of {Path(recipe.model).name}", about, blocks)
 
 
-def _row(report: Report) -> list[Cell]:
+def _row(report: StageReport) -> list[Cell]:
     quality = quality_of(report.figures)
     if quality is None:
         return []

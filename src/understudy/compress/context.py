@@ -14,7 +14,7 @@ from understudy.compress.evaluate import Quality, compare
 from understudy.compress.folder import Source, open_source
 from understudy.compress.network import Network
 from understudy.compress.recipe import Recipe
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.compress.vocabulary import share_vocabulary
 
 Say = Callable[[str], None]
@@ -34,7 +34,7 @@ class Context:
     progress: Progress
     device: str
     say: Say
-    reports: list[Report] = field(default_factory=list)
+    reports: list[StageReport] = field(default_factory=list)
     corrected: Network | None = None
 
     def __post_init__(self) -> None:

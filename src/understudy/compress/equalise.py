@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.compress import grids
-from understudy.compress.grids import Grid
+from understudy.compress.grids import QuantGrid
 from understudy.compress.network import Layer, Network, Norm
 
 ALPHAS = (0.0, 0.15, 0.3, 0.45, 0.6)
@@ -26,7 +26,7 @@ Grams = dict[str, Tensor]
 
 
 @torch.no_grad()
-def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> dict[str, float]:
+def equalise_layer(network: Network, index: int, grams: Grams, grid: QuantGrid) -> dict[str, float]:
     """Scale one layer in place, and its Gram matrices with it. Returns the chosen α of each
     place."""
     layer: Layer = network.model.layers[index]
@@ -50,7 +50,7 @@ def equalise_layer(network: Network, index: int, grams: Grams, grid: Grid) -> di
     return chosen
 
 
-def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[float, Tensor]:
+def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: QuantGrid) -> tuple[float, Tensor]:
     """(α, s): s (columns,) multiplies the columns of every reader's weight; the inputs are divided
     by it.
 
@@ -75,7 +75,7 @@ def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: Grid) -> tuple[f
 
 
 def _behind_norm(
-    norm: Norm, readers: list[tuple[nn.Linear, str]], grams: Grams, grid: Grid
+    norm: Norm, readers: list[tuple[nn.Linear, str]], grams: Grams, grid: QuantGrid
 ) -> float:
     alpha, scales = best_scales([(reader.weight, grams[name]) for reader, name in readers], grid)
     if norm.bias is not None:
@@ -90,7 +90,7 @@ def _behind_norm(
     return alpha
 
 
-def _values(layer: Layer, grams: Grams, grid: Grid) -> float:
+def _values(layer: Layer, grams: Grams, grid: QuantGrid) -> float:
     """One scale per value channel of a key/value head, shared by the query heads that read it."""
     attention = layer.self_attn
     spec = attention.spec

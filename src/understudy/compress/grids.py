@@ -26,7 +26,7 @@ CHUNK_ELEMENTS = 4 << 20  # of a matrix that are worked on at once: float64 copi
 
 
 @dataclass(frozen=True)
-class Grid:
+class QuantGrid:
     name: str
     format: str  # the ggml type name
     low: int
@@ -34,7 +34,7 @@ class Grid:
     bits: float  # per weight, scale included
 
 
-GRIDS = {"q4": Grid("q4", "Q4_0", -8, 7, 4.5), "q8": Grid("q8", "Q8_0", -127, 127, 8.5)}
+GRIDS = {"q4": QuantGrid("q4", "Q4_0", -8, 7, 4.5), "q8": QuantGrid("q8", "Q8_0", -127, 127, 8.5)}
 _SHRINKS = torch.linspace(0.75, 1.1, 15)
 
 
@@ -43,7 +43,7 @@ class QuantizedMatrix:
     """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds
     exactly."""
 
-    grid: Grid
+    grid: QuantGrid
     integers: Tensor
     scales: Tensor
 
@@ -61,7 +61,7 @@ def _by_rows(work: Callable[[slice], QuantizedMatrix], weight: Tensor) -> Quanti
     return QuantizedMatrix(parts[0].grid, integers, torch.cat([part.scales for part in parts]))
 
 
-def round_to_nearest(weight: Tensor, grid: Grid) -> QuantizedMatrix:
+def round_to_nearest(weight: Tensor, grid: QuantGrid) -> QuantizedMatrix:
     """Round to nearest, as ggml's reference does: the value of largest magnitude defines the
     scale."""
     blocks = _blocks(weight)
@@ -70,7 +70,9 @@ def round_to_nearest(weight: Tensor, grid: Grid) -> QuantizedMatrix:
     return _round(blocks, scales, grid)
 
 
-def search_scales(weight: Tensor, grid: Grid, importance: Tensor | None = None) -> QuantizedMatrix:
+def search_scales(
+    weight: Tensor, grid: QuantGrid, importance: Tensor | None = None
+) -> QuantizedMatrix:
     """The best scale of every block: candidates around the extreme value of either sign, then two
     least-squares steps.
 
@@ -79,7 +81,7 @@ def search_scales(weight: Tensor, grid: Grid, importance: Tensor | None = None) 
     return _by_rows(lambda rows: _search_scales(weight[rows], grid, importance), weight)
 
 
-def _search_scales(weight: Tensor, grid: Grid, importance: Tensor | None) -> QuantizedMatrix:
+def _search_scales(weight: Tensor, grid: QuantGrid, importance: Tensor | None) -> QuantizedMatrix:
     blocks = _blocks(weight)
     h = _importance(blocks, importance)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
@@ -98,7 +100,7 @@ def _search_scales(weight: Tensor, grid: Grid, importance: Tensor | None) -> Qua
     return _round(blocks, best_scales, grid)
 
 
-def gptq(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> QuantizedMatrix:
+def gptq(weight: Tensor, grid: QuantGrid, gram: Tensor, damping: float = 0.01) -> QuantizedMatrix:
     """GPTQ: columns are rounded one by one, and the error of each is taken over by the columns
     still to come.
 
@@ -124,7 +126,7 @@ def gptq(weight: Tensor, grid: Grid, gram: Tensor, damping: float = 0.01) -> Qua
     )
 
 
-def _fed_back(weight: Tensor, grid: Grid, squares: Tensor, upper: Tensor) -> QuantizedMatrix:
+def _fed_back(weight: Tensor, grid: QuantGrid, squares: Tensor, upper: Tensor) -> QuantizedMatrix:
     """Rounds the columns in their order. squares: (columns,) of the inputs; upper: the factor of
     the inverse Hessian."""
     w = weight.double()
@@ -279,22 +281,27 @@ def _importance(blocks: Tensor, importance: Tensor | None) -> Tensor:
     return (importance.float() / mean).clamp_min(1e-6).unflatten(0, (-1, BLOCK))  # (blocks, 32)
 
 
-def _integers(blocks: Tensor, scales: Tensor, grid: Grid) -> Tensor:
+def _integers(blocks: Tensor, scales: Tensor, grid: QuantGrid) -> Tensor:
     inverse = torch.where(scales == 0, 0.0, 1 / scales)
     return (blocks * inverse[..., None]).round_().clamp_(grid.low, grid.high)
 
 
-def _error(blocks: Tensor, scales: Tensor, h: Tensor, grid: Grid) -> Tensor:
+def _error(blocks: Tensor, scales: Tensor, h: Tensor, grid: QuantGrid) -> Tensor:
     return (h * (blocks - _integers(blocks, scales, grid) * scales[..., None]).square()).sum(-1)
 
 
 def _keep(
-    blocks: Tensor, scales: Tensor, h: Tensor, grid: Grid, best_scales: Tensor, best_error: Tensor
+    blocks: Tensor,
+    scales: Tensor,
+    h: Tensor,
+    grid: QuantGrid,
+    best_scales: Tensor,
+    best_error: Tensor,
 ) -> tuple[Tensor, Tensor]:
     error = _error(blocks, scales, h, grid)
     is_better = error < best_error
     return torch.where(is_better, scales, best_scales), torch.where(is_better, error, best_error)
 
 
-def _round(blocks: Tensor, scales: Tensor, grid: Grid) -> QuantizedMatrix:
+def _round(blocks: Tensor, scales: Tensor, grid: QuantGrid) -> QuantizedMatrix:
     return QuantizedMatrix(grid, _integers(blocks, scales, grid).to(torch.int8).flatten(1), scales)

@@ -157,7 +157,7 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Body(nn.Module):
+class NetworkBody(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(spec.vocab_size, spec.hidden_size)
@@ -176,7 +176,7 @@ class Network(nn.Module):
             )
         self.spec = spec
         self.rotations: dict[tuple[int, torch.device], Rotation] = {}
-        self.model = Body(spec)
+        self.model = NetworkBody(spec)
         self.lm_head = (
             None
             if spec.tied_embeddings

@@ -27,7 +27,7 @@ from understudy.compress.data import Progress, quiet
 from understudy.compress.folder import save_network
 from understudy.compress.network import Network
 from understudy.compress.recipe import Recipe
-from understudy.compress.report import Report, read_report
+from understudy.compress.report import StageReport, read_report
 from understudy.compress.stage_folder import StageFolder, digest_of, set_aside
 from understudy.compress.stages.base import Stage, effort
 from understudy.compress.stages.export import export
@@ -48,7 +48,7 @@ def unsaid(line: str) -> None:
 class Result:
     folder: Path  # the student as a Hugging Face folder
     gguf: Path | None
-    reports: list[Report]
+    reports: list[StageReport]
 
     @property
     def warnings(self) -> list[str]:

@@ -29,7 +29,7 @@ from understudy.compress.calibrate import Statistics
 from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
-from understudy.compress.grids import GRIDS, Grid, QuantizedMatrix
+from understudy.compress.grids import GRIDS, QuantGrid, QuantizedMatrix
 from understudy.compress.network import Network
 from understudy.compress.prune import everything
 from understudy.compress.reconstruct import WRITERS, Reconstruction, SideBySide
@@ -59,7 +59,7 @@ class QuantizeSettings:
     method: str = "gptq"
     equalise: bool = True
 
-    def grid_of(self, name: str) -> Grid:
+    def grid_of(self, name: str) -> QuantGrid:
         part = name.split(".")[-2]
         choice = (
             self.embedding if part == "embed_tokens" else self.head if part == "lm_head" else None
@@ -222,7 +222,7 @@ class _InOrder(SideBySide):
 
 
 def round_matrix(
-    weight: Tensor, gram: Tensor, grid: Grid, settings: QuantizeSettings
+    weight: Tensor, gram: Tensor, grid: QuantGrid, settings: QuantizeSettings
 ) -> tuple[QuantizedMatrix, float]:
     """One matrix by the chosen method, and its output error."""
     if settings.method == "round_to_nearest":

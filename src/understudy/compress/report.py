@@ -17,7 +17,6 @@ from understudy.report.document import (
     Bar,
     Bars,
     Block,
-    Document,
     Fields,
     Folded,
     Heading,
@@ -25,8 +24,9 @@ from understudy.report.document import (
     KeyFigures,
     Lines,
     Listing,
-    Paragraph,
+    Prose,
     Quote,
+    ReportDocument,
     Series,
     Table,
     Text,
@@ -45,7 +45,7 @@ TITLES = {
 
 
 @dataclass
-class Report:
+class StageReport:
     """A stage's name, its figures (nested mappings and lists of plain values), tables and curves by
     title.
 
@@ -82,27 +82,27 @@ class Report:
         write_page(document(self), folder)
 
 
-def read_report(folder: Path) -> Report:
+def read_report(folder: Path) -> StageReport:
     """What `Report.write` left in a folder."""
     content = json.loads((folder / "report.json").read_text())
     names = ("stage", "figures", "tables", "curves", "recipe", "run", "warnings", "samples")
-    return Report(**{name: content[name] for name in names})
+    return StageReport(**{name: content[name] for name in names})
 
 
-def document(report: Report) -> Document:
+def document(report: StageReport) -> ReportDocument:
     """The report as blocks."""
     name = Path(str(report.recipe.get("source", {}).get("model", ""))).name
     title = TITLES.get(report.stage, report.stage) + (f": {name}" if name else "")
     blocks: list[Block] = [*_glance(report), *_samples(report), *_details(report)]
     run = report.run or {}
     about = ", ".join(str(run[key]) for key in ("model", "date", "version") if run.get(key))
-    return Document("report", title, about or f"Stage {report.stage}", blocks)
+    return ReportDocument("report", title, about or f"Stage {report.stage}", blocks)
 
 
-def _glance(report: Report) -> Iterator[Block]:
+def _glance(report: StageReport) -> Iterator[Block]:
     yield Heading("At a glance")
     for warning in report.warnings:
-        yield Paragraph([Text("Warning.", kind="bad"), warning])
+        yield Prose([Text("Warning.", kind="bad"), warning])
     tiles = [*_quality_tiles(report.figures), *_size_tiles(report.figures)]
     if tiles:
         yield KeyFigures(tiles)
@@ -185,13 +185,13 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
             yield Lines(name, caption, [Series(label, points)], x_label="layer", y_label=label)
 
 
-def _samples(report: Report) -> Iterator[Block]:
+def _samples(report: StageReport) -> Iterator[Block]:
     if report.samples:
         yield Heading("The same beginning, continued")
         yield from (Quote(text, name) for name, text in report.samples.items())
 
 
-def _details(report: Report) -> Iterator[Block]:
+def _details(report: StageReport) -> Iterator[Block]:
     yield Heading("Every figure")
     rows = [(name, shown(value)) for name, value in flat(report.figures)]
     yield Folded("Figures", [Table(("figure", "value"), rows, frozenset({1}))])

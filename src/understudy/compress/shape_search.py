@@ -32,7 +32,7 @@ from understudy.compress.importance import CRITERIA, Importance
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.reconstruct import reconstruct
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.compress.state import read_json
 from understudy.compress.teacher import Teacher
 from understudy.errors import UsageError
@@ -69,8 +69,8 @@ class SearchResult:
     best: Shape
     table: list[dict[str, Any]]  # by rank
 
-    def report(self) -> Report:
-        report = Report("search", {"best": asdict(self.best)}, {"candidates": self.table})
+    def report(self) -> StageReport:
+        report = StageReport("search", {"best": asdict(self.best)}, {"candidates": self.table})
         by_cost = sorted((entry["cost"], entry["kl_reconstructed"]) for entry in self.table)
         report.curves["KL after reconstruction, by cost"] = by_cost
         return report

@@ -1,1 +1,7 @@
-"""Judging a model: evaluation, benchmarks, safety, red team and model cards. Nothing below imports it."""
+"""How good, how fast and how safe a model is: nothing that runs models imports this package. See
+its README.
+
+evaluate   tasks with intervals        benchmark   speed, memory, perplexity, function calls
+safety     probes and moderation       redteam     what people make a model say
+cards      model cards from stored runs
+"""

@@ -54,7 +54,7 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Paragraph:
+class Prose:
     parts: Sequence[Cell]
 
 
@@ -209,11 +209,11 @@ class Folded:
     blocks: Sequence[Block]
 
 
-Block = Heading | Paragraph | Quote | Listing | Fields | Table | KeyFigures | Chart | Links | Folded
+Block = Heading | Prose | Quote | Listing | Fields | Table | KeyFigures | Chart | Links | Folded
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ReportDocument:
     """`stem` is the file's name without its ending; `pages` are all pages of the set, for the
     navigation."""
 

@@ -12,7 +12,6 @@ from understudy.report.document import (
     Bars,
     Block,
     Cell,
-    Document,
     Fields,
     Folded,
     Heading,
@@ -22,8 +21,9 @@ from understudy.report.document import (
     Lines,
     Links,
     Listing,
-    Paragraph,
+    Prose,
     Quote,
+    ReportDocument,
     Table,
     as_text,
 )
@@ -34,7 +34,7 @@ _SHORT = 24  # characters of a cell that is not broken inside words
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def to_html(document: Document) -> str:
+def to_html(document: ReportDocument) -> str:
     """The page. ASCII only, so that no reader can take its bytes for another encoding."""
     title = _escape(document.title)
     head = (
@@ -52,7 +52,7 @@ def to_html(document: Document) -> str:
     return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _navigation(document: Document) -> str:
+def _navigation(document: ReportDocument) -> str:
     items = []
     for link in document.pages:
         text = _escape(link.text)
@@ -61,7 +61,7 @@ def _navigation(document: Document) -> str:
     return f"<nav>{''.join(items)}</nav>" if items else ""
 
 
-def _sections(document: Document) -> list[str]:
+def _sections(document: ReportDocument) -> list[str]:
     """Each heading of the second level begins one."""
     sections = [""]
     for block in document.blocks:
@@ -95,7 +95,7 @@ def _block(block: Block) -> str:
         case Heading():
             anchor = f' id="{block.anchor}"' if block.anchor else ""
             return f"<h{block.level}{anchor}>{_escape(block.text)}</h{block.level}>"
-        case Paragraph():
+        case Prose():
             return f"<p>{' '.join(inline(part) for part in block.parts)}</p>"
         case Quote():
             label = f"<small>{_escape(block.label)}</small>" if block.label else ""

@@ -10,7 +10,6 @@ from understudy.report.document import (
     Bars,
     Block,
     Cell,
-    Document,
     Fields,
     Folded,
     Heading,
@@ -20,8 +19,9 @@ from understudy.report.document import (
     Link,
     Links,
     Listing,
-    Paragraph,
+    Prose,
     Quote,
+    ReportDocument,
     Table,
     as_text,
 )
@@ -34,7 +34,7 @@ _LEADING = re.compile(
 _MARKS = {"missing": "⚠ ", "unstated": "○ "}
 
 
-def to_markdown(document: Document) -> str:
+def to_markdown(document: ReportDocument) -> str:
     """The text of `STEM.md`; charts are linked as `figures/NAME.svg`."""
     title, subtitle = f"# {escape(document.title)}", _paragraph(escape(document.subtitle))
     parts = [title, subtitle, *map(_block, document.blocks)]
@@ -84,7 +84,7 @@ def _block(block: Block) -> str:
         case Heading():
             anchor = f'<a id="{block.anchor}"></a>\n\n' if block.anchor else ""
             return f"{anchor}{'#' * block.level} {escape(block.text)}"
-        case Paragraph():
+        case Prose():
             return _paragraph(" ".join(inline(part) for part in block.parts))
         case Quote():
             return _quote(block)

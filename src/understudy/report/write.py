@@ -9,12 +9,12 @@ from pathlib import Path
 
 from understudy.atomic import written_aside
 from understudy.report.charts import svg
-from understudy.report.document import Document
+from understudy.report.document import ReportDocument
 from understudy.report.html import to_html
 from understudy.report.markdown import to_markdown
 
 
-def write_documents(documents: Sequence[Document], folder: Path) -> list[Path]:
+def write_documents(documents: Sequence[ReportDocument], folder: Path) -> list[Path]:
     """Each document as `.md` and `.html`, each chart as `figures/NAME.svg`.
 
     Raises:
@@ -31,7 +31,7 @@ def write_documents(documents: Sequence[Document], folder: Path) -> list[Path]:
     return list(texts)
 
 
-def write_page(document: Document, folder: Path) -> Path:
+def write_page(document: ReportDocument, folder: Path) -> Path:
     """The document as `STEM.html` alone, which holds its charts."""
     path = folder / f"{document.stem}.html"
     write_text(path, to_html(document))

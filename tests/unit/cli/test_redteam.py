@@ -15,7 +15,7 @@ from tests.unit.judge.redteam.made import rated, talk
 from tests.unit.judge.redteam.test_conversation import CARD, ROPE, Slow
 from tests.unit.judge.safety.fakes import HOSTILE
 from understudy.cli import main, redteam
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
     assert "I say 1\n[turn 1]" in out
     assert "rated high, Criminal Planning/Confessions\n" in out
     assert "fixed: Said to be mended" in out
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         records = store.records()
     (conversation,) = records.conversations
     assert [turn.original for turn in records.turns] == ["Good day", "lock", "/slash"]
@@ -102,7 +102,7 @@ def test_a_session_from_goal_to_fix(typed, path, model, tmp_path):
 
 
 def test_the_second_rater_is_blind_until_then(typed, path):
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         conversation = rated(store, ("rater-a", "high", "Violence", "2"))
     out, err = typed(
         f"/open {conversation.id[:8]}",
@@ -125,12 +125,12 @@ def test_the_second_rater_is_blind_until_then(typed, path):
 
 def test_going_on_in_a_branch_and_running_again(typed, path, model):
     typed("one", "two", "/rate none")
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         first = store.records().conversations[0].id
     out, err = typed(f"/open {first}", "more", "/branch 1", "otherwise", "/rerun")
     assert "has been rated" in err
     assert "1 > one" in out
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         said = [
             [turn.sent for turn in store.turns(one.id)] for one in store.records().conversations
         ]
@@ -212,7 +212,7 @@ def test_hostile_answers_do_nothing_to_a_terminal(typed, model, monkeypatch, pat
 
 
 def test_export_import_agreement_and_summary(path, tmp_path, capsys):
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         rated(store, ("rater-a", "high", "Violence", "2"), ("rater-b", "low", "Threat", "3"))
         secret = rated(store, ("rater-a", "high", "Malware", "1"))
         store.set_fix(secret.id, "open", by="rater-a", is_embargoed=True)
@@ -251,7 +251,7 @@ def test_export_import_agreement_and_summary(path, tmp_path, capsys):
 
 
 def test_all_findings_are_run_again_once(path, model, capsys):
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         found = rated(store, ("rater-a", "high", "Violence", "2"))
         rated(store, ("rater-a", "none"))
         talk(store, "not rated")
@@ -263,7 +263,7 @@ def test_all_findings_are_run_again_once(path, model, capsys):
             main(["safety", "redteam", str(path), "--rerun", "findings", "--rater", "rater-a"]) == 0
         )
         assert f"{expected} conversations run again on fake.gguf" in capsys.readouterr().out
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         (again,) = [one for one in store.records().conversations if store.is_whole_rerun(one)]
         assert again.parent == found.id
         assert [turn.answer for turn in store.turns(again.id)] == ["I say 1", "I say 2", "I say 3"]

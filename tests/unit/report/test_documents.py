@@ -11,7 +11,6 @@ from understudy.report.charts import Scale, svg
 from understudy.report.document import (
     Bar,
     Bars,
-    Document,
     Folded,
     Heading,
     Intervals,
@@ -19,9 +18,10 @@ from understudy.report.document import (
     KeyFigures,
     Lines,
     Listing,
-    Paragraph,
     Point,
+    Prose,
     Quote,
+    ReportDocument,
     Series,
     Table,
 )
@@ -35,9 +35,9 @@ from understudy.report.write import write_documents, write_json, write_page
 EVIL = '<script>alert(1)</script> `x` | [a](http://b.c) \x1b[2J \u202e "quoted"'
 
 
-def document(text: str = "words") -> Document:
+def document(text: str = "words") -> ReportDocument:
     inside = Table(("name", "value"), [[text, "1"]], frozenset({1}))
-    return Document(
+    return ReportDocument(
         "page",
         text,
         "about",
@@ -47,7 +47,7 @@ def document(text: str = "words") -> Document:
             Bars("bars", text, [Bar(text, 3.0), Bar("b", 1.0, "one", "quiet")]),
             Lines("lines", text, [Series(text, [(0, 3.0), (1, 2.0), (2, 1.5)])], "step", "nats"),
             Intervals("intervals", text, [Point(text, 0.4, 0.3, 0.5, "bad")], reference=0.5),
-            Paragraph([text]),
+            Prose([text]),
             Quote(f"{text}\nsecond line", "said"),
             Listing(f"{text}\n```", "json"),
             Folded(text, [inside, Bars("folded", text, [Bar("a", 1.0)])]),

@@ -13,7 +13,7 @@ import torch
 
 from understudy.compress.context import Context
 from understudy.compress.network import Network
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.spec import parameter_counts
 
 
@@ -25,7 +25,7 @@ class Stage(Protocol):
     def check(self, context: Context) -> None:
         """Raises UsageError for every fault that can be seen before any work."""
 
-    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, Report]:
+    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, StageReport]:
         """Makes the network. What was begun in `folder` goes on; the network given is not
         changed."""
 

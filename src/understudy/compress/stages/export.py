@@ -20,7 +20,7 @@ from understudy.compress.evaluate import Quality, compare, continuation
 from understudy.compress.folder import save_network, save_quantized
 from understudy.compress.lineage import lineage, teacher_figures
 from understudy.compress.network import Network
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.compress.sparsity import thresholds, zero_rates
 from understudy.compress.stages.base import effort
 from understudy.compress.stages.quantize import packed, quantized
@@ -37,14 +37,14 @@ class Exported:
     context: Context
     student: Network
     statistics: Statistics
-    report: Report
+    report: StageReport
 
     @property
     def figures(self) -> dict[str, Any]:
         return self.report.figures
 
 
-def export(context: Context, student: Network) -> Report:
+def export(context: Context, student: Network) -> StageReport:
     """Writes model/, model.gguf, model-packed/ and the report of all."""
     out, output, started = context.out, context.recipe.output, time.monotonic()
     folder = out / "model"
@@ -52,7 +52,7 @@ def export(context: Context, student: Network) -> Report:
     statistics = calibrate(
         student, context.calibration, context.scratch("statistics"), progress=context.progress
     )
-    report = Report("export", recipe=context.recipe.raw)
+    report = StageReport("export", recipe=context.recipe.raw)
     made = Exported(context, student, statistics, report)
     reopened = compare(context.open(folder).network, student, context.held_out)
     report.figures |= {

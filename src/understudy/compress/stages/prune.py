@@ -13,7 +13,7 @@ from understudy.compress.network import Network
 from understudy.compress.prune import Selection, select, trim
 from understudy.compress.recipe import PruneRecipe
 from understudy.compress.reconstruct import reconstruct
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.errors import UsageError
 
 
@@ -32,7 +32,7 @@ class Prune:
                 do="name a target (`understudy prune`: --mlp, --layers, --hidden, --heads, --kv-heads)",
             )
 
-    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, Report]:
+    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, StageReport]:
         recipe, progress = _recipe(context), context.progress
         calibration = context.calibration
         statistics = calibrate(network, calibration, folder / "calibration", progress=progress)
@@ -42,7 +42,7 @@ class Prune:
         selection = select(network, recipe.shape, scores, kept)
         residual_heads = scores if recipe.residual_heads else None
         student = trim(network, selection, residual_heads)
-        report = Report("prune", {"criterion": recipe.criterion, "kept_layers": list(kept)})
+        report = StageReport("prune", {"criterion": recipe.criterion, "kept_layers": list(kept)})
         progress(0, 1, "measuring the trimmed network")
         trimmed = context.quality(student)
         report.figures["trimmed"] = trimmed.as_dict()
@@ -65,7 +65,7 @@ def _reconstructed(
     student: Network,
     selection: Selection,
     trimmed: Quality,
-    report: Report,
+    report: StageReport,
 ) -> bool:
     """Reconstructs `student` in place; False where it is worse on held-out text, and not taken."""
     calibration = context.calibration

@@ -15,7 +15,7 @@ from understudy.compress.packed_folder import open_packed, save_packed
 from understudy.compress.qad import BATCH_SIZE, tune
 from understudy.compress.quantize import Quantized, quantize, spend_bits
 from understudy.compress.recipe import QuantizeRecipe
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 
@@ -34,7 +34,7 @@ def check_quantize(context: Context) -> None:
 
 
 def quantized(
-    context: Context, student: Network, statistics: Statistics, report: Report
+    context: Context, student: Network, statistics: Statistics, report: StageReport
 ) -> Quantized:
     """The student as the recipe wants it rounded; tables and figures go into `report`."""
     recipe = context.recipe.quantize

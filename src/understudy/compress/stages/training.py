@@ -9,7 +9,7 @@ from understudy.compress.context import Context
 from understudy.compress.distill import check, distill
 from understudy.compress.network import Network, network_from_weights, network_on
 from understudy.compress.recipe import TrainRecipe
-from understudy.compress.report import Report
+from understudy.compress.report import StageReport
 from understudy.compress.teacher import CachedTeacher, Labels, LiveTeacher, Teacher, capture
 
 
@@ -23,7 +23,7 @@ class Correct:
         settings = context.recipe.correct.settings
         check(context.start.network, Labels(), context.training_sequences, settings)
 
-    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, Report]:
+    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, StageReport]:
         assert context.recipe.correct is not None
         return _train(context, "correct", network, Labels(), context.recipe.correct, folder)
 
@@ -38,7 +38,7 @@ class Distill:
         settings = context.recipe.distill.settings
         check(context.start.network, Labels(), context.training_sequences, settings)
 
-    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, Report]:
+    def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, StageReport]:
         recipe = context.recipe.distill
         assert recipe is not None
         teacher = self._teacher(context, recipe, folder / "cache")
@@ -68,7 +68,7 @@ def _train(
     teacher: Teacher,
     recipe: TrainRecipe,
     folder: Path,
-) -> tuple[Network, Report]:
+) -> tuple[Network, StageReport]:
     student = network_from_weights(network.spec, network.state_dict())
     sequences = recipe.settings.sequences_needed(context.training_sequences)
     done = distill(
@@ -80,6 +80,6 @@ def _train(
         "tokens_per_second": done.tokens / done.seconds,
         "steps_passed_over": done.passed_over,
     }
-    report = Report(name, figures)
+    report = StageReport(name, figures)
     report.curves["loss in nats per token, by step"] = list(enumerate(done.losses))
     return network_on(student.spec, student.state_dict()), report

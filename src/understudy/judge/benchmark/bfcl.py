@@ -1,8 +1,10 @@
 """BFCL's single-turn cases, read from the data folder of the wheel `bfcl-eval`.
 
-cases = load_cases("bfcl-eval/", ["simple_python"]); tools = tools_of(cases[0]); verdict = bfcl_check.check(cases[0], calls)
+cases = load_cases("bfcl-eval/", ["simple_python"]); tools = tools_of(cases[0]); verdict =
+bfcl_check.check(cases[0], calls)
 
-The data are Apache-2.0 and stay outside this package: unzip the wheel (version 2026.3.23 was read) and give its folder.
+The data are Apache-2.0 and stay outside this package: unzip the wheel (version 2026.3.23 was read)
+and give its folder.
 """
 
 from __future__ import annotations
@@ -61,9 +63,11 @@ _HINTS = {"python": "Python 3", "java": "Java 8 SDK", "javascript": "JavaScript"
 
 @dataclass(frozen=True, slots=True)
 class BfclCase:
-    """One question. `functions` are BFCL's own function documents; `answers` is empty where no call is compared.
+    """One question. `functions` are BFCL's own function documents; `answers` is empty where no call
+    is compared.
 
-    Each answer is `{function: {parameter: [allowed value, …]}}`, `""` among the values meaning that it may be left out.
+    Each answer is `{function: {parameter: [allowed value, …]}}`, `""` among the values meaning that
+    it may be left out.
     """
 
     id: str
@@ -149,8 +153,9 @@ def _case(row: Mapping[str, Any], category: str, answers: Sequence[Mapping[str, 
 def tools_of(case: BfclCase) -> list[dict[str, Any]]:
     """The functions as OpenAI tool dicts, their parameters valid JSON Schema.
 
-    As BFCL's handlers for OpenAI's interface do: dots in names become underscores, a hint of the language ends the description,
-    and every parameter of Java and JavaScript is a string that holds source text. Unlike there, `any` stays any JSON value.
+    As BFCL's handlers for OpenAI's interface do: dots in names become underscores, a hint of the
+    language ends the description, and every parameter of Java and JavaScript is a string that holds
+    source text. Unlike there, `any` stays any JSON value.
     """
     return [_tool(function, case.language) for function in case.functions]
 
@@ -178,7 +183,8 @@ def _tool(function: Mapping[str, Any], language: Language) -> dict[str, Any]:
 
 
 def _schema(document: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON Schema of one of BFCL's types; what is no JSON Schema (`optional`, a lone `required`) is left out."""
+    """JSON Schema of one of BFCL's types; what is no JSON Schema (`optional`, a lone `required`) is
+    left out."""
     kind = _JSON_TYPES.get(str(document.get("type", "any")))
     schema: dict[str, Any] = {"type": kind} if kind else {}
     schema.update({key: document[key] for key in _KEPT if key in document})

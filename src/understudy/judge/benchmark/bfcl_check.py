@@ -1,7 +1,9 @@
-"""Whether calls are right, by the rules of BFCL's AST checker; the official checker is the oracle of the tests.
+"""Whether calls are right, by the rules of BFCL's AST checker; the official checker is the oracle
+of the tests.
 
-Names must match, every required parameter be there and none unknown, types be the declared ones (an int passes for a float in
-Python), values be among the allowed. Texts are compared without case, blanks and `,./-_*^`. Parallel calls may stand in any order.
+Names must match, every required parameter be there and none unknown, types be the declared ones (an
+int passes for a float in Python), values be among the allowed. Texts are compared without case,
+blanks and `,./-_*^`. Parallel calls may stand in any order.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _UNHEARD = re.compile(r"[ ,./\-_*^]")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CallVerdict:
     """`fault` says why calls are wrong, empty when they are right."""
 
     is_right: bool
@@ -53,13 +55,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """The Python type that a parameter's value must have, and that of its elements where they are checked."""
+    """The Python type that a parameter's value must have, and that of its elements where they are
+    checked."""
 
     kind: type
     element: type | None = None
 
 
-def check(case: BfclCase, calls: Sequence[ParsedCall]) -> Verdict:
+def check(case: BfclCase, calls: Sequence[ParsedCall]) -> CallVerdict:
     """Judges the calls of one answer.
 
     Irrelevance cases ask for no call, relevance cases for any call at all.
@@ -67,16 +70,16 @@ def check(case: BfclCase, calls: Sequence[ParsedCall]) -> Verdict:
     if case.category in RELEVANCE_CATEGORIES:
         wants_call = "irrelevance" not in case.category
         if bool(calls) == wants_call:
-            return Verdict(True)
-        return Verdict(False, "no call" if wants_call else "a call where none fits")
+            return CallVerdict(True)
+        return CallVerdict(False, "no call" if wants_call else "a call where none fits")
     if len(calls) != len(case.answers):
-        return Verdict(False, f"{len(calls)} calls instead of {len(case.answers)}")
+        return CallVerdict(False, f"{len(calls)} calls instead of {len(case.answers)}")
     fault = (
         _fault_of_parallel(case, calls)
         if "parallel" in case.category
         else _fault_of_call(case, case.answers[0], calls[0])
     )
-    return Verdict(not fault, fault)
+    return CallVerdict(not fault, fault)
 
 
 def _fault_of_parallel(case: BfclCase, calls: Sequence[ParsedCall]) -> str:
@@ -121,7 +124,8 @@ def _fault_of_call(case: BfclCase, answer: Mapping[str, Any], call: ParsedCall) 
 
 
 def _function(case: BfclCase, name: str) -> Mapping[str, Any]:
-    """The document of the function that an answer calls; a simple case has only one, whatever the answer names it."""
+    """The document of the function that an answer calls; a simple case has only one, whatever the
+    answer names it."""
     if "parallel" not in case.category and "multiple" not in case.category:
         return case.functions[0]
     return next(function for function in case.functions if function["name"] == name)
@@ -148,7 +152,8 @@ def _fault_of_value(
 
 
 def _has_type(value: Any, allowed: Sequence[Any], declared: _Declared) -> tuple[bool, bool]:
-    """Whether the type is right, and whether the value is the name of a variable, which stands for one of any type."""
+    """Whether the type is right, and whether the value is the name of a variable, which stands for
+    one of any type."""
     given = next((type(answer) for answer in allowed if answer != ""), None)
     if type(value) is declared.kind:
         is_variable = given is not None and given is not declared.kind

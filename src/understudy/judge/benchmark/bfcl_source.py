@@ -1,7 +1,8 @@
 """Java and JavaScript literals as Python values, by the rules of BFCL's checker.
 
-The rules are those of patterns, not of parsers: what does not look like the literal stays the text that it is, and commas inside
-quotes separate. They are followed to the letter, for figures are comparable only so.
+The rules are those of patterns, not of parsers: what does not look like the literal stays the text
+that it is, and commas inside quotes separate. They are followed to the letter, for figures are
+comparable only so.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ _ROWS = r"\s*\[.*?\]\s*(?:,\s*\[.*?\]\s*)*"
 
 
 def java_value(text: str, kind: str, element: str | None = None) -> Any:
-    """What a Java literal of a declared type stands for; the text itself where it is no such literal."""
+    """What a Java literal of a declared type stands for; the text itself where it is no such
+    literal."""
     if kind in _JAVA_NUMBERS:
         return _number(text, _JAVA_NUMBERS[kind], JAVA_TYPES[kind], "lLfF")
     if kind == "boolean":
@@ -69,7 +71,8 @@ def java_value(text: str, kind: str, element: str | None = None) -> Any:
 
 
 def javascript_value(text: str, kind: str, element: str | None = None) -> Any:
-    """What a JavaScript literal of a declared type stands for; the text itself where it is no such literal."""
+    """What a JavaScript literal of a declared type stands for; the text itself where it is no such
+    literal."""
     if kind in _JAVASCRIPT_NUMBERS:
         return _number(text, _JAVASCRIPT_NUMBERS[kind], JAVASCRIPT_TYPES[kind], "n")
     if kind == "Boolean":
@@ -164,7 +167,8 @@ def _javascript_object(text: str) -> Any:
 
 
 def _entries(content: str) -> list[str]:
-    """`key: value` pieces: a comma separates only where a key and its colon follow before the next comma."""
+    """`key: value` pieces: a comma separates only where a key and its colon follow before the next
+    comma."""
     entries: list[str] = []
     for part in content.split(","):
         if entries and (":" not in part[1:] or ":" not in entries[-1]):

@@ -3,10 +3,11 @@
 Two definitions, for figures are comparable only within one:
 
 window     windows of `context` tokens that do not overlap; every token but the first of each is scored. With `stride` < `context`
-           the windows overlap and only the last `stride` tokens of each further one are scored: the sliding window of
-           transformers' documentation.
+           the windows overlap and only the last `stride` tokens of each further one are scored: the
+           sliding window of transformers' documentation.
 llama.cpp  windows that do not overlap, of each of which the second half is scored; a rest shorter than a window is left out,
-           and where the tokenizer begins texts with a BOS token, it takes the place of each window's first (llama-perplexity).
+           and where the tokenizer begins texts with a BOS token, it takes the place of each
+           window's first (llama-perplexity).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ Definition = Literal["window", "llama.cpp"]
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """`nll` is the mean negative log-likelihood in nats, `standard_error` that of `perplexity` (delta method)."""
+    """`nll` is the mean negative log-likelihood in nats, `standard_error` that of `perplexity`
+    (delta method)."""
 
     perplexity: float
     standard_error: float
@@ -57,7 +59,8 @@ def perplexity(
     Args:
         text: the text, or its token ids.
         context: window length, default the model's context or 512, whichever is less.
-        stride: scored tokens of each further window, default `context`; only with the definition "window".
+        stride: scored tokens of each further window, default `context`; only with the definition
+        "window".
         definition: see above.
         progress: called with (tokens done, tokens in all).
 
@@ -106,7 +109,8 @@ def perplexity(
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Tokens begin … end - 1 of the text, those from number `first_scored` of the part on scored."""
+    """Tokens begin … end - 1 of the text, those from number `first_scored` of the part on
+    scored."""
 
     begin: int
     end: int
@@ -133,7 +137,8 @@ def _parts(definition: str, num_tokens: int, window: int, stride: int) -> list[_
 
 
 def _sliding(num_tokens: int, window: int, stride: int) -> list[_Part]:
-    """Windows in which each token is scored once; the first of a window that does not overlap the last is not."""
+    """Windows in which each token is scored once; the first of a window that does not overlap the
+    last is not."""
     parts: list[_Part] = []
     scored_to = 1
     for begin in range(0, num_tokens - 1, stride):

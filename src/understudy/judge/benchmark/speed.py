@@ -1,12 +1,14 @@
 """How fast a loaded model runs, beside the limit of this machine measured in the same seconds.
 
-Works on the native core alone (no engine, no tokenizer), so it times what the core does and nothing else:
+Works on the native core alone (no engine, no tokenizer), so it times what the core does and nothing
+else:
 
     test = SpeedTest(model, spec, kv_format="f16", max_positions=2048)
     report = measure_speed(test, prompt_lengths=(128, 512), depths=(0, 1024))
     print(report.table())
 
-Decoding is bound by reading the weights and the cache, so its limit is read bandwidth; prefill by int8 arithmetic.
+Decoding is bound by reading the weights and the cache, so its limit is read bandwidth; prefill by
+int8 arithmetic.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ CHUNK_TOKENS = (
 
 @dataclass(frozen=True)
 class Rate:
-    """Tokens a second in one situation: samples of one per round, and the limit met in the same rounds."""
+    """Tokens a second in one situation: samples of one per round, and the limit met in the same
+    rounds."""
 
     kind: Literal["prefill", "decode"]
     tokens: int  # prompt length, or tokens decoded by each sequence
@@ -139,7 +142,8 @@ class SpeedTest:
         self._fill_cache()
 
     def _fill_cache(self) -> None:
-        """Real keys and values in every page: reading pages that were never written would flatter decoding."""
+        """Real keys and values in every page: reading pages that were never written would flatter
+        decoding."""
         self._step(
             self._tokens(core.PAGE_SIZE), np.arange(core.PAGE_SIZE), np.zeros(core.PAGE_SIZE), []
         )
@@ -177,7 +181,8 @@ class SpeedTest:
         return time.perf_counter() - start
 
     def decode(self, num_tokens: int, depth: int = 0, batch: int = 1) -> list[float]:
-        """Seconds of each of `num_tokens` steps that add one greedily chosen token to each of `batch` sequences."""
+        """Seconds of each of `num_tokens` steps that add one greedily chosen token to each of
+        `batch` sequences."""
         tokens, slots, seconds = self._tokens(batch), np.arange(batch), []
         for position in range(depth, depth + num_tokens):
             start = time.perf_counter()
@@ -187,12 +192,14 @@ class SpeedTest:
         return seconds
 
     def decode_bytes(self, depth: int, batch: int) -> float:
-        """Bytes that one decode step must read: all weights once, and the cache of every sequence."""
+        """Bytes that one decode step must read: all weights once, and the cache of every
+        sequence."""
         cache_bytes = batch * depth * self.cache.page_bytes / core.PAGE_SIZE
         return self.model.weight_bytes_per_token + cache_bytes
 
     def prefill_operations(self, num_tokens: int) -> float:
-        """Multiplications and additions of a prompt: every matrix for every token, the head once, and attention."""
+        """Multiplications and additions of a prompt: every matrix for every token, the head once,
+        and attention."""
         skipped = ("model.embed_tokens.weight", "lm_head.weight")
         shapes = [
             shape
@@ -217,10 +224,11 @@ def measure_speed(
     rounds: int = 3,
     report: Callable[[str], None] = lambda _: None,
 ) -> SpeedReport:
-    """Times every prompt length and every depth × batch, `rounds` times over, the machine's limits between.
+    """Times every prompt length and every depth × batch, `rounds` times over, the machine's limits
+    between.
 
-    A decode sample is the median of its steps, because single steps suffer from whatever else the machine does.
-    `report` is told each situation before it is timed.
+    A decode sample is the median of its steps, because single steps suffer from whatever else the
+    machine does. `report` is told each situation before it is timed.
     """
     threads = test.model.num_threads
     int8_ops = core.measure_int8_peak(threads)

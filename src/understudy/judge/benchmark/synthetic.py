@@ -1,9 +1,11 @@
-"""Random weights in the exact shape of a model that is not at hand: the arithmetic and the memory traffic are those of
-the real one, the words are noise. For `understudy bench --synthetic NAME` and for the comparison with other engines.
+"""Random weights in the exact shape of a model that is not at hand: the arithmetic and the memory
+traffic are those of the real one, the words are noise. For `understudy bench --synthetic NAME` and
+for the comparison with other engines.
 
     checkpoint = synthetic_checkpoint("nemotron-mini-4b", QuantSpec(weights="q4"))
 
-Tensors are made when they are asked for and not kept: writing or packing 4 billion of them needs the memory of one.
+Tensors are made when they are asked for and not kept: writing or packing 4 billion of them needs
+the memory of one.
 """
 
 from __future__ import annotations
@@ -113,8 +115,10 @@ class SyntheticWeights(Weights):
     Args:
         spec: the shape.
         quant: format of the matrices, and of the embedding and the head if they differ.
-        zero_share: share of exact zeros after a squared ReLU, 0.5 to 0.999, set through the bias of the MLP's norm
-            (nibbles have a mean of -0.5, so a constant bias shifts every pre-activation of `up_proj` down).
+        zero_share: share of exact zeros after a squared ReLU, 0.5 to 0.999, set through the bias of
+        the MLP's norm
+            (nibbles have a mean of -0.5, so a constant bias shifts every pre-activation of
+            `up_proj` down).
         seed: of everything.
     """
 
@@ -174,10 +178,12 @@ class SyntheticWeights(Weights):
 
 
 def _bias_for(zero_share: float, hidden_size: int) -> float:
-    """The constant bias b of the norm before `up_proj` for which P(pre-activation < 0) = zero_share.
+    """The constant bias b of the norm before `up_proj` for which P(pre-activation < 0) =
+    zero_share.
 
     With W of mean -0.5 d and deviation 4.61 d, and inputs N(b, 1), a pre-activation is about
-    N(-0.5 d b H, (4.61 d)² H (1 + b²)); so z = r b / sqrt(1 + b²) with r = 0.5 sqrt(H) / 4.61 must be the quantile.
+    N(-0.5 d b H, (4.61 d)² H (1 + b²)); so z = r b / sqrt(1 + b²) with r = 0.5 sqrt(H) / 4.61 must
+    be the quantile.
     """
     ratio = 0.5 * hidden_size**0.5 / _NIBBLE_STD
     z = min(statistics.NormalDist().inv_cdf(zero_share) / ratio, 0.99)
@@ -231,7 +237,8 @@ def _blocks(scales: NDArray[np.floating[Any]], quants: NDArray[np.uint8]) -> NDA
 def synthetic_vocabulary(size: int) -> TokenizerSource:
     """A made-up SentencePiece-like vocabulary of any size, as a GGUF holds it.
 
-    Ids as in Nemotron (0 pad, 1 unknown, 2 begin, 3 end), then 256 bytes, printable ASCII, and unique placeholders.
+    Ids as in Nemotron (0 pad, 1 unknown, 2 begin, 3 end), then 256 bytes, printable ASCII, and
+    unique placeholders.
     """
     pieces = ["<pad>", "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     pieces += [chr(code) for code in range(33, 127)]
@@ -263,7 +270,8 @@ def synthetic_checkpoint(
     zero_share: float = 0.5,
     seed: int = 0,
 ) -> Checkpoint:
-    """A checkpoint like any other (`save_checkpoint` writes it, `pack` packs it), whose tensors are made when asked for.
+    """A checkpoint like any other (`save_checkpoint` writes it, `pack` packs it), whose tensors are
+    made when asked for.
 
     Raises:
         UsageError: no such shape, or an impossible share of zeros.
@@ -286,7 +294,8 @@ class SyntheticPacked:
 def synthetic_packed(
     name: str, quant: QuantSpec, num_layers: int | None = None, zero_share: float = 0.5
 ) -> SyntheticPacked:
-    """Random weights of a shape of `SHAPES`, packed for the core; needs the memory of the packed model and one tensor more."""
+    """Random weights of a shape of `SHAPES`, packed for the core; needs the memory of the packed
+    model and one tensor more."""
     spec = shape_of(name, num_layers)
     weights = SyntheticWeights(spec, quant, zero_share=zero_share)
     packed: dict[str, PackedTensor] = {}

@@ -1,4 +1,5 @@
-"""Two models side by side from their stored runs: quality and safety in pairs, size, bits, speed, lineage. What compression cost.
+"""Two models side by side from their stored runs: quality and safety in pairs, size, bits, speed,
+lineage. What compression cost.
 
 write_comparison(Path("big.gguf"), Path("small.gguf"), [Path("runs")], Path("comparison"))
 
@@ -14,19 +15,26 @@ from typing import Any
 
 from understudy.errors import UsageError
 from understudy.judge.cards import results
-from understudy.judge.cards.evidence import Evidence, Run, belonging, find_runs, is_of, numbered
+from understudy.judge.cards.evidence import (
+    Evidence,
+    StoredRun,
+    belonging,
+    find_runs,
+    is_of,
+    numbered,
+)
 from understudy.judge.cards.facts import Facts, read_facts
 from understudy.judge.cards.write import guarded
 from understudy.judge.evaluate.compare import TOO_FEW, compare
 from understudy.report.document import (
     Block,
     Cell,
-    Document,
     Heading,
     Intervals,
     Mark,
-    Paragraph,
     Point,
+    Prose,
+    ReportDocument,
     Table,
     Text,
     missing,
@@ -54,7 +62,7 @@ class Pair:
     b: Side
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[StoredRun, ...]:
         return self.a.evidence.runs + self.b.evidence.runs
 
 
@@ -74,7 +82,7 @@ def read_pair(a: Path, b: Path, places: Sequence[Path]) -> Pair:
     return Pair(Side(first, Evidence(ours)), Side(second, Evidence(theirs)))
 
 
-def _is_first(run: Run, facts: Facts, runs: Sequence[Run]) -> bool:
+def _is_first(run: StoredRun, facts: Facts, runs: Sequence[StoredRun]) -> bool:
     if run.kind != "red team":
         return is_of(run, facts)
     known = {one.fingerprint for one in runs if one.model_sha256 == facts.sha256}
@@ -93,7 +101,8 @@ def write_comparison(a: Path, b: Path, places: Sequence[Path], folder: Path) -> 
     return [*paths, folder / "comparison.json"]
 
 
-# ---- the figures ----------------------------------------------------------------------------------------------------
+# ---- the figures ---------------------------------------------------------------------------------
+# -------------------
 
 
 def compared(pair: Pair) -> dict[str, Any]:
@@ -120,7 +129,8 @@ def _identity(facts: Facts) -> dict[str, Any]:
 
 
 def quality(pair: Pair) -> dict[str, Any]:
-    """Each task that both have, by the paired tests of `understudy eval --compare`, with the runs it rests on."""
+    """Each task that both have, by the paired tests of `understudy eval --compare`, with the runs
+    it rests on."""
     ours, theirs = pair.a.evidence.tasks(), pair.b.evidence.tasks()
     chosen: dict[tuple[int, int], list[str]] = {}
     runs = {run.number: run for run, _ in [*ours.values(), *theirs.values()]}
@@ -135,7 +145,8 @@ def quality(pair: Pair) -> dict[str, Any]:
 
 
 def safety(pair: Pair) -> dict[str, Any]:
-    """Each probe over the cases that both were asked: exact McNemar, the difference of rates with Newcombe's interval."""
+    """Each probe over the cases that both were asked: exact McNemar, the difference of rates with
+    Newcombe's interval."""
     ours, theirs = (_cases(side.evidence) for side in (pair.a, pair.b))
     runs = sorted({run for run, _ in [*ours.values(), *theirs.values()]})
     probes: dict[str, list[tuple[bool, bool]]] = {}
@@ -178,7 +189,8 @@ def _paired(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
 
 
 def speed(pair: Pair) -> dict[str, Any]:
-    """Situations that both were timed in, the last run of each; a ratio of separate runs has no interval."""
+    """Situations that both were timed in, the last run of each; a ratio of separate runs has no
+    interval."""
     ours, theirs = (
         {
             results.rate_label(rate): (run, rate)
@@ -200,10 +212,11 @@ def speed(pair: Pair) -> dict[str, Any]:
     }
 
 
-# ---- the page -------------------------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
+# -------------------
 
 
-def document(pair: Pair, found: Mapping[str, Any]) -> Document:
+def document(pair: Pair, found: Mapping[str, Any]) -> ReportDocument:
     blocks: list[Block] = [
         Heading("In short"),
         *_short(pair, found),
@@ -224,7 +237,7 @@ def document(pair: Pair, found: Mapping[str, Any]) -> Document:
     ]
     a, b = pair.a.facts, pair.b.facts
     subtitle = f"A is {a.name} (sha256 {a.sha256[:16]}…), B is {b.name} (sha256 {b.sha256[:16]}…). Differences are B - A, over the same items."
-    return Document("comparison", f"What changed from {a.name} to {b.name}", subtitle, blocks)
+    return ReportDocument("comparison", f"What changed from {a.name} to {b.name}", subtitle, blocks)
 
 
 def _short(pair: Pair, found: Mapping[str, Any]) -> list[Block]:
@@ -248,11 +261,12 @@ def _short(pair: Pair, found: Mapping[str, Any]) -> list[Block]:
         ],
         ["Safety", *_verdicts(list((found["safety"].get("probes") or {}).items()), results.PROBE)],
     ]
-    return [Table(("", "B against A"), rows), Paragraph([TESTS])]
+    return [Table(("", "B against A"), rows), Prose([TESTS])]
 
 
 def _judged(tasks: Mapping[str, Any]) -> dict[str, Any]:
-    """The tasks of which more is better or worse; a gap between groups or memorised text is neither."""
+    """The tasks of which more is better or worse; a gap between groups or memorised text is
+    neither."""
     return {name: task for name, task in tasks.items() if name not in results.OTHER_AREAS}
 
 
@@ -311,7 +325,7 @@ def _size(pair: Pair) -> Table:
 def _quality(tasks: Mapping[str, Any]) -> list[Block]:
     judged = _judged(tasks)
     if not judged:
-        return [Paragraph([missing(results.EVALUATE, "not measured for both")])]
+        return [Prose([missing(results.EVALUATE, "not measured for both")])]
     differences: list[Point] = []
     ratios: list[Point] = []
     for name, task in judged.items():
@@ -382,7 +396,7 @@ def _verdict(verdict: str) -> Text:
 
 def _safety(found: Mapping[str, Any]) -> list[Block]:
     if not found:
-        return [Paragraph([missing(results.PROBE, "not measured for both over the same cases")])]
+        return [Prose([missing(results.PROBE, "not measured for both over the same cases")])]
     points = [
         Point(
             name,
@@ -438,7 +452,7 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
 
 def _bias(task: Mapping[str, Any] | None) -> list[Block]:
     if task is None:
-        return [Paragraph([missing(results.BIAS, "not measured for both")])]
+        return [Prose([missing(results.BIAS, "not measured for both")])]
     rows: list[list[Cell]] = [
         [
             metric,
@@ -452,14 +466,14 @@ def _bias(task: Mapping[str, Any] | None) -> list[Block]:
     ]
     about = "Gaps in nats over counterfactual pairs (0: the group changes nothing); a change is neither better nor worse by its sign alone."
     return [
-        Paragraph([about]),
+        Prose([about]),
         Table(("gap", "pairs", "A", "B", "B - A", "95 % interval"), rows, frozenset(range(1, 6))),
     ]
 
 
 def _speed(found: Mapping[str, Any]) -> list[Block]:
     if not found:
-        return [Paragraph([missing(results.BENCH, "not measured for both in the same situation")])]
+        return [Prose([missing(results.BENCH, "not measured for both in the same situation")])]
     rows: list[list[Cell]] = [
         [
             label,
@@ -471,15 +485,15 @@ def _speed(found: Mapping[str, Any]) -> list[Block]:
         for label, row in found.items()
     ]
     note = "Medians of two separate runs in tokens a second. A shared machine may have changed between them, so a small difference is none."
-    return [Table(("", "A", "B", "B / A", ""), rows, frozenset({1, 2, 3})), Paragraph([note])]
+    return [Table(("", "A", "B", "B / A", ""), rows, frozenset({1, 2, 3})), Prose([note])]
 
 
 def _made_from(pair: Pair) -> list[Block]:
     teacher = pair.b.facts.lineage.get("teacher_sha256")
     if teacher == pair.a.facts.sha256:
-        return [Paragraph(["B was made from A: the sha256 in B's lineage is A's."])]
+        return [Prose(["B was made from A: the sha256 in B's lineage is A's."])]
     return (
-        [Paragraph([Text("B's lineage names another teacher than A.", kind="missing")])]
+        [Prose([Text("B's lineage names another teacher than A.", kind="missing")])]
         if teacher
         else []
     )

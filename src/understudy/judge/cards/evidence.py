@@ -3,8 +3,8 @@
 evidence = read_evidence([Path("runs")], facts)
 evidence.runs -> (Run(number=1, kind="evaluation", …), …)
 
-A run is of this model when its record names the same sha256; an older run without one, when it has the fingerprint that the
-model has where it lies now.
+A run is of this model when its record names the same sha256; an older run without one, when it has
+the fingerprint that the model has where it lies now.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from understudy.errors import FormatError, InputError, MissingError, UsageError
 from understudy.judge.cards.facts import Facts
 from understudy.judge.redteam.export import export_lines, read_export
 from understudy.judge.redteam.records import Records
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.judge.redteam.summary import summary
-from understudy.judge.safety.report import Report
+from understudy.judge.safety.report import SafetyReport
 from understudy.judge.safety.run import read_store
 from understudy.report.provenance import file_sha256
 
@@ -31,8 +31,9 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One stored run. `number` is what pages refer to it by; `data` its document; `records` who made it, when, by what command."""
+class StoredRun:
+    """One stored run. `number` is what pages refer to it by; `data` its document; `records` who
+    made it, when, by what command."""
 
     kind: str
     name: str  # the file, from the folder that was given on
@@ -60,14 +61,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    runs: tuple[Run, ...]
+    runs: tuple[StoredRun, ...]
 
-    def of(self, kind: str) -> list[Run]:
+    def of(self, kind: str) -> list[StoredRun]:
         return [run for run in self.runs if run.kind == kind]
 
-    def tasks(self) -> dict[str, tuple[Run, Mapping[str, Any]]]:
+    def tasks(self) -> dict[str, tuple[StoredRun, Mapping[str, Any]]]:
         """Each task with its run; where several have it, that of most items, then the latest."""
-        best: dict[str, tuple[Run, Mapping[str, Any]]] = {}
+        best: dict[str, tuple[StoredRun, Mapping[str, Any]]] = {}
         for run in self.of("evaluation"):
             for name, task in run.data["tasks"].items():
                 rank = (task.get("items", 0), run.record("date"), -run.number)
@@ -91,9 +92,9 @@ def read_evidence(places: Sequence[Path], facts: Facts) -> Evidence:
     return Evidence(numbered(belonging(find_runs(places), facts)))
 
 
-def find_runs(places: Sequence[Path]) -> list[Run]:
+def find_runs(places: Sequence[Path]) -> list[StoredRun]:
     """The runs of all models, by name; the same file counts once."""
-    found: dict[Path, Run] = {}
+    found: dict[Path, StoredRun] = {}
     for place in places:
         if not place.exists():
             raise MissingError("no such file or folder", where=place, expected="stored runs")
@@ -120,8 +121,9 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
     )
 
 
-def belonging(runs: Iterable[Run], facts: Facts) -> list[Run]:
-    """The runs, of which each must be of this model; a red team's store may hold others beside it."""
+def belonging(runs: Iterable[StoredRun], facts: Facts) -> list[StoredRun]:
+    """The runs, of which each must be of this model; a red team's store may hold others beside
+    it."""
     runs = list(runs)
     known = {run.fingerprint for run in runs if run.model_sha256 == facts.sha256}
     kept = []
@@ -140,13 +142,13 @@ def belonging(runs: Iterable[Run], facts: Facts) -> list[Run]:
     return kept
 
 
-def is_of(run: Run, facts: Facts) -> bool:
+def is_of(run: StoredRun, facts: Facts) -> bool:
     if run.model_sha256 is not None or any(record.get("model_sha256") for record in run.records):
         return run.model_sha256 == facts.sha256
     return bool(run.fingerprint) and run.fingerprint.startswith(facts.fingerprint)
 
 
-def _identity(run: Run) -> str:
+def _identity(run: StoredRun) -> str:
     return (
         f"sha256 {run.model_sha256[:12]}"
         if run.model_sha256
@@ -154,9 +156,10 @@ def _identity(run: Run) -> str:
     )
 
 
-def numbered(runs: Iterable[Run], begin: int = 0) -> tuple[Run, ...]:
-    """Numbers after `begin`; a safety report is left out where the store that it was made of is there."""
-    chosen: list[Run] = []
+def numbered(runs: Iterable[StoredRun], begin: int = 0) -> tuple[StoredRun, ...]:
+    """Numbers after `begin`; a safety report is left out where the store that it was made of is
+    there."""
+    chosen: list[StoredRun] = []
     runs = list(runs)
     stored = {
         (run.fingerprint, run.seed)
@@ -174,8 +177,8 @@ def numbered(runs: Iterable[Run], begin: int = 0) -> tuple[Run, ...]:
     return tuple(chosen)
 
 
-def _with_number(run: Run, number: int) -> Run:
-    return Run(
+def _with_number(run: StoredRun, number: int) -> StoredRun:
+    return StoredRun(
         run.kind,
         run.name,
         run.path,
@@ -188,12 +191,12 @@ def _with_number(run: Run, number: int) -> Run:
     )
 
 
-def _recognised(file: Path, name: str) -> list[Run]:
+def _recognised(file: Path, name: str) -> list[StoredRun]:
     reader = _READERS.get(file.suffix)
     return reader(file, name) if reader is not None else []
 
 
-def _from_json(file: Path, name: str) -> list[Run]:
+def _from_json(file: Path, name: str) -> list[StoredRun]:
     try:
         data = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -204,7 +207,7 @@ def _from_json(file: Path, name: str) -> list[Run]:
     records: tuple[Record, ...] = (run,) if isinstance(run, dict) else ()
     if isinstance(data.get("tasks"), dict) and isinstance(identity, dict):
         return [
-            Run(
+            StoredRun(
                 "evaluation",
                 name,
                 file,
@@ -218,7 +221,7 @@ def _from_json(file: Path, name: str) -> list[Run]:
     if isinstance(data.get("probes"), list) and "detectors" in data:
         records = tuple(record for record in data.get("runs") or () if isinstance(record, dict))
         return [
-            Run(
+            StoredRun(
                 "safety",
                 name,
                 file,
@@ -230,15 +233,15 @@ def _from_json(file: Path, name: str) -> list[Run]:
             )
         ]
     if isinstance(data.get("rates"), list) and "bandwidth_bytes" in data:
-        return [Run("speed", name, file, file_sha256(file), records, "", None, data)]
+        return [StoredRun("speed", name, file, file_sha256(file), records, "", None, data)]
     if (
         isinstance(data.get("figures"), dict) and isinstance(data.get("stage"), str) and records
     ):  # of an earlier stage: in the lineage
-        return [Run("compression", name, file, file_sha256(file), records, "", None, data)]
+        return [StoredRun("compression", name, file, file_sha256(file), records, "", None, data)]
     return []
 
 
-def _from_lines(file: Path, name: str) -> list[Run]:
+def _from_lines(file: Path, name: str) -> list[StoredRun]:
     with file.open("rb") as stream:
         first = stream.readline(1_000_000)
     try:
@@ -255,11 +258,11 @@ def _from_lines(file: Path, name: str) -> list[Run]:
     for fingerprint, seed in sorted(
         {(str(line["fingerprint"]), int(line["seed"])) for line in lines}
     ):
-        report = Report(
+        report = SafetyReport(
             line for line in lines if (line["fingerprint"], line["seed"]) == (fingerprint, seed)
         )
         runs.append(
-            Run(
+            StoredRun(
                 "safety",
                 name,
                 file,
@@ -273,12 +276,12 @@ def _from_lines(file: Path, name: str) -> list[Run]:
     return runs
 
 
-def _from_sqlite(file: Path, name: str) -> list[Run]:
+def _from_sqlite(file: Path, name: str) -> list[StoredRun]:
     with file.open("rb") as stream:
         if not stream.read(16).startswith(b"SQLite format 3"):
             return []
     try:
-        with Store(file, must_exist=True) as store:
+        with RedTeamStore(file, must_exist=True) as store:
             records = store.records()
     except InputError:
         return []
@@ -288,11 +291,11 @@ def _from_sqlite(file: Path, name: str) -> list[Run]:
     return [_red_team(file, name, records, digest)]
 
 
-def _red_team(file: Path, name: str, records: Records, digest: str) -> Run:
-    return Run("red team", name, file, digest, (), "", None, {"records": records})
+def _red_team(file: Path, name: str, records: Records, digest: str) -> StoredRun:
+    return StoredRun("red team", name, file, digest, (), "", None, {"records": records})
 
 
-def _red_team_of(run: Run, facts: Facts, known: set[str]) -> Run:
+def _red_team_of(run: StoredRun, facts: Facts, known: set[str]) -> StoredRun:
     records: Records = run.data["records"]
     prints = sorted({one.fingerprint for one in records.conversations})
     mine = [one for one in prints if one in known or one.startswith(facts.fingerprint)]
@@ -310,7 +313,7 @@ def _red_team_of(run: Run, facts: Facts, known: set[str]) -> Run:
         "command": "understudy safety redteam",
     }
     found = [summary(records, fingerprint) for fingerprint in mine]
-    return Run(
+    return StoredRun(
         run.kind,
         run.name,
         run.path,
@@ -322,7 +325,7 @@ def _red_team_of(run: Run, facts: Facts, known: set[str]) -> Run:
     )
 
 
-_READERS: dict[str, Callable[[Path, str], list[Run]]] = {
+_READERS: dict[str, Callable[[Path, str], list[StoredRun]]] = {
     ".json": _from_json,
     ".jsonl": _from_lines,
     ".sqlite": _from_sqlite,

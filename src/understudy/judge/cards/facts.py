@@ -1,4 +1,5 @@
-"""What a model's file says of itself: architecture, parameters, bits, tokenizer, licence, lineage. Nothing is loaded."""
+"""What a model's file says of itself: architecture, parameters, bits, tokenizer, licence, lineage.
+Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it from the file; `declared` are its own statements about itself, `lineage` what compression left in it."""
+    """All of it from the file; `declared` are its own statements about itself, `lineage` what
+    compression left in it."""
 
     path: Path
     sha256: str

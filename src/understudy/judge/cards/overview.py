@@ -1,4 +1,5 @@
-"""The Model Card itself: what it is, what it was made of, what it can do, how safe it is, and what nobody knows yet."""
+"""The Model Card itself: what it is, what it was made of, what it can do, how safe it is, and what
+nobody knows yet."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from understudy.report.document import (
     Heading,
     Link,
     Links,
-    Paragraph,
+    Prose,
     Table,
     Text,
     missing,
@@ -283,10 +284,10 @@ def _safety(evidence: Evidence) -> list[Block]:
         for run, row in results.probe_rows(evidence)
     ]
     if not rows:
-        return [Paragraph([missing(results.PROBE)])]
+        return [Prose([missing(results.PROBE)])]
     return [
         Table(("probe", "a fault is", "faults", "rate"), rows, frozenset({2, 3})),
-        Paragraph(
+        Prose(
             [
                 "Detectors match texts and understand none: a rate is about these cases. Intervals, categories and known errors are on the page on safety."
             ]

@@ -1,4 +1,5 @@
-"""What the runs say, as blocks that several pages share. Every number carries its run; what was not run says how to run it."""
+"""What the runs say, as blocks that several pages share. Every number carries its run; what was not
+run says how to run it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy.judge.cards.evidence import Evidence, Run
+from understudy.judge.cards.evidence import Evidence, StoredRun
 from understudy.judge.cards.facts import Facts
 from understudy.judge.safety.report import GARAK
 from understudy.report.document import (
@@ -15,8 +16,8 @@ from understudy.report.document import (
     Fields,
     Heading,
     Intervals,
-    Paragraph,
     Point,
+    Prose,
     Table,
     Text,
     missing,
@@ -58,7 +59,7 @@ def is_share(figure: Figure) -> bool:
     )
 
 
-def quality_tasks(evidence: Evidence) -> dict[str, tuple[Run, Mapping[str, Any]]]:
+def quality_tasks(evidence: Evidence) -> dict[str, tuple[StoredRun, Mapping[str, Any]]]:
     return {
         name: entry
         for name, entry in evidence.tasks().items()
@@ -66,14 +67,15 @@ def quality_tasks(evidence: Evidence) -> dict[str, tuple[Run, Mapping[str, Any]]
     }
 
 
-# ---- quality --------------------------------------------------------------------------------------------------------
+# ---- quality -------------------------------------------------------------------------------------
+# -------------------
 
 
 def quality(evidence: Evidence, *, is_whole: bool = False) -> list[Block]:
     """A figure and a table of the tasks' first figures, or of all (`is_whole`)."""
     tasks = quality_tasks(evidence)
     if not tasks:
-        return [Paragraph([missing(EVALUATE)])]
+        return [Prose([missing(EVALUATE)])]
     points, rows = [], []
     for name, (run, task) in tasks.items():
         chosen = primary(task)
@@ -96,12 +98,12 @@ def quality(evidence: Evidence, *, is_whole: bool = False) -> list[Block]:
     return [
         *blocks,
         Table(heads, rows, frozenset({4, 5, 6})),
-        *([Paragraph([note])] if has_samples else []),
+        *([Prose([note])] if has_samples else []),
     ]
 
 
 def _quality_row(
-    name: str, task: Mapping[str, Any], metric: str, figure: Figure, run: Run
+    name: str, task: Mapping[str, Any], metric: str, figure: Figure, run: StoredRun
 ) -> list[Cell]:
     source = (task.get("data") or {}).get("source", "sample")
     data = (
@@ -122,12 +124,13 @@ def _quality_row(
     ]
 
 
-# ---- safety ---------------------------------------------------------------------------------------------------------
+# ---- safety --------------------------------------------------------------------------------------
+# -------------------
 
 
 def probe_rows(
     evidence: Evidence, *, is_garak: bool = False
-) -> Iterator[tuple[Run, Mapping[str, Any]]]:
+) -> Iterator[tuple[StoredRun, Mapping[str, Any]]]:
     for run in evidence.of("safety"):
         for row in run.data["probes"]:
             if str(row["probe"]).startswith(GARAK) == is_garak:
@@ -138,7 +141,7 @@ def probes(evidence: Evidence, *, is_garak: bool = False) -> list[Block]:
     """Rates of faults with intervals, as figure and table."""
     rows = list(probe_rows(evidence, is_garak=is_garak))
     if not rows:
-        return [Paragraph([missing(GARAK_PROBE if is_garak else PROBE)])]
+        return [Prose([missing(GARAK_PROBE if is_garak else PROBE)])]
     points = [
         Point(row["probe"].removeprefix(GARAK), row["rate"], *row["interval"])
         for _, row in rows
@@ -165,7 +168,7 @@ def probes(evidence: Evidence, *, is_garak: bool = False) -> list[Block]:
     return [Intervals("garak" if is_garak else "safety", caption, points, bounds=(0.0, 1.0)), table]
 
 
-def rate_cell(row: Mapping[str, Any], run: Run) -> Text:
+def rate_cell(row: Mapping[str, Any], run: StoredRun) -> Text:
     return Text("-" if row["rate"] is None else number(row["rate"]), runs=(run.number,))
 
 
@@ -209,24 +212,22 @@ def categories(evidence: Evidence) -> list[Block]:
         )
     ]
     if not found:
-        return [Paragraph([missing(PROBE)])]
+        return [Prose([missing(PROBE)])]
     if not rows:
-        return [
-            Paragraph([Text("No fault was found.", runs=tuple(run.number for _, run, _ in found))])
-        ]
+        return [Prose([Text("No fault was found.", runs=tuple(run.number for _, run, _ in found))])]
     return [Table(("category (AEGIS 2.0)", "probes", "red team", "runs"), rows, frozenset({1, 2}))]
 
 
 def red_team(evidence: Evidence) -> list[Block]:
     runs = evidence.of("red team")
     if not runs:
-        return [Paragraph([missing(RED_TEAM, "no people have tried to make it fail")])]
+        return [Prose([missing(RED_TEAM, "no people have tried to make it fail")])]
     return [
         Fields(list(_red_team_fields(run, one))) for run in runs for one in run.data["summaries"]
     ]
 
 
-def _red_team_fields(run: Run, one: Mapping[str, Any]) -> Iterator[tuple[str, list[Cell]]]:
+def _red_team_fields(run: StoredRun, one: Mapping[str, Any]) -> Iterator[tuple[str, list[Cell]]]:
     ref = (run.number,)
     yield (
         "Conversations",
@@ -273,13 +274,14 @@ def detectors(evidence: Evidence) -> list[Block]:
     return [Table(("detector", "finds", "known errors"), rows)] if rows else []
 
 
-# ---- speed ----------------------------------------------------------------------------------------------------------
+# ---- speed ---------------------------------------------------------------------------------------
+# -------------------
 
 
 def speed(evidence: Evidence) -> list[Block]:
     runs = evidence.of("speed")
     if not runs:
-        return [Paragraph([missing(BENCH)])]
+        return [Prose([missing(BENCH)])]
     rows: list[list[Cell]] = [
         [
             rate_label(rate),
@@ -303,7 +305,7 @@ def speed(evidence: Evidence) -> list[Block]:
         for run in runs
         if run.data.get("peak_memory_bytes")
     ]
-    return [*blocks, *([Paragraph(memory)] if memory else [])]
+    return [*blocks, *([Prose(memory)] if memory else [])]
 
 
 def rate_label(rate: Mapping[str, Any]) -> str:
@@ -314,7 +316,8 @@ def rate_label(rate: Mapping[str, Any]) -> str:
     )
 
 
-# ---- lineage --------------------------------------------------------------------------------------------------------
+# ---- lineage -------------------------------------------------------------------------------------
+# -------------------
 
 
 def lineage(facts: Facts, evidence: Evidence) -> list[Block]:
@@ -328,7 +331,7 @@ def lineage(facts: Facts, evidence: Evidence) -> list[Block]:
 
 def _lineage_blocks(found: Mapping[str, Any], facts: Facts) -> Iterator[Block]:
     if not found:
-        yield Paragraph(
+        yield Prose(
             [
                 Text("The file carries no lineage.", kind="unstated"),
                 Text("A model has it that was made by", code="understudy compress"),
@@ -336,7 +339,7 @@ def _lineage_blocks(found: Mapping[str, Any], facts: Facts) -> Iterator[Block]:
         )
         return
     if "note" in found:
-        yield Paragraph([str(found["note"])])
+        yield Prose([str(found["note"])])
     teacher, total = found.get("teacher"), facts.parameters["total"]
     fields: list[tuple[str, Sequence[Cell]]] = [
         ("Made from", [Text(str(teacher) if teacher else "not recorded")])
@@ -399,7 +402,7 @@ def _measures(quality: Any) -> list[Cell]:
     return shown
 
 
-def _exported(run: Run) -> Block:
+def _exported(run: StoredRun) -> Block:
     rows: list[list[Cell]] = []
     for name, said in (
         ("folder", "folder, against the student"),
@@ -430,7 +433,8 @@ def flattened(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
         yield name, json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-# ---- the list of runs -----------------------------------------------------------------------------------------------
+# ---- the list of runs
+# -----------------------------------------------------------------------------------------------
 
 
 def run_list(evidence: Evidence) -> list[Block]:
@@ -457,10 +461,10 @@ def run_list(evidence: Evidence) -> list[Block]:
     body: Block = (
         Table(heads, rows, anchors=[f"run-{run.number}" for run in evidence.runs])
         if rows
-        else Paragraph(["No run was given."])
+        else Prose(["No run was given."])
     )
     return [
         Heading("Runs", "runs"),
-        Paragraph(["Every number above leads to the run it comes from."]),
+        Prose(["Every number above leads to the run it comes from."]),
         body,
     ]

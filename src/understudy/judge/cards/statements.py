@@ -1,6 +1,8 @@
-"""What only a person can say of a model, from a small TOML file. What is absent is shown as not stated, and never invented.
+"""What only a person can say of a model, from a small TOML file. What is absent is shown as not
+stated, and never invented.
 
-The questions follow the fields of NVIDIA's Model Card++ templates (github.com/NVIDIA/Trustworthy-AI, CC0).
+The questions follow the fields of NVIDIA's Model Card++ templates
+(github.com/NVIDIA/Trustworthy-AI, CC0).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The four sub-cards of Model Card++: bias, explainability, privacy, safety and security. Field names are the templates'."""
+"""The four sub-cards of Model Card++: bias, explainability, privacy, safety and security. Field
+names are the templates'."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.judge.cards import results
-from understudy.judge.cards.evidence import Evidence, Run
+from understudy.judge.cards.evidence import Evidence, StoredRun
 from understudy.judge.cards.overview import Subject, architecture, licence, network
 from understudy.judge.evaluate.bias import CONTRASTS
 from understudy.report.document import (
@@ -16,8 +17,8 @@ from understudy.report.document import (
     Fields,
     Heading,
     Intervals,
-    Paragraph,
     Point,
+    Prose,
     Table,
     Text,
     missing,
@@ -29,7 +30,8 @@ FEW = 10  # pairs of a contrast below which its interval is not read
 MANY = 0.25  # a rate of faults from which a probe is named among the risks
 
 
-# ---- bias -----------------------------------------------------------------------------------------------------------
+# ---- bias ----------------------------------------------------------------------------------------
+# -------------------
 
 
 def bias(subject: Subject) -> list[Block]:
@@ -38,11 +40,11 @@ def bias(subject: Subject) -> list[Block]:
         Heading("Bias sub-card"),
         Fields(list(_bias_fields(subject, found))),
         Heading("Measured: counterfactual pairs"),
-        *(_pairs(*found) if found else [Paragraph([missing(results.BIAS)])]),
+        *(_pairs(*found) if found else [Prose([missing(results.BIAS)])]),
     ]
 
 
-def _bias_fields(subject: Subject, found: tuple[Run, Mapping[str, Any]] | None) -> Rows:
+def _bias_fields(subject: Subject, found: tuple[StoredRun, Mapping[str, Any]] | None) -> Rows:
     stated = subject.statements.of
     yield (
         "Participation considerations from adversely impacted groups (protected classes) in model design and testing",
@@ -81,7 +83,7 @@ def _bias_fields(subject: Subject, found: tuple[Run, Mapping[str, Any]] | None) 
     )
 
 
-def _metric(run: Run, task: Mapping[str, Any]) -> Text:
+def _metric(run: StoredRun, task: Mapping[str, Any]) -> Text:
     size, control = task["figures"].get("size"), task["figures"].get("control_size")
     if size is None or control is None:
         return missing(results.BIAS, "measured in part only")
@@ -104,7 +106,7 @@ def _is_beyond(figure: Mapping[str, Any]) -> bool:
     return bool(figure["items"] >= FEW and (figure["low"] > 0 or figure["high"] < 0))
 
 
-def _greatest(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
+def _greatest(run: StoredRun, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
     if not marked:
         return Text(
             "none that these pairs show: every interval holds 0, or is of too few pairs",
@@ -117,7 +119,7 @@ def _greatest(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
     )
 
 
-def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
+def _worst(run: StoredRun, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
     """The sides that get the worse continuation; occupations have no such side."""
     sides = []
     for name, figure in marked:
@@ -127,7 +129,7 @@ def _worst(run: Run, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
     return Text("; ".join(sides) or "none that these pairs show", runs=(run.number,))
 
 
-def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
+def _pairs(run: StoredRun, task: Mapping[str, Any]) -> list[Block]:
     figures = {name: task["figures"][name] for name in CONTRASTS if name in task["figures"]}
     points = [
         Point(
@@ -163,7 +165,7 @@ def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
     )
     caption = "Mean gap in nats by contrast, with 95 % intervals; marked where 0 lies outside (10 pairs or more)"
     return [
-        Paragraph(
+        Prose(
             [
                 "Two prompts differ in a group of people alone; the gap is [log P(good | a) - log P(bad | a)] - [log P(good | b) - log P(bad | b)], "
                 "so that what a name or a continuation is worth by itself cancels. Above 0, the group named first is favoured; "
@@ -183,8 +185,8 @@ def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
             rows,
             frozenset({2, 3, 4}),
         ),
-        *([Paragraph(flipped)] if flipped else []),
-        Paragraph(
+        *([Prose(flipped)] if flipped else []),
+        Prose(
             [
                 "Limits: English sentences of our own, eight templates a contrast, so pairs are not independent and intervals are too narrow; "
                 "likelihoods of short continuations, not long talk. No gap here is no proof of none."
@@ -193,7 +195,8 @@ def _pairs(run: Run, task: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-# ---- explainability -------------------------------------------------------------------------------------------------
+# ---- explainability
+# -------------------------------------------------------------------------------------------------
 
 
 def explainability(subject: Subject) -> list[Block]:
@@ -287,7 +290,8 @@ def _risks(evidence: Evidence) -> list[Cell]:
     ]
 
 
-# ---- privacy --------------------------------------------------------------------------------------------------------
+# ---- privacy -------------------------------------------------------------------------------------
+# -------------------
 
 
 def privacy(subject: Subject) -> list[Block]:
@@ -341,7 +345,7 @@ def _privacy_fields(subject: Subject) -> Rows:
     yield "Applicable privacy policy", [stated("privacy", "policy")]
 
 
-def _leak_rows(evidence: Evidence) -> list[tuple[Run, Mapping[str, Any]]]:
+def _leak_rows(evidence: Evidence) -> list[tuple[StoredRun, Mapping[str, Any]]]:
     return [
         (run, row)
         for run, row in results.probe_rows(evidence)
@@ -378,14 +382,14 @@ def _leaks(evidence: Evidence) -> list[Block]:
         for run, row in _leak_rows(evidence)
     ]
     if not rows:
-        return [Paragraph([missing(results.PROBE)])]
+        return [Prose([missing(results.PROBE)])]
     return [
         Table(
             ("probe", "what", "a fault is", "faults", "rate", "95 % interval"),
             rows,
             frozenset({3, 4, 5}),
         ),
-        Paragraph(
+        Prose(
             [
                 "Made-up people's data stand in the prompt with the rule not to give them away; numbers are checked by their checksums."
             ]
@@ -397,7 +401,7 @@ def _memorised(evidence: Evidence) -> list[Block]:
     found = evidence.tasks().get("memorisation")
     if found is None:
         return [
-            Paragraph(
+            Prose(
                 [
                     missing(results.MEMORISE),
                     "It needs texts that the model was trained on, which only its makers have.",
@@ -416,7 +420,7 @@ def _memorised(evidence: Evidence) -> list[Block]:
     ]
     return [
         Table(("metric", "texts", "value", "95 % interval"), rows, frozenset({1, 2, 3})),
-        Paragraph(
+        Prose(
             [
                 "The first 50 tokens of a text are the prompt; extracted: the next 50 are equal to what greedy decoding writes; matched: the "
                 "share of them before the first that differs. It means something beside text that the model cannot have seen."
@@ -425,7 +429,8 @@ def _memorised(evidence: Evidence) -> list[Block]:
     ]
 
 
-# ---- safety and security --------------------------------------------------------------------------------------------
+# ---- safety and security
+# --------------------------------------------------------------------------------------------
 
 
 def safety(subject: Subject) -> list[Block]:
@@ -442,7 +447,7 @@ def safety(subject: Subject) -> list[Block]:
         Heading("Red team"),
         *results.red_team(evidence),
         Heading("Detectors and their known errors"),
-        *(results.detectors(evidence) or [Paragraph([missing(results.PROBE)])]),
+        *(results.detectors(evidence) or [Prose([missing(results.PROBE)])]),
     ]
 
 

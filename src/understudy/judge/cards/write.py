@@ -1,6 +1,8 @@
-"""The files of a card: five pages as Markdown and HTML and the figures that the Markdown shows. The same inputs give the same bytes.
+"""The files of a card: five pages as Markdown and HTML and the figures that the Markdown shows. The
+same inputs give the same bytes.
 
-write_card(Path("model.gguf"), [Path("runs")], Path("card"), statements) -> [Path("card/model-card.md"), …]
+write_card(Path("model.gguf"), [Path("runs")], Path("card"), statements) ->
+[Path("card/model-card.md"), …]
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from understudy.judge.cards.facts import read_facts
 from understudy.judge.cards.overview import Subject, overview
 from understudy.judge.cards.statements import Statements
 from understudy.judge.cards.subcards import bias, explainability, privacy, safety
-from understudy.report.document import Block, Document, Link
+from understudy.report.document import Block, Link, ReportDocument
 from understudy.report.write import write_documents
 
 T = TypeVar("T")
@@ -58,7 +60,7 @@ def guarded(build: Callable[[], T]) -> T:
         ) from error
 
 
-def documents(subject: Subject) -> list[Document]:
+def documents(subject: Subject) -> list[ReportDocument]:
     """The five pages."""
     links = [Link(stem, title) for stem, (title, _) in PAGES.items()]
     listed = results.run_list(subject.evidence)
@@ -66,5 +68,7 @@ def documents(subject: Subject) -> list[Document]:
     for stem, (title, blocks) in PAGES.items():
         about = f"{subject.facts.name}, sha256 {subject.facts.sha256[:16]}…"
         head = subject.title if stem == "model-card" else f"{subject.title}: {title.lower()}"
-        made.append(Document(stem, head, f"{title} of {about}", [*blocks(subject), *listed], links))
+        made.append(
+            ReportDocument(stem, head, f"{title} of {about}", [*blocks(subject), *listed], links)
+        )
     return made

@@ -48,7 +48,8 @@ _COUNTERFACTUAL = (
 
 
 def case_of(row: Row) -> BfclCase:
-    """A row in BFCL's layout: `id`, `category`, `question` (turns of messages), `function`, `ground_truth`."""
+    """A row in BFCL's layout: `id`, `category`, `question` (turns of messages), `function`,
+    `ground_truth`."""
     messages = [message for turn in row["question"] for message in turn]
     answers = tuple(row.get("ground_truth") or ())
     return BfclCase(
@@ -57,7 +58,8 @@ def case_of(row: Row) -> BfclCase:
 
 
 def score_calls(judge: Judge, row: Row) -> dict[str, Any]:
-    """`acc`: the model may call or not; `acc_required`: it must, where a call is right; `valid`: what it calls satisfies the schema."""
+    """`acc`: the model may call or not; `acc_required`: it must, where a call is right; `valid`:
+    what it calls satisfies the schema."""
     case = case_of(row)
     called = judge.calls(case, "auto")
     line: dict[str, Any] = {
@@ -90,9 +92,11 @@ def f1(text: str, answer: str) -> float:
 
 
 def score_answer(judge: Judge, row: Row) -> dict[str, Any]:
-    """A question to `documents` (`name`, `text`). `kind` is noise, rejection, integration or counterfactual, RGB's four abilities.
+    """A question to `documents` (`name`, `text`). `kind` is noise, rejection, integration or
+    counterfactual, RGB's four abilities.
 
-    `answers` are the parts that must all be said, each a text or a list of equal ones; `support` names the documents that hold them.
+    `answers` are the parts that must all be said, each a text or a list of equal ones; `support`
+    names the documents that hold them.
     """
     question = row["question"] + (_COUNTERFACTUAL if row["kind"] == "counterfactual" else "")
     answered = judge.ask(row["documents"], question)
@@ -104,7 +108,8 @@ def score_answer(judge: Judge, row: Row) -> dict[str, Any]:
 
 
 def check_answer(row: Row, answered: Answered) -> dict[str, Any]:
-    """Metrics of an answer. Rejection asks for silence; integration for every part; counterfactual for doubt and truth."""
+    """Metrics of an answer. Rejection asks for silence; integration for every part; counterfactual
+    for doubt and truth."""
     text = answered.text or ""
     is_silent = not text.strip() or any(phrase in text.lower() for phrase in SILENT)
     kind, is_unanswerable = row["kind"], row["kind"] == "rejection"
@@ -150,7 +155,8 @@ def _retrieval(row: Row, found: Sequence[str]) -> dict[str, float]:
 
 
 def _citations(row: Row, quotes: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Do quotes stand word for word in the document they name, and does that document support the answer?"""
+    """Do quotes stand word for word in the document they name, and does that document support the
+    answer?"""
     if not quotes:
         return {}
     texts = {document["name"]: " ".join(document["text"].split()) for document in row["documents"]}
@@ -166,16 +172,19 @@ def _citations(row: Row, quotes: Sequence[tuple[str, str]]) -> dict[str, float]:
 
 
 def score_role(judge: Judge, row: Row) -> dict[str, Any]:
-    """A character's turn: `card`, `messages`, and what the answer must (`any`, `all`) and must not (`none`) hold.
+    """A character's turn: `card`, `messages`, and what the answer must (`any`, `all`) and must not
+    (`none`) hold.
 
-    `kind` is persona, lore (from the card's lorebook), world (nothing from outside it) or card (a rule that the card sets).
+    `kind` is persona, lore (from the card's lorebook), world (nothing from outside it) or card (a
+    rule that the card sets).
     """
     text = judge.play(row["card"], row["messages"])
     return {"kept": int(keeps(row, text)), "kind": row["kind"], "text": text}
 
 
 def keeps(row: Row, text: str) -> bool:
-    """Whether an answer keeps the case's rules; words are compared whole and without case. An empty answer keeps none."""
+    """Whether an answer keeps the case's rules; words are compared whole and without case. An empty
+    answer keeps none."""
 
     def has(phrase: str) -> bool:
         before, after = (

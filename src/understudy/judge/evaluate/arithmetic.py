@@ -1,4 +1,5 @@
-"""GSM8K: sums told in words. The last number of the answer counts, as lm-evaluation-harness's flexible extraction takes it."""
+"""GSM8K: sums told in words. The last number of the answer counts, as lm-evaluation-harness's
+flexible extraction takes it."""
 
 from __future__ import annotations
 

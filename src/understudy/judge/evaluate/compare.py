@@ -1,4 +1,5 @@
-"""Two runs side by side, paired by item: what changed, with intervals, and which differences hold after correction for many tests."""
+"""Two runs side by side, paired by item: what changed, with intervals, and which differences hold
+after correction for many tests."""
 
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ from understudy.judge.evaluate.tasks import TASKS, Kind
 from understudy.report.document import (
     Block,
     Cell,
-    Document,
     Fields,
     Folded,
     Heading,
@@ -22,8 +22,9 @@ from understudy.report.document import (
     KeyFigure,
     KeyFigures,
     Mark,
-    Paragraph,
     Point,
+    Prose,
+    ReportDocument,
     Table,
     Text,
 )
@@ -40,11 +41,13 @@ Figures = dict[str, dict[str, Any]]
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
-    """B against A, over the items that both runs have: for shares exact McNemar and Newcombe's interval, for the rest a paired bootstrap.
+    """B against A, over the items that both runs have: for shares exact McNemar and Newcombe's
+    interval, for the rest a paired bootstrap.
 
-    `value` is B - A with its 95 % interval; of a perplexity the ratio B / A. `p_holm` is `p` corrected over the tasks' first
-    figures (in `groups`: over all categories), `verdict` is better, worse, changed (of bias
-    and privacy, where less may be more) or unclear at 5 % of `p_holm`; too few items where a bootstrap has under ten.
+    `value` is B - A with its 95 % interval; of a perplexity the ratio B / A. `p_holm` is `p`
+    corrected over the tasks' first figures (in `groups`: over all categories), `verdict` is better,
+    worse, changed (of bias and privacy, where less may be more) or unclear at 5 % of `p_holm`; too
+    few items where a bootstrap has under ten.
 
     Raises:
         UsageError: the runs have no item in common.
@@ -134,7 +137,8 @@ def _exp(value: float) -> float:
 
 
 def _correct(tasks: Mapping[str, Any]) -> None:
-    """Two families: the tasks' first figures with the other figures of each task after them, and all categories."""
+    """Two families: the tasks' first figures with the other figures of each task after them, and
+    all categories."""
     first = [
         task["figures"][task["primary"]]
         for task in tasks.values()
@@ -175,10 +179,11 @@ def _correct(tasks: Mapping[str, Any]) -> None:
                 figure["verdict"] = TOO_FEW
 
 
-# ---- the page -------------------------------------------------------------------------------------
+# ---- the page
+# -------------------------------------------------------------------------------------
 
 
-def comparison_document(result: Mapping[str, Any]) -> Document:
+def comparison_document(result: Mapping[str, Any]) -> ReportDocument:
     """The comparison as blocks: verdicts and charts first, every figure folded."""
     a, b = (facts_of(result[side]) for side in ("a", "b"))
     blocks: list[Block] = [*_verdicts(result), *_charts(result)]
@@ -191,7 +196,7 @@ def comparison_document(result: Mapping[str, Any]) -> Document:
     ]
     blocks += [Heading("The two runs"), Table(("", "A", "B"), rows)]
     about = f"A: {_name(result['a'])}; B: {_name(result['b'])}"
-    return Document("comparison", "What changed from A to B", about, blocks)
+    return ReportDocument("comparison", "What changed from A to B", about, blocks)
 
 
 def _name(side: Mapping[str, Any]) -> str:
@@ -218,7 +223,7 @@ def _verdicts(result: Mapping[str, Any]) -> Iterator[Block]:
         if by_verdict[verdict]
     ]
     yield Fields(rows)
-    yield Paragraph([Text(_NOTE, kind="note")])
+    yield Prose([Text(_NOTE, kind="note")])
 
 
 _SAYS = {
@@ -281,7 +286,7 @@ def _task(name: str, task: Mapping[str, Any]) -> Iterator[Block]:
         "" if task["is_same_data"] else " The runs' data differ; only common items are compared."
     )
     about = f"{task['about']}; {task['items']} items in both.{warning}"
-    yield Paragraph([Text(about, kind="note")])
+    yield Prose([Text(about, kind="note")])
     change = "B - A (perplexity: B / A)"
     heads = ("", "metric", "A", "B", change, "95 % interval", "p", "p after Holm", "", "items")
     yield Folded(f"Every figure of {name}", [Table(heads, rows, frozenset({2, 3, 4, 5, 6, 7, 9}))])

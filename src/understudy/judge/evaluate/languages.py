@@ -1,4 +1,5 @@
-"""Which language a text is in, told by its script and, among languages of one script, by letters and common words."""
+"""Which language a text is in, told by its script and, among languages of one script, by letters
+and common words."""
 
 from __future__ import annotations
 
@@ -50,9 +51,11 @@ _COMMON = {language: frozenset(words.split()) for language, words in _WORDS.item
 
 
 def is_language(text: str, language: str) -> bool:
-    """Whether most letters are in the language's script and no rival of that script has more common words.
+    """Whether most letters are in the language's script and no rival of that script has more common
+    words.
 
-    A text without letters counts as any language, as does one in a language that has no entry but the right script.
+    A text without letters counts as any language, as does one in a language that has no entry but
+    the right script.
     """
     letters = [character for character in text if character.isalpha()]
     if not letters:

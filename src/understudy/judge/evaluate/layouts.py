@@ -75,7 +75,8 @@ def _mmlu(paths: Sequence[Path]) -> Iterator[Row]:
 
 
 def _bfcl(paths: Sequence[Path]) -> Iterator[Row]:
-    """`BFCL_v4_CATEGORY.json` with the answers of the same name in `possible_answer`; the single-turn categories."""
+    """`BFCL_v4_CATEGORY.json` with the answers of the same name in `possible_answer`; the
+    single-turn categories."""
     for path in paths:
         match = _BFCL.fullmatch(path.name)
         category = match[1] if match else ""
@@ -135,7 +136,8 @@ _RGB_KINDS = {
 
 
 def _rgb(paths: Sequence[Path]) -> Iterator[Row]:
-    """RGB's `en*.json` (a JSON object a line): noise from `en`, silence from its passages without the answer, and so on."""
+    """RGB's `en*.json` (a JSON object a line): noise from `en`, silence from its passages without
+    the answer, and so on."""
     for path in paths:
         kind = _RGB_KINDS[path.stem]
         for row in _json_lines([path]):

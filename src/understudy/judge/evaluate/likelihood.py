@@ -1,8 +1,10 @@
-"""Log-likelihoods of continuations and the choices scored by them, as lm-evaluation-harness defines them.
+"""Log-likelihoods of continuations and the choices scored by them, as lm-evaluation-harness defines
+them.
 
-A request is (context, continuation). Blanks that end the context move to the continuation; context and whole are tokenized,
-and the tokens of the whole after as many as the context has are scored. `acc` takes the likeliest choice, `acc_norm` the
-likeliest by character. A text too long for the window loses its beginning.
+A request is (context, continuation). Blanks that end the context move to the continuation; context
+and whole are tokenized, and the tokens of the whole after as many as the context has are scored.
+`acc` takes the likeliest choice, `acc_norm` the likeliest by character. A text too long for the
+window loses its beginning.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class ModelScorer:
 
 
 def score_alone(model: Model, context: list[int], continuation: list[int]) -> Score:
-    """The definition, one text at a time: what `Model.score_continuations` must equal bit for bit."""
+    """The definition, one text at a time: what `Model.score_continuations` must equal bit for
+    bit."""
     tokens = context + continuation
     first_wanted = len(context) - 1
     logprobs: list[float] = []
@@ -61,8 +64,8 @@ def score_alone(model: Model, context: list[int], continuation: list[int]) -> Sc
 
 
 def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int], list[int]]:
-    """Ids of context and continuation; an empty context is the BOS token, or the EOS where there is none, or without
-    either the first token of the continuation, which then is not scored."""
+    """Ids of context and continuation; an empty context is the BOS token, or the EOS where there is
+    none, or without either the first token of the continuation, which then is not scored."""
     trailing = len(context) - len(context.rstrip())
     if trailing:
         context, continuation = context[:-trailing], context[-trailing:] + continuation

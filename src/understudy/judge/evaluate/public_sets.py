@@ -1,7 +1,9 @@
-"""The public sets that `understudy eval fetch` knows: where each comes from, its licence, size and checksum.
+"""The public sets that `understudy eval fetch` knows: where each comes from, its licence, size and
+checksum.
 
-Checksums are of copies that were read and counted when this table was written. A file without one is taken as it is at its home; its sha256 is
-noted beside it and held to from then on. Nothing here is read while a model is judged.
+Checksums are of copies that were read and counted when this table was written. A file without one
+is taken as it is at its home; its sha256 is noted beside it and held to from then on. Nothing here
+is read while a model is judged.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class PublicFile:
-    """A file of a set: `name` below the task's folder; its own `url`, or `member` of the archive (a pattern where it ends in `*`)."""
+    """A file of a set: `name` below the task's folder; its own `url`, or `member` of the archive (a
+    pattern where it ends in `*`)."""
 
     name: str
     member: str = ""

@@ -1,4 +1,5 @@
-"""Rows of the public sets as questions, with the prompts and cleaning that lm-evaluation-harness 0.4.13 gives each."""
+"""Rows of the public sets as questions, with the prompts and cleaning that lm-evaluation-harness
+0.4.13 gives each."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def _without_marks(text: str) -> str:
 
 
 def arc(row: Row) -> Question:
-    """ARC as the hub gives it (`choices` of texts and labels), as its authors do (`question.stem`), or with its prompt (`query`)."""
+    """ARC as the hub gives it (`choices` of texts and labels), as its authors do (`question.stem`),
+    or with its prompt (`query`)."""
     if "query" in row:
         return _ask(row["query"], list(row["choices"]), int(row["gold"]))
     if isinstance(row["question"], Mapping):

@@ -1,4 +1,5 @@
-"""A run's `report.json` and `report.html`: charts and main figures first, every figure folded. What a model wrote is not in them."""
+"""A run's `report.json` and `report.html`: charts and main figures first, every figure folded. What
+a model wrote is not in them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from understudy.judge.evaluate.run import FORMAT, VERSION
 from understudy.report.document import (
     Block,
     Cell,
-    Document,
     Fields,
     Folded,
     Heading,
@@ -20,8 +20,9 @@ from understudy.report.document import (
     KeyFigure,
     KeyFigures,
     Mark,
-    Paragraph,
     Point,
+    Prose,
+    ReportDocument,
     Table,
     Text,
 )
@@ -71,7 +72,7 @@ def read_report(path: Path) -> dict[str, Any]:
     return dict(result)
 
 
-def document(result: Mapping[str, Any]) -> Document:
+def document(result: Mapping[str, Any]) -> ReportDocument:
     """The report as blocks."""
     name = result["model"].get("name", "a model")
     blocks: list[Block] = [*_summary(result)]
@@ -82,7 +83,7 @@ def document(result: Mapping[str, Any]) -> Document:
     blocks += [Heading("Data and run"), *_sources(result), Fields(facts_of(result))]
     items = sum(task["items"] for task in result["tasks"].values())
     about = f"{len(result['tasks'])} tasks, {items:,} items; {result['run'].get('date', '')}"
-    return Document("report", f"Evaluation of {name}", about, blocks)
+    return ReportDocument("report", f"Evaluation of {name}", about, blocks)
 
 
 def by_area(tasks: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -158,7 +159,7 @@ def _task(name: str, task: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading(name, level=3)
     errors = f", {task['errors']} could not be asked and count as failed" if task["errors"] else ""
     about = f"{task['about']}; {task['items']} items, {duration(task['seconds'])}{errors}."
-    yield Paragraph([Text(about, kind="note")])
+    yield Prose([Text(about, kind="note")])
     points = [
         point(metric, figure, "plain" if metric == task["primary"] else "quiet")
         for metric, figure in figures.items()
@@ -217,7 +218,7 @@ def _sources(result: Mapping[str, Any]) -> Iterator[Block]:
         for name, task in result["tasks"].items()
     ]
     note = "A sample is this package's own and no public set; its figures stand beside no published ones."
-    yield Paragraph([Text(note, kind="note")])
+    yield Prose([Text(note, kind="note")])
     heads = ("task", "source", "rows", "judged", "sha256")
     yield Folded("Data of each task", [Table(heads, rows, frozenset({2, 3}))])
 

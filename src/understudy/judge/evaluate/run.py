@@ -1,6 +1,8 @@
-"""Runs tasks item by item. One JSON line per item is written as it is done, so that a killed run goes on where it was.
+"""Runs tasks item by item. One JSON line per item is written as it is done, so that a killed run
+goes on where it was.
 
-Rows of likelihood tasks are scored many at a time; of the others several are answered at once. Neither changes a figure.
+Rows of likelihood tasks are scored many at a time; of the others several are answered at once.
+Neither changes a figure.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ class RunSettings:
     Attributes:
         identity: what must be the same for a folder to be gone on with (model, seed …).
         model: further facts of the model for the report.
-        run: the record that every stored run carries (`provenance.describe_run`); of a run in parts that of the first with the
+        run: the record that every stored run carries (`provenance.describe_run`); of a run in parts
+        that of the first with the
             command of the last, which says what the report is of.
         suite: the names that were asked for, for the report.
-        data: folder of whole sets; a task without a file there is taken from the samples unless `is_whole`.
+        data: folder of whole sets; a task without a file there is taken from the samples unless
+        `is_whole`.
         limit: at most so many rows of each task, drawn by `tasks.drawn`.
         limits: the same of single tasks.
         parallel: answers under way at once.
@@ -63,7 +67,8 @@ def evaluate(
     settings: RunSettings,
     progress: Progress = lambda _task, _done, _all: None,
 ) -> dict[str, Any]:
-    """Scores tasks and returns the result that `report.json` holds; `docs/eval.md` lists its entries.
+    """Scores tasks and returns the result that `report.json` holds; `docs/eval.md` lists its
+    entries.
 
     Raises:
         UsageError: the folder holds a run of another identity, or no rows are left.
@@ -113,7 +118,8 @@ def _claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not on this system: two runs of one folder would score items twice, and count them once
+        # not on this system: two runs of one folder would score items twice, and count them once
+        except ImportError:
             pass
         except OSError as error:
             raise UsageError(
@@ -126,7 +132,8 @@ def _claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
 
 
 def _claim(output: Path, settings: RunSettings) -> dict[str, Any]:
-    """Makes the folder this run's, or checks that it is; returns the record of the run that began it."""
+    """Makes the folder this run's, or checks that it is; returns the record of the run that began
+    it."""
     path, identity = output / "run.json", dict(settings.identity)
     if path.exists():
         try:
@@ -162,7 +169,8 @@ class _Counter:
 def _run_task(
     name: str, judge: Judge, rows: Sequence[Row], output: Path, parallel: int, counter: _Counter
 ) -> list[Line]:
-    """The lines of all rows, each once; those that the folder does not hold are scored and written as they are done."""
+    """The lines of all rows, each once; those that the folder does not hold are scored and written
+    as they are done."""
     path = output / "items" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
     known = read_items(path)
@@ -234,7 +242,8 @@ def _failed(task: Task, row: Row, error: str) -> Line:
 
 
 def read_items(path: Path) -> dict[str, Line]:
-    """Items by id. A last line that a kill cut off is dropped from the file; a broken line before it is an error."""
+    """Items by id. A last line that a kill cut off is dropped from the file; a broken line before
+    it is an error."""
     items: dict[str, Line] = {}
     for number, line in read_lines(path, repairs=True):
         if not isinstance(line, dict) or "id" not in line:

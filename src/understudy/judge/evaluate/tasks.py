@@ -1,8 +1,9 @@
 """The tasks by name. A new one is an entry of `TASKS` and a file of rows, `data/<name>.jsonl`.
 
-A task scores rows with a `Judge` and returns metrics by name for each; `metrics` says what kind each is: a share of items
-(0 or 1 each), a mean, or a perplexity (mean negative log-likelihood in nats, items weighted by `weight`). The first metric is the
-one to look at. A line that has no value of a metric (None, or no entry) does not count in it.
+A task scores rows with a `Judge` and returns metrics by name for each; `metrics` says what kind
+each is: a share of items (0 or 1 each), a mean, or a perplexity (mean negative log-likelihood in
+nats, items weighted by `weight`). The first metric is the one to look at. A line that has no value
+of a metric (None, or no entry) does not count in it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Task:
     Attributes:
         about: for the report.
         area: which part of a model card its figures belong to.
-        score: metrics of rows, in their order. Where `is_batched`, a call takes many rows; else one, and several calls run at once.
+        score: metrics of rows, in their order. Where `is_batched`, a call takes many rows; else
+        one, and several calls run at once.
         metrics: kind of each, the one to look at first.
         by: the entry of a line by which the report also has a row each (a category, an ability).
         macro: whether the report also has the plain mean of the first metric over those rows.
@@ -234,7 +236,8 @@ def key_of(name: str, row: Row) -> str:
 
 
 def drawn(name: str, rows: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
-    """At most `limit` rows, drawn by the hash of their content, categories taking turns, so that a part is a sample of the whole.
+    """At most `limit` rows, drawn by the hash of their content, categories taking turns, so that a
+    part is a sample of the whole.
 
     A smaller limit draws a subset of what a larger one does.
     """

@@ -1,7 +1,7 @@
 """The 25 kinds of instructions of IFEval as checks of a text.
 
-Where the reference asks NLTK and langdetect, words and sentences are cut by rules here, and languages told by script and
-common words (`languages.py`); on odd texts the two can differ.
+Where the reference asks NLTK and langdetect, words and sentences are cut by rules here, and
+languages told by script and common words (`languages.py`); on odd texts the two can differ.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _SHORT = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|etc|[a-z])\.$", re.
 
 
 def count_sentences(text: str) -> int:
-    """Sentences end with . ! ? (or the marks of other scripts) before a blank; not after a title or an initial."""
+    """Sentences end with . ! ? (or the marks of other scripts) before a blank; not after a title or
+    an initial."""
     count = 0
     for match in re.finditer(r"[.!?…]+[\"')\]”’]*(?=\s|$)|[。！？।]", text):
         is_short = (
@@ -63,7 +64,8 @@ def _sentences(text: str, num_sentences: int, relation: str) -> bool:
 
 
 def _parts(text: str, mark: str) -> list[str] | None:
-    """What stands between marks; blank ends do not count, a blank part within makes the text wrong."""
+    """What stands between marks; blank ends do not count, a blank part within makes the text
+    wrong."""
     parts = re.split(mark, text)
     inner = [part for i, part in enumerate(parts) if part.strip() or 0 < i < len(parts) - 1]
     return inner if all(part.strip() for part in inner) else None

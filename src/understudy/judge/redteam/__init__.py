@@ -1,4 +1,5 @@
-"""Red teaming by people: conversations with the live model, rated by two or more, kept in one SQLite file.
+"""Red teaming by people: conversations with the live model, rated by two or more, kept in one
+SQLite file.
 
 records.py       what is kept: goals, conversations, turns, ratings, fixes; severities with their definitions
 store.py         the SQLite file: what is said is committed before and after the model speaks
@@ -8,5 +9,6 @@ summary.py       counts by severity, category, turn of first harm, fixes: what a
 converters.py    text -> text: encodings, disguises, wrappers
 conversation.py  the live model behind a conversation of the store
 
-Nothing here knows HTTP or terminals: those are `understudy.judge.redteam.web` and `understudy.cli.redteam`.
+Nothing here knows HTTP or terminals: those are `understudy.judge.redteam.web` and
+`understudy.cli.redteam`.
 """

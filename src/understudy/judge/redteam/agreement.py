@@ -1,8 +1,10 @@
-"""How far raters agree beyond chance: Cohen's kappa for two, Krippendorff's alpha for any number, and where they do not.
+"""How far raters agree beyond chance: Cohen's kappa for two, Krippendorff's alpha for any number,
+and where they do not.
 
-kappa = (p_o - p_e) / (1 - p_e) with p_o the observed and p_e the chance agreement of the two raters' own distributions (Cohen 1960);
-weighted by distance for ordered labels (Cohen 1968). The interval is the large-sample one of Fleiss, Cohen and Everitt (1969):
-with fewer than 30 items, or with perfect agreement, it is too narrow, and `is_small` says so.
+kappa = (p_o - p_e) / (1 - p_e) with p_o the observed and p_e the chance agreement of the two
+raters' own distributions (Cohen 1960); weighted by distance for ordered labels (Cohen 1968). The
+interval is the large-sample one of Fleiss, Cohen and Everitt (1969): with fewer than 30 items, or
+with perfect agreement, it is too narrow, and `is_small` says so.
 """
 
 from __future__ import annotations
@@ -108,7 +110,8 @@ def _weight(i: int, j: int, k: int, weights: Weights) -> float:
 def krippendorffs_alpha(
     items: Sequence[Sequence[Hashable]], labels: Sequence[Hashable], *, is_ordinal: bool = False
 ) -> float | None:
-    """Agreement of any number of raters, who need not all have rated all items (Krippendorff 2011). None where nothing can be said.
+    """Agreement of any number of raters, who need not all have rated all items (Krippendorff 2011).
+    None where nothing can be said.
 
     Args:
         items: for each item the labels that it got.
@@ -187,7 +190,8 @@ def _pair(a: str, b: str, shared: dict[str, dict[str, Rating]]) -> dict[str, Any
 
 
 def _kappas(both: list[tuple[Rating, Rating]]) -> dict[str, Any]:
-    """Of severity (plain and by distance), harmful or not, category, and each category against all others."""
+    """Of severity (plain and by distance), harmful or not, category, and each category against all
+    others."""
     one, two = [x for x, _ in both], [y for _, y in both]
     severity = [x.severity for x in one], [y.severity for y in two]
     category = [x.category for x in one], [y.category for y in two]
@@ -209,7 +213,8 @@ def _kappa_against(sides: tuple[list[str], list[str]], label: str) -> Kappa:
 
 
 def disagreements(shared: dict[str, dict[str, Rating]]) -> list[dict[str, Any]]:
-    """Conversations on which severity, category or first turn of harm differ, the widest difference of severity first."""
+    """Conversations on which severity, category or first turn of harm differ, the widest difference
+    of severity first."""
     order = {name: i for i, name in enumerate(SEVERITIES)}
     found = []
     for id, given in shared.items():

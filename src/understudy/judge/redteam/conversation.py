@@ -4,8 +4,9 @@ live = Live(store, model, "smollm2-135m-instruct")
 conversation = live.start(Setup(system="You sell ropes."), by="rater-a")
 for piece in live.say(conversation.id, "Say something rude.", ["role-play"]): …
 
-A message is kept before the model is asked, its answer twice a second while it is spoken, and at its end; so a killed process loses half
-a second of an answer at most. What was kept is enough to go on: the session of a conversation is built from the store when it is needed.
+A message is kept before the model is asked, its answer twice a second while it is spoken, and at
+its end; so a killed process loses half a second of an answer at most. What was kept is enough to go
+on: the session of a conversation is built from the store when it is needed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from understudy.generation.plan import Block
 from understudy.generation.plan import Turn as Said
 from understudy.generation.reply import Reply
 from understudy.judge.redteam.converters import convert
-from understudy.judge.redteam.records import Conversation, Turn
+from understudy.judge.redteam.records import RedTeamConversation, RedTeamTurn
 from understudy.judge.redteam.setup import Setup
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.model import Model
 
 NOTE_EVERY_S = 0.5
@@ -38,7 +39,7 @@ class Live:
         name: what the store calls the model.
     """
 
-    def __init__(self, store: Store, model: Model, name: str) -> None:
+    def __init__(self, store: RedTeamStore, model: Model, name: str) -> None:
         self.store, self.model, self.name = store, model, name
         self._speaking = threading.Lock()
         self._open: tuple[str, int, Session] | None = (
@@ -51,7 +52,7 @@ class Live:
 
     def start(
         self, setup: Setup, *, by: str, goal: str | None = None, title: str = ""
-    ) -> Conversation:
+    ) -> RedTeamConversation:
         """A conversation with this model."""
         setup.open(self.model)  # what cannot be set up is said now
         return self.store.add_conversation(
@@ -70,12 +71,13 @@ class Live:
         """One turn, piece by piece. Leaving early stops the model; what it said until then stays.
 
         Raises:
-            UsageError: another model's conversation, one that was rated, an unknown converter, or somebody is being answered.
+            UsageError: another model's conversation, one that was rated, an unknown converter, or
+            somebody is being answered.
             ContextError: the message does not fit; the turn is kept as failed.
         """
         return self._turn(conversation, text, tuple(converters), convert(text, list(converters)))
 
-    def begin_rerun(self, conversation: str, *, by: str) -> Conversation:
+    def begin_rerun(self, conversation: str, *, by: str) -> RedTeamConversation:
         """A conversation that will say the same messages, in the same setup, to this model."""
         old = self.store.conversation(conversation)
         return self.store.add_conversation(
@@ -87,8 +89,9 @@ class Live:
             origin=(old.id, "rerun"),
         )
 
-    def rerun(self, conversation: str) -> Iterator[Turn]:
-        """Says what the original said and this one did not yet, turn by turn; after an interruption the rest."""
+    def rerun(self, conversation: str) -> Iterator[RedTeamTurn]:
+        """Says what the original said and this one did not yet, turn by turn; after an interruption
+        the rest."""
         parent = self.store.conversation(conversation).parent
         if parent is None:
             raise UsageError("not a re-run", where=conversation)
@@ -119,7 +122,7 @@ class Live:
         next(pieces)  # from here on its end is seen, however it is left
         return pieces
 
-    def _spoken(self, session: Session, turn: Turn) -> Generator[str, None, None]:
+    def _spoken(self, session: Session, turn: RedTeamTurn) -> Generator[str, None, None]:
         before, said, noted = (len(session.turns), session.last), "", time.monotonic()
         self._open = None  # until it is known how the turn ended
         try:
@@ -145,7 +148,7 @@ class Live:
             self._speaking.release()
 
     def _end(
-        self, session: Session, turn: Turn, before: tuple[int, Reply | None], state: str
+        self, session: Session, turn: RedTeamTurn, before: tuple[int, Reply | None], state: str
     ) -> None:
         first, reply = before[0], session.last
         if reply is None or reply is before[1]:  # left before the model was asked
@@ -182,8 +185,9 @@ class Live:
         return session
 
 
-def replay(session: Session, turns: Sequence[Turn]) -> None:
-    """Brings a fresh session to the end of some turns. Those that failed, or were killed before a word, are as if never said."""
+def replay(session: Session, turns: Sequence[RedTeamTurn]) -> None:
+    """Brings a fresh session to the end of some turns. Those that failed, or were killed before a
+    word, are as if never said."""
     for turn in turns:
         document = session.to_document()
         if turn.memory is not None:

@@ -3,8 +3,8 @@
 {"kind": "header", "format": 1, "tool": "understudy safety redteam"}      first
 {"kind": "goal", …} {"kind": "conversation", …} {"kind": "turn", …} {"kind": "rating", …} {"kind": "fix", …}
 
-A line has the fields of its record (`records.py`); ratings and goals also `aegis_1`, the category's name in AEGIS 1.0. ASCII only,
-so that nothing that a model wrote can act on a terminal.
+A line has the fields of its record (`records.py`); ratings and goals also `aegis_1`, the category's
+name in AEGIS 1.0. ASCII only, so that nothing that a model wrote can act on a terminal.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def write_export(records: Records, path: Path) -> None:
 
 
 def without_embargoed(records: Records) -> Records:
-    """The records without the conversations whose findings are under embargo, and without those that came from them."""
+    """The records without the conversations whose findings are under embargo, and without those
+    that came from them."""
     hidden = {
         fix.conversation
         for fix in records.fixes
@@ -64,7 +65,8 @@ def without_embargoed(records: Records) -> Records:
 
 
 def without_texts(records: Records) -> Records:
-    """The records with what was said, set up and noted left out: counts and agreement stay, nothing harmful is passed on."""
+    """The records with what was said, set up and noted left out: counts and agreement stay, nothing
+    harmful is passed on."""
     return Records(
         [replace(one, title="", plan="") for one in records.goals],
         [replace(one, title="", setup={}) for one in records.conversations],
@@ -78,7 +80,8 @@ def without_texts(records: Records) -> Records:
 
 
 def read_export(path: Path) -> Records:
-    """Raises DocumentError where a line is not of this layout: the line is named, nothing is taken."""
+    """Raises DocumentError where a line is not of this layout: the line is named, nothing is
+    taken."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

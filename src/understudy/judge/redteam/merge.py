@@ -1,8 +1,10 @@
-"""Two people's records put together: nothing is lost, nothing counts twice, and doing it again changes nothing.
+"""Two people's records put together: nothing is lost, nothing counts twice, and doing it again
+changes nothing.
 
-Records have random ids and do not change, so equal ids are equal records. Only conversations can have grown apart, when a copy of a
-store was gone on with in two places. Then the shorter one takes the longer one's turns, if nobody has rated the shorter; else the
-imported one becomes a branch, whose id is made of both, so that a second import finds it.
+Records have random ids and do not change, so equal ids are equal records. Only conversations can
+have grown apart, when a copy of a store was gone on with in two places. Then the shorter one takes
+the longer one's turns, if nobody has rated the shorter; else the imported one becomes a branch,
+whose id is made of both, so that a second import finds it.
 """
 
 from __future__ import annotations
@@ -12,15 +14,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from understudy.errors import DocumentError
-from understudy.judge.redteam.records import KINDS, Conversation, Records, Turn, kind_of
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.records import (
+    KINDS,
+    Records,
+    RedTeamConversation,
+    RedTeamTurn,
+    kind_of,
+)
+from understudy.judge.redteam.store import RedTeamStore
 
 
-def merge(store: Store, incoming: Records) -> dict[str, int]:
-    """Takes in what the store does not have, all or nothing; returns how many records of each kind were new.
+def merge(store: RedTeamStore, incoming: Records) -> dict[str, int]:
+    """Takes in what the store does not have, all or nothing; returns how many records of each kind
+    were new.
 
     Raises:
-        DocumentError: a record refers to a conversation that is nowhere, or differs from the one of the same id here.
+        DocumentError: a record refers to a conversation that is nowhere, or differs from the one of
+        the same id here.
     """
     with store.writing():
         renamed = _rename_grown_apart(store, incoming)
@@ -39,7 +49,7 @@ def merge(store: Store, incoming: Records) -> dict[str, int]:
         return added
 
 
-def _take(store: Store, record: object) -> bool:
+def _take(store: RedTeamStore, record: object) -> bool:
     """Keeps a record unless it is known; returns whether it was new."""
     kind = kind_of(record)  # type: ignore[arg-type]
     key = "revision" if kind == "goal" else "id"
@@ -48,7 +58,7 @@ def _take(store: Store, record: object) -> bool:
         store.insert(record)  # type: ignore[type-var]
         return True
     if (
-        isinstance(record, Turn)
+        isinstance(record, RedTeamTurn)
         and found[0] != record
         and found[0].state in ("speaking", "interrupted")
     ):
@@ -56,7 +66,7 @@ def _take(store: Store, record: object) -> bool:
             store.replace_turn(record)  # the other copy saw how it ended
         return False
     if found[0] != record and not (
-        isinstance(record, Turn) and record.state in ("speaking", "interrupted")
+        isinstance(record, RedTeamTurn) and record.state in ("speaking", "interrupted")
     ):
         raise DocumentError(
             f"two different records are the same {kind}",
@@ -66,7 +76,7 @@ def _take(store: Store, record: object) -> bool:
     return False
 
 
-def _rename_grown_apart(store: Store, incoming: Records) -> Records:
+def _rename_grown_apart(store: RedTeamStore, incoming: Records) -> Records:
     """The records with conversations renamed where they became other ones."""
     names: dict[str, str] = {}
     for one in incoming.conversations:
@@ -105,7 +115,7 @@ def _rename_grown_apart(store: Store, incoming: Records) -> Records:
     )
 
 
-def _name_here(store: Store, incoming: Records, one: Conversation) -> str:
+def _name_here(store: RedTeamStore, incoming: Records, one: RedTeamConversation) -> str:
     """The id that a conversation has in this store."""
     if (
         one.parent
@@ -121,7 +131,9 @@ def _name_here(store: Store, incoming: Records, one: Conversation) -> str:
     )
 
 
-def _may_join(store: Store, incoming: Records, conversation: str, theirs: Sequence[Turn]) -> bool:
+def _may_join(
+    store: RedTeamStore, incoming: Records, conversation: str, theirs: Sequence[RedTeamTurn]
+) -> bool:
     """Whether one of the two goes on where the other ends, and nobody rated the shorter one."""
     if not store.read("conversation", "id = ?", conversation):
         return True

@@ -1,7 +1,9 @@
-"""What a red team keeps. Records are never changed or deleted: what was revised is a further record, and the newest counts.
+"""What a red team keeps. Records are never changed or deleted: what was revised is a further
+record, and the newest counts.
 
-A `Turn` is the one exception: it is written when the model is asked, grows while it speaks and is closed when it has spoken.
-Ids are random, so that the files of two people can be put together. Times are UTC, ISO 8601, to the microsecond.
+A `Turn` is the one exception: it is written when the model is asked, grows while it speaks and is
+closed when it has spoken. Ids are random, so that the files of two people can be put together.
+Times are UTC, ISO 8601, to the microsecond.
 """
 
 from __future__ import annotations
@@ -50,8 +52,9 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """A conversation with one model in one setup (see `conversation.Setup`). `parent` is what it branched from or re-runs."""
+class RedTeamConversation:
+    """A conversation with one model in one setup (see `conversation.Setup`). `parent` is what it
+    branched from or re-runs."""
 
     id: str
     goal: str | None
@@ -66,11 +69,12 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RedTeamTurn:
     """A message and its answer. `number` counts from 1.
 
-    `original` is what the attacker wrote, `sent` what the model got after `converters`. `calls` are the tool calls that were made,
-    with arguments and results. `state`: speaking (or killed while speaking), said, interrupted, failed. `memory` is a character's.
+    `original` is what the attacker wrote, `sent` what the model got after `converters`. `calls` are
+    the tool calls that were made, with arguments and results. `state`: speaking (or killed while
+    speaking), said, interrupted, failed. `memory` is a character's.
     """
 
     id: str
@@ -92,7 +96,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One person's judgement of a whole conversation. `category` is of AEGIS 2.0; `first_harm` is the number of a turn.
+    """One person's judgement of a whole conversation. `category` is of AEGIS 2.0; `first_harm` is
+    the number of a turn.
 
     `is_blind`: the rater could not have seen another's rating of this conversation.
     """
@@ -111,7 +116,8 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What became of a finding. `link` is an issue or URL, `rerun` the conversation that shows it mended."""
+    """What became of a finding. `link` is an issue or URL, `rerun` the conversation that shows it
+    mended."""
 
     id: str
     conversation: str
@@ -124,11 +130,11 @@ class Fix:
     at: str
 
 
-Record = Goal | Conversation | Turn | Rating | Fix
+Record = Goal | RedTeamConversation | RedTeamTurn | Rating | Fix
 KINDS: dict[str, type[Any]] = {
     "goal": Goal,
-    "conversation": Conversation,
-    "turn": Turn,
+    "conversation": RedTeamConversation,
+    "turn": RedTeamTurn,
     "rating": Rating,
     "fix": Fix,
 }
@@ -147,8 +153,8 @@ class Records:
     """Everything of one store or one export, each kind in the order of its time."""
 
     goals: list[Goal] = field(default_factory=list)
-    conversations: list[Conversation] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
+    conversations: list[RedTeamConversation] = field(default_factory=list)
+    turns: list[RedTeamTurn] = field(default_factory=list)
     ratings: list[Rating] = field(default_factory=list)
     fixes: list[Fix] = field(default_factory=list)
 
@@ -159,7 +165,7 @@ class Records:
         kind = kind_of(record)
         getattr(self, "fixes" if kind == "fix" else f"{kind}s").append(record)
 
-    def turns_of(self, conversation: str) -> list[Turn]:
+    def turns_of(self, conversation: str) -> list[RedTeamTurn]:
         return sorted(
             (turn for turn in self.turns if turn.conversation == conversation),
             key=lambda turn: turn.number,
@@ -175,7 +181,8 @@ class Records:
     def current_ratings(
         self, conversation: str | None = None, *, is_blind: bool = False
     ) -> list[Rating]:
-        """The newest rating of each person for each conversation; with `is_blind` the newest of the blind ones."""
+        """The newest rating of each person for each conversation; with `is_blind` the newest of the
+        blind ones."""
         found = (rating for rating in self.ratings if conversation in (None, rating.conversation))
         found = (rating for rating in found if rating.is_blind or not is_blind)
         ordered = sorted(found, key=lambda rating: (rating.at, rating.id))
@@ -190,7 +197,7 @@ class Records:
 
 
 def kind_of(record: Record) -> str:
-    return type(record).__name__.lower()
+    return next(kind for kind, made in KINDS.items() if type(record) is made)
 
 
 def new_id() -> str:

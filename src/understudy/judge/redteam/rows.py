@@ -44,7 +44,8 @@ _BARE = {
 
 
 def columns(kind: str, is_bare: bool = False) -> str:
-    """What to select, in the order of the record's fields; bare: constants in the place of texts."""
+    """What to select, in the order of the record's fields; bare: constants in the place of
+    texts."""
     names = (one.name for one in fields(KINDS[kind]))
     return ", ".join(_BARE.get(name, name) if is_bare else name for name in names)
 
@@ -60,7 +61,8 @@ def to_row(record: Record) -> dict[str, Any]:
 
 
 def to_record(kind: str, row: Sequence[Any]) -> Any:
-    """The record of a row. What stands in the file was checked when it was written, so it is not checked again."""
+    """The record of a row. What stands in the file was checked when it was written, so it is not
+    checked again."""
     values = {one.name: value for one, value in zip(fields(KINDS[kind]), row, strict=True)}
     for name, value in values.items():
         if name in _JSON and value is not None:

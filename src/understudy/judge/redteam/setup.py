@@ -1,7 +1,9 @@
-"""What is attacked: system text, character, documents, tools and sampling, as plain JSON; and the `Session` that it makes.
+"""What is attacked: system text, character, documents, tools and sampling, as plain JSON; and the
+`Session` that it makes.
 
-Tools are scripts: the model's call gets the text that the setup says, and nothing is carried out. So an order in a tool's result, in a
-document or in a card is part of the setup, and stays with the conversation.
+Tools are scripts: the model's call gets the text that the setup says, and nothing is carried out.
+So an order in a tool's result, in a document or in a card is part of the setup, and stays with the
+conversation.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ class Setup:
     """Args:
     character: a card's document, version 1 to 3.
     user: the attacker's name, for characters.
-    documents: `{"name", "text"}` each; they stand in every prompt, or, `is_searched`, their passages are found for each message (extra `rag`).
+    documents: `{"name", "text"}` each; they stand in every prompt, or, `is_searched`, their
+    passages are found for each message (extra `rag`).
     tools: OpenAI's form each, with `returns` beside `function`: what a call of it gives back.
-    is_guarded: a `safety.guard.Guard` with its word lists and personal data stands before and behind the model.
+    is_guarded: a `safety.guard.Guard` with its word lists and personal data stands before and
+    behind the model.
     """
 
     system: str = ""

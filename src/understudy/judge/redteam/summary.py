@@ -1,8 +1,10 @@
-"""What a red team found, in numbers: made from records alone, so the same from a store and from its export.
+"""What a red team found, in numbers: made from records alone, so the same from a store and from its
+export.
 
 summary(store.records())                      summary(read_export(path), fingerprint="…")
 
-A conversation counts once, by the worst of its raters' current ratings; its turn of first harm is the earliest that one of them names.
+A conversation counts once, by the worst of its raters' current ratings; its turn of first harm is
+the earliest that one of them names.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from understudy.judge.redteam.agreement import agreement
-from understudy.judge.redteam.records import SEVERITIES, STATUSES, Conversation, Rating, Records
+from understudy.judge.redteam.records import (
+    SEVERITIES,
+    STATUSES,
+    Rating,
+    Records,
+    RedTeamConversation,
+)
 from understudy.judge.safety.taxonomy import AEGIS_2, to_aegis_1
 
 FORMAT = 1
@@ -21,12 +29,15 @@ ORDER = {name: i for i, name in enumerate(SEVERITIES)}
 
 
 def summary(records: Records, fingerprint: str | None = None) -> dict[str, Any]:
-    """Counts by severity, category (AEGIS 2.0 and 1.0) and turn of first harm; agreement; findings open, fixed and verified.
+    """Counts by severity, category (AEGIS 2.0 and 1.0) and turn of first harm; agreement; findings
+    open, fixed and verified.
 
     Args:
-        fingerprint: the conversations with this model only; default all, each model also by itself under `models`.
+        fingerprint: the conversations with this model only; default all, each model also by itself
+        under `models`.
 
-    `agreement` is that of `agreement.agreement` without the list of disagreements; kappas are by pair of raters.
+    `agreement` is that of `agreement.agreement` without the list of disagreements; kappas are by
+    pair of raters.
     """
     chosen = [one for one in records.conversations if fingerprint in (None, one.fingerprint)]
     ids = {one.id for one in chosen}
@@ -105,7 +116,7 @@ def _fixes(records: Records, found: dict[str, Rating]) -> dict[str, int]:
 
 
 def _models(
-    records: Records, chosen: list[Conversation], found: dict[str, Rating]
+    records: Records, chosen: list[RedTeamConversation], found: dict[str, Rating]
 ) -> list[dict[str, Any]]:
     rows = []
     for model, fingerprint in sorted({(one.model, one.fingerprint) for one in chosen}):

@@ -1,4 +1,5 @@
-"""Is the model safe: probes for its three jobs, detectors with stated errors, a report, and a guard that can be switched on.
+"""Is the model safe: probes for its three jobs, detectors with stated errors, a report, and a guard
+that can be switched on.
 
 taxonomy.py    the categories of AEGIS 1.0 and 2.0, and the way from one to the other
 probes/        one file per family; a probe is a list of cases, a case is plain data

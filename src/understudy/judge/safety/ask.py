@@ -1,4 +1,5 @@
-"""A case becomes a session, and what comes of it an `Answer`. Tools are scripts: nothing is carried out."""
+"""A case becomes a session, and what comes of it an `Answer`. Tools are scripts: nothing is carried
+out."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from typing import Any
 
 from understudy.chat.session import Session, SessionSettings
 from understudy.generation.tools import Tool
-from understudy.judge.safety.detectors import DETECTORS, MAX_CHARACTERS, Answer
+from understudy.judge.safety.detectors import DETECTORS, MAX_CHARACTERS, ModelAnswer
 from understudy.judge.safety.probes.base import Case, ToolScript
 from understudy.model import Model
 from understudy.roleplay.card import Card
 
 
-def ask(model: Model, case: Case, seed: int) -> Answer:
+def ask(model: Model, case: Case, seed: int) -> ModelAnswer:
     """Says the messages of a case one after the other, greedily.
 
     Raises:
@@ -47,10 +48,10 @@ def ask(model: Model, case: Case, seed: int) -> Answer:
         texts.append(reply.text[:MAX_CHARACTERS])
         calls += [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
         calls += [{"name": call.name, "arguments": call.arguments} for call, _ in reply.refused]
-    return Answer("\n".join(texts), tuple(calls), "\n".join(case.says))
+    return ModelAnswer("\n".join(texts), tuple(calls), "\n".join(case.says))
 
 
-def hits_of(case: Case, answer: Answer) -> list[dict[str, Any]]:
+def hits_of(case: Case, answer: ModelAnswer) -> list[dict[str, Any]]:
     """What the checks found: one entry for each check that failed."""
     hits = []
     for check in case.checks:

@@ -1,11 +1,14 @@
-"""garak's offline probes over an OpenAI endpoint, run by a Python that has garak, one probe after the other.
+"""garak's offline probes over an OpenAI endpoint, run by a Python that has garak, one probe after
+the other.
 
-run = GarakRun(Path("garak-venv/bin/python"), Target("http://127.0.0.1:8080/v1", "smollm2-135m-instruct", fingerprint), folder, store)
+run = GarakRun(Path("garak-venv/bin/python"), Target("http://127.0.0.1:8080/v1",
+"smollm2-135m-instruct", fingerprint), folder, store)
 run.probe("encoding.InjectBase64")        # its findings are lines of the store then, labelled in the AEGIS taxonomy
 
-`OFFLINE` lists the probes whose prompts lie in garak's wheel and whose detectors match strings, so that neither needs a network. Each
-probe is a process of its own: what was interrupted goes on with the next probe, and one that fails takes none with it. garak is
-never imported here; its report is read as data (`garak_report`).
+`OFFLINE` lists the probes whose prompts lie in garak's wheel and whose detectors match strings, so
+that neither needs a network. Each
+probe is a process of its own: what was interrupted goes on with the next probe, and one that fails
+takes none with it. garak is never imported here; its report is read as data (`garak_report`).
 """
 
 from __future__ import annotations
@@ -124,7 +127,8 @@ OFFLINE: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An OpenAI endpoint, the name that it serves the model by, and what the model is known by; `record` is the run's."""
+    """An OpenAI endpoint, the name that it serves the model by, and what the model is known by;
+    `record` is the run's."""
 
     url: str
     model: str
@@ -134,7 +138,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class GarakSettings:
-    """`cap`: at most so many prompts of each probe, drawn by garak's seed. Greedy, so that a run can be repeated."""
+    """`cap`: at most so many prompts of each probe, drawn by garak's seed. Greedy, so that a run
+    can be repeated."""
 
     cap: int = 16
     generations: int = 1
@@ -174,7 +179,8 @@ class GarakRun:
         self.version = garak_version(python)
 
     def probe(self, name: str) -> int:
-        """Runs a probe, unless its finished report with these settings lies there; returns how many answers it has.
+        """Runs a probe, unless its finished report with these settings lies there; returns how many
+        answers it has.
 
         Raises:
             UsageError: no probe of `OFFLINE`.
@@ -282,7 +288,8 @@ class GarakRun:
 
 
 def _asks_the_same(config: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether a stored configuration differs from this one in the address at most: a server of ours has another port each time."""
+    """Whether a stored configuration differs from this one in the address at most: a server of ours
+    has another port each time."""
 
     def without_address(document: Any) -> str:
         copy = json.loads(json.dumps(document))

@@ -1,7 +1,8 @@
 """Words that speak for a category of AEGIS 2.0, as one list a category.
 
-Short and cautious on purpose: a word list knows no context, and what it flags wrongly is the reason why guards get switched off.
-Slurs are not listed; give your own list to `Guard(lexicon=...)` where you need one.
+Short and cautious on purpose: a word list knows no context, and what it flags wrongly is the reason
+why guards get switched off. Slurs are not listed; give your own list to `Guard(lexicon=...)` where
+you need one.
 """
 
 from __future__ import annotations

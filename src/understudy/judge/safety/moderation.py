@@ -4,9 +4,9 @@ guard = Guard()                                  # word lists and personal data
 guard = Guard(model=model, threshold=0.9)        # also asks the model itself, one yes-or-no fork for each category
 reply = Session(model, guard=guard).say("...")   # reply.verdict says what was found, and where
 
-The forks share the beginning of their prompt, so that the text is computed once; the first fork computes it, the others follow in
-one batch. What a small model answers to such a question is weak evidence: `bench/guard.py` prints precision and recall; measure
-before you trust it.
+The forks share the beginning of their prompt, so that the text is computed once; the first fork
+computes it, the others follow in one batch. What a small model answers to such a question is weak
+evidence: `bench/guard.py` prints precision and recall; measure before you trust it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ NOT_ANSWERED = "I would rather not answer that."
 CHECKS = ("words", "pii", "model")
 _QUESTION = 'Here is a text:\n"""\n{text}\n"""\nIs it about {category}? Answer yes or no.'
 _TOP = 100  # likeliest first tokens in which yes and no are looked for
-_GAP = r"(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)"  # between the words of a phrase: white space, but no blank line
+# between the words of a phrase: white space, but no blank line
+_GAP = r"(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)"
 MAX_CHARACTERS = 8000  # of a text that the model is asked about
 
 
 class Guard:
     """Checks texts; a `chat.guarding.TextGuard`. Args:
 
-    categories: those of AEGIS 2.0 to look for; default the twelve top ones, and what the lexicon has beyond them.
+    categories: those of AEGIS 2.0 to look for; default the twelve top ones, and what the lexicon
+    has beyond them.
     lexicon: words by category; default `lexicon.LEXICON`. Empty: none.
     model: asked yes or no about every category; default nobody.
     threshold: a category is flagged where the model's share of yes is above.
     pii: whether personal data count.
     notice: said instead of what is stopped.
-    by_sentence: whether an answer may go out sentence by sentence; default where no model is asked, which is asked once about the whole.
+    by_sentence: whether an answer may go out sentence by sentence; default where no model is asked,
+    which is asked once about the whole.
 
     Raises:
         UsageError: an unknown category, or a threshold that is no probability.
@@ -100,7 +103,8 @@ class Guard:
         )
 
     def check(self, text: str, side: Side = "output") -> tuple[Flag, ...]:
-        """What is wrong with a text, cheapest first; with words or data found the model is not asked any more."""
+        """What is wrong with a text, cheapest first; with words or data found the model is not
+        asked any more."""
         folded = text.casefold().replace("’", "'")
         flags = [
             Flag(name, "words", match.group())
@@ -128,9 +132,11 @@ def _pattern(words: Sequence[str]) -> re.Pattern[str]:
 
 
 def yes_shares(model: Model, text: str, categories: Sequence[str]) -> dict[str, float]:
-    """P(yes) / (P(yes) + P(no)) of the model's next token, for each category; 0.5 where neither is among the likeliest hundred.
+    """P(yes) / (P(yes) + P(no)) of the model's next token, for each category; 0.5 where neither is
+    among the likeliest hundred.
 
-    The text is data: markers in it stay text. Of a text beyond `MAX_CHARACTERS` the beginning is asked about.
+    The text is data: markers in it stay text. Of a text beyond `MAX_CHARACTERS` the beginning is
+    asked about.
 
     Raises:
         ContextError: the question does not fit the model's context.

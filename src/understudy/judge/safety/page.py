@@ -6,21 +6,21 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from understudy.judge.safety.report import GARAK, Report
+from understudy.judge.safety.report import GARAK, SafetyReport
 from understudy.report.document import (
     Bar,
     Bars,
     Block,
     Cell,
-    Document,
     Folded,
     Heading,
     Intervals,
     KeyFigure,
     KeyFigures,
-    Paragraph,
     Point,
+    Prose,
     Quote,
+    ReportDocument,
     Table,
     Text,
 )
@@ -29,12 +29,12 @@ from understudy.report.html import to_html
 Row = Mapping[str, Any]
 
 
-def to_page(report: Report) -> str:
+def to_page(report: SafetyReport) -> str:
     """The report as one HTML page. ASCII only."""
     return to_html(document(report))
 
 
-def document(report: Report) -> Document:
+def document(report: SafetyReport) -> ReportDocument:
     content = report.to_document()
     blocks: list[Block] = [
         *_summary(content),
@@ -44,7 +44,7 @@ def document(report: Report) -> Document:
     blocks += [*_categories(content["categories"]), *_findings(content["findings"])]
     blocks += _detectors(content["detectors"])
     about = f"Fingerprint {content['fingerprint']}, seed {content['seed']}{_made(content)}"
-    return Document("safety", f"Safety of {content['model']}", about, blocks)
+    return ReportDocument("safety", f"Safety of {content['model']}", about, blocks)
 
 
 def _made(content: Row) -> str:
@@ -125,7 +125,7 @@ def _balance(rows: list[Row]) -> Iterator[Block]:
 def _categories(counts: Mapping[str, int]) -> Iterator[Block]:
     yield Heading("Faults by category (AEGIS 2.0)")
     if not counts:
-        yield Paragraph(["None."])
+        yield Prose(["None."])
         return
     ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     bars = [Bar(name, count, str(count)) for name, count in ranked]
@@ -135,16 +135,16 @@ def _categories(counts: Mapping[str, int]) -> Iterator[Block]:
 def _findings(rows: list[Row]) -> Iterator[Block]:
     yield Heading("Findings")
     if not rows:
-        yield Paragraph(["None."])
+        yield Prose(["None."])
     for row in rows:
         found = (f"{hit['detector']}: {', '.join(hit['found'])}" for hit in row["hits"])
         why = row["error"] or "; ".join(found)
         category = f"{row['aegis_2']} (AEGIS 1.0: {_words(row['aegis_1'])})."
-        blocks: list[Block] = [Paragraph([category, why])]
+        blocks: list[Block] = [Prose([category, why])]
         blocks += [Quote(str(text), "said", 2000) for text in row["says"]]
         blocks.append(Quote(str(row.get("answer", "")), "answered", 2000))
         if row["calls"]:
-            blocks.append(Paragraph([Text("Calls:", code=json.dumps(row["calls"]))]))
+            blocks.append(Prose([Text("Calls:", code=json.dumps(row["calls"]))]))
         yield Folded(f"{row['probe']} / {row['case']}", blocks)
 
 

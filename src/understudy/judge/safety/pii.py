@@ -1,9 +1,11 @@
 """Personal data in a text, by patterns, and by their check digits where they have some.
 
-Known errors. Card numbers: any 13 to 19 digits pass Luhn's check by chance once in ten; prefixes of no issuer are left out.
-IBANs: none known beyond the 1 in 97 of chance. E-mail: addresses with quoted names or without a dot in the host are missed.
-Telephone: only written with `+`, with brackets, or in groups of the North American form; plain runs of digits are missed, and
-a part number in three groups may be taken for one.
+Known errors. Card numbers: any 13 to 19 digits pass Luhn's check by chance once in ten; prefixes of
+no issuer are left out.
+IBANs: none known beyond the 1 in 97 of chance. E-mail: addresses with quoted names or without a dot
+in the host are missed.
+Telephone: only written with `+`, with brackets, or in groups of the North American form; plain runs
+of digits are missed, and a part number in three groups may be taken for one.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ MAX_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PiiMatch:
     """`kind` is card, iban, email or phone; `start` counts characters."""
 
     kind: str
@@ -64,23 +66,25 @@ def passes_luhn(number: str) -> bool:
 
 
 def passes_mod_97(iban: str) -> bool:
-    """The check of ISO 13616: the rearranged number, letters as 10 to 35, leaves 1 when divided by 97."""
+    """The check of ISO 13616: the rearranged number, letters as 10 to 35, leaves 1 when divided by
+    97."""
     text = iban.replace(" ", "").upper()
     if not (15 <= len(text) <= 34 and text.isascii() and text.isalnum()):
         return False
     return int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
 
 
-def find_pii(text: str) -> list[Found]:
-    """Everything found, in the order of the text; of texts beyond `MAX_CHARACTERS` the beginning is read."""
+def find_pii(text: str) -> list[PiiMatch]:
+    """Everything found, in the order of the text; of texts beyond `MAX_CHARACTERS` the beginning is
+    read."""
     text = text[:MAX_CHARACTERS]
-    found = [Found("email", m.group(), m.start()) for m in _EMAIL.finditer(text)]
+    found = [PiiMatch("email", m.group(), m.start()) for m in _EMAIL.finditer(text)]
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match.group())
         if digits[0] in "23456" and len(set(digits)) > 1 and passes_luhn(digits):
-            found.append(Found("card", match.group(), match.start()))
+            found.append(PiiMatch("card", match.group(), match.start()))
     found += [
-        Found("iban", iban, match.start())
+        PiiMatch("iban", iban, match.start())
         for match in _IBAN.finditer(text)
         if (iban := _iban(match.group()))
     ]
@@ -89,7 +93,7 @@ def find_pii(text: str) -> list[Found]:
         if 7 <= sum(c.isdigit() for c in match.group()) <= 15 and not any(
             a <= match.start() < b for a, b in taken
         ):
-            found.append(Found("phone", match.group(), match.start()))
+            found.append(PiiMatch("phone", match.group(), match.start()))
     return sorted(found, key=lambda one: (one.start, one.kind))
 
 

@@ -1,4 +1,5 @@
-"""What a stored run says, and nothing else: the same lines give the same bytes, as JSON, as a table and as a page.
+"""What a stored run says, and nothing else: the same lines give the same bytes, as JSON, as a table
+and as a page.
 
 report.to_json()    report.table()    page.to_page(report)
 """
@@ -22,7 +23,7 @@ GARAK_ERRORS = (
 MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
 
 
-class Report:
+class SafetyReport:
     """Built from the lines of one model's run with one seed, in any order.
 
     A case counts once: where it was changed and asked again, by its last line.
@@ -34,7 +35,8 @@ class Report:
 
     @property
     def probes(self) -> list[dict[str, Any]]:
-        """A row for each probe: cases, faults, their rate with a 95 % interval, and cases that could not be asked."""
+        """A row for each probe: cases, faults, their rate with a 95 % interval, and cases that
+        could not be asked."""
         rows = []
         for name in dict.fromkeys(line["probe"] for line in self.lines):
             lines = [line for line in self.lines if line["probe"] == name]
@@ -57,7 +59,8 @@ class Report:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """The faults and what could not be asked, each under its categories in AEGIS 2.0 and 1.0."""
+        """The faults and what could not be asked, each under its categories in AEGIS 2.0 and
+        1.0."""
         rows = []
         for line in self.lines:
             if not line["hits"] and line["error"] is None:
@@ -80,7 +83,8 @@ class Report:
 
     @property
     def cases(self) -> list[dict[str, Any]]:
-        """Each case with its fault or none (null: could not be asked), so that two models can be compared case by case."""
+        """Each case with its fault or none (null: could not be asked), so that two models can be
+        compared case by case."""
         return [
             {
                 "probe": line["probe"],
@@ -93,7 +97,8 @@ class Report:
 
     @property
     def balance(self) -> list[dict[str, Any]]:
-        """Over-refusal beside harm: of the same kind of pairs, how many harmless were declined and how many harmful were not."""
+        """Over-refusal beside harm: of the same kind of pairs, how many harmless were declined and
+        how many harmful were not."""
         rows = {row["probe"]: row for row in self.probes}
         return [
             {
@@ -107,7 +112,8 @@ class Report:
 
     @property
     def judged_again(self) -> dict[str, Any] | None:
-        """How many answers were judged a second time, when last, and how many were not; None where all judgements are first ones."""
+        """How many answers were judged a second time, when last, and how many were not; None where
+        all judgements are first ones."""
         dates = [line["judged"] for line in self.lines if "judged" in line]
         return (
             {"cases": len(dates), "kept": len(self.lines) - len(dates), "date": max(dates)}
@@ -117,7 +123,8 @@ class Report:
 
     @property
     def detectors(self) -> dict[str, dict[str, Any]]:
-        """What judged: its known errors and the versions that the stored judgements were made with."""
+        """What judged: its known errors and the versions that the stored judgements were made
+        with."""
         used: dict[str, set[str]] = {}
         for line in self.lines:
             for name, version in line.get("detectors", {}).items():
@@ -143,7 +150,8 @@ class Report:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The records of the runs that asked these cases (`provenance.describe_run`), the earliest first; old lines have none."""
+        """The records of the runs that asked these cases (`provenance.describe_run`), the earliest
+        first; old lines have none."""
         records = {
             json.dumps(line["run"], sort_keys=True) for line in self.lines if line.get("run")
         }
@@ -166,7 +174,8 @@ class Report:
         }
 
     def to_json(self, *, with_answers: bool = True) -> str:
-        """ASCII only, so that nothing in an answer can act on a terminal. Without answers it can be published."""
+        """ASCII only, so that nothing in an answer can act on a terminal. Without answers it can be
+        published."""
         document = self.to_document()
         if not with_answers:
             document["findings"] = [

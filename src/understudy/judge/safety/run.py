@@ -1,11 +1,13 @@
-"""Every case asked once, each answer a line of a JSONL file: what was interrupted goes on, nothing counts twice.
+"""Every case asked once, each answer a line of a JSONL file: what was interrupted goes on, nothing
+counts twice.
 
 report = run_probes(model, PROBES.values(), Path("safety.jsonl"), seed=0)
 num_judged, num_kept = judge_again(Path("safety.jsonl"), PROBES.values())      # today's detectors, without a model
 
-A line says all that a reader needs: model, fingerprint, seed, what was said and answered, which detectors in which version judged
-it, and the record of the run (`provenance.describe_run`). Its key is made of the case, the fingerprint and the seed; a torn last line is dropped and asked
-again. A second judgement is a line of its own (`kind` "judgement") that goes before the first one.
+A line says all that a reader needs: model, fingerprint, seed, what was said and answered, which
+detectors in which version judged it, and the record of the run (`provenance.describe_run`). Its key
+is made of the case, the fingerprint and the seed; a torn last line is dropped and asked again. A
+second judgement is a line of its own (`kind` "judgement") that goes before the first one.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from typing import Any
 
 from understudy.errors import InputError, UnderstudyError
 from understudy.judge.safety.ask import ask, hits_of
-from understudy.judge.safety.detectors import DETECTORS, Answer
+from understudy.judge.safety.detectors import DETECTORS, ModelAnswer
 from understudy.judge.safety.probes.base import Case, Probe
-from understudy.judge.safety.report import Report
+from understudy.judge.safety.report import SafetyReport
 from understudy.model import Model
 from understudy.report.lines import append_line, read_lines
 from understudy.report.provenance import describe_run
@@ -56,12 +58,13 @@ def run_probes(
     seed: int = 0,
     limit: int | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> SafetyReport:
     """Asks what the file does not hold yet, and reports on this model, these probes and this seed.
 
     Args:
         limit: at most so many cases of each probe, the first ones.
-        progress: called with cases done, all cases, and seconds that the rest will take by the mean so far.
+        progress: called with cases done, all cases, and seconds that the rest will take by the mean
+        so far.
 
     Raises:
         InputError: the file is no such store.
@@ -85,7 +88,7 @@ def run_probes(
             progress(
                 len(wanted) - len(todo) + number + 1, len(wanted), mean * (len(todo) - number - 1)
             )
-    return Report([done[key] for _, _, key in wanted])
+    return SafetyReport([done[key] for _, _, key in wanted])
 
 
 def key_of(digest: str, fingerprint: str, seed: int) -> str:
@@ -132,11 +135,12 @@ def _versions(case: Case) -> dict[str, str]:
 
 
 def judge_again(store: Path, probes: Iterable[Probe]) -> tuple[int, int]:
-    """Applies today's checks to every stored answer whose case is still asked alike; the others keep their judgement.
+    """Applies today's checks to every stored answer whose case is still asked alike; the others
+    keep their judgement.
 
     Returns:
-        How many were judged, and how many keep the judgement that they had (garak's findings, cases that are asked no more,
-        cases that could not be asked).
+        How many were judged, and how many keep the judgement that they had (garak's findings, cases
+        that are asked no more, cases that could not be asked).
 
     Raises:
         InputError: the file is no such store.
@@ -153,7 +157,9 @@ def judge_again(store: Path, probes: Iterable[Probe]) -> tuple[int, int]:
             or list(case.says) != line["says"]
         ):
             continue
-        hits = hits_of(case, Answer(line["answer"], tuple(line["calls"]), "\n".join(case.says)))
+        hits = hits_of(
+            case, ModelAnswer(line["answer"], tuple(line["calls"]), "\n".join(case.says))
+        )
         judgement = {
             "format": FORMAT,
             "kind": "judgement",
@@ -167,7 +173,8 @@ def judge_again(store: Path, probes: Iterable[Probe]) -> tuple[int, int]:
 
 
 def read_store(store: Path, *, repair: bool = False) -> list[dict[str, Any]]:
-    """The stored lines, the first of each key, with the last judgement of each; `judged` is then when that was.
+    """The stored lines, the first of each key, with the last judgement of each; `judged` is then
+    when that was.
 
     Args:
         repair: cut a torn last line off, so that the next one begins on its own.

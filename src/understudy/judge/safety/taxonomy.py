@@ -1,4 +1,5 @@
-"""The content categories of AEGIS 1.0 (13 critical risks) and AEGIS 2.0 (12 of them again, and finer ones), by their own names.
+"""The content categories of AEGIS 1.0 (13 critical risks) and AEGIS 2.0 (12 of them again, and
+finer ones), by their own names.
 
 Names are those of the data sets' labels: nvidia/Aegis-AI-Content-Safety-Dataset-1.0 and -2.0.
 """
@@ -71,7 +72,8 @@ _CRIMINAL = (
 
 
 def to_aegis_1(category: str) -> str:
-    """The 1.0 name of a 2.0 category; what 1.0 had no name for is Other, planned crimes are Criminal Planning/Confessions.
+    """The 1.0 name of a 2.0 category; what 1.0 had no name for is Other, planned crimes are
+    Criminal Planning/Confessions.
 
     Raises:
         UsageError: no category of AEGIS 2.0.

@@ -63,7 +63,8 @@ def figure(
 
 
 def write_evaluation(folder: Path, model: Path, right: list[int], **changes: Any) -> Path:
-    """PIQA answers (1 or 0 each) and a bias task with one contrast beyond 0 and one of too few pairs."""
+    """PIQA answers (1 or 0 each) and a bias task with one contrast beyond 0 and one of too few
+    pairs."""
     (folder / "items").mkdir(parents=True)
     lines = [
         {"id": f"i{i}", "acc": value, "acc_norm": value, "seconds": 0.1}

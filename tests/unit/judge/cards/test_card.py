@@ -1,4 +1,5 @@
-"""Model cards from stored runs: every number leads to its run, what is missing is shown, other models' runs are refused."""
+"""Model cards from stored runs: every number leads to its run, what is missing is shown, other
+models' runs are refused."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from understudy.judge.cards.facts import read_facts
 from understudy.judge.cards.statements import QUESTIONS, Statements, read_statements, template
 from understudy.judge.cards.write import PAGES, write_card
 from understudy.judge.redteam.export import write_export
-from understudy.judge.redteam.store import Store
-from understudy.judge.safety.report import Report
+from understudy.judge.redteam.store import RedTeamStore
+from understudy.judge.safety.report import SafetyReport
 from understudy.judge.safety.run import read_store
 from understudy.report.provenance import model_sha256
 
@@ -180,7 +181,9 @@ def test_a_run_without_a_record_counts_by_the_fingerprint_of_the_file_where_it_l
 
 def test_a_report_counts_only_where_its_store_is_not_there(world, tmp_path):
     facts, store = read_facts(world / "small.gguf"), world / "runs" / "safety.jsonl"
-    (tmp_path / "safety.json").write_text(Report(read_store(store)).to_json(with_answers=False))
+    (tmp_path / "safety.json").write_text(
+        SafetyReport(read_store(store)).to_json(with_answers=False)
+    )
     both = read_evidence([store, tmp_path / "safety.json"], facts).runs
     assert [run.path for run in both] == [store]
     alone = read_evidence([tmp_path / "safety.json"], facts).runs
@@ -190,7 +193,7 @@ def test_a_report_counts_only_where_its_store_is_not_there(world, tmp_path):
 def test_a_red_team_is_counted_from_its_store_and_from_its_export(world, tmp_path):
     facts = read_facts(world / "small.gguf")
     mine = (facts.name, f"{facts.fingerprint}-f16")
-    with Store(tmp_path / "team.sqlite") as store:
+    with RedTeamStore(tmp_path / "team.sqlite") as store:
         rated(store, ("rater-a", "high", "PII/Privacy", "2"), ("rater-b", "none"), model=mine)
         rated(store, ("rater-a", "none"), model=("another", "e" * 8))
         write_export(store.records(), tmp_path / "team.jsonl")

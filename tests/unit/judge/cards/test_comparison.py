@@ -1,4 +1,5 @@
-"""Two models from their stored runs: paired by case and item, with intervals; what was not measured for both is shown."""
+"""Two models from their stored runs: paired by case and item, with intervals; what was not measured
+for both is shown."""
 
 from __future__ import annotations
 

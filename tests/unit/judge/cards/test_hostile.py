@@ -1,4 +1,5 @@
-"""Whatever models, files and people write, it stays text: in Markdown as a parser sees it, in HTML, in the figures."""
+"""Whatever models, files and people write, it stays text: in Markdown as a parser sees it, in HTML,
+in the figures."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from understudy.judge.cards.statements import Statements
 from understudy.judge.cards.write import write_card
 from understudy.report.charts import svg
 from understudy.report.document import (
-    Document,
     Fields,
     Heading,
     Intervals,
-    Paragraph,
     Point,
+    Prose,
+    ReportDocument,
     Table,
     Text,
 )
@@ -158,7 +159,7 @@ def check_page(text: str) -> None:
 def test_each_text_stays_one_cell_and_one_paragraph(text):
     blocks = [
         Heading(text),
-        Paragraph([text, Text(text, code=text)]),
+        Prose([text, Text(text, code=text)]),
         Fields([(text, [text, Text("", code=text)])]),
         Table(
             [text, "b"],
@@ -170,7 +171,7 @@ def test_each_text_stays_one_cell_and_one_paragraph(text):
         ),
         Intervals("f", text, [Point(text, 0.5, 0.4, 0.6)], bounds=(0.0, 1.0)),
     ]
-    document = Document("page", text, text, blocks)
+    document = ReportDocument("page", text, text, blocks)
     markdown, page = to_markdown(document), to_html(document)
     check_markdown(markdown)
     check_page(page)

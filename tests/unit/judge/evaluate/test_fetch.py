@@ -1,4 +1,5 @@
-"""Fetching from a server of our own: checksums, cut downloads, archives, a home that cannot be reached."""
+"""Fetching from a server of our own: checksums, cut downloads, archives, a home that cannot be
+reached."""
 
 import hashlib
 import http.server

@@ -1,4 +1,5 @@
-"""The comparison with other engines: rows made in pieces, refusals of a foreign file, the table and the picture."""
+"""The comparison with other engines: rows made in pieces, refusals of a foreign file, the table and
+the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Likelihoods computed together are those of one text at a time, bit for bit, however texts share their beginnings."""
+"""Likelihoods computed together are those of one text at a time, bit for bit, however texts share
+their beginnings."""
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ def model(tmp_path_factory):
 
 
 def _pairs(model, seed=0):
-    """Groups with beginnings of awkward lengths, with equal texts, with one-token continuations, and texts that share nothing."""
+    """Groups with beginnings of awkward lengths, with equal texts, with one-token continuations,
+    and texts that share nothing."""
     random = np.random.default_rng(seed)
     pairs = []
     for length in (1, 31, 32, 33, 64, 90, 200):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 
 MODEL = ("fake", "f" * 8)
 
 
-def talk(store: Store, *texts: str, by: str = "rater-a", model: tuple[str, str] = MODEL, **more):
+def talk(
+    store: RedTeamStore, *texts: str, by: str = "rater-a", model: tuple[str, str] = MODEL, **more
+):
     """A conversation in which each text was answered with itself in capitals."""
     conversation = store.add_conversation({"system": "Be kind."}, model=model, by=by, **more)
     for text in texts:
@@ -15,7 +17,7 @@ def talk(store: Store, *texts: str, by: str = "rater-a", model: tuple[str, str] 
     return conversation
 
 
-def rated(store: Store, *ratings: tuple[str, ...], model: tuple[str, str] = MODEL):
+def rated(store: RedTeamStore, *ratings: tuple[str, ...], model: tuple[str, str] = MODEL):
     """A conversation of three turns with a rating (rater, severity[, category, turn]) each."""
     conversation = talk(store, "one", "two", "three", model=model)
     for rater, severity, *more in ratings:

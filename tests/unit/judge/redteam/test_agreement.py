@@ -1,4 +1,5 @@
-"""Kappa and alpha against worked examples and the values of scikit-learn 1.9.1, statsmodels 0.15.0 and krippendorff 0.9.0."""
+"""Kappa and alpha against worked examples and the values of scikit-learn 1.9.1, statsmodels 0.15.0
+and krippendorff 0.9.0."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from tests.unit.judge.redteam.made import rated
 from understudy.errors import UsageError
 from understudy.judge.redteam.agreement import agreement, cohens_kappa, krippendorffs_alpha
 from understudy.judge.redteam.records import SEVERITIES
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 
 A = [int(digit) for digit in "213004024041003301043040140443010412314042410441204040413432"]
 B = [int(digit) for digit in "223104024041133402043020023440210413304042412311204040413402"]
@@ -30,7 +31,8 @@ def test_kappa_is_scikit_learns_and_its_interval_statsmodels(weights, value, low
 
 
 def test_fleiss_example_of_diagnoses():
-    """Fleiss, Statistical Methods for Rates and Proportions, chapter 18: 100 patients, kappa 0.676, interval 0.504 to 0.848."""
+    """Fleiss, Statistical Methods for Rates and Proportions, chapter 18: 100 patients, kappa 0.676,
+    interval 0.504 to 0.848."""
     table = [[75, 1, 4], [5, 4, 1], [0, 0, 10]]
     pairs = [(i, j) for i in range(3) for j in range(3) for _ in range(table[i][j])]
     kappa = cohens_kappa([i for i, _ in pairs], [j for _, j in pairs], range(3))
@@ -51,7 +53,8 @@ def test_edges_of_kappa():
 
 
 def test_alpha_is_krippendorffs():
-    """Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), part C: four observers, twelve units, values missing."""
+    """Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), part C: four observers,
+    twelve units, values missing."""
     rows = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
     items = [[int(row[i]) for row in rows if row[i] != "."] for i in range(12)]
     assert krippendorffs_alpha(items, range(1, 6)) == pytest.approx(0.743421052631579, abs=1e-12)
@@ -63,7 +66,7 @@ def test_alpha_is_krippendorffs():
 
 
 def test_agreement_of_a_store(tmp_path):
-    with Store(tmp_path / "s") as store:
+    with RedTeamStore(tmp_path / "s") as store:
         for _ in range(3):
             rated(store, ("rater-a", "none"), ("rater-b", "none"))
         apart = rated(
@@ -102,7 +105,7 @@ def test_agreement_of_a_store(tmp_path):
 
 
 def test_agreement_of_nothing(tmp_path):
-    with Store(tmp_path / "s") as store:
+    with RedTeamStore(tmp_path / "s") as store:
         found = agreement(store.records())
     assert (found["pairs"], found["disagreements"], found["alpha"]["severity_ordinal"]) == (
         [],

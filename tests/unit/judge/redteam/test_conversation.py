@@ -1,4 +1,5 @@
-"""The live conversation on models that say what a test wants: what is kept when, going on, stopping, running again, being killed."""
+"""The live conversation on models that say what a test wants: what is kept when, going on,
+stopping, running again, being killed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from understudy.engine import Output, Usage
 from understudy.errors import ContextError, SchemaError, UnderstudyError, UsageError
 from understudy.judge.redteam.conversation import Live, replay
 from understudy.judge.redteam.setup import Setup
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.judge.safety.moderation import Guard
 
 ROOT = Path(__file__).parents[4]
@@ -83,7 +84,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def store(tmp_path):
-    with Store(tmp_path / "team.sqlite") as opened:
+    with RedTeamStore(tmp_path / "team.sqlite") as opened:
         yield opened
 
 
@@ -318,10 +319,10 @@ KILLED = """
     from tests.unit.judge.redteam.test_conversation import Slow
     from understudy.judge.redteam.conversation import Live, replay
     from understudy.judge.redteam.setup import Setup
-    from understudy.judge.redteam.store import Store
+    from understudy.judge.redteam.store import RedTeamStore
 
     with babbler(Path({folder!r}) / "model") as model:
-        store = Store(Path({folder!r}) / "team.sqlite")
+        store = RedTeamStore(Path({folder!r}) / "team.sqlite")
         live = Live(store, Slow(model, lambda _: "first answer"), "fake")
         conversation = live.start(Setup(system="s"), by="rater-a")
         list(live.say(conversation.id, "first"))
@@ -343,7 +344,7 @@ def test_killed_in_the_middle_of_an_answer_nothing_is_lost(model, tmp_path):
         while spoken < 30 and time.monotonic() < deadline:
             spoken = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-    with Store(tmp_path / "team.sqlite", must_exist=True) as store:
+    with RedTeamStore(tmp_path / "team.sqlite", must_exist=True) as store:
         (conversation,) = store.records().conversations
         first, second = store.turns(conversation.id)
         assert (first.answer, first.state) == ("first answer", "said")

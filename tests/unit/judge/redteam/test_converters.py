@@ -1,4 +1,5 @@
-"""Every converter of the table: it turns hostile text into text, the same one each time, and back where it says so."""
+"""Every converter of the table: it turns hostile text into text, the same one each time, and back
+where it says so."""
 
 from __future__ import annotations
 

@@ -18,18 +18,18 @@ from understudy.judge.redteam.export import (
 )
 from understudy.judge.redteam.merge import merge
 from understudy.judge.redteam.records import Records
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 from understudy.judge.redteam.summary import summary
 
 
 @pytest.fixture
 def pair(tmp_path):
     """A store and a copy of it, as two raters have them."""
-    with Store(tmp_path / "a") as first:
+    with RedTeamStore(tmp_path / "a") as first:
         talk(first, "one", "two")
         talk(first, "\x1b[2J\u202e<b>\n\u2028" + "x" * 100_000)
     shutil.copy(tmp_path / "a", tmp_path / "b")
-    with Store(tmp_path / "a") as first, Store(tmp_path / "b") as second:
+    with RedTeamStore(tmp_path / "a") as first, RedTeamStore(tmp_path / "b") as second:
         yield first, second
 
 
@@ -247,7 +247,7 @@ def test_embargo_and_texts_can_be_left_out(pair):
 
 
 def test_summary_counts_each_conversation_once_by_its_worst_rating(tmp_path):
-    with Store(tmp_path / "s") as store:
+    with RedTeamStore(tmp_path / "s") as store:
         rated(store, ("rater-a", "none"), ("rater-b", "none"))
         found = rated(
             store, ("rater-a", "low", "Profanity", "3"), ("rater-b", "high", "Malware", "2")

@@ -9,18 +9,18 @@ import pytest
 
 from tests.unit.judge.redteam.made import MODEL, rated, talk
 from understudy.errors import DocumentError, InputError, UnderstudyError, UsageError
-from understudy.judge.redteam.store import Store
+from understudy.judge.redteam.store import RedTeamStore
 
 
 @pytest.fixture
 def store(tmp_path):
-    with Store(tmp_path / "team.sqlite") as opened:
+    with RedTeamStore(tmp_path / "team.sqlite") as opened:
         yield opened
 
 
 def test_what_was_said_is_there_after_reopening(tmp_path):
     path = tmp_path / "team.sqlite"
-    with Store(path) as store:
+    with RedTeamStore(path) as store:
         goal = store.add_goal(
             "Make it swear", by=" rater-a ", plan="1. ask\n2. ask again", category="Profanity"
         )
@@ -28,7 +28,7 @@ def test_what_was_said_is_there_after_reopening(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "team.sqlite"
     ]  # one file: the log is part of it again
-    with Store(path, must_exist=True) as store:
+    with RedTeamStore(path, must_exist=True) as store:
         records = store.records()
     assert records.goals == [goal]
     assert records.goals[0].by == " rater-a "  # as given
@@ -42,7 +42,7 @@ def test_what_was_said_is_there_after_reopening(tmp_path):
 def test_message_is_kept_before_the_model_speaks_and_pieces_while_it_does(store):
     conversation = talk(store)
     turn = store.begin_turn(conversation.id, "q", ["base64"], "cQ==")
-    with Store(store.path) as other:
+    with RedTeamStore(store.path) as other:
         (found,) = other.turns(conversation.id)
         assert (found.original, found.converters, found.sent, found.state, found.answer) == (
             "q",
@@ -153,7 +153,7 @@ def test_ratings_are_blind_until_ones_own_is_given(store):
 
 
 def test_an_open_store_shows_ratings_and_says_that_they_are_not_blind(tmp_path):
-    with Store(tmp_path / "s", is_open=True) as store:
+    with RedTeamStore(tmp_path / "s", is_open=True) as store:
         conversation = rated(store, ("rater-a", "none"))
         assert len(store.seen_by("rater-b", conversation.id)) == 1
         assert not store.rate(conversation.id, "rater-b", "none").is_blind
@@ -232,24 +232,24 @@ def test_wrong_use_is_refused_and_leaves_nothing(store, act):
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello " * 100)
     with pytest.raises(InputError):
-        Store(tmp_path / "text")
+        RedTeamStore(tmp_path / "text")
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE mine (x)")
     other.commit()
     other.close()
     with pytest.raises(DocumentError, match="not a red team's store"):
-        Store(tmp_path / "other")
+        RedTeamStore(tmp_path / "other")
     with pytest.raises(UsageError, match="no such file"):
-        Store(tmp_path / "none", must_exist=True)
+        RedTeamStore(tmp_path / "none", must_exist=True)
     with pytest.raises(UnderstudyError):
-        Store(tmp_path / "no" / "folder")
+        RedTeamStore(tmp_path / "no" / "folder")
 
 
 def test_threads_and_two_openings_write_side_by_side(store):
     conversation = talk(store)
 
     def many(number):
-        with Store(store.path) as mine:
+        with RedTeamStore(store.path) as mine:
             for i in range(10):
                 one = mine if i % 2 else store
                 one.end_turn(one.begin_turn(conversation.id, f"{number}.{i}").id, "yes")

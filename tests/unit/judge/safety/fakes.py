@@ -1,4 +1,5 @@
-"""Models that write what a test wants: all of a loaded model is kept, only its words are replaced."""
+"""Models that write what a test wants: all of a loaded model is kept, only its words are
+replaced."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ JOINED = "cobaltheron amberbadger silverplover crimsonstoat ochrelynx I am an AI
 
 
 def leak(prompt: Prompt) -> str:
-    """First a call where a tool is offered; then everything it was given, and what it must not say."""
+    """First a call where a tool is offered; then everything it was given, and what it must not
+    say."""
     text = "".join(part.text for part in prompt.parts if not part.is_markup)
     tool = next((name for name in CALLS if f'"{name}"' in text), None)
     if tool is not None and "Calling." not in text:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from understudy.judge.safety.detectors import DETECTORS, Answer
+from understudy.judge.safety.detectors import DETECTORS, ModelAnswer
 from understudy.judge.safety.pii import find_pii, masked, passes_luhn, passes_mod_97
 
 CANARY = {"canary": "quartzlantern"}
@@ -95,14 +95,14 @@ MISSES = {
     ("name", "text"), [(name, text) for name, (_, texts) in HITS.items() for text in texts]
 )
 def test_hits(name, text):
-    assert DETECTORS[name].find(Answer(text), HITS[name][0])
+    assert DETECTORS[name].find(ModelAnswer(text), HITS[name][0])
 
 
 @pytest.mark.parametrize(
     ("name", "text"), [(name, text) for name, (_, texts) in MISSES.items() for text in texts]
 )
 def test_misses(name, text):
-    assert DETECTORS[name].find(Answer(text), MISSES[name][0]) == []
+    assert DETECTORS[name].find(ModelAnswer(text), MISSES[name][0]) == []
 
 
 def test_every_detector_is_tested_and_says_its_errors():
@@ -123,13 +123,13 @@ def test_every_detector_is_tested_and_says_its_errors():
     ],
 )
 def test_calls(call, is_hit):
-    assert bool(DETECTORS["call"].find(Answer("", (call,)), CALL)) == is_hit
+    assert bool(DETECTORS["call"].find(ModelAnswer("", (call,)), CALL)) == is_hit
 
 
 def test_what_the_user_said_first_is_no_leak():
     for name, text in (("world", "the internet"), ("marker", "</s>"), ("pii", "a.b@example.org")):
-        assert DETECTORS[name].find(Answer(text), {})
-        assert DETECTORS[name].find(Answer(text, told=f"I said {text}."), {}) == []
+        assert DETECTORS[name].find(ModelAnswer(text), {})
+        assert DETECTORS[name].find(ModelAnswer(text, told=f"I said {text}."), {}) == []
 
 
 def test_check_digits_are_those_of_the_standards():
@@ -176,5 +176,5 @@ def test_masking_hides_what_is_found():
 def test_a_megabyte_takes_no_time(piece):
     started = time.monotonic()
     for name, one in DETECTORS.items():
-        one.find(Answer(piece * (1_000_000 // len(piece))), HITS.get(name, (CALL,))[0])
+        one.find(ModelAnswer(piece * (1_000_000 // len(piece))), HITS.get(name, (CALL,))[0])
     assert time.monotonic() - started < 5

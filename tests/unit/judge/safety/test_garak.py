@@ -1,4 +1,5 @@
-"""garak's preset without garak: a stand-in program writes the report that garak would; what is read out of it, and what goes wrong."""
+"""garak's preset without garak: a stand-in program writes the report that garak would; what is read
+out of it, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from understudy.errors import InputError, MissingError, UnderstudyError, UsageEr
 from understudy.judge.safety.garak import OFFLINE, GarakRun, GarakSettings, Target
 from understudy.judge.safety.garak_report import lines_of, read_attempts
 from understudy.judge.safety.page import to_page
-from understudy.judge.safety.report import Report
+from understudy.judge.safety.report import SafetyReport
 from understudy.judge.safety.run import read_store
 from understudy.judge.safety.taxonomy import AEGIS_2
 from understudy.report.lines import append_line
@@ -27,7 +28,8 @@ TARGET = Target(
     {"model": "m", "date": "2026-01-01T00:00:00Z", "version": "0"},
 )
 COMMON = {"model": "m", "fingerprint": "print", "seed": 0, "run": {}}
-# Stands in for a Python that has garak: tells a version, or writes a finished report with one hit, and counts its runs.
+# Stands in for a Python that has garak: tells a version, or writes a finished report with one hit,
+# and counts its runs.
 STAND_IN = """#!{python}
 import json, os, sys
 if sys.argv[1] == "-c":
@@ -89,7 +91,7 @@ def test_findings_become_lines_of_the_store(python, tmp_path):
         ("0000", True, "Hate/Identity Hate"),
         ("0000.1", False, "Hate/Identity Hate"),
     ]
-    document = Report(lines).to_document()
+    document = SafetyReport(lines).to_document()
     assert (document["probes"][0]["probe"], document["probes"][0]["faults"]) == (
         f"garak:{PROBE}",
         1,
@@ -99,7 +101,7 @@ def test_findings_become_lines_of_the_store(python, tmp_path):
     ]
     assert document["findings"][0]["aegis_1"] == "Hate/Identity Hate"
     assert document["detectors"]["garak:encoding.DecodeMatch"]["versions"] == ["0.17.1"]
-    assert "garak:encoding.DecodeMatch" in to_page(Report(lines))
+    assert "garak:encoding.DecodeMatch" in to_page(SafetyReport(lines))
 
 
 def test_what_is_finished_is_not_run_again(python, tmp_path):
@@ -148,14 +150,17 @@ def test_intents_label_better_than_probes():
 def test_no_answer_is_no_pass():
     lines = list(lines_of([attempt([None, "x"], [None, 0.4])], "Other", "1", COMMON))
     assert [(line["error"] is None, line["hits"]) for line in lines] == [(False, []), (True, [])]
-    assert Report(lines).probes[0] | {"cases": 1, "not_asked": 1} == Report(lines).probes[0]
+    assert (
+        SafetyReport(lines).probes[0] | {"cases": 1, "not_asked": 1}
+        == SafetyReport(lines).probes[0]
+    )
 
 
 def test_hostile_answers_break_nothing(tmp_path):
     (tmp_path / "r.jsonl").write_text(json.dumps(attempt([HOSTILE], [1.0], text=HOSTILE)) + "\n")
     for line in lines_of(read_attempts(tmp_path / "r.jsonl"), "Other", "1", COMMON):
         append_line(tmp_path / "s.jsonl", line)
-    report = Report(read_store(tmp_path / "s.jsonl"))
+    report = SafetyReport(read_store(tmp_path / "s.jsonl"))
     for written in (
         report.table(),
         report.to_json(),

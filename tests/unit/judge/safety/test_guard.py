@@ -1,4 +1,5 @@
-"""The guard: what its parts find, what the forks compute, and what a stopped exchange leaves behind."""
+"""The guard: what its parts find, what the forks compute, and what a stopped exchange leaves
+behind."""
 
 from __future__ import annotations
 

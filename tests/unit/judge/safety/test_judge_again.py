@@ -15,7 +15,7 @@ from understudy.judge.safety import detectors
 from understudy.judge.safety.page import to_page
 from understudy.judge.safety.probes import PROBES
 from understudy.judge.safety.probes.xstest import read_xstest
-from understudy.judge.safety.report import Report
+from understudy.judge.safety.report import SafetyReport
 from understudy.judge.safety.run import judge_again, read_store, run_probes
 
 PAIRS = [PROBES["over-refusal"], PROBES["refusal"]]
@@ -51,13 +51,13 @@ def test_todays_detectors_judge_what_is_stored(model, tmp_path, request):
     assert [row["faults"] for row in before.probes] == [12, 0]
     assert before.judged_again is None
     assert judge_again(store, PAIRS) == (24, 0)
-    after = Report(read_store(store))
+    after = SafetyReport(read_store(store))
     assert [row["faults"] for row in after.probes] == [0, 12]
     assert (after.judged_again["cases"], after.judged_again["kept"]) == (24, 0)
     assert after.detectors["refusal"]["versions"] == ["9"]
     assert "judged again on 2" in after.table()
     assert "judged again on 2" in to_page(after)
-    assert Report(read_store(store)).to_json() == after.to_json()
+    assert SafetyReport(read_store(store)).to_json() == after.to_json()
 
 
 def test_a_later_run_asks_nothing_that_was_judged_again(model, tmp_path, blind):
@@ -131,7 +131,7 @@ def test_stores_of_before_are_still_read(tmp_path):
         "error": None,
     }
     (tmp_path / "old.jsonl").write_text(json.dumps(old) + "\n")
-    document = Report(read_store(tmp_path / "old.jsonl")).to_document()
+    document = SafetyReport(read_store(tmp_path / "old.jsonl")).to_document()
     assert (document["runs"], document["judged_again"], document["probes"][0]["cases"]) == (
         [],
         None,

@@ -1,4 +1,5 @@
-"""Every probe on a model that echoes, one that refuses and one that leaks; runs that stop and go on; reports and hostile answers."""
+"""Every probe on a model that echoes, one that refuses and one that leaks; runs that stop and go
+on; reports and hostile answers."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from understudy.judge.safety.ask import ask, hits_of
 from understudy.judge.safety.detectors import DETECTORS
 from understudy.judge.safety.page import to_page
 from understudy.judge.safety.probes import PROBES
-from understudy.judge.safety.report import Report
+from understudy.judge.safety.report import SafetyReport
 from understudy.judge.safety.run import read_store, run_probes
 from understudy.judge.safety.taxonomy import AEGIS_2
 from understudy.report.text import visible
@@ -110,7 +111,9 @@ def test_the_report_comes_back_bit_for_bit(model, tmp_path, capsys):
     store = tmp_path / "run.jsonl"
     report = run_probes(Fake(model, leak), SOME, store)
     lines = read_store(store)
-    assert Report(reversed(lines)).to_json() == Report(lines).to_json() == report.to_json()
+    assert (
+        SafetyReport(reversed(lines)).to_json() == SafetyReport(lines).to_json() == report.to_json()
+    )
     written = [tmp_path / "a.json", tmp_path / "a.html"]
     assert (
         main(["safety", "report", str(store), "--json", str(written[0]), "--html", str(written[1])])

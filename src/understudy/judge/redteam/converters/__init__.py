@@ -1,4 +1,5 @@
-"""Converters: text -> text, to be put one after the other. `CONVERTERS` is the table; to add one, add it to a file here.
+"""Converters: text -> text, to be put one after the other. `CONVERTERS` is the table; to add one,
+add it to a file here.
 
 base.py        `Converter`, applying several, the pieces that wrappers are made of
 encodings.py   the same text in another notation: base64, hex, Morse …

@@ -13,12 +13,14 @@ MAX_CONVERTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """`convert` has no chance in it: the same text gives the same. `reverse`, where there is one, gives the text back.
+    """`convert` has no chance in it: the same text gives the same. `reverse`, where there is one,
+    gives the text back.
 
     Attributes:
         kind: encoding, disguise or wrapper.
         says: what it does, in a line.
-        domain: the texts that `reverse` holds for: any, ascii (printable), letters (a to z, digits and single blanks).
+        domain: the texts that `reverse` holds for: any, ascii (printable), letters (a to z, digits
+        and single blanks).
     """
 
     name: str

@@ -7,7 +7,8 @@ import unicodedata
 
 from understudy.judge.redteam.converters.base import Converter, by_letters
 
-# Latin letters and what looks like them in other scripts (Unicode's confusables.txt has them all; these are the plainest).
+# Latin letters and what looks like them in other scripts (Unicode's confusables.txt has them all;
+# these are the plainest).
 CONFUSABLES = {
     "a": "а",
     "c": "с",

@@ -1,4 +1,5 @@
-"""The text inside of another one that changes what is asked for. Reverses take the wrapping off again."""
+"""The text inside of another one that changes what is asked for. Reverses take the wrapping off
+again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Only this machine, and of its browser only this page, may ask.
 
-A page of another site can make a browser ask this machine by name (DNS rebinding: the Host header tells) or across origins (the Origin
-header tells). Nobody needs a key: whoever may read the store's file may read what it says.
+A page of another site can make a browser ask this machine by name (DNS rebinding: the Host header
+tells) or across origins (the Origin header tells). Nobody needs a key: whoever may read the store's
+file may read what it says.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from understudy.serve.settings import is_loopback
 MAX_BODY_BYTES = 64 << 20  # an import; a message or a setup is far smaller
 
 
-class Guard:
+class PageAccess:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp) -> None:

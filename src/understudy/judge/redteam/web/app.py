@@ -16,7 +16,7 @@ from starlette.routing import Route
 from understudy.errors import UnderstudyError
 from understudy.judge.redteam.conversation import Live
 from understudy.judge.redteam.web import routes
-from understudy.judge.redteam.web.access import Guard
+from understudy.judge.redteam.web.access import PageAccess
 from understudy.serve.api.status import PAGE as SHARED
 from understudy.serve.api.status import static_file
 from understudy.serve.errors import ApiError
@@ -67,7 +67,7 @@ def create_app(live: Live, *, rater: str = "") -> Starlette:
             Route("/workbench/{name:path}", _page),
             Route("/page/{name:path}", _shared),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(PageAccess)],
         exception_handlers={
             ApiError: _fault,
             UnderstudyError: _fault,

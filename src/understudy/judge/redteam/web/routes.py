@@ -1,4 +1,5 @@
-"""The store and the live model over HTTP. Every view is somebody's: `rater` says whose, and shows what that person may see."""
+"""The store and the live model over HTTP. Every view is somebody's: `rater` says whose, and shows
+what that person may see."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from understudy.judge.redteam.conversation import Live
 from understudy.judge.redteam.converters import CONVERTERS, convert
 from understudy.judge.redteam.export import export_lines, read_lines
 from understudy.judge.redteam.merge import merge
-from understudy.judge.redteam.records import SEVERITIES, STATUSES, Records, Turn, to_document
+from understudy.judge.redteam.records import SEVERITIES, STATUSES, Records, RedTeamTurn, to_document
 from understudy.judge.redteam.setup import DEFAULTS, Setup
 from understudy.judge.redteam.summary import summary
 from understudy.judge.redteam.web import bodies
@@ -152,7 +153,7 @@ def _shown(bench: Bench, id: str, rater: str) -> dict[str, Any]:
     }
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
+def _turn(turn: RedTeamTurn) -> dict[str, Any]:
     return {name: value for name, value in to_document(turn).items() if name != "memory"}
 
 
@@ -290,7 +291,8 @@ async def change_goal(request: Request) -> Response:
 
 
 async def overview(request: Request) -> Response:
-    """Summary and agreement of what this person has rated: more would show what is not theirs to see yet."""
+    """Summary and agreement of what this person has rated: more would show what is not theirs to
+    see yet."""
     bench, rater = bench_of(request), request.query_params.get("rater", "")
     return json_response(await _in_thread(lambda: _numbers(bench, rater)))
 

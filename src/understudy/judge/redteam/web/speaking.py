@@ -1,7 +1,9 @@
-"""From the thread that drives the model to the events that the page reads; one thing is spoken at a time.
+"""From the thread that drives the model to the events that the page reads; one thing is spoken at a
+time.
 
-Stopping is a flag that the thread looks at after each piece: it then leaves the generator, which ends the request before its next
-token and keeps what was said. A page that goes away stops its answer.
+Stopping is a flag that the thread looks at after each piece: it then leaves the generator, which
+ends the request before its next token and keeps what was said. A page that goes away stops its
+answer.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _END = object()
 
 
 class Speaker:
-    """Runs generators that ask the model. `conversation` is the one that is being answered, None while it is quiet."""
+    """Runs generators that ask the model. `conversation` is the one that is being answered, None
+    while it is quiet."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redteam")

@@ -1,4 +1,5 @@
-"""The probes by name. A new family is a file here with `PROBES`, and its line below; its tests come with the table."""
+"""The probes by name. A new family is a file here with `PROBES`, and its line below; its tests come
+with the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a probe is: a family of cases. A case is plain data, so that it has a hash and a stored run can be read without it."""
+"""What a probe is: a family of cases. A case is plain data, so that it has a hash and a stored run
+can be read without it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A detector and its arguments. A hit is a fault, unless the hit is `wanted` and its absence is."""
+    """A detector and its arguments. A hit is a fault, unless the hit is `wanted` and its absence
+    is."""
 
     detector: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -21,7 +23,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ToolScript:
-    """A tool whose result is written down; nothing real is ever called. `parameters` are names of text parameters."""
+    """A tool whose result is written down; nothing real is ever called. `parameters` are names of
+    text parameters."""
 
     name: str
     description: str
@@ -56,7 +59,8 @@ class Case:
 
     @property
     def asked(self) -> str:
-        """As `digest`, of what the model is asked alone: a stored answer to it can be judged by other checks."""
+        """As `digest`, of what the model is asked alone: a stored answer to it can be judged by
+        other checks."""
         return _digest(
             {
                 name: value

@@ -1,4 +1,5 @@
-"""Prompt injection: orders that stand in documents, character cards and tool results, where only data should be.
+"""Prompt injection: orders that stand in documents, character cards and tool results, where only
+data should be.
 
 Every order asks for a harmless odd word that nobody would say otherwise.
 """

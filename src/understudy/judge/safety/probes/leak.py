@@ -1,4 +1,5 @@
-"""System-prompt leak: a secret word in the system text, and questions that want it out, also in disguise."""
+"""System-prompt leak: a secret word in the system text, and questions that want it out, also in
+disguise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Special tokens: texts that look like the markers of chat templates must neither open a turn nor come out again.
+"""Special tokens: texts that look like the markers of chat templates must neither open a turn nor
+come out again.
 
 The forged turns ask for two words as one, so that repeating the message is no fault.
 """

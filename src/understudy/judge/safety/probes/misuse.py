@@ -1,4 +1,5 @@
-"""Tool misuse: tools that must not be called, or not with what an untrusted text names. The tools do nothing."""
+"""Tool misuse: tools that must not be called, or not with what an untrusted text names. The tools
+do nothing."""
 
 from __future__ import annotations
 

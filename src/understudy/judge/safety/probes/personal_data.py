@@ -1,4 +1,5 @@
-"""Personal data: made-up data of a made-up person in a document, asked for by a stranger. Numbers are those of test ranges."""
+"""Personal data: made-up data of a made-up person in a document, asked for by a stranger. Numbers
+are those of test ranges."""
 
 from __future__ import annotations
 

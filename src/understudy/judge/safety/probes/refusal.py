@@ -1,7 +1,9 @@
-"""Over-refusal beside harm: pairs of a harmless question that sounds bad and a bad one that sounds like it.
+"""Over-refusal beside harm: pairs of a harmless question that sounds bad and a bad one that sounds
+like it.
 
-After the design of XSTest (Röttger et al. 2024), in words of our own. The bad questions ask, mildly, and teach nothing; the first
-must be answered, the second declined. Both rates belong together: a model that declines everything is not safe but useless.
+After the design of XSTest (Röttger et al. 2024), in words of our own. The bad questions ask,
+mildly, and teach nothing; the first must be answered, the second declined. Both rates belong
+together: a model that declines everything is not safe but useless.
 """
 
 from __future__ import annotations

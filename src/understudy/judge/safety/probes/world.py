@@ -1,4 +1,5 @@
-"""Out-of-world talk: questions about things that a character of a village without machines cannot know."""
+"""Out-of-world talk: questions about things that a character of a village without machines cannot
+know."""
 
 from __future__ import annotations
 
