@@ -61,6 +61,7 @@ def test_chat_takes(served, more):
         },
         {
             "max_tokens": 128_000,
+            "messages": [*CHAT["messages"], {"role": "system", "content": "Be brief."}],
             "metadata": {"user_id": "u"},
             "stop_sequences": ["i", "a", "e", " "],
         },
@@ -182,6 +183,28 @@ def test_an_answer_goes_on_the_last_message(served):
     assert not chat(served, **more).json()["choices"][0]["message"]["content"].startswith(" 3")
     wrong = chat(served, continue_final_message=True)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "continue_final_message")
+
+
+def test_a_deferred_tool_is_shown_once_a_result_names_it(served):
+    """Claude Code's tools are searched by the client."""
+    tools = [
+        {"name": "search", "input_schema": {"type": "object"}},
+        {"name": "far", "input_schema": {"type": "object"}, "defer_loading": True},
+    ]
+    found = [{"type": "tool_reference", "tool_name": "far"}]
+    asked = {"type": "tool_use", "id": "t", "name": "search", "input": {}}
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [asked]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "t", "content": found}],
+        },
+    ]
+    far = {"type": "tool", "name": "far"}
+    assert messages(served, tools=tools, tool_choice=far).status_code == 400
+    said = messages(served, tools=tools, tool_choice=far, messages=talk, max_tokens=60)
+    assert said.json()["content"][0]["name"] == "far"
 
 
 def test_models_are_listed_for_both_big_protocols(served):

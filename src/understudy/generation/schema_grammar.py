@@ -230,6 +230,9 @@ class _Holder:
             self.loosen(way, "propertyNames")
             return {}
         rest = self.value(said.get("additionalProperties", True), (*way, "*"))
+        listed = schema_logic.listed_names(names)
+        if listed is not None:  # a pattern would leave a comma behind the last name that is free
+            return {"properties": dict.fromkeys(listed, rest), "additionalProperties": False}
         return {"patternProperties": {pattern: rest}, "additionalProperties": False}
 
     # ---- compositions ----

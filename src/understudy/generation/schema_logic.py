@@ -170,6 +170,14 @@ def _is_in(value: Any, values: Sequence[Any]) -> bool:
     return any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in values)
 
 
+def listed_names(names: Any) -> list[str] | None:
+    """The names that a rule lists; None where it lists none."""
+    values = None if isinstance(names, bool) else _values(names, {})
+    if values is None or set(names) - {"type", "enum", "const"}:
+        return None
+    return [value for value in values if isinstance(value, str)]
+
+
 def pattern_of_names(names: Any) -> str | None:
     """A pattern of the names that a rule allows; empty: any; None: not known."""
     if isinstance(names, bool):

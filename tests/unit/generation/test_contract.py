@@ -337,3 +337,12 @@ def test_a_fault_names_place_and_keyword():
         "stops[1].n: 4"
     )
     assert contract_of(schema).fault({"stops": [{"n": 4}]}).keyword == "maximum"
+
+
+def test_no_comma_waits_for_a_name_that_is_not_left():
+    names = {"enum": ["a", "b"]}
+    schema = {"type": "object", "propertyNames": names, "required": ["a", "b"]}
+    matcher = LLMatcher(BYTES, f"start: {contract_of(schema).rule}", log_level=0)
+    written = list(b'{"a": 1, "b": 2')
+    assert matcher.validate_tokens([*written, ord(",")]) == len(written)
+    assert matcher.validate_tokens([*written, ord("}")]) == len(written) + 1

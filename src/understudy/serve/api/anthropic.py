@@ -55,15 +55,25 @@ class ToolUseBlock(AnthropicBlock):
     toolset_name: None = None
 
 
+class ToolReference(AnthropicBlock):
+    """What a client's search for tools found: a tool that was deferred is offered from here on."""
+
+    type: Literal["tool_reference"]
+    tool_name: str
+
+
+ResultPart = Annotated[TextBlock | ToolReference, Field(discriminator="type")]
+
+
 class ToolResultBlock(AnthropicBlock):
     type: Literal["tool_result"]
     tool_use_id: str
-    content: str | list[TextBlock] | None = None
+    content: str | list[ResultPart] | None = None
     is_error: bool | None = None
 
 
 class AnthropicMessage(Body):
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: (
         str
         | list[
@@ -104,8 +114,12 @@ class AnthropicMessage(Body):
 
 def result_text(block: ToolResultBlock) -> str:
     content = block.content or ""
-    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    text = content if isinstance(content, str) else "".join(map(_part_text, content))
     return f"Error: {text}" if block.is_error else text
+
+
+def _part_text(part: TextBlock | ToolReference) -> str:
+    return part.text if isinstance(part, TextBlock) else f"The tool {part.tool_name} can be called."
 
 
 class AnthropicTool(Body):
@@ -116,6 +130,7 @@ class AnthropicTool(Body):
     cache_control: JsonObject | None = None
     strict: bool | None = None
     eager_input_streaming: bool | None = None  # pieces of a call come as they are written anyway
+    defer_loading: bool | None = None  # shown once a result names it
 
     def to_openai(self) -> dict[str, Any]:
         function = {
@@ -171,8 +186,24 @@ class CountRequest(Body):
             if isinstance(self.system, str)
             else "".join(block.text for block in self.system or ())
         )
-        head = [{"role": "system", "content": system}] if system else []
-        return [*head, *(one for message in self.messages for one in message.to_messages())]
+        turns = [one for message in self.messages for one in message.to_messages()]
+        said = [system, *(str(one["content"]) for one in turns if one["role"] == "system")]
+        whole = "\n\n".join(text for text in said if text)  # most templates have one, at the top
+        head = [{"role": "system", "content": whole}] if whole else []
+        return [*head, *(one for one in turns if one["role"] != "system")]
+
+    def offered(self) -> list[AnthropicTool]:
+        """The tools that may be called: deferred ones only after a result has named them."""
+        parts = (
+            part
+            for message in self.messages
+            if isinstance(message.content, list)
+            for block in message.content
+            if isinstance(block, ToolResultBlock) and isinstance(block.content, list)
+            for part in block.content
+        )
+        named = {part.tool_name for part in parts if isinstance(part, ToolReference)}
+        return [tool for tool in self.tools or () if not tool.defer_loading or tool.name in named]
 
 
 class MessagesRequest(CountRequest):
@@ -248,7 +279,7 @@ def _ask(
         if choice.type == "tool"
         else _CHOICES[choice.type]
     )
-    tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], wanted)
+    tools, chosen, notes = read_tools([tool.to_openai() for tool in body.offered()], wanted)
     is_parallel = choice is None or not choice.disable_parallel_tool_use
     conversation = body.to_messages()
     prefill = ""
