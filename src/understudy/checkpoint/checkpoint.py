@@ -111,6 +111,7 @@ def _checked(
             found=spec.num_layers,
         )
     expected = tensor_shapes(spec)
+    _drop_zero_biases(weights, expected)
     if absent := [name for name in expected if name not in weights]:
         raise MissingError(
             f"{len(absent)} of {len(expected)} tensors are missing",
@@ -137,6 +138,15 @@ def _checked(
                 "tensor has the wrong shape", where=f"{path}: {name}", expected=shape, found=found
             )
     return Checkpoint(spec, weights, source, path, metadata)
+
+
+def _drop_zero_biases(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Biases that the architecture does not have and that add nothing: AutoGPTQ wrote one for each
+    layer.
+    """
+    for name in [n for n in weights if n not in expected and n.endswith("_proj.bias")]:
+        if not weights[name].to_float32().any():
+            weights.remove(name)
 
 
 def _from_gguf(file: GgufFile) -> Checkpoint:

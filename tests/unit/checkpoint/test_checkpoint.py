@@ -129,6 +129,17 @@ def test_missing_extra_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     open_checkpoint(folder)
 
 
+def test_a_bias_of_zeros_is_no_bias(tmp_path: Path) -> None:
+    spec = SPECS["llama"]
+    weights = random_weights(spec)
+    name = "model.layers.1.mlp.up_proj.bias"
+    zeros = weights | {name: np.zeros(spec.intermediate_size, np.float32)}
+    assert name not in open_checkpoint(write_folder(spec, zeros, tmp_path / "zeros")).weights
+    ones = weights | {name: np.ones(spec.intermediate_size, np.float32)}
+    with pytest.raises(UnsupportedError, match="up_proj"):
+        open_checkpoint(write_folder(spec, ones, tmp_path / "ones"))
+
+
 def test_a_folder_with_a_pickle(tmp_path: Path) -> None:
     spec = SPECS["nemotron"]
     weights = random_weights(spec)
