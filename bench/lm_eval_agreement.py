@@ -1,6 +1,6 @@
 """Prompts and log-likelihoods: ours beside lm-evaluation-harness's own task files and `hf` backend, over the samples in the package.
 
-    python bench/lm_eval_agreement.py FOLDER --python LM_EVAL_ENVIRONMENT/bin/python [--output docs/results/eval-agreement.json]
+    python bench/lm_eval_agreement.py FOLDER --python LM_EVAL_ENVIRONMENT/bin/python [--output bench/results/eval-agreement.json]
 
 FOLDER is a Hugging Face checkpoint; lm-eval (0.4.13 was used) lives in an environment of its own, whose interpreter is named. The harness
 loads its own `hellaswag.yaml`, `arc_easy.yaml` … with only the data exchanged for the sample, so what is compared is everything: the
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", required=True)
     parser.add_argument("--rows", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/eval-agreement.json"))
+    parser.add_argument("--output", type=Path, default=Path("bench/results/eval-agreement.json"))
     arguments = parser.parse_args()
     result = compare(arguments.folder, arguments.python, arguments.rows)
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

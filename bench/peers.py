@@ -1,7 +1,7 @@
 """This engine and stock llama.cpp on the same GGUF with the same threads, turn about in one run.
 
     python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5] [--prefill 128 512 2048]
-                          [--depth 0 2048 3500] [--batch 4 8] [--kv int8] [--tokens 32] [--starts 3] [--json docs/results/NAME.json]
+                          [--depth 0 2048 3500] [--batch 4 8] [--kv int8] [--tokens 32] [--starts 3] [--json bench/results/NAME.json]
 
 How to build llama.cpp: `bench/peer_llama.py`; a model of random weights in a published shape, with a share of zeros after the
 squared ReLU: `bench/synthetic.py`. The machine is measured first. In each round every situation is run by both, who goes first

@@ -1,4 +1,4 @@
-"""Prune, reconstruct, distil and quantize a model, each step against its baselines; figures into docs/results.
+"""Prune, reconstruct, distil and quantize a model, each step against its baselines; figures into bench/results.
 
     python experiments/compression/ablation.py prepare TRAIN TEST SECOND FOLDER [FOLDER ...] [--auxiliary FILE ...]   # weights and rows, spread over folders
     python experiments/compression/ablation.py run RESULT.json WORK FOLDER [FOLDER ...] [--device cuda] [--minutes 9] [--windows 64]

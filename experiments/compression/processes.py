@@ -1,6 +1,6 @@
 """One process and two: do they distil with the same losses? And killed after any step: does the run go on bit for bit?
 
-    python experiments/compression/processes.py [--steps 50] [--result docs/results/compress-processes.json]
+    python experiments/compression/processes.py [--steps 50] [--result bench/results/compress-processes.json]
 
 A tiny Nemotron-shaped student under FSDP2 on gloo; the program that is run is tests/torch/compress/distill_worker.py.
 """
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument(
-        "--result", type=Path, default=ROOT / "docs/results/compress-processes.json"
+        "--result", type=Path, default=ROOT / "bench/results/compress-processes.json"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
