@@ -155,6 +155,11 @@ HARMLESS_KEYS = frozenset(
     ]
 )
 
+# Texts under such names tell who wrote a file, when and from what.
+_MARKS = (
+    *("version", "_by", "_date", "_at", "_url", "_source", "_commit", "_hash", "_name", "_path"),
+    *("comment", "comments", "note", "notes", "title", "summary", "website", "organization"),
+)
 # A scale of 1 is no scale.
 _SCALES = ("_multiplier", "_scaling", "_scale")
 
@@ -271,5 +276,9 @@ class Config:
 
 
 def _asks_for_nothing(key: str, value: Any) -> bool:
-    """Whether a key that nobody knows is switched off: false, null, nothing in it, or a scale of 1."""
+    """Whether a key that nobody knows is a mark or a token's id, or is switched off: false, null,
+    nothing in it, or a scale of 1.
+    """
+    if key.endswith("_token_id") or (isinstance(value, str) and key.endswith(_MARKS)):
+        return True
     return value in (None, False, 0, "", [], {}) or (value == 1 and key.endswith(_SCALES))

@@ -66,6 +66,7 @@ def test_no_number_of_kv_heads_is_not_null() -> None:
 HARMLESS: list[tuple[str, dict[str, Any]]] = [
     ("qwen2", {"use_mrope": False}),
     ("llama", {"unsloth_version": "2025.3.19", "unsloth_fixed": True, "unsloth_new_mark": 3}),
+    ("llama", {"mergekit_version": "0.1", "finetuned_by": "x", "eot_token_id": 7, "notes": "y"}),
     ("llama", {"logit_scale": 1.0, "embedding_multiplier": 1, "some_new_switch": False}),
     ("llama", {"num_experts": 0, "mlp_only_layers": [], "some_new_table": {}, "a_note": ""}),
     ("qwen2", {"sliding_window": 16, "use_sliding_window": False, "max_window_layers": 1}),
