@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from understudy.serve.errors import ApiError
 from understudy.serve.keys import Keys, key_of
 from understudy.serve.server import Server, json_response
-from understudy.serve.settings import is_loopback
+from understudy.serve.shell import is_known_host, limited, size_fault
 
 OPEN_PATHS = ("/health", "/ready", "/")
 PAGE_PATHS = (
@@ -81,14 +81,14 @@ class Guard:
             elif scope["method"] == "OPTIONS" and origin:
                 await json_response({}, 200, _preflight(headers))(scope, receive, sending)
             else:
-                await self.app(scope, self._limited(scope, receive), sending)
+                await self.app(scope, limited(receive, self._limit(scope)), sending)
         finally:
             self._note(scope, status, time.monotonic() - started, record)
 
     def _fault(self, scope: Scope, headers: Headers) -> ApiError | None:
         settings = self.server.settings
         host = headers.get("host", "")
-        if not self._is_known(host, (*settings.allowed_hosts, settings.host)):
+        if not is_known_host(host, (*settings.allowed_hosts, settings.host)):
             return ApiError(
                 403,
                 f"host {host[:100]!r} is not served here; allow it with --allow-host",
@@ -97,7 +97,7 @@ class Guard:
         origin = headers.get("origin")
         if origin and origin not in settings.allowed_origins:
             parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not self._is_known(
+            if parts.scheme not in ("http", "https") or not is_known_host(
                 parts.netloc, (*settings.allowed_hosts, settings.host)
             ):
                 return ApiError(
@@ -116,20 +116,7 @@ class Guard:
                     headers={"WWW-Authenticate": "Bearer"},
                 )
             scope["state"]["client"] = name
-        length = headers.get("content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length[:20]) > self._limit(scope):
-            return self._too_large(scope)
-        return None
-
-    @staticmethod
-    def _is_known(netloc: str, names: tuple[str, ...]) -> bool:
-        try:
-            name = urlsplit(f"//{netloc}").hostname or ""
-        except ValueError:
-            return False
-        return is_loopback(name) or name.casefold() in {
-            entry.casefold().strip("[]") for entry in names
-        }
+        return size_fault(headers, self._limit(scope))
 
     def _limit(self, scope: Scope) -> int:
         settings = self.server.settings
@@ -138,25 +125,6 @@ class Guard:
             if scope["path"].startswith(UPLOAD_PATHS)
             else settings.max_body_bytes
         )
-
-    def _too_large(self, scope: Scope) -> ApiError:
-        return ApiError(
-            413, f"the body is too large; at most {self._limit(scope)} bytes", code="body_too_large"
-        )
-
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """The body as it comes, up to its limit: a chunked one does not tell its length before."""
-        read = 0
-
-        async def limited() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit(scope):
-                raise self._too_large(scope)
-            return message
-
-        return limited
 
     @staticmethod
     async def _refuse(fault: ApiError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,16 +6,14 @@ To add a route: a function in a file of `api/` and its line in `ROUTES`, which i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy.errors import UnderstudyError
 from understudy.generation.moderation import TextGuard
 from understudy.model import Model
 from understudy.serve.access import Guard
@@ -26,8 +24,9 @@ from understudy.serve.events import ClientGone
 from understudy.serve.metrics import Metrics
 from understudy.serve.openapi import describe
 from understudy.serve.pool import LoadedModel, Loader, Pool
-from understudy.serve.server import Server, as_api_error, json_response
+from understudy.serve.server import Server, json_response
 from understudy.serve.settings import Settings
+from understudy.serve.shell import exception_handlers
 
 MakeGuard = Callable[[Model], TextGuard]
 
@@ -68,13 +67,7 @@ def create_app(
             Route("/page/{name:path}", status.page),
         ],
         middleware=[Middleware(Guard, server=server)],
-        exception_handlers={
-            ApiError: _fault,
-            UnderstudyError: _fault,
-            HTTPException: _missing,
-            ClientGone: _gone,
-            Exception: _broken,
-        },
+        exception_handlers={**exception_handlers(_write), ClientGone: _gone},
         lifespan=_lifespan,
     )
     app.router.redirect_slashes = False
@@ -103,30 +96,6 @@ def _write(request: Request, error: ApiError) -> Response:
     return json_response(document, error.status, error.headers)
 
 
-async def _fault(request: Request, error: Exception) -> Response:
-    return _write(request, as_api_error(error))
-
-
-async def _missing(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    return _write(
-        request,
-        ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})),
-    )
-
-
 async def _gone(request: Request, error: Exception) -> Response:
     """Nobody reads this; the status is nginx's for a client that closed the connection."""
     return Response(status_code=499)
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    return _write(
-        request,
-        ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error"),
-    )
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]

@@ -7,14 +7,12 @@ file may read what it says.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from understudy.serve.errors import ApiError
 from understudy.serve.server import json_response
-from understudy.serve.settings import is_loopback
+from understudy.serve.shell import is_known_host, limited, size_fault
 
 MAX_BODY_BYTES = 64 << 20  # an import; a message or a setup is far smaller
 
@@ -34,41 +32,13 @@ class PageAccess:
             answer = json_response(fault.to_openai(), fault.status, {"Connection": "close"})
             await answer(scope, receive, send)
             return
-        await self.app(scope, _limited(receive), send)
+        await self.app(scope, limited(receive, MAX_BODY_BYTES), send)
 
 
 def _fault(headers: Headers) -> ApiError | None:
     host, origin = headers.get("host", ""), headers.get("origin")
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    if not is_loopback(name):
+    if not is_known_host(host):
         return ApiError(403, f"host {host[:100]!r} is not served here", code="host_not_allowed")
     if origin is not None and origin != f"http://{host}":
         return ApiError(403, f"origin {origin[:100]!r} may not ask", code="origin_not_allowed")
-    length = headers.get("content-length", "0")
-    if not (length.isascii() and length.isdigit() and int(length[:20]) <= MAX_BODY_BYTES):
-        return _too_large()
-    return None
-
-
-def _too_large() -> ApiError:
-    return ApiError(
-        413, f"the body is too large; at most {MAX_BODY_BYTES} bytes", code="body_too_large"
-    )
-
-
-def _limited(receive: Receive) -> Receive:
-    """The body as it comes, up to the limit: a chunked one does not tell its length before."""
-    read = 0
-
-    async def limited() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > MAX_BODY_BYTES:
-            raise _too_large()
-        return message
-
-    return limited
+    return size_fault(headers, MAX_BODY_BYTES)

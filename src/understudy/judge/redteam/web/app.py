@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy.errors import UnderstudyError
 from understudy.judge.redteam.conversation import Live
 from understudy.judge.redteam.web import routes
 from understudy.judge.redteam.web.access import PageAccess
 from understudy.serve.api.status import PAGE as SHARED
 from understudy.serve.api.status import static_file
 from understudy.serve.errors import ApiError
-from understudy.serve.server import as_api_error, json_response
+from understudy.serve.server import json_response
+from understudy.serve.shell import exception_handlers
 
 PAGE = Path(__file__).parent / "page"
 ROUTES = (
@@ -68,12 +67,7 @@ def create_app(live: Live, *, rater: str = "") -> Starlette:
             Route("/page/{name:path}", _shared),
         ],
         middleware=[Middleware(PageAccess)],
-        exception_handlers={
-            ApiError: _fault,
-            UnderstudyError: _fault,
-            HTTPException: _missing,
-            Exception: _broken,
-        },
+        exception_handlers=exception_handlers(_write),
         lifespan=lifespan,
     )
     app.state.bench = bench
@@ -89,19 +83,5 @@ async def _shared(request: Request) -> Response:
     return static_file(SHARED, request.path_params["name"])
 
 
-async def _fault(request: Request, error: Exception) -> Response:
-    fault = as_api_error(error)
-    return json_response(fault.to_openai(), fault.status, fault.headers)
-
-
-async def _missing(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    fault = ApiError(
-        error.status_code, f"{request.method} {request.url.path}: {error.detail}", code="not_found"
-    )
-    return json_response(fault.to_openai(), fault.status, dict(error.headers or {}))
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    fault = ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error")
-    return json_response(fault.to_openai(), fault.status)
+def _write(request: Request, error: ApiError) -> Response:
+    return json_response(error.to_openai(), error.status, error.headers)

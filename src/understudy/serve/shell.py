@@ -1,0 +1,79 @@
+"""What every application here is built on: faults as answers, known hosts, bodies of bounded size.
+
+The server's page and the red team's (`judge.redteam.web`) share it; who may ask is said by each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from understudy.errors import UnderstudyError
+from understudy.serve.errors import ApiError
+from understudy.serve.server import as_api_error
+from understudy.serve.settings import is_loopback
+
+Write = Callable[[Request, ApiError], Response]
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def exception_handlers(write: Write) -> dict[Any, Handler]:
+    """Every fault as an answer of `write`: those of requests, missing routes, our own."""
+
+    async def fault(request: Request, error: Exception) -> Response:
+        return write(request, as_api_error(error))
+
+    async def missing(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        code = "method_not_allowed" if error.status_code == 405 else "not_found"
+        headers = dict(error.headers or {})
+        return write(request, ApiError(error.status_code, message, code=code, headers=headers))
+
+    async def broken(request: Request, error: Exception) -> Response:
+        what = f"a fault of this server ({type(error).__name__})"
+        return write(request, ApiError(500, what, code="internal_error"))
+
+    return {ApiError: fault, UnderstudyError: fault, HTTPException: missing, Exception: broken}
+
+
+def is_known_host(netloc: str, names: Collection[str] = ()) -> bool:
+    """Whether a Host header, or an origin's host, is this machine's own or one of some names."""
+    try:
+        name = urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(name) or name.casefold() in {one.casefold().strip("[]") for one in names}
+
+
+def size_fault(headers: Headers, most: int) -> ApiError | None:
+    """What is wrong with the length that a body announces."""
+    length = headers.get("content-length", "0")
+    is_fine = length.isascii() and length.isdigit() and int(length[:20]) <= most
+    return None if is_fine else _too_large(most)
+
+
+def limited(receive: Receive, most: int) -> Receive:
+    """The body as it comes, up to `most` bytes: a chunked one does not tell its length before."""
+    num_read = 0
+
+    async def receive_limited() -> Message:
+        nonlocal num_read
+        message = await receive()
+        num_read += len(message.get("body", b""))
+        if num_read > most:
+            raise _too_large(most)
+        return message
+
+    return receive_limited
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the body is too large; at most {most} bytes", code="body_too_large")
