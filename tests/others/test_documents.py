@@ -33,8 +33,10 @@ MANUALS = ("bash", "tar", "find", "grep", "ls")
 SCRIPT = (
     "<script>addEventListener('load',()=>{document.querySelectorAll('nav').forEach(n=>n.remove());"
     "document.querySelectorAll('details').forEach(n=>n.open=true);const t=document.body.innerText;"
-    "document.documentElement.innerHTML='<head></head><body></body>';const p=document.createElement('xmp');"
-    "p.id='shown';p.textContent=btoa(unescape(encodeURIComponent(t)));document.body.append(p)})</script>"
+    "document.documentElement.innerHTML='<head></head><body></body>';const"
+    " p=document.createElement('xmp');"
+    "p.id='shown';p.textContent=btoa(unescape(encodeURIComponent(t)));document.body.append(p)})"
+    "</script>"
 )
 
 
@@ -96,8 +98,10 @@ def test_all_text_of_commonmarks_examples_stands_in_blocks(tmp_path):
 PARTS = {
     "footnotes": f'<w:footnote w:id="2">{paragraph("Below in a note.")}</w:footnote>',
     "header1": paragraph("Above on each page"),
-    "numbering": '<w:abstractNum w:abstractNumId="1"><w:lvl w:ilvl="0"><w:start w:val="1"/><w:numFmt w:val="decimal"/>'
-    '<w:lvlText w:val="%1."/></w:lvl></w:abstractNum><w:num w:numId="1"><w:abstractNumId w:val="1"/></w:num>',
+    "numbering": '<w:abstractNum w:abstractNumId="1"><w:lvl w:ilvl="0"><w:start w:val="1"/>'
+    '<w:numFmt w:val="decimal"/>'
+    '<w:lvlText w:val="%1."/></w:lvl></w:abstractNum><w:num w:numId="1"><w:abstractNumId'
+    ' w:val="1"/></w:num>',
 }
 NUMBERED = '<w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr>'
 BODY = "".join(

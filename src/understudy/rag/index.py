@@ -49,9 +49,9 @@ class Index:
 
     Args:
         path: the file; made by the first `add`.
-        embedder: an `Embedder` or the name of one; default what the index was made with, or wordllama.
-        count_tokens: tokens of a text by the model that will read the passages; default 4 characters a token.
-        counter: name of the counter; an index made with another one is refused, since its chunks would differ.
+        embedder: an `Embedder` or the name of one; default the index's own, or wordllama.
+        count_tokens: tokens of a text by the model that will read them; default 4 characters a token.
+        counter: name of the counter; an index made with another one is refused.
     """
 
     def __init__(
@@ -110,8 +110,10 @@ class Index:
     # ---- adding ----
 
     def add(self, paths: Iterable[str | Path], *, progress: Progress | None = None) -> Added:
-        """Brings the index up to date with files and folders: unchanged files are skipped, files gone from a given folder
-        are taken out. A file that cannot be read is reported and does not stop the rest.
+        """Brings the index up to date with files and folders.
+
+        Unchanged files are skipped, files gone from a given folder are taken out. A file that cannot
+        be read is reported and does not stop the rest; those of a kind without a reader are named.
 
         Raises:
             DocumentError: a path does not exist, or the index was made with other settings.
@@ -248,7 +250,7 @@ def as_utf8(text: str) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """The root itself if it is a file, else every file under it, hidden ones left out, in a fixed order."""
+    """The root if it is a file, else all files under it but hidden ones, in a fixed order."""
     if root.is_file():
         yield root
         return

@@ -17,9 +17,12 @@ def text_box(*paragraphs: str) -> str:
     """As Word writes one: a shape, and the same again for programs of before 2010."""
     content = f"<w:txbxContent>{''.join(paragraphs)}</w:txbxContent>"
     return (
-        '<w:r><mc:AlternateContent><mc:Choice Requires="wps"><w:drawing><wp:anchor><a:graphic><a:graphicData>'
-        f"<wps:wsp><wps:txbx>{content}</wps:txbx></wps:wsp></a:graphicData></a:graphic></wp:anchor></w:drawing></mc:Choice>"
-        f"<mc:Fallback><w:pict><v:shape><v:textbox>{content}</v:textbox></v:shape></w:pict></mc:Fallback>"
+        '<w:r><mc:AlternateContent><mc:Choice Requires="wps"><w:drawing><wp:anchor><a:graphic>'
+        "<a:graphicData>"
+        f"<wps:wsp><wps:txbx>{content}</wps:txbx></wps:wsp></a:graphicData></a:graphic>"
+        "</wp:anchor></w:drawing></mc:Choice>"
+        f"<mc:Fallback><w:pict><v:shape><v:textbox>{content}</v:textbox></v:shape></w:pict>"
+        "</mc:Fallback>"
         "</mc:AlternateContent></w:r>"
     )
 
@@ -29,7 +32,8 @@ def field(instruction: str, result: str | None) -> str:
         "" if result is None else f'<w:r><w:fldChar w:fldCharType="separate"/></w:r>{run(result)}'
     )
     return (
-        f'<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText>{instruction}</w:instrText></w:r>'
+        f'<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText>{instruction}'
+        "</w:instrText></w:r>"
         f'{middle}<w:r><w:fldChar w:fldCharType="end"/></w:r>'
     )
 
@@ -97,7 +101,8 @@ def ins(inside: str, kind: str = "ins") -> str:
         ),
         (
             (
-                "<w:r><w:ruby><w:rt><w:r><w:t>かんじ</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase></w:ruby></w:r>",
+                "<w:r><w:ruby><w:rt><w:r><w:t>かんじ</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢字"
+                "</w:t></w:r></w:rubyBase></w:ruby></w:r>",
                 "です",
             ),
             "漢字(かんじ)です",
@@ -118,7 +123,8 @@ def ins(inside: str, kind: str = "ins") -> str:
         (
             (
                 math(
-                    f'<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>{mrun("i")}</m:sub><m:sup>{mrun("n")}</m:sup><m:e>{mrun("i")}</m:e></m:nary>'
+                    f'<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>{mrun("i")}</m:sub>'
+                    f"<m:sup>{mrun('n')}</m:sup><m:e>{mrun('i')}</m:e></m:nary>"
                 ),
             ),
             "∑_i^n i",
@@ -138,7 +144,8 @@ def test_boxes_of_a_form_are_ticked_or_not(tmp_path):
 
     ticked = form('<w:checkBox><w:default w:val="0"/><w:checked/></w:checkBox>')
     chosen = form(
-        '<w:ddList><w:result w:val="1"/><w:listEntry w:val="no"/><w:listEntry w:val="yes"/></w:ddList>'
+        '<w:ddList><w:result w:val="1"/><w:listEntry w:val="no"/><w:listEntry w:val="yes"/>'
+        "</w:ddList>"
     )
     body = paragraph(ticked, " ", form("<w:checkBox/>"), " ", chosen)
     assert read(tmp_path, body).text == "☒ ☐ yes"

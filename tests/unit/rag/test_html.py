@@ -44,11 +44,13 @@ def read(tmp_path, html: str | bytes, name: str = "x.html") -> Document:
         ("<ul><li>See<pre>x = 1\n  y</pre>then</ul>", "- See\n\nx = 1\n  y\n\n  then"),
         ("<dl><dt>Toll<dd>A fee.<dl><dt>In<dd>ner</dl></dl>", "Toll\nA fee.\n  In\n  ner"),
         (
-            "<p hidden>no</p><p style='color:red; display: none'>no</p><div style=visibility:hidden>no</div>yes",
+            "<p hidden>no</p><p style='color:red; display: none'>no</p><div"
+            " style=visibility:hidden>no</div>yes",
             "yes",
         ),
         (
-            "<dialog>no</dialog><dialog open>yes</dialog><template>no</template><noscript>no</noscript>",
+            "<dialog>no</dialog><dialog open>yes</dialog><template>no</template><noscript>no"
+            "</noscript>",
             "yes",
         ),
         ("<p hidden=until-found>found</p>", "found"),
@@ -71,7 +73,8 @@ def test_what_a_page_shows(tmp_path, html, shown):
             "Fares\n\nPort | Fare\nEly | 4",
         ),
         (
-            "<table><tr><th>Port<th>Who<th>Fare<tr><td rowspan=2>Ely<td>adult<td>4<tr><td>child<td>2<tr><td colspan=2>Lynn<td>6</table>",
+            "<table><tr><th>Port<th>Who<th>Fare<tr><td rowspan=2>Ely<td>adult<td>4<tr><td>child"
+            "<td>2<tr><td colspan=2>Lynn<td>6</table>",
             "Port | Who | Fare\nEly | adult | 4\nEly | child | 2\nLynn |  | 6",
         ),
         (

@@ -62,11 +62,13 @@ def word_file(body: str, **parts: str) -> bytes:
             "[Content_Types].xml",
             f'<Types xmlns="{_TYPES}"><Default Extension="rels" '
             'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{main}.document.main+xml"/>{types}</Types>',
+            f'<Override PartName="/word/document.xml"'
+            f' ContentType="{main}.document.main+xml"/>{types}</Types>',
         )
         archive.writestr(
             "_rels/.rels",
-            f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="rId1" Type="{_OFFICE}/officeDocument" '
+            f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="rId1"'
+            f' Type="{_OFFICE}/officeDocument" '
             'Target="word/document.xml"/></Relationships>',
         )
         relations = "".join(

@@ -30,6 +30,11 @@ READERS: dict[str, str] = {
     ".tsv": "table",
     ".json": "json",
     ".jsonl": "json",
+    ".ndjson": "json",
+    ".xlsx": "xlsx",
+    ".pptx": "pptx",
+    ".epub": "epub",
+    ".py": "plain",
 }
 MAX_FILE_BYTES = 256 << 20
 

@@ -23,7 +23,8 @@ HIDDEN = names(
     w.customXmlPr w.tblGrid w.tblPrEx w.delText w.instrText w.delInstrText w.sectPr"""
 )
 _WRAPPERS = names(
-    """w.sdt w.sdtContent w.customXml w.smartTag w.ins w.moveTo w.hyperlink w.fldSimple w.dir w.bdo"""
+    """w.sdt w.sdtContent
+    w.customXml w.smartTag w.ins w.moveTo w.hyperlink w.fldSimple w.dir w.bdo"""
 )
 _SIGNS = {
     "w.tab": " ",
@@ -48,7 +49,7 @@ def visible_part(element: Element) -> Element | None:
 
 @dataclass(slots=True)
 class Paragraph:
-    """Pieces of text with a gap (None) for the mark of each note; `boxes` hold blocks of their own."""
+    """Pieces of text, None for the mark of each note; `boxes` hold blocks of their own."""
 
     pieces: list[str | None] = field(default_factory=list)
     notes: list[tuple[str, str, bool]] = field(default_factory=list)  # (kind, id, has its own mark)

@@ -212,7 +212,7 @@ class _Page:
 
 
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
-    """(node, is it its end) of every element and text that is shown, in order; texts have no end."""
+    """(node, is it its end) of all that is shown, in order; texts have no end."""
     open_nodes = [root]
     node = root.child
     while True:

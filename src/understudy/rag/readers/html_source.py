@@ -69,7 +69,8 @@ _BREAK_OUT = (
     _SPECIAL | _FORMATTING | {"span", "sub", "sup", "var", "ruby", "img", "p", "li", "br", "hr"}
 )
 _SELF_CLOSED = re.compile(
-    r"<(script|style|title|textarea|iframe|[abipqsu]|div|span|em|strong|td|th|tr|li|ul|ol|dl|dt|dd|h[1-6]|pre|code|table|"
+    r"<(script|style|title|textarea|iframe|[abipqsu]|div|span|em|strong|td|th|tr|li|ul|ol|dl|dt|dd|h[1-6]|pre|code|"
+    r"table|"
     r"section|article|aside|small|sub|sup|cite)(\s[^<>]*)?/>",
     re.IGNORECASE,
 )
@@ -100,7 +101,7 @@ def html_text(data: bytes) -> str:
 
 
 def without_self_closed(text: str) -> str:
-    """XHTML's `<div/>` and `<script/>`, which an HTML parser takes for open tags, as pairs of tags."""
+    """XHTML's `<div/>`, which an HTML parser takes for an open tag, as a pair of tags."""
     return _SELF_CLOSED.sub(lambda match: f"<{match[1]}{match[2] or ''}></{match[1]}>", text)
 
 

@@ -54,7 +54,7 @@ class Package:
                 where=path,
                 do="save it in the present format without a password",
             )
-        with self.reading(f"not a {what}"):
+        with self.reading(f"not {'an' if what[0] in 'AEIOU' else 'a'} {what}"):
             self.archive = zipfile.ZipFile(io.BytesIO(data))
             self.names = frozenset(self.archive.namelist())
 

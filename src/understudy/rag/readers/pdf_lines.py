@@ -143,7 +143,7 @@ def _goes_on(paragraph: _Paragraph, line: PageLine, following: PageLine | None) 
 
 
 def _is_cut(before: str, after: str) -> bool:
-    """Whether a hyphen at a line's end cut a word: small letters go on, or capitals among capitals."""
+    """Whether a hyphen at a line's end cut a word: letters of one case stand round it."""
     return after.islower() or (before.isupper() and after.isupper())
 
 
