@@ -46,7 +46,7 @@ def _sillytavern(entry: Entry) -> Iterator[str]:
     if filter_of(entry).get("tags"):
         yield "characterFilter names tags by the ids of one installation, and is not used here"
     if position_of(entry) is None:
-        yield "its position is none of SillyTavern's 0 to 7, or an outlet without a name; not placed"
+        yield "its position is none of SillyTavern's 0 to 7, or an unnamed outlet; not placed"
     for name in NUMBERS:
         if math.isnan(number_of(more.get(name, 0) or 0, math.nan)):
             yield f"{name} is no number; its default is taken"

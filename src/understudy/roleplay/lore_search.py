@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
-
-import regex
 
 from understudy.roleplay.javascript import split_words, trim
 from understudy.roleplay.lore import Line, ScanSettings
@@ -21,6 +20,7 @@ SCAN_SECONDS = 0.5  # for all regular expressions of one scan
 START = "\x01"  # before each text that is searched, so that a pattern can tell where one begins
 SOURCES = ("persona", "description", "personality", "depth_prompt", "scenario", "creator_notes")
 AND_ANY, NOT_ALL, NOT_ANY, AND_ALL = range(4)  # `selectiveLogic`
+_WORD = re.compile(r"[A-Za-z0-9_]")
 FIRST, RECURSION, MORE_MESSAGES = "first", "recursion", "more messages"  # why a pass is made
 
 
@@ -42,6 +42,8 @@ class Searched:
         self.messages = [trim(text) for text in texts]
         self.recursed: list[str] = []
         self.skew = 0  # messages beyond the usual depth, while `min_activations` are looked for
+        self._texts: dict[tuple[object, ...], str] = {}
+        self._lowered = ("", "")  # the text that was looked into last, and its lower case
         self.warnings: list[str] = []
         self.deadline = time.monotonic() + SCAN_SECONDS
 
@@ -53,10 +55,16 @@ class Searched:
         depth = self.depth if entry.scan_depth is None else entry.scan_depth
         if depth <= 0:
             return ""
+        key = (depth, entry.sources, state == MORE_MESSAGES, len(self.recursed))
+        if key not in self._texts:
+            self._texts[key] = self._joined(depth, entry.sources, state)
+        return self._texts[key]
+
+    def _joined(self, depth: int, sources: frozenset[str], state: str) -> str:
         join = "\n" + START
         text = START + join.join(self.messages[: min(depth, MAX_SCAN_DEPTH)])
         for name in SOURCES:
-            if name in entry.sources and self.settings.sources.get(name):
+            if name in sources and self.settings.sources.get(name):
                 text += join + self.settings.sources[name]
         if self.recursed and state != MORE_MESSAGES:
             text += join + join.join(self.recursed)
@@ -65,7 +73,7 @@ class Searched:
     def holds(self, text: str, key: str, entry: WorldEntry) -> bool:
         """Whether a key, with its macros replaced and its blanks cut off, stands in a text."""
         try:
-            pattern = read_pattern(key)
+            pattern = read_pattern(key) if key.startswith("/") else None
         except UntranslatableError as error:
             self.warnings.append(f"{entry.label}: the key {key} cannot be used here: {error}")
             return False
@@ -75,12 +83,13 @@ class Searched:
             self.world.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
         )
         if not is_exact:
-            text, key = text.lower(), key.lower()
+            if self._lowered[0] is not text:
+                self._lowered = (text, text.lower())
+            text, key = self._lowered[1], key.lower()
         by_words = self.world.match_whole_words if entry.whole_words is None else entry.whole_words
         if not by_words or len(split_words(key)) > 1:
             return key in text
-        edge = r"[^A-Za-z0-9_]"  # so in Chinese and Japanese every place is the edge of a word
-        return regex.search(rf"(?:\A|{edge}){regex.escape(key)}(?:\Z|{edge})", text) is not None
+        return _stands_alone(key, text)
 
     def _finds(self, pattern: Pattern, text: str, key: str, entry: WorldEntry) -> bool:
         left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
@@ -106,3 +115,13 @@ class Searched:
         ):
             return first + second
         return first
+
+
+def _stands_alone(key: str, text: str) -> bool:
+    """Whether no ASCII letter, digit or `_` touches the key; in Chinese and Japanese none does."""
+    at = text.find(key)
+    while at >= 0:
+        if not (_WORD.match(text[at - 1 : at]) or _WORD.match(text, at + len(key))):
+            return True
+        at = text.find(key, at + 1)
+    return False

@@ -208,7 +208,7 @@ class _Scan:
         except TimeoutError:
             pass
         self.warnings.append(
-            f"{entry.label}: a regular expression took more than {PATTERN_SECONDS} s and was stopped"
+            f"{entry.label}: a regular expression took over {PATTERN_SECONDS} s and was stopped"
         )
         return False
 
