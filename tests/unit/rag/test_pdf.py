@@ -131,3 +131,24 @@ def test_titles_that_say_nothing_are_not_taken(tmp_path, title):
     assert read(tmp_path, "toll.pdf", buffer.getvalue()).title == (
         "Fares" if "Fares" in title else "toll"
     )
+
+
+def test_a_movement_at_the_end_of_a_line_stands():
+    import zlib
+
+    from understudy.rag.readers.pdf_source import with_last_movements
+
+    page = b"BT 0 Tw [(. GNU) -251.600 ()] TJ /F36 10 Tf (find) Tj ET " * 50
+    packed = zlib.compress(page, 1)
+    head = (
+        b"<< /Producer (gropdf version 1.22.4) >> << /Filter /FlateDecode\n/Length 99\n>>\nstream\n"
+    )
+    file = head + packed + b"\nendstream"
+    mended = with_last_movements(file)
+    assert len(mended) == len(file)
+    reader = zlib.decompressobj()
+    assert reader.decompress(mended[len(head) :]) == page.replace(b" ()]", b"]")
+    assert with_last_movements(file.replace(b"gropdf", b"others")) == file.replace(
+        b"gropdf", b"others"
+    )
+    assert with_last_movements(file[: len(head) + 20]) == file[: len(head) + 20]

@@ -13,6 +13,7 @@ from typing import Any
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document
 from understudy.rag.readers.pdf_lines import Glyph, PageLine, lines_of, paragraphs_of
+from understudy.rag.readers.pdf_source import with_last_movements
 
 MAX_PAGES = 20_000
 MAX_VALUE = 4096  # characters of a form field
@@ -28,7 +29,7 @@ def read(path: Path, data: bytes) -> Document:
 
     with _PDFIUM:
         try:
-            file = pypdfium2.PdfDocument(data)
+            file = pypdfium2.PdfDocument(with_last_movements(data))
             try:
                 return _read(path, file)
             finally:
