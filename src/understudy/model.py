@@ -23,6 +23,7 @@ from understudy.engine.loading import Activations, LoadOptions, load_engine
 from understudy.engine.logits import iterate_logits, score
 from understudy.engine.saved_state import StateFiles
 from understudy.errors import MissingError, UsageError
+from understudy.generation.intent import policy_of
 from understudy.generation.prepare import RequestLimits, make_request, sampling_params
 from understudy.generation.reader import read_reply
 from understudy.generation.reply import Reply, numbered
@@ -110,7 +111,7 @@ class Model:
         self.fingerprint, self.packed_bytes = loaded.fingerprint, loaded.packed_bytes
         self.driver = Driver(loaded.engine, where=checkpoint.path)
         self.context = loaded.engine.context
-        self.limits = RequestLimits(self.context, self.spec.vocab_size)
+        self.limits = RequestLimits(self.context, self.spec.vocab_size, calls=policy_of(self.spec))
         self._chat_template = (
             chat_template_for(self.spec.architecture, self._tokenizer) if self._tokenizer else None
         )

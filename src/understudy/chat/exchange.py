@@ -9,9 +9,11 @@ from typing import Any
 from understudy.chat.reply_text import ReplyText
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
+from understudy.generation.intent import CallPolicy, Intent
 from understudy.generation.plan import Block, Ledger, Turn
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ToolCall, ToolResult
+from understudy.generation.tools import Tool
 from understudy.text.toolcalls import ParsedCall
 
 
@@ -61,3 +63,12 @@ class Exchange:
         if is_grounded and reason not in ("tool_calls", "cancelled"):
             return self.grounding.read(text, self.num_passages)
         return text, self.grounding.quotes(text, self.num_passages)
+
+    def intent(
+        self, policy: CallPolicy | None, turns: Sequence[Turn], tools: Sequence[Tool], choice: str
+    ) -> Intent:
+        """What calls the message should lead to, or, behind results, whether there may be more."""
+        if policy is None or not tools:
+            return Intent(choice, tuple(tools))
+        said = "\n".join([*(turn.text for turn in turns), *(turn.text for turn in self.newest)])
+        return policy.intent(self.text, said, tools, choice, after_results=bool(self.results))

@@ -70,12 +70,8 @@ class Session:
             SchemaError, UsageError: a tool or a setting cannot be used.
         """
         self.model, self.system, self.settings = model, system, settings or SessionSettings()
-        self.tools, self.approve, self.guard, self.sampling = (
-            as_tools(tools),
-            approve,
-            guard,
-            sampling,
-        )
+        self.tools, self.approve = as_tools(tools), approve
+        self.guard, self.sampling = guard, sampling
         if isinstance(documents, str):
             raise UsageError(
                 "documents are an index or a list of texts", where="documents", found="one text"
@@ -285,7 +281,9 @@ class Session:
             self.model.chat_template,
             self.model.tokenizer,
             tools,
-            choice,
+            exchange.intent(
+                self.model.limits.with_calls(self.settings.calls), self.turns, tools, choice
+            ),
             is_parallel=self.settings.is_parallel,
             answer=answer,
             opens_with_word=bool(exchange.results) and self._repeats_question,

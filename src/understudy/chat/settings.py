@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from understudy.errors import UsageError
+from understudy.generation.intent import CallSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class SessionSettings:
         grounded: answers must quote the documents, and without a passage near enough the answer is that they do not say; default
             where there are documents and neither tools nor a character.
         passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system` (as NVIDIA's sample has it).
+        calls: what is decided before the model whether a message wants a tool: see `CallSettings`.
         repeats_question: after tools' results the question is asked once more; default for checkpoints that no tools were taught,
             which means that their own template does not know them.
         user, seed, greeting: for characters: the user's name, of random macros, which greeting.
@@ -37,6 +39,7 @@ class SessionSettings:
     grounded: bool | None = None
     passages_in: Literal["user", "system"] = "user"
     is_parallel: bool = True
+    calls: CallSettings = field(default_factory=CallSettings)
     repeats_question: bool | None = None
     user: str = "User"
     seed: int = 0

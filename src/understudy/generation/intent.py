@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.generation.relevance import Gate
+from understudy.generation.relevance import Gate, shared_gate
 from understudy.generation.requests import split_requests
 from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
+from understudy.spec import ModelSpec, parameter_counts
 
 COPIES_BELOW = 400_000_000  # parameters of a model
 CHAINS_FROM = 1_000_000_000
@@ -61,6 +62,47 @@ class Intent:
     choice: str
     tools: tuple[Tool, ...]
     requests: tuple[tuple[str, ...], ...] = ()  # names of tools a request
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """How the calls of a model of `num_parameters` are decided: see `CallSettings`."""
+
+    num_parameters: float
+    settings: CallSettings = field(default_factory=CallSettings)
+
+    def intent(
+        self,
+        message: str,
+        said: str,
+        tools: Sequence[Tool],
+        choice: str,
+        *,
+        after_results: bool = False,
+    ) -> Intent:
+        """What a reply should be.
+
+        Args:
+            after_results: the newest messages are results of calls, to be told in words.
+        """
+        if after_results and choice == "auto" and not self.settings.chains(self.num_parameters):
+            return Intent("none", tuple(tools))
+        if after_results and choice == "auto":
+            return Intent(choice, tuple(tools))
+        return read_intent(
+            shared_gate(),
+            message,
+            said,
+            tools,
+            choice,
+            settings=self.settings,
+            num_parameters=self.num_parameters,
+        )
+
+
+def policy_of(spec: ModelSpec) -> CallPolicy:
+    """The policy that suits a model of this shape."""
+    return CallPolicy(parameter_counts(spec)["total"])
 
 
 def read_intent(

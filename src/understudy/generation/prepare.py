@@ -19,6 +19,7 @@ from understudy.engine.request import MaskFactory, Overflow
 from understudy.errors import ContextError, SchemaError, UsageError
 from understudy.generation.calls import call_grammar
 from understudy.generation.contract import contract_of, said_of
+from understudy.generation.intent import CallPolicy, CallSettings, Intent
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar
@@ -35,6 +36,7 @@ class RequestLimits:
         max_tokens: most tokens of one answer, whatever is asked.
         temperature: where a request names none.
         caps_answers: `max_tokens` of a request means "at most": what is not free is cut off.
+        calls: decides before the model whether a message wants a tool; None: the model alone does.
     """
 
     context: int
@@ -42,6 +44,11 @@ class RequestLimits:
     max_tokens: int | None = None
     temperature: float | None = None
     caps_answers: bool = False
+    calls: CallPolicy | None = None
+
+    def with_calls(self, settings: CallSettings) -> CallPolicy | None:
+        """How calls are decided under other settings."""
+        return self.calls and dataclasses.replace(self.calls, settings=settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def prepare_chat(
         chat_template,
         tokenizer,
         chat.tools,
-        chat.choice,
+        _intent_of(chat, limits.calls),
         is_parallel=chat.is_parallel,
         answer=chat.answer,
     )
@@ -142,6 +149,21 @@ def prepare_chat(
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
+    )
+
+
+def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:
+    """What calls the newest message should lead to."""
+    if policy is None or not chat.tools or chat.prefill:
+        return Intent(chat.choice, chat.tools)
+    texts = [(str(m.get("role")), str(m.get("content") or "")) for m in chat.messages]
+    newest = next((text for role, text in reversed(texts) if role == "user"), "")
+    return policy.intent(
+        newest,
+        "\n".join(text for _, text in texts),
+        chat.tools,
+        chat.choice,
+        after_results=bool(texts) and texts[-1][0] == "tool",
     )
 
 
@@ -255,7 +277,7 @@ def reply_mask(
     chat_template: ChatTemplate,
     tokenizer: Tokenizer,
     tools: Sequence[Tool] = (),
-    choice: str = "auto",
+    intent: Intent | None = None,
     *,
     is_parallel: bool = True,
     answer: AnswerForm | None = None,
@@ -264,6 +286,7 @@ def reply_mask(
     """The grammar of a reply, compiled: calls held to their schemas, text to its form; None: free.
 
     Args:
+        intent: which calls there should be; None: those that the model makes.
         opens_with_word: text does not begin with a tag or a brace.
     """
     answer = answer or AnswerForm()
@@ -272,14 +295,16 @@ def reply_mask(
     lark = answer.lark
     if answer.json_schema is not None:
         lark = f"start: {_rule_of(answer.json_schema)}"
+    intent = intent or Intent("auto", tuple(tools))
     grammar = call_grammar(
         tokenizer,
         chat_template,
-        tools,
-        choice,
+        intent.tools,
+        intent.choice,
         is_parallel=is_parallel,
         answer=lark,
         opens_with_word=opens_with_word,
+        requests=intent.requests,
     )
     return Grammar(tokenizer).lark(grammar)
 

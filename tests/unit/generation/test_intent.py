@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from understudy.generation.intent import CallSettings, read_intent
+from understudy.generation.intent import CallPolicy, CallSettings, read_intent
 from understudy.generation.relevance import Gate, content_words
 from understudy.generation.requests import split_requests
 from understudy.generation.support import copied, numbers_of, spans_of, supported
@@ -179,3 +179,11 @@ def test_values_are_copied_by_small_models_only(gate):
             gate, message, message, TOOLS, settings=CallSettings(), num_parameters=size
         )
         assert ("pattern" in intent.tools[0].parameters["properties"]["city"]) is is_copied
+
+
+def test_behind_results_small_models_answer_and_large_ones_may_go_on():
+    options = {"tools": TOOLS, "choice": "auto", "after_results": True}
+    assert CallPolicy(5e8).intent("the weather in Paris", "", **options).choice == "none"
+    assert CallPolicy(4e9).intent("the weather in Paris", "", **options).choice == "auto"
+    chained = CallPolicy(5e8, CallSettings(chain=True))
+    assert chained.intent("the weather in Paris", "", **options).choice == "auto"
