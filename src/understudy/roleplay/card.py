@@ -19,6 +19,7 @@ from typing import Any, Literal
 from understudy.chat.sources import Part
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay.card_formats import read_character
+from understudy.roleplay.card_mending import mended
 from understudy.roleplay.json_text import parse_json
 
 STRINGS = {
@@ -251,7 +252,8 @@ def parse_card(text: bytes | str, where: object = "card") -> Card:
         DocumentError: no JSON, too large or too deep, not a card, or a field of the wrong type.
     """
     document, notes = read_character(parse_json(text, where), where)
-    return Card(document, warnings=notes)
+    document, changes = mended(document)
+    return Card(document, warnings=[*notes, *changes])
 
 
 def _version_of(document: dict[str, Any]) -> Literal[1, 2, 3]:

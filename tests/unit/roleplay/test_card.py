@@ -430,3 +430,27 @@ def test_what_other_programs_keep_in_a_card_and_is_not_used_is_said():
     assert "regex scripts" in notes(regex_scripts=[{"findRegex": "x"}])[0]
     assert "the lorebook Mill" in notes(world="Mill")[0]
     assert len(notes(fav=False, talkativeness="0.5", regex_scripts=[], world="")) == 1
+
+
+def test_fields_of_another_type_are_mended_as_sillytavern_takes_them_and_said():
+    book = {
+        "entries": {"1": {"keys": "b, c", "content": "2"}, "0": {"keys": ["a"], "extensions": []}}
+    }
+    data = {
+        "name": "H",
+        "extensions": [],
+        "character_version": 1.5,
+        "tags": "mill, flour",
+        "alternate_greetings": ["Hi.", None],
+        "character_book": book,
+    }
+    card = parse_card(json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}))
+    assert card.data["extensions"] == {}
+    assert card.text("character_version") == "1.5"
+    assert card.data["tags"] == ["mill", "flour"]
+    assert card.greetings == ["", "Hi."]
+    assert [entry["keys"] for entry in card.lorebook["entries"]] == [["a"], ["b", "c"]]
+    assert len(card.warnings) == 7
+    assert any("tags" in warning for warning in card.problems())
+    with pytest.raises(DocumentError, match="wrong type"):
+        parse_card('{"spec": "chara_card_v2", "data": {"name": "H", "tags": 3}}')

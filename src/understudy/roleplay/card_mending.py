@@ -1,0 +1,81 @@
+"""Fields of cards that are written in another type than the format's, brought into it: as SillyTavern takes them.
+
+A copy is mended, and each change said: `Card.warnings` names the field.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from understudy.roleplay.world_entry import key_order
+
+_TEXTS = (
+    *("description", "personality", "scenario", "first_mes", "mes_example", "creator_notes"),
+    *("system_prompt", "post_history_instructions", "creator", "character_version", "nickname"),
+)
+_LISTS = ("tags", "alternate_greetings", "group_only_greetings")
+
+
+def mended(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The document with what can be mended, and the fields that were."""
+    document = copy.deepcopy(document)
+    data = document.get("data") if "spec" in document else document
+    notes: list[str] = []
+    if isinstance(data, dict):
+        for name in _TEXTS:
+            _mend(data, name, _number_as_text, notes)
+        if data is not document:
+            for name in _LISTS:
+                _mend(data, name, _as_texts, notes)
+            _mend(data, "extensions", lambda value: {} if value == [] else value, notes)
+            _mend_book(data.get("character_book"), notes)
+    return document, notes
+
+
+def _mend_book(book: object, notes: list[str]) -> None:
+    if not isinstance(book, dict):
+        return
+    _mend(book, "entries", _object_as_list, notes, "character_book.")
+    entries = book.get("entries")
+    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict):
+            where = f"character_book.entries[{i}]."
+            for name in ("keys", "secondary_keys"):
+                _mend(entry, name, _as_texts, notes, where)
+            _mend(entry, "extensions", lambda value: {} if value == [] else value, notes, where)
+
+
+def _mend(
+    holder: dict[str, Any],
+    name: str,
+    change: Callable[[Any], Any],
+    notes: list[str],
+    where: str = "",
+) -> None:
+    value = holder.get(name)
+    new = value if value is None else change(value)
+    if new is not value:
+        holder[name] = new
+        notes.append(f"{where}{name} was {type(value).__name__} of another form, and is mended")
+
+
+def _number_as_text(value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value}" if is_number else value
+
+
+def _as_texts(value: Any) -> Any:
+    """A list without its nulls; a text is cut at its commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return (
+        [item for item in value if item is not None]
+        if isinstance(value, list) and None in value
+        else value
+    )
+
+
+def _object_as_list(value: Any) -> Any:
+    return [value[key] for key in key_order(value)] if isinstance(value, dict) else value
