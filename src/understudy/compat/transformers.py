@@ -24,6 +24,7 @@ from understudy.compat.generation import read_generation_config, sampling_params
 from understudy.compat.tokenizer import UnderstudyTokenizer, refuse_unknown
 from understudy.engine import SamplingParams
 from understudy.errors import MissingError, UsageError
+from understudy.formats.safetensors_folder import read_json
 from understudy.model import Model, load
 from understudy.text import StreamDecoder, open_tokenizer
 from understudy.text.templates import chat_template_for
@@ -189,8 +190,19 @@ class AutoTokenizer:
             raise MissingError("the checkpoint has no tokenizer", where=path)
         tokenizer = open_tokenizer(source)
         return UnderstudyTokenizer(
-            tokenizer, chat_template_for(family, tokenizer), str(name), **options
+            tokenizer, chat_template_for(family, tokenizer), str(name), **_settings(path) | options
         )
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What tokenizer_config.json says of the layout of batches."""
+    file = path / "tokenizer_config.json"
+    found = read_json(file) if file.is_file() else {}
+    length, side = found.get("model_max_length"), found.get("padding_side")
+    return {
+        **({"model_max_length": int(length)} if isinstance(length, int | float) else {}),
+        **({"padding_side": side} if side in ("left", "right") else {}),
+    }
 
 
 class AutoModelForCausalLM:

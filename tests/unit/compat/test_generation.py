@@ -75,6 +75,16 @@ def test_a_length_of_all_is_less_the_prompt(tmp_path: Path) -> None:
         sampling_params(chosen, 8, None)
 
 
+def test_lengths_and_sides_of_the_folder(tmp_path: Path) -> None:
+    write_spm_folder(tmp_path, {"model_max_length": 2, "padding_side": "right"})
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer("hi hi hi", truncation=True)["input_ids"] == [265, 265]
+    assert tokenizer(["hi", "hi hi"], padding=True)["attention_mask"] == [[1, 0], [1, 1]]
+    ours = AutoTokenizer.from_pretrained(tmp_path, model_max_length=1, padding_side="left")
+    assert ours("hi hi", truncation=True)["input_ids"] == [265]
+    assert ours.padding_side == "left"
+
+
 def test_a_tokenizer_needs_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"add_bos_token": True, "chat_template": "{{ bos_token }}{{ messages[0].content }}"}
     write_spm_folder(tmp_path / "a", settings)
