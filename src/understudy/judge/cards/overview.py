@@ -16,6 +16,8 @@ from understudy.report.document import (
     Cell,
     Fields,
     Heading,
+    KeyFigure,
+    KeyFigures,
     Link,
     Links,
     Prose,
@@ -23,6 +25,7 @@ from understudy.report.document import (
     Text,
     missing,
 )
+from understudy.report.text import num_bytes
 
 ABOUT = {
     "bias": "What another group of people changes, and what was done about it",
@@ -52,9 +55,16 @@ def overview(subject: Subject) -> list[Block]:
     facts, evidence = subject.facts, subject.evidence
     return [
         Heading("Overview"),
+        KeyFigures(list(_key_figures(subject))),
         Fields(list(_overview(subject))),
         Heading("Evidence at a glance"),
         *_glance(subject),
+        Heading("Quality"),
+        *results.quality(evidence),
+        Heading("Safety in short"),
+        *_safety(evidence),
+        Heading("Speed"),
+        *results.speed(evidence),
         Heading("Sub-cards"),
         Links(
             [
@@ -71,15 +81,17 @@ def overview(subject: Subject) -> list[Block]:
         *_declared(facts),
         Heading("Training, testing and evaluation datasets"),
         Fields(list(_datasets(subject))),
-        Heading("Quality"),
-        *results.quality(evidence),
-        Heading("Safety in short"),
-        *_safety(evidence),
-        Heading("Speed"),
-        *results.speed(evidence),
         Heading("Software integration"),
         Fields(list(_software(evidence))),
     ]
+
+
+def _key_figures(subject: Subject) -> Iterator[KeyFigure]:
+    facts, evidence = subject.facts, subject.evidence
+    yield KeyFigure("parameters", f"{facts.parameters['total'] / 1e6:,.1f}M")
+    yield KeyFigure("file", num_bytes(facts.num_bytes))
+    yield KeyFigure("bits a weight", f"{facts.bits_per_weight:.2f}", "over all tensors")
+    yield KeyFigure("tasks measured", str(len(results.quality_tasks(evidence))), "with intervals")
 
 
 def _overview(subject: Subject) -> Iterator[tuple[str, Sequence[Cell]]]:

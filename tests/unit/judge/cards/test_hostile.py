@@ -60,6 +60,8 @@ TEXTS = "".join(HOSTILE)
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 OURS = ('<a id="', "</a>", "<br>")
 TAGS = {
+    "div",
+    "small",
     "html",
     "head",
     "meta",
