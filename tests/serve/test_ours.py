@@ -162,3 +162,11 @@ def test_collections(http):
     assert not unsaid["is_answered"]
     assert http.delete("/v1/collections/isles").json()["deleted"]
     assert http.get("/v1/collections/isles").status_code == 404
+
+
+def test_a_full_disk_is_no_fault_of_the_request():
+    from understudy.rag.schema import StoreError
+    from understudy.serve.errors import from_understudy
+
+    error = from_understudy(StoreError("index cannot be used (database or disk is full)"))
+    assert (error.status, error.code) == (507, "storage_failed")

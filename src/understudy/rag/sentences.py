@@ -196,7 +196,7 @@ def _holds_what_is_asked(question: str, sentence: str) -> float:
 
 
 def said_in(answer: str, question: str) -> tuple[set[str], set[str]]:
-    """What an answer says that the question does not: stems of its telling words, and its numbers."""
+    """What an answer adds to the question: stems of its telling words, and its numbers."""
     asked = stems_of(question)
     numbers = set(_NUMBER.findall(answer)) - set(_NUMBER.findall(question))
     words = {word for word in stems_of(answer) - asked if not word[0].isdigit()}

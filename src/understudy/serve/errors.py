@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: one exception of our own, and what the tree of `understudy.errors` means in HTTP."""
+"""Errors as HTTP answers: one exception of our own, and what the tree of errors means in HTTP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from understudy.errors import (
     UnderstudyError,
     UsageError,
 )
+from understudy.rag.schema import StoreError
 
 _TYPES = {
     400: "invalid_request_error",
@@ -150,7 +151,7 @@ def _is_member(place: tuple[int | str, ...], i: int) -> bool:
 
 
 def from_understudy(error: UnderstudyError) -> ApiError:
-    """What one of our errors means to a client; those of the machine tell nothing about the request."""
+    """What an error means to a client; those of the machine tell nothing about the request."""
     if isinstance(error, ContextError):
         return ApiError(400, str(error), code="context_length_exceeded")
     if isinstance(error, UsageError):
@@ -162,6 +163,8 @@ def from_understudy(error: UnderstudyError) -> ApiError:
         return ApiError(400, str(error), param="messages", code="invalid_value")
     if isinstance(error, MemoryBudgetError):
         return ApiError(503, str(error), code="out_of_memory")
+    if isinstance(error, StoreError):
+        return ApiError(507, str(error), code="storage_failed")
     if isinstance(error, InputError):
         return ApiError(400, str(error), code="invalid_value")
     return ApiError(500, str(error), code="generation_failed")

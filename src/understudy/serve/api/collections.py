@@ -20,9 +20,10 @@ from understudy.errors import DocumentError
 from understudy.generation.moderation import Verdict
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.ask import Answer, ask
-from understudy.rag.document import Builder
+from understudy.rag.document import Builder, Document
 from understudy.rag.index import Index
 from understudy.rag.readers import can_read, read_document
+from understudy.rag.schema import StoreError
 from understudy.serve.api.bodies import Body, Probability, Seed
 from understudy.serve.collections import Collections
 from understudy.serve.content import input_verdict, verdict_of
@@ -125,9 +126,12 @@ async def add_documents(request: Request) -> Response:
                 name = PurePosixPath((file.filename or "").replace("\\", "/")).name[:255]
                 data = await file.read()
                 try:
-                    async with known.lock:
-                        await asyncio.to_thread(_add_file, index, name, data)
+                    document = await asyncio.to_thread(_read_upload, name, data)
+                    async with known.lock:  # only while it goes in: reading may take long
+                        await asyncio.to_thread(index.add_document, name, document)
                     added.append(name)
+                except StoreError:
+                    raise
                 except DocumentError as error:
                     failed[name] = str(error)
     else:
@@ -146,7 +150,7 @@ async def add_documents(request: Request) -> Response:
     )
 
 
-def _add_file(index: Index, name: str, data: bytes) -> None:
+def _read_upload(name: str, data: bytes) -> Document:
     """Reads a file from a folder of its own, since readers go by its ending."""
     if not name or not can_read(Path(name)):
         raise DocumentError("no reader for this kind of file", where=name or "file")
@@ -154,7 +158,7 @@ def _add_file(index: Index, name: str, data: bytes) -> None:
         path = Path(folder) / f"document{Path(name).suffix}"
         path.write_bytes(data)
         try:
-            index.add_document(name, read_document(path))
+            return read_document(path)
         except DocumentError as error:
             raise DocumentError(
                 error.what, where=name, expected=error.expected, found=error.found
