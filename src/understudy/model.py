@@ -205,7 +205,6 @@ class Model:
 
         Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages),
         and those of `Request`: `overflow`, `make_mask`, `priority`.
-
         Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use
         `generate_all`.
         """
@@ -213,18 +212,19 @@ class Model:
 
     def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
         """As `generate`, all `n` answers."""
+        is_chat, may_call = _is_chat(prompt), _may_call(prompt, options)
         request = self._request(prompt, options)
         parts: list[list[Output]] = [[] for _ in range(request.params.n)]
         for output in self.outputs(request):
             parts[output.index].append(output)
-        return [self._reply(outputs, _is_chat(prompt)) for outputs in parts]
+        return [self._reply(outputs, is_chat, may_call) for outputs in parts]
 
-    def _reply(self, outputs: list[Output], is_chat: bool) -> Reply:
+    def _reply(self, outputs: list[Output], is_chat: bool, may_call: bool) -> Reply:
         last = outputs[-1]
         assert last.finish_reason is not None
         assert last.usage is not None
         raw = "".join(output.text for output in outputs)
-        read = read_reply(self.chat_template, raw, None) if is_chat else None
+        read = read_reply(self.chat_template, raw, None if may_call else ()) if is_chat else None
         calls = read.calls if read is not None else []
         return Reply(
             self.chat_template.clean(read.text) if read is not None else raw,
@@ -254,7 +254,7 @@ class Model:
         outputs = [
             output async for output in self.astream_outputs(prompt, **options) if output.index == 0
         ]
-        return self._reply(outputs, _is_chat(prompt))
+        return self._reply(outputs, _is_chat(prompt), _may_call(prompt, options))
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
         """As `stream`, for asyncio."""
@@ -330,3 +330,8 @@ def _is_chat(prompt: PromptLike) -> bool:
     if isinstance(prompt, str | Prompt):
         return isinstance(prompt, Prompt)
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def _may_call(prompt: PromptLike, options: Mapping[str, Any]) -> bool:
+    """Whether a reply may hold calls: tools are given, or stand in a prompt that was rendered."""
+    return isinstance(prompt, Prompt) or bool(options.get("tools"))

@@ -212,3 +212,13 @@ def test_one_bad_tool_leaves_the_others():
     with pytest.raises(SchemaError, match="bad: x"):
         callable_tools([bad], "required")
     assert callable_tools([bad], "auto")[:2] == ((), "auto")
+
+
+def test_json_is_a_call_only_where_there_are_tools(model):
+    person = '{"name": "stop", "arguments": {}}'
+    options = {"make_mask": Grammar(model.tokenizer).lark(f"start: {json.dumps(person)}")}
+    answer = model.generate(QUESTION, **options)
+    assert (answer.text, answer.tool_calls) == (person, ())
+    called = model.generate(QUESTION, tools=[tool.to_openai() for tool in TOOLS], **options)
+    assert [call.name for call in called.tool_calls] == ["stop"]
+    assert called.text == ""
