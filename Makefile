@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page test-neon test-others check bench install clean
+.PHONY: demo test test-slow test-page test-neon test-others test-sanitize check bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
@@ -34,6 +34,10 @@ test-neon: $(VENV)/.installed-test
 
 test-others: $(VENV)/.installed-test
 	@scripts/test --others
+
+# The C++ core under the address, undefined-behaviour and thread sanitizers.
+test-sanitize:
+	@scripts/test-sanitize
 
 check: $(VENV)/.installed-test
 	@scripts/check

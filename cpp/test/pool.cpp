@@ -45,7 +45,7 @@ void check_order_of_phases(Check& check) {
     check.hold(value == 2998, "a phase began early: %lld", static_cast<long long>(value));
 }
 
-// One worker takes a piece and holds it for as long as another program might keep its core.
+// One worker takes a piece and holds it until it is late, as if another program kept its core.
 void check_late_workers_rest(Check& check) {
   ThreadPool pool(2);
   const std::thread::id caller = std::this_thread::get_id();
@@ -56,7 +56,9 @@ void check_late_workers_rest(Check& check) {
       return;
     }
     was_held = true;
-    std::this_thread::sleep_for(milliseconds(20));
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (pool.num_resting() == 0 && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(milliseconds(1));
   };
   pool.share(2, 1, hold_once);
   check.hold(pool.num_resting() == 1, "%d workers rest, expected the late one", pool.num_resting());
