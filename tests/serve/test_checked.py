@@ -7,6 +7,8 @@ import json
 import httpx
 import pytest
 
+from understudy.chat.session import Session
+
 ASK = [{"role": "user", "content": "Give me two numbers."}]
 
 
@@ -58,3 +60,16 @@ def test_an_answer_is_held_and_checked_like_a_call(served):
             assert answer.json()["choices"][0]["message"]["content"] == "[1, 1]"
         else:
             assert "response format: " in answer.json()["error"]["message"]
+
+
+def test_a_session_writes_such_a_call_once_more(served):
+    """It refuses the second with the reason; nothing of it stands in the reply's calls."""
+    session = Session(served.model, tools=[tool(unique=True, most=1)])
+    reply = session.say("Give me two numbers.", tool_choice="required")
+    assert reply.tool_calls == ()
+    assert len(reply.usages) >= 2
+    assert "n: " in reply.refused[0][1]
+    assert "(uniqueItems)" in reply.refused[0][1]
+    good = Session(served.model, tools=[tool(unique=True, most=40)])
+    waiting = good.say("Give me two numbers.", tool_choice="required")
+    assert [call.name for call in waiting.tool_calls] == ["pick"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from understudy.chat.sources import Grounding
 from understudy.engine import Usage
 from understudy.generation.intent import CallPolicy, Intent
 from understudy.generation.plan import Block, Ledger, Turn
+from understudy.generation.prepare import in_other_words
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ToolCall, ToolResult
 from understudy.generation.tools import Tool
@@ -31,6 +32,7 @@ class Exchange:
     num_passages: int = 0
     refused: tuple[tuple[ParsedCall, str], ...] = ()
     ledger: Ledger | None = None
+    is_retried: bool = False  # a call that broke its schema is written once more
     text_out: ReplyText | None = None  # of the last time that the model was asked
 
     @property
@@ -43,6 +45,17 @@ class Exchange:
     def given(self) -> str:
         """What was given out of it."""
         return self.text_out.given if self.text_out is not None else ""
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether nothing came of the last time but a call that broke its schema."""
+        said = self.given or self.parser.calls or self.is_retried
+        return bool(self.parser.failed) and not said
+
+    def retried(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for another try; a session is greedy where it is not told otherwise."""
+        self.is_retried = True
+        return in_other_words({"temperature": 0.0, **sampling})
 
     def note_calls(self, text: str, calls: Sequence[ToolCall]) -> None:
         """Calls of one message, and what was said before them."""

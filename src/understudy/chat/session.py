@@ -77,9 +77,7 @@ class Session:
                 "documents are an index or a list of texts", where="documents", found="one text"
             )
         self._fixed = tuple(documents) if isinstance(documents, Sequence) else ()
-        self.documents = (
-            documents if documents is not None and not isinstance(documents, Sequence) else None
-        )
+        self.documents = None if isinstance(documents, Sequence) else documents
         self._character = character
         self.reset()
 
@@ -95,10 +93,9 @@ class Session:
         if self.part is not None and (greeting := self.part.greeting()):
             self.turns.append(Turn("assistant", [Block("history", greeting)]))
         self.last: Reply | None = None
-        self._start = 0  # the first turn that prompts still hold
+        self._start = self._num_calls = 0  # the first turn that prompts still hold
         self._prompt: list[int] = []
         self._exchange: Exchange | None = None  # one that waits for results
-        self._num_calls = 0
 
     @property
     def context(self) -> int:
@@ -207,7 +204,8 @@ class Session:
 
     def _written(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         for number in range(self.settings.rounds + 1):
-            choice = "none" if number == self.settings.rounds else choice if number == 0 else "auto"
+            is_last = number == self.settings.rounds
+            choice = "none" if is_last else "auto" if exchange.calls else choice
             exchange.text_out = None
             try:
                 reason, tail = yield from self._ask(exchange, choice, sampling)
@@ -215,6 +213,9 @@ class Session:
                 self._finish(exchange, exchange.given, "cancelled")
                 raise
             found = exchange.parser
+            if exchange.may_retry:
+                sampling = exchange.retried({**self.sampling, **sampling})
+                continue
             if not found.calls:
                 break
             if tail:
@@ -223,7 +224,7 @@ class Session:
             if exchange.waiting:
                 self._exchange, reason = exchange, "tool_calls"
                 break
-        exchange.refused = tuple(found.refused)
+        exchange.refused = (*found.refused, *found.failed)
         text, citations = exchange.read(found.text.strip(), reason, is_grounded=self._is_grounded)
         if self._is_grounded and exchange.grounding is not None:
             tail = text or ""

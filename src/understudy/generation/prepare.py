@@ -169,18 +169,22 @@ def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:
 
 def another_try(chat: ChatRequest, text: str, choice: str | None) -> ChatRequest:
     """The same asked once more: in other words, behind the text that is said, with the same call."""
-    seed, heat = chat.sampling.get("seed"), chat.sampling.get("temperature")
-    changed = {
-        "n": 1,
-        "seed": None if seed is None else seed + 1,
-        "temperature": None if heat is None else max(heat, RETRY_TEMPERATURE),
-    }
     return dataclasses.replace(
         chat,
         prefill=chat.prefill + text,
         choice=choice or chat.choice,
-        sampling={**chat.sampling, **changed},
+        sampling={**in_other_words(chat.sampling), "n": 1},
     )
+
+
+def in_other_words(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under which the same prompt is answered otherwise."""
+    changed = dict(sampling)
+    if (seed := sampling.get("seed")) is not None:
+        changed["seed"] = seed + 1
+    if (heat := sampling.get("temperature")) is not None:
+        changed["temperature"] = max(heat, RETRY_TEMPERATURE)
+    return changed
 
 
 def _with_prefill(prompt: Prompt, chat: ChatRequest) -> Prompt:

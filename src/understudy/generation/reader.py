@@ -223,7 +223,8 @@ class StreamParser:
     def _is_foreign(self) -> bool:
         """Whether the template's opening stands before something else than its own form."""
         is_own = self._own_form.endswith('"') or _OWN.match(self._buffer, len(self._own_form))
-        return self._state == "calls" and not self.num_calls and not is_own
+        is_begun = self.num_calls or self.failed or self.refused
+        return self._state == "calls" and not is_begun and not is_own
 
     def _read_calls(self, pieces: list[ReplyPiece]) -> bool:
         if self._written is None:
