@@ -163,5 +163,6 @@ def _copied(schema: Any, spans: list[str], numbers: list[str]) -> Any:
     if kind == "number" and numbers:
         return {**schema, "enum": [float(n) if "." in n else int(n) for n in numbers]}
     if kind == "array":
-        return {**schema, "items": _copied(schema.get("items"), spans, numbers)}
+        items = schema.get("items")
+        return {**schema, "items": _copied(items, spans, numbers)} if items else schema
     return schema
