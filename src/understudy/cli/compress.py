@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from understudy.report.text import duration
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
@@ -183,9 +185,7 @@ class ProgressLine:
         self.shown = now
         moved = done - self.first
         left = (now - self.started) / moved * (total - done) if moved > 0 else None
-        text = f"{what}  {done}/{total}" + (
-            "" if left is None else f"  {left / 60:.0f} min {left % 60:.0f} s left"
-        )
+        text = f"{what}  {done}/{total}" + ("" if left is None else f"  {duration(left)} left")
         end = "\n" if not is_terminal or done >= total else ""
         self.is_open = not end
         print(f"\r{text:<78}{end}" if is_terminal else text, end=end, file=sys.stderr, flush=True)

@@ -22,7 +22,9 @@ from torch import Tensor
 from understudy.errors import UsageError
 
 BLOCK = 32
-CHUNK_ELEMENTS = 4 << 20  # of a matrix that are worked on at once: float64 copies of all are large
+# Elements of a matrix that are worked on at once: float64 copies of all of it are large, and small
+# parts stay in a cache. A GPU would only launch more often.
+CHUNK_ELEMENTS, GPU_CHUNK_ELEMENTS = 1 << 19, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,16 @@ class QuantizedMatrix:
         return self.integers.float() * self.scales.repeat_interleave(BLOCK, dim=1)
 
 
+def _num_rows(weight: Tensor) -> int:
+    """How many rows of a matrix are worked on at once."""
+    most = CHUNK_ELEMENTS if weight.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    return max(1, most // weight.shape[1])
+
+
 def _by_rows(work: Callable[[slice], QuantizedMatrix], weight: Tensor) -> QuantizedMatrix:
     """What `work` makes of some rows, for all of them in turn: rows are independent of each
     other."""
-    step = max(1, CHUNK_ELEMENTS // weight.shape[1])
+    step = _num_rows(weight)
     parts = [work(slice(start, start + step)) for start in range(0, len(weight), step)]
     integers = torch.cat([part.integers for part in parts])
     return QuantizedMatrix(parts[0].grid, integers, torch.cat([part.scales for part in parts]))
@@ -233,7 +241,7 @@ def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor
 def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
     """Σ ‖(W - W') x‖² / Σ ‖W x‖² over the inputs that made the Gram matrix."""
     g = gram.double()
-    step = max(1, CHUNK_ELEMENTS // weight.shape[1])
+    step = _num_rows(weight)
     lost = whole = 0.0
     for ours, theirs in zip(weight.split(step), rounded.split(step), strict=True):
         difference, wide = (ours - theirs).double(), ours.double()

@@ -117,6 +117,7 @@ def quantize(
             grids.check_columns(name, value.shape[1])
     rounding = _Rounding(copy.deepcopy(network).float(), statistics, settings)
     work, layers = rounding.network, network.spec.num_layers
+    progress(0, layers + 1, "quantizing the embedding")
     rounding.round_ends()
     if rows is None or settings.method != "gptq":
         for index, layer in enumerate(work.model.layers):
