@@ -170,15 +170,17 @@ def test_pages_show_what_chromium_shows(tmp_path):
     ][:40]
     if not pages:
         pytest.skip("no pages under /usr/share/doc")
-    total = missing = blanks = theirs_blanks = 0
+    total = missing = 0
+    blanks: Counter[str] = Counter()
     for page in pages:
         theirs, ours = inner_text(page, tmp_path), read_document(page).text
         total += words(theirs).total()
         missing += (words(theirs) - words(ours)).total()
-        blanks += len(_BLANK_BEFORE.findall(ours))
-        theirs_blanks += len(_BLANK_BEFORE.findall(theirs))
+        if words(theirs) == words(ours):  # elsewhere a script or style sheet hides something
+            more = len(_BLANK_BEFORE.findall(ours)) - len(_BLANK_BEFORE.findall(theirs))
+            blanks.update({page.name: more} if more > 0 else {})
     assert missing <= total / 1000
-    assert blanks <= theirs_blanks + total / 10_000
+    assert blanks.total() <= total / 5_000, blanks
 
 
 # ---- PDF ----
