@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page test-neon test-others test-sanitize check bench install clean
+.PHONY: demo test test-slow test-page test-neon test-others test-sanitize check docs bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
@@ -41,6 +41,9 @@ test-sanitize:
 
 check: $(VENV)/.installed-test
 	@scripts/check
+
+docs: $(VENV)/.installed
+	@scripts/docs
 
 bench: $(VENV)/.installed
 	@scripts/bench
