@@ -22,6 +22,7 @@ from understudy.spec import ModelSpec, parameter_counts
 
 COPIES_BELOW = 400_000_000  # parameters of a model
 CHAINS_FROM = 1_000_000_000
+JUDGES_FROM = 1_000_000_000  # a smaller model calls a tool wherever it may
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,12 @@ def read_intent(
     if requests:
         names = tuple(tuple(tools[i].name for i in request.tools) for request in requests)
         return Intent("required", narrowed, names if len(names) > 1 else ())
-    return Intent({"call": "required", "words": "none"}.get(relevance.verdict, "auto"), narrowed)
+    if relevance.verdict == "call":
+        return Intent("required", narrowed)
+    is_sure = relevance.verdict == "words"
+    if is_sure or (num_parameters < JUDGES_FROM and not relevance.is_foreign):
+        return Intent("none", narrowed)
+    return Intent("auto", narrowed)
 
 
 def narrowing(

@@ -92,6 +92,12 @@ _EMPTY_WORDS = frozenset(
         "hi hello hey let make using use given"
     ).split()
 )
+_COMMON = frozenset(  # words of English that its neighbours do not have
+    (  # noqa: SIM905 - as a list of literals it reads worse
+        "the is are what how who when where which why of to for with and my you it this that can "
+        "could please does have would need want get find show tell give set turn make hello thanks"
+    ).split()
+)
 Verdict = Literal["call", "words", "open"]
 
 
@@ -115,6 +121,7 @@ class Relevance:
     """One logit a tool, in the tools' order, and what follows from the best of them."""
 
     scores: tuple[float, ...]
+    is_foreign: bool = False  # not English, as far as words tell: low scores say nothing
 
     @property
     def best(self) -> float:
@@ -124,7 +131,7 @@ class Relevance:
     def verdict(self) -> Verdict:
         if self.best >= SURE:
             return "call"
-        return "words" if self.best < UNLIKELY else "open"
+        return "words" if self.best < UNLIKELY and not self.is_foreign else "open"
 
     def nearest(self, margin: float) -> tuple[int, ...]:
         """Indices of the tools whose score is within `margin` of the best, in the tools' order."""
@@ -146,12 +153,15 @@ class Gate:
             self._known = tuple(tools), _Tools(tools, self._embedder)
         features = self._known[1].features(message, self._embedder)  # (tools, features)
         weights = WEIGHTS if self._embedder is not None else WORDS_ONLY
-        return Relevance(tuple(float(score) for score in features @ weights))
+        scores = tuple(float(score) for score in features @ weights)
+        return Relevance(scores, _is_foreign(message))
 
 
 @functools.cache
 def shared_gate() -> Gate:
-    """The gate of this process, with the embedder of documents where it is installed, with words alone where it is not."""
+    """The gate of this process, with the embedder of documents where it is installed, with words
+    alone where it is not.
+    """
     try:
         return Gate(open_embedder("wordllama"))
     except (MissingError, ImportError):
@@ -203,6 +213,14 @@ class _Tools:
                 ]
             )
         return np.array(rows)
+
+
+def _is_foreign(message: str) -> bool:
+    """Whether a message of some length holds no common English word."""
+    words = [word.lower() for word in _WORD.findall(message)]
+    letters = sum(character.isalpha() for character in message)
+    is_latin = sum("a" <= c <= "z" for c in message.lower()) >= letters / 2
+    return bool(words) and (not is_latin or (len(words) >= 4 and not _COMMON & set(words)))
 
 
 def _message_features(message: str, num_tools: int) -> list[float]:

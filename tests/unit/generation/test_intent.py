@@ -1,4 +1,6 @@
-"""What calls a message leads to: the gate, the splitting, the narrowing of arguments, with and without vectors."""
+"""What calls a message leads to: the gate, the splitting, the narrowing of arguments, with and
+without vectors.
+"""
 
 from __future__ import annotations
 
@@ -187,3 +189,24 @@ def test_behind_results_small_models_answer_and_large_ones_may_go_on():
     assert CallPolicy(4e9).intent("the weather in Paris", "", **options).choice == "auto"
     chained = CallPolicy(5e8, CallSettings(chain=True))
     assert chained.intent("the weather in Paris", "", **options).choice == "auto"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Qual é a temperatura atual em Lisboa?",
+        "上海现在的天气怎么样？",
+        "Wie ist das Wetter in Wien?",
+    ],
+)
+def test_what_the_gate_cannot_read_is_left_to_the_model(gate, message):
+    options = {"settings": CallSettings(), "num_parameters": 5e8}
+    assert read_intent(gate, message, message, TOOLS, **options).choice in ("auto", "required")
+
+
+def test_small_models_are_not_asked_in_doubt(gate):
+    message = "How long does a letter to Paris take?"
+    assert gate.relevance(message, TOOLS).verdict != "call"
+    for size, choice in ((5e8, {"none"}), (4e9, {"auto", "none"})):
+        options = {"settings": CallSettings(), "num_parameters": size}
+        assert read_intent(gate, message, message, TOOLS, **options).choice in choice
