@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ from understudy import core
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
 from understudy.core import PackedTensor
-from understudy.errors import MemoryBudgetError
+from understudy.errors import MemoryBudgetError, UnderstudyError, UnderstudyWarning
+from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
 from understudy.spec import ModelSpec, PackedFormat, QuantSpec
+
+Progress = Callable[[int, int], None]
 
 # What a file format becomes where nothing else is asked for. K blocks of five and six bits are rounded anew to 8 bits.
 _NATURAL: dict[str, PackedFormat] = {
@@ -99,13 +103,14 @@ def pack(
     quant: QuantSpec | None = None,
     *,
     use_cache: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PackedModel:
     """Packs a checkpoint, or maps the file of an earlier time.
 
     Args:
         quant: formats to pack into; default what the file holds.
-        use_cache: keep the result in the cache folder; else it lives in memory.
+        use_cache: keep the result in the cache folder; else, and where that cannot be written, it
+            lives in memory.
         progress: called with (tensors done, tensors in all).
 
     Raises:
@@ -119,19 +124,44 @@ def pack(
     sizes = packed_sizes(checkpoint, quant)
     check_memory(sum(sizes.values()), f"the weights of {checkpoint.path.name}")
     entries = [_entry(checkpoint, name, quant, sizes[name]) for name in checkpoint.weights]
-    if use_cache:
+    packed = _kept(path, key, entries, progress) if use_cache else None
+    if packed is None:
+        packed = _in_memory(entries, progress)
+    return PackedModel(checkpoint.spec, packed, fingerprint)
+
+
+def _kept(
+    path: Path, key: dict[str, Any], entries: list[PackedEntry], progress: Progress | None
+) -> dict[str, PackedTensor] | None:
+    """Packed into the cache folder; None, with a warning, where nothing can be kept there."""
+    if path.is_file():
+        note = f"{path}: the packed weights were damaged; they are packed anew"
+        warnings.warn(note, UnderstudyWarning, stacklevel=2)
+    try:
         write_packed(path, key, entries, progress)
-        packed = read_packed(path, key)
-        assert packed is not None
-        return PackedModel(checkpoint.spec, packed, fingerprint)
-    in_memory: dict[str, PackedTensor] = {}
+    except UnderstudyError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        warnings.warn(
+            f"{error}. The weights are packed in memory, at every start anew; UNDERSTUDY_CACHE "
+            "names another folder, `understudy cache` lists and clears this one",
+            UnderstudyWarning,
+            stacklevel=2,
+        )
+        return None
+    apply_limit(keep=path)
+    return read_packed(path, key)
+
+
+def _in_memory(entries: list[PackedEntry], progress: Progress | None) -> dict[str, PackedTensor]:
+    packed: dict[str, PackedTensor] = {}
     for done, entry in enumerate(entries):
         data = np.empty(entry.num_bytes, np.uint8)
         entry.fill(data)
-        in_memory[entry.name] = PackedTensor(entry.format, entry.rows, entry.columns, data)  # type: ignore[arg-type]
+        packed[entry.name] = PackedTensor(entry.format, entry.rows, entry.columns, data)  # type: ignore[arg-type]
         if progress is not None:
             progress(done + 1, len(entries))
-    return PackedModel(checkpoint.spec, in_memory, fingerprint)
+    return packed
 
 
 def packed_fingerprint(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> str:

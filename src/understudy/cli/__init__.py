@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "generate": "continue a text or answer a prompt",
     "pull": "fetch a model from the hub",
     "list": "the models that are on this machine",
+    "cache": "the packed models that are kept for a quick start: list, clear, limit",
     "show": "what a checkpoint is, before loading it",
     "convert": "write a checkpoint as GGUF or as a Hugging Face folder",
     "prune": "trim a model's layers, heads, neurons or channels and refit the rest",

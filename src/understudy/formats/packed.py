@@ -1,11 +1,16 @@
 """The packed cache: what the kernels read, as one memory-mapped file, so that a second start is immediate.
 
-Layout: the magic, the length of a JSON header, the header (key, tensors with format, rows, columns, offset, size), then the
-tensors at multiples of 4096. The key names the source (path, size, time), the formats and `LAYOUT`; another key, another file.
+Layout: the magic, the length of a JSON header, a checksum, the header (key, tensors with format,
+rows, columns, offset, size), then the tensors at multiples of 4096. The key names the source (path,
+size, time), the formats and `LAYOUT`; another key, another file. The checksum is the SHA-256 of the
+header and of the sums of all pages, so that it costs no more than reading the memory once; it is
+compared at each load.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import mmap
 import os
@@ -23,8 +28,9 @@ from understudy.core import PackedTensor
 from understudy.errors import FormatError
 
 MAGIC = b"UNDERSTUDY-PACK\n"
-LAYOUT = 4  # raise it when cpp/tensor.h changes
+LAYOUT = 5  # raise it when cpp/tensor.h changes
 PAGE = 4096
+_HEAD = struct.Struct("<16sQ32s")  # magic, bytes of the header, checksum
 
 
 def cache_folder() -> Path:
@@ -60,10 +66,10 @@ def write_packed(
         table.append((entry.name, entry.format, entry.rows, entry.columns, offset, entry.num_bytes))
         offset += -(-entry.num_bytes // PAGE) * PAGE
     header = json.dumps({"key": key, "tensors": table}).encode()
-    start = -(-(len(MAGIC) + 8 + len(header)) // PAGE) * PAGE
+    start = -(-(_HEAD.size + len(header)) // PAGE) * PAGE
     with written_aside(path) as aside:
         with aside.open("wb") as file:
-            file.write(MAGIC + struct.pack("<Q", len(header)) + header)
+            file.write(_HEAD.pack(MAGIC, len(header), bytes(32)) + header)
             _reserve(file.fileno(), start + max(offset, PAGE))
         whole = np.memmap(aside, np.uint8, "r+")
         for done, (entry, row) in enumerate(zip(entries, table, strict=True)):
@@ -71,7 +77,15 @@ def write_packed(
             entry.fill(whole[begin : begin + entry.num_bytes])
             if progress is not None:
                 progress(done + 1, len(entries))
+        checksum = np.frombuffer(_checksum(header, whole[start:]), np.uint8)
+        whole[_HEAD.size - len(checksum) : _HEAD.size] = checksum
         whole.flush()
+
+
+def _checksum(header: bytes, pages: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of the header and of each page's sum of 64-bit words."""
+    sums = np.add.reduce(pages.view(np.uint64).reshape(-1, PAGE // 8), axis=1)
+    return hashlib.sha256(header + sums.tobytes()).digest()
 
 
 def _reserve(descriptor: int, size: int) -> None:
@@ -87,20 +101,36 @@ def read_packed(path: Path, key: dict[str, Any]) -> dict[str, PackedTensor] | No
     try:
         with path.open("rb") as file:
             mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        return _tensors(mapped, key)
-    except (OSError, ValueError, KeyError, TypeError, FormatError):
+        tensors = _tensors(mapped, key)
+    except (OSError, ValueError, KeyError, TypeError, FormatError, struct.error):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the last use, which `understudy cache limit` goes by
+    return tensors
+
+
+def packed_source(path: Path) -> Path | None:
+    """The checkpoint that a packed file was made of; None when its header cannot be read."""
+    try:
+        with path.open("rb") as file:
+            magic, size, _ = _HEAD.unpack(file.read(_HEAD.size))
+            header = json.loads(file.read(size)) if magic == MAGIC and size < 1 << 28 else {}
+            return Path(header["key"]["path"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
 
 
 def _tensors(mapped: NDArray[np.uint8], key: dict[str, Any]) -> dict[str, PackedTensor]:
-    head = len(MAGIC) + 8
-    if mapped[: len(MAGIC)].tobytes() != MAGIC:
+    magic, size, checksum = _HEAD.unpack(mapped[: _HEAD.size].tobytes())
+    if magic != MAGIC:
         raise FormatError("not a packed file")
-    (size,) = struct.unpack("<Q", mapped[len(MAGIC) : head].tobytes())
-    header = json.loads(mapped[head : head + size].tobytes())
+    raw = mapped[_HEAD.size : _HEAD.size + size].tobytes()
+    start = -(-(_HEAD.size + size) // PAGE) * PAGE
+    if _checksum(raw, mapped[start:]) != checksum:
+        raise FormatError("packed file is damaged")
+    header = json.loads(raw)
     if header["key"] != key:
         raise FormatError("packed for another source")
-    start = -(-(head + size) // PAGE) * PAGE
     tensors = {}
     for name, format, rows, columns, offset, num_bytes in header["tensors"]:
         data = mapped[start + offset : start + offset + num_bytes]

@@ -51,6 +51,21 @@ def test_a_damaged_file_is_none(packed: Path, change: object) -> None:
     assert read_packed(packed, KEY) is None
 
 
+@pytest.mark.parametrize("place", [20, 40, 100, 4096 + 3, 4096 * 2 + 7999])
+def test_one_flipped_bit_anywhere_is_found(packed: Path, place: int) -> None:
+    raw = bytearray(packed.read_bytes())
+    raw[place] ^= 4
+    packed.write_bytes(raw)
+    assert read_packed(packed, KEY) is None
+
+
+def test_pages_that_changed_places_are_found(packed: Path) -> None:
+    raw = packed.read_bytes()
+    packed.write_bytes(raw[: 4096 * 2] + raw[4096 * 3 :] + raw[4096 * 2 : 4096 * 3])
+    assert len(raw) == 4096 * 4
+    assert read_packed(packed, KEY) is None
+
+
 def test_a_failing_tensor_leaves_no_file(tmp_path: Path) -> None:
     def fail(out: NDArray[np.uint8]) -> None:
         raise RuntimeError("no")
