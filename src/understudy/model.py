@@ -334,4 +334,6 @@ def _is_chat(prompt: PromptLike) -> bool:
 
 def _may_call(prompt: PromptLike, options: Mapping[str, Any]) -> bool:
     """Whether a reply may hold calls: tools are given, or stand in a prompt that was rendered."""
-    return isinstance(prompt, Prompt) or bool(options.get("tools"))
+    if isinstance(prompt, Prompt):
+        return any(part.origin == "tools" for part in prompt.parts)
+    return bool(options.get("tools"))

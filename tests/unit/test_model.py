@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 
 import numpy as np
@@ -22,6 +23,8 @@ from understudy.errors import (
     UnderstudyError,
     UsageError,
 )
+from understudy.text.grammar import Grammar
+from understudy.text.templates.base import Part, Prompt
 
 HOT = {"temperature": 2.0, "max_tokens": 12, "ignore_eos": True}
 
@@ -269,3 +272,16 @@ def test_unknown_and_doubled_options_are_refused(model):
         model.generate("x", tempo=1)
     with pytest.raises(UsageError, match="either params or single settings"):
         model.generate("x", params=understudy.SamplingParams(), seed=1)
+
+
+def test_a_json_answer_with_a_name_stays_text_where_no_tools_stand(model):
+    answer = '{"name": "f", "arguments": {"a": 1}}'
+    make_mask = Grammar(model.tokenizer).lark(f"start: {json.dumps(answer)}")
+    chat = [{"role": "user", "content": "Who?"}]
+    rendered = model.chat_template.render(chat)
+    for prompt in (chat, rendered):
+        reply = model.generate(prompt, make_mask=make_mask, max_tokens=64)
+        assert (reply.text, reply.tool_calls) == (answer, ())
+    announced = Prompt((*rendered.parts, Part("f", origin="tools")))
+    reply = model.generate(announced, make_mask=make_mask, max_tokens=64)
+    assert [call.name for call in reply.tool_calls] == ["f"]

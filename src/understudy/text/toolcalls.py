@@ -28,6 +28,8 @@ OPENINGS = (
 """Tags with calls behind them."""
 XML_OPENINGS = ("<function=", "<function name=", "<invoke name=")
 """Tags that are the beginning of a call themselves."""
+_ARGUMENTS = {"arguments", "parameters"}
+_BESIDE = {"name", "type", "id", "index", "call_id"}  # what may stand in a call without arguments
 _CLOSINGS = (
     "</toolcall>",
     "</tool_call>",
@@ -232,6 +234,8 @@ def _call(value: Any) -> ParsedCall | None:
     if isinstance(inner, dict):
         value = inner
     name = value.get("name")
+    if not value.keys() & _ARGUMENTS and value.keys() - _BESIDE:
+        return None  # a person or a place that has a name
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         try:

@@ -139,3 +139,24 @@ def test_calls_of_a_message_in_either_form():
     assert calls_of_message(message) == [("f", {"x": 1})] * 2
     assert write_call("f", '{"x": 1}') == PLAIN
     assert write_call("f", "not json") == '{"name": "f", "arguments": "not json"}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"name": "Ada", "age": 36}',
+        '[{"name": "Ada", "age": 36}, {"name": "Bo", "age": 7}]',
+        '```json\n{"name": "Ely", "kind": "city"}\n```',
+        '{"function": {"name": "f", "description": "counts"}}',
+    ],
+)
+@pytest.mark.parametrize("names", [None, ["f"]])
+def test_an_object_that_merely_has_a_name_is_no_call(answer, names):
+    assert parse_calls(answer, names) == (answer, [])
+
+
+@pytest.mark.parametrize(
+    "call", ['{"name": "f"}', '{"id": "c1", "type": "function", "function": {"name": "f"}}']
+)
+def test_a_call_may_leave_out_its_arguments(call):
+    assert parse_calls(call) == ("", [ParsedCall("f", {})])
