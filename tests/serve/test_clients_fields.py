@@ -226,3 +226,13 @@ def test_an_origin_that_may_ask_may_send_what_it_asks_for(served):
     assert answer.headers["access-control-allow-headers"] == asked
     foreign = {**headers, "Origin": "https://evil.example"}
     assert httpx.options(served.url + "/v1/messages", headers=foreign).status_code == 403
+
+
+@pytest.mark.parametrize("route", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_messages_of_nothing_are_named(served, route):
+    body = {"messages": [{"role": "system", "content": ""}]}
+    if not route.endswith("count_tokens"):
+        body["max_tokens"] = 2
+    answer = httpx.post(served.url + route, json=body, timeout=60)
+    assert answer.status_code == 400
+    assert "messages" in answer.json()["error"]["message"]

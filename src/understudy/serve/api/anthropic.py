@@ -282,6 +282,8 @@ def _ask(
     tools, chosen, notes = read_tools([tool.to_openai() for tool in body.offered()], wanted)
     is_parallel = choice is None or not choice.disable_parallel_tool_use
     conversation = body.to_messages()
+    if not conversation:
+        raise ApiError(400, "messages: at least one that says something", param="messages")
     prefill = ""
     if (last := conversation[-1])["role"] == "assistant" and not last.get("tool_calls"):
         prefill = str(conversation.pop()["content"])
