@@ -256,6 +256,8 @@ def test_tables(tmp_path):
     assert read(tmp_path, table(cell("Only"), cell("one column"))).text == "Only\n\none column"
     deleted = table(cell("a") + cell("b"), "<w:trPr><w:del/></w:trPr>" + cell("x") + cell("y"))
     assert read(tmp_path, deleted).text == "a | b"
+    gap = '<w:trPr><w:gridBefore w:val="1"/></w:trPr>' + cell("b")
+    assert read(tmp_path, table(cell("A") + cell("B"), gap)).text == "A | B\n | b"
 
 
 def test_a_deleted_end_joins_two_paragraphs(tmp_path):

@@ -58,6 +58,11 @@ def read(tmp_path, html: str | bytes, name: str = "x.html") -> Document:
         ("<blockquote>Said<footer>by Ada</footer></blockquote>", "Said\n\nby Ada"),
         ("<pre>a\n\n  b<br>c</pre>", "a\n\n  b\nc"),
         ("<select><option>one<option>two</select>", "one\n\ntwo"),
+        (
+            "<p>a<span style='display:block'>b</span> <i style='Display : flex'>c</i>d"
+            "<b style='display:inline-block'>e</b>",
+            "a\nb\nc\nde",
+        ),
         ("<p>漢字<ruby>東京<rp>(<rt>とうきょう<rp>)</ruby>へ", "漢字東京(とうきょう)へ"),
     ],
 )

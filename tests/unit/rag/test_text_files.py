@@ -63,6 +63,8 @@ def test_excels_first_line_and_decimals(tmp_path):
         == "Ort: Ely; Preis: 4,50"
     )
     assert read(tmp_path, "a.csv", "col0\n1,000\n").text == "col0: 1,000"
+    assert read(tmp_path, "a.csv", 'pipe,price\n5" long,2\n').text == 'pipe: 5" long; price: 2'
+    assert read(tmp_path, "a.csv", 'a\n5" pipe, long\n').text == 'a: 5" pipe, long'
     assert read(tmp_path, "a.csv", "name,age\nAda,36,extra\n\nBo\n").text.endswith(
         "age: 36; column 3: extra\n\nname: Bo"
     )

@@ -61,16 +61,22 @@ def find_delimiter(text: str) -> tuple[str, int]:
     sample = text[:MAX_SAMPLE]
     if len(text) > MAX_SAMPLE:
         sample = sample[: sample.rfind("\n") + 1] or sample
-    readings = [r for d in CANDIDATES if (r := _read(sample, d)) is not None and r.is_likely]
+    found = [_read(sample, delimiter) for delimiter in CANDIDATES]
+    if not any(found):  # a writer that does not quote: inches, words in quotes
+        found = [_read(sample, delimiter, strays=True) for delimiter in CANDIDATES]
+    readings = [reading for reading in found if reading is not None and reading.is_likely]
     if not readings:
         return _unused(sample), 0
     return max(readings, key=lambda reading: reading.rank).delimiter, 0
 
 
-def _read(sample: str, delimiter: str) -> _Reading | None:
-    """None where a bare field holds a quote, or a quoted one does not end with its field."""
+def _read(sample: str, delimiter: str, *, strays: bool = False) -> _Reading | None:
+    """None where a bare field holds a quote, or a quoted one does not end with its field; with
+    `strays` such quotes are letters, as the csv module and spreadsheets read them.
+    """
     sign = re.escape(delimiter)
-    field = re.compile(rf'({_QUOTED}|[^"{sign}\n]*)({sign}|\n|\Z)')
+    bare = rf"{_QUOTED}[^{sign}\n]*|[^{sign}\n]*" if strays else rf'{_QUOTED}|[^"{sign}\n]*'
+    field = re.compile(rf"({bare})({sign}|\n|\Z)")
     at, counts, fields, telling = 0, [], 0, 0
     while at < len(sample):
         match = field.match(sample, at)

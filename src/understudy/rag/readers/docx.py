@@ -203,9 +203,10 @@ class _Word:
 
     def _cells(self, row: Element, depth: int) -> list[Builder]:
         """The cells of a row; a cell that spans columns is followed by empty ones, one that goes on
-        from above is empty.
+        from above is empty. A row may leave out the first columns.
         """
-        found: list[Builder] = []
+        left_out = row.find("w.trPr/w.gridBefore")
+        found = [Builder() for _ in range(0 if left_out is None else _width(left_out))]
         for cell in walk(row, visible_part, hidden=HIDDEN):
             properties = cell.find("w.tcPr")
             if cell.tag != "w.tc" or (
@@ -216,7 +217,11 @@ class _Word:
             self._blocks(cell, inner, depth + 1)
             found.append(inner)
             span = None if properties is None else properties.find("w.gridSpan")
-            width = "1" if span is None else span.get("val", "1")
-            extra = min(int(width), MAX_SPAN) - 1 if width.isdecimal() else 0
-            found += [Builder() for _ in range(extra)]
+            found += [Builder() for _ in range(0 if span is None else _width(span) - 1)]
         return found
+
+
+def _width(span: Element) -> int:
+    """How many columns a cell or a gap is wide."""
+    width = span.get("val", "1")
+    return min(int(width), MAX_SPAN) if width.isdecimal() else 1

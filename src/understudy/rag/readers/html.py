@@ -41,6 +41,9 @@ _RAW = frozenset(["pre", "textarea", "listing", "xmp", "plaintext"])
 _HIDING = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE
 )
+_BLOCK_STYLE = re.compile(
+    r"(?:^|;)\s*display\s*:\s*(?:block|flex|grid|table|list-item|flow-root)\b(?!-)", re.IGNORECASE
+)
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 _LONG_CELL = 3  # paragraphs of a cell from which on its table is taken for a layout
 _INDENT = "  "
@@ -153,6 +156,7 @@ class _Page:
         elif tag == "rt":
             self.pieces.append("(")
         if tag not in _BLOCKS:
+            self._break_line(node)
             return
         self._flush()
         if tag in _HEADINGS:
@@ -169,6 +173,16 @@ class _Page:
         elif self.grid is not None:
             self._begin_in_table(tag)
 
+    def _break_line(self, node: LexborNode) -> None:
+        """At the edges of an inline element that its style makes a block."""
+        style = node.attributes.get("style")
+        if not style or _BLOCK_STYLE.search(style) is None:
+            return
+        while self.pieces and self.pieces[-1] == " " and not self.num_raw:
+            self.pieces.pop()
+        if self.pieces and not self.pieces[-1].endswith("\n"):
+            self.pieces.append("\n")
+
     def _begin_in_table(self, tag: str) -> None:
         assert self.grid is not None
         if tag == "tr":
@@ -182,6 +196,7 @@ class _Page:
         if tag == "rt":
             self.pieces.append(")")
         if tag not in _BLOCKS:
+            self._break_line(node)
             return
         self._flush()
         if tag in _HEADINGS:
