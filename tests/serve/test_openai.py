@@ -199,7 +199,12 @@ def test_too_long_is_said_in_numbers(served):
     assert answer.json()["error"]["code"] == "context_length_exceeded"
     body |= {"overflow": "keep_end", "max_tokens": 4}
     answer = httpx.post(served.url + "/v1/chat/completions", json=body, timeout=60)
-    assert answer.json()["usage"]["context"]["dropped"]
+    usage = answer.json()["usage"]
+    context = usage["context"]
+    assert len(context["dropped"]) == 1
+    assert context["dropped"][0].endswith("tokens of the prompt (keep_end)")
+    assert usage["prompt_tokens"] == context["total"] == context["context"] - 4
+    assert (context["free"], context["reserve"]) == (0, 4)
 
 
 def test_prompts_of_all_kinds(served, client):

@@ -170,3 +170,16 @@ def test_a_full_disk_is_no_fault_of_the_request():
 
     error = from_understudy(StoreError("index cannot be used (database or disk is full)"))
     assert (error.status, error.code) == (507, "storage_failed")
+
+
+def test_a_damaged_collection_hides_no_other(served, http):
+    assert http.post("/v1/collections", json={"name": "whole"}).status_code == 201
+    damaged = served.server.stores.collections.path("damaged")
+    damaged.write_bytes(b"no database" * 100)
+    try:
+        listed = {entry["id"]: entry for entry in http.get("/v1/collections").json()["data"]}
+        assert listed["whole"]["documents"] == 0
+        assert listed["damaged"]["error"]
+        assert str(damaged.parent) not in listed["damaged"]["error"]
+    finally:
+        damaged.unlink()

@@ -71,3 +71,8 @@ def test_file_has_no_outside_resource_and_no_markup_from_text(path):
     assert not re.search(r"@import|url\(", text)
     if path.suffix == ".html":
         assert re.findall(r"<script[^>]*>([^<]*)", text) == [""]
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00.js", "x" * 5000, "..%2f..%2fapp.py"])
+def test_no_such_page(client: httpx.Client, name: str):
+    assert client.get(f"/page/{name}").status_code == 404

@@ -100,3 +100,35 @@ def test_half_a_body_holds_nothing(stories):
         time.sleep(0.2)
         assert held(stories) == (0, 0)
     assert httpx.get(f"{stories.url}/health").status_code == 200
+
+
+def test_one_that_leaves_while_it_sends_its_body_is_no_fault_of_ours(stories, caplog):
+    def ends(status: str) -> int:
+        lines = httpx.get(f"{stories.url}/metrics").text.splitlines()
+        wanted = [line for line in lines if f'status="{status}"' in line and "_total{" in line]
+        return sum(int(float(line.split()[-1])) for line in wanted)
+
+    gone, broken = ends("499"), ends("500")
+    for path in ("/v1/completions", "/v1/characters", "/tokenize"):
+        with connect(stories) as half:
+            half.sendall(post(LONG, path)[:-10])
+            time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while ends("499") < gone + 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (ends("499"), ends("500")) == (gone + 3, broken)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "head", [b"X: " + b"a" * (8 << 20), b"".join(b"X%d: y\r\n" % i for i in range(500_000))]
+)
+def test_headers_have_a_limit(stories, head):
+    with connect(stories) as greedy:
+        try:
+            greedy.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + head + b"\r\n\r\n")
+            answer = greedy.recv(1 << 16)
+        except ConnectionError:
+            answer = b""
+        assert not answer.startswith(b"HTTP/1.1 200")
+    assert httpx.get(f"{stories.url}/health").status_code == 200

@@ -136,6 +136,7 @@ def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
     free = replies[0].usage  # the character spoke without a grammar, so every token was the model's
     assert free is not None
     threads = model.core_model.num_threads
+    memory = peak_memory_bytes()  # before the measurement below, which has buffers of its own
     bandwidth = core.measure_bandwidth(threads) / 1e9
     used = free.decode_rate * model.core_model.weight_bytes_per_token / 1e9
     write(
@@ -146,7 +147,7 @@ def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
         f"{longest.first_token_s * 1000:.0f} ms)\n"
     )
     write(f"decode    {free.decode_rate:8.1f} tokens/s  ({free.completion_tokens} tokens)\n")
-    write(f"memory    {peak_memory_bytes() / 1e6:8.1f} MB at the peak\n")
+    write(f"memory    {memory / 1e6:8.1f} MB at the peak\n")
     write(
         f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
         "that this machine reads now\n"

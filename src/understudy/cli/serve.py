@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,22 +124,53 @@ def run(arguments: argparse.Namespace) -> int:
         print(new_key(arguments.new_key, arguments.key_name))
         return 0
     from understudy.serve.app import create_app
-    from understudy.serve.run import serve
+    from understudy.serve.run import listen, serve
 
     settings, guard = _settings(arguments), guard_of(arguments)
+    _check_files(settings)
     models = dict(_named(word, arguments) for word in arguments.models)
     if len(models) < len(arguments.models):
         raise UsageError("two models have the same name", where="MODEL", do="name them: NAME=MODEL")
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    with listen(settings) as listener:
+        default = next(iter(models))
+        models[default] = _loaded_now(models[default])
+        _say_address(models, listener.getsockname()[1], settings.host)
+        print(
+            f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}",
+            file=sys.stderr,
+        )
+        return serve(create_app(models, settings, guard=guard), settings, listener)
+
+
+def _check_files(settings: Settings) -> None:
+    """Raises UsageError for keys that cannot be read and a state folder that cannot be written."""
+    from understudy.serve.keys import Keys
+
+    if settings.key_file is not None:
+        Keys(settings.key_file)
+    folder = settings.state_folder
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            what = f"the state folder cannot be written ({error.strerror})"
+            raise UsageError(what, where=folder) from error
+
+
+def _loaded_now(load_it: Callable[[], Model]) -> Callable[[], Model]:
+    """Loads at once, so that a model that is refused ends the program."""
+    first = [load_it()]
+    return lambda: first.pop() if first else load_it()
+
+
+def _say_address(models: Iterable[str], port: int, host: str) -> None:
+    shown = f"[{host}]" if ":" in host else host
     print(
-        f"understudy: {', '.join(models)} at http://{shown}:{settings.port}/v1 (Ctrl+C stops)",
+        f"understudy: {', '.join(models)} at http://{shown}:{port}/v1 (Ctrl+C stops)",
         file=sys.stderr,
     )
-    print(
-        f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}",
-        file=sys.stderr,
-    )
-    return serve(create_app(models, settings, guard=guard), settings)
 
 
 def check_packages() -> None:

@@ -273,8 +273,13 @@ def with_origins(
     return dataclasses.replace(prompt, parts=tuple(parts))
 
 
-def count_origins(prompt: Prompt, tokenizer: Tokenizer) -> dict[Origin, int]:
-    """Tokens by origin. A token across two parts counts for the later one, so that the sum is exact."""
+def count_origins(
+    prompt: Prompt, tokenizer: Tokenizer, first: int = 0, last: int | None = None
+) -> dict[Origin, int]:
+    """Tokens by origin, of the prompt's tokens from `first` to before `last`; default all.
+
+    A token across two parts counts for the later one, so that the sum is exact.
+    """
     counts: dict[Origin, int] = dict.fromkeys(ORIGINS, 0)
     before = 0
     for i, part in enumerate(prompt.parts, 1):
@@ -285,7 +290,8 @@ def count_origins(prompt: Prompt, tokenizer: Tokenizer) -> dict[Origin, int]:
         ):
             continue  # counted with its neighbour
         after = len(Prompt(prompt.parts[:i]).encode(tokenizer))
-        counts[part.origin] += after - before
+        end = after if last is None else min(after, last)
+        counts[part.origin] += max(0, end - max(before, first))
         before = after
     return counts
 

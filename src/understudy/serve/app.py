@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -67,7 +67,11 @@ def create_app(
             Route("/page/{name:path}", status.page),
         ],
         middleware=[Middleware(Guard, server=server)],
-        exception_handlers={**exception_handlers(_write), ClientGone: _gone},
+        exception_handlers={
+            **exception_handlers(_write),
+            ClientGone: _gone,
+            ClientDisconnect: _gone,  # while it sent its body
+        },
         lifespan=_lifespan,
     )
     app.router.redirect_slashes = False

@@ -72,12 +72,14 @@ async def ledger_of(model: Model, prepared: PreparedRequest) -> dict[str, Any] |
     """Where the tokens of a conversation's prompt went: they sum to its length."""
     if prepared.prompt is None:
         return None
-    tokens = await asyncio.to_thread(count_origins, prepared.prompt, model.tokenizer)
-    total, context = sum(tokens.values()), model.engine.context
-    dropped = (*prepared.notes, *prepared.late)
-    if total > context - (prepared.request.params.max_tokens or 1):
-        dropped += (
-            f"{total + (prepared.request.params.max_tokens or 1) - context} tokens of the prompt ({prepared.request.overflow})",
-        )
+    request, context = prepared.request, model.engine.context
+    room, length = context - (request.params.max_tokens or 1), len(request.prompt)
+    first = length - room if length > room and request.overflow == "keep_end" else 0
+    tokens = await asyncio.to_thread(
+        count_origins, prepared.prompt, model.tokenizer, first, first + room
+    )
+    total, dropped = sum(tokens.values()), (*prepared.notes, *prepared.late)
+    if length > room:
+        dropped += (f"{length - room} tokens of the prompt ({request.overflow})",)
     reserve = min(prepared.request.params.max_tokens or context, context - min(total, context))
     return Ledger(tokens, reserve, context, dropped).to_document()

@@ -152,8 +152,10 @@ class RequestContext:
 
     def usage(self) -> dict[str, int]:
         """Tokens of all answers; those of a prompt count once for all its answers."""
+        context = self.model.engine.context
+        asked = [outputs.handle.request for outputs in self.handles]
         return {
-            "prompt": sum(len(outputs.handle.request.prompt) for outputs in self.handles),
+            "prompt": sum(min(len(r.prompt), context - (r.params.max_tokens or 1)) for r in asked),
             "cached": min((usage.cached_tokens for usage in self.usages), default=0),
             "completion": sum(usage.completion_tokens for usage in self.usages),
         }

@@ -74,6 +74,13 @@ class Settings:
                     expected="at least 1",
                     found=getattr(self, name),
                 )
+        if type(self.port) is not int or not 0 <= self.port <= 65_535:
+            raise UsageError(
+                "port is out of range",
+                where="port",
+                expected="1 to 65535, or 0 for a free one",
+                found=self.port,
+            )
         for name in ("request_timeout_s", "write_timeout_s", "ping_s"):
             if not getattr(self, name) > 0:
                 raise UsageError(

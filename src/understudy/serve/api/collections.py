@@ -81,9 +81,16 @@ def _collections(server: Server) -> Collections:
 
 async def collections(request: Request) -> Response:
     known = _collections(server_of(request))
-    return json_response(
-        {"object": "list", "data": [_document(known, name) for name in known.names]}
-    )
+    return json_response({"object": "list", "data": [_listed(known, name) for name in known.names]})
+
+
+def _listed(known: Collections, name: str) -> dict[str, Any]:
+    """A collection that cannot be read is listed with its fault, and hides no other."""
+    try:
+        return _document(known, name)
+    except DocumentError as error:
+        fault = str(DocumentError(error.what, expected=error.expected, found=error.found))
+        return {"id": name, "object": "collection", "error": fault}
 
 
 async def add_collection(request: Request) -> Response:

@@ -83,9 +83,13 @@ def static_file(folder: Path, name: str) -> Response:
     Raises:
         ApiError: 404.
     """
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise ApiError(404, "there is no such page", code="not_found")
+    missing = ApiError(404, "there is no such page", code="not_found")
+    try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise missing
+    except (ValueError, OSError) as error:  # a NUL in the name, or a name that is too long
+        raise missing from error
     kinds = {
         ".html": "text/html",
         ".js": "text/javascript",
