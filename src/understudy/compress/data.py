@@ -203,7 +203,7 @@ def chat_document(chat: Chat, encoder: Encoder, where: str = "chat") -> Tokenize
         ids = encoder.chat(chat, len(messages), False)
         is_learnt = [False] * len(ids)
         for index, message in enumerate(messages):
-            if message["role"] == "assistant":
+            if message["role"] == "assistant" and message.get("weight") != 0:
                 before = encoder.chat(chat, index, True) if index else []
                 after = encoder.chat(chat, index + 1, False)
                 if ids[: len(after)] != after or after[: len(before)] != before:

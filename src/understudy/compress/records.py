@@ -39,6 +39,7 @@ ROLES = {
     "function": "tool",
     "tool": "tool",
 }
+_KEPT = ("name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,18 @@ def _message(message: Any, where: str) -> Message:
     role = message.get("role", message.get("from"))
     content = message.get("content", message.get("value"))
     calls = message.get("tool_calls")
+    if not calls and isinstance(legacy := message.get("function_call"), dict):
+        calls = [{"type": "function", "function": legacy}]
     if not isinstance(role, str) or (content is None and not calls):
         raise fault
     kind = ROLES.get(role, role)
     text = _text(content, where)
     if kind == "call":
         return {"role": "assistant", "content": "", "tool_calls": _calls(text, where)}
-    kept = {key: message[key] for key in ("name", "tool_call_id") if message.get(key)}
+    kept = {key: message[key] for key in _KEPT if message.get(key)}
     calls = {"tool_calls": calls} if calls else {}
-    return {"role": kind, "content": text, **calls, **kept}
+    unlearnt = {"weight": 0} if message.get("weight") == 0 else {}
+    return {"role": kind, "content": text, **calls, **kept, **unlearnt}
 
 
 def _text(content: Any, where: str) -> str:

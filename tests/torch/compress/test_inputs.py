@@ -14,7 +14,7 @@ import torch
 
 from tests.torch.compress.support import random_rows, tiny_teacher
 from tests.torch.compress.world import write_world
-from understudy.compress.data import Sequences, read_sequences
+from understudy.compress.data import Sequences, chat_document, read_sequences
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.folder import open_source, save_network
 from understudy.compress.network import network_from_weights
@@ -171,12 +171,41 @@ ASKED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": 
             ],
             None,
         ),
+        (
+            {
+                "messages": [
+                    *ASKED[:1],
+                    {"role": "assistant", "content": "", "function_call": CALL["function"]},
+                    {"role": "function", "name": "price", "content": "2"},
+                    {"role": "assistant", "content": "1", "weight": 0, "reasoning_content": "hm"},
+                    {"role": "assistant", "content": "2", "weight": 1},
+                ]
+            },
+            [
+                *ASKED[:1],
+                {"role": "assistant", "content": "", "tool_calls": [CALL]},
+                {"role": "tool", "content": "2", "name": "price"},
+                {"role": "assistant", "content": "1", "reasoning_content": "hm", "weight": 0},
+                {"role": "assistant", "content": "2"},
+            ],
+            None,
+        ),
         ({"prompt": "Hello", "completion": "Good day"}, ASKED, None),
         ({"prompt": ASKED[:1], "completion": ASKED[1:]}, ASKED, None),
     ],
 )
 def test_chats_of_every_usual_form_are_read(record, messages, tools) -> None:
     assert to_record(record, "here") == Chat(messages, tools)
+
+
+def test_an_answer_of_weight_0_is_seen_and_not_learnt(world: Path) -> None:
+    encoder = open_source(world / "teacher").encoder
+    turns = [*ASKED, *ASKED]
+    both = chat_document(Chat(turns), encoder)
+    last = chat_document(Chat([turns[0], {**turns[1], "weight": 0}, *turns[2:]]), encoder)
+    assert last.ids == both.ids
+    assert sum(last.is_learnt) * 2 == sum(both.is_learnt) > 0
+    assert not any(last.is_learnt[: len(last.is_learnt) // 2])
 
 
 @pytest.mark.parametrize(
