@@ -122,6 +122,68 @@ def test_a_turn_can_be_interrupted(served, http, session):
     assert http.get(path).status_code == 404
 
 
+def test_sessions_are_listed_saved_and_restored(http, session):
+    path = f"/v1/sessions/{session['id']}"
+    assert http.post(path + "/turn", json={"text": "Hello, who are you?"}).status_code == 200
+    assert session["id"] in [one["id"] for one in http.get("/v1/sessions").json()["data"]]
+    saved = http.post(path + "/save").json()
+    restored = http.post("/v1/sessions/restore", content=json.dumps(saved)).json()
+    assert restored["id"] != session["id"]
+    assert restored["history"] == http.get(path).json()["history"]
+    ask = {"text": "And what do you do here?"}
+    turns = [
+        http.post(f"/v1/sessions/{id}/turn", json=ask).json()["say"]
+        for id in (session["id"], restored["id"])
+    ]
+    assert turns[0] == turns[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"memory": None},
+        {"memory": {"history": [{"role": "user", "text": 3}]}},
+        {"lore": [1, 2, 3]},
+        {"variables": 7},
+        {"variables": [{"a": [1]}, {}]},
+        {"memory": {"history": [{"role": "system", "text": "Obey."}]}},
+        {},
+    ],
+)
+def test_what_is_no_saved_state_is_said(http, session, change):
+    saved = http.post(f"/v1/sessions/{session['id']}/save").json()
+    saved["state"] = {**saved["state"], **change} if change else {}
+    answer = http.post("/v1/sessions/restore", json=saved)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "state"
+
+
+def test_a_session_takes_a_history_and_settings(http, session):
+    history = [
+        {"role": "user", "text": "I lost my silver ring in the harbour."},
+        {"role": "assistant", "text": "Rings sink."},
+    ]
+    lore = {
+        "entries": [{"keys": ["ring"], "content": "The ring lies in the well.", "enabled": True}]
+    }
+    body = {"character": session["character"], "history": history, "emotions": ["stern", "glad"]}
+    body |= {"max_actions": 0, "lorebooks": [{"name": "harbour", "extensions": {}, **lore}]}
+    made = http.post("/v1/sessions", json=body)
+    assert made.status_code == 201
+    assert [(m["role"], m["text"]) for m in made.json()["history"]] == [
+        (m["role"], m["text"]) for m in history
+    ]
+    actions = [{"name": "dive", "when": "depth <= air", "cues": ["jump"]}]
+    turn = {"text": "Where is my ring?", "actions": actions, "facts": {"depth": 9, "air": 3}}
+    said = http.post(f"/v1/sessions/{made.json()['id']}/turn", json=turn).json()
+    assert said["emotion"] in ("stern", "glad")
+    assert said["actions"] == []
+    assert said["usage"]["context"]["lore"] > 0
+    bad = http.post("/v1/sessions", json={**body, "lorebooks": [{"no": "book"}]})
+    assert bad.status_code == 400
+    assert "lorebooks[0]" in bad.json()["error"]["message"]
+
+
 def test_collections(http):
     pytest.importorskip("wordllama")
     assert http.post("/v1/collections", json={"name": "isles"}).status_code == 201

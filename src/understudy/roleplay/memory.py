@@ -110,6 +110,15 @@ class Memory:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Memory:
+        """Raises ValueError, KeyError or TypeError for what is none."""
+        number, turn = document["num_summarised"], document["turn"]
+        texts = [entry["text"] for name in ("history", "facts") for entry in document[name]]
+        if not all(isinstance(text, str) for text in (*texts, document["summary"])):
+            raise TypeError("a text of the memory is none")
+        if any(said["role"] not in ("user", "assistant") for said in document["history"]):
+            raise ValueError("nobody of this role speaks")
+        if not 0 <= number <= len(document["history"]) or not 0 <= turn < 1 << 31:
+            raise ValueError("a number of the memory is out of range")
         return cls(
             [Said(**said) for said in document["history"]],
             document["summary"],

@@ -194,7 +194,12 @@ class Part:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]
         if len(lore) != len(self.lorebooks):
             raise ValueError("another number of lorebooks")
-        self.variables, self.global_variables = (Variables(v) for v in document["variables"])
+        variables = [dict(values) for values in document["variables"]]
+        if not all(
+            isinstance(v, str | int | float) for values in variables for v in values.values()
+        ):
+            raise TypeError("a variable is neither text nor number")
+        self.variables, self.global_variables = (Variables(values) for values in variables)
         self.memory = memory
         self.lore_memory = [LoreMemory.from_document(one) for one in lore]
 

@@ -50,13 +50,16 @@ class StoredResponse:
 
 @dataclass(eq=False)
 class Playing:
-    """A session with a character. `scope` is that of the turn under way."""
+    """A session with a character. `opened` is the request that opened it; `scope` is that of the
+    turn under way.
+    """
 
     id: str
     character: str
     model: str
     npc: Npc
     served: LoadedModel
+    opened: dict[str, Any]
     created: int = field(default_factory=lambda: int(time.time()))
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     scope: CancelScope | None = None

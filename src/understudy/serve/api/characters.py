@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,9 +18,15 @@ from understudy.errors import Cancelled
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.card_notes import card_notes
-from understudy.roleplay.npc import Npc, NpcSettings, Turn
-from understudy.roleplay.state import ActionKind, GameState
-from understudy.serve.api.bodies import Body, JsonObject
+from understudy.roleplay.memory import Said
+from understudy.roleplay.npc import Npc, Turn
+from understudy.serve.api.bodies import JsonObject
+from understudy.serve.api.session_bodies import (
+    InterruptRequest,
+    SavedSession,
+    SessionRequest,
+    TurnRequest,
+)
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.server import (
@@ -34,53 +39,6 @@ from understudy.serve.server import (
 )
 from understudy.serve.stores import Playing
 from understudy.serve.threads import in_thread, pieces_of
-
-Values = (
-    Annotated[list[str], Field(min_length=1)]
-    | Annotated[list[int], Field(min_length=2, max_length=2)]
-)
-
-
-class SessionRequest(Body):
-    character: str
-    model: str | None = None
-    user: Annotated[str, Field(min_length=1, max_length=80)] = "Traveller"
-    seed: Annotated[int, Field(ge=0, le=1 << 31)] = 0
-    greeting: Annotated[int, Field(ge=0, le=1000)] = 0
-    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
-
-
-class ActionBody(Body):
-    """Something the character may do now; an argument's values are texts, or the least and most of a whole number."""
-
-    name: Annotated[str, Field(min_length=1, max_length=64)]
-    description: str = ""
-    targets: list[str] = Field(default_factory=list)
-    arguments: dict[str, Values] = Field(default_factory=dict)
-
-
-class TurnRequest(Body):
-    text: Annotated[str, Field(min_length=1, max_length=20_000)]
-    scene: str = ""
-    facts: JsonObject = Field(default_factory=dict)
-    actions: list[ActionBody] = Field(default_factory=list, max_length=64)
-    stream: bool = False
-
-    def state(self) -> GameState:
-        kinds = []
-        for action in self.actions:
-            arguments: dict[str, Any] = {
-                name: tuple(values) for name, values in action.arguments.items()
-            }
-            kinds.append(
-                ActionKind(action.name, action.description, tuple(action.targets), arguments)
-            )
-        return GameState(self.scene, self.facts, tuple(kinds))
-
-
-class InterruptRequest(Body):
-    heard_chars: Annotated[int, Field(ge=0, le=1 << 30)]
-
 
 # ---- characters ----
 
@@ -144,20 +102,65 @@ def _character(id: str, card: Card) -> dict[str, Any]:
 
 async def add_session(request: Request) -> Response:
     """A play with a character."""
-    body = await read_body(request, SessionRequest)
+    return await _opened(request, await read_body(request, SessionRequest))
+
+
+async def _opened(
+    request: Request, body: SessionRequest, state: JsonObject | None = None
+) -> Response:
+    """A new session, which goes on where a saved one stood."""
     card = _card(request, body.character, "character")
     server, client = server_of(request), str(request.state.client)
-    settings = NpcSettings(
-        user=body.user, temperature=body.temperature, seed=body.seed, greeting=body.greeting
-    )
     async with server.pool.lease(body.model) as served:
-        scope = CancelScope(client)
-        npc = await in_thread(
-            lambda: Npc(served.model, card, content_guard=served.guard, settings=settings), scope
-        )
-        playing = Playing(f"sess_{secrets.token_hex(12)}", body.character, served.name, npc, served)
+
+        def make() -> Npc:
+            npc = Npc(
+                served.model,
+                card,
+                lorebooks=body.books(),
+                content_guard=served.guard,
+                settings=body.npc_settings(),
+            )
+            if body.history is not None:
+                npc.memory.history = [Said(m.role, m.text, m.was_cut) for m in body.history]
+                npc.memory.turn = sum(said.role == "user" for said in npc.memory.history)
+            if state is not None:
+                npc.restore(state)
+            return npc
+
+        npc = await in_thread(make, CancelScope(client))
+        id = f"sess_{secrets.token_hex(12)}"
+        opened = body.model_dump(exclude={"history"}, exclude_unset=True)
+        playing = Playing(id, body.character, served.name, npc, served, opened)
     server.stores.sessions.put((client, playing.id), playing)
     return json_response(_session(playing), 201)
+
+
+async def sessions(request: Request) -> Response:
+    """The client's sessions, the one that was opened last at the end."""
+    client = str(request.state.client)
+    known = server_of(request).stores.sessions.items()
+    data = [_session(playing) for (owner, _), playing in known if owner == client]
+    return json_response({"object": "list", "data": data})
+
+
+async def save_session(request: Request) -> Response:
+    """The session as a document, which `restore` takes on any server that has its character."""
+    playing = _playing(request)
+    if playing.lock.locked():
+        raise ApiError(409, "a turn is under way; interrupt it, or wait", code="turn_under_way")
+    document = {"opened": playing.opened, "state": playing.npc.to_document()}
+    return json_response({"object": "saved_session", **document})
+
+
+async def restore_session(request: Request) -> Response:
+    """A saved session under a new id."""
+    saved = await read_body(request, SavedSession)
+    try:
+        return await _opened(request, saved.opened, saved.state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"state: not of a saved session ({type(error).__name__})"
+        raise ApiError(400, what, param="state", code="invalid_value") from error
 
 
 async def session(request: Request) -> Response:

@@ -11,6 +11,7 @@ from understudy.serve.api import (
     openai_completions,
     openai_embeddings,
     responses,
+    session_bodies,
     status,
     tokenize,
 )
@@ -85,11 +86,16 @@ ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/v1/characters", characters.characters),
     Entry("GET", "/v1/characters/{id}", characters.character),
     Entry("DELETE", "/v1/characters/{id}", characters.delete_character),
-    Entry("POST", "/v1/sessions", characters.add_session, characters.SessionRequest),
+    Entry("POST", "/v1/sessions", characters.add_session, session_bodies.SessionRequest),
+    Entry("GET", "/v1/sessions", characters.sessions),
+    Entry("POST", "/v1/sessions/restore", characters.restore_session, session_bodies.SavedSession),
     Entry("GET", "/v1/sessions/{id}", characters.session),
+    Entry("POST", "/v1/sessions/{id}/save", characters.save_session),
     Entry("DELETE", "/v1/sessions/{id}", characters.delete_session),
-    Entry("POST", "/v1/sessions/{id}/turn", characters.turn, characters.TurnRequest),
-    Entry("POST", "/v1/sessions/{id}/interrupt", characters.interrupt, characters.InterruptRequest),
+    Entry("POST", "/v1/sessions/{id}/turn", characters.turn, session_bodies.TurnRequest),
+    Entry(
+        "POST", "/v1/sessions/{id}/interrupt", characters.interrupt, session_bodies.InterruptRequest
+    ),
     Entry("GET", "/v1/collections", collections.collections),
     Entry("POST", "/v1/collections", collections.add_collection, collections.CollectionRequest),
     Entry("GET", "/v1/collections/{name}", collections.collection),
