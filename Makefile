@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page test-neon test-others test-sanitize check docs bench install clean
+.PHONY: demo test test-slow test-page test-neon test-others test-sanitize test-matrix check docs release bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
@@ -39,6 +39,10 @@ test-others: $(VENV)/.installed-test
 test-sanitize:
 	@scripts/test-sanitize
 
+# The unit tests with each CPython from 3.11 to 3.14 that is here.
+test-matrix:
+	@scripts/test-matrix
+
 check: $(VENV)/.installed-test
 	@scripts/check
 
@@ -47,6 +51,10 @@ docs: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	@scripts/bench
+
+# The source distribution and wheels, checked in clean environments; publishes nothing.
+release:
+	@scripts/release
 
 clean:
 	rm -rf build dist $(VENV)
