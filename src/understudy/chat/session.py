@@ -254,10 +254,12 @@ class Session:
         self._absorb(plan)
         exchange.num_passages = count_passages(plan)
         exchange.ledger, self._prompt = ledger, prompt.encode(tokenizer)
-        mask = self._mask(exchange, tools, choice)
+        policy = self.model.limits.with_calls(self.settings.calls)
+        intent = exchange.intent(policy, self.turns, tools, choice)
+        mask = self._mask(exchange, tools, intent)
         if mask is not None:
             options["make_mask"] = mask
-        may_call = self.tools if choice != "none" else ()
+        may_call = self.tools if intent.choice != "none" else ()
         is_quoting = self._is_grounded and exchange.grounding is not None
         parser = StreamParser(chat_template, may_call, is_strict=mask is not None, keeps_space=True)
         text_out = exchange.text_out = ReplyText(parser, self.guard, is_quoting=is_quoting)
@@ -273,7 +275,7 @@ class Session:
         exchange.usages.append(output.usage)
         return "length" if output.finish_reason == "length" else "stop", piece
 
-    def _mask(self, exchange: Exchange, tools: Sequence[Tool], choice: str) -> MaskFactory | None:
+    def _mask(self, exchange: Exchange, tools: Sequence[Tool], intent: Any) -> MaskFactory | None:
         answer = AnswerForm()
         if self._is_grounded and exchange.grounding is not None:
             lark = exchange.grounding.grammar(exchange.num_passages, self.model.spec)
@@ -282,9 +284,7 @@ class Session:
             self.model.chat_template,
             self.model.tokenizer,
             tools,
-            exchange.intent(
-                self.model.limits.with_calls(self.settings.calls), self.turns, tools, choice
-            ),
+            intent,
             is_parallel=self.settings.is_parallel,
             answer=answer,
             opens_with_word=bool(exchange.results) and self._repeats_question,

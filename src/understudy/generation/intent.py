@@ -63,6 +63,12 @@ class Intent:
     choice: str
     tools: tuple[Tool, ...]
     requests: tuple[tuple[str, ...], ...] = ()  # names of tools a request
+    is_gated: bool = False  # not the caller decided for words
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """What the reply may call."""
+        return self.tools if self.choice != "none" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class CallPolicy:
             after_results: the newest messages are results of calls, to be told in words.
         """
         if after_results and choice == "auto" and not self.settings.chains(self.num_parameters):
-            return Intent("none", tuple(tools))
+            return Intent("none", tuple(tools), is_gated=True)
         if after_results and choice == "auto":
             return Intent(choice, tuple(tools))
         return read_intent(
@@ -141,7 +147,7 @@ def read_intent(
         return Intent("required", narrowed)
     is_sure = relevance.verdict == "words"
     if is_sure or (num_parameters < JUDGES_FROM and not relevance.is_foreign):
-        return Intent("none", narrowed)
+        return Intent("none", narrowed, is_gated=True)
     return Intent("auto", narrowed)
 
 

@@ -118,15 +118,16 @@ def prepare_chat(
     Raises:
         UnderstudyError: what is wrong with the request, in a line.
     """
-    tools = chat.tools if chat.choice != "none" else ()
-    prompt = chat_template.render(chat.messages, tools=[tool.to_openai() for tool in tools] or None)
+    shown = chat.tools if chat.choice != "none" else ()
+    prompt = chat_template.render(chat.messages, tools=[tool.to_openai() for tool in shown] or None)
+    intent = _intent_of(chat, limits.calls)
     if chat.prefill:
         prompt = _with_prefill(prompt, chat)
     mask = reply_mask(
         chat_template,
         tokenizer,
         chat.tools,
-        _intent_of(chat, limits.calls),
+        intent,
         is_parallel=chat.is_parallel,
         answer=chat.answer,
     )
@@ -144,7 +145,7 @@ def prepare_chat(
     return PreparedRequest(
         request,
         prompt,
-        tools,
+        chat.tools if intent.callable_tools else (),
         (*chat.notes, *capped),
         is_capped=bool(capped),
         continues=bool(chat.prefill),
@@ -307,7 +308,7 @@ def reply_mask(
         intent.choice,
         is_parallel=is_parallel,
         answer=lark,
-        opens_with_word=opens_with_word,
+        opens_with_word=opens_with_word or (intent.is_gated and not answer.is_given),
         requests=intent.requests,
     )
     return Grammar(tokenizer).lark(grammar)

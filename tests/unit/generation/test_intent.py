@@ -4,11 +4,15 @@ without vectors.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
+import numpy as np
 import pytest
 
+from tests.support.random_model import babbler
 from understudy.generation.intent import CallPolicy, CallSettings, read_intent
+from understudy.generation.prepare import ChatRequest, RequestLimits, prepare_chat
 from understudy.generation.relevance import Gate, content_words
 from understudy.generation.requests import split_requests
 from understudy.generation.support import copied, numbers_of, spans_of, supported
@@ -33,6 +37,12 @@ TIMER = tool("set_timer", "Set a timer for some minutes.", minutes={"type": "int
 MAIL = tool("send_email", "Send an email to somebody.", to=TEXT, subject=TEXT)
 SUM = tool("add_numbers", "Add two numbers.", a=NUMBER, b=NUMBER)
 TOOLS = [WEATHER, TIMER, MAIL]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    with babbler(tmp_path_factory.mktemp("model")) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="module", params=["words", "vectors"])
@@ -210,3 +220,19 @@ def test_small_models_are_not_asked_in_doubt(gate):
     for size, choice in ((5e8, {"none"}), (4e9, {"auto", "none"})):
         options = {"settings": CallSettings(), "num_parameters": size}
         assert read_intent(gate, message, message, TOOLS, **options).choice in choice
+
+
+def test_words_that_the_gate_decided_for_begin_with_a_word(model):
+    """A small model would write its call without a tag; then it would be shown as text."""
+    limits = RequestLimits(model.context, model.spec.vocab_size, calls=CallPolicy(5e8))
+    chat = ChatRequest([{"role": "user", "content": "Hello there!"}], tuple(TOOLS))
+    prepared = prepare_chat(model.chat_template, model.tokenizer, limits, chat)
+    assert prepared.tools == ()
+    mask = prepared.request.make_mask()
+    allowed = np.unpackbits(mask.allowed([]).view(np.uint8), bitorder="little")
+    pieces = {model.tokenizer.decode([token])[:1] for token in np.flatnonzero(allowed)}
+    assert not pieces & set("{[<`")
+    wanted = dataclasses.replace(
+        chat, messages=[{"role": "user", "content": "Set a timer for 5 minutes."}]
+    )
+    assert prepare_chat(model.chat_template, model.tokenizer, limits, wanted).tools == tuple(TOOLS)
