@@ -34,14 +34,25 @@ def mended(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return document, notes
 
 
+def mended_book(book: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A lorebook of the card format with what can be mended in its entries, and the fields that
+    were."""
+    book = copy.deepcopy(book)
+    notes: list[str] = []
+    _mend_entries(book.get("entries"), notes, "entries")
+    return book, notes
+
+
 def _mend_book(book: object, notes: list[str]) -> None:
-    if not isinstance(book, dict):
-        return
-    _mend(book, "entries", _object_as_list, notes, "character_book.")
-    entries = book.get("entries")
+    if isinstance(book, dict):
+        _mend(book, "entries", _object_as_list, notes, "character_book.")
+        _mend_entries(book.get("entries"), notes, "character_book.entries")
+
+
+def _mend_entries(entries: object, notes: list[str], path: str) -> None:
     for i, entry in enumerate(entries if isinstance(entries, list) else []):
         if isinstance(entry, dict):
-            where = f"character_book.entries[{i}]."
+            where = f"{path}[{i}]."
             for name in ("keys", "secondary_keys"):
                 _mend(entry, name, _as_texts, notes, where)
             _mend(entry, "extensions", lambda value: {} if value == [] else value, notes, where)

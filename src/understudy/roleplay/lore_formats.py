@@ -50,8 +50,10 @@ def read_book(text: bytes | str, where: object) -> ReadBook:
         if is_of(document):
             return read(document, where)
     entries = document.get("entries")
-    if isinstance(entries, list) and all(isinstance(e, dict) and _is_of_card(e) for e in entries):
-        return ReadBook(document, None)
+    if isinstance(entries, (list, dict)) and all(
+        isinstance(e, dict) and _is_of_card(e) for e in _values(entries)
+    ):
+        return ReadBook({**document, "entries": _values(entries)}, None)
     raise DocumentError(
         "not a lorebook that is known here",
         where=where,
@@ -89,9 +91,16 @@ def _is_of_card(entry: Mapping[str, Any]) -> bool:
 
 
 def _read_world(document: dict[str, Any], where: object) -> ReadBook:
-    entries = [_world_to_card(entry) for entry in _values(document.get("entries"))]
+    given = _values(document.get("entries"))
+    notes = [
+        f"entry {i}: {name} was one text, and is cut at its commas"
+        for i, entry in enumerate(given)
+        for name in ("key", "keysecondary")
+        if isinstance(entry.get(name), str) and entry[name]
+    ]
+    entries = [_world_to_card(entry) for entry in given]
     book = {"name": str(document.get("name") or ""), "extensions": {}, "entries": entries}
-    return ReadBook(book, "SillyTavern World Info")
+    return ReadBook(book, "SillyTavern World Info", tuple(notes))
 
 
 _WORLD_FIELDS: dict[str, tuple[str, Any]] = {
@@ -215,10 +224,7 @@ def _read_risu(document: dict[str, Any], where: object) -> ReadBook:
             continue
         if entry.get("activationPercent") not in (None, 100):
             notes.append(f"entry {i}: Risu's activationPercent is not used here")
-        keys, more = (
-            [word.strip() for word in str(entry.get(name) or "").split(",") if word.strip()]
-            for name in ("key", "secondkey")
-        )
+        keys, more = (_texts(str(entry.get(name) or "")) for name in ("key", "secondkey"))
         read.append(
             {
                 "keys": keys,
@@ -335,4 +341,7 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def _texts(value: object) -> list[str]:
+    """Keys; those that are one text are cut at its commas."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
     return [str(item) for item in value if item is not None] if isinstance(value, list) else []

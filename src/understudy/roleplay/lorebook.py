@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.errors import DocumentError, UsageError
+from understudy.roleplay.card_mending import mended_book
 from understudy.roleplay.decorators import read_decorators
 from understudy.roleplay.lore import (
     DEFAULT_SCAN_DEPTH,
@@ -77,7 +78,8 @@ class Lorebook:
         origin: str | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        entries = [] if document.get("entries") is None else document["entries"]
+        book, mends = mended_book(document)
+        entries = [] if book.get("entries") is None else book["entries"]
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DocumentError(
                 "lorebook has no entries",
@@ -99,7 +101,7 @@ class Lorebook:
             Entry(source, i, self._read_content(str(source.get("content") or ""), is_chat))
             for i, source in enumerate(entries)
         ]
-        self.warnings = (*notes, *book_warnings(self))
+        self.warnings = (*notes, *mends, *book_warnings(self))
 
     def _read_content(self, content: str, is_chat: bool) -> Any:
         if self.rules == "sillytavern":

@@ -127,3 +127,19 @@ def test_others_are_refused_by_name_and_name_the_file(document, words):
         Lorebook.parse(json.dumps(document), "beasts.json")
     assert words in str(caught.value)
     assert "beasts.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        {"entries": [{"keys": "wolf, fox", "content": "LORE", "enabled": True}]},
+        {"entries": {"0": {"keys": "wolf, fox", "content": "LORE", "enabled": True}}},
+        {"entries": [{"key": "wolf, fox", "content": "LORE"}]},
+        {"entries": {"7": {"key": "wolf, fox", "keysecondary": "den, lair", "content": "LORE"}}},
+    ],
+)
+def test_keys_in_one_text_are_cut_at_commas_and_said(book):
+    read = Lorebook.parse(json.dumps(book))
+    assert any("key" in warning for warning in read.warnings)
+    for text, is_called in (("a fox in its lair", True), ("a wolf den", True), ("low, so", False)):
+        assert bool(read.scan([Line("user", text)]).placed) == is_called
