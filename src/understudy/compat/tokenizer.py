@@ -21,7 +21,7 @@ from understudy.compat.encoding import (
 from understudy.errors import UsageError
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
-from understudy.text.templates import ChatTemplate, JinjaChatTemplate, Part, Prompt
+from understudy.text.templates import ChatTemplate, JinjaChatTemplate, Prompt
 
 Conversation = Sequence[Mapping[str, Any]]
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -249,8 +249,12 @@ def _rendered(
             found=last.get("role"),
             do="leave out add_generation_prompt",
         )
-    before = template.render(conversation[:-1], tools=tools, contexts=contexts)
-    return Prompt((*before.parts, Part(last["content"], origin="history")), before.note)
+    whole = template.render(
+        conversation, tools=tools, contexts=contexts, add_generation_prompt=False
+    )
+    if (cut := whole.ending_with(last["content"])) is not None:
+        return cut
+    return template.render(conversation[:-1], tools=tools, contexts=contexts)
 
 
 def _tool(tool: Mapping[str, Any] | Callable[..., Any]) -> Mapping[str, Any]:

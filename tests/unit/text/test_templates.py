@@ -16,7 +16,7 @@ from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.errors import TemplateError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
-from understudy.text.templates import CHAT_TEMPLATES, chat_template_for
+from understudy.text.templates import CHAT_TEMPLATES, JinjaChatTemplate, chat_template_for
 from understudy.text.toolcalls import ParsedCall, parse_calls, write_call
 
 
@@ -328,3 +328,19 @@ def test_what_is_written_is_read_back(name, arguments):
         answer = text[text.index(opening) : text.rindex(closing) + len(closing)]
         assert made.parse(answer) == ("", [ParsedCall(name, arguments)])
     assert json.loads(write_call(name, arguments)) == {"name": name, "arguments": arguments}
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [("Sure", "[assistant] Sure"), ("Sure, ", "[assistant] Sure, "), ("assistant", "] assistant")],
+)
+def test_a_prompt_may_end_with_a_message_as_the_template_writes_it(said, end):
+    turns = "{% for m in messages %}[{{ m.role }}] {{ m.content }} ; assistant\n{% endfor %}"
+    template = JinjaChatTemplate(tokenizer_with(CHATML, turns), turns)
+    answer = {"role": "assistant", "content": said}
+    whole = template.render([USER, answer], add_generation_prompt=False)
+    cut = whole.ending_with(said)
+    assert cut is not None
+    assert cut.text.endswith(end)
+    assert whole.text.startswith(cut.text)
+    assert whole.ending_with(" ") is None

@@ -11,7 +11,7 @@ import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from understudy.errors import TemplateError
@@ -66,6 +66,22 @@ class Prompt:
     def going_on(self, text: str) -> Prompt:
         """The prompt with the beginning of the answer behind it: data, like every message."""
         return Prompt((*self.parts, Part(text, origin="history")), self.note)
+
+    def ending_with(self, text: str) -> Prompt | None:
+        """The prompt up to the end of a message's text, which stands in it; None without one.
+
+        White space at its end stays where the template keeps it.
+        """
+        bare = text.strip()
+        for i in reversed(range(len(self.parts)) if bare else ()):
+            part = self.parts[i]
+            at = -1 if part.is_markup else part.text.rfind(bare)
+            if at >= 0:
+                end = at + len(bare)
+                space = text[len(text.rstrip()) :]
+                end += len(space) if part.text.startswith(space, end) else 0
+                return Prompt((*self.parts[:i], replace(part, text=part.text[:end])), self.note)
+        return None
 
     def encode(self, tokenizer: Tokenizer, *, add_opening: bool = True) -> list[int]:
         """Ids of the prompt: cut at markers of markup, all text between two markers encoded as one
