@@ -1,8 +1,8 @@
 """`understudy npc CARD`: play with a character in the terminal; every turn shows what it says,
 feels and wants to do.
 
-Lines beginning with `/` are commands: `/ledger`, `/save FILE`, `/resume FILE`, `/cut N` (only N
-characters were heard), `/quit`.
+Lines beginning with `/` are commands; `/help` lists them. Ctrl-C while the character speaks cuts
+in: it ends the reply, not the program.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from understudy.cli.options import add_loading, add_model, load_model
-from understudy.cli.terminal import write
+from understudy.cli.terminal import Commands, run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
+from understudy.formats.packed import cache_folder
 from understudy.roleplay.card_files import read_card
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.npc import Npc, NpcSettings, Turn
@@ -43,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:TARGET,TARGET]",
         help="something it may do (repeatable)",
     )
+    parser.add_argument(
+        "--fact",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what is so in the game, such as silver=5 (repeatable)",
+    )
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--greeting", type=int, default=0, help="which greeting opens the play")
@@ -55,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     books = [
         Lorebook.parse(_read(path), path, rules=arguments.rules) for path in arguments.lorebook
     ]
-    state = GameState(arguments.scene, {}, tuple(_action(text) for text in arguments.action))
+    facts = dict(_fact(text) for text in arguments.fact)
+    state = GameState(arguments.scene, facts, tuple(_action(text) for text in arguments.action))
     settings = NpcSettings(
         user=arguments.user,
         temperature=arguments.temperature,
@@ -66,13 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     npc = Npc(load_model(arguments), card, lorebooks=books, settings=settings)
     num_said = _say_warnings(npc, 0)
+    commands = _commands(npc)
     if not arguments.json and npc.memory.history:
         write(f"{card.shown_name}: {npc.memory.history[0].text}\n")
     for line in _lines():
         try:
-            if line == "/quit":
+            if not line.startswith("/"):
+                _turn(npc, line, state, arguments.json)
+            elif not run_command(commands, line):
                 break
-            _command(npc, line) if line.startswith("/") else _turn(npc, line, state, arguments.json)
         except UnderstudyError as error:
             write(f"understudy: {error}\n", sys.stderr)
         num_said = _say_warnings(npc, num_said)
@@ -89,7 +101,9 @@ def _say_warnings(npc: Npc, num_said: int) -> int:
 
 
 def _lines() -> Iterator[str]:
-    return (line.strip() for line in sys.stdin if line.strip())
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    lines = typed_lines(cache_folder() / "npc-history") if is_terminal else sys.stdin
+    return (line.strip() for line in lines if line.strip())
 
 
 def _read(path: Path) -> bytes:
@@ -104,12 +118,32 @@ def _action(text: str) -> ActionKind:
     return ActionKind(name, targets=tuple(target for target in targets.split(",") if target))
 
 
+def _fact(text: str) -> tuple[str, object]:
+    name, mark, value = text.partition("=")
+    if not name or not mark:
+        raise UsageError("not a fact", where="--fact", expected="NAME=VALUE", found=text)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:
     if is_json:
         write(json.dumps(_document(npc.turn(line, state)), ensure_ascii=False) + "\n")
         return
-    write(f"{npc.card.shown_name}: ")
-    turn = npc.turn(line, state, on_say=write)
+    before = npc.last
+    with closing(npc.stream(line, state)) as pieces:  # type: ignore[type-var]
+        try:
+            write(f"{npc.card.shown_name}: ")
+            for piece in pieces:
+                write(piece)
+        except KeyboardInterrupt:
+            write(" …")
+    turn = npc.last
+    if turn is None or turn is before:  # cut in before anything was begun
+        write("\n")
+        return
     wants = "".join(
         f" · {action.name}{f' → {action.target}' if action.target else ''}"
         for action in turn.actions
@@ -138,21 +172,40 @@ def _document(turn: Turn) -> dict[str, object]:
     }
 
 
-def _command(npc: Npc, line: str) -> None:
-    name, _, rest = line[1:].partition(" ")
-    if name == "ledger" and npc.last is not None and npc.last.ledger is not None:
-        ledger = npc.last.ledger
-        for origin, count in ledger.tokens.items():
-            write(f"{origin:10} {count:6}\n") if count else None
-        write(f"{'reserve':10} {ledger.reserve:6}\n{'free':10} {ledger.free:6}\n")
-        write("".join(f"dropped {line}\n" for line in ledger.dropped))
-    elif name == "save" and rest:
-        npc.save(rest)
-    elif name == "resume" and rest:
-        npc.resume(rest)
-    elif name == "cut" and rest.isdigit():
-        write(f"  heard: {npc.interrupt(int(rest))}\n")
-    else:
-        raise UsageError(
-            "unknown command", where=line, expected="/ledger /save FILE /resume FILE /cut N /quit"
-        )
+def _commands(npc: Npc) -> Commands:
+    def help_(_: str) -> None:
+        for name, (meaning, _run) in commands.items():
+            write(f"/{name:8} {meaning}\n")
+
+    commands: Commands = {
+        "help": ("this list", help_),
+        "ledger": ("where the tokens of the last prompt went", lambda _: _ledger(npc)),
+        "cut": ("N: only N characters of the last reply were heard", lambda rest: _cut(npc, rest)),
+        "save": ("FILE: write the play", lambda name: npc.save(_file(name))),
+        "resume": ("FILE: go on with such a play", lambda name: npc.resume(_file(name))),
+        "quit": ("leave", lambda _: None),
+    }
+    return commands
+
+
+def _ledger(npc: Npc) -> None:
+    ledger = npc.last.ledger if npc.last is not None else None
+    if ledger is None:
+        write("no prompt yet\n")
+        return
+    for origin, count in ledger.tokens.items():
+        write(f"{origin:10} {count:6}\n") if count else None
+    write(f"{'reserve':10} {ledger.reserve:6}\n{'free':10} {ledger.free:6}\n")
+    write("".join(f"dropped {line}\n" for line in ledger.dropped))
+
+
+def _cut(npc: Npc, rest: str) -> None:
+    if not (rest.isascii() and rest.isdigit()):
+        raise UsageError("not a number of characters", where="/cut", found=rest)
+    write(f"  heard: {npc.interrupt(int(rest))}\n")
+
+
+def _file(name: str) -> str:
+    if not name:
+        raise UsageError("no file named", where="/save, /resume")
+    return name

@@ -39,10 +39,9 @@ def typed_lines(history: Path | None) -> Iterator[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
-    if history is not None:
-        history.parent.mkdir(parents=True, exist_ok=True)
+    is_kept = history is not None and _can_write(history)
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)) if history is not None else InMemoryHistory()
+        history=FileHistory(str(history)) if is_kept else InMemoryHistory()
     )
     while True:
         try:
@@ -51,6 +50,15 @@ def typed_lines(history: Path | None) -> Iterator[str]:
             continue
         except EOFError:
             return
+
+
+def _can_write(path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            return True
+    except OSError:
+        return False
 
 
 def run_command(commands: Commands, line: str) -> bool:

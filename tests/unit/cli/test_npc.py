@@ -1,0 +1,79 @@
+"""`understudy npc` as a person types it: a prompt sign, /help, Ctrl-C that only cuts in."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from understudy.cli import main
+
+CARD = {
+    "spec": "chara_card_v2",
+    "spec_version": "2.0",
+    "data": {"name": "Hilde", "description": "Hilde keeps the light.", "first_mes": "What is it?"},
+}
+
+
+@pytest.fixture
+def card(tmp_path):
+    path = tmp_path / "hilde.json"
+    path.write_text(json.dumps(CARD))
+    return str(path)
+
+
+def test_lines_from_a_pipe(card, tmp_path, monkeypatch, capsys):
+    lines = ["/help", "/ledger", "Hello.", "/ledger", "/cut 4", "/cut x", "/sing", "/save"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join([*lines, "/quit", "never read"])))
+    assert main(["npc", card, "--fact", "silver=5", "--context", "1024"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Hilde: What is it?\n/help")
+    for part in ("no prompt yet", "persona", "heard: "):
+        assert part in captured.out
+    assert captured.err.count("understudy: ") == 3  # /cut x, /sing, /save
+    assert "never read" not in captured.out
+
+
+def test_a_fact_needs_a_name_and_a_value(card, capsys):
+    assert main(["npc", card, "--fact", "silver"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal is made by pty")
+def test_ctrl_c_ends_the_reply_and_not_the_program(card):
+    import pty
+
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TERM"] = "dumb"
+        os.execv(sys.executable, [sys.executable, "-m", "understudy", "npc", card])
+    seen = _read_until(terminal, "> ")
+    os.write(terminal, b"Tell me a long story of the sea and of all its ships.\r")
+    seen = _read_until(terminal, "Hilde: ")
+    os.write(terminal, b"\x03")
+    seen = _read_until(terminal, "> ")
+    os.write(terminal, b"/quit\r")
+    while _read(terminal):
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert "interrupted" not in seen
+
+
+def _read(terminal: int) -> str:
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:  # the other end is closed
+        return ""
+
+
+def _read_until(terminal: int, part: str) -> str:
+    seen, deadline = "", time.monotonic() + 120
+    while part not in seen and time.monotonic() < deadline:
+        piece = _read(terminal)
+        assert piece, seen
+        seen += piece
+    return seen
