@@ -50,6 +50,7 @@ def test_chat_takes(served, more):
     "more",
     [
         {"thinking": {"type": "adaptive"}, "context_management": {"edits": []}},
+        {"cache_control": {"type": "ephemeral"}},
         {
             "thinking": {"type": "enabled", "budget_tokens": 1024},
             "output_config": {"effort": "max"},

@@ -143,3 +143,8 @@ def test_keys_in_one_text_are_cut_at_commas_and_said(book):
     assert any("key" in warning for warning in read.warnings)
     for text, is_called in (("a fox in its lair", True), ("a wolf den", True), ("low, so", False)):
         assert bool(read.scan([Line("user", text)]).placed) == is_called
+
+
+def test_an_entry_that_nothing_calls_is_said():
+    (warning,) = Lorebook({"entries": [{"key": ["wolf"], "content": "LORE"}]}).warnings
+    assert "nothing calls it" in warning

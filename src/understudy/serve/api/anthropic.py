@@ -177,6 +177,7 @@ class CountRequest(Body):
     tool_choice: AnthropicChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    cache_control: JsonObject | None = None
     context_management: JsonObject | None = None  # nothing is edited here: what is sent is read
     thread: JsonObject | None = None
 
