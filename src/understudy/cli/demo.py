@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     replies = [
         _character(model, arguments.max_tokens),
         *_document(model, arguments.max_tokens),
-        _function(model, arguments.max_tokens),
+        *_function(model, arguments.max_tokens),
     ]
     _figures(model, loaded, replies)
     return 0
@@ -102,11 +102,18 @@ def _document(model: Model, max_tokens: int) -> list[Reply]:
         return [reply, _say(session, "Who won the chess olympiad in Dresden?")]
 
 
-def _function(model: Model, max_tokens: int) -> Reply:
-    write("\n3  A function is called, and its result used\n\n")
-    settings = SessionSettings(is_parallel=False, rounds=1)
-    session = Session(model, tools=[price], settings=settings, max_tokens=max_tokens)
-    return _say(session, "What is the price of 4 apples?", tool_choice="required")
+def _function(model: Model, max_tokens: int) -> list[Reply]:
+    write("\n3  A function is called where one is wanted, and its result used\n\n")
+    session = Session(model, tools=[price], max_tokens=max_tokens)
+    replies = []
+    for question in (
+        "What is the price of 4 apples?",
+        "Get the price of 2 ropes, then get the price of 3 breads.",
+        "Good night!",
+    ):
+        replies.append(_say(session, question))
+        session.reset()
+    return replies
 
 
 def _say(session: Session, text: str, name: str = "model", **options: str) -> Reply:

@@ -1,8 +1,8 @@
 """Calls held to their schemas while they are written.
 
-`call_grammar` gives the grammar of a reply under a tool_choice, in llguidance's Lark: free text up to the opening of a call,
-from there on only JSON whose name is a tool's and whose arguments satisfy that tool's schema. What leaves no choice (names, keys,
-quotes) is not sampled but fed forward.
+`call_grammar` gives the grammar of a reply under a tool_choice, in llguidance's Lark: free text up
+to the opening of a call, from there on only JSON whose name is a tool's and whose arguments satisfy
+that tool's schema. What leaves no choice (names, keys, quotes) is not sampled but fed forward.
 
     none        text in which no call can open
     auto        text, calls, or text and then calls
@@ -35,7 +35,9 @@ _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """A reply taken apart: what it says, the calls that may be run, and those that may not, with the reason."""
+    """A reply taken apart: what it says, the calls that may be run, and those that may not, with
+    the reason.
+    """
 
     text: str
     calls: tuple[ParsedCall, ...]
@@ -44,7 +46,8 @@ class Calls:
 
 
 def choice_of(tool_choice: str | Mapping[str, Any] | None, tools: Sequence[Tool]) -> str:
-    """`none`, `auto`, `required`, or a tool's name; OpenAI's `{"type": "function", "function": {"name": …}}` too.
+    """`none`, `auto`, `required`, or a tool's name; OpenAI's `{"type": "function", "function":
+    {"name": …}}` too.
 
     Raises:
         UsageError: an unknown choice, or `required` without tools.
@@ -143,14 +146,16 @@ def call_grammar(
     is_parallel: bool = True,
     answer: str | None = None,
     opens_with_word: bool = False,
-    requests: Sequence[Sequence[str]] = (),
+    requests: Sequence[Sequence[Tool]] = (),
 ) -> str:
     """The grammar itself.
 
     Args:
-        requests: names of tools: just so many calls in this order, each of one of its tools.
+        requests: just so many calls in this order, each of one of its tools, under that tool's
+            schema.
         answer: a grammar (with a `start` rule) of what may stand instead of free text.
-        opens_with_word: text does not begin with a tag or a brace, for models that would parrot the form of a result.
+        opens_with_word: text does not begin with a tag or a brace, for models that would parrot the
+            form of a result.
     """
     anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
     form = chat_template.call_form
@@ -185,7 +190,7 @@ def _calls(
     form: CallForm,
     tools: Sequence[Tool],
     most: int,
-    requests: Sequence[Sequence[str]] = (),
+    requests: Sequence[Sequence[Tool]] = (),
 ) -> list[str]:
     first, close, again, last = (
         _lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
@@ -196,18 +201,24 @@ def _calls(
         body = f" {again} ".join(f"request_{i} {close}" for i in range(len(requests)))
     rules = [
         f"calls: {first} {body} {last} end",
-        'end: "" | /[\\n ]{1,2}/',  # many models end their turn with a line feed, which must not open the next call
-        "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
+        # many models end their turn with a line feed, which must not open the next call
+        'end: "" | /[\\n ]{1,2}/',
+        *_choice("call", tools, form),
     ]
-    for i, names in enumerate(requests):
-        wanted = [j for j, tool in enumerate(tools) if tool.name in names] or range(len(tools))
-        rules.append(f"request_{i}: " + " | ".join(f"call_{j}" for j in wanted))
+    for i, chosen in enumerate(requests):
+        rules += _choice(f"request_{i}", chosen, form)
+    return rules
+
+
+def _choice(name: str, tools: Sequence[Tool], form: CallForm) -> list[str]:
+    """The rule of a call of one of these tools, and those that it stands on."""
+    rules = [f"{name}: " + " | ".join(f"{name}_{i}" for i in range(len(tools)))]
     for i, tool in enumerate(tools):
         head = (
             json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
         )
-        rules.append(f'call_{i}: {json.dumps(head)} arguments_{i} "}}"')
-        rules.append(f"arguments_{i}: {_rule_of(tool)}")
+        rules.append(f'{name}_{i}: {json.dumps(head)} {name}_arguments_{i} "}}"')
+        rules.append(f"{name}_arguments_{i}: {_rule_of(tool)}")
     return rules
 
 
@@ -274,7 +285,8 @@ def check_calls(found: Sequence[ParsedCall], tools: Sequence[Tool] | None) -> Ca
 
 
 def fitted(tools: Sequence[Tool], call: ParsedCall) -> tuple[ParsedCall, tuple[str, ...]]:
-    """The call with values of the kinds that its tool names, without arguments that it does not have.
+    """The call with values of the kinds that its tool names, without arguments that it does not
+    have.
 
     Returns:
         The call, and the names of the arguments left out.

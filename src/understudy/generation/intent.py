@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.generation.relevance import Gate, shared_gate
-from understudy.generation.requests import split_requests
+from understudy.generation.requests import Request, split_requests
 from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
 from understudy.spec import ModelSpec, parameter_counts
@@ -62,7 +62,8 @@ class Intent:
 
     choice: str
     tools: tuple[Tool, ...]
-    requests: tuple[tuple[str, ...], ...] = ()  # names of tools a request
+    # the tools of each, narrowed to its part of the message
+    requests: tuple[tuple[Tool, ...], ...] = ()
     is_gated: bool = False  # not the caller decided for words
 
     @property
@@ -141,14 +142,23 @@ def read_intent(
     relevance = gate.relevance(message, tools)
     requests = split_requests(message, tools, gate) if settings.split else ()
     if requests:
-        names = tuple(tuple(tools[i].name for i in request.tools) for request in requests)
-        return Intent("required", narrowed, names if len(names) > 1 else ())
+        own = tuple(_narrowed(request, tools, settings, num_parameters) for request in requests)
+        return Intent("required", narrowed, own if len(own) > 1 else ())
     if relevance.verdict == "call":
         return Intent("required", narrowed)
     is_sure = relevance.verdict == "words"
     if is_sure or (num_parameters < JUDGES_FROM and not relevance.is_foreign):
         return Intent("none", narrowed, is_gated=True)
     return Intent("auto", narrowed)
+
+
+def _narrowed(
+    request: Request, tools: Sequence[Tool], settings: CallSettings, num_parameters: float
+) -> tuple[Tool, ...]:
+    """The tools of a request, their arguments held to what its own words support."""
+    narrow = narrowing(request.text, settings, num_parameters)
+    chosen = (tools[i] for i in request.tools)
+    return tuple(dataclasses.replace(t, parameters=narrow(t.parameters)) for t in chosen)
 
 
 def narrowing(

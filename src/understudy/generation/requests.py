@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from understudy.generation.relevance import SURE, Described, Gate, Relevance
+from understudy.generation.relevance import SURE, Described, Gate, Relevance, content_words
 
 MARGIN = 2.0  # logits below the best within which a tool may still be the one
 MAX_REQUESTS = 8
@@ -90,23 +91,34 @@ def _nearest(relevance: Relevance) -> tuple[int, ...]:
 
 
 def _refills(tool: Described, clause: str) -> bool:
-    """Whether a clause holds a value for every required parameter that takes a number or a name."""
+    """Whether a clause holds a value for every required parameter: a number, a name, or one of the
+    values that it lists.
+    """
+    wanted = _required(tool)
     numbers, names = _num_required(tool)
-    num_numbers = len(_NUMBER.findall(clause))
-    num_names = len(_NAME.findall(clause))
-    return numbers + names > 0 and num_numbers >= numbers and num_names >= names
+    lists = [inner["enum"] for inner in wanted if isinstance(inner.get("enum"), list)]
+    words = content_words(clause)
+    return (
+        bool(wanted)
+        and len(_NUMBER.findall(clause)) >= numbers
+        and len(_NAME.findall(clause)) >= names
+        and all(any(content_words(str(value)) & words for value in values) for values in lists)
+    )
+
+
+def _required(tool: Described) -> list[Mapping[str, Any]]:
+    """Schemas of the required parameters."""
+    properties, required = tool.parameters.get("properties", {}), tool.parameters.get("required")
+    found = [properties[name] for name in required or () if name in properties]
+    return [inner for inner in found if isinstance(inner, Mapping)]
 
 
 def _num_required(tool: Described) -> tuple[int, int]:
-    """How many required parameters take a number, and how many a text."""
-    schema = tool.parameters
-    properties = schema.get("properties", {})
-    required = schema.get("required")
-    wanted = [properties[n] for n in required if n in properties] if required else []
-    kinds = [inner.get("type") for inner in wanted if isinstance(inner, Mapping)]
+    """How many required parameters take a number, and how many a text of the user's choice."""
+    free = [inner for inner in _required(tool) if "enum" not in inner]
     return (
-        sum(kind in ("integer", "number", "float") for kind in kinds),
-        sum(kind == "string" for kind in kinds),
+        sum(inner.get("type") in ("integer", "number", "float") for inner in free),
+        sum(inner.get("type") == "string" for inner in free),
     )
 
 

@@ -83,10 +83,13 @@ def copied(schema: Mapping[str, Any], said: str) -> dict[str, Any]:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return dict(schema)
-    spans, numbers = spans_of(said), numbers_of(said)
+    spans, numbers, words = spans_of(said), numbers_of(said), content_words(said)
     return {
         **schema,
-        "properties": {name: _copied(inner, spans, numbers) for name, inner in properties.items()},
+        "properties": {
+            name: _copied(_named(inner, words), spans, numbers)
+            for name, inner in properties.items()
+        },
     }
 
 
@@ -147,6 +150,14 @@ def _values(schema: Mapping[str, Any]) -> Iterable[Any]:
         for inner in schema.get(key) or ():
             if isinstance(inner, Mapping):
                 yield from _values(inner)
+
+
+def _named(schema: Any, words: set[str]) -> Any:
+    """A list of values cut to those that were named, where any was."""
+    if not isinstance(schema, Mapping) or not isinstance(schema.get("enum"), list):
+        return schema
+    named = [value for value in schema["enum"] if content_words(str(value)) & words]
+    return {**schema, "enum": named} if named else schema
 
 
 def _copied(schema: Any, spans: list[str], numbers: list[str]) -> Any:

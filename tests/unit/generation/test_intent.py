@@ -115,6 +115,20 @@ def test_clauses_of_several_tools_are_requests_in_their_order(gate):
     assert "Dinner and wine" in found[2].text
 
 
+def test_clauses_of_one_tool_that_bring_all_its_values_are_requests(gate):
+    price = tool(
+        "price",
+        "The price of an item.",
+        item={"enum": ["apple", "bread", "rope"]},
+        count={"type": "integer"},
+    )
+    asked = "Get the price of 2 ropes, then get the price of 3 breads."
+    assert len(split_requests(asked, [price], gate)) == 2
+    assert (
+        len(split_requests("Get the price of 2 ropes, then tell me the price.", [price], gate)) == 1
+    )
+
+
 def test_one_request_stays_one(gate):
     for message in (
         "Add the numbers 4 and 5.",
@@ -236,3 +250,19 @@ def test_words_that_the_gate_decided_for_begin_with_a_word(model):
         chat, messages=[{"role": "user", "content": "Set a timer for 5 minutes."}]
     )
     assert prepare_chat(model.chat_template, model.tokenizer, limits, wanted).tools == tuple(TOOLS)
+
+
+def test_each_request_is_held_to_its_own_words(gate):
+    price = tool(
+        "price",
+        "The price of an item.",
+        item={"enum": ["apple", "bread", "rope"]},
+        count={"type": "integer"},
+    )
+    asked = "Get the price of 2 ropes, then get the price of 3 breads."
+    intent = read_intent(gate, asked, asked, [price], settings=CallSettings(), num_parameters=1e8)
+    held = [request[0].parameters["properties"] for request in intent.requests]
+    assert [(p["item"]["enum"], p["count"]["enum"]) for p in held] == [
+        (["rope"], [2]),
+        (["bread"], [3]),
+    ]
