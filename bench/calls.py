@@ -44,6 +44,7 @@ def main() -> None:
     tools = {
         name: Tool(name, tool.description, tool.parameters)
         for name, tool in seal_tools(arguments.seal).items()
+        if re.fullmatch(r"[\w.-]{1,64}", name)  # the set has names that no API allows
     }
     lines = (arguments.seal / "sealtools_dev.jsonl").read_text(encoding="utf-8").splitlines()
     chance.shuffle(lines)
