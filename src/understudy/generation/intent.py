@@ -54,6 +54,12 @@ class CallSettings:
         return num_parameters >= CHAINS_FROM if self.chain is None else self.chain
 
 
+# The model alone decides: for judging it.
+MODEL_ALONE = CallSettings(
+    gate=False, split=False, only_supported=False, copy_values=False, chain=True
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """`choice` is a tool_choice; with `requests` the calls are these, each by one of its tools.

@@ -19,6 +19,7 @@ from typing import Any
 from understudy.chat.session import Session, SessionSettings
 from understudy.chat.sources import Documents
 from understudy.errors import UsageError
+from understudy.generation.intent import MODEL_ALONE
 from understudy.generation.tools import Tool
 from understudy.judge.safety.moderation import Guard
 from understudy.model import Model
@@ -133,7 +134,8 @@ class Setup:
         Raises:
             MissingError: documents are to be searched, and the extra `rag` is not installed.
         """
-        settings = SessionSettings(user=self.user, seed=int(self.sampling["seed"]), timeout_s=5)
+        seed = int(self.sampling["seed"])
+        settings = SessionSettings(user=self.user, seed=seed, timeout_s=5, calls=MODEL_ALONE)
         documents = (
             self._index()
             if self.is_searched and self.documents

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.chat.session import Session, SessionSettings
+from understudy.generation.intent import MODEL_ALONE
 from understudy.generation.tools import Tool
 from understudy.judge.safety.detectors import DETECTORS, MAX_CHARACTERS, ModelAnswer
 from understudy.judge.safety.probes.base import Case, ToolScript
@@ -28,7 +29,12 @@ def ask(model: Model, case: Case, seed: int) -> ModelAnswer:
         else None
     )
     settings = SessionSettings(
-        reserve=case.max_tokens, rounds=2, timeout_s=5, seed=seed, is_parallel=False
+        reserve=case.max_tokens,
+        rounds=2,
+        timeout_s=5,
+        seed=seed,
+        is_parallel=False,
+        calls=MODEL_ALONE,
     )
     session = Session(
         model,
