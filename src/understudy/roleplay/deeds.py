@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.generation.relevance import content_words
+from understudy.roleplay.knowledge import stands_in
 from understudy.roleplay.state import Action, ActionKind, GameState, turn_schema
 
 MIN_SHARED = 0.5  # of a fact's telling words must stand in the exchange
@@ -50,7 +51,7 @@ def wanted_actions(player_text: str, state: GameState) -> tuple[ActionKind, ...]
 
 def is_asked_for(kind: ActionKind, text: str) -> bool:
     """Whether a text asks for an action: see the module's docstring."""
-    if any(_stands_in(cue, text) for cue in kind.cues):
+    if any(stands_in(cue, text) for cue in kind.cues):
         return True
     words = content_words(text) | _stems(text)
     names_it = bool(_stems(kind.name.replace("_", " ")) & words)
@@ -58,10 +59,6 @@ def is_asked_for(kind: ActionKind, text: str) -> bool:
     if not kind.targets:
         return names_it
     return names_target and (names_it or bool(_WISH.search(text)))
-
-
-def _stands_in(cue: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(cue)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _stems(text: str) -> set[str]:

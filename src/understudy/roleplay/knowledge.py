@@ -82,7 +82,7 @@ class Guard:
         return [
             topic
             for topic, words in self.secrets.items()
-            if any(_stands_in(word, text) for word in words)
+            if any(stands_in(word, text) for word in words)
         ]
 
     def fault(self, sentence: str, player_text: str) -> str | None:
@@ -90,11 +90,11 @@ class Guard:
         nothing away.
         """
         for word in self.outside:
-            if _stands_in(word, sentence):
+            if stands_in(word, sentence):
                 return f"outside the world: {word}"
         for topic, words in self.secrets.items():
             if any(
-                _stands_in(word, sentence) and not _stands_in(word, player_text) for word in words
+                stands_in(word, sentence) and not stands_in(word, player_text) for word in words
             ):
                 return f"secret: {topic}"
         return None
@@ -105,5 +105,5 @@ class Guard:
         return expand(line, context)
 
 
-def _stands_in(word: str, text: str) -> bool:
+def stands_in(word: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", text.casefold()) is not None

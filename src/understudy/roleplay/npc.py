@@ -30,7 +30,6 @@ from understudy.roleplay.memory import Said, first_sentences
 from understudy.roleplay.part import Part
 from understudy.roleplay.state import GameState
 from understudy.roleplay.turn import EMOTIONS, NpcSettings, Turn
-from understudy.text.grammar import Grammar
 from understudy.text.templates import Prompt
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ class Npc(Part):
             rules=self.settings.rules,
         )
         self.last: Turn | None = None
-        self._grammar = Grammar(model.tokenizer)
         self._prompt: list[int] = []
 
     # ---- a turn ----

@@ -71,3 +71,22 @@ class StreamOptions(Body):
 
 def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+def sampled(body: Any) -> dict[str, Any]:
+    """What a body says of sampling, named as in `SamplingParams`; None for what it leaves open."""
+    names = (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "penalty_last_n",
+        "penalize_prompt",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+        "ignore_eos",
+    )
+    return {name: getattr(body, name) for name in names}

@@ -27,6 +27,7 @@ from understudy.serve.api.bodies import (
     StreamOptions,
     Temperature,
     Tokens,
+    sampled,
     stops_of,
 )
 from understudy.serve.content import admit, outputs_of, texts_of
@@ -343,22 +344,8 @@ def sampling_of(body: ChatCompletionsBody) -> dict[str, Any]:
             param="max_tokens",
             code="invalid_value",
         )
-    names = (
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "penalty_last_n",
-        "penalize_prompt",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "n",
-        "ignore_eos",
-    )
     return (
-        {name: getattr(body, name) for name in names}
+        sampled(body)
         | body.repetition_sampling()
         | {
             "max_tokens": body.max_completion_tokens or body.max_tokens,

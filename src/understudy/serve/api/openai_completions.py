@@ -23,6 +23,7 @@ from understudy.serve.api.bodies import (
     Stop,
     StreamOptions,
     Temperature,
+    sampled,
     stops_of,
 )
 from understudy.serve.api.openai_chat import (
@@ -98,22 +99,8 @@ async def completions(work: RequestContext, body: CompletionsBody) -> Response:
 
 
 def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[PreparedRequest]:
-    names = (
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "penalty_last_n",
-        "penalize_prompt",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "n",
-        "ignore_eos",
-    )
     sampling = (
-        {name: getattr(body, name) for name in names}
+        sampled(body)
         | body.repetition_sampling()
         | {
             "max_tokens": DEFAULT_TOKENS if body.max_tokens is None else max(1, body.max_tokens),
