@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.checkpoint.adapter import refuse_gguf_adapter
 from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
@@ -164,17 +166,39 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
     spec = spec.replace(rope_scaling=scaling)
     tensors: dict[str, StoredTensor] = {}
+    scales = _matrix_scales(file)
     for name, tensor in file.tensors.items():
-        if name in TENSORS or name.endswith(IGNORED_SUFFIXES):
+        if name in TENSORS or name.endswith(IGNORED_SUFFIXES) or name in scales:
             continue
         canonical = canonical_name(name)
         if canonical is None:
             raise UnsupportedError("unknown tensor", where=file.path, found=name)
         tensors[canonical] = tensor.renamed(canonical)
     weights = Weights(tensors)
+    for scale in scales.values():
+        weights.change(*scale)
     spec = settle_head(spec, weights, file.path)
     _undo_gguf(family, spec, weights)
     return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
+
+
+def _matrix_scales(
+    file: GgufFile,
+) -> dict[str, tuple[str, Callable[[StoredTensor], StoredTensor]]]:
+    """One factor for a whole matrix: `NAME.scale`, which llama.cpp's converter writes beside NVFP4.
+
+    By its own name: that of the matrix, and the change."""
+    scales: dict[str, tuple[str, Callable[[StoredTensor], StoredTensor]]] = {}
+    for name, tensor in file.tensors.items():
+        matrix = canonical_name(name.removesuffix(".scale") + ".weight")
+        if name.endswith(".scale") and matrix is not None and tensor.shape == (1,):
+            factor = tensor.to_float32()
+            scales[name] = (matrix, functools.partial(_times, factor))
+    return scales
+
+
+def _times(factor: NDArray[np.float32], tensor: StoredTensor) -> StoredTensor:
+    return StoredTensor.of(tensor.name, tensor.to_float32() * factor)
 
 
 def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from understudy.errors import FormatError
+from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.tensor import BLOCKS, StoredTensor
 
 # Where a block keeps its half-precision scales, in bytes from its start.
@@ -17,7 +18,7 @@ _SCALES = {
     "Q4_K": (0, 2),
     "Q5_K": (0, 2),
     "Q6_K": (208,),
-}
+} | {name: scales for name, (_, _, scales) in LAYOUTS.items() if scales}
 
 
 def check_finite(tensor: StoredTensor, where: str) -> None:
@@ -40,6 +41,8 @@ def num_bad(tensor: StoredTensor) -> int:
     if tensor.format in ("F16", "BF16"):
         exponent = np.uint16(0x7C00 if tensor.format == "F16" else 0x7F80)
         return int(np.count_nonzero((data.view(np.uint16) & exponent) == exponent))
+    if tensor.format not in _SCALES:
+        return int(np.count_nonzero(~np.isfinite(tensor.to_float32())))
     blocks = data.reshape(-1, BLOCKS[tensor.format][1])
     # The exponent of a little-endian half is in its high byte.
     return sum(

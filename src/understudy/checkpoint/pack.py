@@ -19,6 +19,7 @@ from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
 from understudy.core import PackedTensor
 from understudy.errors import MemoryBudgetError, UnderstudyError, UnderstudyWarning
+from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
@@ -39,6 +40,7 @@ _NATURAL: dict[str, PackedFormat] = {
     "Q5_1": "q8",
     "Q5_K": "q8",
     "Q6_K": "q8",
+    **dict.fromkeys(LAYOUTS, "q8"),
 }
 
 
@@ -228,6 +230,8 @@ def _entry(
     def fill_matrix(out: NDArray[np.uint8]) -> None:
         tensor = checkpoint.weights[name]
         check_finite(tensor, where)
+        if tensor.format in LAYOUTS:  # the core does not read these
+            tensor = tensor.to_format("Q8_0" if target == "q8" else "F32")
         core.pack_into(tensor.format, tensor.data, rows, columns, target, out)
 
     return PackedEntry(name, target, rows, columns, num_bytes, fill_matrix)

@@ -21,7 +21,9 @@ class Weights(Mapping[str, StoredTensor]):
         self._changes: dict[str, Callable[[StoredTensor], StoredTensor]] = {}
 
     def change(self, name: str, how: Callable[[StoredTensor], StoredTensor]) -> None:
-        self._changes[name] = how
+        """`how` is done when the tensor is asked for, behind the changes announced before."""
+        first = self._changes.get(name)
+        self._changes[name] = how if first is None else lambda tensor: how(first(tensor))
 
     def remove(self, name: str) -> None:
         del self._tensors[name]

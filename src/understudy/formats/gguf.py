@@ -54,7 +54,13 @@ _TYPE_NAMES = {
     26: "I32",
     27: "I64",
     28: "F64",
+    29: "IQ1_M",
     30: "BF16",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    39: "MXFP4",
+    40: "NVFP4",
+    41: "Q1_0",
 }
 _TYPE_CODES = {name: code for code, name in _TYPE_NAMES.items()}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.errors import FormatError, UnsupportedError
+from understudy.formats import block_formats
 
 # ggml type name -> (values in a block, bytes of a block). Blocks run along the last axis.
 BLOCKS: dict[str, tuple[int, int]] = {
@@ -24,7 +25,7 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "Q4_K": (256, 144),
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
-}
+} | {name: layout[:2] for name, layout in block_formats.LAYOUTS.items()}
 # What quantized folders store beside floats: safetensors' type -> NumPy's, None where NumPy has none (one byte a value).
 # Such tensors are read as they are; no matrix of the network may be one.
 RAW: dict[str, str | None] = {
@@ -87,9 +88,7 @@ class StoredTensor:
 
     def to_float32(self) -> NDArray[np.float32]:
         """The values, decoded, in `shape`."""
-        return core.dequantize(
-            self.format, np.ascontiguousarray(self.data), math.prod(self.shape)
-        ).reshape(self.shape)
+        return _decode(self.format, self.data, math.prod(self.shape)).reshape(self.shape)
 
     def to_format(self, format: str) -> StoredTensor:
         """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them.
@@ -102,8 +101,8 @@ class StoredTensor:
         source, target = self.data.reshape(rows, -1), out.reshape(rows, -1)
         step = max(1, _CHUNK_VALUES // max(1, self.shape[-1]))
         for begin in range(0, rows, step):
-            part = np.ascontiguousarray(source[begin : begin + step])
-            values = core.dequantize(self.format, part.reshape(-1), len(part) * self.shape[-1])
+            part = source[begin : begin + step]
+            values = _decode(self.format, part.reshape(-1), len(part) * self.shape[-1])
             target[begin : begin + step] = core.quantize(
                 format, values.reshape(len(part), -1)
             ).reshape(len(part), -1)
@@ -116,3 +115,9 @@ class StoredTensor:
 
     def renamed(self, name: str) -> StoredTensor:
         return StoredTensor(name, self.shape, self.format, self.data)
+
+
+def _decode(format: str, data: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    if format in block_formats.LAYOUTS:
+        return block_formats.decode(format, data, count)
+    return core.dequantize(format, np.ascontiguousarray(data), count)

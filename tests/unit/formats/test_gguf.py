@@ -11,6 +11,7 @@ import pytest
 from gguf import GGMLQuantizationType, quants
 
 from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.formats import block_formats
 from understudy.formats.gguf import read_gguf, write_gguf
 from understudy.formats.tensor import BLOCKS, StoredTensor
 
@@ -76,7 +77,7 @@ def test_reads_tensors_of_the_gguf_package(sample: Path) -> None:
     np.testing.assert_array_equal(tensors["half"].to_float32(), np.arange(4, dtype=np.float32))
 
 
-@pytest.mark.parametrize("format", sorted(BLOCKS))
+@pytest.mark.parametrize("format", sorted(BLOCKS.keys() - block_formats.LAYOUTS.keys()))
 def test_decodes_every_format_as_the_gguf_package_does(format: str) -> None:
     kind = GGMLQuantizationType[format]
     values = RNG.standard_normal((4, 512), dtype=np.float32)
@@ -228,8 +229,8 @@ def test_unknown_versions_and_formats_are_unsupported(tmp_path: Path) -> None:
     path.write_bytes(_raw(version=9))
     with pytest.raises(UnsupportedError, match="version"):
         read_gguf(path)
-    path.write_bytes(_raw(num_tensors=1, tensors=_entry("t", (256,), 16, 0), body=bytes(128)))
-    with pytest.raises(UnsupportedError, match="IQ2_XXS"):
+    path.write_bytes(_raw(num_tensors=1, tensors=_entry("t", (256,), 15, 0), body=bytes(320)))
+    with pytest.raises(UnsupportedError, match="Q8_K"):
         read_gguf(path)
     with pytest.raises(MissingError, match="cannot open"):
         read_gguf(tmp_path / "none.gguf")
