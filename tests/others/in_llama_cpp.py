@@ -1,6 +1,7 @@
 """Runs inside the environment that has `xllamacpp`: {"model", "context", "prompt"} on stdin; on
 stdout {"length", "next"}: how much of the prompt was used, and the likeliest next tokens as
-[[id, log-probability], …]; or {"error"} where the model does not open.
+[[id, log-probability], …]; or {"error"} where the model does not open. "adapters", if there, are
+[[file, scale], …].
 
 Its server tells probabilities only where the next token is a whole character: then a shorter prompt
 is taken.
@@ -16,12 +17,19 @@ os.dup2(2, 1)
 import xllamacpp  # noqa: E402
 
 
+def adapter(path, scale):
+    info = xllamacpp.CommonAdapterLoraInfo()
+    info.path, info.scale = path, scale
+    return info
+
+
 def likeliest(asked):
     params = xllamacpp.CommonParams()
     params.model.path = asked["model"]
     params.n_ctx, params.n_parallel = asked["context"], 1
     params.warmup = params.fit_params = False
     params.cpuparams.n_threads = 2
+    params.lora_adapters = [adapter(*entry) for entry in asked.get("adapters", [])]
     server = xllamacpp.Server(params)
     request = {"n_predict": 1, "temperature": 0, "n_probs": 20}
     for length in range(len(asked["prompt"]), 1, -1):

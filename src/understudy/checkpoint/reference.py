@@ -41,7 +41,8 @@ def forward(
 
     Args:
         spec: the architecture.
-        weights: float32 arrays under the names and in the shapes of `spec.tensor_shapes`.
+        weights: float32 arrays under the names and in the shapes of `spec.tensor_shapes`; those of
+            adapters beside them (`adapters.adapter.as_weights`).
         token_ids: (tokens,), the first of which stands at position 0.
 
     Returns:
@@ -54,7 +55,7 @@ def forward_with_taps(
     spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]
 ) -> Taps:
     """`forward`, with the residual stream after every layer and the inputs of every down projection."""
-    x = weights["model.embed_tokens.weight"][np.asarray(token_ids)]  # (tokens, hidden)
+    x = embed(weights, np.asarray(token_ids))  # (tokens, hidden)
     positions = np.arange(len(x))
     hidden, inner = [x], []
     for layer in range(spec.num_layers):
@@ -68,16 +69,28 @@ def forward_with_taps(
         x = x + linear(weights, f"{prefix}mlp.down_proj", y)
         hidden.append(x)
         inner.append(y)
-    head = "model.embed_tokens" if spec.tied_embeddings else "lm_head"
-    logits = linear(weights, head, norm(spec, weights, "model.norm", x))
+    if spec.tied_embeddings:
+        weights = {**weights, "lm_head.weight": weights["model.embed_tokens.weight"]}
+    logits = linear(weights, "lm_head", norm(spec, weights, "model.norm", x))
     return Taps(tuple(hidden), tuple(inner), logits)
 
 
+def embed(weights: Weights, token_ids: NDArray[np.integer]) -> Array:
+    """Rows of the embedding, + B A of an adapter's: (tokens,) -> (tokens, hidden)."""
+    x: Array = weights["model.embed_tokens.weight"][token_ids]
+    a = weights.get("model.embed_tokens.lora_A")
+    return x if a is None else x + a[:, token_ids].T @ weights["model.embed_tokens.lora_B"].T
+
+
 def linear(weights: Weights, name: str, x: Array) -> Array:
-    """W x + b, where b is left out if there is none: (tokens, in) -> (tokens, out)."""
+    """W x + b + B (A x), where b and the adapter's A and B are left out if there are none: (tokens,
+    in) -> (tokens, out).
+    """
     y: Array = x @ weights[f"{name}.weight"].T
-    bias = weights.get(f"{name}.bias")
-    return y if bias is None else y + bias
+    bias, a = weights.get(f"{name}.bias"), weights.get(f"{name}.lora_A")
+    if bias is not None:
+        y = y + bias
+    return y if a is None else y + (x @ a.T) @ weights[f"{name}.lora_B"].T
 
 
 def norm(spec: ModelSpec, weights: Weights, name: str, x: Array) -> Array:
