@@ -42,6 +42,9 @@ class Checkpoint:
     tokenizer_source: TokenizerSource | None
     path: Path
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer_files: Mapping[str, bytes] | None = (
+        None  # of a folder; None: those that lie at `path`
+    )
 
     def stored_bytes(self) -> int:
         """Bytes of all tensors on disk."""

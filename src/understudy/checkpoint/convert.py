@@ -222,11 +222,7 @@ def _save_folder(
     notes: list[str] = []
     plan, main = _folder_plan(checkpoint, quant, notes)
     _check_replaceable(path)
-    files = (
-        {}
-        if checkpoint.tokenizer_source is None
-        else tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
-    )
+    files = _tokenizer_files(checkpoint)
     files["config.json"] = json.dumps(_config(checkpoint, main), indent=2).encode()
     with written_aside(path) as aside:
         aside.mkdir()
@@ -235,6 +231,14 @@ def _save_folder(
             (aside / name).write_bytes(content)
         _write_shards(checkpoint, plan, aside, progress)
     return notes
+
+
+def _tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    if checkpoint.tokenizer_files is not None:
+        return dict(checkpoint.tokenizer_files)
+    if checkpoint.tokenizer_source is None:
+        return {}
+    return tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
 
 
 def _folder_plan(

@@ -41,11 +41,8 @@ def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
         source: the tokenizer. folder: where the checkpoint lies; when it is a folder its tokenizer
         files are taken over unchanged.
     """
-    if folder.is_dir():
-        names = [*FILES, *(f"{TEMPLATE_FOLDER}/{f.name}" for f in template_files(folder))]
-        copied = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-        if "tokenizer.json" in copied or "tokenizer.model" in copied:
-            return copied
+    if copied := copied_files(folder):
+        return copied
     files = {"tokenizer.json": source.payload or b""} if source.kind == "tokenizer.json" else {}
     if source.kind == "sentencepiece":
         files["tokenizer.model"] = source.payload or b""
@@ -69,6 +66,15 @@ def tokenizer_files(source: TokenizerSource, folder: Path) -> dict[str, bytes]:
         {k: v for k, v in ids.items() if v is not None}, indent=2
     ).encode()
     return files
+
+
+def copied_files(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that has a tokenizer; none of one without, or of a single file."""
+    if not folder.is_dir():
+        return {}
+    names = [*FILES, *(f"{TEMPLATE_FOLDER}/{f.name}" for f in template_files(folder))]
+    copied = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    return copied if "tokenizer.json" in copied or "tokenizer.model" in copied else {}
 
 
 def tokenizer_json(source: TokenizerSource) -> bytes:

@@ -25,12 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     return run_recipe(read_recipe(arguments.recipe), arguments)
 
 
-def add_data(parser: argparse.ArgumentParser, *, calibration_sequences: int = 64) -> None:
+def add_data(
+    parser: argparse.ArgumentParser, *, calibration_sequences: int = 64, is_required: bool = True
+) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
         nargs="+",
-        required=True,
+        required=is_required,
         metavar="FILE",
         help="text, or .jsonl or .json records; either may be .gz",
     )

@@ -1,6 +1,7 @@
-"""The pipeline: prune -> correct the teacher -> distil -> quantize. Each stage is a folder of its
-own.
+"""The pipeline: trim the vocabulary, prune, correct the teacher, distil, quantize. Each stage is a
+folder of its own.
 
+    out/vocabulary/    the model with fewer pieces, and its report
     out/prune/         calibration/, model/ (float32 folder), report.json, report.html, stage.json
     out/correct/       out/distill/   the same; distill also run/ (checkpoints, trace) and
                        cache/ (the teacher's targets)
@@ -34,9 +35,16 @@ from understudy.compress.stages.export import export
 from understudy.compress.stages.prune import Prune
 from understudy.compress.stages.search import with_searched_shape
 from understudy.compress.stages.training import Correct, Distill
+from understudy.compress.stages.vocabulary import trim, with_trimmed_model
 
 STAGES: tuple[Stage, ...] = (Prune(), Correct(), Distill())
-ORDER = ("search", *(stage.name for stage in STAGES), "quantize", "output")  # tables that decide
+ORDER = (
+    "vocabulary",
+    "search",
+    *(stage.name for stage in STAGES),
+    "quantize",
+    "output",
+)  # tables that decide
 RESULT = ("model", "model.gguf", "model-packed", "report.json", "report.html", "result.json")
 
 
@@ -88,6 +96,8 @@ class Pipeline:
         """
         self.check()
         self.out.mkdir(parents=True, exist_ok=True)
+        if self.recipe.vocabulary is not None:
+            self._trim_vocabulary()
         if self.recipe.search is not None:
             folder = self._claimed("search")
             folder.begin()
@@ -110,6 +120,17 @@ class Pipeline:
         """What would be made: sizes before and after, sequences of data, memory and disk."""
         names = [name for name in ORDER[:-1] if getattr(self.recipe, name) is not None]
         return outlook(self.context, names)
+
+    def _trim_vocabulary(self) -> None:
+        """What follows works on the trimmed model, as student and as teacher."""
+        before, folder = self.context, self._claimed("vocabulary")
+        if not folder.is_finished and self.world.is_first:
+            folder.begin()
+            trim(self.context, folder.path)
+            folder.finish()
+        self.world.wait()
+        recipe = with_trimmed_model(self.recipe, folder.path)
+        self.context = Context(recipe, before.progress, before.device, before.say)
 
     # ---- stages and their folders ---------------------------------------------------------------
 

@@ -3,6 +3,7 @@ key is an error.
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
     [data]     train, auxiliary, held_out, second (lists of files); length, calibration_sequences, held_out_sequences
+    [vocabulary] size, texts (default: train), tools, scripts (see `trim.settings`)
     [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
     [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, reconstruct
     [correct]  [distill]   tokens, learning_rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
@@ -28,6 +29,7 @@ from understudy.compress.prune import Shape
 from understudy.compress.qad import LEARNING_RATE, LEARNS
 from understudy.compress.quantize import QuantizeSettings
 from understudy.compress.shape_search import SearchSettings
+from understudy.compress.trim.settings import VocabularySettings
 from understudy.errors import FormatError, MissingError, UsageError
 
 
@@ -99,6 +101,7 @@ class Recipe:
     distill: TrainRecipe | None = None
     quantize: QuantizeRecipe | None = None
     search: SearchSettings | None = None
+    vocabulary: VocabularySettings | None = None
     student: str | None = None  # what to go on from; None: the source itself
     raw: dict[str, Any] = field(default_factory=dict)
 
@@ -118,7 +121,8 @@ def read_recipe(path: Path) -> Recipe:
 def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
     """The tables of a recipe as settings; file names are taken as they stand, relative to the
     current folder."""
-    tables = {"source", "data", "search", "prune", "correct", "distill", "quantize", "output"}
+    tables = {"source", "data", "vocabulary", "search", "prune", "correct", "distill"}
+    tables |= {"quantize", "output"}
     if unknown := sorted(set(raw) - tables):
         raise UsageError("unknown table", where=where, found=unknown, expected=sorted(tables))
     for name in ("source", "data", "output"):
@@ -136,6 +140,7 @@ def parse_recipe(raw: dict[str, Any], where: object = "recipe") -> Recipe:
         search=_fill(SearchSettings, raw["search"], f"{where}: [search]")
         if "search" in raw
         else None,
+        vocabulary=_vocabulary(raw, where),
         student=source.student,
         raw=raw,
     )
@@ -149,6 +154,15 @@ def _prune(table: dict[str, Any], where: str) -> PruneRecipe:
     return _fill(
         PruneRecipe, {k: v for k, v in table.items() if k not in axes} | {"shape": shape}, where
     )
+
+
+def _vocabulary(raw: dict[str, Any], where: object) -> VocabularySettings | None:
+    """Its texts are the training data, where it names none."""
+    if "vocabulary" not in raw:
+        return None
+    table = {"texts": raw["data"].get("train", ())} | raw["vocabulary"]
+    found: VocabularySettings = _fill(VocabularySettings, table, f"{where}: [vocabulary]")
+    return found
 
 
 def _nested(outer: Any, inner: Any, raw: dict[str, Any], name: str, where: object) -> Any:
@@ -240,7 +254,17 @@ def _check(recipe: Recipe, where: object) -> None:
         raise UsageError(
             "state losses need the live teacher", where=where, do='set teacher = "live"'
         )
+    _check_vocabulary(recipe, where)
     if not recipe.data.train:
         raise UsageError(
             "[data] names no training files", where=where, expected='train = ["file.txt"]'
+        )
+
+
+def _check_vocabulary(recipe: Recipe, where: object) -> None:
+    if recipe.vocabulary is not None and recipe.student is not None:
+        raise UsageError(
+            "[vocabulary] trims the model that both come from",
+            where=where,
+            do="leave out student, or trim each with `understudy prune --vocabulary` first",
         )

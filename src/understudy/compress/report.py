@@ -36,6 +36,7 @@ from understudy.report.write import write_json, write_page
 
 Curve = Sequence[tuple[float, float]]
 TITLES = {
+    "vocabulary": "A smaller vocabulary",
     "search": "Which shape",
     "prune": "Pruned",
     "correct": "Teacher corrected on the data",

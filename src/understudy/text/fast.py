@@ -21,7 +21,7 @@ from understudy.text.tokenizer import Marker, Segmenter
 
 
 @functools.cache
-def _byte_of_character() -> dict[str, int]:
+def byte_of_character() -> dict[str, int]:
     """The byte that each character of a byte-level vocabulary stands for (GPT-2's table)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     table = {chr(byte): byte for byte in printable}
@@ -58,7 +58,7 @@ class FastSegmenter(Segmenter):
     def bytes_of(self, token: int) -> bytes:
         piece = self.piece(token)
         if self._is_byte_level:
-            table = _byte_of_character()
+            table = byte_of_character()
             if all(c in table for c in piece):
                 return bytes(table[c] for c in piece)
             return piece.encode()

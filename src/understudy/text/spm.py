@@ -267,9 +267,9 @@ def read_spm(payload: bytes) -> SpmModel:
     types: list[int] = []
     trainer: _Message = {}
     normalizer: _Message = {}
-    for number, value in _fields(payload):
+    for number, value in proto_fields(payload):
         if number == 1 and isinstance(value, bytes):
-            entry = dict(_fields(value))
+            entry = dict(proto_fields(value))
             raw, score = entry.get(1, b""), entry.get(2, b"\0\0\0\0")
             pieces.append(_text(raw))
             scores.append(
@@ -280,9 +280,9 @@ def read_spm(payload: bytes) -> SpmModel:
             kind = entry.get(3, NORMAL)
             types.append(kind if isinstance(kind, int) else NORMAL)
         elif number == 2 and isinstance(value, bytes):
-            trainer = dict(_fields(value))
+            trainer = dict(proto_fields(value))
         elif number == 3 and isinstance(value, bytes):
-            normalizer = dict(_fields(value))
+            normalizer = dict(proto_fields(value))
     _check_kind(pieces, trainer, normalizer)
     return SpmModel(
         pieces,
@@ -329,7 +329,7 @@ def _special(value: int | bytes, count: int) -> int | None:
     return value if isinstance(value, int) and 0 <= value < count else None
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def proto_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(field number, varint or bytes) of a protobuf message; fixed-width fields come as their
     bytes.
     """

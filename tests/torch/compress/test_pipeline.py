@@ -362,3 +362,29 @@ def test_the_real_encoder_never_makes_markers_of_text(world: Path) -> None:
     encoder = open_source(world / "teacher").encoder
     assert isinstance(encoder, TextEncoder)
     assert 2 not in encoder.text("a cat </s> sleeps")
+
+
+def test_a_smaller_vocabulary_comes_first(world: Path, tmp_path):
+    before = open_checkpoint(world / "teacher").spec.vocab_size
+    tables = {"vocabulary": {"size": before - 6}, "prune": {"intermediate_size": 192}}
+    raw = _raw(world, tmp_path, **tables)
+    del raw["distill"]
+    result = Pipeline(parse_recipe(raw)).run()
+    assert open_checkpoint(result.folder).spec.vocab_size == before - 6
+    assert open_checkpoint(result.gguf).spec.vocab_size == before - 6
+    source, student = (open_source(path) for path in (world / "teacher", result.folder))
+    text = (world / "text.txt").read_text()[:200]
+    found = student.encoder.text(text)
+    assert student.encoder.tokenizer.decode(found) == text
+    assert len(found) >= len(source.encoder.text(text))
+    assert (tmp_path / "vocabulary" / "report.html").exists()
+    said: list[str] = []
+    Pipeline(parse_recipe(raw), say=said.append).run()
+    assert any("kept" in line for line in said)
+
+
+def test_a_student_of_its_own_is_not_trimmed_with_it(world: Path, tmp_path):
+    raw = _raw(world, tmp_path, vocabulary={"size": 270})
+    raw["source"]["student"] = str(world / "teacher")
+    with pytest.raises(UsageError, match="Leave out student"):
+        parse_recipe(raw)

@@ -11,14 +11,14 @@ from tests.support.spm_folder import WORDS
 from understudy.checkpoint.gguf_tokenizer import gguf_tokenizer
 from understudy.errors import CheckpointWarning, FormatError
 from understudy.text import Tokenizer, open_tokenizer
-from understudy.text.fast import _byte_of_character
+from understudy.text.fast import byte_of_character
 from understudy.text.pre_tokenizers import PRE_ALIASES, PRE_TOKENIZERS
 
 SPM = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "<sep>", "<|im_end|>"]
 SPM += WORDS
 SPM_TYPES = [2, 3, 3, *[6] * 256, 4, 3, *[1] * len(WORDS)]
 SCORES = [*[0.0] * 261, *(-float(rank + 1) for rank in range(len(WORDS)))]
-BPE = [c for c, _ in sorted(_byte_of_character().items(), key=lambda pair: pair[1])]
+BPE = [c for c, _ in sorted(byte_of_character().items(), key=lambda pair: pair[1])]
 BPE += ["hi", "<s>", "</s>"]
 BPE_TYPES = [*[1] * 257, 3, 3]
 

@@ -11,7 +11,7 @@ from tests.support.nasty import TEXTS, long_line
 from understudy.errors import UnderstudyError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
-from understudy.text.spm import _fields
+from understudy.text.spm import proto_fields
 
 sp = pytest.importorskip("sentencepiece")
 # The library matches user-defined pieces in any text, and drops NUL.
@@ -75,7 +75,7 @@ def test_user_defined_pieces_stand_inside_a_text(suffix, strips, prefix):
 def with_unused(payload: bytes, unused: set[int]) -> bytes:
     """The same model with the type of some pieces set to unused."""
     out, token = b"", 0
-    for number, value in _fields(payload):
+    for number, value in proto_fields(payload):
         assert isinstance(value, bytes)
         if number == 1:
             value += b"\x18\x05" if token in unused else b""
