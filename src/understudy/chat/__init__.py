@@ -1,10 +1,13 @@
-"""Words in, words out: a conversation with tools, documents and a character, whose every token is accounted for.
+"""A conversation with tools, documents and a character, each optional; every token accounted for.
 
-schema.py tools.py      a function's signature as JSON Schema | tools: from functions, from OpenAI's dicts
-mcp.py                  tools of an MCP server (extra `mcp`)
-calls.py                the grammar that holds a model's calls to their schemas
-loop.py                 running what was called: time limit, errors as results, clamping, approval
-plan.py                 blocks of text with owners, the order of dropping, the context ledger
-sources.py              what documents and characters must offer to a session
-session.py              `Session(model, system=..., tools=..., documents=..., character=...).say(text)`
+session.py      `Session(model, system=..., tools=..., documents=..., character=...).say(text)`
+settings.py     how replies are made | setup.py: all that a session was given
+history.py      what was said, and how much of it prompts still hold
+exchange.py     a message on its way to its answer, with calls and results between them
+prompting.py    what one prompt is made of | choose.py: which of many tools it shows
+writing.py      the model writes, tools run, the model reads their results | reply_text.py: as text
+loop.py         running what was called: time limit, errors as results, clamping, approval
+sources.py      what documents and characters must offer to a session
+saved.py        a conversation as files | stepping.py: `asay` and `astream`
+mcp.py          tools of an MCP server (extra `mcp`) | mcp_results.py: what they give back
 """

@@ -1,4 +1,6 @@
-"""Which of many tools a prompt shows: as many as its budget holds, those first whose words the message shares."""
+"""Which of many tools a prompt shows: as many as its budget holds, those first whose words the
+message shares.
+"""
 
 from __future__ import annotations
 

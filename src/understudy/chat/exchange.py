@@ -9,13 +9,30 @@ from typing import Any
 from understudy.chat.reply_text import ReplyText
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
+from understudy.errors import UsageError
 from understudy.generation.intent import CallPolicy, Intent
+from understudy.generation.moderation import Verdict
 from understudy.generation.plan import Block, Ledger, Turn
 from understudy.generation.prepare import in_other_words
 from understudy.generation.reader import StreamParser
-from understudy.generation.reply import ToolCall, ToolResult
+from understudy.generation.reply import Reply, ReplyEnd, ToolCall, ToolResult
 from understudy.generation.tools import Tool
 from understudy.text.toolcalls import ParsedCall
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAnswer:
+    """How an exchange came out.
+
+    Attributes:
+        text: None where the documents do not say.
+        tail: what is still to be given out of it.
+    """
+
+    text: str | None
+    reason: ReplyEnd
+    citations: tuple[Any, ...] = ()
+    tail: str = ""
 
 
 @dataclass(slots=True)
@@ -67,6 +84,22 @@ class Exchange:
         self.results.append(result)
         self.newest.append(Turn("tool", [Block("tools", result.content)], ids=(result.call.id,)))
 
+    def results_of_caller(self, results: Mapping[str, str]) -> list[ToolResult]:
+        """Of the calls that wait, in their order; they wait no longer.
+
+        Raises:
+            UsageError: results of other calls, or not of all.
+        """
+        ids = [call.id for call in self.waiting]
+        if sorted(ids) != sorted(results):
+            raise UsageError(
+                "results do not belong to the calls that wait",
+                expected=" ".join(ids),
+                found=list(results),
+            )
+        calls, self.waiting = self.waiting, []
+        return [ToolResult(call, results[call.id]) for call in calls]
+
     def read(
         self, text: str, reason: str, *, is_grounded: bool
     ) -> tuple[str | None, tuple[Any, ...]]:
@@ -85,3 +118,34 @@ class Exchange:
             return Intent(choice, tuple(tools))
         said = "\n".join([*(turn.text for turn in turns), *(turn.text for turn in self.newest)])
         return policy.intent(self.text, said, tools, choice, after_results=bool(self.results))
+
+    def reply(self, answer: SessionAnswer, not_said: str) -> Reply:
+        """What the caller gets; `not_said` where the documents do not say."""
+        parser = self.text_out.parser if self.text_out is not None else None
+        return Reply(
+            not_said if answer.text is None else answer.text,
+            answer.reason,
+            tuple(self.usages),
+            tool_calls=tuple(self.calls),
+            results=tuple(self.results),
+            reasoning=parser.reasoning if parser is not None else "",
+            raw_text=self.text_out.raw if self.text_out is not None else "",
+            refused=self.refused,
+            notes=tuple(parser.notes) if parser is not None else (),
+            citations=answer.citations,
+            is_answered=answer.text is not None,
+            confidence=self.grounding.confidence if self.grounding is not None else None,
+            ledger=self.ledger,
+        )
+
+    def stopped_reply(self, notice: str, verdict: Verdict) -> Reply:
+        """What the caller gets where the content guard stopped it."""
+        return Reply(
+            notice,
+            "content_filter",
+            tuple(self.usages),
+            tool_calls=tuple(self.calls),
+            results=tuple(self.results),
+            ledger=self.ledger,
+            verdict=verdict,
+        )

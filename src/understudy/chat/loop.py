@@ -1,7 +1,8 @@
-"""Running what a model called: within a time limit, with its faults as results, its size clamped, and only with approval.
+"""Running what a model called: within a time limit, with its faults as results, its size clamped,
+and only with approval.
 
-A tool's function runs in a thread of its own. One that hangs is left behind when its time is up (Python cannot end a thread);
-the conversation goes on without it.
+A tool's function runs in a thread of its own. One that hangs is left behind when its time is up
+(Python cannot end a thread); the conversation goes on without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What an MCP server's tool gave back, as the model reads it.
 
-Texts are texts. A text resource comes with its address, a link with its address and what it is said to be, and
-what a model here cannot read (images, sound, bytes) with its kind and size. A structured result is JSON where no
-text says it; nothing at all is said to be nothing. Schema: MCP 2026-07-28, server/tools, "Tool Result".
+Texts are texts. A text resource comes with its address, a link with its address and what it is said
+to be, and what a model here cannot read (images, sound, bytes) with its kind and size. A structured
+result is JSON where no text says it; nothing at all is said to be nothing. Schema: MCP 2026-07-28,
+server/tools, "Tool Result".
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,66 @@ from understudy.text.toolcalls import ParsedCall
 FORMAT = 2
 
 
+class SavedConversation(ABC):
+    """`save` and `resume` for whatever tells its conversation as a document."""
+
+    model: Model
+
+    @property
+    @abstractmethod
+    def owner(self) -> str:
+        """What a saved conversation belongs to: only that may resume it."""
+
+    @property
+    @abstractmethod
+    def prompt_tokens(self) -> list[int]:
+        """The last prompt, whose keys and values are saved too."""
+
+    @abstractmethod
+    def to_document(self) -> dict[str, Any]:
+        """The conversation as plain JSON."""
+
+    @abstractmethod
+    def read_document(self, document: Mapping[str, Any]) -> None:
+        """Goes on with what `to_document` gave; KeyError, TypeError or ValueError where it is
+        something else, and then all is as it was.
+        """
+
+    def restore(self, document: Mapping[str, Any], where: object = None) -> None:
+        """Goes on with a conversation that `to_document` gave.
+
+        Raises:
+            DocumentError: something else; all is as it was.
+        """
+        try:
+            self.read_document(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DocumentError(
+                f"not a saved session ({type(error).__name__})", where=where
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
+        save(path, self.model, self.prompt_tokens, self.owner, self.to_document())
+
+    def resume(self, path: str | Path) -> None:
+        """Goes on with a saved conversation; with the same model without computing its prompt
+        again.
+
+        Raises:
+            DocumentError: not a session, or of another character.
+        """
+        document = read(path, self.owner)
+        self.restore(document, path)
+        load_state(path, self.model, document)
+
+
 def save(
     path: str | Path, model: Model, tokens: Sequence[int], owner: str, document: dict[str, Any]
 ) -> None:
-    """Writes a conversation (`path`) and what is computed of its prompt (`path` + `.kv`). `owner` says what it belongs to."""
+    """Writes a conversation (`path`) and what is computed of its prompt (`path` + `.kv`). `owner`
+    says what it belongs to.
+    """
     path = Path(path)
     if tokens:
         model.save_state(_state_path(path), tokens)
@@ -51,7 +108,9 @@ def read(path: str | Path, owner: str) -> dict[str, Any]:
 
 
 def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None:
-    """Brings the prompt's keys and values back; of another model, or damaged, they are computed again when they are needed."""
+    """Brings the prompt's keys and values back; of another model, or damaged, they are computed
+    again when they are needed.
+    """
     state = _state_path(Path(path))
     if document["model"] == model.fingerprint and state.is_file():
         try:

@@ -15,16 +15,21 @@ class SessionSettings:
 
     Attributes:
         context: tokens of prompt and answer; default the model's.
-        reserve: tokens kept free for the answer, and most tokens of one, where a reply is not asked for with its own `max_tokens`.
+        reserve: tokens kept free for the answer, and most tokens of one, where a reply is not asked
+            for with its own `max_tokens`.
         rounds: how often tools may be called for one reply.
         timeout_s, max_result: seconds and tokens that one tool's result may take.
-        tools_budget: tokens of tool descriptions; beyond it the tools nearest to the message are shown.
+        tools_budget: tokens of tool descriptions; beyond it the tools nearest to the message are
+            shown.
         passages: most passages of documents for one message.
-        grounded: answers must quote the documents, and without a passage near enough the answer is that they do not say; default
+        grounded: answers must quote the documents, and without a passage near enough the answer is
+            that they do not say; default
             where there are documents and neither tools nor a character.
-        passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system` (as NVIDIA's sample has it).
+        passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system`
+            (as NVIDIA's sample has it).
         calls: what is decided before the model whether a message wants a tool: see `CallSettings`.
-        repeats_question: after tools' results the question is asked once more; default for checkpoints that no tools were taught,
+        repeats_question: after tools' results the question is asked once more; default for
+            checkpoints that no tools were taught,
             which means that their own template does not know them.
         user, seed, greeting: for characters: the user's name, of random macros, which greeting.
     """

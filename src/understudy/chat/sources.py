@@ -4,7 +4,7 @@ anything else may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from understudy.generation.plan import Plan, Turn
@@ -81,7 +81,10 @@ class Part(Protocol):
 
     def to_document(self) -> dict[str, Any]: ...
 
-    def restore(self, document: dict[str, Any]) -> None: ...
+    def read_document(self, document: Mapping[str, Any]) -> None:
+        """Goes on with what `to_document` gave; KeyError, TypeError or ValueError where it is
+        something else.
+        """
 
 
 class Character(Protocol):

@@ -14,11 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.chat import saved
-from understudy.errors import DocumentError, UsageError
+from understudy.chat.saved import SavedConversation
+from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard, Verdict, flags_of
 from understudy.generation.plan import Block, Ledger, Plan, fit
 from understudy.generation.plan import Turn as ChatTurn
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from understudy.model import Model
 
 
-class Npc(Part):
+class Npc(Part, SavedConversation):
     """One character: its card, what it remembers, and a model to speak with. The model may be
     shared by many.
     """
@@ -210,25 +209,15 @@ class Npc(Part):
 
     # ---- saved sessions ----
 
-    def save(self, path: str | Path) -> None:
-        """Writes the session (`path`) and its keys and values (`path` + `.kv`)."""
-        saved.save(path, self.model, self._prompt, self.digest, self.to_document())
+    @property
+    def owner(self) -> str:
+        """Of a saved session: the card."""
+        return self.digest
 
-    def resume(self, path: str | Path) -> None:
-        """Goes on with a saved session of the same character; with the same model without computing
-        its prompt again.
-
-        Raises:
-            DocumentError: not a session, or of another character.
-        """
-        document = saved.read(path, self.digest)
-        try:
-            self.restore(document)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DocumentError(
-                f"not a saved session ({type(error).__name__})", where=path
-            ) from error
-        saved.load_state(path, self.model, document)
+    @property
+    def prompt_tokens(self) -> list[int]:
+        """The last prompt."""
+        return self._prompt
 
 
 def spoken(said: Said) -> ChatTurn:

@@ -4,7 +4,7 @@ prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -190,7 +190,7 @@ class Part:
             "lore": [memory.to_document() for memory in self.lore_memory],
         }
 
-    def restore(self, document: dict[str, Any]) -> None:
+    def read_document(self, document: Mapping[str, Any]) -> None:
         memory, lore = Memory.from_document(document["memory"]), document["lore"]
         if len(lore) != len(self.lorebooks):
             raise ValueError("another number of lorebooks")

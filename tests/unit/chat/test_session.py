@@ -129,7 +129,7 @@ def test_a_call_is_run_and_its_result_read(model):
     assert (
         reply.results[0].content == f"door {reply.tool_calls[0].arguments.get('which', 1)} is open"
     )
-    assert reply.results[0].content in model.tokenizer.decode(session._prompt)
+    assert reply.results[0].content in model.tokenizer.decode(session.history.tokens)
     assert len(reply.usages) == 2
     assert [turn.role for turn in session.turns] == ["user", "assistant", "tool", "assistant"]
 
@@ -150,7 +150,7 @@ def test_nothing_runs_that_was_not_handed_in(model):
         session.give_results({"call_9": "x"})
     done = session.give_results({reply.tool_calls[0].id: EVIL})
     assert done.results[0].content == EVIL
-    ids = session._prompt
+    ids = session.history.tokens
     assert [ids.count(model.tokenizer.marker_id(text)) for text in ("<extra_id_0>", "</s>")] in (
         [1, 0],
         [1, 1],
@@ -379,7 +379,7 @@ def test_texts_open_no_turn(model):
     )
     session.say(EVIL, max_tokens=4)
     prompt = session.last.ledger.total
-    ids = session._prompt[:prompt]
+    ids = session.history.tokens[:prompt]
     assert [
         ids.count(model.tokenizer.marker_id(text))
         for text in ("<extra_id_0>", "<extra_id_1>", "</s>")

@@ -110,7 +110,7 @@ def test_passages_leave_before_the_message(model, index, sure):
 def test_a_passage_opens_no_turn(model, index, sure):
     session = Session(model, documents=index, settings=SessionSettings(reserve=30, grounded=False))
     session.say("Ada light BANANA", max_tokens=2)
-    ids = session._prompt[: session.last.ledger.total]
+    ids = session.history.tokens[: session.last.ledger.total]
     assert [
         ids.count(model.tokenizer.marker_id(text))
         for text in ("<extra_id_0>", "<extra_id_1>", "</s>")
@@ -134,3 +134,10 @@ def test_a_passage_opens_no_turn(model, index, sure):
 )
 def test_sentences(text, sentences):
     assert sentences_of(text) == sentences
+
+
+def test_a_stream_says_that_the_documents_do_not_say(model, index, sure, monkeypatch):
+    monkeypatch.setattr(Grounding, "read", lambda *_: (None, ()))
+    session = Session(model, documents=index, settings=SessionSettings(reserve=300))
+    assert list(session.stream("Who keeps the light?")) == [NOT_SAID]
+    assert (session.last.text, session.last.is_answered) == (NOT_SAID, False)

@@ -167,10 +167,7 @@ class Judge:
         assert session.part is not None
         *earlier, last = messages
         for asked, said in zip(earlier[::2], earlier[1::2], strict=True):
-            session.turns += [
-                Turn("user", [Block("history", asked["content"])]),
-                Turn("assistant", [Block("history", said["content"])]),
-            ]
+            session.history.add([Turn("user", [Block("user", asked["content"])])], said["content"])
             session.part.commit(asked["content"], said["content"])
         return session.say(last["content"], max_tokens=MAX_REPLY_TOKENS).text
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine.handles import CancelScope
-from understudy.errors import Cancelled
+from understudy.errors import Cancelled, DocumentError
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.card_notes import card_notes
@@ -158,8 +158,8 @@ async def restore_session(request: Request) -> Response:
     saved = await read_body(request, SavedSession)
     try:
         return await _opened(request, saved.opened, saved.state)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"state: not of a saved session ({type(error).__name__})"
+    except DocumentError as error:
+        what = f"state: not of a saved session ({type(error.__cause__).__name__})"
         raise ApiError(400, what, param="state", code="invalid_value") from error
 
 

@@ -1,0 +1,54 @@
+"""What a session was given. An exchange keeps to one setup, whatever is changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.chat.loop import Approve
+from understudy.chat.settings import SessionSettings
+from understudy.chat.sources import Documents, Part
+from understudy.generation.moderation import TextGuard
+from understudy.generation.tools import Tool
+from understudy.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSetup:
+    """See `Session`. `texts` stand in every prompt, `part` is the character in play."""
+
+    model: Model
+    settings: SessionSettings
+    system: str = ""
+    tools: tuple[Tool, ...] = ()
+    texts: tuple[str, ...] = ()
+    documents: Documents | None = None
+    part: Part | None = None
+    guard: TextGuard | None = None
+    approve: Approve | None = None
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer."""
+        return min(self.settings.context or self.model.context, self.model.context)
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether answers must quote the documents."""
+        if self.documents is None or self.settings.grounded is not None:
+            return bool(self.settings.grounded) and self.documents is not None
+        return not self.tools and self.part is None
+
+    @property
+    def repeats_question(self) -> bool:
+        """Whether the question is asked once more behind the results of tools."""
+        if self.settings.repeats_question is not None:
+            return self.settings.repeats_question
+        chat_template, template = self.model.chat_template, self.model.tokenizer.chat_template or ""
+        return chat_template.name != "nemotron" and "tool" not in template
+
+    def sampling(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of `Model.generate` for one reply, its limit of tokens among them."""
+        room = min(self.settings.reserve, self.context // 2)
+        return {**options, "max_tokens": options.get("max_tokens") or room}

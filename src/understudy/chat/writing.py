@@ -1,0 +1,157 @@
+"""From a message to its answer: the model writes, tools are run, and the model reads their results,
+until words or calls for the caller are all that is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from understudy.chat.exchange import Exchange, SessionAnswer
+from understudy.chat.history import History
+from understudy.chat.loop import clamped, run_call
+from understudy.chat.prompting import form_of_reply, plan_prompt
+from understudy.chat.reply_text import ReplyText
+from understudy.chat.setup import SessionSetup
+from understudy.generation.intent import Intent
+from understudy.generation.plan import count_passages, fit
+from understudy.generation.reader import StreamParser
+from understudy.generation.reply import ReplyEnd, ToolResult
+from understudy.generation.tools import Tool
+from understudy.text.templates import Prompt
+
+
+class ReplyWriter:
+    """Writes the answer of one exchange. `was_cut`: whoever read it left while the model wrote."""
+
+    def __init__(self, setup: SessionSetup, history: History, exchange: Exchange) -> None:
+        self._setup, self._history, self._exchange = setup, history, exchange
+        self.was_cut = False
+
+    def answer(
+        self, choice: str, sampling: Mapping[str, Any]
+    ) -> Generator[str, None, SessionAnswer]:
+        """Gives the answer piece by piece, and at the end how it came out.
+
+        Args:
+            choice: of tools, as `tool_choice` names it.
+            sampling: options of `Model.generate`.
+
+        Raises:
+            ContextError: what must be said does not fit the context.
+            Stopped: the guard found something in what the model wrote.
+        """
+        setup, exchange = self._setup, self._exchange
+        grounding = exchange.grounding
+        if setup.is_grounded and grounding is not None and not grounding.is_enough:
+            assert setup.documents is not None
+            return SessionAnswer(None, "stop", tail=setup.documents.not_said)
+        for number in range(setup.settings.rounds + 1):
+            is_last = number == setup.settings.rounds
+            choice = "none" if is_last else "auto" if exchange.calls else choice
+            try:
+                reason, tail = yield from self._ask(choice, sampling)
+            except (GeneratorExit, KeyboardInterrupt):
+                self.was_cut = True
+                raise
+            if exchange.may_retry:
+                sampling = exchange.retried(sampling)
+                continue
+            if not exchange.parser.calls:
+                break
+            if tail:
+                yield tail
+            self._run_calls()
+            if exchange.waiting:
+                reason = "tool_calls"
+                break
+        return self._ended(reason, tail)
+
+    def _ended(self, reason: ReplyEnd, tail: str) -> SessionAnswer:
+        exchange, found = self._exchange, self._exchange.parser
+        is_grounded = self._setup.is_grounded
+        exchange.refused = (*found.refused, *found.failed)
+        text, citations = exchange.read(found.text.strip(), reason, is_grounded=is_grounded)
+        if is_grounded and exchange.grounding is not None:
+            tail = self._text_or_refusal(text)  # nothing of it went out before it was read
+        return SessionAnswer(text, reason, citations, "" if found.calls else tail)
+
+    def _text_or_refusal(self, text: str | None) -> str:
+        documents = self._setup.documents
+        return text if text is not None else documents.not_said if documents is not None else ""
+
+    def _ask(
+        self, choice: str, sampling: Mapping[str, Any]
+    ) -> Generator[str, None, tuple[ReplyEnd, str]]:
+        """Lets the model write once; why it ended, and the text that came with its end."""
+        exchange, options = self._exchange, self._setup.sampling(sampling)
+        exchange.text_out = None
+        prompt, tools = self._prompt(reserve=options["max_tokens"])
+        intent = self._intent(choice, tools)
+        if (make_mask := form_of_reply(self._setup, exchange, tools, intent)) is not None:
+            options["make_mask"] = make_mask
+        text_out = exchange.text_out = self._reply_text(intent, is_strict=make_mask is not None)
+        outputs = self._setup.model.stream_outputs(prompt, **options)
+        with contextlib.closing(outputs):  # type: ignore[type-var]
+            for output in outputs:
+                self._history.tokens += output.new_tokens
+                is_end = output.finish_reason is not None
+                piece = text_out.push(output.text, is_end=is_end)
+                if piece and not is_end:
+                    yield piece
+        assert output.usage is not None
+        exchange.usages.append(output.usage)
+        return "length" if output.finish_reason == "length" else "stop", piece
+
+    def _prompt(self, *, reserve: int) -> tuple[Prompt, Sequence[Tool]]:
+        """The prompt as it fits the context, and the tools that it shows."""
+        setup, exchange, tokenizer = self._setup, self._exchange, self._setup.model.tokenizer
+        plan, tools = plan_prompt(setup, self._history, exchange)
+        prompt, exchange.ledger = fit(
+            plan,
+            setup.model.chat_template,
+            tokenizer,
+            context=setup.context,
+            reserve=reserve,
+            where="session",
+        )
+        num_messages = self._history.drop(plan)
+        if setup.part is not None and num_messages:
+            setup.part.absorb(num_messages)
+        exchange.num_passages = count_passages(plan)
+        self._history.tokens = prompt.encode(tokenizer)
+        return prompt, tools
+
+    def _intent(self, choice: str, tools: Sequence[Tool]) -> Intent:
+        policy = self._setup.model.limits.with_calls(self._setup.settings.calls)
+        return self._exchange.intent(policy, self._history.turns, tools, choice)
+
+    def _reply_text(self, intent: Intent, *, is_strict: bool) -> ReplyText:
+        setup = self._setup
+        may_call = setup.tools if intent.choice != "none" else ()
+        is_quoting = setup.is_grounded and self._exchange.grounding is not None
+        parser = StreamParser(
+            setup.model.chat_template, may_call, is_strict=is_strict, keeps_space=True
+        )
+        return ReplyText(parser, setup.guard, is_quoting=is_quoting)
+
+    def _run_calls(self) -> None:
+        """Runs what the model called. A call of a tool that the caller runs stops the message: all
+        its calls wait, so that their results stand in order.
+        """
+        setup, exchange = self._setup, self._exchange
+        calls = self._history.number(exchange.parser.calls)
+        exchange.note_calls(exchange.parser.text.strip(), calls)
+        runs = {tool.name: tool.run for tool in setup.tools}
+        if any(runs[call.name] is None for call in calls):
+            exchange.waiting = calls
+            return
+        for call in calls:
+            timeout_s, approve = setup.settings.timeout_s, setup.approve
+            self.take(run_call(setup.tools, call, timeout_s=timeout_s, approve=approve))
+
+    def take(self, result: ToolResult) -> None:
+        """A call's result, cut to its limit of tokens."""
+        max_tokens = self._setup.settings.max_result
+        self._exchange.note_result(clamped(result, self._setup.model.tokenizer, max_tokens))
