@@ -21,7 +21,8 @@ _OLD_S = 86_400.0
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write a file or folder at; renames it to `path` at the end, removes it on failure.
+    """Gives a path beside `path` to write a file or folder at; renames it to `path` at the end,
+    removes it on failure.
 
     Raises:
         UnderstudyError: the disk is full or the place cannot be written.

@@ -4,7 +4,8 @@
     ├── InputError                  exit code 2: what was given cannot be used
     │   ├── UsageError              an argument or setting is out of range or contradicts another
     │   ├── CheckpointError         a model file or folder
-    │   │   ├── FormatError         the bytes are not what their format says (truncated, mutated, foreign)
+    │   │   ├── FormatError         the bytes are not what their format says (truncated, mutated,
+    foreign)
     │   │   ├── UnsupportedError    well formed, but asks for something that is not implemented
     │   │   └── MissingError        a file, tensor or key that must be there is not
     │   ├── TemplateError           a chat template cannot be read or refuses these messages

@@ -70,7 +70,9 @@ class ModelSpec:
 
     @property
     def short_context(self) -> int | None:
-        """Texts up to this length turn by other frequencies than longer ones; None where all turn alike."""
+        """Texts up to this length turn by other frequencies than longer ones; None where all turn
+        alike.
+        """
         scaling = self.rope_scaling
         if not isinstance(scaling, LongRopeScaling) or self.frequencies(1) == self.frequencies(
             self.max_positions

@@ -1,4 +1,6 @@
-"""Opening a checkpoint: whatever the file, the result is a spec and weights in Hugging Face's names and convention."""
+"""Opening a checkpoint: whatever the file, the result is a spec and weights in Hugging Face's names
+and convention.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ from understudy.text.templates import chat_template_for
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An opened model. `weights` holds exactly the names of `spec.tensor_shapes(spec)`; `metadata` is the file's config."""
+    """An opened model. `weights` holds exactly the names of `spec.tensor_shapes(spec)`; `metadata`
+    is the file's config.
+    """
 
     spec: ModelSpec
     weights: Weights
@@ -60,7 +64,8 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Opens a GGUF file, a Hugging Face folder, or a .nemo file or folder. Weights stay on disk, mapped.
+    """Opens a GGUF file, a Hugging Face folder, or a .nemo file or folder. Weights stay on disk,
+    mapped.
 
     Raises:
         MissingError: a file, shard or tensor is not there.
@@ -205,7 +210,9 @@ def _times(factor: NDArray[np.float32], tensor: StoredTensor) -> StoredTensor:
 
 
 def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
-    """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k rows half-split."""
+    """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k
+    rows half-split.
+    """
     for name in weights:
         if family.norm_offset and name.endswith("norm.weight"):
             weights.change(

@@ -9,8 +9,9 @@ from typing import Any
 
 from understudy.errors import CheckpointWarning, FormatError, MissingError, UnsupportedError
 
-# Keys of a config.json that do not change what the network computes: settings of training, of sampling, of the program
-# that ran it, marks of those who wrote the file, and what transformers reads for no architecture of ours.
+# Keys of a config.json that do not change what the network computes: settings of training, of
+# sampling, of the program that ran it, marks of those who wrote the file, and what transformers
+# reads for no architecture of ours.
 HARMLESS_KEYS = frozenset(
     [
         "add_cross_attention",
@@ -165,7 +166,9 @@ _SCALES = ("_multiplier", "_scaling", "_scale")
 
 
 class Config:
-    """Reads a config mapping: synonyms, types, and at the end a check that every key was understood."""
+    """Reads a config mapping: synonyms, types, and at the end a check that every key was
+    understood.
+    """
 
     def __init__(
         self, values: Mapping[str, Any], where: object, harmless: frozenset[str] = frozenset()

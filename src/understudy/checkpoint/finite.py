@@ -1,4 +1,6 @@
-"""Finding NaN and infinity without decoding: in floats by their exponent, in blocks by their scales."""
+"""Finding NaN and infinity without decoding: in floats by their exponent, in blocks by their
+scales.
+"""
 
 from __future__ import annotations
 

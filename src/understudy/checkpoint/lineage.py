@@ -1,6 +1,8 @@
-"""What a checkpoint carries about where it comes from: the block `understudy` of config.json, the key below of a GGUF.
+"""What a checkpoint carries about where it comes from: the block `understudy` of config.json, the
+key below of a GGUF.
 
-{"teacher": …, "teacher_sha256": …, "stages": [{"stage": "prune", "figures": {…}}, …], "recipe": {…}, "version": …}
+{"teacher": …, "teacher_sha256": …, "stages": [{"stage": "prune", "figures": {…}}, …], "recipe":
+{…}, "version": …}
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ CARRIED = (
 
 
 def lineage_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The block, from the metadata of either kind of file; empty where there is none, `{"note": …}` where it is no JSON object."""
+    """The block, from the metadata of either kind of file; empty where there is none, `{"note": …}`
+    where it is no JSON object.
+    """
     found = metadata.get("understudy", metadata.get(KEY))
     if isinstance(found, str):
         try:

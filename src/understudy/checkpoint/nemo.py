@@ -1,6 +1,8 @@
-"""NeMo's Nemotron: its configuration keys and tensor names, with query, key and value rows fused group by group.
+"""NeMo's Nemotron: its configuration keys and tensor names, with query, key and value rows fused
+group by group.
 
-Source: NeMo's converter scripts (`convert_nemotron_nemo_to_hf.py`). Norm gains are zero-centred in both.
+Source: NeMo's converter scripts (`convert_nemotron_nemo_to_hf.py`). Norm gains are zero-centred in
+both.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ _QKV = "self_attention.linear_qkv.weight"
 
 
 def open_nemo(path: Path) -> tuple[ModelSpec, Weights, TokenizerSource | None, dict[str, Any]]:
-    """Spec, weights under Hugging Face's names, tokenizer and configuration of a .nemo file or unpacked folder.
+    """Spec, weights under Hugging Face's names, tokenizer and configuration of a .nemo file or
+    unpacked folder.
 
     Raises:
         CheckpointError: what is wrong with it, as `read_nemo` or here.
@@ -62,7 +65,9 @@ def open_nemo(path: Path) -> tuple[ModelSpec, Weights, TokenizerSource | None, d
 
 
 def _spec_of(file: NemoFile, arrays: dict[str, ZarrArray]) -> ModelSpec:
-    """model_config.yaml holds the whole training run: only the keys that change the arithmetic are looked at."""
+    """model_config.yaml holds the whole training run: only the keys that change the arithmetic are
+    looked at.
+    """
     config = Config(file.config, f"{file.path}: model_config.yaml")
     config.only("normalization", "layernorm1p")
     config.only("activation", "squared-relu")
@@ -180,7 +185,9 @@ def _reader(
 
 
 def qkv_rows(spec: ModelSpec) -> dict[str, NDArray[np.intp]]:
-    """Rows of q, k and v in the fused matrix: per group of heads its queries, then one key, then one value head."""
+    """Rows of q, k and v in the fused matrix: per group of heads its queries, then one key, then
+    one value head.
+    """
     rows = np.arange(spec.query_size + 2 * spec.kv_size).reshape(
         spec.num_kv_heads, spec.group_size + 2, spec.head_dim
     )

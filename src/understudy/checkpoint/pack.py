@@ -1,4 +1,6 @@
-"""From a checkpoint to what the core computes on: panels of 16 rows, effective norm gains, one mapped file in the cache."""
+"""From a checkpoint to what the core computes on: panels of 16 rows, effective norm gains, one
+mapped file in the cache.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from understudy.spec import ModelSpec, PackedFormat, QuantSpec
 
 Progress = Callable[[int, int], None]
 
-# What a file format becomes where nothing else is asked for. K blocks of five and six bits are rounded anew to 8 bits.
+# What a file format becomes where nothing else is asked for. K blocks of five and six bits are
+# rounded anew to 8 bits.
 _NATURAL: dict[str, PackedFormat] = {
     "F32": "f32",
     "F16": "f32",
@@ -78,8 +81,8 @@ def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedForm
 
 
 def packed_layout(spec: ModelSpec, name: str, format: PackedFormat) -> PackedFormat:
-    """Another order of the same values where it pays: behind a squared ReLU most inputs are zero, and in
-    `q4_sparse` what they would meet is not read."""
+    """Another order of the same values where it pays: behind a squared ReLU most inputs are zero,
+    and in `q4_sparse` what they would meet is not read."""
     return (
         "q4_sparse"
         if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight")
@@ -167,7 +170,9 @@ def _in_memory(entries: list[PackedEntry], progress: Progress | None) -> dict[st
 
 
 def packed_fingerprint(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> str:
-    """`PackedModel.fingerprint` without packing: of the files' place, sizes and times of change, and of the formats."""
+    """`PackedModel.fingerprint` without packing: of the files' place, sizes and times of change,
+    and of the formats.
+    """
     return hashlib.sha256(json.dumps(_key(checkpoint, quant), sort_keys=True).encode()).hexdigest()[
         :24
     ]

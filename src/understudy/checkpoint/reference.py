@@ -1,9 +1,9 @@
 """The living definition: the forward pass of every shape that Understudy runs, in plain NumPy.
 
-It is slow on purpose (no cache, no batch, no blocking) and reads from `forward` down like the paper. The native core,
-the torch modules of `compress` and stock transformers are all compared with it; where they differ, this file is what
-we mean. Names are those of Hugging Face, a linear weight is (out, in), values are in Hugging Face's convention
-(norm gains of Nemotron zero-centred).
+It is slow on purpose (no cache, no batch, no blocking) and reads from `forward` down like the
+paper. The native core, the torch modules of `compress` and stock transformers are all compared with
+it; where they differ, this file is what we mean. Names are those of Hugging Face, a linear weight
+is (out, in), values are in Hugging Face's convention (norm gains of Nemotron zero-centred).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ Weights = Mapping[str, Array]
 class Taps:
     """What one forward pass looked like inside.
 
-    `hidden[0]` is the embedding, `hidden[l + 1]` the residual stream after layer l, each (tokens, hidden);
-    `inner[l]` is what layer l's down projection reads, (tokens, intermediate); `logits` is (tokens, vocab).
+    `hidden[0]` is the embedding, `hidden[l + 1]` the residual stream after layer l, each (tokens,
+    hidden); `inner[l]` is what layer l's down projection reads, (tokens, intermediate); `logits` is
+    (tokens, vocab).
     """
 
     hidden: tuple[Array, ...]
@@ -46,7 +47,8 @@ def forward(
         token_ids: (tokens,), the first of which stands at position 0.
 
     Returns:
-        (tokens, vocab) float32 (float64 if the weights are: then only the rotation's angles are single precision).
+        (tokens, vocab) float32 (float64 if the weights are: then only the rotation's angles are
+        single precision).
     """
     return forward_with_taps(spec, weights, token_ids).logits
 
@@ -54,7 +56,9 @@ def forward(
 def forward_with_taps(
     spec: ModelSpec, weights: Weights, token_ids: Sequence[int] | NDArray[np.integer]
 ) -> Taps:
-    """`forward`, with the residual stream after every layer and the inputs of every down projection."""
+    """`forward`, with the residual stream after every layer and the inputs of every down
+    projection.
+    """
     x = embed(weights, np.asarray(token_ids))  # (tokens, hidden)
     positions = np.arange(len(x))
     hidden, inner = [x], []
@@ -147,12 +151,15 @@ def softmax(scores: Array) -> Array:
 
 
 def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
-    """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i + r/2).
+    """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i +
+    r/2).
 
     y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)
-    y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r on pass through.
+    y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r
+    on pass through.
 
-    f_i are those of `understudy.rotary`; cos and sin are multiplied by the scaling's attention factor, mostly 1.
+    f_i are those of `understudy.rotary`; cos and sin are multiplied by the scaling's attention
+    factor, mostly 1.
     """
     half = spec.rotary_dim // 2
     turns = np.asarray(spec.frequencies(int(positions.max(initial=0)) + 1), np.float32)
@@ -166,7 +173,9 @@ def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
 
 
 def mlp_inner(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array:
-    """What the down projection reads: act(up h), or act(gate h) · up h if gated: (tokens, intermediate)."""
+    """What the down projection reads: act(up h), or act(gate h) · up h if gated: (tokens,
+    intermediate).
+    """
     up = linear(weights, f"{prefix}mlp.up_proj", h)
     if not spec.gated:
         return activation(spec, up)

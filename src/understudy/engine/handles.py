@@ -1,6 +1,7 @@
 """Requests under way, as those hold them who wait: in a thread, or in an event loop.
 
-`Driver` makes handles and delivers to them. What is delivered is an `Output`, or the error that ended the request.
+`Driver` makes handles and delivers to them. What is delivered is an `Output`, or the error that
+ended the request.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 class TokenLogprob:
     """One token, its log-probability under the model, and the likeliest tokens at its place.
 
-    A token that a grammar forced was not asked of the model: its log-probability is 0, without others.
+    A token that a grammar forced was not asked of the model: its log-probability is 0, without
+    others.
     """
 
     token: int
@@ -22,8 +23,9 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts in tokens, times in seconds. `cached_tokens` of the prompt were not computed again; `first_token_s` is that of the
-    first token that was sampled, not of what a grammar forced before it."""
+    """Counts in tokens, times in seconds. `cached_tokens` of the prompt were not computed again;
+    `first_token_s` is that of the first token that was sampled, not of what a grammar forced before
+    it."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -48,10 +50,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one step added to one answer of one request. `usage` comes with the last, `prompt_logprobs` once.
+    """What one step added to one answer of one request. `usage` comes with the last,
+    `prompt_logprobs` once.
 
-    `text` is what is certain by now, whole characters that can be no part of a stop; joined it is the answer. `stop` is the
-    string (cut off) or the token (no text) that ended it.
+    `text` is what is certain by now, whole characters that can be no part of a stop; joined it is
+    the answer. `stop` is the string (cut off) or the token (no text) that ended it.
     """
 
     id: int

@@ -1,9 +1,11 @@
-"""The pool of cache pages: who holds them, and which already hold the keys and values of which tokens.
+"""The pool of cache pages: who holds them, and which already hold the keys and values of which
+tokens.
 
-A full page is known by a digest of all tokens up to its end, so equal beginnings of different requests share pages. A page
-that is filled in part is known by the digest of what comes before it and by its own tokens; who wants to go on from it takes
-a copy, or the page itself when nobody holds it. Pages that nobody holds stay known until they are needed for something else,
-the longest unused first.
+A full page is known by a digest of all tokens up to its end, so equal beginnings of different
+requests share pages. A page that is filled in part is known by the digest of what comes before it
+and by its own tokens; who wants to go on from it takes a copy, or the page itself when nobody holds
+it. Pages that nobody holds stay known until they are needed for something else, the longest unused
+first.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ ROOTS: tuple[Digest, ...] = (ROOT, b"long")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """`tokens` stand at the beginning of a page and follow the text whose digest is `parent`; `digest` when it is full."""
+    """`tokens` stand at the beginning of a page and follow the text whose digest is `parent`;
+    `digest` when it is full.
+    """
 
     parent: Digest
     tokens: tuple[int, ...]
@@ -55,7 +59,9 @@ class PagePool:
         return -(-num_tokens // self.page_size)
 
     def take(self) -> int:
-        """A page whose content is not needed any more, held once. MemoryBudgetError when there is none."""
+        """A page whose content is not needed any more, held once. MemoryBudgetError when there is
+        none.
+        """
         if not self._free:
             raise MemoryBudgetError("all cache pages are in use", found=self.num_pages)
         page, _ = self._free.popitem(last=False)
@@ -69,7 +75,9 @@ class PagePool:
         self._holders[page] += 1
 
     def release(self, pages: Sequence[int]) -> None:
-        """Gives pages back; of known ones the later pages of a sequence are used up before the earlier ones."""
+        """Gives pages back; of known ones the later pages of a sequence are used up before the
+        earlier ones.
+        """
         for page in reversed(pages):
             self._holders[page] -= 1
             if self._holders[page] == 0:
@@ -108,7 +116,9 @@ class PagePool:
         return pages
 
     def find_part(self, parent: Digest, tokens: Sequence[int]) -> tuple[int, int]:
-        """Of the pages after `parent` the one with the longest beginning of `tokens`, and its length: 0 when there is none."""
+        """Of the pages after `parent` the one with the longest beginning of `tokens`, and its
+        length: 0 when there is none.
+        """
         best, longest = -1, 0
         for page in self._after.get(parent, ()):
             content = self._contents[page]
@@ -119,7 +129,9 @@ class PagePool:
         return best, longest
 
     def can_continue(self, page: int) -> bool:
-        """Whether to write on from the middle of a page: nobody holds it, and it is not full or no other can be taken."""
+        """Whether to write on from the middle of a page: nobody holds it, and it is not full or no
+        other can be taken.
+        """
         content = self._contents[page]
         return (
             self._holders[page] == 0
@@ -141,7 +153,9 @@ class PagePool:
         tokens: Sequence[int],
         root: Digest = ROOT,
     ) -> None:
-        """Notes that `page`, number `index` of a text with these digests, holds `tokens`; of equal full pages one is known."""
+        """Notes that `page`, number `index` of a text with these digests, holds `tokens`; of equal
+        full pages one is known.
+        """
         known = self._contents[page]
         digest = digests[index] if len(tokens) == self.page_size else None
         if not tokens or (known is not None and known.digest is not None):

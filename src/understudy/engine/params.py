@@ -18,8 +18,10 @@ class SamplingParams:
         max_tokens: most tokens to generate; None: until the context is full.
         temperature: 0 is greedy.
         top_k, top_p, min_p: 0, 1 and 0 switch them off.
-        repetition_penalty: divides (or multiplies, when negative) the logits of tokens of prompt and answer; 1 is off.
-        frequency_penalty, presence_penalty: subtracted for tokens of the answer, as OpenAI defines them.
+        repetition_penalty: divides (or multiplies, when negative) the logits of tokens of prompt
+            and answer; 1 is off.
+        frequency_penalty, presence_penalty: subtracted for tokens of the answer, as OpenAI defines
+            them.
         penalty_last_n: the three penalties look at so many of the last tokens of prompt and answer;
             -1: at all, 0: at none.
         penalize_prompt: frequency and presence count the prompt's tokens too, as in llama.cpp.

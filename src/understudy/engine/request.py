@@ -33,9 +33,10 @@ class Mask(Protocol):
 class Request:
     """A prompt and how to continue it.
 
-    `overflow` says what to do with a prompt that, with `max_tokens`, does not fit the context: refuse (an error with the
-    numbers), keep its start, or keep its end; what was dropped is reported. `make_mask` gives a fresh mask for each answer.
-    Lower `priority` numbers go first, always. With `continues` the answer goes on a text, so that its first space counts.
+    `overflow` says what to do with a prompt that, with `max_tokens`, does not fit the context:
+    refuse (an error with the numbers), keep its start, or keep its end; what was dropped is
+    reported. `make_mask` gives a fresh mask for each answer. Lower `priority` numbers go first,
+    always. With `continues` the answer goes on a text, so that its first space counts.
     """
 
     prompt: Sequence[int]

@@ -61,7 +61,9 @@ def sample_next(row: NDArray[np.float32], sequence: Sequence) -> TokenLogprob:
 
 
 def score_prompt(rows: NDArray[np.float32], sequence: Sequence, first: int) -> list[TokenLogprob]:
-    """Log-probabilities of the prompt tokens that follow positions first, first + 1, ... (one row each)."""
+    """Log-probabilities of the prompt tokens that follow positions first, first + 1, ... (one row
+    each).
+    """
     targets = sequence.tokens[first + 1 : first + 1 + len(rows)]
     scores = core.logprobs(
         rows[: len(targets)], np.asarray(targets, np.int32), sequence.params.prompt_logprobs or 0

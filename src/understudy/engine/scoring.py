@@ -1,8 +1,10 @@
-"""Log-likelihoods of many continuations at once: beginnings that texts share are computed once, the rest together.
+"""Log-likelihoods of many continuations at once: beginnings that texts share are computed once, the
+rest together.
 
-Texts that follow each other and begin alike (the choices of a question) form a group. A step takes the beginnings of several groups,
-a later one what is left of their texts, each behind pages of its group's beginning; of the logits only the rows that predict a
-continuation are computed. Since results do not depend on what else is in a step, the numbers are those of one text at a time.
+Texts that follow each other and begin alike (the choices of a question) form a group. A step takes
+the beginnings of several groups, a later one what is left of their texts, each behind pages of its
+group's beginning; of the logits only the rows that predict a continuation are computed. Since
+results do not depend on what else is in a step, the numbers are those of one text at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class Score(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive tokens of one text from position `first` on, whose earlier ones are in `pages`; rows wanted by position."""
+    """Consecutive tokens of one text from position `first` on, whose earlier ones are in `pages`;
+    rows wanted by position.
+    """
 
     tokens: Sequence[int]
     first: int
@@ -178,7 +182,9 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _waves(groups: Sequence[_Group], pool: PagePool) -> Iterator[list[_Group]]:
-    """Groups that find room in the cache together; one that is too large falls apart into its texts."""
+    """Groups that find room in the cache together; one that is too large falls apart into its
+    texts.
+    """
     wave: list[_Group] = []
     room = pool.num_free
     for group in _fitting(groups, pool):
@@ -214,7 +220,9 @@ def _take(wave: Sequence[_Group], pool: PagePool) -> list[int]:
 
 
 def _rests(group: _Group, pool: PagePool, runner: PieceRunner, taken: list[int]) -> Iterator[_Work]:
-    """What follows the shared beginning: full pages of it are read where they are, the last, begun one is copied."""
+    """What follows the shared beginning: full pages of it are read where they are, the last, begun
+    one is copied.
+    """
     full, size = group.shared // pool.page_size, pool.page_size
     for text in group.texts:
         if len(text.tokens) == group.shared:
@@ -227,7 +235,9 @@ def _rests(group: _Group, pool: PagePool, runner: PieceRunner, taken: list[int])
 
 
 def _compute(works: Sequence[_Work], runner: PieceRunner, limits: Limits) -> None:
-    """Computes stretches in as few steps as the limits allow, cutting those that do not fit the rest of a step."""
+    """Computes stretches in as few steps as the limits allow, cutting those that do not fit the
+    rest of a step.
+    """
     step: list[_Work] = []
     tokens = rows = 0
     for whole in works:

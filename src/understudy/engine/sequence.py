@@ -16,9 +16,11 @@ from understudy.text import StreamDecoder
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """`tokens` are prompt and answer; the first `num_computed` of them have keys and values in `pages`.
+    """`tokens` are prompt and answer; the first `num_computed` of them have keys and values in
+    `pages`.
 
-    `num_scheduled` and `drafts` belong to the step under way: how many tokens it computes, and guesses that follow them.
+    `num_scheduled` and `drafts` belong to the step under way: how many tokens it computes, and
+    guesses that follow them.
     """
 
     id: int

@@ -1,4 +1,6 @@
-"""Guessing the next tokens from what was already said: the continuation of an earlier place where the text ended alike."""
+"""Guessing the next tokens from what was already said: the continuation of an earlier place where
+the text ended alike.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ MOST_PLACES = 64  # earlier places that are looked at, the latest first
 
 
 class Drafter:
-    """Guesses for one text, which grows only at its end. Two tokens must agree; of several places the most alike is taken."""
+    """Guesses for one text, which grows only at its end. Two tokens must agree; of several places
+    the most alike is taken.
+    """
 
     def __init__(self) -> None:
         self._ends: dict[

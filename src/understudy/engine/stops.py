@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 
 class StopFilter:
-    """`push` gives the text that is certain to be part of the answer, and the stop that was met, if any."""
+    """`push` gives the text that is certain to be part of the answer, and the stop that was met, if
+    any.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)

@@ -1,1 +1,3 @@
-"""Bytes on disk: readers and writers of checkpoint files. What the bytes mean is the business of `models`."""
+"""Bytes on disk: readers and writers of checkpoint files. What the bytes mean is the business of
+`models`.
+"""

@@ -1,7 +1,9 @@
-"""GGUF files, split ones too: a bounds-checked, memory-mapped reader of versions 2 and 3, and a writer of version 3.
+"""GGUF files, split ones too: a bounds-checked, memory-mapped reader of versions 2 and 3, and a
+writer of version 3.
 
-Every count and length is held against the bytes that are left before anything is allocated, so a broken file ends in a
-`FormatError` and never in a crash, a hang or a flood of memory. Layout: the GGUF specification of ggml.
+Every count and length is held against the bytes that are left before anything is allocated, so a
+broken file ends in a `FormatError` and never in a crash, a hang or a flood of memory. Layout: the
+GGUF specification of ggml.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """Metadata by key and tensors by name, in the file's order; tensor data are views of the memory map."""
+    """Metadata by key and tensors by name, in the file's order; tensor data are views of the memory
+    map.
+    """
 
     path: Path
     metadata: dict[str, Any]
@@ -162,7 +166,8 @@ class _Cursor:
 
 
 def shard_paths(path: Path) -> list[Path]:
-    """The files of a GGUF that `llama-gguf-split` cut up, in order, by the name of any of them; else the file alone.
+    """The files of a GGUF that `llama-gguf-split` cut up, in order, by the name of any of them;
+    else the file alone.
 
     They are called `NAME-00001-of-00003.gguf` and so on (`llama_split_path` of llama.cpp)."""
     if (match := _SHARD_NAME.fullmatch(path.name)) is None:
@@ -172,7 +177,8 @@ def shard_paths(path: Path) -> list[Path]:
 
 
 def read_gguf(path: str | Path) -> GgufFile:
-    """Opens a GGUF file, or all files of a split one by any of them; tensors are not read but mapped.
+    """Opens a GGUF file, or all files of a split one by any of them; tensors are not read but
+    mapped.
 
     Raises:
         MissingError: no such file, or a part of a split one is not there.
@@ -312,7 +318,8 @@ def _read_tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], str, int]
     return name, shape, _TYPE_NAMES.get(code, f"type {code}"), cursor.number("Q", 8)
 
 
-# ---- writing -----------------------------------------------------------------------------------------------------
+# ---- writing
+# -----------------------------------------------------------------------------------------------------
 
 
 def write_gguf(
@@ -326,7 +333,8 @@ def write_gguf(
     Args:
         metadata: by key; Python ints, floats, bools, strings and lists of one kind. A type (that of
             the entries for a list) can be forced by a pair (type code, value).
-        shapes: name, row-major shape and format of each tensor, in order: known before the data, which are streamed.
+        shapes: name, row-major shape and format of each tensor, in order: known before the data,
+            which are streamed.
         tensors: the tensors themselves, in the same order.
     """
     path = Path(path)

@@ -1,7 +1,9 @@
-""".nemo archives: a tar of model_config.yaml, a SentencePiece model and the weights as zarr arrays; or the same, unpacked.
+""".nemo archives: a tar of model_config.yaml, a SentencePiece model and the weights as zarr arrays;
+or the same, unpacked.
 
-Nothing is extracted: chunks are views of the mapped archive. Layers are stacked on axis 0 of an array, and a layer may be
-cut into several chunks (one per tensor-parallel rank of the training run). Layout: zarr version 2, without compression.
+Nothing is extracted: chunks are views of the mapped archive. Layers are stacked on axis 0 of an
+array, and a layer may be cut into several chunks (one per tensor-parallel rank of the training
+run). Layout: zarr version 2, without compression.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ _ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True, slots=True)
 class ZarrArray:
-    """One array: `shape` in chunks of `chunk_shape`; `chunks` name the member of each key, such as "3.0" for layer 3, rank 0."""
+    """One array: `shape` in chunks of `chunk_shape`; `chunks` name the member of each key, such as
+    "3.0" for layer 3, rank 0.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -42,7 +46,8 @@ class ZarrArray:
     members: Mapping[str, Bytes]
 
     def take(self, layer: int | None) -> Bytes:
-        """Flat bytes of one layer (an index of axis 0), or of everything. A view where one chunk holds exactly that.
+        """Flat bytes of one layer (an index of axis 0), or of everything. A view where one chunk
+        holds exactly that.
 
         Raises:
             MissingError: a chunk is not there.
@@ -100,7 +105,9 @@ class ZarrArray:
 
 @dataclass(frozen=True, slots=True)
 class NemoFile:
-    """`config` is model_config.yaml, `tokenizer_model` the SentencePiece model that it names, `arrays` the weights by name."""
+    """`config` is model_config.yaml, `tokenizer_model` the SentencePiece model that it names,
+    `arrays` the weights by name.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -132,7 +139,9 @@ def read_nemo(path: Path) -> NemoFile:
 
 
 class _Unpacked(Mapping[str, Bytes]):
-    """Files of a folder, mapped when asked for and not kept: thousands of chunks would use up the open files."""
+    """Files of a folder, mapped when asked for and not kept: thousands of chunks would use up the
+    open files.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,5 @@
-"""The packed cache: what the kernels read, as one memory-mapped file, so that a second start is immediate.
+"""The packed cache: what the kernels read, as one memory-mapped file, so that a second start is
+immediate.
 
 Layout: the magic, the length of a JSON header, a checksum, the header (key, tensors with format,
 rows, columns, offset, size), then the tensors at multiples of 4096. The key names the source (path,
@@ -89,7 +90,9 @@ def _checksum(header: bytes, pages: NDArray[np.uint8]) -> bytes:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Makes room on the disk, so that a full one is met here and not as a signal while the map is written."""
+    """Makes room on the disk, so that a full one is met here and not as a signal while the map is
+    written.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:
@@ -97,7 +100,9 @@ def _reserve(descriptor: int, size: int) -> None:
 
 
 def read_packed(path: Path, key: dict[str, Any]) -> dict[str, PackedTensor] | None:
-    """The tensors of a packed file, mapped; None when it is not there, is for another key, or is damaged."""
+    """The tensors of a packed file, mapped; None when it is not there, is for another key, or is
+    damaged.
+    """
     try:
         with path.open("rb") as file:
             mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

@@ -1,6 +1,7 @@
 """Hugging Face folders: config.json beside safetensors (one file or shards) or a pytorch_model.bin.
 
-The header of a safetensors file is checked here before anything is mapped. Layout: the safetensors format description.
+The header of a safetensors file is checked here before anything is mapped. Layout: the safetensors
+format description.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def _tensor(name: str, entry: Any, body: NDArray[np.uint8], path: Path) -> Store
 
 
 def read_folder_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """All tensors of a Hugging Face folder: safetensors before pickles, an index before a single file.
+    """All tensors of a Hugging Face folder: safetensors before pickles, an index before a single
+    file.
 
     Raises:
         MissingError: no weights, or a shard that the index names is not there.
@@ -166,7 +168,8 @@ def write_safetensors(
     """Writes one safetensors file at `path`, streaming.
 
     Args:
-        shapes: name -> (shape, format) of every tensor, in order, known before the data; formats F32, F16, BF16.
+        shapes: name -> (shape, format) of every tensor, in order, known before the data; formats
+            F32, F16, BF16.
         tensors: in the same order.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}

@@ -1,4 +1,6 @@
-"""A saved stretch of cache: tokens and the pages that hold their keys and values, with the model's fingerprint."""
+"""A saved stretch of cache: tokens and the pages that hold their keys and values, with the model's
+fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from understudy.atomic import written_aside
 from understudy.errors import FormatError
 from understudy.formats.safetensors_folder import map_file
 
-MAGIC = b"UNDERSTUDY-KV\n\1\0"  # then: length of the header, header (JSON), checksum of header and pages, pages
+# then: length of the header, header (JSON), checksum of header and pages, pages
+MAGIC = b"UNDERSTUDY-KV\n\1\0"
 _CHECKSUM_BYTES = 32
 
 

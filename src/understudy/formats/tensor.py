@@ -1,4 +1,6 @@
-"""One tensor as it lies in a file: a name, a shape, a ggml type name and its bytes (usually a view of a memory map)."""
+"""One tensor as it lies in a file: a name, a shape, a ggml type name and its bytes (usually a view
+of a memory map).
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 } | {name: layout[:2] for name, layout in block_formats.LAYOUTS.items()}
-# What quantized folders store beside floats: safetensors' type -> NumPy's, None where NumPy has none (one byte a value).
-# Such tensors are read as they are; no matrix of the network may be one.
+# What quantized folders store beside floats: safetensors' type -> NumPy's, None where NumPy has
+# none (one byte a value). Such tensors are read as they are; no matrix of the network may be one.
 RAW: dict[str, str | None] = {
     "U8": "u1",
     "I8": "i1",
@@ -73,7 +75,9 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """`shape` is row-major, (rows, columns) for a matrix; `data` are flat bytes, `format` a key of `BLOCKS` or `RAW`."""
+    """`shape` is row-major, (rows, columns) for a matrix; `data` are flat bytes, `format` a key of
+    `BLOCKS` or `RAW`.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -91,9 +95,11 @@ class StoredTensor:
         return _decode(self.format, self.data, math.prod(self.shape)).reshape(self.shape)
 
     def to_format(self, format: str) -> StoredTensor:
-        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot hold them.
+        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot
+        hold them.
 
-        Rows are decoded in chunks, so that the float32 of a whole embedding never stands in memory."""
+        Rows are decoded in chunks, so that the float32 of a whole embedding never stands in memory.
+        """
         if format == self.format:
             return self
         out = np.empty(num_bytes(format, self.shape, self.name), np.uint8)

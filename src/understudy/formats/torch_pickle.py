@@ -1,5 +1,6 @@
-"""PyTorch's zip files (pytorch_model.bin) without PyTorch: a pickle machine that admits the few globals that tensors
-need and nothing else, so a file cannot run code. Tensor data are mapped, not read.
+"""PyTorch's zip files (pytorch_model.bin) without PyTorch: a pickle machine that admits the few
+globals that tensors need and nothing else, so a file cannot run code. Tensor data are mapped, not
+read.
 """
 
 from __future__ import annotations
@@ -194,7 +195,9 @@ def _stored(
 
 
 def _data_offset(mapped: NDArray[np.uint8], info: zipfile.ZipInfo, where: str) -> int:
-    """Where a member's bytes start: behind its local header, whose name and extra field have their own lengths."""
+    """Where a member's bytes start: behind its local header, whose name and extra field have their
+    own lengths.
+    """
     head = mapped[info.header_offset : info.header_offset + 30].tobytes()
     if len(head) < 30 or head[:4] != b"PK\x03\x04":
         raise FormatError("zip member has no header", where=where)

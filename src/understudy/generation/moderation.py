@@ -1,10 +1,12 @@
-"""What checks a conversation must offer to it, and how text is held back until it is checked. `safety.guard.Guard` is one; others may be.
+"""What checks a conversation must offer to it, and how text is held back until it is checked.
+`safety.guard.Guard` is one; others may be.
 
 Session(model, guard=Guard())          # off unless somebody hands one in
 
-Held back sentence by sentence: before one goes out, the answer as far as its end is checked, so what a guard stops is never given
-out, and what was before it reads as the model wrote it. A guard that asks a model is better asked once, about the whole answer
-(`by_sentence` False): nothing of it goes out before.
+Held back sentence by sentence: before one goes out, the answer as far as its end is checked, so
+what a guard stops is never given out, and what was before it reads as the model wrote it. A guard
+that asks a model is better asked once, about the whole answer (`by_sentence` False): nothing of it
+goes out before.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Side = Literal["input", "output"]
-# A sentence's end with white space behind it, or a blank line: no listed phrase, number or address goes across one.
+# A sentence's end with white space behind it, or a blank line: no listed phrase, number or address
+# goes across one.
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*\s|\n[^\S\n]*\n")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\([nrt\"\\/])")
 _SHORT = {"n": "\n", "r": "\r", "t": "\t"}
@@ -42,7 +45,9 @@ class Verdict:
         return not self.flags
 
     def to_document(self) -> dict[str, Any]:
-        """For those who asked: categories and how they were found, never the words of a stopped answer."""
+        """For those who asked: categories and how they were found, never the words of a stopped
+        answer.
+        """
         found = dict.fromkeys((flag.category, flag.by) for flag in self.flags)
         return {
             "where": self.where,
@@ -107,8 +112,8 @@ class ModerationGate:
     """A text on its way out, held back until it is checked: whoever writes it pushes, asks what is
     `due`, checks that, and then releases it.
 
-    A sentence is due when it is whole, all that is left at the end; without `by_sentence` nothing is
-    due before.
+    A sentence is due when it is whole, all that is left at the end; without `by_sentence` nothing
+    is due before.
     """
 
     def __init__(self, *, by_sentence: bool) -> None:

@@ -3,7 +3,8 @@
 stream = PartialJson(); stream.push('{"city": "Par')     # '{"city": "Par'
 stream.closing()                                         # '"}'
 
-A key is held back until its value has begun, a number or word until it is one, an escape until it is whole.
+A key is held back until its value has begun, a number or word until it is one, an escape until it
+is whole.
 """
 
 from __future__ import annotations

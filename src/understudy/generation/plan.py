@@ -1,7 +1,10 @@
-"""A prompt planned in blocks: who each text belongs to, what is dropped first, and a ledger that sums to the prompt exactly.
+"""A prompt planned in blocks: who each text belongs to, what is dropped first, and a ledger that
+sums to the prompt exactly.
 
-What stays stands first (system text, persona, tools), then the history, and what changes with every turn goes into the newest
-message: so a warm turn computes only its tail, in chat templates too that move every system message to the top.
+What stays stands first (system text, persona, tools), then the history, and what changes with every
+turn goes into the newest
+message: so a warm turn computes only its tail, in chat templates too that move every system message
+to the top.
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from understudy.text.toolcalls import ParsedCall
 Rule = Literal["history", "lore", "memories", "documents", "examples", "summary"]
 DROP_ORDER: tuple[Rule, ...] = ("history", "lore", "memories", "documents", "examples", "summary")
 """What goes first; never the system text, the persona, the tools or the newest message."""
-DROP_SLACK = 256  # tokens of history dropped beyond need, so that the next turns find the same beginning in the cache
+# tokens of history dropped beyond need, so that the next turns find the same beginning in the cache
+DROP_SLACK = 256
 
 
 @dataclass(slots=True)
 class Block:
-    """A text with its owner. With a `rule` it may be dropped, the lowest `rank` of its rule first; with `items` one by one."""
+    """A text with its owner. With a `rule` it may be dropped, the lowest `rank` of its rule first;
+    with `items` one by one.
+    """
 
     origin: Origin
     text: str
@@ -75,7 +81,9 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where the tokens of a prompt went; they sum to the prompt's length exactly. `reserve` is kept free for the answer."""
+    """Where the tokens of a prompt went; they sum to the prompt's length exactly. `reserve` is kept
+    free for the answer.
+    """
 
     tokens: dict[Origin, int]
     reserve: int
@@ -109,7 +117,9 @@ class Ledger:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything a prompt is made of, in the order in which it stands; `fit` takes out what does not fit and notes it."""
+    """Everything a prompt is made of, in the order in which it stands; `fit` takes out what does
+    not fit and notes it.
+    """
 
     standing: list[Block]
     history: list[Turn]
@@ -198,7 +208,9 @@ def _exchanges(turns: Sequence[Turn]) -> list[list[Turn]]:
 
 
 def _insert(turns: list[Turn], depth: int, role: str, block: Block) -> None:
-    """A text that counts from the newest message; `assistant` as a message of its own, the rest inside the player's."""
+    """A text that counts from the newest message; `assistant` as a message of its own, the rest
+    inside the player's.
+    """
     at = max(1, len(turns) - depth)
     if role == "assistant" and depth > 0:
         turns.insert(at, Turn("assistant", [block]))
@@ -251,7 +263,9 @@ def with_origins(
     tools: Sequence[Mapping[str, Any]] = (),
     contexts: Sequence[str] = (),
 ) -> Prompt:
-    """Renders turns of several blocks each, and gives every block's text its own part again, so that it can be counted."""
+    """Renders turns of several blocks each, and gives every block's text its own part again, so
+    that it can be counted.
+    """
     prompt = chat_template.render(
         [turn.to_message() for turn in turns], tools=tools or None, contexts=contexts or None
     )

@@ -1,8 +1,8 @@
 """Type annotations as JSON Schema, and JSON values back as what the annotations promise.
 
-Known: bool, int, float, str, None, Any, Literal, enums, unions, Optional, list, tuple, set, dict, TypedDict, dataclasses,
-Annotated with a description, every class with `model_json_schema` and `model_validate` (pydantic),
-and, where pydantic is
+Known: bool, int, float, str, None, Any, Literal, enums, unions, Optional, list, tuple, set, dict,
+TypedDict, dataclasses, Annotated with a description, every class with `model_json_schema` and
+`model_validate` (pydantic), and, where pydantic is
 installed, all that it knows a schema of: dates, paths, decimals, `Annotated[int, Field(ge=1)]`.
 """
 
@@ -253,7 +253,9 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, int], dict[str, Any]]]
 
 
 def value_of(annotation: Any, value: Any) -> Any:
-    """A JSON value as the annotation promises it: members of enums, dataclasses, tuples, sets; the rest as it is."""
+    """A JSON value as the annotation promises it: members of enums, dataclasses, tuples, sets; the
+    rest as it is.
+    """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated and _is_noted(annotation):
         return value_of(inner[0], value)

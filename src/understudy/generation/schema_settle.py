@@ -1,4 +1,6 @@
-"""The last word on what a grammar holds: what llguidance cannot compile is left out where it stands."""
+"""The last word on what a grammar holds: what llguidance cannot compile is left out where it
+stands.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def settled(held: GrammarSchema, fault_of: Callable[[Mapping[str, Any]], str]) -
     """The schema as the grammar takes it: what cannot be compiled is left out where it stands.
 
     Args:
-        fault_of: why a schema cannot be compiled, empty where it can. One that nothing satisfies counts as compiled.
+        fault_of: why a schema cannot be compiled, empty where it can. One that nothing satisfies
+            counts as compiled.
     """
     if not fault_of(held.schema):
         return held

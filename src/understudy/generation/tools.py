@@ -7,9 +7,11 @@ def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
         city: its name, with the country where it is not clear.
     '''
 
-Tool.from_function(weather)        Tool.from_openai({"type": "function", "function": {...}}, run=weather)
+Tool.from_function(weather)        Tool.from_openai({"type": "function", "function": {...}},
+run=weather)
 
-A tool without `run` is announced and its calls are handed to the caller; nothing is executed that was not handed in.
+A tool without `run` is announced and its calls are handed to the caller; nothing is executed that
+was not handed in.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _FIELD = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+)\s*:\s*(.*)$")
 
 @dataclass(frozen=True)
 class Tool:
-    """`parameters` is the JSON Schema of an object. `run` takes the arguments by name and may be a coroutine function."""
+    """`parameters` is the JSON Schema of an object. `run` takes the arguments by name and may be a
+    coroutine function.
+    """
 
     name: str
     description: str
@@ -84,7 +88,8 @@ class Tool:
         """A tool from signature and docstring (the forms of Google, NumPy and Sphinx).
 
         Raises:
-            SchemaError: a parameter without a name of its own (`*args`), or of a type that JSON cannot carry.
+            SchemaError: a parameter without a name of its own (`*args`), or of a type that JSON
+                cannot carry.
         """
         name = name or str(getattr(function, "__name__", type(function).__name__))
         hints = _hints(function)
@@ -125,7 +130,8 @@ class Tool:
 
     @classmethod
     def from_openai(cls, tool: Mapping[str, Any], *, run: Callable[..., Any] | None = None) -> Tool:
-        """A tool from OpenAI's dict, with or without its `{"type": "function", "function": ...}` envelope.
+        """A tool from OpenAI's dict, with or without its `{"type": "function", "function": ...}`
+        envelope.
 
         Raises:
             SchemaError: not such a dict, or its parameters are no JSON Schema of an object.
@@ -193,7 +199,9 @@ def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> 
 
 
 def find_fault(tools: Sequence[Tool], call: ParsedCall) -> str | None:
-    """Why a call cannot be run as it is: an unknown name or arguments that do not satisfy the schema."""
+    """Why a call cannot be run as it is: an unknown name or arguments that do not satisfy the
+    schema.
+    """
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return f"there is no tool {call.name!r}; there are: {', '.join(t.name for t in tools[:20])}"

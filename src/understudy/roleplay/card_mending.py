@@ -1,4 +1,5 @@
-"""Fields of cards that are written in another type than the format's, brought into it: as SillyTavern takes them.
+"""Fields of cards that are written in another type than the format's, brought into it: as
+SillyTavern takes them.
 
 A copy is mended, and each change said: `Card.warnings` names the field.
 """

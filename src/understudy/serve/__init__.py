@@ -3,7 +3,8 @@ documents, over HTTP.
 
 settings.py            how a server is set up
 app.py openapi.py      the application and its routes | the same table as OpenAPI
-shell.py access.py     what every application here is built on | who may ask: host, origin, key, size
+shell.py access.py     what every application here is built on | who may ask: host, origin, key,
+size
 keys.py                keys in a file, hashed
 pool.py stores.py      models by name, loaded when asked for | what is remembered between requests
 server.py              `with_model`: a body checked, a model leased, errors as answers

@@ -1,7 +1,9 @@
-"""Who may ask, before anything is read: host, origin, key, size. Also the log line of every request, since it sees them all.
+"""Who may ask, before anything is read: host, origin, key, size. Also the log line of every
+request, since it sees them all.
 
-A page of another site can make a browser ask this machine: by name (DNS rebinding; the Host header tells) or across origins (the
-Origin header tells). Requests without these headers' foreign values come from programs.
+A page of another site can make a browser ask this machine: by name (DNS rebinding; the Host header
+tells) or across origins (the Origin header tells). Requests without these headers' foreign values
+come from programs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The application: `create_app({"name": model}, Settings())` is an ASGI application for uvicorn or any other server.
+"""The application: `create_app({"name": model}, Settings())` is an ASGI application for uvicorn or
+any other server.
 
-To add a route: a function in a file of `api/` and its line in `ROUTES`, which is also what `/openapi.json` is written from.
+To add a route: a function in a file of `api/` and its line in `ROUTES`, which is also what
+`/openapi.json` is written from.
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ def create_app(
     """The application.
 
     Args:
-        models: by name, the first is the default: loaded models, which then belong to the server's engine threads, or functions that
+        models: by name, the first is the default: loaded models, which then belong to the server's
+            engine threads, or functions that
             load one when it is first asked for.
-        guard: makes the guard of what goes into and out of a model (`safety.guard.Guard`); None: nothing is checked.
+        guard: makes the guard of what goes into and out of a model (`safety.guard.Guard`); None:
+            nothing is checked.
     """
     settings = settings or Settings()
     server = Server(settings, Pool(models, settings), Metrics())
@@ -81,7 +85,9 @@ def create_app(
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Loads the default model before the first request; at the end fails what is left and ends the engines."""
+    """Loads the default model before the first request; at the end fails what is left and ends the
+    engines.
+    """
     server: Server = app.state.server
     if server.pool.names:
         server.pool.give_back(await server.pool.take(None))

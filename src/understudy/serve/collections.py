@@ -1,4 +1,6 @@
-"""Collections of documents: one index file each, in the state folder; without one as long as the server."""
+"""Collections of documents: one index file each, in the state folder; without one as long as the
+server.
+"""
 
 from __future__ import annotations
 

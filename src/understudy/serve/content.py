@@ -1,10 +1,13 @@
-"""The content guard of a server: what goes to a model and what comes from it, checked on the way. Off unless the server has one.
+"""The content guard of a server: what goes to a model and what comes from it, checked on the way.
+Off unless the server has one.
 
-outputs = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw it
-async for output, is_stopped in outputs_of(work, outputs, n):   # text that was checked; with is_stopped an answer ends
+outputs = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw
+it async for output, is_stopped in outputs_of(work, outputs, n):   # text that was checked; with
+is_stopped an answer ends
 
-Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator wrote, documents and tools' results
-are not), and all that a model writes on its way out, calls too, in the raw text that it wrote. A guard that cannot be asked stops the
+Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator
+wrote, documents and tools' results are not), and all that a model writes on its way out, calls too,
+in the raw text that it wrote. A guard that cannot be asked stops the
 answer with an error: nothing goes out unchecked.
 """
 
@@ -27,7 +30,8 @@ from understudy.serve.server import RequestContext
 from understudy.serve.threads import in_thread
 
 _log = logging.getLogger("understudy.serve")
-KNOWN = 4096  # messages whose verdicts are remembered: a conversation comes again with each of its turns
+# messages whose verdicts are remembered: a conversation comes again with each of its turns
+KNOWN = 4096
 
 
 def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -40,7 +44,9 @@ def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 async def verdict_of(work: RequestContext, text: str, side: Side) -> Verdict:
-    """What the guard says of a text; asked in a thread, where a model may be asked too, and ended with its client."""
+    """What the guard says of a text; asked in a thread, where a model may be asked too, and ended
+    with its client.
+    """
     guard = work.served.guard
     assert guard is not None
     work.server.metrics.count("understudy_guard_checks_total", model=work.served.name, side=side)
@@ -75,7 +81,9 @@ async def input_verdict(work: RequestContext, texts: Sequence[str]) -> Verdict:
 async def admit(
     work: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
 ) -> AsyncOutputs | None:
-    """Queues a request whose texts may pass; None where they may not, which is noted for its answers, counted from `first`."""
+    """Queues a request whose texts may pass; None where they may not, which is noted for its
+    answers, counted from `first`.
+    """
     if work.served.guard is not None:
         verdict = await input_verdict(work, texts)
         if not verdict.is_safe:
@@ -87,7 +95,9 @@ async def admit(
 async def outputs_of(
     work: RequestContext, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
 ) -> AsyncIterator[tuple[Output, bool]]:
-    """The outputs of a request as far as they are checked, and whether the guard ended the answer with this one."""
+    """The outputs of a request as far as they are checked, and whether the guard ended the answer
+    with this one.
+    """
     guard = work.served.guard
     if given is None:
         for index in range(num_answers):
@@ -148,7 +158,9 @@ class _OutputGate:
         return len(self.text) if end is None and self._last is not None else end
 
     def release(self, end: int) -> list[Output]:
-        """The outputs up to a place in the text; one that goes across it is parted, its tokens come with its end."""
+        """The outputs up to a place in the text; one that goes across it is parted, its tokens come
+        with its end.
+        """
         count = len(self._gate.release(end))
         outputs: list[Output] = []
         while self._waiting and len(self._waiting[0].text) <= count:

@@ -102,7 +102,9 @@ def unsupported(param: str, why: str = "is not implemented by this server") -> A
 
 
 def from_validation(error: ValidationError) -> ApiError:
-    """The first fault of a body, named the way its writer would; of the members of a union that of the one that fits best."""
+    """The first fault of a body, named the way its writer would; of the members of a union that of
+    the one that fits best.
+    """
     faults = error.errors(include_url=False)
     beginning = param_name(faults[0]["loc"])
     first = max(

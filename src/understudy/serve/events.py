@@ -1,7 +1,7 @@
 """Server-sent events, and answers that stop their work when the client has gone.
 
-Between two events of a long prompt comes a comment line, so that proxies keep the connection. A client that does not read for
-`write_timeout_s` is left.
+Between two events of a long prompt comes a comment line, so that proxies keep the connection. A
+client that does not read for `write_timeout_s` is left.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class ClientGone(Exception):
 
 
 class EventStream(Response):
-    """Sends events as they come. When the client goes, the generator is closed, which cancels its request."""
+    """Sends events as they come. When the client goes, the generator is closed, which cancels its
+    request.
+    """
 
     media_type = "text/event-stream"
 
@@ -58,7 +60,9 @@ class EventStream(Response):
         self._written = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One task sends; this one only looks after it, now and then, so that an event costs no timer of its own."""
+        """One task sends; this one only looks after it, now and then, so that an event costs no
+        timer of its own.
+        """
         gone = asyncio.ensure_future(_until_gone(receive))
         sending = asyncio.ensure_future(self._send(send))
         how = "done"

@@ -1,6 +1,7 @@
 """What the routes share of building requests: tools read, limits of the server, the ledger.
 
-prepared = await prepare_chat(model, ChatRequest(messages, tools=…))   # whatever is wrong is said here
+prepared = await prepare_chat(model, ChatRequest(messages, tools=…))   # whatever is wrong is said
+here
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Numbers about a server, in Prometheus' text format.
 
-Counters and histograms are changed from the event loop and the engines' threads; a lock keeps them whole. Gauges are functions that are
-asked when somebody looks.
+Counters and histograms are changed from the event loop and the engines' threads; a lock keeps them
+whole. Gauges are functions that are asked when somebody looks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Models by name: loaded when they are asked for, the longest unused one let go where another needs its place.
+"""Models by name: loaded when they are asked for, the longest unused one let go where another needs
+its place.
 
 async with pool.lease("smollm2-135m-instruct") as served: served.driver.submit(...)
 """

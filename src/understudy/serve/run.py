@@ -1,4 +1,6 @@
-"""The application under uvicorn: told to stop, it refuses what comes, lets answers under way end within the grace, and fails the rest."""
+"""The application under uvicorn: told to stop, it refuses what comes, lets answers under way end
+within the grace, and fails the rest.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def make_server(app: Starlette, settings: Settings) -> GracefulServer:
 
 @contextlib.contextmanager
 def running(app: Starlette, settings: Settings) -> Iterator[int]:
-    """The server in a thread of its own for the block; gives its port, which with port 0 is a free one.
+    """The server in a thread of its own for the block; gives its port, which with port 0 is a free
+    one.
 
     Raises:
         UnderstudyError: it does not start.

@@ -1,4 +1,6 @@
-"""What routes share: the server's parts, reading bodies, and one request's work from the lease of its model to its end."""
+"""What routes share: the server's parts, reading bodies, and one request's work from the lease of
+its model to its end.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def as_api_error(error: Exception) -> ApiError:
 def json_response(
     document: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """JSON as UTF-8; lone surrogates, which a model's bytes cannot give but a client's text could, become question marks."""
+    """JSON as UTF-8; lone surrogates, which a model's bytes cannot give but a client's text could,
+    become question marks.
+    """
     data = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
         "utf-8", "replace"
     )
@@ -135,7 +139,9 @@ class RequestContext:
             )
 
     def guard_document(self) -> dict[str, Any]:
-        """`guard` of a usage: how texts were checked, and which answers were stopped for what; nothing where nobody checks."""
+        """`guard` of a usage: how texts were checked, and which answers were stopped for what;
+        nothing where nobody checks.
+        """
         if self.served.guard is None:
             return {}
         stopped = [

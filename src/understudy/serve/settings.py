@@ -18,13 +18,16 @@ class Settings:
         key_file: hashed keys, one a line; without it nobody needs one.
         allowed_hosts, allowed_origins: names beside this machine's own that a request may carry.
         max_body_bytes, max_upload_bytes: largest JSON body, largest file.
-        max_running, max_waiting: requests computed together per model, and waiting for that before 429.
+        max_running, max_waiting: requests computed together per model, and waiting for that before
+            429.
         max_tokens: most tokens of one answer, whatever is asked.
         max_choices: most answers of one request, over all its prompts.
-        request_timeout_s: a request takes no longer; `write_timeout_s`: a client that does not read is left.
+        request_timeout_s: a request takes no longer; `write_timeout_s`: a client that does not read
+            is left.
         grace_s: how long answers under way may take after the server was told to stop.
         temperature: where a request names none.
-        state_folder: for saved slots and collections; None: slots cannot be saved, collections are not kept.
+        state_folder: for saved slots and collections; None: slots cannot be saved, collections are
+            not kept.
         max_loaded: models kept in memory together.
         embedder: what `/v1/embeddings` uses.
         log: write one JSON line per request to stderr.

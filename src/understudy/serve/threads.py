@@ -1,4 +1,6 @@
-"""Sessions from the event loop: their generators and calls wait for the engine in threads of their own, and can be ended from outside."""
+"""Sessions from the event loop: their generators and calls wait for the engine in threads of their
+own, and can be ended from outside.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="session")
 
 
 async def in_thread(function: Callable[[], T], scope: CancelScope) -> T:
-    """Runs a function that asks a model. Cancelling the task cancels its requests, and waits until the function has ended."""
+    """Runs a function that asks a model. Cancelling the task cancels its requests, and waits until
+    the function has ended.
+    """
     context = contextvars.copy_context()
     context.run(CANCEL_SCOPE.set, scope)
     work = asyncio.get_running_loop().run_in_executor(_THREADS, context.run, function)
@@ -30,7 +34,9 @@ async def in_thread(function: Callable[[], T], scope: CancelScope) -> T:
 
 
 async def pieces_of(make: Callable[[], Iterator[str]], scope: CancelScope) -> AsyncIterator[str]:
-    """What a session's generator gives. Leaving the loop closes the generator, as its own thread would."""
+    """What a session's generator gives. Leaving the loop closes the generator, as its own thread
+    would.
+    """
     pieces = await in_thread(make, scope)
     try:
         while (piece := await in_thread(lambda: next(pieces, None), scope)) is not None:

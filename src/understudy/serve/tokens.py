@@ -12,7 +12,9 @@ LOWEST = -9999.0  # of a token that a mask or bias excluded: JSON has no infinit
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """The text of one token; a part of a character is written as `bytes:\\xe2`, so that tokens stay apart."""
+    """The text of one token; a part of a character is written as `bytes:\\xe2`, so that tokens stay
+    apart.
+    """
     data = bytes_of(tokenizer, token)
     try:
         return data.decode()

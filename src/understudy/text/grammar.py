@@ -1,8 +1,10 @@
-"""Grammars as masks: what an answer may look like, said in Lark or JSON Schema, enforced token by token by llguidance.
+"""Grammars as masks: what an answer may look like, said in Lark or JSON Schema, enforced token by
+token by llguidance.
 
 grammar = Grammar(tokenizer); model.generate(messages, make_mask=grammar.json_schema({...}))
 
-The grammar's tokens are this tokenizer's ids. Markers can never be produced but for those that end a text.
+The grammar's tokens are this tokenizer's ids. Markers can never be produced but for those that end
+a text.
 """
 
 from __future__ import annotations
@@ -86,7 +88,8 @@ class GrammarMask:
     """Follows one answer (the engine's `Mask` protocol).
 
     Args:
-        has_end: whether the vocabulary names a token that ends a text; without one an answer ends where its grammar
+        has_end: whether the vocabulary names a token that ends a text; without one an answer ends
+            where its grammar
             lets nothing follow.
     """
 
@@ -152,7 +155,8 @@ class _Words:
     """The vocabulary in the shape that llguidance asks for."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        # llguidance asks for an end. Where the checkpoint names none, it is one past the vocabulary, which no mask shows.
+        # llguidance asks for an end. Where the checkpoint names none, it is one past the
+        # vocabulary, which no mask shows.
         self.ends = tokenizer.eos_ids or (tokenizer.vocab_size,)
         self.eos_token_id, self.bos_token_id = self.ends[0], tokenizer.bos_id
         self.special_token_ids = sorted(marker.token for marker in tokenizer.markers.values())
@@ -172,7 +176,8 @@ class _Words:
     def __call__(self, text: str | bytes) -> list[int]:
         """Ids of a text that goes on after others: no space before it that it does not have.
 
-        Most tokenizers put none behind a marker; SentencePiece's older ones do, but none behind a line's end.
+        Most tokenizers put none behind a marker; SentencePiece's older ones do, but none behind a
+        line's end.
         """
         words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         encode, wanted = self._tokenizer.encode, words.encode()

@@ -8,11 +8,13 @@ from understudy.text.tokenizer import Tokenizer
 
 
 class StreamDecoder:
-    """`push` gives the text that a token completes, which may be nothing; `finish` what is left over.
+    """`push` gives the text that a token completes, which may be nothing; `finish` what is left
+    over.
 
-    The pieces joined are what `Tokenizer.decode` gives for all ids at once. Bytes that can no longer become a character are
-    U+FFFD as soon as that is certain. With `continues` the tokens go on from an earlier text, so that a space before the first
-    word is one that the model wrote and stays.
+    The pieces joined are what `Tokenizer.decode` gives for all ids at once. Bytes that can no
+    longer become a character are U+FFFD as soon as that is certain. With `continues` the tokens go
+    on from an earlier text, so that a space before the first word is one that the model wrote and
+    stays.
     """
 
     def __init__(

@@ -53,7 +53,9 @@ MAX_FAILURES = 32  # each may have read the text to its end
 
 
 def write_call(name: str, arguments: Mapping[str, Any] | str) -> str:
-    """`{"name": ..., "arguments": {...}}` as transformers' `tojson` writes it; arguments given as a JSON string are kept."""
+    """`{"name": ..., "arguments": {...}}` as transformers' `tojson` writes it; arguments given as a
+    JSON string are kept.
+    """
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
@@ -154,7 +156,8 @@ class _Reader:
     def calls(
         self, start: int, stop: int, *, is_marked: bool = False
     ) -> tuple[list[ParsedCall], int]:
-        """The calls that stand one after the other from `start` on, and where something else begins.
+        """The calls that stand one after the other from `start` on, and where something else
+        begins.
 
         Args:
             is_marked: something says that calls follow; then Python's notation needs no known name.

@@ -85,7 +85,9 @@ class AnthropicMessage(Body):
     )
 
     def to_messages(self) -> list[dict[str, Any]]:
-        """As chat templates take it: results of tools are messages of their own and come first, as they were asked for."""
+        """As chat templates take it: results of tools are messages of their own and come first, as
+        they were asked for.
+        """
         if isinstance(self.content, str):
             return [{"role": self.role, "content": self.content}]
         results = [
@@ -357,7 +359,9 @@ class _Message:
                     self.stop_reason, self.stop_sequence = "stop_sequence", str(output.stop)
 
     def _end(self) -> dict[str, Any]:
-        """Why the message ended; of one that the guard stopped what it found, in the words of the protocol."""
+        """Why the message ended; of one that the guard stopped what it found, in the words of the
+        protocol.
+        """
         end: dict[str, Any] = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
         if self.stop_reason == _STOPS["filter"]:
             why = f"{self.work.notice} ({self.work.stops[0]})"

@@ -295,7 +295,9 @@ def _turn_document(turn: Turn) -> dict[str, Any]:
 
 
 async def interrupt(request: Request) -> Response:
-    """The player cut in: a turn under way ends before its next token, and what was not heard was never said."""
+    """The player cut in: a turn under way ends before its next token, and what was not heard was
+    never said.
+    """
     body = await read_body(request, InterruptRequest)
     playing = _playing(request)
     if playing.scope is not None:

@@ -248,7 +248,8 @@ async def chat_completions(work: RequestContext, body: ChatCompletionsBody) -> R
 
 
 async def apply_template(request: Request) -> Response:
-    """The prompt of a conversation as text, with the fields of `/v1/chat/completions` (llama-server).
+    """The prompt of a conversation as text, with the fields of `/v1/chat/completions`
+    (llama-server).
 
     A beginning token that the tokenizer adds anyway is left out, as there. Markers that stand in
     the messages are markers to whoever sends the text to `/completion`.

@@ -1,4 +1,6 @@
-"""`/v1/completions`: texts continued, with the prompt's own log-probabilities where `echo` asks for them."""
+"""`/v1/completions`: texts continued, with the prompt's own log-probabilities where `echo` asks for
+them.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,9 @@ def _texts(model: Model, body: CompletionsBody) -> list[str]:
 
 
 def _prompts(model: Model, body: CompletionsBody) -> list[list[int]]:
-    """Token ids of each prompt; a text gets the checkpoint's opening token, ids are taken as they are."""
+    """Token ids of each prompt; a text gets the checkpoint's opening token, ids are taken as they
+    are.
+    """
     prompt = body.prompt
     if isinstance(prompt, str):
         return [model.encode_prompt(prompt)]

@@ -1,4 +1,6 @@
-"""`/v1/responses`: conversations that the server remembers, in memory and per client, the longest unused forgotten first."""
+"""`/v1/responses`: conversations that the server remembers, in memory and per client, the longest
+unused forgotten first.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,9 @@ class SavedSession(Body):
 
 
 class ActionBody(Body):
-    """Something the character may do now; an argument's values are texts, or the least and most of a whole number."""
+    """Something the character may do now; an argument's values are texts, or the least and most of
+    a whole number.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     description: str = ""

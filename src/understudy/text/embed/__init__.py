@@ -1,4 +1,6 @@
-"""From texts to vectors. To add one: `embed/<name>.py` with a class that follows `Embedder`, and its name in `EMBEDDERS`."""
+"""From texts to vectors. To add one: `embed/<name>.py` with a class that follows `Embedder`, and
+its name in `EMBEDDERS`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Embedder(Protocol):
 
 
 def open_embedder(name: str = "wordllama", **options: Any) -> Embedder:
-    """An embedder by its name; what follows a `/` in the name of an index (a size, a version) is ignored here."""
+    """An embedder by its name; what follows a `/` in the name of an index (a size, a version) is
+    ignored here.
+    """
     entry = EMBEDDERS.get(name.partition("/")[0])
     if entry is None:
         raise UsageError("unknown embedder", where=name, expected=", ".join(EMBEDDERS))

@@ -1,6 +1,7 @@
 """Words hashed into signed buckets: no weights, no meaning, only words that two texts share.
 
-For tests, and for installations without the embedder's weights. It finds what word search finds, not paraphrases.
+For tests, and for installations without the embedder's weights. It finds what word search finds,
+not paraphrases.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Static word vectors of the `wordllama` package (MIT): the mean of its tokens' vectors.
 
-The weights (256 dimensions, 32,000 tokens) and the tokenizer lie inside the wheel and are read from there as data, so nothing is
-fetched and none of the package's own code runs.
+The weights (256 dimensions, 32,000 tokens) and the tokenizer lie inside the wheel and are read from
+there as data, so nothing is fetched and none of the package's own code runs.
 """
 
 from __future__ import annotations
