@@ -281,7 +281,7 @@ def _cached(name: str, options: HubOptions, *, is_last_resort: bool = False) -> 
         return None
     if wanted[0].endswith(".gguf"):
         return snapshot / wanted[0]
-    has_tokenizer = not here.isdisjoint({"tokenizer.json", "tokenizer.model"})
+    has_tokenizer = not here.isdisjoint({"tokenizer.json", "tokenizer.model", "merges.txt"})
     return snapshot if tree or has_tokenizer or is_last_resort else None
 
 

@@ -101,6 +101,8 @@ def token_of_text(folder: Path, text: str) -> int | None:
     if (folder / "tokenizer.model").exists():
         pieces = read_spm((folder / "tokenizer.model").read_bytes()).pieces
         return pieces.index(text) if text in pieces else None
+    if (folder / "vocab.json").exists():
+        return _token_in_json((folder / "vocab.json").read_bytes(), text)
     return None
 
 

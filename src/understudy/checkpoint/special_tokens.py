@@ -4,19 +4,26 @@ puts them together.
 Names (`bos_token` → `<s>`) stand in tokenizer_config.json; special_tokens_map.json wins over it,
 unless the config holds `added_tokens_decoder`, beside which it is not read. Added tokens stand in
 that decoder, else in added_tokens.json; those of tokenizer.json come before both. A token that has
-a name, or stands in `extra_special_tokens`, is special.
+a name, or stands in `extra_special_tokens`, is special; one that no file gives an id comes behind
+the vocabulary, named ones first.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from understudy.checkpoint.end_tokens import token_of_text, token_text
+from understudy.checkpoint.vocabulary_files import (
+    GPT2,
+    QWEN2,
+    size_of_vocabulary,
+    tokenizer_class,
+)
 from understudy.errors import CheckpointWarning, FormatError
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tokenizer_source import AddedToken
@@ -25,6 +32,11 @@ from understudy.text.spm import read_spm
 # What transformers' classes name where no file does.
 _LLAMA_NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 _QWEN2_NAMES = dict.fromkeys(("eos_token", "pad_token", "unk_token"), "<|endoftext|>")
+_GPT2_NAMES = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+# Model types whose tokenizer.json transformers opens without the class that the config names.
+_WITHOUT_CLASS = frozenset({"mistral", "mixtral", "nemotron", "olmo2", "olmo3", "phi3", "phimoe"})
+# The order in which tokens without an id are appended.
+_ORDER = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +80,17 @@ def special_tokens(
     for token in _declared(folder, settings, {*named.values(), *extra}):
         known = tokens.get(token.text) or _in_vocabulary(folder, token.text)
         tokens[token.text] = token if known is None else replace(token, id=known.id)
-    for text in (*named.values(), *(text for text in extra if text not in tokens)):
-        if (found := tokens.get(text) or _in_vocabulary(folder, text)) is not None:
+    homeless = []
+    in_order = sorted(named, key=lambda name: _ORDER.index(name) if name in _ORDER else 7)
+    for text in dict.fromkeys((*(named[name] for name in in_order), *extra)):
+        found = tokens.get(text) or _in_vocabulary(folder, text)
+        if found is None:
+            homeless.append(text)
+        elif text in named.values() or text not in tokens:
             tokens[text] = replace(found, is_special=True)
-    added = _within(tokens.values(), config.get("vocab_size"))
+    added = _within(
+        [*tokens.values(), *_appended(folder, homeless, tokens.values())], config.get("vocab_size")
+    )
     ids = {token.text: token.id for token in added}
     return SpecialTokens(
         named, {name: ids[text] for name, text in named.items() if text in ids}, added
@@ -81,12 +100,11 @@ def special_tokens(
 def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str | None], list[str]]:
     """Texts by name, None where a file says that there is none, and special tokens without a name."""
     entries = {name: value for name, value in settings.items() if name.endswith("_token")}
-    extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
+    extra = _extra(settings)
     if "added_tokens_decoder" not in settings:
         told = _read(folder, "special_tokens_map.json")
         entries |= {name: value for name, value in told.items() if name.endswith("_token")}
-        more = told.get("extra_special_tokens") or told.get("additional_special_tokens") or []
-        extra = [*extra, *more] if isinstance(extra, list) and isinstance(more, list) else extra
+        extra = extra or _extra(told)
     if isinstance(extra, Mapping):  # names that only this model has
         entries |= extra
         extra = []
@@ -96,6 +114,10 @@ def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str | N
     return names, [text for entry in extra if (text := token_text(entry)) is not None]
 
 
+def _extra(settings: Mapping[str, Any]) -> Any:
+    return settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
+
+
 def _class_names(
     folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -103,8 +125,11 @@ def _class_names(
         return _QWEN2_NAMES
     if uses_llama_class(settings, config):
         return _LLAMA_NAMES
-    if (folder / "tokenizer.json").exists():
-        return {}
+    is_json = (folder / "tokenizer.json").exists()
+    if is_json or not (folder / "tokenizer.model").exists():
+        is_passed_over = is_json and config.get("model_type") in _WITHOUT_CLASS
+        name = None if is_passed_over else tokenizer_class(settings, config)
+        return {GPT2: _GPT2_NAMES, QWEN2: _QWEN2_NAMES}.get(name or "", {})
     model = read_spm((folder / "tokenizer.model").read_bytes())
     ids = {"bos_token": model.bos_id, "eos_token": model.eos_id, "unk_token": model.unk_id}
     return {name: model.pieces[token] for name, token in ids.items() if token is not None}
@@ -156,6 +181,24 @@ def _token(id: Any, entry: Any, path: Path) -> AddedToken:
 def _in_vocabulary(folder: Path, text: str) -> AddedToken | None:
     token = token_of_text(folder, text)
     return None if token is None else AddedToken(token, text, is_special=False)
+
+
+def _appended(folder: Path, texts: Sequence[str], known: Iterable[AddedToken]) -> list[AddedToken]:
+    """Special tokens that no file gives an id: behind the vocabulary and all added tokens."""
+    if not texts:
+        return []
+    first = max([_vocabulary_size(folder), *(token.id + 1 for token in known)])
+    return [AddedToken(first + place, text, is_special=True) for place, text in enumerate(texts)]
+
+
+def _vocabulary_size(folder: Path) -> int:
+    if (folder / "tokenizer.json").exists():
+        vocabulary = (read_json(folder / "tokenizer.json").get("model") or {}).get("vocab") or {}
+        ids = vocabulary.values() if isinstance(vocabulary, Mapping) else range(len(vocabulary))
+        return max(ids, default=-1) + 1
+    if (folder / "tokenizer.model").exists():
+        return len(read_spm((folder / "tokenizer.model").read_bytes()).pieces)
+    return size_of_vocabulary(folder)
 
 
 def _within(tokens: Iterable[AddedToken], vocab_size: Any) -> tuple[AddedToken, ...]:

@@ -15,6 +15,7 @@ from understudy.checkpoint.template_files import FOLDER as TEMPLATE_FOLDER
 from understudy.checkpoint.template_files import NAME as TEMPLATE_NAME
 from understudy.checkpoint.template_files import template_files
 from understudy.checkpoint.vocabulary import to_gguf_source
+from understudy.checkpoint.vocabulary_files import has_vocabulary_files
 from understudy.errors import UnsupportedError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text.pre_tokenizers import PRE_ALIASES, PRE_TOKENIZERS
@@ -74,7 +75,10 @@ def copied_files(folder: Path) -> dict[str, bytes]:
         return {}
     names = [*FILES, *(f"{TEMPLATE_FOLDER}/{f.name}" for f in template_files(folder))]
     copied = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    return copied if "tokenizer.json" in copied or "tokenizer.model" in copied else {}
+    is_whole = has_vocabulary_files(folder) or not copied.keys().isdisjoint(
+        ("tokenizer.json", "tokenizer.model")
+    )
+    return copied if is_whole else {}
 
 
 def tokenizer_json(source: TokenizerSource) -> bytes:

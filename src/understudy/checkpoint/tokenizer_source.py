@@ -10,22 +10,24 @@ from understudy.checkpoint.end_tokens import folder_ends, whole_ids
 from understudy.checkpoint.gguf_tokenizer import gguf_tokenizer
 from understudy.checkpoint.special_tokens import section, special_tokens, uses_llama_class
 from understudy.checkpoint.template_files import folder_templates
+from understudy.checkpoint.vocabulary_files import has_vocabulary_files, tokenizer_json_of_files
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tokenizer_source import TokenizerSource
 
 
 def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource | None:
-    """From tokenizer.json, else tokenizer.model, with what stands in the files beside it
-    (`special_tokens`, `template_files`, `end_tokens`). None when there is no tokenizer.
+    """From tokenizer.json, else tokenizer.model, else vocab.json with merges.txt, and what stands
+    in the files beside it (`special_tokens`, `template_files`, `end_tokens`). None when there is no
+    tokenizer.
 
     Raises:
         FormatError: one of the files is not what its name says.
     """
-    has_json = (folder / "tokenizer.json").exists()
-    if not has_json and not (folder / "tokenizer.model").exists():
-        return None
     path = folder / "tokenizer_config.json"
     settings = read_json(path) if path.exists() else {}
+    payload = _json_payload(folder, settings, config)
+    if payload is None and not (folder / "tokenizer.model").exists():
+        return None
     special = special_tokens(folder, settings, config)
     bos = _token("bos_token", special.ids, config)
     named_end = [special.ids["eos_token"]] if "eos_token" in special.ids else []
@@ -40,25 +42,49 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
         "chat_template": templates.pop("default", None),
         "named_templates": templates,
     }
-    if has_json:
-        payload = (folder / "tokenizer.json").read_bytes()
-        opening, closing = _post_processor_ids(payload)
+    opening, closing = _around(settings, special.ids)
+    if payload is not None:
+        if (folder / "tokenizer.json").exists():
+            opening, closing = _post_processor_ids(payload)
         return TokenizerSource(
             "tokenizer.json", payload, opening_ids=opening, closing_ids=closing, **common
         )
-    bos, eos = (special.ids.get(name) for name in ("bos_token", "eos_token"))
     is_llama = uses_llama_class(settings, config)
     is_legacy = bool(settings.get("legacy", not is_llama))
     return TokenizerSource(
         "sentencepiece",
         (folder / "tokenizer.model").read_bytes(),
-        opening_ids=(bos,) if settings.get("add_bos_token") is True and bos is not None else (),
-        closing_ids=(eos,) if settings.get("add_eos_token") is True and eos is not None else (),
+        opening_ids=opening,
+        closing_ids=closing,
         prefix="always" if is_legacy else "first",
         doubles_blank=is_legacy and not is_llama,
         cuts_at_user_defined=is_llama,
         **common,
     )
+
+
+def _json_payload(
+    folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]
+) -> bytes | None:
+    """tokenizer.json, or one made of vocab.json and merges.txt where there is nothing better."""
+    if (folder / "tokenizer.json").exists():
+        return (folder / "tokenizer.json").read_bytes()
+    if (folder / "tokenizer.model").exists() or not has_vocabulary_files(folder):
+        return None
+    return tokenizer_json_of_files(folder, settings, config)
+
+
+def _around(
+    settings: Mapping[str, Any], ids: Mapping[str, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What stands in front of a text and behind it where only tokenizer_config.json says so."""
+    front, back = (
+        (ids[f"{name}_token"],)
+        if settings.get(f"add_{name}_token") is True and f"{name}_token" in ids
+        else ()
+        for name in ("bos", "eos")
+    )
+    return front, back
 
 
 def _token(name: str, ids: Mapping[str, int], config: Mapping[str, Any]) -> int | None:

@@ -51,7 +51,7 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
     if source.kind == "sentencepiece":
         return _of_sentencepiece(source)
     try:
-        description = _with_added(json.loads(source.payload or b""), source.added)
+        description = with_added(json.loads(source.payload or b""), source.added)
         model = description["model"]
         if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict):
             raise UnsupportedError(
@@ -142,7 +142,7 @@ def _notes(source: TokenizerSource) -> list[str]:
     return notes
 
 
-def _with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict[str, Any]:
+def with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict[str, Any]:
     """A tokenizer.json with the added tokens that stand beside it."""
     if not added:
         return description

@@ -15,6 +15,7 @@ import numpy as np
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.lineage import KEY, lineage_of
 from understudy.checkpoint.tokenizer_files import copied_files, tokenizer_files
+from understudy.checkpoint.vocabulary import with_added
 from understudy.checkpoint.weights import Weights, announced
 from understudy.compress.trim.sentencepiece_file import renumbered, sentencepiece_file
 from understudy.compress.trim.tokenizer import Numbers, trimmed_json, trimmed_source
@@ -82,6 +83,9 @@ def _files(source: TokenizerSource, path: Path, numbers: Numbers) -> dict[str, b
         if source.kind == "gguf" and source.model == "llama":
             files["tokenizer.model"] = sentencepiece_file(source)
         return files
+    if source.kind == "tokenizer.json" and "tokenizer.json" not in copied:  # of vocab.json
+        whole = with_added(json.loads(source.payload or b"{}"), source.added)
+        copied["tokenizer.json"] = json.dumps(whole).encode()
     files = {}
     for name, content in copied.items():
         if name == "tokenizer.json":
