@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from understudy.engine.pages import PagePool
+from understudy.engine.prefixes import PrefixCache
 from understudy.engine.sequence import Sequence
 
 PROMPT_LOGPROB_ROWS = (
@@ -37,7 +38,7 @@ class Scheduler:
         self.max_batch_tokens, self.max_sequences = max_batch_tokens, max_sequences
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
-        self._copy_page = copy_page
+        self._prefixes = PrefixCache(pool, copy_page)
         self.short_context: int | None = None  # longer texts turn otherwise
         self._rows_left = 0
 
@@ -86,10 +87,10 @@ class Scheduler:
             and leader.num_computed < leader.num_prompt
         )
 
-    # ---- beginnings that are already computed ----
-
     def _admit(self, sequence: Sequence, step: list[Sequence]) -> bool:
-        """Takes over what the cache already holds of a sequence; False when there is no room to start."""
+        """Takes over what the cache already holds of a sequence; False when there is no room to
+        start.
+        """
         pool, leader = self.pool, sequence.leader
         if pool.num_free == 0 and not self._make_room(sequence, step):
             return False
@@ -99,8 +100,7 @@ class Scheduler:
             and not leader.wants_prompt_logprobs
         ):
             sequence.prompt_logprobs = list(leader.prompt_logprobs)
-        sequence.digests = pool.digests(sequence.tokens, sequence.digests, root=sequence.root)
-        pages, count = ([], 0) if sequence.wants_prompt_logprobs else self._reuse(sequence)
+        pages, count = self._prefixes.reuse(sequence)
         if pool.num_free == 0 and len(pages) * pool.page_size == count:
             pool.release(pages)
             return False
@@ -108,38 +108,6 @@ class Scheduler:
         if sequence.num_cached is None:  # not when it comes back after its pages were taken
             sequence.num_cached = min(count, sequence.num_prompt)
         return True
-
-    def _reuse(self, sequence: Sequence) -> tuple[list[int], int]:
-        """Holds the pages of the longest known beginning: pages and how many tokens they hold."""
-        pool, size = self.pool, self.pool.page_size
-        last = len(sequence.tokens) - 1  # is computed in any case, for its logits
-        pages = pool.find(sequence.digests[: last // size])
-        for page in pages:
-            pool.hold(page)
-        count = len(pages) * size
-        parent = sequence.digests[len(pages) - 1] if pages else sequence.root
-        source, more = pool.find_part(parent, sequence.tokens[count : min(count + size, last)])
-        if more and pool.can_continue(source):
-            pool.hold(source)
-            pool.keep_beginning(source, more)
-            return [*pages, source], count + more
-        if more:
-            pool.hold(source)  # not to be taken as the target
-            target = pool.take() if pool.num_free else None
-            if target is not None:
-                self._copy_page(source, target)
-                pages, count = [*pages, target], count + more
-            pool.release([source])
-        return pages, count
-
-    def _note_last_page(self, sequence: Sequence) -> None:
-        """Makes the page known that is filled in part; full pages are known as soon as they are full."""
-        index, size = sequence.num_computed // self.pool.page_size, self.pool.page_size
-        tokens = sequence.tokens[index * size : sequence.num_computed]
-        if tokens:
-            self.pool.remember(
-                sequence.pages[index], sequence.digests, index, tokens, sequence.root
-            )
 
     # ---- pages for what is to be computed ----
 
@@ -186,19 +154,10 @@ class Scheduler:
 
     def computed(self, sequence: Sequence, count: int) -> None:
         """Notes that `count` more tokens are in the cache, and makes its full pages known."""
-        size, first = self.pool.page_size, sequence.num_computed // self.pool.page_size
+        before = sequence.num_computed
         sequence.num_computed += count
         sequence.num_scheduled = 0
-        sequence.digests = self.pool.digests(
-            sequence.tokens, sequence.digests, sequence.num_computed, sequence.root
-        )
-        for index in range(first, sequence.num_computed // size):
-            tokens = sequence.tokens[index * size : (index + 1) * size]
-            self.pool.remember(
-                sequence.pages[index], sequence.digests, index, tokens, sequence.root
-            )
-        if count > 1:
-            self._note_last_page(sequence)
+        self._prefixes.note(sequence, before)
         extra = sequence.pages[self.pool.pages_for(sequence.num_computed + 1) :]
         if extra:  # pages that only rejected guesses had needed
             sequence.pages = sequence.pages[: -len(extra)]
@@ -214,6 +173,6 @@ class Scheduler:
         self._give_back(sequence)
 
     def _give_back(self, sequence: Sequence) -> None:
-        self._note_last_page(sequence)
+        self._prefixes.note_last_page(sequence)
         self.pool.release(sequence.pages)
         sequence.pages = []
