@@ -22,16 +22,19 @@ from understudy.engine import Driver, Engine, Output, Request, Runner, Score, as
 from understudy.engine.loading import Activations, LoadOptions, load_engine
 from understudy.engine.logits import iterate_logits, score
 from understudy.engine.saved_state import StateFiles
-from understudy.errors import MissingError, UsageError
+from understudy.errors import UsageError
 from understudy.generation.intent import policy_of
-from understudy.generation.prepare import RequestLimits, make_request, sampling_params
-from understudy.generation.reader import read_reply
-from understudy.generation.reply import Reply, numbered
+from understudy.generation.prepare import RequestLimits
+from understudy.generation.reply import Reply
+from understudy.generation.text_interface import (
+    PromptLike,
+    TextInterface,
+    is_chat_prompt,
+    may_hold_calls,
+)
 from understudy.spec import KvFormat, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
-from understudy.text.templates import ChatTemplate, Message, Prompt, chat_template_for
-
-PromptLike = str | Sequence[int] | Sequence[Message] | Prompt
+from understudy.text.templates import ChatTemplate
 
 
 def load(
@@ -105,16 +108,14 @@ class Model:
     def __init__(self, checkpoint: Checkpoint, options: LoadOptions | None = None) -> None:
         options = options or LoadOptions()
         source = checkpoint.tokenizer_source
-        self._tokenizer = open_tokenizer(source) if source is not None else None
-        loaded = load_engine(checkpoint, options, self._tokenizer)
+        tokenizer = open_tokenizer(source) if source is not None else None
+        loaded = load_engine(checkpoint, options, tokenizer)
         self.spec, self.path, self.kv_format = checkpoint.spec, checkpoint.path, options.kv
         self.fingerprint, self.packed_bytes = loaded.fingerprint, loaded.packed_bytes
         self.driver = Driver(loaded.engine, where=checkpoint.path)
         self.context = loaded.engine.context
         self.limits = RequestLimits(self.context, self.spec.vocab_size, calls=policy_of(self.spec))
-        self._chat_template = (
-            chat_template_for(self.spec.architecture, self._tokenizer) if self._tokenizer else None
-        )
+        self._text = TextInterface(self.spec, tokenizer, self.limits, where=checkpoint.path)
 
     @property
     def engine(self) -> Engine:
@@ -133,20 +134,15 @@ class Model:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
-            raise MissingError(
-                "the checkpoint has no tokenizer",
-                where=self.path,
-                do="put its tokenizer.json or tokenizer.model into the folder",
-            )
-        return self._tokenizer
+        """Raises:
+        MissingError: the checkpoint has none.
+        """
+        return self._text.tokenizer
 
     @property
     def chat_template(self) -> ChatTemplate:
         """How messages become this checkpoint's prompt."""
-        _ = self.tokenizer
-        assert self._chat_template is not None
-        return self._chat_template
+        return self._text.chat_template
 
     # ---- prompts ----
 
@@ -162,32 +158,7 @@ class Model:
         A text is written whole by the caller, so markers in it are markers; what stands in
         messages, tools and contexts is data, and a marker in it stays text.
         """
-        if isinstance(prompt, str):
-            return self.tokenizer.encode(prompt, markers=True, add_special=True)
-        if isinstance(prompt, Prompt):
-            return prompt.encode(self.tokenizer)
-        if not _is_chat(prompt):
-            return as_ids(prompt)  # type: ignore[arg-type]
-        render = self.chat_template.render
-        return render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
-
-    def _request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
-        rendered = {name: options.pop(name, None) for name in ("tools", "contexts")}
-        given = {
-            name: options.pop(name)
-            for name in ("overflow", "make_mask", "priority")
-            if name in options
-        }
-        params = options.pop("params", None)
-        if params is not None and options:
-            raise UsageError("give either params or single settings", found=", ".join(options))
-        return make_request(
-            self.encode_prompt(prompt, **rendered),
-            params or sampling_params(options, self.limits),
-            self.limits,
-            stops=self.chat_template.stops if _is_chat(prompt) else None,
-            **given,
-        )
+        return self._text.encode(prompt, tools=tools, contexts=contexts)
 
     # ---- answers ----
 
@@ -212,49 +183,30 @@ class Model:
 
     def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
         """As `generate`, all `n` answers."""
-        is_chat, may_call = _is_chat(prompt), _may_call(prompt, options)
-        request = self._request(prompt, options)
+        is_chat, may_call = is_chat_prompt(prompt), may_hold_calls(prompt, options)
+        request = self._text.request(prompt, options)
         parts: list[list[Output]] = [[] for _ in range(request.params.n)]
         for output in self.outputs(request):
             parts[output.index].append(output)
-        return [self._reply(outputs, is_chat, may_call) for outputs in parts]
-
-    def _reply(self, outputs: list[Output], is_chat: bool, may_call: bool) -> Reply:
-        last = outputs[-1]
-        assert last.finish_reason is not None
-        assert last.usage is not None
-        raw = "".join(output.text for output in outputs)
-        read = read_reply(self.chat_template, raw, None if may_call else ()) if is_chat else None
-        calls = read.calls if read is not None else []
-        return Reply(
-            self.chat_template.clean(read.text) if read is not None else raw,
-            last.finish_reason,
-            (last.usage,),
-            raw_text=raw,
-            tokens=tuple(token for output in outputs for token in output.new_tokens),
-            reasoning=read.reasoning if read is not None else "",
-            logprobs=tuple(entry for output in outputs for entry in output.logprobs),
-            prompt_logprobs=next(
-                (o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None
-            ),
-            tool_calls=tuple(numbered(calls)),
-        )
+        return [self._text.reply(outputs, is_chat, may_call) for outputs in parts]
 
     def stream(self, prompt: PromptLike, **options: Any) -> Iterator[str]:
-        """As `generate`, the raw text of the first answer piece by piece, with tool calls as the model writes them."""
+        """As `generate`, the raw text of the first answer piece by piece, with tool calls as the
+        model writes them.
+        """
         outputs = self.stream_outputs(prompt, **options)
         return (output.text for output in outputs if output.text and output.index == 0)
 
     def stream_outputs(self, prompt: PromptLike, **options: Any) -> Iterator[Output]:
         """As `stream`, with all that the engine tells."""
-        return self.outputs(self._request(prompt, options))
+        return self.outputs(self._text.request(prompt, options))
 
     async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
         """As `generate`, for asyncio: cancelling the task cancels the request."""
         outputs = [
             output async for output in self.astream_outputs(prompt, **options) if output.index == 0
         ]
-        return self._reply(outputs, _is_chat(prompt), _may_call(prompt, options))
+        return self._text.reply(outputs, is_chat_prompt(prompt), may_hold_calls(prompt, options))
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
         """As `stream`, for asyncio."""
@@ -264,7 +216,7 @@ class Model:
 
     async def astream_outputs(self, prompt: PromptLike, **options: Any) -> AsyncIterator[Output]:
         """As `stream_outputs`, for asyncio."""
-        request = await asyncio.to_thread(self._request, prompt, options)
+        request = await asyncio.to_thread(self._text.request, prompt, options)
         outputs = aiter(self.driver.submit(request))
         try:
             async for output in outputs:
@@ -275,11 +227,15 @@ class Model:
     # ---- scores ----
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is longer than the context."""
+        """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is
+        longer than the context.
+        """
         return np.concatenate([rows for _, rows in self.iterate_logits(as_ids(token_ids))])
 
     def iterate_logits(self, tokens: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The same in chunks: (position of the first row, rows), so that a long text needs little memory."""
+        """The same in chunks: (position of the first row, rows), so that a long text needs little
+        memory.
+        """
         return iterate_logits(self.driver, self.runner, tokens)
 
     def score_continuations(
@@ -296,7 +252,9 @@ class Model:
     # ---- saved states ----
 
     def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
-        """Writes the cached keys and values of the longest known beginning of `tokens`; returns its length in tokens."""
+        """Writes the cached keys and values of the longest known beginning of `tokens`; returns its
+        length in tokens.
+        """
         ids = as_ids(tokens)
         return StateFiles(self.driver, self.runner, self.fingerprint).save(Path(path), ids)
 
@@ -310,7 +268,9 @@ class Model:
         return StateFiles(self.driver, self.runner, self.fingerprint).load(Path(path))
 
     def close(self) -> None:
-        """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice is no error."""
+        """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice
+        is no error.
+        """
         self.driver.close()
 
     def __enter__(self) -> Model:
@@ -323,17 +283,3 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _is_chat(prompt: PromptLike) -> bool:
-    """Whether the model is asked for an answer, not for the continuation of a text."""
-    if isinstance(prompt, str | Prompt):
-        return isinstance(prompt, Prompt)
-    return len(prompt) > 0 and isinstance(prompt[0], Mapping)
-
-
-def _may_call(prompt: PromptLike, options: Mapping[str, Any]) -> bool:
-    """Whether a reply may hold calls: tools are given, or stand in a prompt that was rendered."""
-    if isinstance(prompt, Prompt):
-        return any(part.origin == "tools" for part in prompt.parts)
-    return bool(options.get("tools"))

@@ -11,7 +11,8 @@ from understudy.cli.options import add_loading, add_model, add_sampling, load_mo
 from understudy.cli.terminal import write
 from understudy.errors import MissingError, UsageError
 from understudy.generation.reply import Reply
-from understudy.model import Model, PromptLike
+from understudy.generation.text_interface import PromptLike
+from understudy.model import Model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
