@@ -18,7 +18,16 @@ from understudy.checkpoint.gguf_tokenizer import prefix_metadata
 from understudy.errors import FormatError, UnderstudyError, UnsupportedError
 from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
 from understudy.text.pre_tokenizers import PRE_TOKENIZERS
-from understudy.text.spm import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, read_spm
+from understudy.text.spm import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    SpmModel,
+    read_spm,
+)
 
 _INT32 = 5
 _ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge makes
@@ -152,14 +161,26 @@ def with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict
     return {**description, "added_tokens": [*kept, *entries]}
 
 
-def _of_sentencepiece(source: TokenizerSource) -> Vocabulary:
-    model = read_spm(source.payload or b"")
+def _refuse_without_counterpart(model: SpmModel) -> None:
+    if model.is_unigram or model.character_map:
+        raise UnsupportedError(
+            "sentencepiece model has no counterpart in GGUF",
+            where="tokenizer.model",
+            expected="BPE that rewrites no characters",
+            found="Unigram" if model.is_unigram else "a normaliser",
+            do="keep this model as a Hugging Face folder",
+        )
     if model.treats_space_as_suffix:
         raise UnsupportedError(
             "sentencepiece model with blanks behind the words has no counterpart in GGUF",
             where="trainer_spec.treat_whitespace_as_suffix",
             do="keep this model as a Hugging Face folder",
         )
+
+
+def _of_sentencepiece(source: TokenizerSource) -> Vocabulary:
+    model = read_spm(source.payload or b"")
+    _refuse_without_counterpart(model)
     count = max([len(model.pieces), *(token.id + 1 for token in source.added)])
     missing = range(len(model.pieces), count)
     tokens = [*model.pieces, *(f"[PAD{token}]" for token in missing)]

@@ -21,6 +21,7 @@ from understudy.text.spm import (
     spm_markers,
 )
 from understudy.text.tokenizer import Marker, Segmenter, Tokenizer
+from understudy.text.unigram import UnigramSegmenter
 
 # nemotron_2_256k.model, the SentencePiece file of Nemotron-4 and the Minitron models.
 NEMOTRON_BYTES = 4_545_602
@@ -45,7 +46,7 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
             else _spm_of_gguf(source)
         )
         model = _with_added(model, source)
-        segmenter = SpmSegmenter(model)
+        segmenter = UnigramSegmenter(model) if model.is_unigram else SpmSegmenter(model)
         markers = _spm_markers(model, source)
         bos = model.bos_id if bos is None else bos
         eos = eos or ((model.eos_id,) if model.eos_id is not None else ())

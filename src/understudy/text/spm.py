@@ -1,5 +1,5 @@
-"""SentencePiece BPE: the vocabulary of a tokenizer.model or of a GGUF file, segmented as the
-original does.
+"""SentencePiece: the vocabulary of a tokenizer.model or of a GGUF file, and BPE over it, segmented
+as the original does (Unigram: `unigram`).
 
 Algorithm (sentencepiece `bpe_model.cc`): start from characters; among neighbours whose
 concatenation is a piece, join the pair with the highest score, the leftmost of equals; until none
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from understudy.errors import FormatError, UnsupportedError
+from understudy.text.charsmap import CharacterMap
 from understudy.text.fast import spm_bytes
 from understudy.text.tokenizer import Marker, Segmenter
 
@@ -44,6 +45,8 @@ class SpmModel:
     bos_id: int | None = None
     eos_id: int | None = None
     pad_id: int | None = None
+    is_unigram: bool = False
+    character_map: bytes = b""  # `CharacterMap` of it rewrites texts before they are segmented
     extra: dict[str, object] = field(default_factory=dict)
 
 
@@ -70,6 +73,7 @@ class SpmSegmenter(Segmenter):
             if kind == BYTE and re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
                 self._bytes[int(piece[3:5], 16)] = i
         self._word_start = _word_start(self._ids)
+        self._map = CharacterMap(model.character_map) if model.character_map else None
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str, is_start: bool) -> list[int]:
@@ -79,6 +83,8 @@ class SpmSegmenter(Segmenter):
         self, pieces: Sequence[str | Marker], *, is_start: bool, is_end: bool
     ) -> list[int]:
         model = self._model
+        if self._map is not None:
+            pieces = [p if isinstance(p, Marker) else self._map.replace(p) for p in pieces]
         if model.remove_extra_whitespaces:
             is_empty = not any(p if isinstance(p, Marker) else p.strip(" ") for p in pieces)
             pieces = _without_extra_blanks(pieces)
@@ -250,8 +256,7 @@ def spm_markers(
     ]
 
 
-# ---- the file
-# ----------------------------------------------------------------------------------------------------
+# ---- the file ----
 
 
 @functools.lru_cache(maxsize=2)  # opening a checkpoint looks names up before it encodes
@@ -260,7 +265,7 @@ def read_spm(payload: bytes) -> SpmModel:
 
     Raises:
         FormatError: not such a message.
-        UnsupportedError: not BPE, or a normaliser that rewrites characters.
+        UnsupportedError: whole words or characters instead of pieces.
     """
     pieces: list[str] = []
     scores: list[float] = []
@@ -295,6 +300,10 @@ def read_spm(payload: bytes) -> SpmModel:
         bos_id=_special(trainer.get(41, 1), len(pieces)),
         eos_id=_special(trainer.get(42, 2), len(pieces)),
         pad_id=_special(trainer.get(43, -1), len(pieces)),
+        is_unigram=trainer.get(3, 1) == 1,
+        character_map=character_map
+        if isinstance(character_map := normalizer.get(2), bytes)
+        else b"",
     )
 
 
@@ -302,19 +311,20 @@ def _check_kind(pieces: Sequence[str], trainer: _Message, normalizer: _Message) 
     """What of a model is not implemented."""
     if not pieces:
         raise FormatError("sentencepiece model holds no pieces")
-    if trainer.get(3, 1) != 2:
+    kinds = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+    if (kind := trainer.get(3, 1)) not in (1, 2):
         raise UnsupportedError(
-            "sentencepiece model is not BPE",
+            "kind of sentencepiece model is not implemented",
             where="trainer_spec.model_type",
-            expected=2,
-            found=trainer.get(3, 1),
+            expected="unigram or bpe",
+            found=kinds.get(kind, kind) if isinstance(kind, int) else kind,
         )
-    if normalizer.get(2):
+    if not normalizer.get(5, 1):
         raise UnsupportedError(
-            "sentencepiece normaliser rewrites characters",
-            where="normalizer_spec",
-            expected="identity",
-            found=_text(normalizer.get(1, b"")),
+            "sentencepiece model keeps blanks as they are",
+            where="normalizer_spec.escape_whitespaces",
+            expected=True,
+            found=False,
         )
 
 

@@ -136,14 +136,6 @@ def test_special_ids_come_from_the_file(pair):
     assert (ours.bos_id, ours.eos_ids, ours.pad_id) == (2, (3,), 0)
 
 
-@pytest.mark.parametrize(
-    "options", [{"model_type": "unigram"}, {"normalization_rule_name": "nmt_nfkc"}]
-)
-def test_what_is_not_implemented_is_refused(options):
-    with pytest.raises(UnsupportedError):
-        open_tokenizer(TokenizerSource("sentencepiece", train(**options)))
-
-
 def test_cut_files_are_refused():
     payload = train()
     for cut in (1, 2, 10, 1000, len(payload) - 1):

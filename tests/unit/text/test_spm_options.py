@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import nemotron_tokenizer as stand_in
 from tests.support.nasty import TEXTS, long_line
-from understudy.errors import UnderstudyError
+from understudy.errors import UnderstudyError, UnsupportedError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
 from understudy.text.spm import proto_fields
@@ -19,6 +19,13 @@ SAFE = [
     t
     for t in [*TEXTS, long_line(30_000), "q\u4e00\u4e01 \u4e02", " \u4e00"]
     if "<extra_id" not in t and "\x00" not in t
+]
+# What the normalisers of the library rewrite: ligatures, widths, marks, blanks, Hangul.
+REWRITTEN = [
+    "ﬁne ½ ㌔ Å Å é e\u0301 ｱｲｳ ＡＢＣ １２ ①②",
+    "\u3000x\u00a0y\t z\r\n\u200b\ufeff",
+    "한국어 \u1100\u1161\u11a8 e\u0301\u0302 \u0344 \u0301",
+    "Straße İSTANBUL ΣΑΣ",
 ]
 
 
@@ -37,6 +44,13 @@ SAFE = [
         {"treat_whitespace_as_suffix": True},
         {"treat_whitespace_as_suffix": True, "add_dummy_prefix": False},
         {"treat_whitespace_as_suffix": True, "remove_extra_whitespaces": True},
+        {"normalization_rule_name": "nmt_nfkc", "remove_extra_whitespaces": True},
+        {"normalization_rule_name": "nfkc_cf"},
+        {"model_type": "unigram"},
+        {"model_type": "unigram", "normalization_rule_name": "nmt_nfkc"},
+        {"model_type": "unigram", "byte_fallback": False, "character_coverage": 0.98},
+        {"model_type": "unigram", "split_by_whitespace": False, "add_dummy_prefix": False},
+        {"model_type": "unigram", "treat_whitespace_as_suffix": True},
     ],
     ids=str,
 )
@@ -45,8 +59,14 @@ def test_options_of_training(options):
     original = sp.SentencePieceProcessor()
     original.LoadFromSerializedProto(payload)
     ours = open_tokenizer(TokenizerSource("sentencepiece", payload))
-    for text in SAFE:
+    for text in [*SAFE, *REWRITTEN]:
         assert ours.encode(text) == original.encode(text), text[:40]
+
+
+def test_other_kinds_are_refused_by_name():
+    payload = stand_in.train(vocab_size=1600, model_type="char", byte_fallback=False)
+    with pytest.raises(UnsupportedError, match="expected unigram or bpe; found char"):
+        open_tokenizer(TokenizerSource("sentencepiece", payload))
 
 
 @pytest.mark.parametrize("suffix", [False, True])
