@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from understudy.errors import UsageError
@@ -27,7 +27,8 @@ class SessionSettings:
             where there are documents and neither tools nor a character.
         passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system`
             (as NVIDIA's sample has it).
-        calls: what is decided before the model whether a message wants a tool: see `CallSettings`.
+        calls: what is decided before the model whether a message wants a tool: see `CallSettings`;
+            default the model's preset.
         repeats_question: after tools' results the question is asked once more; default for
             checkpoints that no tools were taught,
             which means that their own template does not know them.
@@ -44,7 +45,7 @@ class SessionSettings:
     grounded: bool | None = None
     passages_in: Literal["user", "system"] = "user"
     is_parallel: bool = True
-    calls: CallSettings = field(default_factory=CallSettings)
+    calls: CallSettings | None = None
     repeats_question: bool | None = None
     user: str = "User"
     seed: int = 0

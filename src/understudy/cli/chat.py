@@ -14,9 +14,9 @@ from contextlib import closing
 from typing import Any
 
 from understudy.chat.session import Session
-from understudy.cli.jobs import add_sources, add_tools, session_of
 from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
+from understudy.cli.session_options import add_sources, add_tools, session_of
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.formats.packed import cache_folder

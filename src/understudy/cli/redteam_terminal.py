@@ -13,8 +13,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from understudy.cli.jobs import read_tools
 from understudy.cli.redteam_tables import agreement_table, summary_table
+from understudy.cli.session_options import read_tools
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.judge.redteam.agreement import agreement

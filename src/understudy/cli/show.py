@@ -12,6 +12,7 @@ from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.pack import packed_sizes
 from understudy.cli.options import add_model
 from understudy.engine.loading import kv_bytes_per_token
+from understudy.generation.presets import JOBS, preset_of
 from understudy.spec import QuantSpec, parameter_counts
 
 
@@ -40,6 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     for kv, size in facts["kv_bytes_per_token"].items():
         print(f"  {'cache, ' + kv:20} {size / 1e3:>13,.1f} kB a token")
     print(f"\ntokenizer              {facts['tokenizer']}")
+    print(f"\npreset: {facts['preset']['name']}")
+    for job in JOBS:
+        values = ", ".join(f"{name} {value}" for name, value in facts["preset"][job].items())
+        print(f"  {job:20} {values}")
     return 0
 
 
@@ -60,4 +65,5 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")
         },
         "tokenizer": checkpoint.tokenizer_summary(),
+        "preset": preset_of(checkpoint.spec).to_document(),
     }

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 import json
 
-from understudy.cli.jobs import add_sources, add_tools, session_of, tools_of
 from understudy.cli.options import add_loading, add_sampling, load_model, sampling_of
+from understudy.cli.session_options import add_sources, add_tools, session_of, tools_of
 from understudy.cli.terminal import write
 from understudy.hub import DEFAULT_MODEL
 

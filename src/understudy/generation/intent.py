@@ -14,20 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from understudy.generation.presets import preset_of, preset_of_size
 from understudy.generation.relevance import Gate, shared_gate
 from understudy.generation.requests import Request, split_requests
 from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
 from understudy.spec import ModelSpec, parameter_counts
 
-COPIES_BELOW = 400_000_000  # parameters of a model
-CHAINS_FROM = 1_000_000_000
 JUDGES_FROM = 1_000_000_000  # a smaller model calls a tool wherever it may
 
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """Switches of what is decided before a small model is asked. None: by the size of the model.
+    """Switches of what is decided before a small model is asked. None: as `presets.json` has it for
+    models of this size.
 
     Attributes:
         gate: hold messages against the tools first, so that small talk gets words and a wish for a
@@ -35,10 +35,8 @@ class CallSettings:
         split: make a call for each request of a message.
         only_supported: offer optional parameters only where the conversation holds something for
             them.
-        copy_values: texts and numbers must stand in the conversation; default below 400M
-            parameters.
-        chain: after results the model may call again for the same message; default from 1B
-            parameters on.
+        copy_values: texts and numbers must stand in the conversation.
+        chain: after results the model may call again for the same message.
     """
 
     gate: bool = True
@@ -48,10 +46,14 @@ class CallSettings:
     chain: bool | None = None
 
     def copies(self, num_parameters: float) -> bool:
-        return num_parameters < COPIES_BELOW if self.copy_values is None else self.copy_values
+        return self._or_preset("copy_values", num_parameters)
 
     def chains(self, num_parameters: float) -> bool:
-        return num_parameters >= CHAINS_FROM if self.chain is None else self.chain
+        return self._or_preset("chain", num_parameters)
+
+    def _or_preset(self, name: str, num_parameters: float) -> bool:
+        value = getattr(self, name)
+        return bool(preset_of_size(num_parameters).calls[name] if value is None else value)
 
 
 # The model alone decides: for judging it.
@@ -116,7 +118,7 @@ class CallPolicy:
 
 def policy_of(spec: ModelSpec) -> CallPolicy:
     """The policy that suits a model of this shape."""
-    return CallPolicy(parameter_counts(spec)["total"])
+    return CallPolicy(parameter_counts(spec)["total"], CallSettings(**preset_of(spec).calls))
 
 
 def read_intent(

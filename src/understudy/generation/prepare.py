@@ -46,9 +46,11 @@ class RequestLimits:
     caps_answers: bool = False
     calls: CallPolicy | None = None
 
-    def with_calls(self, settings: CallSettings) -> CallPolicy | None:
-        """How calls are decided under other settings."""
-        return self.calls and dataclasses.replace(self.calls, settings=settings)
+    def with_calls(self, settings: CallSettings | None) -> CallPolicy | None:
+        """How calls are decided under other settings; None: under those of the model."""
+        if self.calls is None or settings is None:
+            return self.calls
+        return dataclasses.replace(self.calls, settings=settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.cite import Citation
 from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.index import Index, as_utf8
+from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
 from understudy.text.grammar import Grammar
 
@@ -56,8 +57,7 @@ def ask(
     k: int = 8,
     point: OperatingPoint = DEFAULT_POINT,
     max_tokens: int = RESERVE,
-    may_abstain: bool | None = None,
-    max_quotes: int = 2,
+    settings: AnswerSettings | None = None,
     **sampling: Any,
 ) -> Answer:
     """Answers a question from an index.
@@ -65,8 +65,8 @@ def ask(
     Args:
         k: most passages to give to the model; fewer where they would not fit.
         point: below its threshold the documents are taken not to say.
-        may_abstain: whether the model too may say so; default from `JUDGE_PARAMETERS` on.
-        max_quotes: most quotes that the answer is given.
+        settings: the form of the answer and how it is checked; default the index's, then the
+            model's preset.
 
     Raises:
         UsageError: an empty or over-long question.
@@ -85,15 +85,17 @@ def ask(
         return Answer(
             None, (), found.passages, found.confidence, point, "nothing near enough was found"
         )
-    found = found.for_model(model.spec, may_abstain=may_abstain)
+    found = found.for_model(model.spec, settings or index.answers)
     options = {"max_tokens": max_tokens, "temperature": 0.0, **sampling}
     count, reply = _write(model, found, options)
-    if found.missing(reply.raw_text, count):  # it says what no sentence says: asked once more
+    if found.settings.asks_again and found.missing(
+        reply.raw_text, count
+    ):  # it says what no sentence says: asked once more
         again = found.narrowed()
         second = _write(model, again, options)
         if not again.missing(second[1].raw_text, second[0]):
             found, (count, reply) = again, second
-    text, citations = found.read(reply.raw_text, count, max_quotes=max_quotes)
+    text, citations = found.read(reply.raw_text, count)
     why = "the model found no answer in the passages" if text is None else ""
     return Answer(
         text,

@@ -1,5 +1,5 @@
 """What was found for one question: passages as a model sees them, the form of its answer, and what
-supports it.
+supports it. What is said below is the form `answer` of `AnswerSettings`.
 
 The model answers in its own words, and the quotes are chosen afterwards: those sentences of the
 passages that hold what it said. An answer that says more than they do is not given: then the
@@ -15,7 +15,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence_of, features
-from understudy.rag.cite import MAX_ANSWER, MIN_QUOTE, NOT_SAID, Citation, cite, shown
+from understudy.rag.cite import (
+    MAX_ANSWER,
+    MIN_QUOTE,
+    NOT_SAID,
+    Citation,
+    answer_grammar,
+    cite,
+    parse_answer,
+    shown,
+)
 from understudy.rag.sentences import (
     Sentence,
     choose_quotes,
@@ -23,19 +32,19 @@ from understudy.rag.sentences import (
     rarity_of,
     unsupported,
 )
+from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
 from understudy.rag.words import query_words
-from understudy.spec import ModelSpec, parameter_counts
+from understudy.spec import ModelSpec
 
 if TYPE_CHECKING:
     from understudy.rag.index import Index
 
 SYSTEM = "Answer the question in a few words, with what the passages say."
+QUOTES_FIRST = "Quote the sentences of the passages that answer the question, then answer it."
 OR_SAY_SO = f" If they do not hold the answer, say: {NOT_SAID}"
-# A smaller model says "the documents do not say" to everything, so it is not asked to, and it
-# finds more in the best sentences than in whole passages.
-JUDGE_PARAMETERS = 1_000_000_000
-NUM_EXCERPTS = 6  # sentences that a smaller model sees
+WHOLE = AnswerSettings(excerpts=False, may_abstain=False)
+NUM_EXCERPTS = 6  # sentences that a model sees which is not shown whole passages
 MAX_SHORT = 16  # telling words of an answer of which each must stand in a quote
 _QUOTED = re.compile(rf'["“”«»„]([^"“”«»„]{{{MIN_QUOTE},400}})["“”«»„]')
 _NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
@@ -55,7 +64,7 @@ class Grounding:
     point: OperatingPoint = DEFAULT_POINT
     question: str = ""
     sentences: tuple[Sentence, ...] = field(default=(), repr=False)
-    may_abstain: bool = False
+    settings: AnswerSettings = WHOLE
     is_excerpt: bool = False
 
     @property
@@ -64,7 +73,8 @@ class Grounding:
 
     @property
     def instructions(self) -> str:
-        return SYSTEM + (OR_SAY_SO if self.may_abstain else "")
+        system = SYSTEM if self.settings.form == "answer" else QUOTES_FIRST
+        return system + (OR_SAY_SO if self.settings.may_abstain else "")
 
     @property
     def contexts(self) -> list[str]:
@@ -80,14 +90,11 @@ class Grounding:
             for number, chosen in sorted(shown_of.items())
         ]
 
-    def for_model(self, spec: ModelSpec, *, may_abstain: bool | None = None) -> Grounding:
-        """As a model of this size answers best: the larger from whole passages, and it may say that
-        they do not say.
-        """
-        is_large = parameter_counts(spec)["total"] >= JUDGE_PARAMETERS
-        abstains = is_large if may_abstain is None else may_abstain
-        if is_large or not self.sentences:
-            return replace(self, may_abstain=abstains)
+    def for_model(self, spec: ModelSpec, settings: AnswerSettings | None = None) -> Grounding:
+        """As a model of this shape is to see it, and may answer."""
+        settings = (settings or AnswerSettings()).for_model(spec)
+        if not settings.excerpts or settings.form == "quotes" or not self.sentences:
+            return replace(self, settings=settings)
         kept = sorted({sentence.passage for sentence in self.sentences[:NUM_EXCERPTS]})
         number_of = {old: new for new, old in enumerate(kept, 1)}
         return replace(
@@ -98,7 +105,7 @@ class Grounding:
                 for s in self.sentences
                 if s.passage in number_of
             ),
-            may_abstain=abstains,
+            settings=settings,
             is_excerpt=True,
         )
 
@@ -107,27 +114,35 @@ class Grounding:
         most = NUM_EXCERPTS // 2
         return replace(self, sentences=self.sentences[:most], is_excerpt=True)
 
-    def grammar(self, count: int, spec: ModelSpec, *, may_abstain: bool | None = None) -> str:
+    def grammar(self, count: int, spec: ModelSpec) -> str:
         """The form of an answer, in llguidance's Lark: a paragraph that does not begin with a
-        passage's number.
+        passage's number, or quotes and then the answer.
         """
-        abstains = self.may_abstain if may_abstain is None else may_abstain
-        or_not = f" | {json.dumps(NOT_SAID)}" if abstains else ""
+        may_abstain, most = bool(self.settings.may_abstain), self.settings.max_quotes
+        if self.settings.form == "quotes":
+            shown_passages = self.passages[:count]
+            return answer_grammar(shown_passages, max_quotes=most, may_abstain=may_abstain)
+        or_not = f" | {json.dumps(NOT_SAID)}" if may_abstain else ""
         return f"start: ANSWER{or_not}\nANSWER: /[^\\s\\[][^\\n]{{0,{MAX_ANSWER}}}/"
 
     def missing(self, answer: str, count: int) -> tuple[str, ...]:
-        """What an answer says and no quote holds; of a long one its numbers only."""
+        """What an answer says and no quote holds; of a long one its numbers only. Nothing where
+        answers are not to be checked.
+        """
+        if self.settings.form == "quotes" or not self.settings.is_checked:
+            return ()
         return self._missing(answer, self._chosen(answer, count))
 
-    def read(
-        self, raw: str, count: int, *, max_quotes: int = 2
-    ) -> tuple[str | None, tuple[Citation, ...]]:
+    def read(self, raw: str, count: int) -> tuple[str | None, tuple[Citation, ...]]:
         """An answer and the quotes that hold it; None where the documents do not say."""
+        if self.settings.form == "quotes":
+            parsed = parse_answer(raw, self.passages[:count])
+            return parsed.text, parsed.citations
         text = _NUMBERS_OF_PASSAGES.sub("", raw).strip().removeprefix("Answer: ").strip('"“” ')
         if not text or text.startswith(NOT_SAID.rstrip(".")):
             return None, ()
-        chosen = self._chosen(text, count, max_quotes)
-        if self.sentences and self._missing(text, chosen):
+        chosen = self._chosen(text, count)
+        if self.sentences and self.settings.is_checked and self._missing(text, chosen):
             chosen = tuple(s for s in self.sentences if s.passage <= count)[:1]
             text = chosen[0].text if chosen else text
         found = (cite(s.text, s.passage, self.passages[:count]) for s in chosen)
@@ -140,10 +155,9 @@ class Grounding:
             found += [citation for citation in places if citation is not None][:1]
         return tuple(found)
 
-    def _chosen(self, answer: str, count: int, most: int = 2) -> tuple[Sentence, ...]:
-        return choose_quotes(
-            self.question, answer, [s for s in self.sentences if s.passage <= count], most
-        )
+    def _chosen(self, answer: str, count: int) -> tuple[Sentence, ...]:
+        seen = [s for s in self.sentences if s.passage <= count]
+        return choose_quotes(self.question, answer, seen, self.settings.max_quotes)
 
     def _missing(self, answer: str, quotes: Sequence[Sentence]) -> tuple[str, ...]:
         said = unsupported(answer, self.question, [sentence.text for sentence in quotes])
@@ -166,8 +180,11 @@ def ground(
     k: int = 8,
     point: OperatingPoint = DEFAULT_POINT,
     spec: ModelSpec | None = None,
+    settings: AnswerSettings | None = None,
 ) -> Grounding:
-    """Searches an index for one question; with `spec` the result is as a model of that size sees it."""
+    """Searches an index for one question; with `spec` the result is as a model of that shape sees
+    it.
+    """
     passages = tuple(index.search(question, k)) if question.strip() else ()
     if not passages:
         return Grounding((), 0.0, point, question)
@@ -177,7 +194,7 @@ def ground(
     unknown = sum(not count for count in counts.values()) / max(1, len(counts))
     sure = confidence_of(features(question, passages, sentences, rarity, unknown))
     found = Grounding(passages, sure, point, question, sentences)
-    return found if spec is None else found.for_model(spec)
+    return found if spec is None else found.for_model(spec, settings)
 
 
 def _heading(passage: Passage) -> str:

@@ -24,6 +24,7 @@ from understudy.rag.ground import SYSTEM, Grounding, ground
 from understudy.rag.readers import can_read, read_document
 from understudy.rag.schema import StoreError
 from understudy.rag.search import Mode, Searcher, from_int8, to_int8
+from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage, Store
 from understudy.spec import ModelSpec
 from understudy.text.embed import Embedder, open_embedder
@@ -52,6 +53,7 @@ class Index:
         embedder: an `Embedder` or the name of one; default the index's own, or wordllama.
         count_tokens: tokens of a text by the model that will read them; default 4 characters a token.
         counter: name of the counter; an index made with another one is refused.
+        answers: how sessions and `ask` answer from it; default the model's preset.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Index:
         counter: str = "characters/4",
         size: int = DEFAULT_SIZE,
         overlap: int = DEFAULT_OVERLAP,
+        answers: AnswerSettings | None = None,
     ) -> None:
+        self.answers = answers
         self.path = Path(path)
         self._given_embedder, self.count_tokens = (
             embedder,
@@ -220,7 +224,7 @@ class Index:
 
     def ground(self, question: str, k: int = 8, spec: ModelSpec | None = None) -> Grounding:
         """What `Session(documents=index)` asks for; with `spec` as a model of that size sees it."""
-        return ground(self, question, k=k, spec=spec)
+        return ground(self, question, k=k, spec=spec, settings=self.answers)
 
     def count_words(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
         """In how many chunks each word stands, and how many chunks there are."""

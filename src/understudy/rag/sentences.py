@@ -221,13 +221,14 @@ def choose_quotes(
     words, numbers = said_in(answer, question)
     left = {*words, *numbers}
     chosen: list[Sentence] = []
-    while len(chosen) < most and sentences:
-        best = max(sentences, key=lambda s: s.score + SUPPORT * _share_of(left, s.text))
-        gains = _share_of(left, best.text) > 0
-        if chosen and (not gains or best in chosen):
+    while len(chosen) < most:
+        others = [sentence for sentence in sentences if sentence not in chosen]
+        if chosen:  # a further one must add something
+            others = [sentence for sentence in others if _share_of(left, sentence.text) > 0]
+        if not others:
             break
-        chosen.append(best)
-        left -= {*stems_held(best.text), *_NUMBER.findall(best.text)}
+        chosen.append(max(others, key=lambda s: s.score + SUPPORT * _share_of(left, s.text)))
+        left -= {*stems_held(chosen[-1].text), *_NUMBER.findall(chosen[-1].text)}
     return tuple(chosen)
 
 

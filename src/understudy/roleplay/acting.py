@@ -4,9 +4,9 @@ character, then its deeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.engine import Usage
 from understudy.generation.moderation import TextGuard
@@ -15,7 +15,7 @@ from understudy.roleplay.deeds import Deeds, deeds_schema, read_deeds, wanted_ac
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.memory import Memory
-from understudy.roleplay.speech import SPEECH, Speech, speaker_stops
+from understudy.roleplay.speech import PARAGRAPH, SENTENCES, Speech, speaker_stops
 from understudy.roleplay.state import GameState
 from understudy.roleplay.turn import NpcSettings, Turn
 from understudy.text.grammar import Grammar
@@ -33,6 +33,7 @@ class Actor(Protocol):
     guard: Guard
     content_guard: TextGuard | None
     memory: Memory
+    card_samplers: Mapping[str, Any]
 
     @property
     def name(self) -> str: ...
@@ -99,14 +100,13 @@ class Acting:
 
     def _speak(self, again: int = 0) -> Iterator[str]:
         npc, settings = self.npc, self.npc.settings
+        form = SENTENCES if settings.speaks_in_sentences else PARAGRAPH
         outputs = npc.model.stream_outputs(
             self.prompt,
-            make_mask=self._grammar.lark(SPEECH),
-            stop=speaker_stops(npc.name, settings.user),
+            make_mask=self._grammar.lark(form),
+            stop=speaker_stops(npc.name, settings.user) if settings.stops_at_speakers else (),
             max_tokens=settings.reserve,
-            repetition_penalty=settings.repetition_penalty,
-            frequency_penalty=settings.frequency_penalty,
-            **settings.draw(npc.model.spec, npc.memory.turn, again),
+            **settings.draw(npc.model.spec, npc.memory.turn, again, npc.card_samplers),
         )
         with closing(outputs):  # type: ignore[type-var]
             for output in outputs:
@@ -129,11 +129,12 @@ class Acting:
             max_actions=settings.max_actions if kinds else 0,
             max_memory=settings.max_memory if settings.keeps_memory(npc.model.spec) else 0,
         )
+        drawn = settings.draw(npc.model.spec, npc.memory.turn, of_card=npc.card_samplers)
         reply = npc.model.generate(
             self.prompt,
             make_mask=self._grammar.json_schema(schema),
             max_tokens=settings.reserve,
-            **settings.draw(npc.model.spec, npc.memory.turn),
+            **{name: drawn[name] for name in ("temperature", "top_p", "top_k", "min_p", "seed")},
         )
         self._usage = self._usage or reply.usage  # a speech that was ended early has none
         exchange = f"{self.player_text} {said}"

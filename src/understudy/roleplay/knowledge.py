@@ -19,16 +19,8 @@ from understudy.roleplay.lorebook import Entry
 from understudy.roleplay.macros import MacroContext, expand
 
 OUTSIDE = (
-    "language model",
-    "ai model",
-    "as an ai",
-    "an ai assistant",
     "artificial intelligence",
     "chatbot",
-    "openai",
-    "chatgpt",
-    "my programming",
-    "my training data",
     "system prompt",
     "the prompt",
     "role-play",
@@ -38,6 +30,40 @@ OUTSIDE = (
     "smartphone",
     "website",
 )
+# What an assistant says of itself, and no character does; of AI as such characters may speak.
+_PROGRAM = (
+    r"(?:ai|a\.i\.|artificial intelligence|(?:large |ai |text[- ]based )*language model"
+    r"|chat ?bot|llm"
+    r"|(?:ai|virtual|digital|automated|helpful|online) (?:assistant|companion|model|program)"
+    r"|(?:ai|computer|software)[- ](?:program|system|model|based|powered|generated)"
+    r"|machine learning model|conversational (?:ai|agent)|text-based (?:ai|assistant|program))"
+)
+_BREAKS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?:as|being|for|like) (?:just |only |merely )?an? {_PROGRAM}\b",
+        rf"\b(?:i'?m|i am|i was|myself) (?:(?!not\b)\w+ ){{0,3}}?an? (?:\w+ )?{_PROGRAM}\b",
+        r"\bas an? (?:assistant|machine|computer|bot)(?=,| i\b)",
+        r"\b(?:i'?m|i am) (?:just |only |merely )?an? (?:assistant|bot|computer)(?=[,.!;]|$)",
+        r"\b(?:large )?language model\b",
+        r"\bi(?: do not|'?ve no| don'?t| cannot| can'?t)(?: really| actually)?"
+        r" (?:have|possess|experience|feel)(?: any| the ability to have| the capacity for)?"
+        r" ?(?:human |personal |real )?(?:feelings|emotions"
+        r"|(?<=personal )(?:experiences?|opinions?|beliefs?|preferences?|life)|consciousness"
+        r"|a physical (?:body|form|presence)|physical (?:body|form))\b",
+        r"\bi(?:'?m| am| was) (?:\w+ )?(?:created|developed|made|built|trained|designed) by"
+        r" (?:alibaba|openai|anthropic|google|microsoft|meta|hugging ?face|nvidia)\b",
+        r"\bmy (?:programming|training data|knowledge cut-?off|developers)\b",
+        r"\b(?:chatgpt|openai|alibaba cloud)\b",
+        r"\bi am (?:qwen|smollm|claude|gemini|llama)\b",
+    )
+)
+_IS_PROGRAM = re.compile(
+    r"\b(?:ai|a\.i\.|android|robot|chat ?bot|artificial intelligence|language model"
+    r"|computer program|virtual assistant)\b",
+    re.IGNORECASE,
+)
+_FORBIDS = re.compile(r"\b(?:never|not|no|n't|without|nothing)\b|n't\b", re.IGNORECASE)
 DEFLECTIONS = (
     "I would rather not speak of that.",
     "That is nothing I know about.",
@@ -48,13 +74,14 @@ DEFLECTIONS = (
 @dataclass(frozen=True, slots=True)
 class Guard:
     """`secrets` maps a topic to the words that would give it away; `outside` are words from outside
-    the character's world.
+    the character's world. A character that `is_program`, as its card says, may speak as one.
     """
 
     name: str = ""
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outside: tuple[str, ...] = OUTSIDE
     deflections: tuple[str, ...] = DEFLECTIONS
+    is_program: bool = False
 
     @classmethod
     def from_card(cls, card: Card) -> Guard:
@@ -70,7 +97,8 @@ class Guard:
             raise DocumentError(
                 "guard of the card has the wrong shape", where="extensions: understudy/guard"
             ) from error
-        return cls(card.name, secrets, outside, deflections)
+        is_program = any(_IS_PROGRAM.search(text) for text in _about(card))
+        return cls(card.name, secrets, outside, deflections, is_program)
 
     def may_know(self, entry: Entry) -> bool:
         """Whether an entry of the world's lore is this character's to know."""
@@ -92,6 +120,14 @@ class Guard:
         for word in self.outside:
             if stands_in(word, sentence):
                 return f"outside the world: {word}"
+        return self.chat_fault(sentence, player_text)
+
+    def chat_fault(self, sentence: str, player_text: str) -> str | None:
+        """As `fault`, for conversations whose world may be anybody's own: the character must only
+        not become an assistant, nor give its secrets away.
+        """
+        if not self.is_program and (left := leaves_character(sentence)):
+            return f"out of character: {left}"
         for topic, words in self.secrets.items():
             if any(
                 stands_in(word, sentence) and not stands_in(word, player_text) for word in words
@@ -103,6 +139,21 @@ class Guard:
         """One of the character's own lines, the same for the same seed and turn."""
         line = context.chance("deflection", context.turn).choice(self.deflections)
         return expand(line, context)
+
+
+def leaves_character(text: str) -> str | None:
+    """The words with which a text says that its speaker is an assistant or a program; None if it
+    does not.
+    """
+    plain = text.replace("’", "'").replace("\n", " ")
+    return next((match[0] for match in (p.search(plain) for p in _BREAKS) if match), None)
+
+
+def _about(card: Card) -> list[str]:
+    fields = ("description", "personality", "scenario", "system_prompt")
+    texts = [str(card.data.get(name) or "") for name in fields]
+    # a card that forbids to speak as a program does not make the character one
+    return [s for text in texts for s in re.split(r"(?<=[.!?])\s", text) if not _FORBIDS.search(s)]
 
 
 def stands_in(word: str, text: str) -> bool:

@@ -12,9 +12,9 @@ heard (`speech.py`). What it feels, does and remembers is asked afterwards, unde
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.chat.saved import SavedConversation
 from understudy.errors import UsageError
@@ -28,7 +28,7 @@ from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Said, first_sentences
 from understudy.roleplay.part import Part
 from understudy.roleplay.state import GameState
-from understudy.roleplay.turn import EMOTIONS, NpcSettings, Turn
+from understudy.roleplay.turn import EMOTIONS, NpcSettings, Turn, samplers_of_card
 from understudy.text.templates import Prompt
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Npc(Part, SavedConversation):
             settings or NpcSettings(),
             content_guard,
         )
+        guard = guard or Guard.from_card(card)
+        if not self.settings.stays_in_character:
+            guard = replace(guard, outside=(), is_program=True)
         super().__init__(
             card,
             lorebooks=lorebooks,
@@ -70,6 +73,9 @@ class Npc(Part, SavedConversation):
             persona=self.settings.persona,
             rules=self.settings.rules,
         )
+        self.card_samplers: Mapping[str, Any]
+        self.card_samplers, not_used = samplers_of_card(card)
+        self.warnings += not_used
         self.last: Turn | None = None
         self._prompt: list[int] = []
 

@@ -16,9 +16,10 @@ from understudy.generation.moderation import TextGuard, Verdict, flags_of
 from understudy.roleplay.knowledge import Guard
 from understudy.roleplay.macros import MacroContext
 
-# One paragraph that ends with a sentence, in llguidance's Lark; braces and tags belong to no
-# speech.
-SPEECH = 'start: SAY\nSAY: /[^\\n\\r{}<>|\\\\\\[\\]#]{5,}[.!?…。！？]["”’»)*]?/'
+# One paragraph, in llguidance's Lark; braces and tags belong to no speech. Sentences end as one.
+_SPOKEN = r"[^\n\r{}<>|\\\[\]#]"
+PARAGRAPH = f"start: SAY\nSAY: /{_SPOKEN}{{1,}}/"
+SENTENCES = f'start: SAY\nSAY: /{_SPOKEN}{{5,}}[.!?…。！？]["”’»)*]?/'
 _END = re.compile(r"(?:[.!?…]+[\"'”’*)»]*(?=\s)|[。！？]+[」』]?)\s*")
 SPEAKERS = ("User", "Assistant", "System", "Player", "Narrator")
 

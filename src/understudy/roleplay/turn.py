@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.engine import Usage
+from understudy.engine import SamplingParams, Usage
+from understudy.errors import UsageError
 from understudy.generation.moderation import Verdict
 from understudy.generation.plan import Ledger
+from understudy.generation.presets import preset_of
+from understudy.roleplay.card import Card
 from understudy.roleplay.lorebook import Rules
 from understudy.roleplay.state import Action
-from understudy.spec import ModelSpec, parameter_counts
+from understudy.spec import ModelSpec
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "afraid", "surprised")
-SMALL = 400_000_000  # parameters below which a cooler draw speaks better
-KEEPS_MEMORY = 1_000_000_000  # a smaller model's facts are noise
+CARD_SAMPLING = "understudy/sampling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +43,47 @@ class Turn:
     was_redrawn: bool = False
 
 
+SAMPLERS: dict[str, Any] = {  # names of `SamplingParams`, and what a character speaks with
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "frequency_penalty": 0.2,
+    "presence_penalty": 0.0,
+    "penalty_last_n": 64,
+    "penalize_prompt": False,
+    "dry_multiplier": 0.0,
+    "dry_base": 1.75,
+    "dry_allowed_length": 2,
+    "dry_penalty_last_n": -1,
+    "xtc_probability": 0.0,
+    "xtc_threshold": 0.1,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NpcSettings:
     """How turns are made.
 
+    Samplers are named as in llama.cpp and `SamplingParams`. One that is None is taken from the card
+    (`extensions["understudy/sampling"]`), else from the model's preset, else from `SAMPLERS`.
+    Frequency and presence count the tokens of this speech alone; what the prompt says may be said
+    again, unless `penalize_prompt`.
+
     Attributes:
         max_say: characters of what is said.
         reserve: tokens of the context that are kept for the answer.
-        temperature: default 0.4 below 400M parameters, else 0.7.
-        frequency_penalty: of the tokens of this speech alone; what the prompt says may be said
-            again.
         persona: who the player is, for `{{persona}}`.
         rules: of the card's lorebook; default as its origin says.
-        remembers: whether the model may write facts into memory; default from 1B parameters on.
+        remembers: whether the model may write facts into memory; default the model's preset.
+        stops_at_speakers: words end where somebody else's turn would begin.
+        stays_in_character: a sentence that leaves the character's world, or says that it is a
+            program, is not heard: the words are drawn again once.
+        speaks_in_sentences: words end with a sentence, and are at least one.
+
+    Raises:
+        UsageError: a sampler is out of its range.
     """
 
     user: str = "Traveller"
@@ -63,23 +94,75 @@ class NpcSettings:
     reserve: int = 320
     context: int | None = None
     temperature: float | None = None
-    top_p: float = 0.9
-    repetition_penalty: float = 1.0
-    frequency_penalty: float = 0.2
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    penalty_last_n: int | None = None
+    penalize_prompt: bool | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
     remembers: bool | None = None
+    stops_at_speakers: bool = True
+    stays_in_character: bool = True
+    speaks_in_sentences: bool = True
     seed: int = 0
     greeting: int = 0
     persona: str = ""
     rules: Rules | None = None
 
-    def draw(self, spec: ModelSpec, turn: int, again: int = 0) -> dict[str, Any]:
-        """Sampling of turn number `turn` by a model of this size."""
-        is_small = parameter_counts(spec)["total"] < SMALL
-        heat = (0.4 if is_small else 0.7) if self.temperature is None else self.temperature
+    def __post_init__(self) -> None:
+        SamplingParams(**self.given_samplers)
+
+    @property
+    def given_samplers(self) -> dict[str, Any]:
+        """Samplers that somebody set."""
+        named = {name: getattr(self, name) for name in SAMPLERS}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def draw(
+        self, spec: ModelSpec, turn: int, again: int = 0, of_card: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Sampling of turn number `turn` by a model of this shape.
+
+        Args:
+            again: how often these words were drawn before.
+            of_card: samplers that the card asks for.
+        """
+        preset = {k: v for k, v in preset_of(spec).characters.items() if k in SAMPLERS}
         seed = self.seed * 1_000_003 + turn + again * 500_009
-        return {"temperature": heat, "top_p": self.top_p, "seed": seed}
+        return {**SAMPLERS, **preset, **(of_card or {}), **self.given_samplers, "seed": seed}
 
     def keeps_memory(self, spec: ModelSpec) -> bool:
-        """Whether a model of this size may write into memory."""
-        large = parameter_counts(spec)["total"] >= KEEPS_MEMORY
-        return large if self.remembers is None else self.remembers
+        """Whether a model of this shape may write into memory."""
+        value = self.remembers
+        return bool(preset_of(spec).characters["remembers"] if value is None else value)
+
+
+def samplers_of_card(card: Card) -> tuple[dict[str, Any], list[str]]:
+    """What a card asks for in `extensions["understudy/sampling"]`, and what of it cannot be used,
+    in words.
+    """
+    given = (card.data.get("extensions") or {}).get(CARD_SAMPLING)
+    if given is None:
+        return {}, []
+    where = f"not used: extensions.{CARD_SAMPLING}"
+    if not isinstance(given, dict):
+        return {}, [f"{where}: settings by name are needed"]
+    used: dict[str, Any] = {}
+    warnings = []
+    for name, value in given.items():
+        try:
+            if name not in SAMPLERS:
+                raise UsageError("no such setting", expected=", ".join(SAMPLERS), found=name)
+            SamplingParams(**{name: value})
+            used[name] = value
+        except UsageError as error:
+            warnings.append(f"{where}: {error}")
+    return used, warnings

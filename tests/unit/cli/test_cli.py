@@ -107,6 +107,8 @@ def test_json_outputs_parse(capsys, tmp_path):
     models = json.loads(call(capsys, "list", "--json")[1])
     assert models[0]["name"] == hub.DEFAULT_MODEL
     shown = json.loads(call(capsys, "show", "--json")[1])
+    assert shown["preset"]["name"] == "SmolLM2-135M-Instruct"
+    assert "preset: SmolLM2-135M-Instruct" in call(capsys, "show")[1]
     assert shown["parameters"]["total"] == 134_515_008
     answers = json.loads(
         call(

@@ -11,6 +11,7 @@ from understudy.rag.ask import ask, prompt_of
 from understudy.rag.cite import NOT_SAID, answer_grammar, cite, parse_answer, shown
 from understudy.rag.ground import contexts_of
 from understudy.rag.index import Index
+from understudy.rag.settings import AnswerSettings
 from understudy.text.grammar import Grammar
 
 ANY = OperatingPoint(0.0, 1.0, 0.0, "everything is answered")
@@ -95,7 +96,9 @@ def test_the_documents_do_not_say(model, index):
     )
     assert (answer.text, answer.citations, answer.usage) == (None, (), None)
     assert "near enough" in answer.why
-    found = index.ground("Who built the light?").for_model(model.spec, may_abstain=True)
+    found = index.ground("Who built the light?").for_model(
+        model.spec, AnswerSettings(may_abstain=True)
+    )
     assert NOT_SAID in found.instructions
     assert found.read(NOT_SAID, 1) == (None, ())
 

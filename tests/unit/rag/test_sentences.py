@@ -4,12 +4,16 @@ none supports.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.random_model import babbler
-from understudy.rag.ground import Grounding
+from understudy.errors import UsageError
+from understudy.rag.cite import NOT_SAID, parse_answer
 from understudy.rag.index import Index
 from understudy.rag.sentences import choose_quotes, rank_sentences, unsupported
+from understudy.rag.settings import AnswerSettings
 
 ISLAND = (
     "The island lies in the north. The lighthouse was built in 1812 from grey granite. "
@@ -98,7 +102,7 @@ def test_small_models_see_the_best_sentences(index, tmp_path):
 
 def test_large_models_see_passages_and_may_decline(index):
     found = index.ground("When was the lighthouse built?")
-    whole = Grounding(found.passages, 1.0, question=found.question, may_abstain=True)
+    whole = replace(found, settings=AnswerSettings(excerpts=False, may_abstain=True))
     assert "do not hold" in whole.instructions
     assert whole.contexts[0].endswith(found.passages[0].text)
 
@@ -106,3 +110,43 @@ def test_large_models_see_passages_and_may_decline(index):
 def test_nothing_is_ranked_without_words_or_passages(index):
     assert rank_sentences("", index.search("ferry"), index.embedder.embed, {}) == ()
     assert rank_sentences("ferry", [], index.embedder.embed, {}) == ()
+
+
+def test_switches_of_answers(index, tmp_path):
+    """Each does what its name says, and what nobody set is the model's preset."""
+    found = index.ground("When was the lighthouse built?")
+    with babbler(tmp_path) as model:
+        unchecked = found.for_model(model.spec, AnswerSettings(is_checked=False))
+        whole = found.for_model(model.spec, AnswerSettings(excerpts=False, may_abstain=True))
+        quoting = found.for_model(model.spec, AnswerSettings(form="quotes", max_quotes=1))
+        usual = found.for_model(model.spec)
+        forms = [quoting.grammar(1, model.spec), usual.grammar(1, model.spec)]
+    assert usual.missing("It was built in 1950.", 2) == ("1950",)
+    assert unchecked.missing("It was built in 1950.", 2) == ()
+    assert unchecked.read("It was built in 1950.", 2)[0] == "It was built in 1950."
+    assert usual.read("It was built in 1950.", 2)[0] != "It was built in 1950."
+    assert not whole.is_excerpt
+    assert NOT_SAID in whole.instructions
+    assert "quote_1" in forms[0]
+    assert "quote" not in forms[1]
+    assert "Quote the sentences" in quoting.instructions
+    raw = f'[1] "{found.sentences[0].text}"\nAnswer: In 1812.'
+    assert quoting.read(raw, len(quoting.passages))[0] == "In 1812."
+    assert parse_answer(raw, quoting.passages).citations
+    for wrong in ({"form": "prose"}, {"max_quotes": 0}, {"max_quotes": True}):
+        with pytest.raises(UsageError):
+            AnswerSettings(**wrong)
+
+
+def test_one_quote_is_enough_where_one_is_asked_for(index, tmp_path):
+    with babbler(tmp_path) as model:
+        one, two = (
+            index.ground("Who is the keeper of the lighthouse, and when was it built?").for_model(
+                model.spec, AnswerSettings(max_quotes=most)
+            )
+            for most in (1, 2)
+        )
+    said = "Ada Vane is its keeper; it was built in 1812."
+    assert len(two.read(said, len(two.passages))[1]) == 2
+    assert len(replace(two, settings=AnswerSettings(max_quotes=1)).read(said, 2)[1]) == 1
+    assert len(one.read("In 1812.", len(one.passages))[1]) == 1

@@ -11,7 +11,7 @@ from tests.support.random_model import babbler
 from understudy.errors import ContextError, DocumentError, UsageError
 from understudy.generation.plan import DROP_ORDER
 from understudy.roleplay.card import Card
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Guard, leaves_character
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Memory, Said
 from understudy.roleplay.npc import EMOTIONS, Npc, NpcSettings
@@ -186,7 +186,7 @@ def test_what_the_guard_knows():
             }
         )
     )
-    assert guard.fault("As an AI, I cannot.", "") == "outside the world: as an ai"
+    assert guard.fault("As an AI, I cannot.", "") == "out of character: As an AI"
     assert guard.fault("There is a tunnel.", "Where?") == "secret: the tunnel"
     assert guard.fault("What tunnel?", "Is there a tunnel?") is None
     assert guard.fault("Rain again.", "") is None
@@ -329,3 +329,66 @@ def test_the_note_of_a_card_and_lore_go_where_sillytavern_puts_them():
     assert standing.index("BEFORE") < standing.index("Example:\nTraveller: Hi\nHilde: Hello.")
     assert any(text == "Scenario: In the hall: OUT. {{wizard}}" for text in standing)
     assert part.warnings == ["{{wizard}} is no macro that is known here, and stays"]
+
+
+def test_a_card_says_how_it_speaks(model):
+    wanted = {"temperature": 1.2, "dry_multiplier": 0.8, "xtc_threshold": 7, "speed": 3}
+    npc = Npc(model, card(extensions={"understudy/sampling": wanted}))
+    assert npc.card_samplers == {"temperature": 1.2, "dry_multiplier": 0.8}
+    notes = [warning for warning in npc.warnings if "understudy/sampling" in warning]
+    assert len(notes) == 2
+    assert any("xtc_threshold" in note for note in notes)
+    assert any("speed" in note for note in notes)
+    drawn = npc.settings.draw(model.spec, 1, of_card=npc.card_samplers)
+    assert (drawn["temperature"], drawn["dry_multiplier"], drawn["top_p"]) == (1.2, 0.8, 0.9)
+    loud = NpcSettings(temperature=0.1).draw(model.spec, 1, of_card=npc.card_samplers)
+    assert loud["temperature"] == 0.1
+    assert len(Npc(model, card(extensions={"understudy/sampling": 3})).warnings) == 1
+    with pytest.raises(UsageError, match="xtc_probability"):
+        NpcSettings(xtc_probability=2.0)
+
+
+def test_switches_of_speech(model, monkeypatch):
+    """Each is obeyed where the words are drawn."""
+    asked = []
+    stream = model.stream_outputs
+    monkeypatch.setattr(
+        model, "stream_outputs", lambda p, **options: asked.append(options) or stream(p, **options)
+    )
+    Npc(model, card(), settings=NpcSettings(dry_multiplier=0.5, penalty_last_n=7)).turn("Hi")
+    Npc(model, card(), settings=NpcSettings(stops_at_speakers=False)).turn("Hi")
+    assert "User:" in asked[0]["stop"]
+    assert (asked[0]["dry_multiplier"], asked[0]["penalty_last_n"]) == (0.5, 7)
+    assert next(one["stop"] for one in asked if one["penalty_last_n"] == 64) == ()
+    free = Npc(model, card(), settings=NpcSettings(stays_in_character=False))
+    assert free.guard.fault("As an AI, I use the internet.", "") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ("As an AI language model, I don't have feelings.", True),
+        ("I'm just a computer program.", True),
+        ("I am an artificial intelligence created by a company.", True),
+        ("I was trained by OpenAI.", True),
+        ("I don\u2019t have personal experiences.", True),
+        ("As an assistant, I cannot.", True),
+        ("I have no feelings for him.", False),
+        ("I am an assistant manager at a bank.", False),
+        ("As a computer engineer I mend mills.", False),
+        ("I am not a robot, silly.", False),
+        ("I study artificial intelligence at college.", False),
+        ("I don't have personal space here.", False),
+    ],
+)
+def test_who_leaves_the_character(text, leaves):
+    assert bool(leaves_character(text)) == leaves
+
+
+def test_a_character_may_be_a_program():
+    robot = Guard.from_card(card(description="{{char}} is an android who serves the captain."))
+    assert robot.chat_fault("As an AI, I do not sleep.", "") is None
+    miller = Guard.from_card(card(description="A miller. {{char}} never says that she is an AI."))
+    assert miller.chat_fault("As an AI, I do not sleep.", "") == "out of character: As an AI"
+    assert miller.chat_fault("Look at this website.", "") is None
+    assert miller.fault("Look at this website.", "") == "outside the world: website"

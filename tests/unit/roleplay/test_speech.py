@@ -66,7 +66,7 @@ def test_half_a_sentence_at_the_token_limit_is_left_out():
 
 def test_leaving_the_character_is_drawn_again_or_replaced():
     text, speech = said("As an AI language model, I cannot.", may_redraw=True)
-    assert (text, speech.fault) == ("", "outside the world: language model")
+    assert (text, speech.fault) == ("", "out of character: As an AI")
     text, speech = said(
         "As an AI language model, I cannot.", guard=Guard("H", deflections=("No.",))
     )
