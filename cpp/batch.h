@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "adapter.h"
+
 namespace understudy {
 
 // Token i stands at positions[i] of the sequence with page table row slots[i].
@@ -12,7 +14,8 @@ struct Batch {
   int max_pages;
   int num_logits;
   const int32_t* logit_rows;
-  const int32_t* frequency_sets;  // by sequence, an index into Spec::frequency_sets
+  const int32_t* frequency_sets;             // by sequence, an index into Spec::frequency_sets
+  const AdapterMix* const* mixes = nullptr;  // by sequence, null for none; null: none has any
 
   const int32_t* page_table(int slot) const {
     return page_tables + static_cast<int64_t>(slot) * max_pages;

@@ -16,6 +16,7 @@ struct Linear {
   PackedTensor weight;
   const float* bias = nullptr;
   bool is_int12 = false;
+  int id = -1;  // among the model's matrices, for adapters
 
   bool reads_integers() const { return is_integer(weight.format); }
   bool reads(bool int12) const { return reads_integers() && is_int12 == int12; }

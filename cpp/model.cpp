@@ -51,6 +51,7 @@ class Model::Loader {
     model_.head_ = tensors_.count("lm_head.weight")
                        ? linear("lm_head", spec_.vocab_size, spec_.hidden_size)
                        : make("lm_head", model_.embedding_, nullptr);
+    number(EMBEDDING_NAME, spec_.hidden_size, spec_.vocab_size);  // one token's input is a 1
     model_.final_norm_ = norm("model.norm");
     for (int i = 0; i < spec_.num_layers; ++i)
       model_.layers_.push_back(layer("model.layers." + std::to_string(i) + "."));
@@ -73,16 +74,22 @@ class Model::Loader {
   }
 
   Linear linear(const std::string& name, int64_t rows, int64_t columns) {
-    return make(name.substr(name.rfind('.') + 1),
-                require(tensors_, name + ".weight", rows, columns),
+    return make(name, require(tensors_, name + ".weight", rows, columns),
                 optional_vector(name + ".bias", rows));
   }
 
-  Linear make(const std::string& last_name, const PackedTensor& weight, const float* bias) {
+  Linear make(const std::string& name, const PackedTensor& weight, const float* bias) {
+    const std::string last_name = name.substr(name.rfind('.') + 1);
     const bool is_named = std::find(int12_.begin(), int12_.end(), last_name) != int12_.end();
     const bool is_int12 = is_named && is_integer(weight.format);
     model_.has_int12_ = model_.has_int12_ || is_int12;
-    return {weight, bias, is_int12};
+    return {weight, bias, is_int12, number(name, weight.rows, weight.columns)};
+  }
+
+  int number(const std::string& name, int64_t rows, int64_t columns) {
+    const int id = static_cast<int>(model_.matrices_.size());
+    model_.matrices_.emplace(name, MatrixSize{id, rows, columns});
+    return id;
   }
 
   NormWeights norm(const std::string& name) {
@@ -113,7 +120,8 @@ Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels,
       kernels_(kernels),
       pool_(num_threads),
       multiplier_(kernels_, pool_),
-      attention_(spec_, kernels_, pool_) {
+      attention_(spec_, kernels_, pool_),
+      adapters_(kernels_, pool_) {
   Loader(*this, tensors, int12).load();
   zeros_.assign(spec.num_layers, 0);
   activations_.assign(spec.num_layers, 0);
@@ -146,12 +154,21 @@ void Model::step(const Batch& batch, Cache& cache, float* logits) {
   reserve(std::max(batch.num_tokens, batch.num_logits));
   find_angles(batch);
   attention_.plan(batch);
+  adapters_.plan(batch);
   embed(batch);
   for (int i = 0; i < spec_.num_layers; ++i) run_layer(i, batch, cache);
   if (batch.num_logits == 0) return;
   norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows, {&head_});
-  multiplier_.multiply({{&head_, logits, spec_.vocab_size}},
-                       {buffers_.h.data(), spec_.hidden_size, batch.num_logits});
+  const Product head{&head_, logits, spec_.vocab_size};
+  const Activations normed{buffers_.h.data(), spec_.hidden_size, batch.num_logits};
+  multiplier_.multiply({head}, normed);
+  adapters_.apply({head}, normed, Adapters::Rows::LOGITS);
+}
+
+// The products of the batch's tokens, and what adapters add to them.
+void Model::multiply(std::initializer_list<Product> products, const Activations& input) {
+  multiplier_.multiply(products, input);
+  adapters_.apply(products, input);
 }
 
 void Model::reserve(int64_t n) {
@@ -198,22 +215,22 @@ void Model::run_layer(int index, const Batch& batch, Cache& cache) {
       gate{&layer.gate, b.gate.data(), inner_stride};
 
   norm_and_quantize(layer.attention_norm, n, nullptr, {&layer.q, &layer.k, &layer.v});
-  multiplier_.multiply({{&layer.q, b.q.data(), query_stride},
-                        {&layer.k, b.k.data(), kv_stride},
-                        {&layer.v, b.v.data(), kv_stride}},
-                       normed);
+  multiply({{&layer.q, b.q.data(), query_stride},
+            {&layer.k, b.k.data(), kv_stride},
+            {&layer.v, b.v.data(), kv_stride}},
+           normed);
   rotate_and_store(index, batch, cache);
   attention_.attend(index, batch, cache, b.q.data(), b.attention.data());
   multiplier_.quantize(attention, layer.o);
-  multiplier_.multiply({{&layer.o, b.x.data(), hidden_stride, true}}, attention);
+  multiply({{&layer.o, b.x.data(), hidden_stride, true}}, attention);
 
   norm_and_quantize(layer.mlp_norm, n, nullptr, {&layer.up, spec_.gated ? &layer.gate : &layer.up});
   if (spec_.gated)
-    multiplier_.multiply({up, gate}, normed);
+    multiply({up, gate}, normed);
   else
-    multiplier_.multiply({up}, normed);
+    multiply({up}, normed);
   activate(index, n);
-  multiplier_.multiply({{&layer.down, b.x.data(), hidden_stride, true}}, inner);
+  multiply({{&layer.down, b.x.data(), hidden_stride, true}}, inner);
 }
 
 void Model::embed(const Batch& batch) {
@@ -222,6 +239,8 @@ void Model::embed(const Batch& batch) {
       unpack_row(embedding_, batch.tokens[t],
                  buffers_.x.data() + t * padded_columns(spec_.hidden_size));
   });
+  adapters_.embed(batch, matrices_.at(EMBEDDING_NAME).id, buffers_.x.data(),
+                  padded_columns(spec_.hidden_size));
 }
 
 // h[i] = norm(x[rows ? rows[i] : i]), then its tiles as the next products want them.

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "adapters.h"
 #include "attention.h"
 #include "batch.h"
 #include "cache.h"
@@ -44,6 +45,9 @@ class Model {
   int num_threads() const { return pool_.size(); }
   size_t weight_bytes_per_token() const;
 
+  // The matrices that adapters may change, by name without ".weight".
+  const MatrixSizes& matrices() const { return matrices_; }
+
   // logits: (num_logits, vocab_size). Not to be called from two threads at once.
   void step(const Batch& batch, Cache& cache, float* logits);
 
@@ -61,6 +65,7 @@ class Model {
   void find_angles(const Batch& batch);
   void run_layer(int index, const Batch& batch, Cache& cache);
   void embed(const Batch& batch);
+  void multiply(std::initializer_list<Product> products, const Activations& input);
   void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows,
                          std::initializer_list<const Linear*> next);
   void rotate_and_store(int layer, const Batch& batch, Cache& cache);
@@ -73,6 +78,8 @@ class Model {
   ThreadPool pool_;
   Multiplier multiplier_;
   Attention attention_;
+  Adapters adapters_;
+  MatrixSizes matrices_;
   PackedTensor embedding_;
   Linear head_;
   NormWeights final_norm_;

@@ -97,6 +97,29 @@ struct BoundModel {
   }
 };
 
+// An adapter of a model's matrices: name -> (A, B, scale).
+struct BoundAdapter {
+  const Model* model;
+  std::shared_ptr<const Adapter> adapter;
+
+  BoundAdapter(const BoundModel& bound, const nb::dict& matrices, const std::string& format)
+      : model(bound.model.get()) {
+    std::vector<AdapterMatrix> list;
+    std::vector<Matrix<float>> arrays;
+    for (const auto& [key, value] : matrices) {
+      const nb::tuple entry = nb::cast<nb::tuple>(value);
+      const auto a = nb::cast<Matrix<float>>(entry[0]), b = nb::cast<Matrix<float>>(entry[1]);
+      const auto rank = static_cast<int>(a.shape(0));
+      const auto name = nb::cast<std::string>(key);
+      if (a.shape(0) != b.shape(1)) refuse("A and B of " + name + " differ in rank");
+      list.push_back({name, rank, a.data(), b.data(), static_cast<int64_t>(b.shape(0)),
+                      static_cast<int64_t>(a.shape(1)), nb::cast<float>(entry[2])});
+      arrays.push_back(a), arrays.push_back(b);
+    }
+    adapter = std::make_shared<const Adapter>(model->matrices(), list, packed_format(format));
+  }
+};
+
 struct BoundCache {
   Cache cache;
   BoundCache(const BoundModel& model, int64_t num_pages, const std::string& kv_format)
@@ -142,13 +165,48 @@ std::vector<int32_t> read_sets(const nb::object& given, size_t num_sequences, co
   return sets;
 }
 
+// Adapters that act on one sequence: None, or a list of (adapter, factor).
+AdapterMix read_mix(const nb::handle& given, const Model& model) {
+  AdapterMix mix;
+  if (given.is_none()) return mix;
+  for (const nb::handle entry : nb::cast<nb::sequence>(given)) {
+    const auto [adapter, factor] = nb::cast<std::pair<const BoundAdapter*, float>>(entry);
+    if (adapter->model != &model) refuse("the adapter was made for another model");
+    mix.push_back({adapter->adapter, factor});
+  }
+  return mix;
+}
+
+// The mixtures of a batch's sequences; equal ones are one, so that their tokens are computed
+// together.
+struct Mixes {
+  std::vector<std::unique_ptr<AdapterMix>> owned;
+  std::vector<const AdapterMix*> by_sequence;
+
+  Mixes(const nb::object& given, size_t num_sequences, const Model& model) {
+    if (given.is_none()) return;
+    for (const nb::handle entry : nb::cast<nb::sequence>(given)) add(read_mix(entry, model));
+    if (by_sequence.size() != num_sequences) refuse("adapters must say one for each sequence");
+  }
+  void add(AdapterMix mix) {
+    const auto is_same = [&](const auto& known) { return *known == mix; };
+    auto known = std::find_if(owned.begin(), owned.end(), is_same);
+    if (mix.empty()) return by_sequence.push_back(nullptr);
+    if (known == owned.end())
+      known = owned.insert(owned.end(), std::make_unique<AdapterMix>(std::move(mix)));
+    by_sequence.push_back(known->get());
+  }
+  const AdapterMix* const* data() const { return owned.empty() ? nullptr : by_sequence.data(); }
+};
+
 auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions,
           Array<int32_t> slots, Matrix<int32_t> page_tables, Array<int32_t> logit_rows,
-          const nb::object& frequency_sets) {
+          const nb::object& frequency_sets, const nb::object& adapters) {
   if (positions.size() != tokens.size() || slots.size() != tokens.size())
     refuse("tokens, positions and slots must have the same length");
   const std::vector<int32_t> sets =
       read_sets(frequency_sets, page_tables.shape(0), bound.model->spec());
+  const Mixes mixes(adapters, page_tables.shape(0), *bound.model);
   const Batch batch = {static_cast<int>(tokens.size()),
                        tokens.data(),
                        positions.data(),
@@ -157,7 +215,8 @@ auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int
                        static_cast<int>(page_tables.shape(1)),
                        static_cast<int>(logit_rows.size()),
                        logit_rows.data(),
-                       sets.data()};
+                       sets.data(),
+                       mixes.data()};
   Model& model = *bound.model;
   check_batch(batch, model.spec(), static_cast<int64_t>(page_tables.shape(0)), cache.cache);
   const size_t rows = logit_rows.size(), vocab = static_cast<size_t>(model.spec().vocab_size);
@@ -389,8 +448,12 @@ void bind_model(nb::module_& m) {
       .def(
           "count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); }, "is_on"_a)
       .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
+  nb::class_<BoundAdapter>(m, "Adapter")
+      .def(nb::init<const BoundModel&, const nb::dict&, const std::string&>(), "model"_a,
+           "matrices"_a, "format"_a, nb::keep_alive<1, 2>())
+      .def_prop_ro("num_bytes", [](const BoundAdapter& a) { return a.adapter->bytes(); });
   m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a,
-        "logit_rows"_a, "frequency_sets"_a.none() = nb::none());
+        "logit_rows"_a, "frequency_sets"_a.none() = nb::none(), "adapters"_a.none() = nb::none());
 }
 
 void bind_cache(nb::module_& m) {

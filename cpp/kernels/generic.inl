@@ -187,6 +187,7 @@ static void quantize(const float* x, int64_t stride, int width, int64_t columns,
 }
 
 #include "attention.inl"
+#include "low_rank.inl"
 #include "matmul.inl"
 
 static int64_t peak_loop(int64_t rounds) {
@@ -227,6 +228,10 @@ static Kernels make_table(const char* name) {
   k.relu2_gate = relu2_gate;
   k.silu_gate = silu_gate;
   k.add = add_to;
+  k.shrink[index_of(Format::F32)] = shrink<Format::F32>;
+  k.shrink[index_of(Format::BF16)] = shrink<Format::BF16>;
+  k.expand[index_of(Format::F32)] = expand<Format::F32>;
+  k.expand[index_of(Format::BF16)] = expand<Format::BF16>;
   k.attend = attend;
   k.merge = merge;
   k.sum_exp = sum_exp;

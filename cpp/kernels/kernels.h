@@ -104,6 +104,24 @@ struct Block {
 };
 constexpr int64_t BLOCK_OVERREAD = MAX_TILE * tile_row_bytes(true);
 
+// What an adapter adds to a matrix of (rows, columns): B A, of low rank, in F32 or BF16, filled up
+// with zeros. A is [rank][columns up to a multiple of 16]; B is in panels of 64 rows, [rank][64].
+// For the embedding A is [columns][rank], one row a token of the vocabulary.
+struct LowRank {
+  Format format = Format::F32;
+  int64_t rows = 0, columns = 0;
+  int rank = 0;  // a multiple of LOW_RANK_MULTIPLE
+  const uint8_t *a = nullptr, *b = nullptr;
+  float scale = 1.0f;
+
+  int64_t padded_columns() const { return round_up(columns, PANEL_ROWS); }
+};
+constexpr int LOW_RANK_MULTIPLE = 4;
+constexpr int LOW_RANK_ROWS = 64;
+constexpr int MAX_LOW_RANK = 1024;
+constexpr int LOW_RANK_TOKENS = 4;  // that one call covers at most
+constexpr int64_t low_rank_bytes(Format format) { return format == Format::BF16 ? 2 : 4; }
+
 // One chunk of attention for `num_queries` queries that share a key/value head.
 //   s = (q·k)·k_scale for positions start .. start + 32·num_pages - 1, -inf beyond each query's
 //   limit m = max s, l = Σ exp(s - m), out = Σ exp(s - m)·v
@@ -154,6 +172,11 @@ struct Kernels {
   void (*silu_gate)(const float* gate, float* x, int64_t n) = nullptr;   // x = silu(gate)·x
   void (*relu2_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = relu(gate)²·x
   void (*add)(const float* a, float* x, int64_t n) = nullptr;            // x += a
+  // sums[t·rank + k] = scale Σ_c A[k, c]·x[t·stride + c], and y[t·stride + r] += Σ_k B[r, k]·
+  // sums[t·rank + k], for `width` tokens; indexed by Format, of F32 and BF16.
+  void (*shrink[2])(const LowRank& w, const float* x, int64_t stride, int width, float scale,
+                    float* sums) = {};
+  void (*expand[2])(const LowRank& w, const float* sums, int width, float* y, int64_t stride) = {};
   void (*attend)(const AttendChunk& chunk) = nullptr;
   // (m, l, acc) <- merge of itself with (m2, l2, acc2): softmax over both chunks.
   void (*merge)(float* m, float* l, float* acc, float m2, float l2, const float* acc2,

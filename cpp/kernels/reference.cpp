@@ -171,6 +171,33 @@ void add(const float* a, float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += a[i];
 }
 
+float low_rank_value(const LowRank& w, const uint8_t* p, int64_t i) {
+  if (w.format == Format::F32) return reinterpret_cast<const float*>(p)[i];
+  return bf16_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
+}
+
+void shrink(const LowRank& w, const float* x, int64_t stride, int width, float scale, float* sums) {
+  for (int t = 0; t < width; ++t)
+    for (int k = 0; k < w.rank; ++k) {
+      float sum = 0;
+      for (int64_t c = 0; c < w.columns; ++c)
+        sum = std::fma(low_rank_value(w, w.a, k * w.padded_columns() + c), x[t * stride + c], sum);
+      sums[t * w.rank + k] = scale * sum;
+    }
+}
+
+void expand(const LowRank& w, const float* sums, int width, float* y, int64_t stride) {
+  for (int t = 0; t < width; ++t)
+    for (int64_t r = 0; r < w.rows; ++r) {
+      const int64_t panel = r / LOW_RANK_ROWS * w.rank * LOW_RANK_ROWS + r % LOW_RANK_ROWS;
+      float sum = 0;
+      for (int k = 0; k < w.rank; ++k)
+        sum =
+            std::fma(low_rank_value(w, w.b, panel + k * LOW_RANK_ROWS), sums[t * w.rank + k], sum);
+      y[t * stride + r] += sum;
+    }
+}
+
 float page_value(const uint8_t* page, KvFormat format, int64_t index) {
   if (format == KvFormat::INT8)
     return static_cast<float>(reinterpret_cast<const int8_t*>(page)[index]);
@@ -266,6 +293,10 @@ Kernels make_table() {
   k.relu2_gate = relu2_gate;
   k.silu_gate = silu_gate;
   k.add = add;
+  for (const Format format : {Format::F32, Format::BF16}) {
+    k.shrink[index_of(format)] = shrink;
+    k.expand[index_of(format)] = expand;
+  }
   k.attend = attend;
   k.merge = merge;
   k.sum_exp = sum_exp;

@@ -423,6 +423,12 @@ void check_overrides(const Kernels& target) {
   const auto one = [&](const char* name, auto slot) {
     check.hold(target.*slot != reference.*slot, "%s is the reference's", name);
   };
+  for (const int f : {index_of(Format::F32), index_of(Format::BF16)}) {
+    check.hold(target.shrink[f] != reference.shrink[f], "shrink %s is the reference's",
+               FORMAT_NAMES[f]);
+    check.hold(target.expand[f] != reference.expand[f], "expand %s is the reference's",
+               FORMAT_NAMES[f]);
+  }
   one("quantize", &Kernels::quantize);
   one("layer_norm", &Kernels::layer_norm);
   one("rms_norm", &Kernels::rms_norm);
@@ -436,6 +442,57 @@ void check_overrides(const Kernels& target) {
   one("sum_exp", &Kernels::sum_exp);
   one("max_value", &Kernels::max_value);
   one("peak_loop", &Kernels::peak_loop);
+}
+
+// Random matrices of low rank as adapters are packed; what fills them up is zero.
+struct RandomLowRank {
+  std::vector<uint8_t> a, b;
+  LowRank w;
+  RandomLowRank(Random& random, Format format, int64_t rows, int64_t columns, int rank) {
+    w = {format, rows, columns, rank, nullptr, nullptr};
+    const int64_t panels = round_up(rows, LOW_RANK_ROWS) / LOW_RANK_ROWS;
+    a.resize(static_cast<size_t>(rank * w.padded_columns() * low_rank_bytes(format)));
+    b.resize(static_cast<size_t>(panels * LOW_RANK_ROWS * rank * low_rank_bytes(format)));
+    for (int64_t k = 0; k < rank; ++k)
+      for (int64_t c = 0; c < columns; ++c) put(a, k * w.padded_columns() + c, random.normal());
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < rank; ++k)
+        put(b, (r / LOW_RANK_ROWS * rank + k) * LOW_RANK_ROWS + r % LOW_RANK_ROWS, random.normal());
+    w.a = a.data();
+    w.b = b.data();
+  }
+  void put(std::vector<uint8_t>& bytes, int64_t index, float value) const {
+    const uint16_t half = float_to_bf16(value);
+    if (w.format == Format::F32)
+      std::memcpy(&bytes[static_cast<size_t>(4 * index)], &value, 4);
+    else
+      std::memcpy(&bytes[static_cast<size_t>(2 * index)], &half, 2);
+  }
+};
+
+void check_low_rank(const Kernels& target) {
+  Random random(9);
+  Check check(target, "low rank");
+  for (const Format format : {Format::F32, Format::BF16})
+    for (const int64_t rows : {1, 63, 64, 130})
+      for (const int64_t columns : {1, 16, 33, 257})
+        for (const int rank : {4, 8, 20}) {
+          const RandomLowRank random_w(random, format, rows, columns, rank);
+          const LowRank& w = random_w.w;
+          const int f = index_of(format);
+          const int64_t in = round_up(columns, GROUP), out = rows + 5;
+          const std::vector<float> x = random.normals(LOW_RANK_TOKENS * in);
+          std::vector<float> sums(LOW_RANK_TOKENS * 20), right(sums.size());
+          std::vector<float> y(static_cast<size_t>(LOW_RANK_TOKENS * out), 0.5f), other = y;
+          for (int width = 1; width <= LOW_RANK_TOKENS; ++width) {
+            target.shrink[f](w, x.data(), in, width, 0.7f, sums.data());
+            reference_kernels().shrink[f](w, x.data(), in, width, 0.7f, right.data());
+            check.equal(sums.data(), right.data(), width * rank, ROUNDING, "A x");
+            target.expand[f](w, right.data(), width, y.data(), out);
+            reference_kernels().expand[f](w, right.data(), width, other.data(), out);
+            check.equal(y.data(), other.data(), width * out, 0, "B sums");
+          }
+        }
 }
 
 }  // namespace
@@ -452,6 +509,7 @@ void check_slots(const Kernels& target) {
   check_elementwise(target);
   check_reductions(target);
   check_attend(target);
+  check_low_rank(target);
   Check(target, "peak_loop").hold(target.peak_loop(2) > 0, "no operations");
 }
 

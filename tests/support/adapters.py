@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
+from understudy import core
 from understudy.adapters import Adapter
 from understudy.adapters.adapter import EMBEDDING, Pair, matrix_shapes
 from understudy.spec import ModelSpec
@@ -31,3 +33,11 @@ def random_adapter(
         b = rng.standard_normal((out, rank), dtype=np.float32) / np.float32(rank)
         tensors[matrix] = (a / np.float32(np.sqrt(into)), b * np.float32(strength))
     return Adapter(f"random{seed}", rank, 2.0 * rank, rslora, tensors, metadata={"base": "org/m"})
+
+
+def packed(
+    model: core.Model, adapter: Adapter, format: Literal["f32", "bf16"]
+) -> core.PackedAdapter:
+    """As the engine packs it."""
+    matrices = {m: (*pair, adapter.scale_for(m)) for m, pair in adapter.tensors.items()}
+    return core.PackedAdapter(model, matrices, format)

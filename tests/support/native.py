@@ -71,6 +71,7 @@ class NativeRun:
         num_sequences: int = 1,
         max_tokens: int = 256,
         kv_format: KvFormat = "f32",
+        adapters: Sequence[core.AdapterMix | None] | None = None,
     ) -> None:
         pages = -(-max_tokens // core.PAGE_SIZE)
         self.model, self.spec = model, spec
@@ -82,6 +83,7 @@ class NativeRun:
             order.reshape(num_sequences, pages).astype(np.int32)
         )
         self.lengths = [0] * num_sequences
+        self.adapters = adapters
 
     def feed(self, pieces: Sequence[tuple[int, Sequence[int] | NDArray[np.int32]]]) -> list[Array]:
         """One step: appends tokens to sequences; logits of every token, (tokens, vocab) for each piece."""
@@ -98,6 +100,7 @@ class NativeRun:
             *arrays,
             self.page_tables,
             np.arange(len(tokens), dtype=np.int32),
+            adapters=self.adapters,
         )
         ends = np.cumsum([len(piece) for _, piece in pieces])[:-1]
         return np.split(logits, ends)

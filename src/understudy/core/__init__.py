@@ -19,6 +19,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +157,32 @@ class Model(_core.Model):
         )
 
 
+class PackedAdapter(_core.Adapter):
+    """Changes of low rank, packed for the kernels: B A times a scale, for some of a model's
+    matrices.
+
+    Args:
+        model: whose matrices they are; no other may run it.
+        matrices: by canonical name without `.weight`: A (rank, in), B (out, rank), scale.
+        format: f32, or bf16 for half the bytes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        matrices: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32], float]],
+        format: Literal["f32", "bf16"] = "bf16",
+    ) -> None:
+        packed = {
+            name: (np.ascontiguousarray(a, np.float32), np.ascontiguousarray(b, np.float32), scale)
+            for name, (a, b, scale) in matrices.items()
+        }
+        super().__init__(model, packed, format)
+
+
+AdapterMix = Sequence[tuple[PackedAdapter, float]]  # that act on a sequence together, with factors
+
+
 def _rotation(spec: ModelSpec) -> dict[str, object]:
     """The frequencies of texts within the original context, of longer ones where they differ."""
     sets = [spec.frequencies(1), spec.frequencies(spec.max_positions)]
@@ -250,6 +277,7 @@ def step(
     page_tables: NDArray[np.int32],
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
+    adapters: Sequence[AdapterMix | None] | None = None,
 ) -> NDArray[np.float32]:
     """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages);
     logit_rows: (m,).
@@ -257,11 +285,11 @@ def step(
     Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of
     `page_tables`; tokens of one sequence stand together, in rising order. `frequency_sets` says for
     each sequence whether it turns by the frequencies of texts within the model's original context
-    (0) or of longer ones (1), where these differ. Returns float32 (m, vocab): the logits of batch
-    rows `logit_rows`.
+    (0) or of longer ones (1), where these differ; `adapters` says for each which act on it. Returns
+    float32 (m, vocab): the logits of batch rows `logit_rows`.
     """
     arrays = (tokens, positions, slots, page_tables, logit_rows)
-    return _core.step(model, cache, *arrays, frequency_sets)
+    return _core.step(model, cache, *arrays, frequency_sets, adapters)
 
 
 _NO_IDS = np.empty(0, np.int32)

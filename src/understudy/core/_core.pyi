@@ -78,6 +78,20 @@ class Model:
     def zero_shares(self) -> list[float]:
         """Share of exact zeros behind the MLP's activation, by layer."""
 
+class Adapter:
+    """Changes of low rank of a model's matrices, packed; keeps the model alive."""
+
+    def __init__(
+        self,
+        model: Model,
+        matrices: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32], float]],
+        format: str,
+    ) -> None:
+        """matrices: A (rank, in), B (out, rank), scale by name; format: `f32` or `bf16`."""
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the packed matrices."""
+
 class Cache:
     """Keys and values in pages; memory is taken when a page is first written."""
 
@@ -105,6 +119,7 @@ def step(
     page_tables: NDArray[np.int32],
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
+    adapters: Sequence[Sequence[tuple[Adapter, float]] | None] | None = None,
 ) -> NDArray[np.float32]:
     """One forward pass; see `understudy.core.step`. Returns float32 (logit_rows, vocab)."""
 
