@@ -20,6 +20,7 @@ from machine import processor_name
 
 import understudy
 from understudy import core
+from understudy.engine.scoring import Piece
 
 PASSAGE = (
     "The lighthouse on the island was built in 1812 from grey granite. Its lamp burns rape oil, and its light is seen for eleven miles. "
@@ -83,7 +84,7 @@ def check(model: understudy.Model, guesses: int, rounds: int, depth: int = 512) 
     """Time of a step over 1 + guesses tokens against one over a single token."""
     runner = model.runner
     pages = np.arange((depth + 64) // core.PAGE_SIZE, dtype=np.int32)[None]
-    runner.logits([5] * depth, list(pages[0]), 0, depth)
+    runner.rows([Piece([5] * depth, 0, list(pages[0]), range(depth))])
 
     def step(count: int) -> float:
         tokens, positions = (

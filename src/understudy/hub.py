@@ -21,6 +21,7 @@ from understudy.errors import CheckpointError, MissingError, OfflineError
 from understudy.formats.gguf import read_gguf
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+RESIDENT = Path(__file__).parent / "adapters" / "resident"  # of the default model
 _ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(?:/(?P<file>[\w./-]+\.gguf))?")
 _SHARD = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.(?P<kind>gguf|safetensors)"
@@ -53,6 +54,12 @@ class HubOptions:
     @property
     def cache(self) -> Path:
         return _cache_folder() if self.cache_dir is None else Path(self.cache_dir).expanduser()
+
+
+def resident_adapter(path: Path) -> Path | None:
+    """The adapter that ships with the default model; None for other models, or where none does."""
+    has_one = (RESIDENT / "adapter_config.json").is_file()
+    return RESIDENT if has_one and path == _embedded_default() else None
 
 
 def resolve(model: str | Path, options: HubOptions | None = None) -> Path:

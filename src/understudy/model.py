@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from understudy import core, hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from understudy.engine import Driver, Engine, Output, Request, Runner, Score, as_ids
+from understudy.engine import (
+    AdapterAsked,
+    AdapterTable,
+    Driver,
+    Engine,
+    Output,
+    Request,
+    Runner,
+    Score,
+    adapter_choice,
+    as_ids,
+)
 from understudy.engine.loading import Activations, LoadOptions, load_engine
 from understudy.engine.logits import iterate_logits, score
 from understudy.engine.saved_state import StateFiles
@@ -36,6 +47,8 @@ from understudy.spec import KvFormat, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import ChatTemplate
 
+RESIDENT = "resident"  # the adapter that ships with the default model
+
 
 def load(
     model: str | Path,
@@ -51,6 +64,8 @@ def load(
     speculate: int = 0,
     use_cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    adapters: Mapping[str, str | Path] | None = None,
+    adapter: str | Mapping[str, float] | None = RESIDENT,
 ) -> Model:
     """Loads a model.
 
@@ -67,6 +82,10 @@ def load(
         num_threads, isa: see `core.Model`.
         speculate: tokens to guess from the text so far and check in one step.
         use_cache: keep the packed weights in the cache folder for the next start.
+        adapters: LoRA adapters by name (folders of PEFT, llama.cpp's GGUF) that requests may choose
+            by `adapter=NAME`.
+        adapter: what acts on requests that choose nothing: a name, `NAME:FACTOR`, or {name:
+            factor}; default the adapter that ships with the model, where one does; None: nothing.
 
     Raises:
         InputError: the model cannot be used, said in one line.
@@ -86,7 +105,29 @@ def load(
         use_cache=use_cache,
         progress=progress,
     )
-    return Model(open_checkpoint(hub.resolve(model)), options)
+    path = hub.resolve(model)
+    loaded = Model(open_checkpoint(path), options)
+    try:
+        _load_adapters(loaded, hub.resident_adapter(path), adapters or {}, adapter)
+    except BaseException:
+        loaded.close()
+        raise
+    return loaded
+
+
+def _load_adapters(
+    model: Model,
+    resident: Path | None,
+    adapters: Mapping[str, str | Path],
+    chosen: str | Mapping[str, float] | None,
+) -> None:
+    if resident is not None and chosen is not None:
+        model.adapters.add(RESIDENT, resident)
+    for name, path in adapters.items():
+        model.adapters.add(name, path)
+    if chosen == RESIDENT and resident is None and RESIDENT not in adapters:
+        return
+    model.adapters.set_factors(dict(adapter_choice(chosen or "")))
 
 
 def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
@@ -121,6 +162,13 @@ class Model:
     def engine(self) -> Engine:
         """For its sizes and counts; `driver` runs it."""
         return self.driver.engine
+
+    @property
+    def adapters(self) -> AdapterTable:
+        """LoRA adapters that requests may choose: `add`, `drop`, `list`."""
+        table = self.driver.engine.adapters
+        assert table is not None
+        return table
 
     @property
     def runner(self) -> Runner:
@@ -251,12 +299,19 @@ class Model:
 
     # ---- saved states ----
 
-    def save_state(self, path: str | Path, tokens: Sequence[int]) -> int:
+    def save_state(
+        self, path: str | Path, tokens: Sequence[int], adapter: AdapterAsked | None = None
+    ) -> int:
         """Writes the cached keys and values of the longest known beginning of `tokens`; returns its
         length in tokens.
+
+        Args:
+            adapter: under which they were computed; see `SamplingParams`.
         """
-        ids = as_ids(tokens)
-        return StateFiles(self.driver, self.runner, self.fingerprint).save(Path(path), ids)
+        choice = None if adapter is None else adapter_choice(adapter)
+        active = self.engine.choose_adapters(choice)
+        files = StateFiles(self.driver, self.runner, self.fingerprint)
+        return files.save(Path(path), as_ids(tokens), active)
 
     def load_state(self, path: str | Path) -> list[int]:
         """Reads such a file into free pages, so that prompts beginning with its tokens need not
@@ -264,6 +319,7 @@ class Model:
 
         Raises:
             FormatError: damaged, or made with another model or cache format.
+            MissingError: made with an adapter that is not loaded.
         """
         return StateFiles(self.driver, self.runner, self.fingerprint).load(Path(path))
 

@@ -8,16 +8,19 @@ while engine.has_work:
 Whoever shares an engine asks its `driver.Driver`, which owns it.
 """
 
+from understudy.engine.adapters import AdapterTable
 from understudy.engine.driver import Driver
 from understudy.engine.engine import Engine
 from understudy.engine.limits import as_ids
 from understudy.engine.output import Output, TokenLogprob, Usage
-from understudy.engine.params import SamplingParams
+from understudy.engine.params import AdapterAsked, SamplingParams, adapter_choice
 from understudy.engine.request import Mask, Overflow, Request
 from understudy.engine.runner import Runner
 from understudy.engine.scoring import Score
 
 __all__ = [
+    "AdapterAsked",
+    "AdapterTable",
     "Driver",
     "Engine",
     "Mask",
@@ -29,5 +32,6 @@ __all__ = [
     "Score",
     "TokenLogprob",
     "Usage",
+    "adapter_choice",
     "as_ids",
 ]

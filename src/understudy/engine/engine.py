@@ -12,11 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters, AdapterTable
 from understudy.engine.answers import AnswerBuilder, StepResult, add_prompt_scores, output_of
 from understudy.engine.breakers import Breakers
 from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.output import Output, Timing
 from understudy.engine.pages import PagePool
+from understudy.engine.params import AdapterChoice
 from understudy.engine.request import Request
 from understudy.engine.sampler import settings_of
 from understudy.engine.scheduler import Scheduler
@@ -51,6 +53,7 @@ class Engine:
         max_sequences: most answers under way at once; others wait.
         speculate: tokens to guess from the text so far and check in one step; 0 switches it off. It
             never changes a text.
+        adapters: what requests may choose; None: nothing.
 
     Raises:
         UsageError: a setting is out of range.
@@ -66,6 +69,7 @@ class Engine:
         max_batch_tokens: int = 512,
         max_sequences: int = 64,
         speculate: int = 0,
+        adapters: AdapterTable | None = None,
     ) -> None:
         _check("context", context, 1, 1 << 30)
         _check("max_batch_tokens", max_batch_tokens, 1, 1 << 20)
@@ -74,12 +78,25 @@ class Engine:
         self.runner, self.tokenizer = runner, tokenizer
         self.vocab_size = vocab_size or tokenizer.vocab_size
         self.context = min(context, runner.num_pages * runner.page_size)
-        self.speculate = speculate
+        self.speculate, self.adapters = speculate, adapters
         self.pool = PagePool(runner.num_pages, runner.page_size)
         self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences, runner.copy_page)
         self.answers = AnswerBuilder(tokenizer, self.vocab_size)
         self._ids, self._breakers = itertools.count(), Breakers(tokenizer)
         self._pending: list[Output] = []
+
+    @property
+    def default_adapters(self) -> ActiveAdapters:
+        """What acts on requests that choose no adapters."""
+        return self.adapters.default if self.adapters else NO_ADAPTERS
+
+    def find_adapters(self, identity: str) -> ActiveAdapters:
+        """The loaded adapters of an identity. MissingError where one is not loaded."""
+        return self.adapters.of_identity(identity) if self.adapters else NO_ADAPTERS
+
+    def choose_adapters(self, choice: AdapterChoice | None) -> ActiveAdapters:
+        """What acts on a request that asks for these. UsageError where one is not loaded."""
+        return self.adapters.choose(choice) if self.adapters else NO_ADAPTERS
 
     @property
     def has_work(self) -> bool:
@@ -91,7 +108,8 @@ class Engine:
         """Queues a request and returns its id.
 
         Raises:
-            UsageError: an empty prompt, or a token outside the vocabulary.
+            UsageError: an empty prompt, a token outside the vocabulary, an adapter that is not
+                loaded.
             ContextError: prompt and answer do not fit the context, and `overflow` is "refuse".
         """
         prompt, dropped = self._fit(request)
@@ -130,6 +148,7 @@ class Engine:
             mask=request.make_mask() if request.make_mask is not None else None,
             priority=request.priority,
             timing=Timing(added=time.perf_counter()),
+            adapters=self.choose_adapters(params.adapters),
         )
 
     def _fit(self, request: Request) -> tuple[list[int], int]:

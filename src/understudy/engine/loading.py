@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from understudy import core
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.pack import check_memory, pack, packed_sizes
+from understudy.engine.adapters import AdapterTable
 from understudy.engine.engine import Engine
 from understudy.engine.runner import Runner
 from understudy.errors import MissingError, UsageError
@@ -94,6 +95,7 @@ def load_engine(
     core_model = core.Model(
         spec, packed.tensors, isa=options.isa, num_threads=num_threads, int12=int12
     )
+    is_float = all(t.format in ("f32", "bf16") for t in packed.tensors.values())
     engine = Engine(
         Runner(core_model, num_pages, kv),
         tokenizer or _no_tokenizer(spec.vocab_size),
@@ -101,6 +103,7 @@ def load_engine(
         vocab_size=spec.vocab_size,
         max_batch_tokens=options.max_batch_tokens,
         speculate=options.speculate,
+        adapters=AdapterTable(spec, core_model, "f32" if is_float else "bf16"),
     )
     engine.scheduler.short_context = spec.short_context
     fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from understudy.engine.driver import Driver
 from understudy.engine.engine import Engine
 from understudy.engine.limits import check_length, check_vocabulary
-from understudy.engine.runner import Runner
+from understudy.engine.runner import AdaptedRunner, Runner
 from understudy.engine.scoring import Limits, Score, score_continuations
 from understudy.errors import UsageError
 
@@ -32,17 +32,18 @@ def iterate_logits(
         raise UsageError("the text is empty")
     check_vocabulary(tokens, vocab_size)
     check_length(len(tokens), driver.engine.context)
+    adapted = AdaptedRunner(runner, driver.engine.default_adapters)
     pages = driver.call(lambda engine: _take_pages(engine, len(tokens)))
     num_rows = max(MIN_ROWS, MAX_VALUES // vocab_size // 4)
     try:
         for first in range(0, len(tokens), num_rows):
-            yield first, driver.call(_chunk(runner, tokens, pages, first, num_rows))
+            yield first, driver.call(_chunk(adapted, tokens, pages, first, num_rows))
     finally:
         driver.post(lambda: pool.release(pages))
 
 
 def _chunk(
-    runner: Runner, tokens: list[int], pages: list[int], first: int, num_rows: int
+    runner: AdaptedRunner, tokens: list[int], pages: list[int], first: int, num_rows: int
 ) -> Callable[[Engine], NDArray[np.float32]]:
     count = min(num_rows, len(tokens) - first)
 
@@ -84,6 +85,7 @@ def score(
     def compute(engine: Engine) -> list[Score]:
         limits = Limits(engine.scheduler.max_batch_tokens, num_rows)
         short = engine.scheduler.short_context
-        return score_continuations(runner, engine.pool, pairs, limits, short)
+        adapted = AdaptedRunner(runner, engine.default_adapters)
+        return score_continuations(adapted, engine.pool, pairs, limits, short)
 
     return driver.call(compute)

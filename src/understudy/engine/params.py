@@ -9,6 +9,10 @@ from typing import Any
 
 from understudy.errors import UsageError
 
+MAX_FACTOR = 100.0  # of an adapter
+AdapterChoice = tuple[tuple[str, float], ...]  # names and factors; empty: the model alone
+AdapterAsked = str | Mapping[str, float] | Iterable[Any]  # how a choice may be said
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
@@ -38,6 +42,8 @@ class SamplingParams:
         prompt_logprobs: the same for the tokens of the prompt.
         n: answers to the same prompt; answer i uses seed + i.
         ignore_eos: go on when the text ends (for measuring).
+        adapter: which of the model's adapters act: a name, `name:0.5`, {name: factor}, or several;
+            "" for none; None: those that act on whatever chooses nothing.
     """
 
     max_tokens: int | None = None
@@ -65,6 +71,7 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     n: int = 1
     ignore_eos: bool = False
+    adapter: AdapterAsked | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -75,6 +82,8 @@ class SamplingParams:
         _in("top_p", self.top_p, 1e-6, 1.0)
         _in("min_p", self.min_p, 0.0, 1.0)
         self._check_repetition()
+        if self.adapter is not None:
+            object.__setattr__(self, "adapter", adapter_choice(self.adapter))
         _whole("top_k", self.top_k, 0, 1 << 30)
         _whole("n", self.n, 1, 1024)
         if self.max_tokens is not None:
@@ -99,6 +108,11 @@ class SamplingParams:
                 found=self.logit_bias,
             )
 
+    @property
+    def adapters(self) -> AdapterChoice | None:
+        """Names and factors of `adapter`; None: nothing was chosen."""
+        return None if self.adapter is None else adapter_choice(self.adapter)
+
     def _check_repetition(self) -> None:
         breakers = _tuple("dry_sequence_breakers", self.dry_sequence_breakers)
         object.__setattr__(self, "dry_sequence_breakers", breakers)
@@ -118,6 +132,39 @@ class SamplingParams:
                 where="dry_sequence_breakers",
                 found=list(breakers),
             )
+
+
+def adapter_choice(asked: AdapterAsked) -> AdapterChoice:
+    """Names and factors of what was asked for, in order.
+
+    Raises:
+        UsageError: not a name, names, or names with factors.
+    """
+    if isinstance(asked, str):
+        asked = [asked] if asked else []
+    if isinstance(asked, Mapping):
+        asked = list(asked.items())
+    several = asked if isinstance(asked, Iterable) else [asked]
+    return tuple(_named_factor(part) for part in several)
+
+
+def _named_factor(asked: Any) -> tuple[str, float]:
+    name, factor = asked if isinstance(asked, tuple | list) and len(asked) == 2 else (asked, 1.0)
+    if isinstance(name, str) and not isinstance(asked, tuple | list) and ":" in name:
+        name, _, text = name.rpartition(":")
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = text
+    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    if not isinstance(name, str) or not is_number or not abs(factor) <= MAX_FACTOR:
+        raise UsageError(
+            "not an adapter's name and factor",
+            where="adapter",
+            expected=f"NAME or NAME:FACTOR, a factor from -{MAX_FACTOR:g} to {MAX_FACTOR:g}",
+            found=asked,
+        )
+    return name, float(factor)
 
 
 def _tuple(name: str, values: Iterable[Any] | None) -> tuple[Any, ...]:

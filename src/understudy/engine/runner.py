@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy import core
+from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters
 from understudy.engine.scoring import Piece
 from understudy.engine.sequence import Sequence
 from understudy.spec import KvFormat
@@ -57,26 +58,22 @@ class Runner:
             tables,
             np.asarray(rows, np.int32),
             _sets([sequence.frequency_set for sequence in sequences]),
+            _packed([sequence.adapters for sequence in sequences]),
         )
 
     def copy_page(self, source: int, target: int) -> None:
         """Copies the keys and values of one page over those of another."""
         core.copy_pages(self.cache, np.asarray([source], np.int32), np.asarray([target], np.int32))
 
-    def logits(
-        self, tokens: list[int], pages: list[int], first: int, count: int, frequency_set: int = 0
+    def rows(
+        self,
+        pieces: list[Piece],
+        frequency_set: int = 0,
+        adapters: ActiveAdapters = NO_ADAPTERS,
     ) -> NDArray[np.float32]:
-        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in
-        `pages`: (count, vocab).
+        """Computes stretches of texts, all under the same frequencies and adapters, and returns the
+        rows of logits they want, piece by piece: (rows, vocab) float32.
         """
-        return self.rows(
-            [Piece(tokens[first : first + count], first, pages, range(first, first + count))],
-            frequency_set,
-        )
-
-    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]:
-        """Computes stretches of texts, all under the same frequencies, and returns the rows of
-        logits they want, piece by piece: (rows, vocab) float32."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
@@ -98,7 +95,38 @@ class Runner:
             tables,
             np.asarray(rows, np.int32),
             _sets([frequency_set] * len(pieces)),
+            _packed([adapters] * len(pieces)),
         )
+
+
+class AdaptedRunner:
+    """A runner of texts that are scored, all under the same adapters."""
+
+    def __init__(self, runner: Runner, adapters: ActiveAdapters) -> None:
+        self._runner, self._adapters = runner, adapters
+        self.copy_page = runner.copy_page
+
+    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]:
+        """See `Runner.rows`."""
+        return self._runner.rows(pieces, frequency_set, self._adapters)
+
+    def logits(
+        self, tokens: list[int], pages: list[int], first: int, count: int, frequency_set: int = 0
+    ) -> NDArray[np.float32]:
+        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in
+        `pages`: (count, vocab).
+        """
+        wanted = range(first, first + count)
+        return self.rows(
+            [Piece(tokens[first : first + count], first, pages, wanted)], frequency_set
+        )
+
+
+def _packed(by_sequence: list[ActiveAdapters]) -> list[core.AdapterMix | None] | None:
+    """What the core is told of adapters: nothing where no sequence has any."""
+    if not any(active.parts for active in by_sequence):
+        return None
+    return [active.packed for active in by_sequence]
 
 
 def _sets(by_sequence: list[int]) -> list[int] | None:

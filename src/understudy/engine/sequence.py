@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from understudy.core import SampleSettings
+from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters
 from understudy.engine.output import Timing, TokenLogprob
 from understudy.engine.pages import ROOTS, Digest
 from understudy.engine.params import SamplingParams
@@ -51,6 +52,7 @@ class Sequence:
     drafter: Drafter = field(default_factory=Drafter)
     timing: Timing = field(default_factory=Timing)
     is_finished: bool = False
+    adapters: ActiveAdapters = NO_ADAPTERS
 
     def turn_by(self, frequency_set: int) -> None:
         """Takes the rotary frequencies of this set; what is cached under others is not its own."""
@@ -59,7 +61,7 @@ class Sequence:
 
     @property
     def root(self) -> Digest:
-        return ROOTS[self.frequency_set]
+        return ROOTS[self.frequency_set] + self.adapters.root
 
     @property
     def generated(self) -> list[int]:
