@@ -64,7 +64,7 @@ def test_retry_and_edit_ask_again(open_page):
     ]
     wait_for_end(page)
     assert page.locator(".message").count() == 2
-    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("button", name="Edit").first.click()
     page.get_by_role("textbox", name="Edit your message").fill("Say goodbye.")
     with page.expect_request("**/v1/chat/completions") as asked:
         page.get_by_role("button", name="Say this instead").click()

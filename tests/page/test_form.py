@@ -46,11 +46,20 @@ def test_hostile_answer_is_only_text(open_page, text):
     say(page, text.replace("\x00", ""))
     wait_for_end(page)
     assert page.evaluate(
-        "[...document.querySelectorAll('.text')].every((e) => e.childElementCount === 0)"
+        "[...document.querySelectorAll('.user .text')].every((e) => e.childElementCount === 0)"
+    )
+    tags = page.evaluate(
+        "[...new Set([...document.querySelectorAll('.assistant .text *')].map((e) => e.localName))]"
+    )
+    assert set(tags) <= {"p", "br", "h3", "a", "em", "strong", "code", "span"}
+    assert not page.evaluate("!!document.querySelector('.assistant .text a[href^=\"javascript\"]')")
+    assert not page.evaluate(
+        """[...document.querySelectorAll('.text *')].some((element) =>
+            [...element.attributes].some(({name}) => name.startsWith('on') || name === 'style'))"""
     )
     found = page.evaluate("document.querySelector('.assistant .text').textContent")
     assert not any(character in found for character in "\x00\x07\x1b\x9b\u202e\u2066")
-    assert found.startswith(text[:1].replace("\x1b", "␛"))
+    assert found.startswith(text.lstrip("# ")[:1].replace("\x1b", "␛"))
     assert fits(page)
     assert page.is_visible("#send")
 

@@ -181,6 +181,17 @@ async def document(request: Request) -> Response:
     return json_response({"object": "document", "name": name, "text": index.store.text_of(name)})
 
 
+async def delete_document(request: Request) -> Response:
+    """Takes a document out of its collection."""
+    known = _collections(server_of(request))
+    index, name = known.get(request.path_params["name"]), request.path_params["document"]
+    async with known.lock:
+        if name not in index.store.hashes():
+            raise ApiError(404, f"there is no document {name[:80]!r}", code="not_found")
+        await asyncio.to_thread(index.store.remove, name)
+    return json_response({"object": "document", "name": name, "deleted": True})
+
+
 async def search(request: Request) -> Response:
     """Passages for a query, the best first."""
     body = await read_body(request, SearchRequest)

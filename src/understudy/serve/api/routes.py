@@ -6,6 +6,7 @@ from understudy.serve.api import (
     anthropic,
     characters,
     collections,
+    conversations,
     llama,
     openai_chat,
     openai_completions,
@@ -107,6 +108,15 @@ ROUTES: tuple[Entry, ...] = (
         collections.DocumentRequest,
     ),
     Entry("GET", "/v1/collections/{name}/documents/{document:path}", collections.document),
+    Entry(
+        "DELETE",
+        "/v1/collections/{name}/documents/{document:path}",
+        collections.delete_document,
+    ),
     Entry("POST", "/v1/collections/{name}/search", collections.search, collections.SearchRequest),
     Entry("POST", "/v1/collections/{name}/ask", collections.ask_collection, collections.AskRequest),
+    Entry("GET", "/v1/conversations", conversations.conversations),
+    Entry("GET", "/v1/conversations/{id}", conversations.conversation),
+    Entry("PUT", "/v1/conversations/{id}", conversations.put_conversation),
+    Entry("DELETE", "/v1/conversations/{id}", conversations.delete_conversation),
 )

@@ -1,5 +1,7 @@
 // Asking the server: the key, errors in one line, answers that come as server-sent events.
 
+import { t } from "/page/language.js";
+
 const KEY = "understudy-key";
 let askForKey = () => {};
 
@@ -20,11 +22,11 @@ async function request(path, { body, method, type, signal } = {}) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is it still running?");
+    throw new Error(t("The server does not answer. Is it still running?"));
   }
   if (response.ok) return response;
   const document = await response.json().catch(() => ({}));
-  const message = document.error?.message ?? Object.values(document.failed ?? {})[0] ?? `The server answered ${response.status}.`;
+  const message = document.error?.message ?? Object.values(document.failed ?? {})[0] ?? t("The server answered {status}.", { status: response.status });
   if (response.status === 401) askForKey(message);
   throw new Error(message);
 }
@@ -61,6 +63,6 @@ function readEvent(block) {
   }
   if (!data.length || data[0] === "[DONE]") return null;
   const document = JSON.parse(data.join("\n"));
-  if (document.error) throw new Error(document.error.message ?? "The answer broke off.");
+  if (document.error) throw new Error(document.error.message ?? t("The answer broke off."));
   return [name, document];
 }

@@ -2,6 +2,8 @@
 
 import * as api from "/page/api.js";
 import { announce, byId, growing, make, onFiles, shown } from "/page/dom.js";
+import { t } from "/page/language.js";
+import { Markdown } from "/page/markdown.js";
 
 const AROUND = 20_000; // characters of a long source that are shown on each side of a quote
 
@@ -41,36 +43,53 @@ export async function list(wanted = chosen()) {
   const select = byId("collection");
   select.replaceChildren(...data.map(({ id }) => make("option", { value: id }, id)));
   select.disabled = !data.length;
-  if (!data.length) select.append(make("option", { value: "" }, "none yet"));
+  if (!data.length) select.append(make("option", { value: "" }, t("none yet")));
   if (data.some(({ id }) => id === wanted)) select.value = wanted;
   await listNames();
 }
 
 async function listNames() {
   const names = chosen() ? (await api.ask(path(chosen()))).names : [];
-  byId("names").replaceChildren(...names.map((name) => make("li", {},
-    make("button", { type: "button", class: "chip", dir: "auto", onclick: guarded(() => showSource(name, [])) }, shown(name)))));
+  byId("names").replaceChildren(...names.map((name) => make("li", { class: "name" },
+    make("button", { type: "button", class: "chip", dir: "auto", onclick: guarded(() => showSource(name, [])) }, shown(name)),
+    make("button", { type: "button", class: "link", "aria-label": shown(t("Remove {name}", { name })), onclick: guarded(async () => {
+      await api.ask(path(chosen(), "documents", name), { method: "DELETE" });
+      await listNames();
+    }) }, "×"))));
 }
 
+/** One file after another, so that it is seen how far they are. */
 async function take(files) {
   if (!files.length) return;
   if (!chosen()) await create("documents");
-  tell(`Reading ${files.length === 1 ? files[0].name : `${files.length} files`} …`);
-  const form = new FormData();
-  for (const file of files) form.append("files", file, file.name);
-  const { added, failed } = await api.ask(path(chosen(), "documents"), { body: form });
+  const bar = byId("document-progress"), added = [], faults = [];
+  bar.hidden = false;
+  for (const [i, file] of files.entries()) {
+    bar.value = i / files.length;
+    tell(t("Reading {name} ({number} of {count}) …", { name: file.name, number: i + 1, count: files.length }));
+    const form = new FormData();
+    form.append("files", file, file.name);
+    try {
+      const found = await api.ask(path(chosen(), "documents"), { body: form });
+      added.push(...found.added);
+      faults.push(...Object.entries(found.failed).map(([name, why]) => `${name}: ${why}`));
+    } catch (error) {
+      faults.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
+    }
+  }
+  bar.hidden = true;
   await listNames();
-  const faults = Object.entries(failed).map(([name, why]) => `${name}: ${why}`);
-  tell([added.length ? `${added.length === 1 ? added[0] : `${added.length} documents`} can be asked now.` : "", ...faults].join(" "));
+  const done = added.length === 1 ? t("{name} can be asked now.", { name: added[0] }) : added.length ? t("{count} documents can be asked now.", { count: added.length }) : "";
+  tell([done, ...faults].join(" "));
 }
 
 async function question(text) {
-  if (!chosen()) return tell("Drop a document first.");
+  if (!chosen()) return tell(t("Drop a document first."));
   const box = byId("answer"), send = byId("ask-send");
   send.disabled = true;
   byId("source").hidden = true;
   box.hidden = false;
-  box.replaceChildren(make("p", { class: "note" }, "Looking …"));
+  box.replaceChildren(make("p", { class: "note" }, t("Looking …")));
   try {
     showAnswer(await api.ask(path(chosen(), "ask"), { body: { question: text, model: currentModel() } }));
   } catch (error) {
@@ -81,14 +100,19 @@ async function question(text) {
 
 function showAnswer(answer) {
   const box = byId("answer");
-  box.replaceChildren(make("p", { class: answer.is_answered ? "text" : "note", dir: "auto" },
-    answer.is_answered ? shown(answer.answer) : "The documents do not say."));
+  const text = make("div", { class: answer.is_answered ? "text markdown" : "note", dir: "auto" });
+  if (answer.is_answered) {
+    const written = new Markdown(text);
+    written.add(answer.answer);
+    written.flush();
+  } else text.append(t("The documents do not say."));
+  box.replaceChildren(text);
   if (!answer.citations.length) return;
   const quotes = answer.citations.map((citation) => make("li", {}, make("button", {
     type: "button", class: "quote", dir: "auto",
     onclick: guarded(() => showSource(citation.document, answer.citations.filter((other) => other.document === citation.document), citation)),
-  }, make("q", {}, shown(citation.quote)), make("small", {}, shown(citation.document + (citation.page ? `, page ${citation.page}` : ""))))));
-  box.append(make("ol", { class: "quotes", "aria-label": "Quotes; choose one to see it in its source" }, ...quotes));
+  }, make("q", {}, shown(citation.quote)), make("small", {}, shown(citation.document + (citation.page ? `, ${t("page {number}", { number: citation.page })}` : ""))))));
+  box.append(make("ol", { class: "quotes", "aria-label": t("Quotes; choose one to see it in its source") }, ...quotes));
 }
 
 /** Shows a document with quotes marked. Their places count code points, as the server's do; JavaScript's strings count otherwise. */
@@ -109,12 +133,12 @@ async function showSource(name, citations, current) {
   }
   body.append(piece(at, to));
   const source = byId("source");
-  const close = make("button", { type: "button", class: "link", onclick: () => { source.hidden = true; byId("question").focus(); } }, "Close");
+  const close = make("button", { type: "button", class: "link", onclick: () => { source.hidden = true; byId("question").focus(); } }, t("Close"));
   const parts = [make("div", { class: "row" }, make("h2", { dir: "auto" }, shown(name)), close), body];
-  if (from > 0 || to < points.length) parts.push(make("p", { class: "note" }, `Characters ${from} to ${to} of ${points.length}.`));
+  if (from > 0 || to < points.length) parts.push(make("p", { class: "note" }, t("Characters {from} to {to} of {all}.", { from, to, all: points.length })));
   source.replaceChildren(...parts);
   source.hidden = false;
   source.focus({ preventScroll: true });
   (mark ?? source).scrollIntoView({ block: "center" });
-  announce(mark ? "The quote is marked in its source." : `${name} is open.`);
+  announce(mark ? t("The quote is marked in its source.") : t("{name} is open.", { name }));
 }

@@ -1,4 +1,6 @@
-// Elements and text. What comes from models, cards and documents goes into the page only as text nodes, through `shown`.
+// Elements and text. What comes from models, cards and documents goes into the page through `shown`: as text, or as Markdown that is cleaned.
+
+import { t } from "/page/language.js";
 
 export const byId = (id) => document.getElementById(id);
 
@@ -60,7 +62,7 @@ export class Growing {
     this.written = Math.max(this.written, end);
     if (this.full.length <= MOST_SHOWN) return;
     this.more ??= this.element.parentElement?.appendChild(make("p", { class: "note" })) ?? null;
-    if (this.more) this.more.textContent = `${(this.full.length - MOST_SHOWN).toLocaleString()} more characters are not shown.`;
+    if (this.more) this.more.textContent = t("{count} more characters are not shown.", { count: (this.full.length - MOST_SHOWN).toLocaleString() });
   }
 }
 

@@ -1,15 +1,19 @@
-// Puts the page together: views, models, theme, settings.
+// Puts the page together: language, views, models, theme, settings.
 
 import * as api from "/page/api.js";
 import * as characters from "/page/characters.js";
-import { beginScene, setUpChat } from "/page/chat.js";
+import { beginScene, fresh, setUpChat } from "/page/chat.js";
 import * as documents from "/page/documents.js";
 import { byId, make, shown, turnTo } from "/page/dom.js";
+import { chooseLanguage, language, LANGUAGES, setUpLanguage, t } from "/page/language.js";
+import { list, setUpList } from "/page/list.js";
+import { listModels, model, setUpModels } from "/page/models.js";
+import { setUpPanel } from "/page/panel.js";
+import { isOnServer, keepOnServer, store } from "/page/store.js";
 import { setUpTheme } from "/page/theme.js";
 import { setUpTools } from "/page/tools.js";
 
 const VIEWS = ["chat", "characters", "documents", "tools"];
-const model = () => byId("model").value || undefined;
 
 function view() {
   const name = location.hash.slice(1);
@@ -22,40 +26,46 @@ function showView() {
   refresh?.().catch(() => {});
 }
 
-async function listModels() {
-  const { data } = await api.ask("/v1/models");
-  byId("model").replaceChildren(...data.map(({ id }) => make("option", { value: id }, shown(id))));
-}
-
-function settings() {
-  const temperature = byId("temperature").valueAsNumber, maxTokens = byId("max-tokens").valueAsNumber;
-  return {
-    model: model(), system: byId("system").value.trim(),
-    temperature: Number.isFinite(temperature) ? temperature : undefined, maxTokens: Number.isFinite(maxTokens) ? maxTokens : undefined,
-  };
-}
-
 function openSettings(why = "") {
   byId("settings-why").textContent = why;
   byId("settings-why").hidden = !why;
   byId("key").value = api.key();
+  byId("on-server").checked = isOnServer();
   if (!byId("settings").open) byId("settings").showModal();
   if (why) byId("key").focus();
 }
 
 function setUpSettings() {
-  api.onKeyNeeded(() => openSettings("This server asks for a key."));
+  api.onKeyNeeded(() => openSettings(t("This server asks for a key.")));
   byId("open-settings").addEventListener("click", () => openSettings());
+  byId("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => make("option", { value: code, lang: code }, name)));
+  byId("language").value = language();
+  byId("language").addEventListener("change", (event) => chooseLanguage(event.target.value));
+  byId("on-server").addEventListener("change", chooseStore);
   byId("settings").addEventListener("close", () => {
     if (byId("key").value.trim() === api.key()) return;
     api.setKey(byId("key").value.trim());
-    listModels().then(showView).catch(() => {});
+    listModels().then(showView).then(list).catch(() => {});
   });
+}
+
+/** The server may keep none: then the browser goes on keeping them. */
+async function chooseStore() {
+  keepOnServer(byId("on-server").checked);
+  try {
+    await store().list();
+    byId("store-status").textContent = "";
+  } catch (error) {
+    keepOnServer(false);
+    byId("on-server").checked = false;
+    byId("store-status").textContent = shown(error.message);
+  }
+  fresh();
 }
 
 function greet() {
   const hour = new Date().getHours();
-  byId("hello").textContent = hour < 5 ? "Still up?" : hour < 12 ? "Good morning." : hour < 18 ? "Good afternoon." : "Good evening.";
+  byId("hello").textContent = t(hour < 5 ? "Still up?" : hour < 12 ? "Good morning." : hour < 18 ? "Good afternoon." : "Good evening.");
 }
 
 byId("skip").addEventListener("click", (event) => {
@@ -68,17 +78,21 @@ addEventListener("hashchange", () => {
   showView();
   if (!byId(`view-${view()}`).contains(document.activeElement)) byId(`title-${view()}`).focus({ preventScroll: true });
 });
+await setUpLanguage();
 setUpTheme();
 setUpSettings();
 setUpTools();
-setUpChat(settings);
-characters.setUpCharacters(model, (session, place) => {
+setUpPanel();
+setUpModels();
+setUpChat(model, list);
+setUpList();
+characters.setUpCharacters(model, (scene, history) => {
   location.hash = "chat";
   showView();
-  beginScene(session, place);
+  beginScene(scene, history);
 });
 documents.setUpDocuments(model);
 greet();
 listModels().catch(() => {});
+list();
 showView();
-if (matchMedia("(hover: hover)").matches && view() === "chat") byId("say").focus();

@@ -1,38 +1,67 @@
-// One message on the page: its text, its tool calls, and what can be done with it.
+// One message on the page: its text, its thoughts, its tool calls, its variants, and what can be done with it.
 
 import { Growing, make, shown } from "/page/dom.js";
+import { argumentForm } from "/page/forms.js";
+import { t } from "/page/language.js";
+import { Markdown } from "/page/markdown.js";
 
-/** A list item for a turn `{role, content, calls}`. `actions` are [label, listener] pairs. */
+/** A list item for a message. What a model wrote is Markdown, what a person or a tool wrote is text. */
 export class Bubble {
-  constructor(turn, name, actions) {
-    this.turn = turn;
-    this.text = make("div", { class: "text", dir: "auto" });
+  constructor(message, name) {
+    this.message = message;
+    this.text = make("div", { class: message.role === "assistant" ? "text markdown" : "text", dir: "auto" });
+    this.thoughts = null;
     this.extra = make("div", { class: "extra" });
     this.actions = make("div", { class: "actions" });
-    this.item = make("li", { class: `message ${turn.role}` },
-      make("p", { class: "who" }, shown(name)), make("div", { class: "body" }, this.text), this.extra, this.actions);
-    this.growing = new Growing(this.text);
+    this.body = make("div", { class: "body" }, this.text);
+    this.item = make("li", { class: `message ${message.role}` }, make("p", { class: "who" }, shown(name)), this.body, this.extra, this.actions);
+    this.growing = message.role === "assistant" ? new Markdown(this.text) : new Growing(this.text);
     this.calls = [];
-    if (turn.content) this.add(turn.content, true);
-    this.offer(actions);
+    if (message.reasoning) this.think(message.reasoning);
+    if (message.content) this.add(message.content);
+    message.calls?.forEach((call, index) => this.addCall({ index, id: call.id, function: call }));
+    for (const [text, kind] of message.notes ?? []) this.note(text, kind);
+    this.finish();
   }
 
-  offer(actions) {
-    this.actions.replaceChildren(...actions.map(([label, listener]) => make("button", { type: "button", class: "link", onclick: listener }, label)));
-  }
-
-  add(text, isWhole = false) {
+  add(text) {
     this.growing.add(text);
-    if (isWhole) this.growing.flush();
+  }
+
+  think(text) {
+    if (!this.thoughts) {
+      const place = make("div", { class: "text small" });
+      this.thoughts = new Growing(place);
+      this.body.prepend(make("details", { class: "thoughts" }, make("summary", {}, t("Thoughts")), place));
+    }
+    this.thoughts.add(text);
+  }
+
+  finish() {
+    this.growing.flush();
+    this.thoughts?.flush();
+    for (const call of this.calls) call?.growing.flush();
+  }
+
+  /** Buttons as [label, listener] pairs; with several variants also the way between them. */
+  offer(actions, { all = [], at = 0, turn = () => {} } = {}) {
+    const buttons = actions.map(([label, listener]) => make("button", { type: "button", class: "link", onclick: listener }, label));
+    if (all.length > 1) {
+      const step = (by, sign, label) => make("button", { type: "button", class: "link step", "aria-label": label, disabled: !all[at + by], onclick: () => turn(all[at + by]) }, sign);
+      buttons.unshift(make("span", { class: "variants", role: "group", "aria-label": t("Variants") },
+        step(-1, "‹", t("The variant before")), make("span", { class: "figure" }, `${at + 1}/${all.length}`), step(1, "›", t("The next variant"))));
+    }
+    this.actions.replaceChildren(...buttons);
   }
 
   /** A piece of a streamed call; the first of each has its name. */
   addCall({ index, id, function: piece }) {
     if (!this.calls[index]) {
       const code = make("code", { class: "arguments" });
-      const box = make("div", { class: "call" }, make("p", { class: "call-name" }, "calls ", make("b", {}, shown(piece.name ?? ""))), make("pre", {}, code));
+      const pre = make("pre", { tabindex: "0", role: "group", "aria-label": t("Arguments") }, code);
+      const box = make("div", { class: "call" }, make("p", { class: "call-name" }, t("calls"), " ", make("b", {}, shown(piece.name ?? ""))), pre);
       this.extra.append(box);
-      this.calls[index] = { id, name: piece.name, arguments: "", box, growing: new Growing(code) };
+      this.calls[index] = { id, name: piece.name, arguments: "", box, code, growing: new Growing(code) };
     }
     if (piece.arguments) {
       this.calls[index].arguments += piece.arguments;
@@ -40,22 +69,34 @@ export class Bubble {
     }
   }
 
-  /** Asks what the calls returned; `onResults` gets one text for each. */
-  askResults(onResults) {
-    const areas = this.calls.map((call, i) => {
-      const area = make("textarea", { rows: "1", id: `result-${call.id}`, required: true, placeholder: "what it returned" });
-      call.box.append(make("label", { for: area.id, class: "small" }, shown(`${call.name} returned`)), area);
-      return area;
-    });
+  /** Asks for approval and for what the calls returned; `onResults` gets one text for each. `schemaOf` knows the tools. */
+  askResults(schemaOf, onResults) {
+    const areas = this.calls.map((call) => this.askOne(call, schemaOf(call.name)));
+    const done = (texts) => {
+      for (const area of areas) area.readOnly = true;
+      for (const button of this.extra.querySelectorAll("button, .change")) button.remove();
+      onResults(texts);
+    };
     const send = make("button", { type: "button", class: "main-button", onclick: () => {
       const empty = areas.find((area) => !area.value.trim());
       if (empty) return empty.focus();
-      for (const area of areas) area.readOnly = true;
-      send.remove();
-      onResults(areas.map((area) => area.value));
-    } }, "Give the result");
-    this.extra.append(send);
+      done(areas.map((area) => area.value));
+    } }, t("Give the result"));
+    const decline = make("button", { type: "button", onclick: () => done(areas.map(() => "The user declined this call.")) }, t("Decline"));
+    this.extra.append(make("div", { class: "row" }, send, decline));
     areas[0]?.focus();
+  }
+
+  askOne(call, schema) {
+    const area = make("textarea", { rows: "1", id: `result-${call.id}`, required: true, placeholder: t("what it returned") });
+    const change = (values) => {
+      call.arguments = JSON.stringify(values);
+      call.code.textContent = shown(call.arguments);
+    };
+    const form = schema && argumentForm(schema, call.arguments, change);
+    if (form) call.box.append(make("details", { class: "change" }, make("summary", { class: "small" }, t("Change the arguments")), form));
+    call.box.append(make("label", { for: area.id, class: "small" }, shown(t("{name} returned", { name: call.name }))), area);
+    return area;
   }
 
   note(text, kind = "note") {
@@ -64,14 +105,15 @@ export class Bubble {
 
   /** Puts an editor in the place of the text. */
   edit(onSave) {
-    const area = make("textarea", { rows: "3", "aria-label": "Edit your message" });
-    area.value = this.turn.content;
+    const isUser = this.message.role === "user";
+    const area = make("textarea", { rows: "3", "aria-label": isUser ? t("Edit your message") : t("Edit this message") });
+    area.value = this.message.content;
     const close = () => { form.remove(); this.text.hidden = this.actions.hidden = false; };
     const form = make("form", { class: "editor", onsubmit: (event) => {
       event.preventDefault();
-      if (area.value.trim()) onSave(area.value.trim());
+      if (area.value.trim()) { close(); onSave(area.value.trim()); }
     }, onkeydown: (event) => { if (event.key === "Escape") { event.stopPropagation(); close(); this.actions.querySelector("button")?.focus(); } } },
-    area, make("div", { class: "row end" }, make("button", { type: "button", class: "link", onclick: close }, "Cancel"), make("button", { type: "submit", class: "main-button" }, "Say this instead")));
+    area, make("div", { class: "row end" }, make("button", { type: "button", class: "link", onclick: close }, t("Cancel")), make("button", { type: "submit", class: "main-button" }, isUser ? t("Say this instead") : t("Keep this"))));
     this.text.hidden = this.actions.hidden = true;
     this.text.after(form);
     area.focus();

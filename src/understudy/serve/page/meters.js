@@ -1,6 +1,8 @@
 // The context ledger as a bar, and how fast it goes.
 
 import { byId, make } from "/page/dom.js";
+import { t } from "/page/language.js";
+import { measured } from "/page/models.js";
 
 const SIZES = new Set(["free", "total", "context", "dropped"]);
 const NAMES = {
@@ -14,8 +16,8 @@ export function showLedger(ledger) {
   bar.replaceChildren();
   legend.replaceChildren();
   if (!ledger) {
-    byId("bar-text").textContent = "context";
-    bar.setAttribute("aria-label", "Context: nothing used yet");
+    byId("bar-text").textContent = t("context");
+    bar.setAttribute("aria-label", t("Context: nothing used yet"));
     return;
   }
   const parts = Object.entries(ledger).filter(([name, count]) => !SIZES.has(name) && count > 0);
@@ -25,19 +27,19 @@ export function showLedger(ledger) {
     segment.style.flexGrow = count;
     bar.append(segment);
     legend.append(row(name, count));
-    said.push(`${NAMES[name] ?? name} ${count}`);
+    said.push(`${t(NAMES[name] ?? name)} ${count}`);
   }
   const room = make("span", { class: "segment room" });
   room.style.flexGrow = Math.max(0, ledger.free);
   bar.append(room);
   legend.append(row("free", ledger.free));
-  for (const line of ledger.dropped ?? []) legend.append(make("li", { class: "dropped" }, `left out: ${line}`));
-  byId("bar-text").textContent = `${ledger.total.toLocaleString()} of ${ledger.context.toLocaleString()} tokens`;
-  bar.setAttribute("aria-label", `Context: ${ledger.total} of ${ledger.context} tokens: ${said.join(", ")}, free ${ledger.free}`);
+  for (const line of ledger.dropped ?? []) legend.append(make("li", { class: "dropped" }, t("left out: {line}", { line })));
+  byId("bar-text").textContent = t("{used} of {all} tokens", { used: ledger.total.toLocaleString(), all: ledger.context.toLocaleString() });
+  bar.setAttribute("aria-label", t("Context: {used} of {all} tokens: {parts}, free {free}", { used: ledger.total, all: ledger.context, parts: said.join(", "), free: ledger.free }));
 }
 
 const row = (name, count) =>
-  make("li", {}, make("i", { "data-part": name, "aria-hidden": "true" }), `${NAMES[name] ?? name} `, make("b", {}, count.toLocaleString()));
+  make("li", {}, make("i", { "data-part": name, "aria-hidden": "true" }), `${t(NAMES[name] ?? name)} `, make("b", {}, count.toLocaleString()));
 
 /** Measures one answer as it comes; the server's own figure replaces the count at the end. */
 export class Speed {
@@ -46,7 +48,7 @@ export class Speed {
     this.first = 0;
     this.pieces = 0;
     byId("rate").textContent = "…";
-    byId("first").textContent = "reading";
+    byId("first").textContent = t("reading");
   }
 
   piece() {
@@ -54,20 +56,22 @@ export class Speed {
     this.pieces += 1;
     if (!this.first) {
       this.first = now;
-      byId("first").textContent = `first token ${time(now - this.begun)}`;
+      byId("first").textContent = t("first token {time}", { time: time(now - this.begun) });
       return;
     }
     if (now - this.first > 200) this.show(((this.pieces - 1) * 1000) / (now - this.first));
   }
 
   show(rate) {
-    byId("rate").textContent = `${rate.toFixed(1)} tokens/s`;
+    byId("rate").textContent = t("{rate} tokens/s", { rate: rate.toFixed(1) });
   }
 
   finish(rate) {
-    if (rate > 0) this.show(rate);
-    else if (byId("rate").textContent === "…") byId("rate").textContent = "– tokens/s";
-    if (!this.first) byId("first").textContent = "first token –";
+    if (rate > 0) {
+      this.show(rate);
+      measured(rate);
+    } else if (byId("rate").textContent === "…") byId("rate").textContent = t("{rate} tokens/s", { rate: "–" });
+    if (!this.first) byId("first").textContent = t("first token {time}", { time: "–" });
   }
 }
 

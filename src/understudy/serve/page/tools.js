@@ -1,6 +1,8 @@
 // Tools: functions as JSON schema that the reader writes; the model's calls of them are shown in the chat.
 
 import { byId, make, shown } from "/page/dom.js";
+import { argumentForm } from "/page/forms.js";
+import { t } from "/page/language.js";
 
 const EXAMPLE = [{
   type: "function",
@@ -23,16 +25,29 @@ export function chosenTools(isAfterResult) {
   return { tools, tool_choice: isAfterResult ? "auto" : byId("tools-choice").value };
 }
 
+/** The schema of a function's arguments, by its name. */
+export const schemaOf = (name) => tools.find(({ function: tool }) => tool.name === name)?.function.parameters;
+
 /** Tools of a JSON text: a list, or one; OpenAI's form, or only the function. Throws an Error that says what is wrong. */
 function read(text) {
   if (!text.trim()) return [];
   const document = JSON.parse(text);
   return (Array.isArray(document) ? document : [document]).map((entry, i) => {
     const found = entry?.function ?? entry;
-    if (typeof found?.name !== "string" || !found.name) throw new Error(`Function ${i + 1} has no name.`);
+    if (typeof found?.name !== "string" || !found.name) throw new Error(t("Function {number} has no name.", { number: i + 1 }));
     const { name, description, parameters } = found;
     return { type: "function", function: { name, ...(description && { description }), ...(parameters && { parameters }) } };
   });
+}
+
+/** A function with the form that its calls are shown in. */
+function card(tool) {
+  const call = make("code", {}, "{}");
+  const form = argumentForm(tool.parameters, "{}", (values) => { call.textContent = shown(JSON.stringify(values)); });
+  const about = make("li", { class: "card" }, make("b", {}, shown(tool.name)), make("p", {}, shown(tool.description ?? t("no description"))));
+  if (!form) about.append(make("p", { class: "small" }, t("no arguments")));
+  else about.append(make("details", {}, make("summary", { class: "small" }, shown(Object.keys(tool.parameters.properties).join(", "))), form, make("pre", {}, call)));
+  return about;
 }
 
 function update() {
@@ -43,16 +58,14 @@ function update() {
     area.removeAttribute("aria-invalid");
   } catch (error) {
     tools = [];
-    status.textContent = shown(`This cannot be read: ${error.message}`);
+    status.textContent = shown(t("This cannot be read: {why}", { why: error.message }));
     area.setAttribute("aria-invalid", "true");
   }
-  byId("tools-list").replaceChildren(...tools.map(({ function: tool }) =>
-    make("li", { class: "card" }, make("b", {}, shown(tool.name)), make("p", {}, shown(tool.description ?? "no description")),
-      make("p", { class: "small" }, shown(Object.keys(tool.parameters?.properties ?? {}).join(", ") || "no arguments")))));
+  byId("tools-list").replaceChildren(...tools.map(({ function: tool }) => card(tool)));
   const count = byId("tools-count");
   count.hidden = !(byId("tools-on").checked && tools.length);
   count.textContent = tools.length;
-  count.setAttribute("aria-label", `${tools.length} in use`);
+  count.setAttribute("aria-label", t("{count} in use", { count: tools.length }));
 }
 
 export function setUpTools() {
