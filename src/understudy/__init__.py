@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from understudy.roleplay.card import Card
     from understudy.roleplay.card_files import read_card, write_card
     from understudy.roleplay.lorebook import Lorebook
-    from understudy.roleplay.npc import Npc, NpcSettings, Turn
+    from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
     from understudy.roleplay.state import Action, ActionKind, GameState, Reducer, Refused
     from understudy.serve.app import create_app
     from understudy.serve.settings import Settings as ServeSettings
@@ -112,7 +112,7 @@ _PLACES = {
     "TextStreamer": "understudy.compat.transformers",
     "Tool": "understudy.generation.tools",
     "ToolError": "understudy.errors",
-    "Turn": "understudy.roleplay.npc",
+    "NpcTurn": "understudy.roleplay.npc",
     "UnderstudyError": "understudy.errors",
     "UnsupportedError": "understudy.errors",
     "UsageError": "understudy.errors",
@@ -150,6 +150,7 @@ __all__ = [
     "ModelSpec",
     "Npc",
     "NpcSettings",
+    "NpcTurn",
     "OfflineError",
     "Pipeline",
     "QuantSpec",
@@ -166,7 +167,6 @@ __all__ = [
     "TextStreamer",
     "Tool",
     "ToolError",
-    "Turn",
     "UnderstudyError",
     "UnsupportedError",
     "UsageError",

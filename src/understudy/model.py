@@ -79,7 +79,7 @@ def load(
         context: longest prompt plus answer in tokens; default 4096 or less if the model allows
             less.
         cache_tokens: tokens that the cache holds for all requests together; default `context`.
-        num_threads, isa: see `core.Model`.
+        num_threads, isa: see `core.CoreModel`.
         speculate: tokens to guess from the text so far and check in one step.
         use_cache: keep the packed weights in the cache folder for the next start.
         adapters: LoRA adapters by name (folders of PEFT, llama.cpp's GGUF) that requests may choose
@@ -177,7 +177,7 @@ class Model:
         return runner
 
     @property
-    def core_model(self) -> core.Model:
+    def core_model(self) -> core.CoreModel:
         return self.runner.model
 
     @property

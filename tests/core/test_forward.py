@@ -1,8 +1,9 @@
 """The native forward pass against the NumPy reference: shapes, kernel targets, formats.
 
-What is measured on logits of deviation 1 (largest difference over 150 tokens, all shapes, all rows):
-f32 and bf16 weights 7e-6; f16 cache 4e-3; int8 cache 0.05; integer weights 0.15 against the reference on the same
-dequantised weights (their activations are rounded to 8 bits), and 7e-6 against the reference that rounds them alike.
+What is measured on logits of deviation 1 (largest difference over 150 tokens, all shapes, all
+rows): f32 and bf16 weights 7e-6; f16 cache 4e-3; int8 cache 0.05; integer weights 0.15 against the
+reference on the same dequantised weights (their activations are rounded to 8 bits), and 7e-6
+against the reference that rounds them alike.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def test_float_weights_equal_the_reference(name: str, isa: str, target: str) -> 
     weights, tokens = random_weights(spec, seed=1), random_tokens(spec, 90, seed=1)
     packed = pack_weights(spec, weights, target)
     expected = reference.forward(spec, unpack_weights(weights, packed), tokens)
-    model = core.Model(spec, packed, isa=isa, num_threads=1)
+    model = core.CoreModel(spec, packed, isa=isa, num_threads=1)
     assert model.isa == isa
     assert _errors(NativeRun(model, spec).prefill(tokens), expected)[0] < EXACT
 
@@ -92,7 +93,9 @@ def test_cache_formats_cost_what_is_stated(
 
 
 def _linear_on_rounded_activations(weights, name, x):
-    """`reference.linear` with x rounded as the integer kernels do it: int8 by groups of 32, scale max|x| / 127."""
+    """`reference.linear` with x rounded as the integer kernels do it: int8 by groups of 32, scale
+    max|x| / 127.
+    """
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % core.GROUP_SIZE)))
     groups = padded.reshape(len(x), -1, core.GROUP_SIZE)
     scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
@@ -111,7 +114,7 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(
     spec = SPECS[name]
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 90, seed=5)
     packed = pack_weights(spec, weights, target)
-    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1), spec).prefill(tokens)
+    ours = NativeRun(core.CoreModel(spec, packed, isa=isa, num_threads=1), spec).prefill(tokens)
     largest, typical = _errors(
         ours, reference.forward(spec, unpack_weights(weights, packed), tokens)
     )
@@ -125,12 +128,16 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(
 def test_integer_weights_equal_the_reference_that_rounds_alike(
     name: str, target, isa: str, monkeypatch
 ) -> None:
-    """An activation between two levels may be rounded either way in another order of sums, and the rest follows it:
-    so a few of many short sequences may differ, by no more than above; the others must be exact."""
+    """An activation between two levels may be rounded either way in another order of sums, and the
+    rest follows it: so a few of many short sequences may differ, by no more than above; the others
+    must be exact."""
     spec = SPECS[name]
     weights = random_weights(spec, seed=5)
     packed = pack_weights(spec, weights, target)
-    model, same = core.Model(spec, packed, isa=isa, num_threads=1), unpack_weights(weights, packed)
+    model, same = (
+        core.CoreModel(spec, packed, isa=isa, num_threads=1),
+        unpack_weights(weights, packed),
+    )
     monkeypatch.setattr(reference, "linear", _linear_on_rounded_activations)
     errors = []
     for seed in range(10):
@@ -165,7 +172,7 @@ def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> N
     weights, tokens = random_weights(spec, seed=5), random_tokens(spec, 40, seed=5)
     packed = pack_weights(spec, weights, target)
     every = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-    ours = NativeRun(core.Model(spec, packed, isa=isa, num_threads=1, int12=every), spec).prefill(
-        tokens
-    )
+    ours = NativeRun(
+        core.CoreModel(spec, packed, isa=isa, num_threads=1, int12=every), spec
+    ).prefill(tokens)
     assert _errors(ours, reference.forward(spec, unpack_weights(weights, packed), tokens))[0] < 8e-3

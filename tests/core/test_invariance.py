@@ -153,7 +153,9 @@ def test_copied_and_restored_pages_continue_alike(kv_format) -> None:
 def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
     isa, zero_share: float, monkeypatch
 ) -> None:
-    """One token alone skips the columns of `down_proj` that meet a zero, several read them all, and so does `q4`."""
+    """One token alone skips the columns of `down_proj` that meet a zero, several read them all, and
+    so does `q4`.
+    """
     monkeypatch.setitem(
         synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024)
     )
@@ -165,10 +167,10 @@ def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
         sum(tensor.format == "q4_sparse" for tensor in made.tensors.values())
         == made.spec.num_layers
     )
-    expected = NativeRun(core.Model(made.spec, plain, isa=isa, num_threads=1), made.spec).prefill(
-        tokens
-    )
-    model = core.Model(made.spec, made.tensors, isa=isa, num_threads=2)
+    expected = NativeRun(
+        core.CoreModel(made.spec, plain, isa=isa, num_threads=1), made.spec
+    ).prefill(tokens)
+    model = core.CoreModel(made.spec, made.tensors, isa=isa, num_threads=2)
     model.count_zeros(True)
     np.testing.assert_array_equal(NativeRun(model, made.spec).prefill(tokens), expected)
     assert np.mean(model.zero_shares()) == pytest.approx(zero_share, abs=0.08)

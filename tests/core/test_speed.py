@@ -1,4 +1,6 @@
-"""The speed test and the synthetic weights: right counts and shares, not figures (a test is no place to time)."""
+"""The speed test and the synthetic weights: right counts and shares, not figures (a test is no
+place to time).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def test_published_shapes_have_the_published_sizes() -> None:
 @pytest.mark.parametrize("zero_share", [0.5, 0.8, 0.95])
 def test_the_share_of_zeros_is_the_one_asked_for(weights, zero_share: float) -> None:
     packed = synthetic.synthetic_packed("tiny", QuantSpec(weights=weights), zero_share=zero_share)
-    model = core.Model(packed.spec, packed.tensors, num_threads=1)
+    model = core.CoreModel(packed.spec, packed.tensors, num_threads=1)
     model.count_zeros(True)
     NativeRun(model, packed.spec).prefill(np.arange(100, dtype=np.int32) + 300)
     assert np.mean(model.zero_shares()) == pytest.approx(zero_share, abs=0.04)

@@ -36,7 +36,7 @@ def random_adapter(
 
 
 def packed(
-    model: core.Model, adapter: Adapter, format: Literal["f32", "bf16"]
+    model: core.CoreModel, adapter: Adapter, format: Literal["f32", "bf16"]
 ) -> core.PackedAdapter:
     """As the engine packs it."""
     matrices = {m: (*pair, adapter.scale_for(m)) for m, pair in adapter.tensors.items()}

@@ -1,4 +1,5 @@
-"""The native core driven by hand: packs made-up weights and feeds tokens to sequences in any cut and mixture.
+"""The native core driven by hand: packs made-up weights and feeds tokens to sequences in any cut
+and mixture.
 
 model = native_model(spec, weights, "f32", isa="avx2")
 run = NativeRun(model, spec, num_sequences=2, max_tokens=100, kv_format="f32")
@@ -54,18 +55,20 @@ def native_model(
     isa: str | None = None,
     num_threads: int = 1,
     int12: Sequence[str] = (),
-) -> core.Model:
-    return core.Model(
+) -> core.CoreModel:
+    return core.CoreModel(
         spec, pack_weights(spec, weights, target), isa=isa, num_threads=num_threads, int12=int12
     )
 
 
 class NativeRun:
-    """Sequences in a cache of their own. Their pages lie scattered, so that a kernel that trusts page order fails."""
+    """Sequences in a cache of their own. Their pages lie scattered, so that a kernel that trusts
+    page order fails.
+    """
 
     def __init__(
         self,
-        model: core.Model,
+        model: core.CoreModel,
         spec: ModelSpec,
         *,
         num_sequences: int = 1,
@@ -86,7 +89,9 @@ class NativeRun:
         self.adapters = adapters
 
     def feed(self, pieces: Sequence[tuple[int, Sequence[int] | NDArray[np.int32]]]) -> list[Array]:
-        """One step: appends tokens to sequences; logits of every token, (tokens, vocab) for each piece."""
+        """One step: appends tokens to sequences; logits of every token, (tokens, vocab) for each
+        piece.
+        """
         tokens, positions, slots = [], [], []
         for slot, piece in pieces:
             tokens += [int(token) for token in piece]

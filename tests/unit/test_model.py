@@ -1,4 +1,6 @@
-"""`understudy.load` and `Model` on made-up weights: ways in, endings, threads, saved states, refusals."""
+"""`understudy.load` and `Model` on made-up weights: ways in, endings, threads, saved states,
+refusals.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from understudy.errors import (
     UsageError,
 )
 from understudy.text.grammar import Grammar
-from understudy.text.templates.base import Part, Prompt
+from understudy.text.templates.base import Prompt, PromptPart
 
 HOT = {"temperature": 2.0, "max_tokens": 12, "ignore_eos": True}
 
@@ -282,6 +284,6 @@ def test_a_json_answer_with_a_name_stays_text_where_no_tools_stand(model):
     for prompt in (chat, rendered):
         reply = model.generate(prompt, make_mask=make_mask, max_tokens=64)
         assert (reply.text, reply.tool_calls) == (answer, ())
-    announced = Prompt((*rendered.parts, Part("f", origin="tools")))
+    announced = Prompt((*rendered.parts, PromptPart("f", origin="tools")))
     reply = model.generate(announced, make_mask=make_mask, max_tokens=64)
     assert [call.name for call in reply.tool_calls] == ["f"]

@@ -43,9 +43,9 @@ def _standing(setup: SessionSetup, turns: Sequence[Turn], exchange: Exchange) ->
     quotes = setup.is_grounded and exchange.grounding is not None
     instructions = exchange.grounding.instructions if quotes and exchange.grounding else ""
     system = "\n\n".join(text for text in (setup.system, instructions) if text)
-    if setup.part is not None:
+    if setup.character is not None:
         tokenizer = setup.model.tokenizer
-        return setup.part.plan(
+        return setup.character.plan(
             turns,
             exchange.text,
             count_tokens=lambda text: len(tokenizer.encode(text)),

@@ -21,7 +21,7 @@ from understudy.chat.loop import Approve
 from understudy.chat.saved import SavedConversation
 from understudy.chat.settings import SessionSettings
 from understudy.chat.setup import SessionSetup
-from understudy.chat.sources import Character, Documents, Part
+from understudy.chat.sources import ActiveCharacter, Character, Documents
 from understudy.chat.stepping import AsyncReplies
 from understudy.chat.writing import ReplyWriter
 from understudy.errors import UsageError
@@ -34,7 +34,7 @@ from understudy.model import Model
 
 
 class Session(AsyncReplies, SavedConversation):
-    """See the module's docstring. A session is used by one thread; its model may be shared by many."""
+    """See the module's docstring. One thread uses a session; many may share its model."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class Session(AsyncReplies, SavedConversation):
             documents: a `rag.Index`, or texts that stand in every prompt.
             character: a `roleplay.Card`.
             approve: asked before a tool runs; False refuses the call.
-            guard: checks messages, answers and calls, and stops what it flags: see `generation.moderation`.
+            guard: checks messages, answers and calls, and stops what it flags: see
+                `generation.moderation`.
                 None: nothing is checked.
             sampling: settings of `SamplingParams` for every reply.
 
@@ -69,18 +70,18 @@ class Session(AsyncReplies, SavedConversation):
         self.guard, self.sampling = guard, sampling
         self.texts = tuple(documents) if isinstance(documents, Sequence) else ()
         self.documents = None if isinstance(documents, Sequence) else documents
-        self._character = character
+        self._card = character
         self.reset()
 
     def reset(self) -> None:
         """Begins anew; a character forgets."""
         settings, self.history = self.settings, History()
-        self.part: Part | None = None
-        if self._character is not None:
-            self.part = self._character.play(
+        self.character: ActiveCharacter | None = None
+        if self._card is not None:
+            self.character = self._card.play(
                 user=settings.user, seed=settings.seed, greeting=settings.greeting
             )
-        if self.part is not None and (greeting := self.part.greeting()):
+        if self.character is not None and (greeting := self.character.greeting()):
             self.turns.append(Turn("assistant", [Block("history", greeting)]))
         self.last: Reply | None = None
         self._waiting: Exchange | None = None  # for results of tools that the caller runs
@@ -108,7 +109,7 @@ class Session(AsyncReplies, SavedConversation):
             self.tools,
             self.texts,
             self.documents,
-            self.part,
+            self.character,
             self.guard,
             self.approve,
         )
@@ -191,9 +192,9 @@ class Session(AsyncReplies, SavedConversation):
             self._waiting = exchange
             return
         self.history.add(exchange.newest, self.last.text)
-        if self.part is not None:
+        if self.character is not None:
             was_cut = answer.reason == "cancelled"
-            self.part.commit(exchange.text, self.last.text, was_cut=was_cut)
+            self.character.commit(exchange.text, self.last.text, was_cut=was_cut)
 
     def undo(self) -> None:
         """Forgets the last exchange."""
@@ -205,7 +206,7 @@ class Session(AsyncReplies, SavedConversation):
     @property
     def owner(self) -> str:
         """Of a saved session: its character, or none."""
-        return self.part.digest if self.part is not None else "session"
+        return self.character.digest if self.character is not None else "session"
 
     @property
     def prompt_tokens(self) -> list[int]:
@@ -215,13 +216,17 @@ class Session(AsyncReplies, SavedConversation):
     def to_document(self, since: int = 0) -> dict[str, Any]:
         """The conversation as plain JSON, for `restore`; its turns from number `since` on."""
         document = {"system": self.system, **self.history.to_document(since)}
-        return document if self.part is None else {**document, "part": self.part.to_document()}
+        return (
+            document
+            if self.character is None
+            else {**document, "character": self.character.to_document()}
+        )
 
     def read_document(self, document: Mapping[str, Any]) -> None:
         """See `restore`."""
         history, system = History.from_document(document), str(document["system"])
-        if self.part is not None:
-            self.part.read_document(document["part"])
+        if self.character is not None:
+            self.character.read_document(document["character"])
         history.tokens = self.history.tokens
         self.history, self.system, self._waiting = history, system, None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.chat.loop import Approve
 from understudy.chat.settings import SessionSettings
-from understudy.chat.sources import Documents, Part
+from understudy.chat.sources import ActiveCharacter, Documents
 from understudy.generation.moderation import TextGuard
 from understudy.generation.tools import Tool
 from understudy.model import Model
@@ -16,7 +16,7 @@ from understudy.model import Model
 
 @dataclass(frozen=True, slots=True)
 class SessionSetup:
-    """See `Session`. `texts` stand in every prompt, `part` is the character in play."""
+    """See `Session`. `texts` stand in every prompt, `character` is in play."""
 
     model: Model
     settings: SessionSettings
@@ -24,7 +24,7 @@ class SessionSetup:
     tools: tuple[Tool, ...] = ()
     texts: tuple[str, ...] = ()
     documents: Documents | None = None
-    part: Part | None = None
+    character: ActiveCharacter | None = None
     guard: TextGuard | None = None
     approve: Approve | None = None
 
@@ -38,7 +38,7 @@ class SessionSetup:
         """Whether answers must quote the documents."""
         if self.documents is None or self.settings.grounded is not None:
             return bool(self.settings.grounded) and self.documents is not None
-        return not self.tools and self.part is None
+        return not self.tools and self.character is None
 
     @property
     def repeats_question(self) -> bool:

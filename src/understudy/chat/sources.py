@@ -51,8 +51,8 @@ class Documents(Protocol):
         """Passages as a model of this shape sees them."""
 
 
-class Part(Protocol):
-    """A character in play, with its memory."""
+class ActiveCharacter(Protocol):
+    """A character in play, with its memory: what `Character.play` gives."""
 
     @property
     def name(self) -> str: ...
@@ -88,4 +88,4 @@ class Part(Protocol):
 
 
 class Character(Protocol):
-    def play(self, *, user: str, seed: int, greeting: int) -> Part: ...
+    def play(self, *, user: str, seed: int, greeting: int) -> ActiveCharacter: ...

@@ -117,8 +117,8 @@ class ReplyWriter:
             where="session",
         )
         num_messages = self._history.drop(plan)
-        if setup.part is not None and num_messages:
-            setup.part.absorb(num_messages)
+        if setup.character is not None and num_messages:
+            setup.character.absorb(num_messages)
         exchange.num_passages = count_passages(plan)
         self._history.tokens = prompt.encode(tokenizer)
         return prompt, tools

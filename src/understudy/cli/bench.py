@@ -1,4 +1,6 @@
-"""`understudy bench`: prefill and decode rates of a model on this machine, beside what its memory and arithmetic allow."""
+"""`understudy bench`: prefill and decode rates of a model on this machine, beside what its memory
+and arithmetic allow.
+"""
 
 from __future__ import annotations
 
@@ -88,19 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
+def _loaded(arguments: argparse.Namespace) -> tuple[core.CoreModel, ModelSpec, Path | None]:
     model = load_model(arguments)
     return model.core_model, model.spec, model.path
 
 
-def _synthetic(arguments: argparse.Namespace) -> tuple[core.Model, ModelSpec, Path | None]:
+def _synthetic(arguments: argparse.Namespace) -> tuple[core.CoreModel, ModelSpec, Path | None]:
     from understudy.judge.benchmark.synthetic import synthetic_packed
 
     packed = synthetic_packed(
         arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers
     )
     int12 = int12_matrices(packed.spec, arguments.activations)
-    model = core.Model(
+    model = core.CoreModel(
         packed.spec,
         packed.tensors,
         isa=arguments.isa,

@@ -1,7 +1,7 @@
 """`understudy chat`: a conversation in the terminal.
 
-Ctrl-C while the model speaks ends its reply, not the program; Ctrl-D or /quit ends the program. Reads plain lines when
-standard input is not a terminal.
+Ctrl-C while the model speaks ends its reply, not the program; Ctrl-D or /quit ends the program.
+Reads plain lines when standard input is not a terminal.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
     guard = guard_of(arguments)
     model = load_model(arguments)
     with session_of(arguments, model, guard=guard(model) if guard is not None else None) as session:
-        conversation = Conversation(session, sampling_of(arguments))
+        conversation = ChatTerminal(session, sampling_of(arguments))
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         if is_terminal:
             write(f"{model.path.name}, {session.context} tokens. /help lists the commands.\n")
-        if session.turns and session.part is not None:
-            write(f"{session.part.name}: {session.turns[0].text}\n")
+        if session.turns and session.character is not None:
+            write(f"{session.character.name}: {session.turns[0].text}\n")
         for line in (
             typed_lines(cache_folder() / "chat-history")
             if is_terminal
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class Conversation:
+class ChatTerminal:
     """A session, its settings and the commands that change them."""
 
     def __init__(self, session: Session, sampling: dict[str, Any]) -> None:
@@ -86,7 +86,9 @@ class Conversation:
         }
 
     def say(self, text: str) -> None:
-        """One exchange. A reply that is interrupted stays in the conversation as far as it was spoken."""
+        """One exchange. A reply that is interrupted stays in the conversation as far as it was
+        spoken.
+        """
         with closing(self.session.stream(text, **self.sampling)) as pieces:  # type: ignore[type-var]
             try:
                 for piece in pieces:

@@ -20,7 +20,7 @@ from understudy.errors import UnderstudyError, UsageError
 from understudy.formats.packed import cache_folder
 from understudy.roleplay.card_files import read_card
 from understudy.roleplay.lorebook import Lorebook
-from understudy.roleplay.npc import Npc, NpcSettings, Turn
+from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
 from understudy.roleplay.state import ActionKind, GameState
 
 
@@ -151,7 +151,7 @@ def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:
     write(f"\n  [{turn.emotion}{wants}]\n")
 
 
-def _document(turn: Turn) -> dict[str, object]:
+def _document(turn: NpcTurn) -> dict[str, object]:
     assert turn.ledger is not None
     tokens: dict[str, object] = {str(origin): count for origin, count in turn.ledger.tokens.items()}
     return {

@@ -44,7 +44,7 @@ def seconds_per_token(spec: ModelSpec, num_tokens: int = 24) -> float:
         values = rng.standard_normal(shape, dtype=np.float32) * np.float32(columns**-0.5)
         data = core.pack("F32", values.view(np.uint8).reshape(-1), rows, columns, kind)
         tensors[name] = PackedTensor(kind, rows, columns, data)
-    model = core.Model(spec, tensors, int12=int12_matrices(spec))
+    model = core.CoreModel(spec, tensors, int12=int12_matrices(spec))
     cache = core.Cache(model, -(-num_tokens // core.PAGE_SIZE), "f16")
     pages = np.arange(-(-num_tokens // core.PAGE_SIZE), dtype=np.int32)[None]
     times = []

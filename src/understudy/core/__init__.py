@@ -4,7 +4,7 @@ Python decides what runs, the core does how. Arrays are checked once here and in
 `cpp/bind/module.cpp`; a broken contract raises `ValueError`, which is a bug of ours and not of the
 user's input.
 
-    model = core.Model(spec, tensors)                 # tensors: packed panels, by Hugging Face name
+    model = core.CoreModel(spec, tensors)             # tensors: packed panels, by Hugging Face name
     cache = core.Cache(model, num_pages=128, kv_format="f16")
     logits = core.step(model, cache, tokens, positions, slots, page_tables, logit_rows)
     token, logprob, top_ids, top_logprobs = core.sample(
@@ -124,7 +124,7 @@ class SampleSettings:
         )
 
 
-class Model(_core.Model):
+class CoreModel(_core.Model):
     """A network ready to run: packed weights, a kernel target and a pool of threads.
 
     Args:
@@ -169,7 +169,7 @@ class PackedAdapter(_core.Adapter):
 
     def __init__(
         self,
-        model: Model,
+        model: CoreModel,
         matrices: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32], float]],
         format: Literal["f32", "bf16"] = "bf16",
     ) -> None:
@@ -232,7 +232,7 @@ def choose_threads(num_threads: int | None = None) -> int:
     return min(int(text), usable)
 
 
-def new_cache(model: Model, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
+def new_cache(model: CoreModel, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
     """`num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
     return _core.Cache(model, num_pages, kv_format)
 
@@ -269,7 +269,7 @@ def pack_into(
 
 
 def step(
-    model: Model,
+    model: CoreModel,
     cache: Cache,
     tokens: NDArray[np.int32],
     positions: NDArray[np.int32],

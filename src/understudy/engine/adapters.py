@@ -80,7 +80,7 @@ class AdapterTable:
     """
 
     def __init__(
-        self, spec: ModelSpec, model: core.Model, format: Literal["f32", "bf16"] = "bf16"
+        self, spec: ModelSpec, model: core.CoreModel, format: Literal["f32", "bf16"] = "bf16"
     ) -> None:
         self._spec, self._model, self._format = spec, model, format
         self._by_name: dict[str, LoadedAdapter] = {}  # replaced, never changed

@@ -92,7 +92,7 @@ def load_engine(
     packed = pack(
         checkpoint, options.weights, use_cache=options.use_cache, progress=options.progress
     )
-    core_model = core.Model(
+    core_model = core.CoreModel(
         spec, packed.tensors, isa=options.isa, num_threads=num_threads, int12=int12
     )
     is_float = all(t.format in ("f32", "bf16") for t in packed.tensors.values())
@@ -111,7 +111,7 @@ def load_engine(
 
 
 def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:
-    """The matrices whose inputs `core.Model` takes with 12 bits."""
+    """The matrices whose inputs `core.CoreModel` takes with 12 bits."""
     if activations not in (None, "int8", "int12"):
         raise UsageError(
             "unknown activations", where="activations", expected="int8 int12", found=activations

@@ -21,7 +21,7 @@ class Runner:
         num_pages: pages of the cache; a page holds `core.PAGE_SIZE` positions.
     """
 
-    def __init__(self, model: core.Model, num_pages: int, kv_format: KvFormat = "f16") -> None:
+    def __init__(self, model: core.CoreModel, num_pages: int, kv_format: KvFormat = "f16") -> None:
         self.model = model
         self.cache = core.new_cache(model, num_pages, kv_format)
         self.page_size, self.num_pages = core.PAGE_SIZE, num_pages

@@ -16,7 +16,7 @@ from typing import Any
 
 from understudy.generation.presets import preset_of, preset_of_size
 from understudy.generation.relevance import Gate, shared_gate
-from understudy.generation.requests import Request, split_requests
+from understudy.generation.requests import SubRequest, split_requests
 from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
 from understudy.spec import ModelSpec, parameter_counts
@@ -161,7 +161,7 @@ def read_intent(
 
 
 def _narrowed(
-    request: Request, tools: Sequence[Tool], settings: CallSettings, num_parameters: float
+    request: SubRequest, tools: Sequence[Tool], settings: CallSettings, num_parameters: float
 ) -> tuple[Tool, ...]:
     """The tools of a request, their arguments held to what its own words support."""
     narrow = narrowing(request.text, settings, num_parameters)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from understudy.errors import ContextError
 from understudy.text import Tokenizer
-from understudy.text.templates import ChatTemplate, Part, Prompt
+from understudy.text.templates import ChatTemplate, Prompt, PromptPart
 from understudy.text.templates.base import ORIGINS, Origin
 from understudy.text.toolcalls import ParsedCall
 
@@ -270,7 +270,7 @@ def with_origins(
         [turn.to_message() for turn in turns], tools=tools or None, contexts=contexts or None
     )
     pending = [turn for turn in turns if len(turn.blocks) > 1]
-    parts: list[Part] = []
+    parts: list[PromptPart] = []
     for part in prompt.parts:
         index = next(
             (i for i, turn in enumerate(pending) if not part.is_markup and part.text == turn.text),
@@ -281,7 +281,7 @@ def with_origins(
             continue
         kept = [block for block in pending.pop(index).blocks if block.whole]
         parts += [
-            Part(("\n\n" if i else "") + block.whole, origin=block.origin)
+            PromptPart(("\n\n" if i else "") + block.whole, origin=block.origin)
             for i, block in enumerate(kept)
         ]
     return dataclasses.replace(prompt, parts=tuple(parts))

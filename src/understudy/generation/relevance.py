@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import MissingError
-from understudy.text.embed import open_embedder
+from understudy.text.embed import Embedder, open_embedder
 
 SURE = 0.3
 UNLIKELY = -1.0
@@ -99,10 +99,6 @@ _COMMON = frozenset(  # words of English that its neighbours do not have
     ).split()
 )
 Verdict = Literal["call", "words", "open"]
-
-
-class Embedder(Protocol):
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
 class Described(Protocol):

@@ -42,14 +42,14 @@ _ITEM_SEPARATOR = re.compile(r"\s*,\s*(?:and\s+|or\s+)?|\s+and\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SubRequest:
     """A part of a message and the indices of the tools that may serve it, the nearest first."""
 
     text: str
     tools: tuple[int, ...]
 
 
-def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tuple[Request, ...]:
+def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tuple[SubRequest, ...]:
     """The requests of a message in order; one that holds all of it where it asks for one thing,
     none where it asks for none.
 
@@ -63,26 +63,26 @@ def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tupl
     if not found and whole.best < SURE:
         return ()
     if len(found) < 2:
-        found = [Request(message, _nearest(whole))]
+        found = [SubRequest(message, _nearest(whole))]
     repeated = [again for request in found for again in _repeated(request, tools[request.tools[0]])]
     return tuple(repeated[:MAX_REQUESTS])
 
 
-def _joined(message: str, tools: Sequence[Described], gate: Gate) -> list[Request]:
+def _joined(message: str, tools: Sequence[Described], gate: Gate) -> list[SubRequest]:
     """Clauses that want a tool by themselves; those of one tool are one request unless each brings
     all values that it needs.
     """
-    found: list[Request] = []
+    found: list[SubRequest] = []
     for clause in _clauses(message):
         relevance = gate.relevance(clause, tools)
         nearest = _nearest(relevance)
         is_own = relevance.best >= SURE and len(clause.split()) >= MIN_WORDS
         same = [i for i, request in enumerate(found) if request.tools[0] == nearest[0]]
         if is_own and (not same or _refills(tools[nearest[0]], clause)):
-            found.append(Request(clause, nearest))
+            found.append(SubRequest(clause, nearest))
         elif found:
             at = same[-1] if is_own else -1
-            found[at] = Request(f"{found[at].text} {clause}", found[at].tools)
+            found[at] = SubRequest(f"{found[at].text} {clause}", found[at].tools)
     return found
 
 
@@ -149,7 +149,7 @@ def _is_quoted(text: str, at: int) -> bool:
     return text.count('"', 0, at) % 2 == 1
 
 
-def _repeated(request: Request, tool: Described) -> list[Request]:
+def _repeated(request: SubRequest, tool: Described) -> list[SubRequest]:
     """The request once for each value of the one list that it holds, where its tool takes one such
     value at a time.
     """
@@ -166,7 +166,7 @@ def _repeated(request: Request, tool: Described) -> list[Request]:
     room = numbers if all(are_numbers) else names
     if any(are_numbers) != all(are_numbers) or room >= len(items) or _ODD.search(lists[0]):
         return [request]
-    return [Request(request.text.replace(lists[0], item, 1), request.tools) for item in items]
+    return [SubRequest(request.text.replace(lists[0], item, 1), request.tools) for item in items]
 
 
 def _takes_lists(tool: Described) -> bool:

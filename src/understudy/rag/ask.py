@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import UsageError
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.cite import Citation
-from understudy.rag.ground import SYSTEM, Grounding, ground
+from understudy.rag.ground import SYSTEM, PassageGrounding, ground
 from understudy.rag.index import Index, as_utf8
 from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
@@ -110,13 +110,13 @@ def ask(
     )
 
 
-def _write(model: Model, found: Grounding, options: dict[str, Any]) -> tuple[int, Reply]:
+def _write(model: Model, found: PassageGrounding, options: dict[str, Any]) -> tuple[int, Reply]:
     count, prompt = _fit(model, found, options["max_tokens"])
     grammar = Grammar(model.tokenizer).lark(found.grammar(count, model.spec))
     return count, model.generate(prompt, make_mask=grammar, **options)
 
 
-def _fit(model: Model, found: Grounding, reserve: int) -> tuple[int, Any]:
+def _fit(model: Model, found: PassageGrounding, reserve: int) -> tuple[int, Any]:
     """How many of the best passages fit, and their prompt."""
     contexts = found.contexts
     for count in range(len(contexts), 0, -1):

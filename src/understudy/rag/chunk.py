@@ -1,7 +1,8 @@
 """From a document to chunks: spans of its text, cut at its structure.
 
-Sections are never mixed; tables and code stay whole where they fit; long blocks are cut between sentences, longer sentences
-between words. Each chunk knows its heading path and the span of its section (its parent). `text[chunk.start:chunk.end]` is the chunk.
+Sections are never mixed; tables and code stay whole where they fit; long blocks are cut between
+sentences, longer sentences between words. Each chunk knows its heading path and the span of its
+section (its parent). `text[chunk.start:chunk.end]` is the chunk.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from understudy.errors import UsageError
-from understudy.rag.document import Block, Document
+from understudy.rag.document import Document, DocumentBlock
 
 DEFAULT_SIZE = 220
 DEFAULT_OVERLAP = 40
@@ -27,7 +28,9 @@ CountTokens = Callable[[str], int]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`text[start:end]`; `parent` is the span of the section around it, `page` where it begins, counted from 1."""
+    """`text[start:end]`; `parent` is the span of the section around it, `page` where it begins,
+    counted from 1.
+    """
 
     start: int
     end: int
@@ -54,9 +57,11 @@ def chunk_document(
     """Cuts a document.
 
     Args:
-        count_tokens: the number of tokens of a text, by the tokenizer of the model that will read it.
+        count_tokens: the number of tokens of a text, by the tokenizer of the model that will read
+            it.
         size: most tokens of a chunk; a single word may be longer.
-        overlap: tokens of the end of a chunk that begin the next one of the same section, in whole sentences.
+        overlap: tokens of the end of a chunk that begin the next one of the same section, in whole
+            sentences.
     """
     if size < 8 or not 0 <= overlap <= size // 2:
         raise UsageError(
@@ -91,11 +96,11 @@ def _around(start: int, end: int, parent: tuple[int, int]) -> tuple[int, int]:
     return max(parent[0], start - margin), min(parent[1], end + margin)
 
 
-def _sections(document: Document) -> Iterable[tuple[tuple[str, ...], list[Block]]]:
+def _sections(document: Document) -> Iterable[tuple[tuple[str, ...], list[DocumentBlock]]]:
     """(heading path, blocks under it); a heading without anything under it is a section of its own."""
     path: list[tuple[int, str]] = []
-    blocks: list[Block] = []
-    bare: Block | None = None
+    blocks: list[DocumentBlock] = []
+    bare: DocumentBlock | None = None
     for block in document.blocks:
         if block.kind != "heading":
             blocks.append(block)
@@ -111,7 +116,7 @@ def _sections(document: Document) -> Iterable[tuple[tuple[str, ...], list[Block]
         yield tuple(title for _, title in path), blocks or [bare]  # type: ignore[list-item]
 
 
-def _pieces(text: str, block: Block, count_tokens: CountTokens, size: int) -> list[_Piece]:
+def _pieces(text: str, block: DocumentBlock, count_tokens: CountTokens, size: int) -> list[_Piece]:
     """A block as pieces of at most `size` tokens: whole, else its sentences, else runs of words."""
     num_tokens = count_tokens(text[block.start : block.end])
     if num_tokens <= size and (block.kind in ("table", "code") or num_tokens <= size // 4):
@@ -142,7 +147,9 @@ def _end_of(text: str, match: re.Match[str]) -> int:
 
 
 def _words(text: str, start: int, end: int, count_tokens: CountTokens, size: int) -> list[_Piece]:
-    """A long sentence in runs of words, halved until each fits; a word that does not fit is cut by characters."""
+    """A long sentence in runs of words, halved until each fits; a word that does not fit is cut by
+    characters.
+    """
     count = count_tokens(text[start:end])
     if count <= size:
         return [_Piece(start, end, count)]
@@ -158,7 +165,9 @@ def _words(text: str, start: int, end: int, count_tokens: CountTokens, size: int
 
 
 def _groups(pieces: list[_Piece], size: int, overlap: int) -> Iterable[list[_Piece]]:
-    """Neighbouring pieces of together at most `size` tokens, the end of each group repeated in the next."""
+    """Neighbouring pieces of together at most `size` tokens, the end of each group repeated in the
+    next.
+    """
     group: list[_Piece] = []
     total, num_new = 0, 0
     for piece in pieces:

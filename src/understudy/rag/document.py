@@ -17,7 +17,7 @@ Kind = Literal["heading", "paragraph", "table", "code", "list"]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class DocumentBlock:
     """`text[start:end]` of the document; `level` is 1 to 6 for headings."""
 
     start: int
@@ -33,7 +33,7 @@ class Document:
     """
 
     text: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[DocumentBlock, ...]
     title: str = ""
     page_starts: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Builder:
 
     title: str = ""
     parts: list[str] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[DocumentBlock] = field(default_factory=list)
     page_starts: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     length: int = 0
@@ -64,13 +64,13 @@ class Builder:
         if self.parts:
             self.parts.append("\n\n")
             self.length += 2
-        self.blocks.append(Block(self.length, self.length + len(text), kind, level))
+        self.blocks.append(DocumentBlock(self.length, self.length + len(text), kind, level))
         self.parts.append(text)
         self.length += len(text)
         if not self.title and kind == "heading":
             self.title = text
 
-    def contents(self) -> Iterator[tuple[str, Block]]:
+    def contents(self) -> Iterator[tuple[str, DocumentBlock]]:
         """(text, block) of what was added so far."""
         return zip(self.parts[::2], self.blocks, strict=True)
 

@@ -51,7 +51,7 @@ _NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Grounding:
+class PassageGrounding:
     """Passages for one question, the best first. Where a method takes a `count`, the rest found no
     room in the prompt.
 
@@ -90,7 +90,9 @@ class Grounding:
             for number, chosen in sorted(shown_of.items())
         ]
 
-    def for_model(self, spec: ModelSpec, settings: AnswerSettings | None = None) -> Grounding:
+    def for_model(
+        self, spec: ModelSpec, settings: AnswerSettings | None = None
+    ) -> PassageGrounding:
         """As a model of this shape is to see it, and may answer."""
         settings = (settings or AnswerSettings()).for_model(spec)
         if not settings.excerpts or settings.form == "quotes" or not self.sentences:
@@ -109,7 +111,7 @@ class Grounding:
             is_excerpt=True,
         )
 
-    def narrowed(self) -> Grounding:
+    def narrowed(self) -> PassageGrounding:
         """With half of the sentences, for a second try."""
         most = NUM_EXCERPTS // 2
         return replace(self, sentences=self.sentences[:most], is_excerpt=True)
@@ -181,19 +183,19 @@ def ground(
     point: OperatingPoint = DEFAULT_POINT,
     spec: ModelSpec | None = None,
     settings: AnswerSettings | None = None,
-) -> Grounding:
+) -> PassageGrounding:
     """Searches an index for one question; with `spec` the result is as a model of that shape sees
     it.
     """
     passages = tuple(index.search(question, k)) if question.strip() else ()
     if not passages:
-        return Grounding((), 0.0, point, question)
+        return PassageGrounding((), 0.0, point, question)
     counts, total = index.count_words(query_words(question))
     rarity = rarity_of(counts, total)
     sentences = rank_sentences(question, passages, index.embedder.embed, rarity)
     unknown = sum(not count for count in counts.values()) / max(1, len(counts))
     sure = confidence_of(features(question, passages, sentences, rarity, unknown))
-    found = Grounding(passages, sure, point, question, sentences)
+    found = PassageGrounding(passages, sure, point, question, sentences)
     return found if spec is None else found.for_model(spec, settings)
 
 

@@ -20,7 +20,7 @@ from understudy.errors import DocumentError, UnderstudyError, UsageError
 from understudy.rag.chunk import DEFAULT_OVERLAP, DEFAULT_SIZE, CountTokens, chunk_document
 from understudy.rag.cite import NOT_SAID
 from understudy.rag.document import Document
-from understudy.rag.ground import SYSTEM, Grounding, ground
+from understudy.rag.ground import SYSTEM, PassageGrounding, ground
 from understudy.rag.readers import can_read, read_document
 from understudy.rag.schema import StoreError
 from understudy.rag.search import Mode, Searcher, from_int8, to_int8
@@ -51,7 +51,8 @@ class Index:
     Args:
         path: the file; made by the first `add`.
         embedder: an `Embedder` or the name of one; default the index's own, or wordllama.
-        count_tokens: tokens of a text by the model that will read them; default 4 characters a token.
+        count_tokens: tokens of a text by the model that will read them; default 4 characters a
+            token.
         counter: name of the counter; an index made with another one is refused.
         answers: how sessions and `ask` answer from it; default the model's preset.
     """
@@ -116,8 +117,9 @@ class Index:
     def add(self, paths: Iterable[str | Path], *, progress: Progress | None = None) -> Added:
         """Brings the index up to date with files and folders.
 
-        Unchanged files are skipped, files gone from a given folder are taken out. A file that cannot
-        be read is reported and does not stop the rest; those of a kind without a reader are named.
+        Unchanged files are skipped, files gone from a given folder are taken out. A file that
+        cannot be read is reported and does not stop the rest; those of a kind without a reader are
+        named.
 
         Raises:
             DocumentError: a path does not exist, or the index was made with other settings.
@@ -222,7 +224,7 @@ class Index:
 
     instructions, not_said = SYSTEM, NOT_SAID
 
-    def ground(self, question: str, k: int = 8, spec: ModelSpec | None = None) -> Grounding:
+    def ground(self, question: str, k: int = 8, spec: ModelSpec | None = None) -> PassageGrounding:
         """What `Session(documents=index)` asks for; with `spec` as a model of that size sees it."""
         return ground(self, question, k=k, spec=spec, settings=self.answers)
 

@@ -12,12 +12,12 @@ from understudy.engine import Usage
 from understudy.generation.moderation import TextGuard
 from understudy.generation.plan import Ledger
 from understudy.roleplay.deeds import Deeds, deeds_schema, read_deeds, wanted_actions
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.memory import Memory
 from understudy.roleplay.speech import PARAGRAPH, SENTENCES, Speech, speaker_stops
 from understudy.roleplay.state import GameState
-from understudy.roleplay.turn import NpcSettings, Turn
+from understudy.roleplay.turn import NpcSettings, NpcTurn
 from understudy.text.grammar import Grammar
 from understudy.text.templates import Prompt
 
@@ -30,7 +30,7 @@ class Actor(Protocol):
 
     model: Model
     settings: NpcSettings
-    guard: Guard
+    knowledge: Knowledge
     content_guard: TextGuard | None
     memory: Memory
     card_samplers: Mapping[str, Any]
@@ -65,15 +65,15 @@ class Acting:
         if self.speech.fault is None and not self.speech.is_cut:
             self._deeds = self._act()
 
-    def turn(self) -> Turn:
+    def turn(self) -> NpcTurn:
         npc, speech, deeds = self.npc, self.speech, self._deeds
         if deeds is not None and (deeds.actions or deeds.memory):  # they are said too, in a way
             told = [str(action) for action in deeds.actions] + list(deeds.memory)
             speech.fault = speech.fault or speech.flags(" ".join(told))
         if deeds is None or speech.fault is not None:
             deeds = Deeds(npc.settings.emotions[0])
-        facts = (f for f in deeds.memory if npc.guard.fault(f, self.player_text) is None)
-        return Turn(
+        facts = (f for f in deeds.memory if npc.knowledge.fault(f, self.player_text) is None)
+        return NpcTurn(
             speech.text.strip(),
             deeds.emotion,
             deeds.actions,
@@ -90,7 +90,7 @@ class Acting:
     def _new_speech(self, *, may_redraw: bool = False) -> Speech:
         npc = self.npc
         return Speech(
-            npc.guard,
+            npc.knowledge,
             self.player_text,
             npc.macros,
             npc.content_guard,

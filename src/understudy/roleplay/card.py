@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from understudy.chat.sources import Part
+from understudy.chat.sources import ActiveCharacter
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay.card_formats import read_character
 from understudy.roleplay.card_mending import mended
@@ -224,13 +224,13 @@ class Card:
         """An empty card of version 3."""
         return cls({"name": name}).upgraded()
 
-    def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> Part:
+    def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> ActiveCharacter:
         """The character in play, as `Session(character=card)` asks for it."""
-        roles = import_module(
-            "understudy.roleplay.part"
-        )  # which is made of cards, and not they of it
-        part: Part = roles.Part(self, user=user, seed=seed, greeting=greeting)
-        return part
+        played = import_module("understudy.roleplay.played")  # made of cards, and not they of it
+        character: ActiveCharacter = played.PlayedCharacter(
+            self, user=user, seed=seed, greeting=greeting
+        )
+        return character
 
     def problems(self) -> list[str]:
         """What the specification would have otherwise, in words; empty for a clean card."""

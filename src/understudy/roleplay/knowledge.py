@@ -1,7 +1,8 @@
 """What a character may know and say: a filter before the prompt, a check of each sentence before it
 is heard.
 
-A card carries its guard in `extensions["understudy/guard"]`:
+A card carries it in `extensions["understudy/knowledge"]` (or, as cards made before 0.1.0 have it,
+`"understudy/guard"`):
 `{"secrets": {topic: [words]}, "outside": [words], "deflections": [lines]}`,
 and a lorebook entry names who knows it in `extensions["understudy/known_by"]: [names]`; an entry
 without it is common knowledge.
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 from understudy.errors import DocumentError
 from understudy.roleplay.card import Card
-from understudy.roleplay.lorebook import Entry
+from understudy.roleplay.lorebook import LoreEntry
 from understudy.roleplay.macros import MacroContext, expand
 
 OUTSIDE = (
@@ -72,7 +73,7 @@ DEFLECTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Knowledge:
     """`secrets` maps a topic to the words that would give it away; `outside` are words from outside
     the character's world. A character that `is_program`, as its card says, may speak as one.
     """
@@ -84,8 +85,9 @@ class Guard:
     is_program: bool = False
 
     @classmethod
-    def from_card(cls, card: Card) -> Guard:
-        given = (card.data.get("extensions") or {}).get("understudy/guard") or {}
+    def from_card(cls, card: Card) -> Knowledge:
+        extensions = card.data.get("extensions") or {}
+        given = extensions.get("understudy/knowledge") or extensions.get("understudy/guard") or {}
         try:
             secrets = {
                 str(topic): tuple(str(word) for word in words)
@@ -95,12 +97,13 @@ class Guard:
             deflections = tuple(str(line) for line in given.get("deflections") or []) or DEFLECTIONS
         except (AttributeError, TypeError) as error:
             raise DocumentError(
-                "guard of the card has the wrong shape", where="extensions: understudy/guard"
+                "knowledge of the card has the wrong shape",
+                where="extensions: understudy/knowledge",
             ) from error
         is_program = any(_IS_PROGRAM.search(text) for text in _about(card))
         return cls(card.name, secrets, outside, deflections, is_program)
 
-    def may_know(self, entry: Entry) -> bool:
+    def may_know(self, entry: LoreEntry) -> bool:
         """Whether an entry of the world's lore is this character's to know."""
         names = (entry.source.get("extensions") or {}).get("understudy/known_by")
         return not isinstance(names, list) or self.name in names

@@ -43,7 +43,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LoreEntry:
     """One entry: its JSON object, its place in the book, and its content without decorators."""
 
     source: dict[str, Any]
@@ -92,7 +92,7 @@ class Book(Protocol):
     """What a scan has to know of a `Lorebook`."""
 
     document: dict[str, Any]
-    entries: list[Entry]
+    entries: list[LoreEntry]
     rules: Rules
 
     @property
@@ -185,7 +185,7 @@ class ScanSettings:
     greeting: int | None = None
     user_icon: str | None = None
     is_chat: bool = True
-    may_use: Callable[[Entry], bool] = lambda entry: True
+    may_use: Callable[[LoreEntry], bool] = lambda entry: True
     macros: MacroContext = field(default_factory=MacroContext)
     trigger: str = "normal"
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -208,7 +208,7 @@ class Placed:
 
     content: str
     position: Position
-    entry: Entry
+    entry: LoreEntry
     num_tokens: int
     depth: int = 0
     role: str = "system"

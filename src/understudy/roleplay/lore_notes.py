@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from understudy.roleplay.lore import Book, Entry
+from understudy.roleplay.lore import Book, LoreEntry
 from understudy.roleplay.pattern_characters import UntranslatableError
 from understudy.roleplay.patterns import read_pattern
 from understudy.roleplay.world_entry import (
@@ -40,7 +40,7 @@ def book_warnings(book: Book) -> list[str]:
     return found
 
 
-def _sillytavern(entry: Entry) -> Iterator[str]:
+def _sillytavern(entry: LoreEntry) -> Iterator[str]:
     more = entry.extensions
     if "enabled" not in entry.source:
         yield "it has no `enabled`, and so is off by SillyTavern's rules"
@@ -67,7 +67,7 @@ def _sillytavern(entry: Entry) -> Iterator[str]:
             yield f"the key {key} cannot be used here: {error}"
 
 
-def _v3(entry: Entry) -> Iterator[str]:
+def _v3(entry: LoreEntry) -> Iterator[str]:
     ignored = [
         name
         for name in sorted(EXTENSIONS.intersection(entry.extensions))

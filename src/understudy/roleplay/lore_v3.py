@@ -14,9 +14,9 @@ import regex
 
 from understudy.roleplay.lore import (
     Book,
-    Entry,
     Found,
     Line,
+    LoreEntry,
     LoreMemory,
     Placed,
     Position,
@@ -75,8 +75,8 @@ class _Scan:
         self.deadline = time.monotonic() + SCAN_SECONDS
         self._expanded: dict[int, str] = {}
 
-    def run(self) -> list[Entry]:
-        matched: dict[int, Entry] = {}
+    def run(self) -> list[LoreEntry]:
+        matched: dict[int, LoreEntry] = {}
         for _ in range(MAX_PASSES):
             new = [
                 entry
@@ -89,7 +89,7 @@ class _Scan:
             self.recursive += "\n" + "\n".join(self._scannable(entry) for entry in new)
         return [matched[index] for index in sorted(matched)]
 
-    def expanded(self, entry: Entry) -> str:
+    def expanded(self, entry: LoreEntry) -> str:
         """The content as it goes into the prompt, once a scan so that chance is asked once."""
         if entry.index not in self._expanded:
             self._expanded[entry.index] = expand(
@@ -97,14 +97,14 @@ class _Scan:
             ).strip()
         return self._expanded[entry.index]
 
-    def _scannable(self, entry: Entry) -> str:
+    def _scannable(self, entry: LoreEntry) -> str:
         macros = self.settings.macros
         return expand(
             entry.decorated.content,
             MacroContext(macros.char, macros.user, values=macros.values, is_scan=True),
         )
 
-    def _matches(self, entry: Entry) -> bool:
+    def _matches(self, entry: LoreEntry) -> bool:
         said = entry.decorated.values
         if (
             entry.source.get("enabled") is False
@@ -137,7 +137,7 @@ class _Scan:
             or bool(self.num_replies % int(said.get("activate_only_every", 1)))
         )
 
-    def _keys_match(self, entry: Entry) -> bool:
+    def _keys_match(self, entry: LoreEntry) -> bool:
         said, text = entry.decorated.values, self._text_for(entry)
         if entry.flag("use_regex"):
             return self._any_pattern(entry, [*entry.keys, *said.get("additional_keys", [])], text)
@@ -155,7 +155,7 @@ class _Scan:
             "exclude_keys" in said and self._any_word(entry, said["exclude_keys"], text)
         )
 
-    def _text_for(self, entry: Entry) -> str:
+    def _text_for(self, entry: LoreEntry) -> str:
         said = entry.decorated.values
         if (
             "instruct_scan_depth" in said
@@ -171,7 +171,7 @@ class _Scan:
         recent = self.lines[-depth:] if depth > 0 else []
         return "\n".join(recent) + self.recursive
 
-    def _any_word(self, entry: Entry, keys: Sequence[str], text: str) -> bool:
+    def _any_word(self, entry: LoreEntry, keys: Sequence[str], text: str) -> bool:
         macros = self.settings.macros
         words = [
             expand(key, MacroContext(macros.char, macros.user, values=macros.values)).strip()
@@ -183,7 +183,7 @@ class _Scan:
             return any(word in text for word in words if word)
         return any(regex.search(_as_word(word), text) is not None for word in words if word)
 
-    def _any_pattern(self, entry: Entry, keys: Sequence[str], text: str) -> bool:
+    def _any_pattern(self, entry: LoreEntry, keys: Sequence[str], text: str) -> bool:
         """An invalid pattern makes the whole entry no match; one that takes too long matches
         nothing.
         """
@@ -200,7 +200,7 @@ class _Scan:
                 return False
         return any(self._finds(entry, pattern, text) for pattern in patterns if pattern is not None)
 
-    def _finds(self, entry: Entry, pattern: Pattern, text: str) -> bool:
+    def _finds(self, entry: LoreEntry, pattern: Pattern, text: str) -> bool:
         left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
         try:
             if left > 0:
@@ -227,7 +227,7 @@ def _as_word(word: str) -> str:
     return f"(?V1){before}{regex.escape(word)}{after}"
 
 
-def _place(entry: Entry, settings: ScanSettings, content: str, lines: Sequence[Line]) -> Placed:
+def _place(entry: LoreEntry, settings: ScanSettings, content: str, lines: Sequence[Line]) -> Placed:
     said = entry.decorated.values
     position: Position = (
         "after_char" if entry.source.get("position") == "after_char" else "before_char"

@@ -18,9 +18,9 @@ from understudy.roleplay.card_mending import mended_book
 from understudy.roleplay.decorators import read_decorators
 from understudy.roleplay.lore import (
     DEFAULT_SCAN_DEPTH,
-    Entry,
     Found,
     Line,
+    LoreEntry,
     LoreMemory,
     Placed,
     Rules,
@@ -42,9 +42,9 @@ from understudy.roleplay.world_entry import (
 
 __all__ = [
     "DEFAULT_SCAN_DEPTH",
-    "Entry",
     "Found",
     "Line",
+    "LoreEntry",
     "LoreMemory",
     "Lorebook",
     "Placed",
@@ -98,7 +98,7 @@ class Lorebook:
         self.origin = origin or origin_of(entries)
         self.rules: Rules = rules or ("sillytavern" if self.origin in _SILLYTAVERN_LIKE else "v3")
         self.entries = [
-            Entry(source, i, self._read_content(str(source.get("content") or ""), is_chat))
+            LoreEntry(source, i, self._read_content(str(source.get("content") or ""), is_chat))
             for i, source in enumerate(entries)
         ]
         self.warnings = (*notes, *mends, *book_warnings(self))
@@ -214,7 +214,7 @@ def _scan_together(
 
 def _sorted(book: Lorebook, number: int) -> list[WorldEntry]:
     """In the order in which SillyTavern walks its object of entries: by their ids."""
-    by_id: dict[str, list[Entry]] = {}
+    by_id: dict[str, list[LoreEntry]] = {}
     for entry in book.entries:
         id = entry.source.get("id", entry.index)
         by_id.setdefault(str(id) if isinstance(id, (int, str)) else f" {entry.index}", []).append(

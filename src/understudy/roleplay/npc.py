@@ -19,23 +19,22 @@ from typing import TYPE_CHECKING, Any
 from understudy.chat.saved import SavedConversation
 from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard, Verdict, flags_of
-from understudy.generation.plan import Block, Ledger, Plan, fit
-from understudy.generation.plan import Turn as ChatTurn
+from understudy.generation.plan import Block, Ledger, Plan, Turn, fit
 from understudy.roleplay.acting import Acting
 from understudy.roleplay.card import Card
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Said, first_sentences
-from understudy.roleplay.part import Part
+from understudy.roleplay.played import PlayedCharacter
 from understudy.roleplay.state import GameState
-from understudy.roleplay.turn import EMOTIONS, NpcSettings, Turn, samplers_of_card
+from understudy.roleplay.turn import EMOTIONS, NpcSettings, NpcTurn, samplers_of_card
 from understudy.text.templates import Prompt
 
 if TYPE_CHECKING:
     from understudy.model import Model
 
 
-class Npc(Part, SavedConversation):
+class Npc(PlayedCharacter, SavedConversation):
     """One character: its card, what it remembers, and a model to speak with. The model may be
     shared by many.
     """
@@ -46,12 +45,12 @@ class Npc(Part, SavedConversation):
         card: Card,
         *,
         lorebooks: Sequence[Lorebook] = (),
-        guard: Guard | None = None,
+        knowledge: Knowledge | None = None,
         content_guard: TextGuard | None = None,
         settings: NpcSettings | None = None,
     ) -> None:
         """Args:
-        guard: of the character's world; default that of the card.
+        knowledge: what the character may know and say; default that of the card.
         content_guard: of what may be said at all, to the character and by it; None: nothing is
         checked.
         """
@@ -60,13 +59,13 @@ class Npc(Part, SavedConversation):
             settings or NpcSettings(),
             content_guard,
         )
-        guard = guard or Guard.from_card(card)
+        knowledge = knowledge or Knowledge.from_card(card)
         if not self.settings.stays_in_character:
-            guard = replace(guard, outside=(), is_program=True)
+            knowledge = replace(knowledge, outside=(), is_program=True)
         super().__init__(
             card,
             lorebooks=lorebooks,
-            guard=guard,
+            knowledge=knowledge,
             user=self.settings.user,
             seed=self.settings.seed,
             greeting=self.settings.greeting,
@@ -76,7 +75,7 @@ class Npc(Part, SavedConversation):
         self.card_samplers: Mapping[str, Any]
         self.card_samplers, not_used = samplers_of_card(card)
         self.warnings += not_used
-        self.last: Turn | None = None
+        self.last: NpcTurn | None = None
         self._prompt: list[int] = []
 
     # ---- a turn ----
@@ -87,7 +86,7 @@ class Npc(Part, SavedConversation):
         state: GameState | None = None,
         *,
         on_say: Callable[[str], None] | None = None,
-    ) -> Turn:
+    ) -> NpcTurn:
         """One turn. `on_say` gets what is said, sentence by sentence, while the model is still
         writing.
 
@@ -160,13 +159,13 @@ class Npc(Part, SavedConversation):
 
     def _deflect(self, verdict: Verdict) -> Iterator[str]:
         """The player's words are not given to the model, and nobody remembers them."""
-        line = self.guard.deflection(self.macros)
-        self.last = Turn(
+        line = self.knowledge.deflection(self.macros)
+        self.last = NpcTurn(
             line, self.settings.emotions[0], fault=f"content: {verdict}", verdict=verdict
         )
         yield line
 
-    def _finish(self, acting: Acting) -> Turn:
+    def _finish(self, acting: Acting) -> NpcTurn:
         turn = acting.turn()
         self.commit(acting.player_text, turn.say, was_cut=not acting.speech.is_done)
         for fact in turn.memory:
@@ -226,9 +225,9 @@ class Npc(Part, SavedConversation):
         return self._prompt
 
 
-def spoken(said: Said) -> ChatTurn:
+def spoken(said: Said) -> Turn:
     """A message of the memory as a turn of a prompt."""
-    return ChatTurn(said.role, [Block("history", said.text + (" —" if said.was_cut else ""))])
+    return Turn(said.role, [Block("history", said.text + (" —" if said.was_cut else ""))])
 
 
-__all__ = ["EMOTIONS", "Npc", "NpcSettings", "Turn"]
+__all__ = ["EMOTIONS", "Npc", "NpcSettings", "NpcTurn"]

@@ -21,7 +21,7 @@ TEXT_TYPES = (b"tEXt", b"zTXt", b"iTXt")
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class PngChunk:
     kind: bytes  # four letters
     data: bytes
 
@@ -34,7 +34,7 @@ class Chunk:
         )
 
 
-def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[Chunk], bytes]:
+def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[PngChunk], bytes]:
     """The chunks of a file, and the bytes after its end chunk (some programs keep things there).
 
     Raises:
@@ -69,7 +69,7 @@ def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[Chunk], bytes]
                 found=f"{kind!r} at byte {at}",
                 do="fetch the file again",
             )
-        chunks.append(Chunk(kind, body))
+        chunks.append(PngChunk(kind, body))
         at = end + 4
         if kind == b"IEND":
             return chunks, data[at:]
@@ -79,16 +79,16 @@ def read_chunks(data: bytes, where: object = "PNG") -> tuple[list[Chunk], bytes]
             )
 
 
-def write_chunks(chunks: Sequence[Chunk], tail: bytes = b"") -> bytes:
+def write_chunks(chunks: Sequence[PngChunk], tail: bytes = b"") -> bytes:
     return SIGNATURE + b"".join(chunk.to_bytes() for chunk in chunks) + tail
 
 
-def keyword_of(chunk: Chunk) -> str | None:
+def keyword_of(chunk: PngChunk) -> str | None:
     """The keyword of a text chunk, None for other chunks."""
     return chunk.data.partition(b"\0")[0].decode("latin-1") if chunk.kind in TEXT_TYPES else None
 
 
-def text_of(chunk: Chunk, where: object = "PNG") -> bytes:
+def text_of(chunk: PngChunk, where: object = "PNG") -> bytes:
     """The text of a text chunk, inflated where it is compressed; at most `MAX_TEXT_BYTES`."""
     keyword, _, rest = chunk.data.partition(b"\0")
     is_compressed = chunk.kind == b"zTXt"
@@ -125,8 +125,8 @@ def text_of(chunk: Chunk, where: object = "PNG") -> bytes:
     return text
 
 
-def text_chunk(keyword: str, text: bytes) -> Chunk:
-    return Chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + text)
+def text_chunk(keyword: str, text: bytes) -> PngChunk:
+    return PngChunk(b"tEXt", keyword.encode("latin-1") + b"\0" + text)
 
 
 def plain_picture(
@@ -136,5 +136,9 @@ def plain_picture(
     rows = (b"\0" + bytes(color) * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return write_chunks(
-        [Chunk(b"IHDR", header), Chunk(b"IDAT", zlib.compress(rows, 9)), Chunk(b"IEND", b"")]
+        [
+            PngChunk(b"IHDR", header),
+            PngChunk(b"IDAT", zlib.compress(rows, 9)),
+            PngChunk(b"IEND", b""),
+        ]
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from understudy.engine import Output
 from understudy.generation.moderation import TextGuard, Verdict, flags_of
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
 
 # One paragraph, in llguidance's Lark; braces and tags belong to no speech. Sentences end as one.
@@ -31,7 +31,7 @@ def speaker_stops(*names: str) -> tuple[str, ...]:
 
 
 class Speech:
-    """A character's words on their way. `text` is what was released, `fault` why a guard cut in.
+    """A character's words on their way. `text` is what was released, `fault` why a check cut in.
 
     Args:
         may_redraw: before anything is heard a fault ends the speech without words, so that it can
@@ -40,7 +40,7 @@ class Speech:
 
     def __init__(
         self,
-        guard: Guard,
+        knowledge: Knowledge,
         player_text: str,
         macros: MacroContext,
         content_guard: TextGuard | None,
@@ -48,7 +48,7 @@ class Speech:
         max_characters: int,
         may_redraw: bool = False,
     ) -> None:
-        self.guard, self.player_text, self.macros = guard, player_text, macros
+        self.knowledge, self.player_text, self.macros = knowledge, player_text, macros
         self.content_guard, self.may_redraw = content_guard, may_redraw
         self.max_characters = max_characters
         self.raw, self.text = "", ""
@@ -94,14 +94,14 @@ class Speech:
         if self.text.strip() and _words(piece) in map(_words, _split(self.text)):
             self.is_over = True
             return
-        self.fault = self.guard.fault(
+        self.fault = self.knowledge.fault(
             self.text[-40:] + piece, self.player_text
         ) or self._content_fault(self.text + piece)
         if self.fault is not None:
             self.is_over = True
             if self.text.strip() or self.may_redraw:  # what was said before it stays
                 return
-            piece = self.guard.deflection(self.macros)
+            piece = self.knowledge.deflection(self.macros)
         self.text += piece
         yield piece
 

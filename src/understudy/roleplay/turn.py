@@ -21,8 +21,8 @@ CARD_SAMPLING = "understudy/sampling"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a character says and wants to do. `fault` says why a guard cut in, `is_cut` that the
+class NpcTurn:
+    """What a character says and wants to do. `fault` says why a check cut in, `is_cut` that the
     answer outgrew its reserve.
 
     `verdict` is there where it was the content guard: what it found, and on which side. `refused`

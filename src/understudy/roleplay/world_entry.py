@@ -12,7 +12,7 @@ from typing import Any
 
 from understudy.roleplay.decorators import Decorated
 from understudy.roleplay.javascript import to_number
-from understudy.roleplay.lore import DEFAULT_SCAN_DEPTH, Entry, Position, as_number, whole
+from understudy.roleplay.lore import DEFAULT_SCAN_DEPTH, LoreEntry, Position, as_number, whole
 
 POSITIONS: tuple[Position, ...] = (
     "before_char",
@@ -61,7 +61,7 @@ World Info file is read.)
 class WorldEntry:
     """One entry; two are equal only if they are the same one."""
 
-    entry: Entry
+    entry: LoreEntry
     book: int
     keys: list[str]
     secondary_keys: list[str]
@@ -105,7 +105,7 @@ class WorldEntry:
         return not names or (character in names) != is_exclude
 
 
-def world_entry(entry: Entry, book: int) -> WorldEntry:
+def world_entry(entry: LoreEntry, book: int) -> WorldEntry:
     source, more = entry.source, entry.extensions
     chosen = filter_of(entry)
     delayed = more.get("delay_until_recursion")
@@ -153,13 +153,13 @@ def number_of(value: object, default: float) -> float:
     return as_number(number, default) if number == number else default
 
 
-def filter_of(entry: Entry) -> dict[str, Any]:
+def filter_of(entry: LoreEntry) -> dict[str, Any]:
     """Whom the entry is for: `{"names": [], "tags": [], "isExclude": false}`."""
     given = entry.extensions.get("character_filter")
     return given if isinstance(given, dict) else {}
 
 
-def position_of(entry: Entry) -> Position | None:
+def position_of(entry: LoreEntry) -> Position | None:
     given = entry.extensions.get("position")
     if (number := whole(given)) is None:
         return "before_char" if entry.source.get("position") == "before_char" else "after_char"

@@ -42,7 +42,7 @@ def _preflight(headers: Headers) -> dict[str, str]:
     return answer
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, server: Server) -> None:

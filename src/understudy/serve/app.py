@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from understudy.generation.moderation import TextGuard
 from understudy.model import Model
-from understudy.serve.access import Guard
+from understudy.serve.access import AccessControl
 from understudy.serve.api import status
 from understudy.serve.api.routes import ROUTES
 from understudy.serve.errors import ApiError
@@ -70,7 +70,7 @@ def create_app(
             Route("/", status.page),
             Route("/page/{name:path}", status.page),
         ],
-        middleware=[Middleware(Guard, server=server)],
+        middleware=[Middleware(AccessControl, server=server)],
         exception_handlers={
             **exception_handlers(_write),
             ClientGone: _gone,

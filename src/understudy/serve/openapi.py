@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RouteEntry:
     """One route. Its summary is the first line of the endpoint's docstring, or its name."""
 
     method: str
@@ -24,7 +24,7 @@ class Entry:
     summary: str = ""
 
 
-def describe(entries: Sequence[Entry]) -> dict[str, Any]:
+def describe(entries: Sequence[RouteEntry]) -> dict[str, Any]:
     """The OpenAPI document."""
     from understudy import __version__
 
@@ -68,7 +68,7 @@ def describe(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _operation(entry: Entry, path: str, body: Any) -> dict[str, Any]:
+def _operation(entry: RouteEntry, path: str, body: Any) -> dict[str, Any]:
     doc = (entry.endpoint.__doc__ or "").strip().split("\n")[0]
     name = getattr(entry.endpoint, "__name__", "route")
     fault = {

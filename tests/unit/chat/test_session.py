@@ -1,4 +1,6 @@
-"""Sessions on a model of random weights: the ledger, the loop, what stays out of the history, saving."""
+"""Sessions on a model of random weights: the ledger, the loop, what stays out of the history,
+saving.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,7 @@ def test_every_owner_has_its_tokens(model):
         settings=SETTINGS,
     )
     session.say("Hello", max_tokens=4)
-    session.part.memory.remember("The player owns the tower.")
+    session.character.memory.remember("The player owns the tower.")
     ledger = session.say("What of the tower?", tool_choice="required", max_tokens=200).ledger
     for origin in (
         "system",

@@ -1,4 +1,6 @@
-"""What a model writes never acts on the terminal: a conversation with one that means harm, with and without a guard."""
+"""What a model writes never acts on the terminal: a conversation with one that means harm, with and
+without a guard.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from tests.support.random_model import babbler
 from tests.unit.judge.safety.fakes import HOSTILE, Fake
 from understudy.chat.session import Session
 from understudy.cli import terminal
-from understudy.cli.chat import Conversation
+from understudy.cli.chat import ChatTerminal
 from understudy.judge.safety.moderation import Guard
 
 
@@ -29,7 +31,7 @@ def shown_of(session, monkeypatch):
     screen = Screen()
     with monkeypatch.context() as patch:
         patch.setattr(terminal.sys, "stdout", screen)
-        Conversation(session, {}).say("Hello")
+        ChatTerminal(session, {}).say("Hello")
     return screen.getvalue()
 
 

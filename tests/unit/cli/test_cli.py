@@ -12,7 +12,7 @@ from understudy import hub
 from understudy.chat.session import Session
 from understudy.checkpoint import pack
 from understudy.cli import COMMANDS, main
-from understudy.cli.chat import Conversation
+from understudy.cli.chat import ChatTerminal
 from understudy.cli.terminal import harmless
 from understudy.errors import InputError, UnderstudyError, UsageError
 
@@ -167,7 +167,7 @@ def model():
 
 @pytest.fixture
 def conversation(model):
-    return Conversation(Session(model), {"max_tokens": 8, "temperature": 0.0, "stop": []})
+    return ChatTerminal(Session(model), {"max_tokens": 8, "temperature": 0.0, "stop": []})
 
 
 def test_a_conversation_remembers(conversation, capsys):

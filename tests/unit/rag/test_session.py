@@ -1,4 +1,6 @@
-"""Sessions with documents: grounded ones quote or decline, the others are helped, and what a passage says is data."""
+"""Sessions with documents: grounded ones quote or decline, the others are helped, and what a
+passage says is data.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from tests.support.random_model import babbler
 from tests.unit.rag.test_cite import LIGHT
 from understudy.chat.session import Session, SessionSettings
 from understudy.rag.cite import NOT_SAID, sentences_of, shown
-from understudy.rag.ground import Grounding
+from understudy.rag.ground import PassageGrounding
 from understudy.rag.index import Index
 
 
@@ -31,7 +33,7 @@ def index(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sure(monkeypatch):
-    monkeypatch.setattr(Grounding, "is_enough", property(lambda self: bool(self.passages)))
+    monkeypatch.setattr(PassageGrounding, "is_enough", property(lambda self: bool(self.passages)))
 
 
 @pytest.mark.parametrize("place", ["user", "system"])
@@ -137,7 +139,7 @@ def test_sentences(text, sentences):
 
 
 def test_a_stream_says_that_the_documents_do_not_say(model, index, sure, monkeypatch):
-    monkeypatch.setattr(Grounding, "read", lambda *_: (None, ()))
+    monkeypatch.setattr(PassageGrounding, "read", lambda *_: (None, ()))
     session = Session(model, documents=index, settings=SessionSettings(reserve=300))
     assert list(session.stream("Who keeps the light?")) == [NOT_SAID]
     assert (session.last.text, session.last.is_answered) == (NOT_SAID, False)

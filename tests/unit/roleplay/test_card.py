@@ -193,14 +193,16 @@ def test_compressed_text_chunks(kind):
     text = base64.b64encode(CARD.to_json())
     head = b"ccv3\0" + (b"\0" if kind == b"zTXt" else b"\1\0en\0\0")
     chunks, _ = png.read_chunks(png.plain_picture())
-    data = png.write_chunks([chunks[0], png.Chunk(kind, head + zlib.compress(text)), *chunks[1:]])
+    data = png.write_chunks(
+        [chunks[0], png.PngChunk(kind, head + zlib.compress(text)), *chunks[1:]]
+    )
     assert card_from_bytes(data).document == CARD.document
 
 
 def test_text_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(png, "MAX_TEXT_BYTES", 1 << 16)
     chunks, _ = png.read_chunks(png.plain_picture())
-    bomb = png.Chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"a" * (1 << 20)))
+    bomb = png.PngChunk(b"zTXt", b"chara\0\0" + zlib.compress(b"a" * (1 << 20)))
     with pytest.raises(DocumentError, match="inflates to more"):
         card_from_bytes(png.write_chunks([chunks[0], bomb, chunks[-1]]))
 

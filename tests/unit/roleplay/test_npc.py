@@ -11,7 +11,7 @@ from tests.support.random_model import babbler
 from understudy.errors import ContextError, DocumentError, UsageError
 from understudy.generation.plan import DROP_ORDER
 from understudy.roleplay.card import Card
-from understudy.roleplay.knowledge import Guard, leaves_character
+from understudy.roleplay.knowledge import Knowledge, leaves_character
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Memory, Said
 from understudy.roleplay.npc import EMOTIONS, Npc, NpcSettings
@@ -167,32 +167,31 @@ def test_leaving_the_stream_cuts_the_turn(model):
 
 
 def test_guard_replaces_what_may_not_be_said(model):
-    class Everything(Guard):
+    class Everything(Knowledge):
         def fault(self, sentence, player_text):
             return "test"
 
-    npc = Npc(model, card(), guard=Everything("Hilde", deflections=("Ask the river, {{user}}.",)))
+    npc = Npc(
+        model, card(), knowledge=Everything("Hilde", deflections=("Ask the river, {{user}}.",))
+    )
     heard = []
     turn = npc.turn("Hello", STATE, on_say=heard.append)
     assert turn.say == "".join(heard) == "Ask the river, Traveller."
     assert (turn.fault, turn.actions, turn.memory) == ("test", (), ())
 
 
-def test_what_the_guard_knows():
-    guard = Guard.from_card(
-        card(
-            extensions={
-                "understudy/guard": {"secrets": {"the tunnel": ["tunnel"]}, "deflections": ["No."]}
-            }
-        )
+@pytest.mark.parametrize("key", ["understudy/knowledge", "understudy/guard"])
+def test_what_a_character_knows(key):
+    knowledge = Knowledge.from_card(
+        card(extensions={key: {"secrets": {"the tunnel": ["tunnel"]}, "deflections": ["No."]}})
     )
-    assert guard.fault("As an AI, I cannot.", "") == "out of character: As an AI"
-    assert guard.fault("There is a tunnel.", "Where?") == "secret: the tunnel"
-    assert guard.fault("What tunnel?", "Is there a tunnel?") is None
-    assert guard.fault("Rain again.", "") is None
-    assert guard.asked_about("The TUNNEL?") == ["the tunnel"]
+    assert knowledge.fault("As an AI, I cannot.", "") == "out of character: As an AI"
+    assert knowledge.fault("There is a tunnel.", "Where?") == "secret: the tunnel"
+    assert knowledge.fault("What tunnel?", "Is there a tunnel?") is None
+    assert knowledge.fault("Rain again.", "") is None
+    assert knowledge.asked_about("The TUNNEL?") == ["the tunnel"]
     with pytest.raises(DocumentError, match="wrong shape"):
-        Guard.from_card(card(extensions={"understudy/guard": [1]}))
+        Knowledge.from_card(card(extensions={key: [1]}))
 
 
 def test_secret_lore_never_enters_the_prompt(model):
@@ -361,7 +360,7 @@ def test_switches_of_speech(model, monkeypatch):
     assert (asked[0]["dry_multiplier"], asked[0]["penalty_last_n"]) == (0.5, 7)
     assert next(one["stop"] for one in asked if one["penalty_last_n"] == 64) == ()
     free = Npc(model, card(), settings=NpcSettings(stays_in_character=False))
-    assert free.guard.fault("As an AI, I use the internet.", "") is None
+    assert free.knowledge.fault("As an AI, I use the internet.", "") is None
 
 
 @pytest.mark.parametrize(
@@ -386,9 +385,11 @@ def test_who_leaves_the_character(text, leaves):
 
 
 def test_a_character_may_be_a_program():
-    robot = Guard.from_card(card(description="{{char}} is an android who serves the captain."))
+    robot = Knowledge.from_card(card(description="{{char}} is an android who serves the captain."))
     assert robot.chat_fault("As an AI, I do not sleep.", "") is None
-    miller = Guard.from_card(card(description="A miller. {{char}} never says that she is an AI."))
+    miller = Knowledge.from_card(
+        card(description="A miller. {{char}} never says that she is an AI.")
+    )
     assert miller.chat_fault("As an AI, I do not sleep.", "") == "out of character: As an AI"
     assert miller.chat_fault("Look at this website.", "") is None
     assert miller.fault("Look at this website.", "") == "outside the world: website"

@@ -10,7 +10,7 @@ from understudy.engine import Output
 from understudy.errors import UsageError
 from understudy.roleplay.conditions import Unknown, holds
 from understudy.roleplay.deeds import Deeds, is_memorable, read_deeds, wanted_actions
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.speech import Speech, speaker_stops
 from understudy.roleplay.state import Action, ActionKind, GameState, Reducer
@@ -19,7 +19,7 @@ from understudy.roleplay.state import Action, ActionKind, GameState, Reducer
 def said(text: str, *, most: int = 240, reason: str = "stop", **options) -> tuple[str, Speech]:
     """What is heard of a text that comes character by character."""
     speech = Speech(
-        options.pop("guard", Guard("Hilde")),
+        options.pop("knowledge", Knowledge("Hilde")),
         "Hello",
         MacroContext("Hilde", "Ada"),
         None,
@@ -68,7 +68,7 @@ def test_leaving_the_character_is_drawn_again_or_replaced():
     text, speech = said("As an AI language model, I cannot.", may_redraw=True)
     assert (text, speech.fault) == ("", "out of character: As an AI")
     text, speech = said(
-        "As an AI language model, I cannot.", guard=Guard("H", deflections=("No.",))
+        "As an AI language model, I cannot.", knowledge=Knowledge("H", deflections=("No.",))
     )
     assert text == "No."
     text, speech = said("It rains. As an AI language model, I cannot.")

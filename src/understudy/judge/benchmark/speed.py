@@ -107,7 +107,7 @@ class SpeedTest:
     """A native model with a cache of its own, ready to be timed.
 
     Args:
-        model: a `core.Model`.
+        model: a `core.CoreModel`.
         spec: its architecture.
         kv_format: format of the cache made here.
         max_positions, max_batch: the largest `depth + tokens` and `batch` that will be asked for.
@@ -118,7 +118,7 @@ class SpeedTest:
 
     def __init__(
         self,
-        model: core.Model,
+        model: core.CoreModel,
         spec: ModelSpec,
         *,
         kv_format: KvFormat = "f16",

@@ -164,11 +164,11 @@ class Judge:
     def play(self, card: Mapping[str, Any], messages: Sequence[Mapping[str, str]]) -> str:
         """A character's reply to the last of `messages` of user and assistant in turn."""
         session = Session(self.model, character=Card(dict(card)), temperature=0.0, seed=self.seed)
-        assert session.part is not None
+        assert session.character is not None
         *earlier, last = messages
         for asked, said in zip(earlier[::2], earlier[1::2], strict=True):
             session.history.add([Turn("user", [Block("user", asked["content"])])], said["content"])
-            session.part.commit(asked["content"], said["content"])
+            session.character.commit(asked["content"], said["content"])
         return session.say(last["content"], max_tokens=MAX_REPLY_TOKENS).text
 
 

@@ -200,8 +200,8 @@ def replay(session: Session, turns: Sequence[RedTeamTurn]) -> None:
             session.restore(
                 {**document, "turns": [*document["turns"], *map(turn_document, exchange)]}
             )
-            if session.part is not None:
-                session.part.commit(turn.sent, turn.answer, was_cut=True)
+            if session.character is not None:
+                session.character.commit(turn.sent, turn.answer, was_cut=True)
 
 
 def _calls(reply: Reply) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.rag.document import Block, Document, Kind
+from understudy.rag.document import Document, DocumentBlock, Kind
 from understudy.rag.readers import decode
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"maxNesting": 100}).enable("table").disable("inline")
 
 
-def _blocks(text: str, start: int) -> Iterator[Block]:
+def _blocks(text: str, start: int) -> Iterator[DocumentBlock]:
     lines = [start]  # where each line begins, and where the text ends
     lines += [match.end() for match in _NEWLINE.finditer(text, start)]
     lines.append(len(text) + 1)
@@ -76,16 +76,16 @@ def _blocks(text: str, start: int) -> Iterator[Block]:
             yield from _span(text, first, end, _KINDS[token.type])
 
 
-def _span(text: str, start: int, end: int, kind: Kind, level: int = 0) -> Iterator[Block]:
+def _span(text: str, start: int, end: int, kind: Kind, level: int = 0) -> Iterator[DocumentBlock]:
     """The block without blank lines around it; none where nothing is left."""
     end = start + len(text[start:end].rstrip())
     at = start + len(text[start:end]) - len(text[start:end].lstrip())
     start = at if kind != "code" else text.rfind("\n", start, at) + 1 or start
     if start < end:
-        yield Block(start, end, kind, level)
+        yield DocumentBlock(start, end, kind, level)
 
 
-def _heading(text: str, start: int, end: int, token: Token) -> Iterator[Block]:
+def _heading(text: str, start: int, end: int, token: Token) -> Iterator[DocumentBlock]:
     if token.markup.startswith("#"):
         signs = _HEADING_SIGNS.match(text, start, end)
         start = signs.end() if signs else start
@@ -97,7 +97,7 @@ def _heading(text: str, start: int, end: int, token: Token) -> Iterator[Block]:
     return _span(text, start, end, "heading", int(token.tag[1:]))
 
 
-def _outside_comments(text: str, start: int, end: int) -> Iterator[Block]:
+def _outside_comments(text: str, start: int, end: int) -> Iterator[DocumentBlock]:
     """HTML in Markdown stays as it is written, comments left out."""
     while start < end:
         opening = text.find("<!--", start, end)

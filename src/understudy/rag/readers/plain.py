@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from understudy.rag.document import Block, Document
+from understudy.rag.document import Document, DocumentBlock
 from understudy.rag.readers import decode
 
 _PARAGRAPH = re.compile(r"\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*")
@@ -17,6 +17,6 @@ def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
     return Document(
         text,
-        tuple(Block(match.start(), match.end()) for match in _PARAGRAPH.finditer(text)),
+        tuple(DocumentBlock(match.start(), match.end()) for match in _PARAGRAPH.finditer(text)),
         path.stem,
     )

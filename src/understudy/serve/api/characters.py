@@ -19,7 +19,7 @@ from understudy.roleplay.card import Card
 from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.card_notes import card_notes
 from understudy.roleplay.memory import Said
-from understudy.roleplay.npc import Npc, Turn
+from understudy.roleplay.npc import Npc, NpcTurn
 from understudy.serve.api.bodies import JsonObject
 from understudy.serve.api.session_bodies import (
     InterruptRequest,
@@ -267,7 +267,7 @@ async def _last(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> dict[str, 
     return found[-1]
 
 
-def _turn_document(turn: Turn) -> dict[str, Any]:
+def _turn_document(turn: NpcTurn) -> dict[str, Any]:
     actions = [
         {"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from understudy.errors import TemplateError
-from understudy.text.templates.base import ChatTemplate, Message, Part, Prompt, Stops
+from understudy.text.templates.base import ChatTemplate, Message, Prompt, PromptPart, Stops
 from understudy.text.templates.chatml import ChatmlChatTemplate
 from understudy.text.templates.jinja import JinjaChatTemplate
 from understudy.text.templates.named import TOOL_USE, NamedChatTemplates
@@ -117,8 +117,8 @@ __all__ = [
     "JinjaChatTemplate",
     "Message",
     "ParsedCall",
-    "Part",
     "Prompt",
+    "PromptPart",
     "Stops",
     "chat_template_for",
 ]

@@ -38,7 +38,7 @@ ORIGINS: tuple[Origin, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PromptPart:
     text: str
     is_markup: bool = False
     origin: Origin = "template"
@@ -56,7 +56,7 @@ class Stops:
 class Prompt:
     """`note` says what could not be done as usual, in a line for the reader."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PromptPart, ...]
     note: str = ""
 
     @property
@@ -65,7 +65,7 @@ class Prompt:
 
     def going_on(self, text: str) -> Prompt:
         """The prompt with the beginning of the answer behind it: data, like every message."""
-        return Prompt((*self.parts, Part(text, origin="history")), self.note)
+        return Prompt((*self.parts, PromptPart(text, origin="history")), self.note)
 
     def ending_with(self, text: str) -> Prompt | None:
         """The prompt up to the end of a message's text, which stands in it; None without one.
@@ -221,11 +221,11 @@ class ChatTemplate(ABC):
         return text.strip()
 
 
-def _parts_from(parts: Sequence[Part], start: int) -> Iterator[Part]:
+def _parts_from(parts: Sequence[PromptPart], start: int) -> Iterator[PromptPart]:
     """The parts of a text from a character on."""
     for part in parts:
         if len(part.text) > start:
-            yield Part(part.text[start:], part.is_markup, part.origin)
+            yield PromptPart(part.text[start:], part.is_markup, part.origin)
         start = max(0, start - len(part.text))
 
 

@@ -24,8 +24,8 @@ from understudy.text.templates.base import (
     Context,
     Message,
     Origin,
-    Part,
     Prompt,
+    PromptPart,
     Stops,
     checked,
     content_of,
@@ -74,58 +74,63 @@ class ChatmlChatTemplate(ChatTemplate):
             default = {"role": "system", "content": self.default_system, "origin": "template"}
             turns = [default, *turns]
         last_user = last_user_index(turns)
-        parts: list[Part] = []
+        parts: list[PromptPart] = []
         for i, message in enumerate(turns):
             origin = origin_of(message, i, last_user)
             is_tool = message["role"] == "tool"
             continues = is_tool and i > 0 and turns[i - 1]["role"] == "tool"
             if not continues:
-                parts.append(Part(f"<|im_start|>{'user' if is_tool else message['role']}", True))
+                parts.append(
+                    PromptPart(f"<|im_start|>{'user' if is_tool else message['role']}", True)
+                )
             if is_tool:
                 parts += [
-                    Part("\n<tool_response>\n", True),
-                    Part(content_of(message), origin=origin),
-                    Part("\n</tool_response>", True),
+                    PromptPart("\n<tool_response>\n", True),
+                    PromptPart(content_of(message), origin=origin),
+                    PromptPart("\n</tool_response>", True),
                 ]
             else:
-                parts += [Part("\n", True), *self._content(message, origin)]
+                parts += [PromptPart("\n", True), *self._content(message, origin)]
             if i == 0 and message["role"] == "system":
                 parts += announcements(bool(content_of(message)), tools or [], contexts or [])
             if not (is_tool and i + 1 < len(turns) and turns[i + 1]["role"] == "tool"):
-                parts.append(Part("<|im_end|>\n", True))
+                parts.append(PromptPart("<|im_end|>\n", True))
         if add_generation_prompt:
-            parts.append(Part("<|im_start|>assistant\n", True))
+            parts.append(PromptPart("<|im_start|>assistant\n", True))
         return Prompt(tuple(part for part in parts if part.text))
 
     @staticmethod
-    def _content(message: Message, origin: Origin) -> list[Part]:
-        parts = [Part(content_of(message), origin=origin)]
+    def _content(message: Message, origin: Origin) -> list[PromptPart]:
+        parts = [PromptPart(content_of(message), origin=origin)]
         for i, call in enumerate(calls_of_message(message)):
             line = "\n" if i or parts[0].text else ""
             parts += [
-                Part(f"{line}<tool_call>\n", True),
-                Part(write_call(*call), origin=origin),
-                Part("\n</tool_call>", True),
+                PromptPart(f"{line}<tool_call>\n", True),
+                PromptPart(write_call(*call), origin=origin),
+                PromptPart("\n</tool_call>", True),
             ]
         return parts
 
 
 def announcements(
     has_text: bool, tools: Sequence[Mapping[str, Any]], contexts: Sequence[Context]
-) -> list[Part]:
+) -> list[PromptPart]:
     """What stands in a system message about tools and documents."""
-    parts: list[Part] = []
+    parts: list[PromptPart] = []
     if tools:
-        parts += [Part(("\n\n" if has_text else "") + _TOOLS_BEFORE, True)]
+        parts += [PromptPart(("\n\n" if has_text else "") + _TOOLS_BEFORE, True)]
         for tool in tools:
-            parts += [Part("\n", True), Part(json.dumps(tool, ensure_ascii=False), origin="tools")]
-        parts += [Part(_TOOLS_AFTER, True)]
+            parts += [
+                PromptPart("\n", True),
+                PromptPart(json.dumps(tool, ensure_ascii=False), origin="tools"),
+            ]
+        parts += [PromptPart(_TOOLS_AFTER, True)]
     for i, text in enumerate(map(context_text, contexts)):
         blank = "\n\n" if i == 0 and (has_text or tools) else "\n" if i else ""
         parts += [
-            Part(f"{blank}<context> ", True),
-            Part(text.strip(), origin="documents"),
-            Part(" </context>", True),
+            PromptPart(f"{blank}<context> ", True),
+            PromptPart(text.strip(), origin="documents"),
+            PromptPart(" </context>", True),
         ]
     return parts
 

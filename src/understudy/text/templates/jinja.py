@@ -32,8 +32,8 @@ from understudy.text.templates.base import (
     Context,
     Message,
     Origin,
-    Part,
     Prompt,
+    PromptPart,
     Stops,
     checked,
     content_of,
@@ -43,7 +43,7 @@ from understudy.text.templates.base import (
 )
 from understudy.text.templates.call_ids import with_short_ids
 from understudy.text.templates.chatml import announcements
-from understudy.text.templates.masking import Hide, Mask, hidden
+from understudy.text.templates.masking import DataMask, Hide, hidden
 from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import calls_of_message, write_call
 
@@ -68,7 +68,7 @@ class Conversation:
     turns: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...]
     contexts: tuple[Context, ...]
-    notes: tuple[Part, ...] = ()
+    notes: tuple[PromptPart, ...] = ()
     call_form: CallForm | None = (
         None  # for templates that do not know `tool_calls`: they become text
     )
@@ -245,7 +245,7 @@ class JinjaChatTemplate(ChatTemplate):
     ) -> Prompt:
         now = datetime.datetime.now()
 
-        def run(given: Conversation, mask: Mask | None = None) -> str:
+        def run(given: Conversation, mask: DataMask | None = None) -> str:
             values = given.values(mask.hide if mask else _as_it_is)
             values |= self.tokenizer.special_tokens | self._variables
             limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
@@ -269,13 +269,13 @@ class JinjaChatTemplate(ChatTemplate):
         if unsaid:
             given = given.announcing(unsaid)
             plain = run(given)
-        mask = Mask()
+        mask = DataMask()
         masked = run(given, mask)
         if mask.show(masked) == plain:
             return Prompt(mask.parts(masked))
         self._refuse_markers(plain, masked, given)
         return Prompt(
-            (Part(plain, True),),
+            (PromptPart(plain, True),),
             note="this chat template looks into the messages: the prompt has no origins",
         )
 

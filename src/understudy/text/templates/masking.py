@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from understudy.errors import TemplateError
-from understudy.text.templates.base import Origin, Part
+from understudy.text.templates.base import Origin, PromptPart
 
 _CODES = [*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]  # the private use planes 15 and 16
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
@@ -32,7 +32,7 @@ _WORDS = (
 Hide = Callable[[str, Origin], str]
 
 
-class Mask:
+class DataMask:
     """Hides texts and shows them again."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Mask:
         """Whose the first hidden character of a text is; None where there is none."""
         return next((self._meaning[ord(c)][1] for c in text if ord(c) in self._meaning), None)
 
-    def parts(self, text: str) -> tuple[Part, ...]:
+    def parts(self, text: str) -> tuple[PromptPart, ...]:
         """Markup and data of a rendered text; blanks go with what stands before them."""
         origins: list[Origin | None] = []
         for character in text:
@@ -75,7 +75,9 @@ class Mask:
             length = len(list(run))
             piece = text[at : at + length]
             parts.append(
-                Part(piece, True) if origin is None else Part(self.show(piece), origin=origin)
+                PromptPart(piece, True)
+                if origin is None
+                else PromptPart(self.show(piece), origin=origin)
             )
             at += length
         return tuple(parts)

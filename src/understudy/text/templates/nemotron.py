@@ -30,8 +30,8 @@ from understudy.text.templates.base import (
     Context,
     Message,
     Origin,
-    Part,
     Prompt,
+    PromptPart,
     Stops,
     checked,
     content_of,
@@ -67,30 +67,32 @@ class NemotronChatTemplate(ChatTemplate):
     ) -> Prompt:
         turns = checked(messages)
         last_user = last_user_index(turns)
-        parts = [Part("<extra_id_0>System", True)]
+        parts = [PromptPart("<extra_id_0>System", True)]
         for i, message in enumerate(turns):
             if message["role"] == "system":
                 parts += [
-                    Part("\n"),
-                    Part(content_of(message).strip(), origin=origin_of(message, i, last_user)),
+                    PromptPart("\n"),
+                    PromptPart(
+                        content_of(message).strip(), origin=origin_of(message, i, last_user)
+                    ),
                 ]
                 if tools or contexts:
-                    parts.append(Part("\n"))
+                    parts.append(PromptPart("\n"))
         blocks = (
             (self._tools(tools or []), "tools"),
             (self._contexts(contexts or [], bool(tools)), "documents"),
         )
         for block, origin in blocks:
             parts += [
-                Part(text, origin=origin if is_data else "template")  # type: ignore[arg-type]
+                PromptPart(text, origin=origin if is_data else "template")  # type: ignore[arg-type]
                 for text, is_data in block
             ]
-        parts.append(Part("\n\n"))
+        parts.append(PromptPart("\n\n"))
         for i, message in enumerate(turns):
             if message["role"] != "system":
                 parts += self._turn(message, origin_of(message, i, last_user))
         if add_generation_prompt:
-            parts.append(Part("<extra_id_1>Assistant\n", True))
+            parts.append(PromptPart("<extra_id_1>Assistant\n", True))
         return Prompt(tuple(part for part in parts if part.text))
 
     @staticmethod
@@ -112,16 +114,16 @@ class NemotronChatTemplate(ChatTemplate):
         return pieces
 
     @staticmethod
-    def _turn(message: Message, origin: Origin) -> list[Part]:
-        parts = [Part(f"<extra_id_1>{_SPEAKERS[message['role']]}\n", True)]
+    def _turn(message: Message, origin: Origin) -> list[PromptPart]:
+        parts = [PromptPart(f"<extra_id_1>{_SPEAKERS[message['role']]}\n", True)]
         text = content_of(message).strip()
         calls = [
             f"<toolcall> {write_call(*call)} </toolcall>" for call in calls_of_message(message)
         ]
         return [
             *parts,
-            Part("\n".join([text, *calls] if text else calls or [""]), origin=origin),
-            Part("\n"),
+            PromptPart("\n".join([text, *calls] if text else calls or [""]), origin=origin),
+            PromptPart("\n"),
         ]
 
     def clean(self, text: str) -> str:

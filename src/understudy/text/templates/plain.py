@@ -11,8 +11,8 @@ from understudy.text.templates.base import (
     ChatTemplate,
     Context,
     Message,
-    Part,
     Prompt,
+    PromptPart,
     Stops,
     checked,
     content_of,
@@ -42,13 +42,13 @@ class PlainChatTemplate(ChatTemplate):
         turns = checked(messages)
         last_user = last_user_index(turns)
         parts = [
-            Part(text.strip() + "\n", origin="documents")
+            PromptPart(text.strip() + "\n", origin="documents")
             for text in map(context_text, contexts or [])
         ]
         for i, message in enumerate(turns):
             is_last = i + 1 == len(turns)
             parts.append(
-                Part(
+                PromptPart(
                     content_of(message) + ("" if is_last else "\n"),
                     origin=origin_of(message, i, last_user),
                 )

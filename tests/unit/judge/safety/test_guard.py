@@ -253,9 +253,9 @@ def test_a_character_remembers_nothing_of_it(model):
         }
     )
     session = Session(Fake(model, lambda prompt: "fuck"), character=card, guard=Guard())
-    before = session.part.to_document()
+    before = session.character.to_document()
     assert session.say("Hello").finish_reason == "content_filter"
-    assert session.part.to_document() == before
+    assert session.character.to_document() == before
 
 
 def test_it_is_never_silently_on(model):

@@ -13,7 +13,7 @@ from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_notes import extension_notes
 from understudy.roleplay.card_values import CardValues
-from understudy.roleplay.knowledge import Guard
+from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.layout import Scene, plan
 from understudy.roleplay.lorebook import (
     Found,
@@ -31,7 +31,7 @@ from understudy.roleplay.memory import Memory, Said
 LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
 
 
-class Part:
+class PlayedCharacter:
     """See `chat.sources.Part`. The greeting opens the history."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Part:
         card: Card,
         *,
         lorebooks: Sequence[Lorebook] = (),
-        guard: Guard | None = None,
+        knowledge: Knowledge | None = None,
         user: str = "Traveller",
         seed: int = 0,
         greeting: int = 0,
@@ -50,7 +50,7 @@ class Part:
         persona: who the user plays, for `{{persona}}` and for lore that asks for it.
         rules: of the card's own lorebook; None: as its origin says.
         """
-        self.card, self.guard = card, guard or Guard.from_card(card)
+        self.card, self.knowledge = card, knowledge or Knowledge.from_card(card)
         self.user, self.seed, self.greeting_index = user, seed, greeting
         self.persona = persona
         own = [Lorebook(card.lorebook, rules=rules)] if card.lorebook is not None else []
@@ -143,7 +143,7 @@ class Part:
             count_tokens=count_tokens,
             budget=int(LORE_SHARE * context + 0.5) or 1,
             greeting=self.greeting_index,
-            may_use=self.guard.may_know,
+            may_use=self.knowledge.may_know,
             macros=macros,
             sources=macros.values,
             num_messages=len(self.memory.history) + 1,
@@ -152,7 +152,7 @@ class Part:
         found = scan_books(self.lorebooks, lines, settings, self.lore_memory)
         self._found = [result.memory for result in found]
         self._warn(warning for result in found for warning in result.warnings)
-        secrets = [f"You know nothing about {topic}." for topic in self.guard.asked_about(text)]
+        secrets = [f"You know nothing about {topic}." for topic in self.knowledge.asked_about(text)]
         memories = [fact.text for fact in self.memory.recall(text)]
         notes = "\n".join(line for line in (note, *secrets) if line)
         return plan(
