@@ -199,7 +199,7 @@ def test_a_padded_batch_equals_single_prompts(tokenizer, model):
     "call",
     [
         lambda t, m: m.generate(t("x", return_tensors="np").input_ids, num_beams=4),
-        lambda t, m: t("x", truncation=True),
+        lambda t, m: t("x", stride=2),
         lambda t, m: t.apply_chat_template(MESSAGES, continue_final_message=True),
         lambda t, m: AutoModelForCausalLM.from_pretrained(NAME, load_in_4bit=True),
         lambda t, m: AutoTokenizer.from_pretrained(NAME, subfolder="x"),

@@ -34,7 +34,7 @@ _LLAMA_NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 _QWEN2_NAMES = dict.fromkeys(("eos_token", "pad_token", "unk_token"), "<|endoftext|>")
 _GPT2_NAMES = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
 # Model types whose tokenizer.json transformers opens without the class that the config names.
-_WITHOUT_CLASS = frozenset({"mistral", "mixtral", "nemotron", "olmo2", "olmo3", "phi3", "phimoe"})
+WITHOUT_CLASS = frozenset({"mistral", "mixtral", "nemotron", "olmo2", "olmo3", "phi3", "phimoe"})
 # The order in which tokens without an id are appended.
 _ORDER = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 
@@ -42,12 +42,13 @@ _ORDER = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls",
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
     """`names` as a template sees them, `ids` of those that the vocabulary has, `added` on top of
-    the vocabulary.
+    the vocabulary, `extra` special without a name.
     """
 
     names: Mapping[str, str]
     ids: Mapping[str, int]
     added: tuple[AddedToken, ...]
+    extra: tuple[str, ...]
 
 
 def uses_llama_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -92,9 +93,8 @@ def special_tokens(
         [*tokens.values(), *_appended(folder, homeless, tokens.values())], config.get("vocab_size")
     )
     ids = {token.text: token.id for token in added}
-    return SpecialTokens(
-        named, {name: ids[text] for name, text in named.items() if text in ids}, added
-    )
+    named_ids = {name: ids[text] for name, text in named.items() if text in ids}
+    return SpecialTokens(named, named_ids, added, tuple(extra))
 
 
 def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str | None], list[str]]:
@@ -127,7 +127,7 @@ def _class_names(
         return _LLAMA_NAMES
     is_json = (folder / "tokenizer.json").exists()
     if is_json or not (folder / "tokenizer.model").exists():
-        is_passed_over = is_json and config.get("model_type") in _WITHOUT_CLASS
+        is_passed_over = is_json and config.get("model_type") in WITHOUT_CLASS
         name = None if is_passed_over else tokenizer_class(settings, config)
         return {GPT2: _GPT2_NAMES, QWEN2: _QWEN2_NAMES}.get(name or "", {})
     model = read_spm((folder / "tokenizer.model").read_bytes())

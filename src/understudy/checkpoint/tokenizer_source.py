@@ -39,6 +39,7 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
         "unk_id": special.ids.get("unk_token"),
         "pad_id": _token("pad_token", special.ids, config),
         "special_tokens": special.names,
+        "extra_special": special.extra,
         "chat_template": templates.pop("default", None),
         "named_templates": templates,
     }

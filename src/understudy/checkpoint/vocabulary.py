@@ -157,8 +157,20 @@ def with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict
         return description
     beside = {token.text for token in added}
     kept = [e for e in description.get("added_tokens") or [] if e.get("content") not in beside]
-    entries = [{"id": t.id, "content": t.text, "special": t.is_special} for t in added]
-    return {**description, "added_tokens": [*kept, *entries]}
+    entries = [
+        {
+            "id": token.id,
+            "content": token.text,
+            "special": token.is_special,
+            "lstrip": token.strips_left,
+            "rstrip": token.strips_right,
+            "single_word": token.is_whole_word,
+            "normalized": False,
+        }
+        for token in added
+    ]
+    in_order = sorted([*kept, *entries], key=lambda entry: entry["id"])
+    return {**description, "added_tokens": in_order}
 
 
 def _refuse_without_counterpart(model: SpmModel) -> None:

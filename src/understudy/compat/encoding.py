@@ -12,9 +12,6 @@ import numpy as np
 
 from understudy.errors import UsageError
 
-NO_LIMIT = int(1e30)  # what transformers says where no file gives a length
-LAYOUT = ("padding", "padding_side", "truncation", "max_length", "truncation_side")
-
 
 def tensors(rows: list[list[int]], kind: str | None) -> Any:
     """Rows of ids as lists, a NumPy array or a PyTorch tensor.
@@ -81,51 +78,3 @@ class BatchEncoding(dict[str, Any]):
 
     def to(self, _device: Any, **_: Any) -> BatchEncoding:
         return self
-
-
-def encoded(rows: list[list[int]], masks: list[list[int]], kind: str | None) -> BatchEncoding:
-    return BatchEncoding(input_ids=tensors(rows, kind), attention_mask=tensors(masks, kind))
-
-
-def laid_out(
-    rows: list[list[int]], pad: int, layout: Mapping[str, Any]
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Rows cut and padded, and their masks.
-
-    Args:
-        rows: ids.
-        pad: what fills short rows.
-        layout: values for `LAYOUT`, with `padding_side` and `max_length`.
-
-    Raises:
-        UsageError: truncation to no length, or an unknown side.
-    """
-    limit = layout["max_length"]
-    if layout.get("truncation") not in (None, False, "do_not_truncate"):
-        if limit >= NO_LIMIT:
-            raise UsageError("truncation needs a length", where="truncation", do="give max_length")
-        is_left = layout.get("truncation_side") == "left"
-        rows = [row[-limit:] if is_left else row[:limit] for row in rows]
-    width = 0
-    if layout.get("padding") not in (None, False, "do_not_pad"):
-        width = max(map(len, rows), default=0)
-        if layout["padding"] == "max_length" and limit < NO_LIMIT:
-            width = max(width, limit)
-    gaps = [max(width - len(row), 0) for row in rows]
-    pairs = list(zip(rows, gaps, strict=True))
-    if checked_side(layout["padding_side"]) == "left":
-        return (
-            [[pad] * gap + row for row, gap in pairs],
-            [[0] * gap + [1] * len(row) for row, gap in pairs],
-        )
-    return (
-        [row + [pad] * gap for row, gap in pairs],
-        [[1] * len(row) + [0] * gap for row, gap in pairs],
-    )
-
-
-def checked_side(side: str) -> str:
-    """UsageError unless it is left or right."""
-    if side not in ("left", "right"):
-        raise UsageError("unknown side", where="padding_side", expected="left or right", found=side)
-    return side

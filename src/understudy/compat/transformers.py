@@ -18,10 +18,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from understudy import hub
+from understudy.checkpoint.special_tokens import WITHOUT_CLASS
 from understudy.checkpoint.tokenizer_only import read_tokenizer
 from understudy.compat.encoding import BatchEncoding, rows_of, tensors
 from understudy.compat.generation import read_generation_config, sampling_params, settled
-from understudy.compat.tokenizer import UnderstudyTokenizer, refuse_unknown
+from understudy.compat.texts import refuse_unknown
+from understudy.compat.tokenizer import UnderstudyTokenizer
 from understudy.engine import SamplingParams
 from understudy.errors import MissingError, UsageError
 from understudy.formats.safetensors_folder import read_json
@@ -180,7 +182,7 @@ class AutoTokenizer:
         """The tokenizer of a MODEL; its weights need not be there, and are not fetched."""
         options = {
             key: keywords.pop(key)
-            for key in ("padding_side", "model_max_length")
+            for key in ("padding_side", "truncation_side", "model_max_length")
             if keywords.get(key) is not None
         }
         path = _path(name, keywords, is_tokenizer_only=True)
@@ -189,19 +191,27 @@ class AutoTokenizer:
         if source is None:
             raise MissingError("the checkpoint has no tokenizer", where=path)
         tokenizer = open_tokenizer(source)
-        return UnderstudyTokenizer(
-            tokenizer, chat_template_for(family, tokenizer), str(name), **_settings(path) | options
-        )
+        template = chat_template_for(family, tokenizer)
+        given = {"source": source, **_settings(path, family), **options}
+        return UnderstudyTokenizer(tokenizer, template, str(name), **given)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """What tokenizer_config.json says of the layout of batches."""
+# Classes of transformers that pad on the left, where the model type does not decide on another.
+_LEFT_CLASSES = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}
+
+
+def _settings(path: Path, family: str) -> dict[str, Any]:
+    """What tokenizer_config.json says of the layout of batches; the side may be its class's."""
     file = path / "tokenizer_config.json"
     found = read_json(file) if file.is_file() else {}
-    length, side = found.get("model_max_length"), found.get("padding_side")
+    length = found.get("model_max_length")
+    sides = {name: found.get(name) for name in ("padding_side", "truncation_side")}
+    kind = str(found.get("tokenizer_class") or "").removesuffix("Fast")
+    if kind in _LEFT_CLASSES and family != "qwen2" and family not in WITHOUT_CLASS:
+        sides["padding_side"] = sides["padding_side"] or "left"
     return {
         **({"model_max_length": int(length)} if isinstance(length, int | float) else {}),
-        **({"padding_side": side} if side in ("left", "right") else {}),
+        **{name: side for name, side in sides.items() if side in ("left", "right")},
     }
 
 

@@ -58,6 +58,7 @@ class TokenizerSource:
     doubles_blank: bool = True
     cuts_at_user_defined: bool = True
     special_tokens: Mapping[str, str] | None = None
+    extra_special: tuple[str, ...] = ()  # special tokens without a name
     chat_template: str | None = None
     named_templates: Mapping[str, str] = field(default_factory=dict)
 

@@ -110,6 +110,7 @@ class Tokenizer:
         self._text_pattern = _pattern(
             [text for text, marker in self.markers.items() if marker.is_text]
         )
+        self.base_size = segmenter.vocab_size  # without the markers behind the vocabulary
         self.vocab_size = max([segmenter.vocab_size, *(m.token + 1 for m in self.markers.values())])
         self.bos_id, self.eos_ids, self.pad_id = bos_id, tuple(eos_ids), pad_id
         self.opening_ids, self.closing_ids = tuple(opening_ids), tuple(closing_ids)
@@ -169,7 +170,7 @@ class Tokenizer:
         are already do not come twice.
         """
         segments = list(segments)
-        ids = self._missing_opening(segments) if add_opening else []
+        ids = self.missing_opening(segments) if add_opening else []
         is_start = True
         for pieces, marker in self._stretches(segments):
             if pieces:
@@ -197,7 +198,8 @@ class Tokenizer:
                     pieces.append(piece)
         yield pieces, None
 
-    def _missing_opening(self, segments: Iterable[str | Marker]) -> list[int]:
+    def missing_opening(self, segments: Iterable[str | Marker]) -> list[int]:
+        """Those of `opening_ids` that the markers in front of a text are not already."""
         written: list[int] = []
         for segment in segments:
             if isinstance(segment, Marker):

@@ -76,7 +76,9 @@ def test_a_length_of_all_is_less_the_prompt(tmp_path: Path) -> None:
 
 
 def test_lengths_and_sides_of_the_folder(tmp_path: Path) -> None:
-    write_spm_folder(tmp_path, {"model_max_length": 2, "padding_side": "right"})
+    write_spm_folder(
+        tmp_path, {"model_max_length": 2, "padding_side": "right", "pad_token": "</s>"}
+    )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert tokenizer("hi hi hi", truncation=True)["input_ids"] == [265, 265]
     assert tokenizer(["hi", "hi hi"], padding=True)["attention_mask"] == [[1, 0], [1, 1]]
@@ -86,7 +88,8 @@ def test_lengths_and_sides_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_needs_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"add_bos_token": True, "chat_template": "{{ bos_token }}{{ messages[0].content }}"}
+    settings = {"add_bos_token": True, "pad_token": "</s>"}
+    settings["chat_template"] = "{{ bos_token }}{{ messages[0].content }}"
     write_spm_folder(tmp_path / "a", settings)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a", padding_side="right")
     assert tokenizer("hi")["input_ids"] == [1, 265]
