@@ -13,6 +13,7 @@ from understudy.generation.plan import Plan, Turn
 from understudy.roleplay.card import Card
 from understudy.roleplay.card_notes import extension_notes
 from understudy.roleplay.card_values import CardValues
+from understudy.roleplay.fired import FiredEntry, fired_entries
 from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.layout import Scene, plan
 from understudy.roleplay.lorebook import (
@@ -57,6 +58,7 @@ class PlayedCharacter:
         self.lorebooks = [*own, *lorebooks]
         self.memory, self.lore_memory = Memory(), [LoreMemory() for _ in self.lorebooks]
         self._found = self.lore_memory
+        self.fired: tuple[FiredEntry, ...] = ()  # entries of lorebooks in the last prompt
         self.warnings = extension_notes(card)
         self.warnings += [warning for book in self.lorebooks for warning in book.warnings]
         self.variables, self.global_variables = Variables(), Variables()
@@ -151,6 +153,7 @@ class PlayedCharacter:
         lines.append(Line("user", text))
         found = scan_books(self.lorebooks, lines, settings, self.lore_memory)
         self._found = [result.memory for result in found]
+        self.fired = fired_entries((one for result in found for one in result.placed), lines)
         self._warn(warning for result in found for warning in result.warnings)
         secrets = [f"You know nothing about {topic}." for topic in self.knowledge.asked_about(text)]
         memories = [fact.text for fact in self.memory.recall(text)]

@@ -247,6 +247,7 @@ async def _turn(
         if last.verdict is not None:
             work.note_stop(last.verdict, 0)
         document = _turn_document(last)
+        document["lore"] = [{"name": entry.name, "why": entry.why} for entry in playing.npc.fired]
         document["usage"] |= work.guard_document()
         yield "turn", {**document, "interrupted": is_cut}
 
