@@ -9,14 +9,20 @@ tool by itself. The grammar then asks for just so many calls, in the order of th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.generation.relevance import SURE, Described, Gate, Relevance, content_words
+from understudy.generation.relevance import SURE, Gate, Relevance
+from understudy.generation.tool_features import Described
+from understudy.generation.words import content_words
 
 MARGIN = 2.0  # logits below the best within which a tool may still be the one
+# A clause out of a message that wants no tool as a whole must be surer by so much, and the message
+# may miss no more: of many clauses one looks like a request by chance.
+DOUBT = 1.0
 MAX_REQUESTS = 8
 MIN_WORDS = 3  # of a clause that may stand alone
 _SENTENCE = re.compile(r"(?<=[.?!;\n])\s+(?=[^\s])")
@@ -59,8 +65,10 @@ def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tupl
         gate: decides which clause wants a tool by itself.
     """
     whole = gate.relevance(message, tools)
-    found = _joined(message, tools, gate)
-    if not found and whole.best < SURE:
+    if whole.best < SURE - DOUBT:
+        return ()
+    found, surest = _joined(message, tools, gate)
+    if whole.best < SURE and surest < SURE + DOUBT:
         return ()
     if len(found) < 2:
         found = [SubRequest(message, _nearest(whole))]
@@ -68,22 +76,25 @@ def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tupl
     return tuple(repeated[:MAX_REQUESTS])
 
 
-def _joined(message: str, tools: Sequence[Described], gate: Gate) -> list[SubRequest]:
-    """Clauses that want a tool by themselves; those of one tool are one request unless each brings
-    all values that it needs.
+def _joined(message: str, tools: Sequence[Described], gate: Gate) -> tuple[list[SubRequest], float]:
+    """Clauses that want a tool by themselves, and the best score of one; those of one tool are one
+    request unless each brings all values that it needs.
     """
     found: list[SubRequest] = []
+    surest = -math.inf
     for clause in _clauses(message):
         relevance = gate.relevance(clause, tools)
         nearest = _nearest(relevance)
-        is_own = relevance.best >= SURE and len(clause.split()) >= MIN_WORDS
+        is_long = len(clause.split()) >= MIN_WORDS
+        surest = max(surest, relevance.best) if is_long else surest
+        is_own = is_long and relevance.best >= SURE
         same = [i for i, request in enumerate(found) if request.tools[0] == nearest[0]]
         if is_own and (not same or _refills(tools[nearest[0]], clause)):
             found.append(SubRequest(clause, nearest))
         elif found:
             at = same[-1] if is_own else -1
             found[at] = SubRequest(f"{found[at].text} {clause}", found[at].tools)
-    return found
+    return found, surest
 
 
 def _nearest(relevance: Relevance) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from understudy.generation.relevance import content_words
+from understudy.generation.words import content_words
 
 MAX_SPAN_WORDS = 8
 MAX_SPANS = 1500

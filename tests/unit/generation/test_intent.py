@@ -13,10 +13,11 @@ import pytest
 from tests.support.random_model import babbler
 from understudy.generation.intent import CallPolicy, CallSettings, read_intent
 from understudy.generation.prepare import ChatRequest, RequestLimits, prepare_chat
-from understudy.generation.relevance import Gate, content_words
+from understudy.generation.relevance import SURE, Gate, Relevance
 from understudy.generation.requests import split_requests
 from understudy.generation.support import copied, numbers_of, spans_of, supported
 from understudy.generation.tools import Tool
+from understudy.generation.words import content_words
 from understudy.text.embed import open_embedder
 
 
@@ -266,3 +267,46 @@ def test_each_request_is_held_to_its_own_words(gate):
         (["rope"], [2]),
         (["bread"], [3]),
     ]
+
+
+def test_a_clause_must_be_surer_where_the_whole_message_wants_no_tool():
+    """Of many clauses one looks like a request by chance."""
+
+    class Scored:
+        def __init__(self, whole: float, clause: float) -> None:
+            self.whole, self.clause = whole, clause
+
+        def relevance(self, message, tools):
+            return Relevance((self.whole if message == MESSAGE else self.clause,))
+
+    price = tool("price", "The price of an item.", item=TEXT)
+    for whole, clause, is_wanted in (
+        (SURE + 0.1, -5.0, True),
+        (SURE - 0.5, SURE + 0.5, False),
+        (SURE - 0.5, SURE + 1.1, True),
+        (SURE - 1.5, SURE + 5.0, False),
+    ):
+        found = split_requests(MESSAGE, [price], Scored(whole, clause))
+        assert bool(found) is is_wanted, (whole, clause)
+
+
+MESSAGE = "My sister likes bread and rope, and then she buys one of them."
+
+
+@pytest.mark.parametrize(
+    "message", ["weather in london please", "set a timer", "send bob an email about lunch"]
+)
+def test_orders_in_few_words_are_requests(gate, message):
+    assert gate.relevance(message, TOOLS).verdict == "call"
+
+
+def test_a_question_about_the_same_subject_is_no_request():
+    gate = Gate(open_embedder("wordllama"))
+    mass = tool(
+        "determine_body_mass_index",
+        "Calculate the body mass index from weight and height.",
+        weight=NUMBER,
+        height=NUMBER,
+    )
+    asked = "Calculate the area of a triangle with a base of 6 and a height of 10."
+    assert gate.relevance(asked, [mass]).verdict != "call"
