@@ -16,6 +16,7 @@ from understudy.serve.api import (
     status,
     tokenize,
 )
+from understudy.serve.api.responses_bodies import ResponsesRequest
 from understudy.serve.openapi import RouteEntry
 
 ROUTES: tuple[RouteEntry, ...] = (
@@ -50,7 +51,7 @@ ROUTES: tuple[RouteEntry, ...] = (
         "POST",
         "/v1/responses",
         responses.responses,
-        responses.ResponsesRequest,
+        ResponsesRequest,
         "Answer a conversation and remember it (OpenAI)",
     ),
     RouteEntry("GET", "/v1/responses/{id}", responses.get_response),

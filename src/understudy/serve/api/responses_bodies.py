@@ -1,0 +1,207 @@
+"""What `/v1/responses` takes: items of a conversation, tools, the form of the answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from understudy.serve.api.bodies import (
+    Body,
+    JsonObject,
+    Probability,
+    StreamOptions,
+    Temperature,
+    Tokens,
+)
+from understudy.serve.api.openai_chat import FunctionTool
+
+
+class TextContent(Body):
+    type: Literal["input_text", "output_text"]
+    text: str
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+
+class RefusalContent(Body):
+    """What this server writes where its guard stopped an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Content = Annotated[
+    Annotated[TextContent, Tag("text")] | Annotated[RefusalContent, Tag("refusal")],
+    Discriminator(lambda part: _kind_of_content(part)),
+]
+
+
+def _kind_of_content(part: Any) -> str:
+    kind = str(part.get("type") if isinstance(part, dict) else getattr(part, "type", ""))
+    return "text" if kind in ("input_text", "output_text", "text") else kind
+
+
+class MessageItem(Body):
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Content]
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+
+
+class CallItem(Body):
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    id: str | None = None
+    status: str | None = None
+    namespace: None = None
+    caller: JsonObject | None = None
+    is_async: Annotated[Literal[False] | None, Field(alias="async")] = None
+
+
+class ResultItem(Body):
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[TextContent]
+    id: str | None = None
+    status: str | None = None
+
+
+class ReasoningItem(Body):
+    """An earlier answer's reasoning, which the conversation goes on without."""
+
+    type: Literal["reasoning"]
+    id: str | None = None
+    summary: list[Any] | None = None
+    content: list[Any] | None = None
+    encrypted_content: str | None = None
+    status: str | None = None
+
+
+class ReferenceItem(Body):
+    """An item of an earlier response, by its id."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[ResultItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[ReferenceItem, Tag("item_reference")],
+    Discriminator(lambda item: _kind_of_item(item)),
+]
+
+
+def _kind_of_item(item: Any) -> str:
+    """Messages may come without a type."""
+    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
+    return "message" if kind is None else str(kind)
+
+
+def messages_of(items: list[Item]) -> list[dict[str, Any]]:
+    """As chat templates take it; neighbouring calls are one message."""
+    messages: list[dict[str, Any]] = []
+    for item in items:
+        if isinstance(item, CallItem):
+            call = {
+                "type": "function",
+                "id": item.call_id,
+                "function": {"name": item.name, "arguments": item.arguments},
+            }
+            if messages and messages[-1]["role"] == "assistant":
+                messages[-1].setdefault("tool_calls", []).append(call)
+            else:
+                messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        elif isinstance(item, ResultItem):
+            result = {"role": "tool", "tool_call_id": item.call_id}
+            messages.append({**result, "content": text_of(item.output)})
+        elif isinstance(item, MessageItem):
+            messages.append({"role": item.role, "content": text_of(item.content)})
+    return messages
+
+
+def text_of(content: str | list[Content] | list[TextContent]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(
+        part.refusal if isinstance(part, RefusalContent) else part.text for part in content
+    )
+
+
+class ResponsesTool(FunctionTool):
+    type: Literal["function"]
+
+    def to_openai(self) -> dict[str, Any]:
+        parameters = self.parameters or {"type": "object", "properties": {}}
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description or "",
+                "parameters": parameters,
+            },
+        }
+
+
+class ResponsesChoice(Body):
+    type: Literal["function"]
+    name: str
+
+
+class TextFormat(Body):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class TextOptions(Body):
+    format: TextFormat | None = None
+    verbosity: Literal["medium"] | None = None
+
+
+class ReasoningOptions(Body):
+    """Taken whatever they say: a model thinks as its own template has it."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+Include = Literal["reasoning.encrypted_content"]  # reasoning is not encrypted: nothing is added
+
+
+class ResponsesRequest(Body):
+    model: str | None = None
+    input: str | Annotated[list[Item], Field(min_length=1)]
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    tools: list[ResponsesTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ResponsesChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: Tokens | None = None
+    temperature: Temperature | None = None
+    top_p: Probability | None = None
+    text: TextOptions | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    background: Literal[False] | None = None
+    include: list[Include] | None = None
+    reasoning: ReasoningOptions | None = None
+    top_logprobs: Literal[0] | None = None
+    prompt_cache_retention: str | None = None
