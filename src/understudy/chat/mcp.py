@@ -296,7 +296,9 @@ def _is_lost(error: Exception) -> bool:
 
 
 def _ran_nothing(error: Exception) -> bool:
-    """Whether a server said that it does not know the connection any more (streamable HTTP, 404)."""
+    """Whether a server said that it does not know the connection any more (streamable HTTP,
+    404).
+    """
     return "session terminated" in str(error).lower() or "session not found" in str(error).lower()
 
 

@@ -33,7 +33,9 @@ class AsyncReplies(ABC):
 
 
 async def stepped_in_threads(make: Callable[[], Iterator[str]]) -> AsyncIterator[str]:
-    """What the generator that `make` makes gives. Leaving early closes it, once its step is over."""
+    """What the generator that `make` makes gives. Leaving early closes it, once its step is
+    over.
+    """
     pieces = await asyncio.to_thread(make)
     step: asyncio.Future[str | None] | None = None
     try:

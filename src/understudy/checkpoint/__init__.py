@@ -1,1 +1,3 @@
-"""What a checkpoint means: architectures, the reference network, conversion, packing for the core."""
+"""What a checkpoint means: architectures, the reference network, conversion, packing for the
+core.
+"""

@@ -119,7 +119,9 @@ class _Reader:
 
 
 def check_base(scaling: RopeScaling | None, theta: float, where: object) -> None:
-    """YaRN asks for the pair that turns so many times, which there is only where turns get slower."""
+    """YaRN asks for the pair that turns so many times, which there is only where turns get
+    slower.
+    """
     if isinstance(scaling, YarnScaling) and not 1 < theta < float("inf"):
         raise FormatError("YaRN needs a rope_theta above 1", where=where, found=theta)
 
@@ -193,7 +195,9 @@ def _turns(inner: Config, name: str, default: float) -> float:
 
 
 def yarn_mscale(factor: float, mscale: float = 1.0) -> float:
-    """What attention is multiplied by where a context is stretched by `factor` (YaRN, section 3.4)."""
+    """What attention is multiplied by where a context is stretched by `factor` (YaRN, section
+    3.4).
+    """
     return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
 
 

@@ -98,7 +98,9 @@ def special_tokens(
 
 
 def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str | None], list[str]]:
-    """Texts by name, None where a file says that there is none, and special tokens without a name."""
+    """Texts by name, None where a file says that there is none, and special tokens without a
+    name.
+    """
     entries = {name: value for name, value in settings.items() if name.endswith("_token")}
     extra = _extra(settings)
     if "added_tokens_decoder" not in settings:

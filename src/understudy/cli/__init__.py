@@ -1,6 +1,7 @@
 """The command line: `understudy COMMAND ...`. One file per command, imported when it is asked for.
 
-To add a command: `cli/<name>.py` with `SUMMARY`, `configure(parser)` and `run(arguments) -> int`, and its name in `COMMANDS`.
+To add a command: `cli/<name>.py` with `SUMMARY`, `configure(parser)` and `run(arguments) -> int`,
+and its name in `COMMANDS`.
 Exit codes: 0 done, 1 the work failed, 2 used wrongly, 130 interrupted.
 """
 
@@ -67,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_notes() -> None:
-    """What a model file is not taken at its word for becomes a line on stderr, without Python's frame."""
+    """What a model file is not taken at its word for becomes a line on stderr, without Python's
+    frame.
+    """
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: object) -> None:

@@ -1,4 +1,6 @@
-"""`understudy convert SRC DST`: a checkpoint as one GGUF file or as a Hugging Face folder, in formats of choice."""
+"""`understudy convert SRC DST`: a checkpoint as one GGUF file or as a Hugging Face folder, in
+formats of choice.
+"""
 
 from __future__ import annotations
 

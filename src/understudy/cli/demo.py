@@ -1,6 +1,8 @@
-"""`understudy demo`: the three jobs on the embedded model, streamed, with figures against this machine's limits.
+"""`understudy demo`: the three jobs on the embedded model, streamed, with figures against this
+machine's limits.
 
-A character speaks, a document answers with a quote that is checked against its file, a function is called and its result used.
+A character speaks, a document answers with a quote that is checked against its file, a function is
+called and its result used.
 """
 
 from __future__ import annotations

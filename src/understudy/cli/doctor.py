@@ -1,4 +1,6 @@
-"""`understudy doctor`: what this machine and this installation can do. Asks nothing of any network."""
+"""`understudy doctor`: what this machine and this installation can do. Asks nothing of any
+network.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The environment variables that the program reads, in one table; a malformed one is refused at the start."""
+"""The environment variables that the program reads, in one table; a malformed one is refused at the
+start.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ VARIABLES: dict[str, Variable] = {
 
 
 def check_environment() -> None:
-    """UsageError for a variable that is set to something else than it expects, or whose name is misspelt."""
+    """UsageError for a variable that is set to something else than it expects, or whose name is
+    misspelt.
+    """
     for name, value in os.environ.items():
         if not name.startswith("UNDERSTUDY_") or name.startswith(
             ("UNDERSTUDY_TEST", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")

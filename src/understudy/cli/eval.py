@@ -1,4 +1,6 @@
-"""`understudy eval`: how good a model is, measured here, from local files; `understudy eval fetch`: the whole sets."""
+"""`understudy eval`: how good a model is, measured here, from local files; `understudy eval fetch`:
+the whole sets.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +152,9 @@ def _limits(words: list[str]) -> tuple[int | None, dict[str, int]]:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    """Says what would be fetched under which licence, asks on a terminal, fetches; a set that fails does not stop the others."""
+    """Says what would be fetched under which licence, asks on a terminal, fetches; a set that fails
+    does not stop the others.
+    """
     from understudy.errors import UnderstudyError, UsageError
     from understudy.judge.evaluate.fetch import chosen_sets, fetch, forget_archives, is_complete
 
@@ -267,7 +271,9 @@ def _print_figure(name: str, metric: str, figure: dict[str, Any]) -> None:
 
 
 class _Line:
-    """Tasks, items and the time left: on one line of a terminal, or a line every half minute elsewhere."""
+    """Tasks, items and the time left: on one line of a terminal, or a line every half minute
+    elsewhere.
+    """
 
     def __init__(self) -> None:
         self._begin, self._first, self._said = time.monotonic(), -1, 0.0

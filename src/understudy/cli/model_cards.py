@@ -1,4 +1,6 @@
-"""`understudy card model MODEL --runs …` and `card compare A B --runs …`: model cards and comparisons, from stored runs."""
+"""`understudy card model MODEL --runs …` and `card compare A B --runs …`: model cards and
+comparisons, from stored runs.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def _model(arguments: argparse.Namespace) -> int:
 
 
 def _measure(model: str, folder: Path) -> int:
-    """Runs the commands that make evidence, each into its place in the folder; evaluation and probes go on where they were stopped."""
+    """Runs the commands that make evidence, each into its place in the folder; evaluation and
+    probes go on where they were stopped.
+    """
     from understudy import cli
     from understudy.atomic import written_aside
 

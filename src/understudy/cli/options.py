@@ -114,7 +114,9 @@ def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_model(arguments: argparse.Namespace, **more: Any) -> Model:
-    """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a minute."""
+    """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a
+    minute.
+    """
     with Progress("packing weights") as progress:
         return load(
             arguments.model,

@@ -1,4 +1,6 @@
-"""`understudy rag add|search|ask --index FILE`: answers from documents, with quotes that can be checked."""
+"""`understudy rag add|search|ask --index FILE`: answers from documents, with quotes that can be
+checked.
+"""
 
 from __future__ import annotations
 

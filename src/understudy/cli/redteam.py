@@ -1,4 +1,6 @@
-"""`understudy safety redteam STORE [MODEL]`: the workbench of a red team, as a page, in the terminal, or its records out and in."""
+"""`understudy safety redteam STORE [MODEL]`: the workbench of a red team, as a page, in the
+terminal, or its records out and in.
+"""
 
 from __future__ import annotations
 

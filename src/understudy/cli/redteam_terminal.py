@@ -1,6 +1,8 @@
-"""The red team's workbench in the terminal: what is typed goes to the model, lines with / are commands.
+"""The red team's workbench in the terminal: what is typed goes to the model, lines with / are
+commands.
 
-Ctrl-C ends an answer and not the program. Answers are shown up to 20,000 characters, and kept whole.
+Ctrl-C ends an answer and not the program. Answers are shown up to 20,000 characters, and kept
+whole.
 """
 
 from __future__ import annotations

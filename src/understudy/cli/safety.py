@@ -1,4 +1,6 @@
-"""`understudy safety run|report|garak|redteam`: probes on a model, the report of a stored run, attacks by people."""
+"""`understudy safety run|report|garak|redteam`: probes on a model, the report of a stored run,
+attacks by people.
+"""
 
 from __future__ import annotations
 

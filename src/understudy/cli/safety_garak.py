@@ -1,4 +1,6 @@
-"""`understudy safety garak`: garak's offline probes on a model of ours, or on a server that runs."""
+"""`understudy safety garak`: garak's offline probes on a model of ours, or on a server that
+runs.
+"""
 
 from __future__ import annotations
 

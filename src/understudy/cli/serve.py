@@ -205,7 +205,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], Model]]:
-    """The name that requests use, and what loads it; a path that does not exist is said before the server starts."""
+    """The name that requests use, and what loads it; a path that does not exist is said before the
+    server starts.
+    """
     name, mark, source = word.partition("=")
     source = source if mark else word
     path = resolve(source)

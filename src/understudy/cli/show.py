@@ -1,4 +1,6 @@
-"""`understudy show`: architecture, parameters by part, sizes on disk and in memory. Loads nothing."""
+"""`understudy show`: architecture, parameters by part, sizes on disk and in memory. Loads
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ Commands = Mapping[
 
 
 def harmless(text: str) -> str:
-    """The text with control characters (escape sequences begin with one) and bidirectional overrides made visible."""
+    """The text with control characters (escape sequences begin with one) and bidirectional
+    overrides made visible.
+    """
     return "".join(c if c in "\n\t" or not _is_control(c) else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -35,7 +37,9 @@ def write(text: str, stream: TextIO | None = None) -> None:
 
 
 def typed_lines(history: Path | None) -> Iterator[str]:
-    """The lines that a person types, until the end of input; those typed before are remembered in a file, or only until then."""
+    """The lines that a person types, until the end of input; those typed before are remembered in a
+    file, or only until then.
+    """
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 

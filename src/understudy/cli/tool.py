@@ -1,4 +1,6 @@
-"""`understudy tool list|ask`: functions as tools: their schemas, and one question answered with them."""
+"""`understudy tool list|ask`: functions as tools: their schemas, and one question answered with
+them.
+"""
 
 from __future__ import annotations
 

@@ -216,7 +216,9 @@ def _settings(path: Path, family: str) -> dict[str, Any]:
 
 
 class AutoModelForCausalLM:
-    """`AutoModelForCausalLM.from_pretrained(MODEL)`; keywords of `understudy.load` are taken too."""
+    """`AutoModelForCausalLM.from_pretrained(MODEL)`; keywords of `understudy.load` are taken
+    too.
+    """
 
     @staticmethod
     def from_pretrained(name: str | Path, **keywords: Any) -> UnderstudyForCausalLM:

@@ -2,7 +2,8 @@
 mask of what is learnt.
 
     sequences = read_sequences([Path("books.txt"), Path("chats.jsonl")], encoder, length=512)
-    sequences.tokens  (sequences, length + 1) int32     sequences.mask  (sequences, length) uint8: mask[r, t] = 1 if predicting t + 1 counts
+    sequences.tokens  (sequences, length + 1) int32     sequences.mask  (sequences, length) uint8:
+    mask[r, t] = 1 if predicting t + 1 counts
 
 A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}`
 (only what the assistant says counts, as the chat chat template renders it). Documents are packed

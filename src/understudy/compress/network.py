@@ -5,9 +5,10 @@ Hugging Face, so `network.state_dict()` holds exactly `spec.tensor_shapes(spec)`
 transformers and to `models.reference`.
 
     network = Network(spec); initialise(network, seed=1)   # a fresh one
-    network = network_from_weights(spec, weights)          # numpy arrays or torch tensors under those names
-    hidden = network.hidden(tokens)                        # (batch, tokens, hidden), after the last norm
-    logits = network(tokens)                               # (batch, tokens, vocab); avoid for large vocabularies
+    network = network_from_weights(spec, weights)          # numpy arrays or torch tensors under
+    those names hidden = network.hidden(tokens)                        # (batch, tokens, hidden),
+    after the last norm logits = network(tokens)                               # (batch, tokens,
+    vocab); avoid for large vocabularies
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Rotation = tuple[Tensor, Tensor]  # cos and sin, each (tokens, rotary_dim / 2), 
 
 
 class Norm(nn.Module):
-    """layer_norm_1p: (x - mean) / sqrt(var + eps) * (1 + w) + b;  rms_norm: x / sqrt(mean x² + eps) * w; in float32."""
+    """layer_norm_1p: (x - mean) / sqrt(var + eps) * (1 + w) + b;  rms_norm: x / sqrt(mean x² + eps)
+    * w; in float32.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

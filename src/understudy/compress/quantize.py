@@ -3,7 +3,8 @@ bits where they pay.
 
     result = quantize(network, statistics, QuantizeSettings(weights="q4", embedding="q8"))
     result.network      the dequantised network: what the file computes
-    result.tensors      name -> QuantizedMatrix (matrices) or Tensor (norms, biases), ready for `folder.save_quantized`
+    result.tensors      name -> QuantizedMatrix (matrices) or Tensor (norms, biases), ready for
+    `folder.save_quantized`
 
 Everything comes from one calibration. `method` is what is measured against what: "round_to_nearest"
 rounds to nearest, "scale_search" finds scales, "gptq" adds GPTQ; `equalise` adds AWQ-style scales

@@ -2,13 +2,16 @@
 key is an error.
 
     [source]   model; student (optional: what to go on from, with model as its teacher)
-    [data]     train, auxiliary, held_out, second (lists of files); length, calibration_sequences, held_out_sequences
-    [vocabulary] size, texts (default: train), tools, scripts (see `trim.settings`)
-    [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would name
-    [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads; criterion, depth, reconstruct
-    [correct]  [distill]   tokens, learning_rate, … (see `distill.DistillSettings`); distill has teacher = "cache" or "live"
-    [quantize] weights, embedding, head, method, equalise, max_bits, tune_tokens,
-    tune_learning_rate, tune
+    [data]     train, auxiliary, held_out, second (lists of files); length, calibration_sequences,
+    held_out_sequences [vocabulary] size, texts (default: train), tools, scripts (see
+    `trim.settings`)
+    [search]   target, cost, … (see `search.SearchSettings`): finds the shape that [prune] would
+    name
+    [prune]    any of num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads;
+    criterion, depth, reconstruct
+    [correct]  [distill]   tokens, learning_rate, … (see `distill.DistillSettings`); distill has
+    teacher = "cache" or "live" [quantize] weights, embedding, head, method, equalise, max_bits,
+    tune_tokens, tune_learning_rate, tune
     [output]   folder, dtype, gguf, packed, threshold_kl
 
 Tables that are left out are stages that are not run.

@@ -2,7 +2,8 @@
 over the calibration sequences.
 
 Layer by layer the teacher and the student run side by side. Each student linear W is solved for
-    min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
+    min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C =
+    Σ t aᵀ
 where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed
 weight, t what should
 come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and

@@ -3,7 +3,8 @@ real short distillation.
 
     settings = SearchSettings(target=100e6, cost="parameters", rungs=(65_536, 262_144))
     result = search_shape(teacher, source, statistics, data, settings, folder)
-    result.best      the winning Shape;  result.table  one line a candidate: cost, KL reconstructed, KL after each rung
+    result.best      the winning Shape;  result.table  one line a candidate: cost, KL reconstructed,
+    KL after each rung
 
 The cost is parameters, file bytes, or seconds a token measured on the run-time engine. Every score
 is kept in a file as soon as it is known and every distillation in a folder of its own, so that a

@@ -2,7 +2,8 @@
 costs.
 
 rates = zero_rates(statistics)                                    # per layer, from the calibration
-found = thresholds(network, sequences, max_kl=0.01)                    # FATReLU: values below t become zero
+found = thresholds(network, sequences, max_kl=0.01)                    # FATReLU: values below t
+become zero
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The folders of a pipeline: which are finished, by which recipe; what another recipe left is kept
 under another name.
 
-PREFIX/stage.json    {"digest": …, "is_finished": …}: of the tables of the recipe that decide the stage
-earlier-1/, …        what lay where another recipe's result now goes, the first time, the second …
+PREFIX/stage.json    {"digest": …, "is_finished": …}: of the tables of the recipe that decide the
+stage earlier-1/, …        what lay where another recipe's result now goes, the first time, the
+second …
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Where a student's targets come from: a live teacher, a cache on disk, or the labels themselves.
 
     LiveTeacher(network)                      the full distribution, computed at every step
-    CachedTeacher(folder, sequences)               what `capture` wrote once: at most 64 bytes a token, many students
-    Labels()                                  cross-entropy: for correcting a teacher on the data, or as a baseline
+    CachedTeacher(folder, sequences)               what `capture` wrote once: at most 64 bytes a
+    token, many students
+    Labels()                                  cross-entropy: for correcting a teacher on the data,
+    or as a baseline
 
 A cached token holds the teacher's top-k with their log-probabilities, and m samples of the rest.
 With p the teacher, K its top-k and r = 1 - Σ_K p, each sample weighs r / m, so that E[Σ_K p log q +

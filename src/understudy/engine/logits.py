@@ -1,4 +1,6 @@
-"""Logits of whole texts and scores of continuations, computed between the steps of other requests."""
+"""Logits of whole texts and scores of continuations, computed between the steps of other
+requests.
+"""
 
 from __future__ import annotations
 

@@ -140,7 +140,9 @@ class PagePool:
         )
 
     def keep_beginning(self, page: int, count: int) -> None:
-        """Notes that what a page holds after its first `count` tokens is about to be overwritten."""
+        """Notes that what a page holds after its first `count` tokens is about to be
+        overwritten.
+        """
         content = self._contents[page]
         assert content is not None
         self._know(page, Content(content.parent, content.tokens[:count]))

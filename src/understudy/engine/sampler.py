@@ -41,7 +41,9 @@ def settings_of(
 
 
 def sample_next(row: NDArray[np.float32], sequence: Sequence) -> TokenLogprob:
-    """The token that follows `sequence.tokens`. Chance depends on the seed and the position alone."""
+    """The token that follows `sequence.tokens`. Chance depends on the seed and the position
+    alone.
+    """
     mask = sequence.mask.allowed(sequence.generated) if sequence.mask is not None else None
     if mask is not None and (missing := -(-len(row) // 32) - len(mask)) > 0:
         mask = np.pad(

@@ -1,4 +1,6 @@
-"""Keys and values of computed tokens in a file: what a prompt that begins alike need not compute."""
+"""Keys and values of computed tokens in a file: what a prompt that begins alike need not
+compute.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ from understudy.errors import UsageError
 
 
 class Score(NamedTuple):
-    """Natural log-likelihood of a continuation, and whether greedy decoding would have written it."""
+    """Natural log-likelihood of a continuation, and whether greedy decoding would have written
+    it.
+    """
 
     logprob: float
     is_greedy: bool

@@ -16,7 +16,9 @@ from understudy.formats.packed import cache_folder, packed_source
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """One packed file; `source` is the checkpoint it was made of, None where the file is damaged."""
+    """One packed file; `source` is the checkpoint it was made of, None where the file is
+    damaged.
+    """
 
     path: Path
     num_bytes: int

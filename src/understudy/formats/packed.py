@@ -44,7 +44,9 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class PackedEntry:
-    """One tensor to write: `fill` puts exactly `num_bytes` bytes into the array that it is given."""
+    """One tensor to write: `fill` puts exactly `num_bytes` bytes into the array that it is
+    given.
+    """
 
     name: str
     format: str

@@ -16,7 +16,9 @@ _WORDS = ("true", "false", "null")
 
 
 class PartialJson:
-    """Follows one JSON value. `is_done` once it is complete; what comes after it is kept in `rest`."""
+    """Follows one JSON value. `is_done` once it is complete; what comes after it is kept in
+    `rest`.
+    """
 
     def __init__(self) -> None:
         self.is_done = False

@@ -198,7 +198,9 @@ class Plan:
 
 
 def _exchanges(turns: Sequence[Turn]) -> list[list[Turn]]:
-    """Messages in groups that begin with the user's: calls and their results are never torn apart."""
+    """Messages in groups that begin with the user's: calls and their results are never torn
+    apart.
+    """
     groups: list[list[Turn]] = []
     for turn in turns:
         if turn.role == "user" or not groups:

@@ -171,7 +171,9 @@ def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:
 
 
 def another_try(chat: ChatRequest, text: str, choice: str | None) -> ChatRequest:
-    """The same asked once more: in other words, behind the text that is said, with the same call."""
+    """The same asked once more: in other words, behind the text that is said, with the same
+    call.
+    """
     return dataclasses.replace(
         chat,
         prefill=chat.prefill + text,

@@ -85,7 +85,9 @@ class Relevance:
 
 
 class Gate:
-    """Holds messages against tools. What it knows of a list of tools is kept for the next message."""
+    """Holds messages against tools. What it knows of a list of tools is kept for the next
+    message.
+    """
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder

@@ -32,7 +32,9 @@ _OPENING = ("additionalProperties", "unevaluatedProperties")
 
 @dataclass(frozen=True, slots=True)
 class Loosened:
-    """A keyword that the grammar leaves to the check, and the place of the value that it speaks of."""
+    """A keyword that the grammar leaves to the check, and the place of the value that it speaks
+    of.
+    """
 
     place: str
     keyword: str

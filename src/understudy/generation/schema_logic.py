@@ -28,7 +28,9 @@ _SILENT = ("$defs", "format")
 def without_logic(
     said: Mapping[str, Any], defs: Mapping[str, Any], loosen: Loosen
 ) -> dict[str, Any]:
-    """A node of the standard form without `not`, `if`, `dependentRequired` and `dependentSchemas`."""
+    """A node of the standard form without `not`, `if`, `dependentRequired` and
+    `dependentSchemas`.
+    """
     rest = {key: entry for key, entry in said.items() if key not in _LOGIC}
     parts: list[Any] = []
     if "not" in said:

@@ -97,7 +97,9 @@ def _around(start: int, end: int, parent: tuple[int, int]) -> tuple[int, int]:
 
 
 def _sections(document: Document) -> Iterable[tuple[tuple[str, ...], list[DocumentBlock]]]:
-    """(heading path, blocks under it); a heading without anything under it is a section of its own."""
+    """(heading path, blocks under it); a heading without anything under it is a section of its
+    own.
+    """
     path: list[tuple[int, str]] = []
     blocks: list[DocumentBlock] = []
     bare: DocumentBlock | None = None

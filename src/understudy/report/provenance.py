@@ -2,7 +2,8 @@
 stored run carries.
 
 record = describe_run(model.path)
-{"model": "model.gguf", "model_sha256": …, "model_bytes": …, "command": …, "version": …, "date": …, "machine": …}
+{"model": "model.gguf", "model_sha256": …, "model_bytes": …, "command": …, "version": …, "date": …,
+"machine": …}
 
 A model is known by its content, not by where it lies: the same file elsewhere is the same model.
 """

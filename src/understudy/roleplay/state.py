@@ -59,7 +59,9 @@ class ActionKind:
         }
 
     def fault(self, action: Action, facts: Mapping[str, Any] | None = None) -> str | None:
-        """Why this proposal cannot be, None if it can; with `facts` its condition is checked too."""
+        """Why this proposal cannot be, None if it can; with `facts` its condition is checked
+        too.
+        """
         if self.targets and action.target not in self.targets:
             return f"{action.target!r} is not there"
         for name, values in self.arguments.items():

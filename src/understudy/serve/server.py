@@ -92,7 +92,8 @@ def json_response(
 
 
 class RequestContext:
-    """One request's hold on a model and on the engine. `close` ends both; it may be called twice.
+    """One request's hold on a model and on the engine. `close` ends both; it may be called
+    twice.
     """
 
     def __init__(self, request: Request, server: Server, served: LoadedModel) -> None:
@@ -251,7 +252,8 @@ async def respond(
 async def with_errors(
     events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]
 ) -> AsyncIterator[bytes]:
-    """The events; a fault after the beginning becomes the last one, since the status has been sent.
+    """The events; a fault after the beginning becomes the last one, since the status has been
+    sent.
     """
     try:
         async for data in events:

@@ -45,7 +45,9 @@ def json_fault(schema: Mapping[str, Any]) -> str:
 
 
 class Grammar:
-    """Makes masks for one tokenizer; reading its vocabulary takes half a second and is done once."""
+    """Makes masks for one tokenizer; reading its vocabulary takes half a second and is done
+    once.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

@@ -39,7 +39,9 @@ class Segmenter(ABC):
     def encode_stretch(
         self, pieces: Sequence[str | Marker], *, is_start: bool, is_end: bool
     ) -> list[int]:
-        """Ids of what stands between two markers: text, with the markers in it that do not cut it."""
+        """Ids of what stands between two markers: text, with the markers in it that do not cut
+        it.
+        """
         _ = is_end
         ids: list[int] = []
         for piece in pieces:
@@ -186,7 +188,9 @@ class Tokenizer:
     def _stretches(
         self, segments: Iterable[str | Marker]
     ) -> Iterator[tuple[list[str | Marker], Marker | None]]:
-        """(pieces, the marker that ends them) for each stretch between markers that cut the text."""
+        """(pieces, the marker that ends them) for each stretch between markers that cut the
+        text.
+        """
         pieces: list[str | Marker] = []
         for text, last in _runs(segments):
             safe = text.encode("utf-8", "replace").decode("utf-8")

@@ -127,7 +127,9 @@ _E4M3 = _e4m3()
 
 
 def unpack_bits(data: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
-    """Numbers of `bits` bits in a row of bytes, the lowest first: (rows, bytes) -> (rows, count)."""
+    """Numbers of `bits` bits in a row of bytes, the lowest first: (rows, bytes) -> (rows,
+    count).
+    """
     if bits == 8:
         return data[:, :count]
     if bits == 4:

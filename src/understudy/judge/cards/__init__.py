@@ -1,7 +1,8 @@
 """Model cards written from stored runs: a card, four sub-cards, a comparison of two models. Nothing
 here runs a model.
 
-facts       what the file says of itself          evidence    stored runs, each checked to be of this model
+facts       what the file says of itself          evidence    stored runs, each checked to be of
+this model
 statements  what only a person can say (TOML)     results     what the runs say, as blocks
 overview, subcards  the card and its sub-cards    comparison  what compression cost, with intervals
 write       all pages as files, drawn by `report`

@@ -3,7 +3,8 @@ the other.
 
 run = GarakRun(Path("garak-venv/bin/python"), Target("http://127.0.0.1:8080/v1",
 "smollm2-135m-instruct", fingerprint), folder, store)
-run.probe("encoding.InjectBase64")        # its findings are lines of the store then, labelled in the AEGIS taxonomy
+run.probe("encoding.InjectBase64")        # its findings are lines of the store then, labelled in
+the AEGIS taxonomy
 
 `OFFLINE` lists the probes whose prompts lie in garak's wheel and whose detectors match strings, so
 that neither needs a network. Each

@@ -1,8 +1,9 @@
-"""The bytes of a PDF, fit for PDFium: it forgets a movement that ends a line of text behind an empty string.
+"""The bytes of a PDF, fit for PDFium: it forgets a movement that ends a line of text behind an
+empty string.
 
 `[(GNU) -251.6 ()] TJ` moves the next text by 2.5 units at 10 points (ISO 32000-1, 9.4.3). PDFium
-7,000 and later drops it, so that the words touch; groff (gropdf) writes its PDFs like that. Without the empty
-string the movement stands.
+7,000 and later drops it, so that the words touch; groff (gropdf) writes its PDFs like that. Without
+the empty string the movement stands.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class RepetitionSamplers(Body):
 
 
 class Samplers(RepetitionSamplers):
-    """Settings beyond OpenAI's that all our generating routes take, named as in `SamplingParams`.
+    """Settings beyond OpenAI's that all our generating routes take, named as in
+    `SamplingParams`.
     """
 
     top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None

@@ -121,7 +121,8 @@ def _document(known: Collections, name: str) -> dict[str, Any]:
 
 
 async def add_documents(request: Request) -> Response:
-    """Files as multipart/form-data, or one text as JSON. A document of the same name is replaced.
+    """Files as multipart/form-data, or one text as JSON. A document of the same name is
+    replaced.
     """
     known = _collections(server_of(request))
     index = known.get(request.path_params["name"])

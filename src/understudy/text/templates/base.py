@@ -259,7 +259,9 @@ def checked(
     messages: Sequence[Message],
     roles: Iterable[str] | None = ("system", "user", "assistant", "tool"),
 ) -> list[Message]:
-    """The messages, each with a role of `roles`; `developer` counts as system, `function` as tool."""
+    """The messages, each with a role of `roles`; `developer` counts as system, `function` as
+    tool.
+    """
     synonyms = {"developer": "system", "function": "tool"}
     allowed = tuple(roles or ())
     result: list[Message] = []

@@ -136,6 +136,8 @@ def announcements(
 
 
 def _default_system(template: str | None) -> str:
-    """The system text that a checkpoint's template puts in where there is none (SmolLM2, Qwen2.5)."""
+    """The system text that a checkpoint's template puts in where there is none (SmolLM2,
+    Qwen2.5).
+    """
     match = re.search(r"<\|im_start\|>system(?:\\n|\n)([^'\"{]*?)<\|im_end\|>", template or "")
     return match[1].replace("\\n", "\n") if match else ""

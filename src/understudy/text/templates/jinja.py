@@ -280,7 +280,9 @@ class JinjaChatTemplate(ChatTemplate):
         )
 
     def _refuse_markers(self, plain: str, masked: str, given: Conversation) -> None:
-        """The markers of the output must be those that the template writes whatever the data are."""
+        """The markers of the output must be those that the template writes whatever the data
+        are.
+        """
         texts = given.texts()
         for marker in self.tokenizer.markers:
             if any(marker in text for text in texts) or plain.count(marker) != masked.count(marker):

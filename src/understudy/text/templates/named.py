@@ -19,7 +19,9 @@ TOOL_USE = "tool_use"
 
 
 class NamedChatTemplates(ChatTemplate):
-    """`default` for conversations without tools, `tool_use` for those with; either may be missing."""
+    """`default` for conversations without tools, `tool_use` for those with; either may be
+    missing.
+    """
 
     def __init__(
         self, tokenizer: Tokenizer, default: ChatTemplate | None, tool_use: ChatTemplate | None
