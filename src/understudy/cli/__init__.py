@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "distill": "train a smaller model on a bigger one's distribution",
     "quantize": "write a model in 4 or 8 bits, by calibration",
     "compress": "run a recipe: prune, distil, quantize",
+    "data": "training data: check it, mix it, make it out of tools, cards and documents",
+    "align": "tune a model on data, into an adapter",
     "rag": "answers from documents, with quotes that can be checked",
     "tool": "answer with your functions: schemas, calls, results",
     "card": "character cards: read, check, edit, convert; model cards: write from stored runs, compare two models",

@@ -81,7 +81,9 @@ class _ChunkedKl(torch.autograd.Function):
         )
         grad_hidden = torch.zeros_like(hidden) if needs_grad else None
         grad_head = (
-            torch.zeros(head.shape, dtype=torch.float32, device=head.device) if needs_grad else None
+            torch.zeros(head.shape, dtype=torch.float32, device=head.device)
+            if needs_grad and ctx.needs_input_grad[1]
+            else None
         )
         narrow = head.to(hidden.dtype)
         for rows in chunks(hidden, head):
@@ -102,18 +104,19 @@ class _ChunkedKl(torch.autograd.Function):
                 total += (loss * mask[place]).sum()
                 if needs_grad:
                     logits[block] = grad.mul_(mask[place, None])
-            if grad_hidden is not None and grad_head is not None:
+            if grad_hidden is not None:
                 grad_hidden[rows] = logits @ narrow
+            if grad_head is not None:
                 grad_head += logits.T @ hidden[rows]
         ctx.grads, ctx.head_dtype = (grad_hidden, grad_head), head.dtype
         return total.float()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         grad_hidden, grad_head = ctx.grads
         return (
             grad_hidden * grads[0].to(grad_hidden.dtype),
-            grad_head.mul_(grads[0]).to(ctx.head_dtype),
+            None if grad_head is None else grad_head.mul_(grads[0]).to(ctx.head_dtype),
             None,
             None,
             None,

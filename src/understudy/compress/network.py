@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from understudy.compress.masked_attention import attend
 from understudy.errors import MissingError, UnsupportedError
 from understudy.spec import ModelSpec, tensor_shapes
 
@@ -89,13 +90,15 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
         self.o_proj = nn.Linear(spec.query_size, spec.hidden_size, bias=spec.output_bias)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        return self.o_proj(self.mix(x, rotation))
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None = None) -> Tensor:
+        return self.o_proj(self.mix(x, rotation, mask))
 
-    def mix(self, x: Tensor, rotation: Rotation) -> Tensor:
+    def mix(self, x: Tensor, rotation: Rotation, mask: Tensor | None = None) -> Tensor:
         """What the output projection reads: (batch, tokens, query_size)."""
         q, k = self._queries_and_keys(x, rotation)
         v = self._heads(self.v_proj(x))
+        if mask is not None:
+            return attend(q, k, v, mask).transpose(1, 2).flatten(2)
         mixed = functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, enable_gqa=self.spec.group_size > 1
         )
@@ -155,8 +158,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(spec)
         self.mlp = Mlp(spec)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotation)
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotation, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -212,12 +215,22 @@ class Network(nn.Module):
             states.append(x)
         return states
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """tokens (batch, tokens) int64 -> what the head reads, (batch, tokens, hidden)."""
+    def hidden(
+        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """tokens (batch, tokens) int64 -> what the head reads, (batch, tokens, hidden).
+
+        Args:
+            positions: (tokens,) int64, where they do not simply rise.
+            mask: (tokens, tokens), added to the scores of attention; None: causal.
+        """
         x = self.model.embed_tokens(tokens)
         rotation = self.rotation(tokens.shape[1])
+        if positions is not None:
+            cos, sin = self.rotation(int(positions.max()) + 1)
+            rotation = cos[positions], sin[positions]
         for layer in self.model.layers:
-            x = layer(x, rotation)
+            x = layer(x, rotation, mask)
         return self.model.norm(x)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -1,0 +1,151 @@
+"""What a tuning run leaves for people: a page with curves, and a card of the adapter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from understudy.adapters import Adapter
+from understudy.align.recipe import AlignRecipe
+from understudy.align.sft import SftReport
+from understudy.align.workbench import Outlook, Workbench
+from understudy.data.mixture import Mixture, shares_of
+from understudy.report.document import (
+    Block,
+    Heading,
+    KeyFigure,
+    KeyFigures,
+    Lines,
+    Prose,
+    Quote,
+    ReportDocument,
+    Series,
+    Table,
+)
+from understudy.report.text import duration, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMOOTHED = 10  # steps
+NUM_SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found. `measured` is {part: (loss of the base, with the adapter)}."""
+
+    recipe: AlignRecipe
+    bench: Workbench
+    mixture: Mixture
+    report: SftReport
+    outlook: Outlook
+    measured: Mapping[str, tuple[float, float]]
+    adapter: Adapter
+
+
+def document(findings: Findings) -> ReportDocument:
+    """The page."""
+    blocks: list[Block] = [
+        KeyFigures(_figures(findings)),
+        Heading("Loss"),
+        Lines("loss", "Loss of a step, mean of ten", [Series("training", _smoothed(findings))]),
+        Heading("Kept apart"),
+        Prose(["Mean loss per learnt token of conversations that were not trained on, in nats."]),
+        Table(
+            ["part", "base", "with the adapter"],
+            [[part, number(a), number(b)] for part, (a, b) in sorted(findings.measured.items())],
+            frozenset((1, 2)),
+        ),
+        Heading("What it learnt from"),
+        mixture_table(findings.mixture),
+        Heading("Samples"),
+        *_samples(findings),
+    ]
+    title = f"Tuning of {findings.bench.name}"
+    return ReportDocument("report", title, f"adapter {findings.adapter.name}", blocks)
+
+
+def _figures(findings: Findings) -> list[KeyFigure]:
+    report = findings.report
+    speed = report.num_tokens / max(report.seconds, 1e-9)
+    return [
+        KeyFigure("tokens", f"{report.num_tokens:,}", f"{report.num_steps} steps"),
+        KeyFigure("time", duration(report.seconds), f"{speed:.0f} tokens/s"),
+        KeyFigure("adapter", f"{findings.adapter.num_parameters / 1e6:.2f}M", "parameters"),
+    ]
+
+
+def _smoothed(findings: Findings) -> Sequence[tuple[float, float]]:
+    losses = findings.report.losses
+    means = []
+    for end in range(1, len(losses) + 1):
+        window = losses[max(0, end - SMOOTHED) : end]
+        means.append((float(end), sum(window) / len(window)))
+    return means
+
+
+def mixture_table(mixture: Mixture) -> Table:
+    """What each part gave."""
+    shares = shares_of(mixture)
+    overlaps = Counter[str]()
+    for (part, _), count in mixture.overlapping.items():
+        overlaps[part] += count
+    rows = [
+        [
+            part,
+            f"{shares[part]:.1%}",
+            f"{mixture.tokens[part]:,}",
+            f"{mixture.learnt[part]:,}",
+            f"{mixture.decisions[part]:,}",
+            f"{mixture.too_long[part]:,}",
+            f"{overlaps[part]:,}",
+        ]
+        for part in mixture.tokens
+    ]
+    heads = ["part", "share", "tokens", "learnt", "conversations", "too long", "overlapping"]
+    return Table(heads, rows, frozenset(range(1, 7)))
+
+
+def _samples(findings: Findings) -> Iterable[Block]:
+    tokenizer = findings.bench.tokenizer
+    for tree in findings.mixture.held_out[:NUM_SAMPLES]:
+        text = tokenizer.decode(tree.tokens[tree.owners <= 1].tolist())
+        yield Quote(text[-1500:], label=f"{tree.kind}: as it was learnt from")
+
+
+def card_text(findings: Findings) -> str:
+    """The adapter's card in Markdown: base, data with shares, how it was trained, its identity."""
+    adapter, recipe, report = findings.adapter, findings.recipe, findings.report
+    shares = shares_of(findings.mixture)
+    data = "\n".join(
+        f"| {table['name']} | {shares.get(str(table['name']), 0):.1%} | "
+        f"{', '.join(map(str, table.get('files', ()) or table.get('tool_lists', ())))} |"
+        for table in recipe.parts
+    )
+    losses = "\n".join(
+        f"| {part} | {before:.3f} | {after:.3f} |"
+        for part, (before, after) in sorted(findings.measured.items())
+    )
+    return f"""# {adapter.name}
+
+An adapter (LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}) for {findings.bench.name}.
+
+- sha256 of its content: `{adapter.sha256}`
+- base: `{findings.bench.path.name}`, sha256 `{adapter.metadata["lineage"]["base_sha256"]}`
+- recipe: `{recipe.where.name}`, seed {recipe.seed}
+- {report.num_tokens:,} tokens in {report.num_steps} steps
+- learning rate {recipe.training.learning_rate:g}
+
+| part | share of tokens | files |
+| --- | --- | --- |
+{data}
+
+Loss of conversations that were kept apart, nats per learnt token:
+
+| part | base | with the adapter |
+| --- | --- | --- |
+{losses}
+"""

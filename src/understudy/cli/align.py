@@ -1,0 +1,111 @@
+"""`understudy align RECIPE OUT`: tune a model on data, into an adapter; goes on when run again.
+
+RECIPE is a `.toml` file, or files of records (`.jsonl`), all of which are learnt. Also under
+torchrun: `torchrun --nproc-per-node 2 -m understudy align …`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from understudy.cli.compress import ProgressLine, require_torch
+from understudy.errors import UsageError
+
+_TRAINING = ("epochs", "learning_rate", "tokens")
+_ADAPTER = ("rank", "alpha")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="RECIPE", help="a recipe, or .jsonl files")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder for adapter and report")
+    parser.add_argument(
+        "--model", help="what is tuned (default: the recipe's, or the embedded one)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(),
+        help="where the recipe's data files lie (default: here)",
+    )
+    parser.add_argument(
+        "--held-out",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="an evaluation set: what shares 13 words in a row with it is not trained on",
+    )
+    parser.add_argument("--epochs", type=float, help="passes over the data (files: 3)")
+    parser.add_argument("--tokens", type=int, help="at most so many tokens of data")
+    parser.add_argument("--learning-rate", type=float, help="the peak (files: 5e-4)")
+    parser.add_argument("--rank", type=int, help="rank of the adapter (files: 8)")
+    parser.add_argument("--alpha", type=float, help="its strength is alpha / rank (files: 16)")
+    parser.add_argument("--rslora", action="store_true", help="… or alpha / sqrt(rank)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N")
+    parser.add_argument("--check", action="store_true", help="say what it will take, then stop")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    require_torch()
+    from understudy.align.run import AlignRun
+
+    line = ProgressLine()
+    job = AlignRun(
+        _recipe(arguments),
+        arguments.out,
+        arguments.data,
+        held_out_sets(arguments.held_out),
+        arguments.device,
+        line.say,
+    )
+    if arguments.check:
+        job.prepare(job.mixture())
+        return 0
+    try:
+        findings = job.train(progress=line)
+    except KeyboardInterrupt:
+        line.say("stopped: the same command goes on from the last checkpoint")
+        raise
+    for part, (before, after) in sorted(findings.measured.items()):
+        print(f"{part:12} loss {before:.3f} -> {after:.3f}")
+    print(f"adapter  {arguments.out / 'adapter'}  {arguments.out / 'adapter.gguf'}")
+    print(f"report   {arguments.out / 'report.html'}")
+    return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> Any:
+    import dataclasses
+
+    from understudy.align.recipe import read_recipe, recipe_of_files
+    from understudy.hub import DEFAULT_MODEL
+
+    given = {name: v for name in _TRAINING if (v := getattr(arguments, name)) is not None}
+    shape = {name: v for name in _ADAPTER if (v := getattr(arguments, name)) is not None}
+    if arguments.rslora:
+        shape["rslora"] = True
+    paths = [Path(source) for source in arguments.sources]
+    if paths[0].suffix != ".toml":
+        return recipe_of_files(
+            paths, arguments.model or DEFAULT_MODEL, adapter=shape, training=given
+        )
+    if len(paths) > 1:
+        raise UsageError("one recipe at a time", found=" ".join(arguments.sources))
+    recipe = read_recipe(paths[0])
+    return dataclasses.replace(
+        recipe,
+        model=arguments.model or recipe.model,
+        training=dataclasses.replace(recipe.training, **given),
+        adapter=dataclasses.replace(recipe.adapter, **shape),
+    )
+
+
+def held_out_sets(given: list[str]) -> dict[str, list[Path]]:
+    """Evaluation sets by name, out of NAME=PATH."""
+    sets: dict[str, list[Path]] = {}
+    for one in given:
+        name, is_named, path = one.partition("=")
+        if not is_named or not name or not path:
+            raise UsageError("an evaluation set is NAME=PATH", where="--held-out", found=one)
+        sets.setdefault(name, []).append(Path(path))
+    return sets
