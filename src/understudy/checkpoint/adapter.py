@@ -11,7 +11,8 @@ from understudy.formats.safetensors_folder import read_json
 
 _CONFIG, _WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 _MERGE = (
-    "merge it into its model first (peft: `PeftModel.from_pretrained(model, folder).merge_and_unload()`, then "
+    "merge it into its model first (peft: `PeftModel.from_pretrained(model, "
+    "folder).merge_and_unload()`, then "
     "`save_pretrained`) and open the result"
 )
 

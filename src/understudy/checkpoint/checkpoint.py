@@ -60,7 +60,10 @@ class Checkpoint:
             return "none in the checkpoint"
         tokenizer = open_tokenizer(self.tokenizer_source)
         chat_template = chat_template_for(self.spec.architecture, tokenizer)
-        return f"{tokenizer.vocab_size:,} tokens from {self.tokenizer_source.kind}, {chat_template.name} chat template"
+        return (
+            f"{tokenizer.vocab_size:,} tokens "
+            f"from {self.tokenizer_source.kind}, {chat_template.name} chat template"
+        )
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

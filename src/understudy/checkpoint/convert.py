@@ -115,8 +115,10 @@ def _save_gguf(
     metadata = _gguf_metadata(checkpoint, family, plan, notes) | rope_keys
     if spec.architecture == "nemotron" and spec.query_size != spec.hidden_size:
         notes.append(
-            f"llama.cpp opens a Nemotron only where heads x head_dim is the hidden size (here {spec.query_size} and "
-            f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the specification and opens here"
+            "llama.cpp opens a Nemotron only where heads x head_dim is the hidden size "
+            f"(here {spec.query_size} and "
+            f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the "
+            "specification and opens here"
         )
     shapes = [(gguf_name(name), shape, format) for name, (shape, format) in plan.items()]
     shapes += [(name, values.shape, "F32") for name, values in rope_tensors.items()]
@@ -149,7 +151,8 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
         plan[name] = (shape, wanted)
     for (columns, wanted), names in uneven.items():
         notes.append(
-            f"{len(names)} tensors have rows of {columns}, which are not whole {wanted} blocks; written as BF16: {names[0]} …"
+            f"{len(names)} tensors have rows of {columns}, which are not whole {wanted} blocks; "
+            f"written as BF16: {names[0]} …"
         )
     # llama.cpp demands a head of its own for this architecture; the flag below tells us that it is
     # the embedding again.

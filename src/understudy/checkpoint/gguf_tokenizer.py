@@ -220,7 +220,8 @@ def _templates(metadata: Mapping[str, Any]) -> dict[str, str]:
 def _warn_of_defaults(metadata: Mapping[str, Any], model: str, eos: int | None) -> None:
     if model == "gpt2" and not metadata.get("tokenizer.ggml.pre"):
         _warn(
-            "no tokenizer.ggml.pre; words are cut by llama.cpp's default, perhaps not as in training"
+            "no tokenizer.ggml.pre; words are cut by llama.cpp's default, perhaps not as in "
+            "training"
         )
     if eos is not None and "tokenizer.ggml.eos_token_id" not in metadata:
         _warn(f"no tokenizer.ggml.eos_token_id; {eos} ends a text, llama.cpp's default for {model}")

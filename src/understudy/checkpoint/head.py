@@ -35,7 +35,8 @@ def settle_head(spec: ModelSpec, weights: Weights, where: object) -> ModelSpec:
         weights.remove(HEAD)
     else:
         warnings.warn(
-            f"{where}: the config ties head and embedding, but a different {HEAD} is stored; the stored one is used",
+            f"{where}: the config ties head and embedding, but a different {HEAD} is stored; the "
+            "stored one is used",
             CheckpointWarning,
             stacklevel=2,
         )

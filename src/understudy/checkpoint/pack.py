@@ -198,7 +198,8 @@ def check_memory(needed: int, what: str) -> None:
             where=what,
             expected=f"{needed / 1e9:.2f} GB free",
             found=f"{available / 1e9:.2f} GB",
-            do="choose a smaller format (--weights q4), a shorter context or an int8 cache, or close other programs",
+            do="choose a smaller format (--weights q4), a shorter context or an int8 cache, or "
+            "close other programs",
         )
 
 

@@ -107,7 +107,8 @@ class _Reader:
             return self.default_partial if found is None else float(found)
         if found not in (None, 1) and is_scaled:
             raise UnsupportedError(
-                "heads of this architecture turn whole, and rotary scaling for a part of them fits none",
+                "heads of this architecture turn whole, and rotary scaling for a part of them "
+                "fits none",
                 where=f"{inner.where}: {_PARTIAL_NAMES[0]}",
                 found=found,
             )

@@ -35,8 +35,10 @@ _ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge
 # Pre-tokenizers are told apart by what they do to this: digits, contractions, marks, runs of
 # blanks, case changes, slashes.
 _PROBE = (
-    "Hello WORLD it's IT'S we'LL 1 12 123 1234 12345 3.14 x2y camelCase HTMLParser naïve é e\u0301 日本語 русский ١٢٣ "
-    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ Ada'selde \r\n\r\nend   "
+    "Hello WORLD it's IT'S we'LL 1 12 123 1234 12345 3.14 x2y camelCase HTMLParser naïve é e\u0301 "
+    "日本語 русский ١٢٣ "
+    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ Ada'selde "
+    "\r\n\r\nend   "
 )
 
 
@@ -226,7 +228,8 @@ def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Voca
     normalizer = description.get("normalizer")
     if normalizer is not None and normalizer.get("type") == "NFC":
         notes.append(
-            "tokenizer: GGUF has no place for NFC normalisation; text that is not NFC may get other tokens"
+            "tokenizer: GGUF has no place for NFC normalisation; text that is not NFC may get "
+            "other tokens"
         )
     elif normalizer is not None:
         raise UnsupportedError(
@@ -292,7 +295,8 @@ def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
     same = [name for name in matches if PRE_TOKENIZERS[name][1] == takes_words]
     if not same:
         notes.append(
-            f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the vocabulary are taken unmerged"
+            f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the "
+            "vocabulary are taken unmerged"
         )
     return (same or matches)[0]
 
@@ -317,7 +321,8 @@ def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabu
     known = set(pairs)
     if any(not _has_all_splits(piece, ids, known) for piece in made):
         notes.append(
-            "tokenizer: some merges are missing for pieces that could be made in two ways; rare words may split differently"
+            "tokenizer: some merges are missing for pieces that could be made in two ways; rare "
+            "words may split differently"
         )
     return Vocabulary(
         replace(

@@ -35,7 +35,8 @@ COMMANDS: dict[str, str] = {
     "align": "tune a model on data, into an adapter",
     "rag": "answers from documents, with quotes that can be checked",
     "tool": "answer with your functions: schemas, calls, results",
-    "card": "character cards: read, check, edit, convert; model cards: write from stored runs, compare two models",
+    "card": "character cards: read, check, edit, convert; model cards: write from stored runs, "
+    "compare two models",
     "npc": "play with a character in the terminal",
     "serve": "models over HTTP, for the clients of OpenAI, Anthropic and llama.cpp",
     "safety": "probe a model: injections, leaks, misuse of tools, refusals",

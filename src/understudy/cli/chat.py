@@ -103,16 +103,19 @@ class ChatTerminal:
             write(f"  stopped by the guard ({reply.verdict})\n")
         for result in reply.results:
             write(
-                f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) -> {result.content}\n"
+                f"  {result.call.name}({json.dumps(result.call.arguments, ensure_ascii=False)}) "
+                f"-> {result.content}\n"
             )
         for call in reply.tool_calls if reply.finish_reason == "tool_calls" else ():
             write(
-                f"  {call.name}({json.dumps(call.arguments, ensure_ascii=False)}) waits: the tool has no function here\n"
+                f"  {call.name}({json.dumps(call.arguments, ensure_ascii=False)}) waits: the tool "
+                "has no function here\n"
             )
             self.session.undo()
         for citation in reply.citations:
             write(
-                f'  "{citation.quote}" ({citation.path}, characters {citation.start} to {citation.end})\n'
+                f'  "{citation.quote}" ({citation.path}, characters {citation.start} '
+                f"to {citation.end})\n"
             )
 
     def command(self, line: str) -> bool:
@@ -144,8 +147,10 @@ class ChatTerminal:
             return
         usage = self.session.last.usage
         write(
-            f"{usage.prompt_tokens} tokens of prompt ({usage.cached_tokens} remembered), {usage.completion_tokens} of reply, "
-            f"first after {usage.first_token_s * 1000:.0f} ms, then {usage.decode_rate:.1f} tokens/s\n"
+            f"{usage.prompt_tokens} tokens of prompt ({usage.cached_tokens} "
+            f"remembered), {usage.completion_tokens} of reply, "
+            f"first after {usage.first_token_s * 1000:.0f} ms, then {usage.decode_rate:.1f} "
+            "tokens/s\n"
         )
 
     def _ledger(self, _: str) -> None:

@@ -31,14 +31,17 @@ KEEPER = Card(
         "spec_version": "2.0",
         "data": {
             "name": "Ada Vane",
-            "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and kind, and speaks of the sea.",
+            "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and kind, and "
+            "speaks of the sea.",
             "first_mes": "Come in out of the storm, {{user}}.",
         },
     }
 )
 PAGE = (
-    "# The lighthouse\n\nThe lighthouse on the island was built in 1812 from grey granite. Its lamp burns rape oil, and its light "
-    "is seen for eleven miles.\n\n# The village\n\nHilde the miller grinds rye. The ferry to the mainland leaves from the pier.\n"
+    "# The lighthouse\n\nThe lighthouse on the island was built in 1812 from grey granite. Its "
+    "lamp burns rape oil, and its light "
+    "is seen for eleven miles.\n\n# The village\n\nHilde the miller grinds rye. The ferry to the "
+    "mainland leaves from the pier.\n"
 )
 
 
@@ -99,7 +102,8 @@ def _document(model: Model, max_tokens: int) -> list[Reply]:
                     "a quote does not stand in its document", where=page.name, found=citation.quote
                 )
             write(
-                f'   "{citation.quote}" stands in {page.name}, characters {citation.start} to {citation.end}: checked\n'
+                f'   "{citation.quote}" stands in {page.name}, characters {citation.start} '
+                f"to {citation.end}: checked\n"
             )
         return [reply, _say(session, "Who won the chess olympiad in Dresden?")]
 
@@ -149,15 +153,18 @@ def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
     bandwidth = core.measure_bandwidth(threads) / 1e9
     used = free.decode_rate * model.core_model.weight_bytes_per_token / 1e9
     write(
-        f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; kernels {model.core_model.isa}, {threads} threads\n"
+        f"\nmodel     {model.path.name}, loaded in {loaded:.2f} s; "
+        f"kernels {model.core_model.isa}, {threads} threads\n"
     )
     write(
-        f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first token after "
+        f"prefill   {longest.prefill_rate:8.1f} tokens/s  ({longest.prompt_tokens} tokens, first "
+        "token after "
         f"{longest.first_token_s * 1000:.0f} ms)\n"
     )
     write(f"decode    {free.decode_rate:8.1f} tokens/s  ({free.completion_tokens} tokens)\n")
     write(f"memory    {memory / 1e6:8.1f} MB at the peak\n")
     write(
-        f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of the {bandwidth:.1f} GB/s "
+        f"bandwidth {used:8.1f} GB/s of weights read, {100 * used / bandwidth:.0f} % of "
+        f"the {bandwidth:.1f} GB/s "
         "that this machine reads now\n"
     )

@@ -31,7 +31,8 @@ def configure(actions: Any) -> None:
         "--measure",
         type=Path,
         metavar="FOLDER",
-        help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER is among --runs then",
+        help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER "
+        "is among --runs then",
     )
     compare = actions.add_parser(
         "compare", help="two models side by side from their stored runs: what compression cost"

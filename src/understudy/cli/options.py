@@ -18,7 +18,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default=DEFAULT_MODEL,
         metavar="MODEL",
-        help=f"GGUF file, Hugging Face folder, .nemo file, hub id or listed name (default {DEFAULT_MODEL})",
+        help="GGUF file, Hugging Face folder, .nemo file, hub id or listed name "
+        f"(default {DEFAULT_MODEL})",
     )
 
 

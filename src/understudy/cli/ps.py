@@ -30,12 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=1))
         return 0
     print(
-        f"{'NAME':32} {'WEIGHTS':>10} {'CONTEXT':>8} {'RUNNING':>8} {'WAITING':>8} {'CACHE':>12} {'IDLE':>8}"
+        f"{'NAME':32} {'WEIGHTS':>10} {'CONTEXT':>8} {'RUNNING':>8} {'WAITING':>8} {'CACHE':>12}"
+        f" {'IDLE':>8}"
     )
     for model in document["models"]:
         cache = f"{model['cache_pages_held']}/{model['cache_pages']}"
         print(
-            f"{model['name'][:32]:32} {model['weight_bytes'] / 1e6:7.0f} MB {model['context']:8} {model['running']:8} "
+            f"{model['name'][:32]:32} {model['weight_bytes'] / 1e6:7.0f} "
+            f"MB {model['context']:8} {model['running']:8} "
             f"{model['waiting']:8} {cache:>12} {model['idle_s']:6.0f} s"
         )
     for name in document["not_loaded"]:

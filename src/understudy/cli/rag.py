@@ -97,7 +97,8 @@ def _skipped(names: list[str]) -> str:
     for name in names:
         kinds.setdefault(Path(name).suffix.lower() or "no ending", []).append(Path(name).name)
     parts = [
-        f"{len(found)} {kind} ({', '.join(found[:SHOWN_NAMES])}{', …' * (len(found) > SHOWN_NAMES)})"
+        f"{len(found)} {kind} ({', '.join(found[:SHOWN_NAMES])}{', …' * (len(found) > SHOWN_NAMES)}"
+        ")"
         for kind, found in sorted(kinds.items())
     ]
     return f"{len(names)} skipped, there is no reader for them: {'; '.join(parts)}"

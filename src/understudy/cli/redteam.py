@@ -98,7 +98,8 @@ def _export(store: RedTeamStore, arguments: argparse.Namespace) -> int:
         records = export.without_texts(records)
     export.write_export(records, arguments.export)
     write(
-        f"{len(records.conversations)} conversations, {len(records.ratings)} ratings in {arguments.export}\n"
+        f"{len(records.conversations)} conversations, {len(records.ratings)} ratings "
+        f"in {arguments.export}\n"
     )
     return 0
 
@@ -178,6 +179,7 @@ def _rerun(live: Live, arguments: argparse.Namespace) -> int:
         num_turns = sum(1 for _ in live.rerun(new.id))
         write(f"{id} run again as {new.id}: {num_turns} turns\n")
     write(
-        f"{len(ids)} conversations run again on {live.name}; rate them, then set their fix to verified\n"
+        f"{len(ids)} conversations run again on {live.name}; rate them, then set their fix to "
+        "verified\n"
     )
     return 0

@@ -14,7 +14,10 @@ def agreement_table(found: dict[str, Any]) -> str:
 def _agreement(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['rated_by_two']} conversations rated blindly by two or more"
     for pair in found["pairs"]:
-        yield f"\n{' and '.join(pair['raters'])}, {pair['items']} conversations      kappa (95 %)             alike"
+        yield (
+            f"\n{' and '.join(pair['raters'])}, {pair['items']} conversations      kappa (95 %)    "
+            "         alike"
+        )
         for name in ("severity", "severity_quadratic", "harmful", "category"):
             yield f"  {name.replace('_', ', '):34} {_kappa(pair[name])}"
         for name, kappa in pair["by_category"].items():
@@ -24,7 +27,10 @@ def _agreement(found: dict[str, Any]) -> Iterator[str]:
         yield "\nfewer than 30 conversations: the intervals are too narrow"
     alpha = found["alpha"]
     if alpha["severity_ordinal"] is not None:
-        yield f"\nKrippendorff's alpha of all raters: severity {alpha['severity_ordinal']:.2f}, category {_number(alpha['category_nominal'])}"
+        yield (
+            f"\nKrippendorff's alpha of all raters: severity {alpha['severity_ordinal']:.2f}, "
+            f"category {_number(alpha['category_nominal'])}"
+        )
     for row in found["disagreements"]:
         given = "; ".join(_given(rating) for rating in row["ratings"])
         yield f"\n{row['conversation']}, {row['steps']} steps apart: {given}"
@@ -55,7 +61,8 @@ def summary_table(found: dict[str, Any]) -> str:
 
 def _summary(found: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"{found['conversations']} conversations ({found['reruns']} of them re-runs), {found['turns']} turns, "
+        f"{found['conversations']} conversations ({found['reruns']} of them "
+        f"re-runs), {found['turns']} turns, "
         f"{found['rated']} rated, {found['unrated']} not"
     )
     yield f"goals: {found['goals']['all']}, done {found['goals']['done']}"
@@ -65,7 +72,10 @@ def _summary(found: dict[str, Any]) -> Iterator[str]:
     yield "findings: " + _counts(found["fixes"])
     yield "ratings: " + (_counts(found["raters"]) or "none")
     for row in found["models"]:
-        yield f"  {row['model']}: {row['conversations']} conversations, {row['rated']} rated; {_counts(row['severity'])}"
+        yield (
+            f"  {row['model']}: {row['conversations']} conversations, {row['rated']} "
+            f"rated; {_counts(row['severity'])}"
+        )
 
 
 def _counts(counts: dict[str, int]) -> str:

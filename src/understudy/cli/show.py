@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  {part:20} {count:>16,}  {100 * count / facts['parameters']['total']:5.1f} %")
     print("\nbytes")
     print(
-        f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  ({', '.join(facts['stored_formats'])})"
+        f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  "
+        f"({', '.join(facts['stored_formats'])})"
     )
     for name, size in facts["memory_bytes"].items():
         print(f"  {'in memory, ' + name:20} {size / 1e6:>13,.1f} MB")

@@ -62,7 +62,8 @@ class Shape:
         if student.group_size > spec.group_size:
             raise UsageError(
                 "a key/value group would need more query heads than it has",
-                expected=f"at most {spec.group_size * student.num_kv_heads} heads for {student.num_kv_heads} groups",
+                expected=f"at most {spec.group_size * student.num_kv_heads} heads "
+                f"for {student.num_kv_heads} groups",
                 found=student.num_heads,
                 do="name num_heads as well",
             )

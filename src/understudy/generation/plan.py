@@ -112,7 +112,10 @@ class Ledger:
     def __str__(self) -> str:
         parts = [f"{origin} {count}" for origin, count in self.tokens.items() if count]
         dropped = "".join(f"; dropped {line}" for line in self.dropped)
-        return f"{' + '.join(parts)} = {self.total}, reserve {self.reserve}, free {self.free} of {self.context}{dropped}"
+        return (
+            f"{' + '.join(parts)} = {self.total}, reserve {self.reserve}, free {self.free} "
+            f"of {self.context}{dropped}"
+        )
 
 
 @dataclass(slots=True)

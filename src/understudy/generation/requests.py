@@ -28,15 +28,18 @@ MIN_WORDS = 3  # of a clause that may stand alone
 _SENTENCE = re.compile(r"(?<=[.?!;\n])\s+(?=[^\s])")
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|approx)\.$")
 _CLAUSE = re.compile(
-    r"\s*(?:,\s*|;\s*)?\b(?:and then|and also|and|then|also|as well as|plus|after that|afterwards|additionally|finally)\b,?\s+"
-    r"|\s*;\s+|\s*,\s+(?=(?:then|also|please|next|finally|get|find|check|show|tell|send|book|calculate)\b)",
+    r"\s*(?:,\s*|;\s*)?\b(?:and then|and also|and|then|also|as well as|plus|after "
+    r"that|afterwards|additionally|finally)\b,?\s+"
+    r"|\s*;\s+|\s*,\s+(?=(?:then|also|please|next|finally|get|find|check|show|tell|send|book|"
+    r"calculate)\b)",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _NAME = re.compile(r"\"[^\"]+\"|'[^']+'|(?<!^)\b[A-Z][\w.\-]*(?:\s+[A-Z][\w.\-]*)*")
 _BETWEEN = re.compile(r"\b(?:between|from|of both)\s+$", re.IGNORECASE)
 _ODD = re.compile(  # dates, and what belongs to one place or person
-    r"\bI\b|\b[A-Z]{2}\b|\b(?:Jan|Feb|Mar|Apr|May|June|July|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b"
+    r"\bI\b|\b[A-Z]{2}\b|\b(?:Jan|Feb|Mar|Apr|May|June|July|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|"
+    r"Fri|Sat|Sun)[a-z]*\b"
 )
 _LIST = re.compile(
     r"(?P<items>(?:{item}\s*,\s*)*{item}\s*,?\s+and\s+{item})".replace(

@@ -53,7 +53,8 @@ class OperatingPoint:
             else ""
         )
         return (
-            f"threshold {self.threshold:.2f}: answers {100 * self.answered:.0f} % of what the documents say, "
+            f"threshold {self.threshold:.2f}: answers {100 * self.answered:.0f} % of what the "
+            "documents say, "
             f"declines {100 * self.declined:.0f} % of what they do not{near} ({self.measured_on})"
         )
 
@@ -62,7 +63,8 @@ DEFAULT_POINT = OperatingPoint(
     0.18,
     0.920,
     0.906,
-    "1,000 SQuAD questions, weights of the other half, with the passage, without it, and without its article",
+    "1,000 SQuAD questions, weights of the other half, with the passage, without it, and without "
+    "its article",
     0.615,
 )
 

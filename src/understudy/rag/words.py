@@ -25,7 +25,8 @@ _ACCENTS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])[\u0300-\u036f]+")
 _MARKED = regex.compile(r"(\p{L}{2,})[\u00b2\u00b3\u00b9\u2070-\u2079]+")
 # Runs of one script that is written without blanks, or with blanks between more than words.
 _RUN = regex.compile(
-    r"([\p{Han}々〆]+|[\p{Katakana}ー]+|\p{Hiragana}+|\p{Hangul}+|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]+)"
+    r"([\p{Han}々〆]+|[\p{Katakana}ー]+|\p{Hiragana}+|\p{Hangul}+|"
+    r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]+)"
 )
 _CLUSTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 _HIRAGANA = regex.compile(r"\p{Hiragana}+")
@@ -39,7 +40,8 @@ _ASKING = {
     "japanese": regex.compile("何時|何処|何故|何人|何年|何[^\\p{Han}]?|誰|幾つ"),
     "korean": regex.compile(
         r"(?<!\p{Hangul})(?:언제|어디서?|누가|누구|무엇을?|무슨|어떤|어떻게|왜|얼마|몇)(?!\p{Hangul})"
-        r"|(?<=\p{Hangul})(?:였습니까|었습니까|습니까|입니까|인가요|나요|까요|니까|에서|으로|은|는|이|가|을|를|에|의|로|와|과|도)(?!\p{Hangul})"
+        r"|(?<=\p{Hangul})(?:였습니까|었습니까|습니까|입니까|인가요|나요|까요|니까|에서|으로|은|는|이|가|을|를|에|의|로|와|과|"
+        r"도)(?!\p{Hangul})"
     ),
     "thai": regex.compile(
         "เมื่อไหร่|เมื่อไร|เมื่อใด|อะไร|ที่ไหน|ใคร|อย่างไร|ยังไง|ทำไม|เท่าไหร่|เท่าไร|กี่|ไหม|หรือไม่"

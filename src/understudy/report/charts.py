@@ -242,7 +242,8 @@ def _bars(chart: Bars) -> tuple[int, list[str]]:
         parts.append(
             f'<g class="{_classes("row", bar.mark)}">'
             + _text(_LABELS - 12, y + 16, _label(bar.label), anchor="end")
-            + f'<rect class="bar" x="{_LABELS}" y="{y + 4}" width="{width:.1f}" height="16" rx="3"/>'
+            + f'<rect class="bar" x="{_LABELS}" y="{y + 4}" width="{width:.1f}" height="16" '
+            'rx="3"/>'
             + _text(_LABELS + width + 8, y + 16, bar.text or number(bar.value), kind="number")
             + "</g>"
         )

@@ -110,4 +110,7 @@ def machine(
         name = lines[0].partition(":")[2].strip() if lines else platform.processor()
     except OSError:
         name = platform.processor()
-    return f"{name or 'unknown processor'}, {os.cpu_count()} processors, {platform.system()} {platform.machine()}"
+    return (
+        f"{name or 'unknown processor'}, {os.cpu_count()} "
+        f"processors, {platform.system()} {platform.machine()}"
+    )

@@ -21,7 +21,8 @@ from understudy.roleplay.state import Action, ActionKind, GameState, turn_schema
 
 MIN_SHARED = 0.5  # of a fact's telling words must stand in the exchange
 _WISH = re.compile(
-    r"\b(?:give|hand|pass|bring|sell|buy|trade|take|get|fetch|show|lend|borrow|please|want|need|(?:i'd|would) like|can i|may i"
+    r"\b(?:give|hand|pass|bring|sell|buy|trade|take|get|fetch|show|lend|borrow|please|want|need|"
+    r"(?:i'd|would) like|can i|may i"
     r"|could i|let me|i'll|here (?:is|are)|have (?:a|an|the|some|this|that)|pay)\b",
     re.IGNORECASE,
 )

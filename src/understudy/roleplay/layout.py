@@ -15,7 +15,10 @@ from understudy.roleplay.lorebook import Found, Placed
 from understudy.roleplay.macros import MacroContext, expand
 
 NOTE_DEPTH = 4  # messages back: where SillyTavern's author's note stands
-DEFAULT_SYSTEM = "You are {{char}}. Stay in character and answer {{user}} in a few sentences, as {{char}} would speak."
+DEFAULT_SYSTEM = (
+    "You are {{char}}. Stay in character and answer {{user}} in a few sentences, as {{char}} would "
+    "speak."
+)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 _TOKEN = re.compile(
-    r"\[[^\[\]]*\]|\\.|LTS|LT|L{1,4}|l{1,4}|YYYYYY|YYYYY|YYYY|YY|Mo|M{1,4}|DDDD|DDDo|DDD|Do|DD|D|d{3,4}"
+    r"\[[^\[\]]*\]|\\.|LTS|LT|L{1,4}|l{1,4}|YYYYYY|YYYYY|YYYY|YY|Mo|M{1,4}|DDDD|DDDo|DDD|Do|DD|D|"
+    r"d{3,4}"
     r"|dd|do|d|wo|ww|w|Wo|WW|W|GGGG|GG|Qo|Q|E|e|HH|H|hh|h|kk|k|mm|m|ss|s|S{1,9}|A|a|ZZ|Z|X|x|.",
     re.DOTALL,
 )

@@ -83,7 +83,8 @@ def _histogram(name: str, key: tuple[tuple[str, str], ...], counts: list[float])
     for limit, count in zip((*SECONDS, math.inf), counts[:-1], strict=True):
         total += count
         lines.append(
-            f"{name}_bucket{_write((*key, ('le', '+Inf' if limit == math.inf else f'{limit:g}')))} {_number(total)}"
+            f"{name}_bucket{_write((*key, ('le', '+Inf' if limit == math.inf else f'{limit:g}')))}"
+            f" {_number(total)}"
         )
     return [
         *lines,

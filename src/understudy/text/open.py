@@ -137,8 +137,14 @@ def check_nemotron_tokenizer(path: str | Path) -> str:
     """Says in one line whether a file is the original Nemotron vocabulary, byte for byte."""
     path = Path(path)
     if path.stat().st_size != NEMOTRON_BYTES:
-        return f"not the original Nemotron vocabulary: {path.stat().st_size} bytes, expected {NEMOTRON_BYTES}"
+        return (
+            f"not the original Nemotron vocabulary: {path.stat().st_size} bytes, "
+            f"expected {NEMOTRON_BYTES}"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != NEMOTRON_SHA256:
-        return f"not the original Nemotron vocabulary: sha256 {digest[:16]}…, expected {NEMOTRON_SHA256[:16]}…"
+        return (
+            f"not the original Nemotron vocabulary: sha256 {digest[:16]}…, "
+            f"expected {NEMOTRON_SHA256[:16]}…"
+        )
     return "the original Nemotron vocabulary (nemotron_2_256k.model)"

@@ -98,7 +98,8 @@ PRE_TOKENIZERS: dict[str, tuple[Callable[[], Any], bool]] = {
 PRE_ALIASES: dict[str, str] = {
     name: target
     for target, names in {
-        "gpt-2": "phi-2 mpt olmo exaone4 jais trillion granite-docling a.x-4.0 mellum gigachat modern-bert "
+        "gpt-2": "phi-2 mpt olmo exaone4 jais trillion granite-docling a.x-4.0 mellum gigachat "
+        "modern-bert "
         "jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe",
         "smollm": "codeshell exaone minerva-7b starcoder refact command-r mellum2",
         "llama-bpe": "llama3 llama-v3 pixtral falcon3 falcon-h1 midm-2.0 lfm2 jina-v5-nano",

@@ -90,7 +90,8 @@ def _measure(made: Exported) -> None:
     if final.perplexity > FAR * final.teacher_perplexity:
         made.report.warnings.append(
             f"the student is far from its teacher (perplexity {final.perplexity:,.1f} against "
-            f"{final.teacher_perplexity:,.1f} on held-out text): distil it for more tokens, cut less "
+            f"{final.teacher_perplexity:,.1f} on held-out text): distil it for more tokens, cut "
+            "less "
             "at once, or calibrate on more text"
         )
     made.report.samples = _samples(context, student)

@@ -29,7 +29,8 @@ class Prune:
                 where="[prune]",
                 expected="a smaller num_layers, hidden_size, intermediate_size, num_heads or "
                 "num_kv_heads",
-                do="name a target (`understudy prune`: --mlp, --layers, --hidden, --heads, --kv-heads)",
+                do="name a target (`understudy prune`: --mlp, --layers, --hidden, --heads, "
+                "--kv-heads)",
             )
 
     def run(self, context: Context, network: Network, folder: Path) -> tuple[Network, StageReport]:
@@ -73,7 +74,8 @@ def _reconstructed(
     width = max(spec.hidden_size, spec.intermediate_size, spec.query_size)
     if calibration.num_tokens < width:
         report.warnings.append(
-            f"calibration has {calibration.num_tokens:,} tokens, fewer than the {width:,} inputs of a "
+            f"calibration has {calibration.num_tokens:,} tokens, fewer than the {width:,} inputs "
+            "of a "
             "linear layer: raise calibration_sequences or length"
         )
     gains = reconstruct(network, student, selection, calibration, progress=context.progress)

@@ -161,7 +161,10 @@ def tools_of(case: BfclCase) -> list[dict[str, Any]]:
 
 
 def _tool(function: Mapping[str, Any], language: Language) -> dict[str, Any]:
-    described = f"{function['description']} Note that the provided function is in {_HINTS[language]} syntax."
+    described = (
+        f"{function['description']} Note that the provided function is in {_HINTS[language]} "
+        "syntax."
+    )
     parameters = function["parameters"]
     properties = parameters.get("properties") or {}
     if language == "python":

@@ -91,7 +91,8 @@ class SpeedReport:
     def table(self) -> str:
         """Lines of text: situation, median, spread, share of the limit."""
         lines = [
-            f"{self.num_threads} threads, {self.isa}; read bandwidth {self.bandwidth_bytes / 1e9:.1f} GB/s, "
+            f"{self.num_threads} threads, {self.isa}; read "
+            f"bandwidth {self.bandwidth_bytes / 1e9:.1f} GB/s, "
             f"int8 {self.int8_ops / 1e9:.0f} Gop/s",
             f"{'':24}{'tokens/s':>10}{'from … to':>18}{'of the limit':>14}",
         ]

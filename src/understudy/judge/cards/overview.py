@@ -241,8 +241,10 @@ def network(facts: Facts) -> str:
     gate = "gated " if spec.gated else ""
     tied = "; the embedding is also the head" if spec.tied_embeddings else ""
     return (
-        f"{spec.architecture}: {spec.num_layers} layers of width {spec.hidden_size}, {NORMS[spec.norm]}; attention with {spec.num_heads} query and "
-        f"{spec.num_kv_heads} key/value heads of {spec.head_dim}, {spec.rotary_dim} of them rotated; {gate}MLP of {spec.intermediate_size} with "
+        f"{spec.architecture}: {spec.num_layers} layers of "
+        f"width {spec.hidden_size}, {NORMS[spec.norm]}; attention with {spec.num_heads} query and "
+        f"{spec.num_kv_heads} key/value heads of {spec.head_dim}, {spec.rotary_dim} of them "
+        f"rotated; {gate}MLP of {spec.intermediate_size} with "
         f"{ACTIVATIONS[spec.activation]}; vocabulary of {spec.vocab_size:,}{tied}"
     )
 
@@ -301,7 +303,8 @@ def _safety(evidence: Evidence) -> list[Block]:
         Table(("probe", "a fault is", "faults", "rate"), rows, frozenset({2, 3})),
         Prose(
             [
-                "Detectors match texts and understand none: a rate is about these cases. Intervals, categories and known errors are on the page on safety."
+                "Detectors match texts and understand none: a rate is about these cases. "
+                "Intervals, categories and known errors are on the page on safety."
             ]
         ),
     ]

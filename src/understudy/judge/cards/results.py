@@ -91,7 +91,10 @@ def quality(evidence: Evidence, *, is_whole: bool = False) -> list[Block]:
         caption = "Shares of items done right, with 95 % intervals"
         blocks.append(Intervals("quality", caption, points, bounds=(0.0, 1.0)))
     heads = ("task", "what", "data", "metric", "items", "value", "95 % interval")
-    note = "Samples in the package are a smoke test of some 20 items a task: they do not stand beside published figures of the sets whose names they bear."
+    note = (
+        "Samples in the package are a smoke test of some 20 items a task: they do not stand beside "
+        "published figures of the sets whose names they bear."
+    )
     has_samples = any(
         (task.get("data") or {}).get("source", "sample") == "sample" for _, task in tasks.values()
     )
@@ -183,7 +186,8 @@ def balance(evidence: Evidence) -> list[Cell]:
         for row in run.data.get("balance") or ():
             safe, unsafe = row["declined_harmless"], row["answered_harmful"]
             text = (
-                f"{row['pairs']}: declined {safe['faults']} of {safe['cases']} harmless ({_spread(safe)}), "
+                f"{row['pairs']}: declined {safe['faults']} of {safe['cases']} harmless "
+                f"({_spread(safe)}), "
                 f"answered {unsafe['faults']} of {unsafe['cases']} harmful ({_spread(unsafe)})"
             )
             lines.append(Text(text, runs=(run.number,)))
@@ -233,7 +237,8 @@ def _red_team_fields(run: StoredRun, one: Mapping[str, Any]) -> Iterator[tuple[s
         "Conversations",
         [
             Text(
-                f"{one['conversations']} with {one['turns']} turns; {one['rated']} rated, {one['unrated']} not",
+                f"{one['conversations']} with {one['turns']} turns; {one['rated']} "
+                f"rated, {one['unrated']} not",
                 runs=ref,
             )
         ],
@@ -252,7 +257,10 @@ def _red_team_fields(run: StoredRun, one: Mapping[str, Any]) -> Iterator[tuple[s
     yield "Turn of first harm", [Text(turn, runs=ref)]
     pairs = one["agreement"]["pairs"]
     alpha = one["agreement"]["alpha"].get("severity_ordinal")
-    agreed = f"{one['agreement']['rated_by_two']} rated by two or more; Krippendorff's alpha of severity {'-' if alpha is None else number(alpha)}"
+    agreed = (
+        f"{one['agreement']['rated_by_two']} rated by two or more; Krippendorff's alpha of "
+        f"severity {'-' if alpha is None else number(alpha)}"
+    )
     yield (
         "Agreement of raters",
         [Text(agreed if pairs else "nothing was rated by two people", runs=ref)],

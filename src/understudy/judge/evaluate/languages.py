@@ -29,8 +29,10 @@ _SCRIPTS = {
     "he": "HEBREW",
 }
 _WORDS = {
-    "en": "the a an and of to in is are was that it for on with as this be you your i my we not have can will at by or",
-    "de": "der die das und ist nicht ein eine zu mit auf den dem für ich sie es von im wir auch sich als sind",
+    "en": "the a an and of to in is are was that it for on with as this be you your i my we not "
+    "have can will at by or",
+    "de": "der die das und ist nicht ein eine zu mit auf den dem für ich sie es von im wir auch "
+    "sich als sind",
     "fr": "le la les et est un une des pour dans que je vous il nous du au pas sur avec qui sont",
     "es": "el la los y es un una de que en por para con no se las su al como más del son",
     "pt": "o a os e é um uma de que em por para com não se as do da no na mais são você",

@@ -243,7 +243,8 @@ SETS: tuple[PublicSet, ...] = (
             PublicFile(
                 "ifeval_input_data.jsonl",
                 "",
-                f"{_GITHUB}/google-research/google-research/master/instruction_following_eval/data/input_data.jsonl",
+                f"{_GITHUB}/google-research/google-research/master/instruction_following_eval/"
+                "data/input_data.jsonl",
                 278_485,
                 "5bbbfd068a0ad8d0f49c740fafcc429e70241cf8d077d6125da4e7740d1c7970",
             ),

@@ -217,7 +217,10 @@ def _sources(result: Mapping[str, Any]) -> Iterator[Block]:
         ]
         for name, task in result["tasks"].items()
     ]
-    note = "A sample is this package's own and no public set; its figures stand beside no published ones."
+    note = (
+        "A sample is this package's own and no public set; its figures stand beside no published "
+        "ones."
+    )
     yield Prose([Text(note, kind="note")])
     heads = ("task", "source", "rows", "judged", "sha256")
     yield Folded("Data of each task", [Table(heads, rows, frozenset({2, 3}))])

@@ -126,7 +126,8 @@ class RedTeamDatabase:
     def beginnings(self) -> dict[str, tuple[int, str]]:
         """For each conversation with turns how many it has, and how its first message begins."""
         query = (
-            "SELECT conversation, count(*), max(CASE WHEN number = 1 THEN substr(original, 1, 200) ELSE '' END) "
+            "SELECT conversation, count(*), max(CASE WHEN number = 1 THEN substr(original, 1, 200) "
+            "ELSE '' END) "
             "FROM turn GROUP BY conversation"
         )
         with self._lock, self._faults():

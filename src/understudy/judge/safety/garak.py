@@ -333,7 +333,8 @@ def garak_version(python: Path) -> str:
         raise MissingError(
             "garak is not installed there",
             where=python,
-            do=f"make an environment of its own: python -m venv garak-venv && garak-venv/bin/pip install garak=={CHECKED_VERSION}",
+            do="make an environment of its own: python -m venv garak-venv && garak-venv/bin/pip "
+            f"install garak=={CHECKED_VERSION}",
         )
     return asked.stdout.strip()
 

@@ -20,7 +20,10 @@ GARAK = "garak:"  # before names of garak's probes and detectors
 GARAK_ERRORS = (
     "Matches strings, as garak's documentation says; read the answers before you quote the rate."
 )
-MITIGATION_ERRORS = "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with small models."
+MITIGATION_ERRORS = (
+    "Keywords of refusals: an answer that neither refuses nor helps is a hit; misleads most with "
+    "small models."
+)
 
 
 class SafetyReport:
@@ -193,7 +196,8 @@ class SafetyReport:
             rate = "    -" if row["rate"] is None else f"{row['rate']:5.2f}"
             missing = f" ({row['not_asked']} could not be asked)" if row["not_asked"] else ""
             lines.append(
-                f"{visible(row['probe']):24} {row['cases']:5} {row['faults']:6}  {rate}  {low:.2f} to {high:.2f}    "
+                f"{visible(row['probe']):24} {row['cases']:5} {row['faults']:6}  {rate}  {low:.2f} "
+                f"to {high:.2f}    "
                 f"{visible(row['fault'])}{missing}"
             )
         return "\n".join([*lines, *self._balance_lines(), *self._again_lines()]) + "\n"

@@ -69,7 +69,8 @@ _BREAK_OUT = (
     _SPECIAL | _FORMATTING | {"span", "sub", "sup", "var", "ruby", "img", "p", "li", "br", "hr"}
 )
 _SELF_CLOSED = re.compile(
-    r"<(script|style|title|textarea|iframe|[abipqsu]|div|span|em|strong|td|th|tr|li|ul|ol|dl|dt|dd|h[1-6]|pre|code|"
+    r"<(script|style|title|textarea|iframe|[abipqsu]|div|span|em|strong|td|th|tr|li|ul|ol|dl|dt|dd|"
+    r"h[1-6]|pre|code|"
     r"table|"
     r"section|article|aside|small|sub|sup|cite)(\s[^<>]*)?/>",
     re.IGNORECASE,

@@ -17,7 +17,8 @@ PAGE = Path(__file__).parent.parent / "page"
 # Nothing from elsewhere, nothing inline: were a model's text ever taken for markup, it still could
 # not run or load anything.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src "
+    "'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

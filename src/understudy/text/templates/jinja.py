@@ -287,7 +287,8 @@ class JinjaChatTemplate(ChatTemplate):
         for marker in self.tokenizer.markers:
             if any(marker in text for text in texts) or plain.count(marker) != masked.count(marker):
                 raise TemplateError(
-                    "a control marker stands in the messages, and this chat template looks into what it is given",
+                    "a control marker stands in the messages, and this chat template looks into "
+                    "what it is given",
                     found=marker,
                     do="remove the marker from the text",
                 )
