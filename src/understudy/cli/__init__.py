@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "bench": "how fast a model runs here, against the machine's limits",
     "perplexity": "how well a model predicts a text",
     "eval": "how good a model is: questions, instructions, calls, documents, characters",
+    "jobs": "calls, documents and characters with every switch on and off, and which to set",
     "doctor": "what this machine and installation can do",
 }
 

@@ -7,16 +7,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.cli.options import Progress, add_loading, add_model, load_model
+from understudy.cli.options import (
+    ItemLine,
+    Progress,
+    add_loading,
+    add_model,
+    cache_tokens,
+    load_model,
+)
 
 if TYPE_CHECKING:
     from understudy.model import Model
-
-KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, beyond one context
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="quick (default: the samples in the package), full, likelihood, applications or a task",
+        help="quick (default: the package's samples), full, likelihood, applications, a task, jobs",
     )
     parser.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
     parser.add_argument(
@@ -90,7 +94,28 @@ def run(arguments: argparse.Namespace) -> int:
             found=", ".join([str(arguments.model), *arguments.names]),
             do="name tasks with --tasks",
         )
+    if "jobs" in arguments.suite:
+        return _jobs(arguments)
     return _evaluate(arguments)
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    """The suite that measures the switches of the three jobs: `understudy jobs` on our own items."""
+    from understudy.cli.jobs import DEFAULT_ITEMS, measure_jobs
+    from understudy.errors import UsageError
+
+    if len(arguments.suite) > 1 or arguments.tasks or arguments.data is not None:
+        raise UsageError(
+            "the suite jobs is measured alone, on its own items",
+            where="--suite jobs",
+            do="understudy jobs MODEL --calls FILE --documents FILE --characters FILE",
+        )
+    limit, limits = _limits(arguments.limit)
+    if limits:
+        raise UsageError("one limit for all jobs", where="--limit", expected="N")
+    files: dict[str, Path | None] = dict.fromkeys(("calls", "documents", "characters"))
+    with load_model(arguments) as model:
+        return measure_jobs(model, files, limit or DEFAULT_ITEMS, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -111,7 +136,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             do="name their folder with --data",
         )
     limit, limits = _limits(arguments.limit)
-    model = load_model(arguments, cache_tokens=_cache_tokens(arguments))
+    model = load_model(arguments, cache_tokens=cache_tokens(arguments))
     with Judge(model, arguments.seed) as judge:
         settings = RunSettings(
             identity=_identity(arguments, model, judge.embedder),
@@ -124,7 +149,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             limits=limits,
             parallel=arguments.parallel,
         )
-        result = evaluate(judge, names, arguments.output, settings, _Line())
+        result = evaluate(judge, names, arguments.output, settings, ItemLine())
     write_report(result, arguments.output)
     if arguments.json:
         print(json.dumps(result))
@@ -228,16 +253,6 @@ def _facts(model: Model) -> dict[str, Any]:
     }
 
 
-def _cache_tokens(arguments: argparse.Namespace) -> int:
-    """Room for the answers under way at once: some 1,024 tokens each, as far as the budget goes."""
-    from understudy import hub
-    from understudy.checkpoint.checkpoint import open_checkpoint
-    from understudy.engine.loading import kv_bytes_per_token
-
-    per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
-    return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))
-
-
 def _compare(arguments: argparse.Namespace) -> int:
     from understudy.judge.evaluate.compare import compare, comparison_document
     from understudy.report.write import write_json, write_page
@@ -268,25 +283,3 @@ def _print_figure(name: str, metric: str, figure: dict[str, Any]) -> None:
     print(
         f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{test}"
     )
-
-
-class _Line:
-    """Tasks, items and the time left: on one line of a terminal, or a line every half minute
-    elsewhere.
-    """
-
-    def __init__(self) -> None:
-        self._begin, self._first, self._said = time.monotonic(), -1, 0.0
-
-    def __call__(self, task: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first < 0:
-            self._begin, self._first = now, done
-        rate = (done - self._first) / max(1e-9, now - self._begin)
-        left = f", {(total - done) / rate:.0f} s left" if rate else ""
-        text = f"{task}: {done} of {total} items{left}"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif now - self._said > 30 or done == total:
-            self._said = now
-            print(text, file=sys.stderr, flush=True)

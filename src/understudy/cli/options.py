@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from understudy.cli.environment import ISA_TARGETS
 from understudy.hub import DEFAULT_MODEL
 from understudy.model import Model, load
+
+KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, beyond one context
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -167,3 +170,35 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class ItemLine:
+    """Tasks, items and the time left: on one line of a terminal, or a line every half minute
+    elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._begin, self._first, self._said = time.monotonic(), -1, 0.0
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first < 0:
+            self._begin, self._first = now, done
+        rate = (done - self._first) / max(1e-9, now - self._begin)
+        left = f", {(total - done) / rate:.0f} s left" if rate else ""
+        text = f"{task}: {done} of {total} items{left}"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif now - self._said > 30 or done == total:
+            self._said = now
+            print(text, file=sys.stderr, flush=True)
+
+
+def cache_tokens(arguments: argparse.Namespace) -> int:
+    """Room for the answers under way at once: some 1,024 tokens each, as far as the budget goes."""
+    from understudy import hub
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.engine.loading import kv_bytes_per_token
+
+    per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
+    return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))

@@ -69,7 +69,9 @@ def load_rows(name: str, folder: Path | None = None, *, is_whole: bool = False) 
         )
     if found is None:
         path = SAMPLES / f"{name}.jsonl"
-        found = RowSet([_resolved(name, row) for row in read_rows(path)], "sample", _digest([path]))
+        found = RowSet(
+            [_resolved(name, row) for row in read_rows(path)], "sample", digest_of([path])
+        )
     if not found.rows:
         raise InputError("a set without rows", where=name, found=found.source)
     return found
@@ -80,7 +82,7 @@ def _whole(name: str, folder: Path) -> RowSet | None:
         for path in (place / f"{name}.jsonl", place / f"{name}.jsonl.gz"):
             if path.is_file():
                 return RowSet(
-                    [_resolved(name, row) for row in read_rows(path)], path.name, _digest([path])
+                    [_resolved(name, row) for row in read_rows(path)], path.name, digest_of([path])
                 )
         for layout in LAYOUTS.get(name, ()):
             paths = sorted(
@@ -93,7 +95,7 @@ def _whole(name: str, folder: Path) -> RowSet | None:
                 return RowSet(
                     _read(layout.read, paths),
                     ", ".join(path.name for path in paths[:4]),
-                    _digest(paths),
+                    digest_of(paths),
                 )
     return None
 
@@ -129,7 +131,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _digest(paths: Sequence[Path]) -> str:
+def digest_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of the files' bytes one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.read_bytes())

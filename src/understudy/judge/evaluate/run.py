@@ -85,7 +85,7 @@ def evaluate(
             found=settings.parallel,
         )
     sets = {name: load_rows(name, settings.data, is_whole=settings.is_whole) for name in names}
-    with _claimed(output, settings) as record:
+    with claimed(output, settings) as record:
         rows = {
             name: drawn(name, found.rows, settings.limits.get(name, settings.limit))
             for name, found in sets.items()
@@ -110,7 +110,7 @@ def evaluate(
 
 
 @contextmanager
-def _claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
+def claimed(output: Path, settings: RunSettings) -> Iterator[dict[str, Any]]:
     """The folder, for this process alone as long as it runs."""
     output.mkdir(parents=True, exist_ok=True)
     with (output / "run.lock").open("w") as lock:
