@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 
 import httpx
@@ -132,3 +133,65 @@ def test_headers_have_a_limit(stories, head):
             answer = b""
         assert not answer.startswith(b"HTTP/1.1 200")
     assert httpx.get(f"{stories.url}/health").status_code == 200
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("understudy.serve.shell.RECEIVE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("understudy.serve.connections.RECEIVE_TIMEOUT_S", 0.5)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: 127", b"\r\n"])
+def test_a_connection_whose_headers_do_not_come_is_closed(stories, impatient, sent):
+    with connect(stories) as silent:
+        silent.sendall(sent)
+        started = time.monotonic()
+        assert silent.recv(1 << 16) in (b"", b"HTTP/1.1 400 Bad Request\r\n") or sent == b"\r\n"
+        assert time.monotonic() - started < 10
+
+
+def test_a_second_request_whose_headers_do_not_come_is_closed_too(stories, impatient):
+    with connect(stories) as half:
+        half.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = bytearray(half.recv(1 << 16))
+        half.sendall(b"GET /hea")
+        while piece := half.recv(1 << 16):
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_does_not_come_is_answered_and_the_connection_closed(stories, impatient):
+    with connect(stories) as half:
+        half.sendall(post(LONG)[:-10])
+        answer = bytearray()
+        while piece := half.recv(1 << 16):
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"body_timeout" in answer
+    assert held(stories) == (0, 0)
+
+
+def test_an_answer_may_take_longer_than_a_pause_of_a_client(stories, impatient):
+    body = {"prompt": "Once", "max_tokens": 240, "ignore_eos": True, "n": 8}
+    answer = httpx.post(f"{stories.url}/v1/completions", json=body, timeout=60)
+    assert answer.status_code == 200
+
+
+def test_a_prompt_that_cannot_fit_is_refused_while_others_are_served(stories):
+    answers = []
+
+    def ask() -> None:
+        chat = {"messages": [{"role": "user", "content": "ab " * 1_000_000}], "max_tokens": 4}
+        answers.append(httpx.post(f"{stories.url}/v1/chat/completions", json=chat, timeout=60))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    slowest = 0.0
+    while any(thread.is_alive() for thread in threads):
+        started = time.monotonic()
+        assert httpx.get(f"{stories.url}/health", timeout=20).status_code == 200
+        slowest = max(slowest, time.monotonic() - started)
+    assert [answer.status_code for answer in answers] == [400] * 4
+    assert all("too long" in answer.json()["error"]["message"] for answer in answers)
+    assert slowest < 5  # far below the seconds that encoding these would take

@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("two models have the same name", where="MODEL", do="name them: NAME=MODEL")
     with listen(settings) as listener:
         default = next(iter(models))
-        models[default] = _loaded_now(models[default])
+        models[default] = _loaded_now(models[default], guard)
         _say_address(models, listener.getsockname()[1], settings.host)
         print(
             f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}",
@@ -159,9 +159,13 @@ def _check_files(settings: Settings) -> None:
             raise UsageError(what, where=folder) from error
 
 
-def _loaded_now(load_it: Callable[[], Model]) -> Callable[[], Model]:
-    """Loads at once, so that a model that is refused ends the program."""
+def _loaded_now(
+    load_it: Callable[[], Model], guard: Callable[[Model], Any] | None
+) -> Callable[[], Model]:
+    """Loads at once: a model that is refused, or that can have no guard, ends the program."""
     first = [load_it()]
+    if guard is not None:
+        guard(first[0])
     return lambda: first.pop() if first else load_it()
 
 

@@ -20,6 +20,7 @@ from understudy.errors import ContextError, SchemaError, UsageError
 from understudy.generation.calls import call_grammar
 from understudy.generation.contract import contract_of, said_of
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
+from understudy.generation.sizes import check_num_messages, check_size
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar
@@ -121,6 +122,8 @@ def prepare_chat(
         UnderstudyError: what is wrong with the request, in a line.
     """
     shown = chat.tools if chat.choice != "none" else ()
+    check_num_messages(len(chat.messages), limits.context)
+    check_size([chat.messages, chat.prefill], tokenizer, limits.context)
     prompt = chat_template.render(chat.messages, tools=[tool.to_openai() for tool in shown] or None)
     intent = _intent_of(chat, limits.calls)
     if chat.prefill:

@@ -16,6 +16,7 @@ from understudy.generation import prepare
 from understudy.generation.calls import callable_tools
 from understudy.generation.plan import Ledger, count_origins
 from understudy.generation.prepare import ChatRequest, PreparedRequest, RequestLimits
+from understudy.generation.sizes import check_size
 from understudy.generation.tools import Tool
 from understudy.model import Model
 from understudy.serve.errors import ApiError
@@ -40,6 +41,12 @@ def limits_of(model: Model, settings: Settings) -> RequestLimits:
         temperature=settings.temperature,
         caps_answers=True,
     )
+
+
+def encode_text(model: Model, prompt: str | list[int]) -> list[int]:
+    """Ids of a text to continue, refused first where no context of this size could hold it."""
+    check_size(prompt, model.tokenizer, model.engine.context)
+    return model.encode_prompt(prompt)
 
 
 def prepare_text(

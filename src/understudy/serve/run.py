@@ -17,6 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from understudy.errors import UnderstudyError, UsageError
+from understudy.serve.connections import BoundedProtocol
 from understudy.serve.server import Server
 from understudy.serve.settings import Settings
 
@@ -52,7 +53,7 @@ def make_server(app: Starlette, settings: Settings) -> GracefulServer:
         timeout_graceful_shutdown=int(settings.grace_s) + 5,
         timeout_keep_alive=30,
         ws="none",
-        http="h11",  # httptools has no limit for headers
+        http=BoundedProtocol,  # on h11: httptools has no limit for headers
         h11_max_incomplete_event_size=64 << 10,
     )
     return GracefulServer(config)

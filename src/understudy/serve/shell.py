@@ -5,6 +5,8 @@ The server's page and the red team's (`judge.redteam.web`) share it; who may ask
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from understudy.serve.errors import ApiError
 from understudy.serve.server import as_api_error
 from understudy.serve.settings import is_loopback
 
+RECEIVE_TIMEOUT_S = 30.0  # longest pause of a client in a request
+BODY_TIMEOUT_S = 300.0  # for a whole body
 Write = Callable[[Request, ApiError], Response]
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -61,12 +65,25 @@ def size_fault(headers: Headers, most: int) -> ApiError | None:
 
 
 def limited(receive: Receive, most: int) -> Receive:
-    """The body as it comes, up to `most` bytes: a chunked one does not tell its length before."""
-    num_read = 0
+    """The body as it comes, up to `most` bytes: a chunked one does not tell its length before.
+
+    A client that pauses in it, or drips, is answered 408.
+    """
+    num_read, is_whole = 0, False
+    started = time.monotonic()
 
     async def receive_limited() -> Message:
-        nonlocal num_read
-        message = await receive()
+        nonlocal num_read, is_whole
+        if is_whole:  # what comes now is that the client has gone
+            return await receive()
+        left = min(RECEIVE_TIMEOUT_S, started + BODY_TIMEOUT_S - time.monotonic())
+        try:
+            message = await asyncio.wait_for(receive(), max(left, 0.0))
+        except TimeoutError:
+            what = f"the body did not come whole; {num_read} bytes did"
+            headers = {"Connection": "close"}
+            raise ApiError(408, what, code="body_timeout", headers=headers) from None
+        is_whole = not message.get("more_body", False)
         num_read += len(message.get("body", b""))
         if num_read > most:
             raise _too_large(most)

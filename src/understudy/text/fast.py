@@ -19,6 +19,8 @@ from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
 from understudy.text.pre_tokenizers import PRE_ALIASES, PRE_TOKENIZERS
 from understudy.text.tokenizer import Marker, Segmenter
 
+LONG_TEXT = 4096  # characters from which on Python's other threads run while it is encoded
+
 
 @functools.cache
 def byte_of_character() -> dict[str, int]:
@@ -50,7 +52,9 @@ class FastSegmenter(Segmenter):
     def encode(self, text: str, is_start: bool) -> list[int]:
         chosen = self._start if is_start else self._later
         with _as_format_error("the tokenizer cannot encode"):
-            return list(chosen.encode(text, add_special_tokens=False).ids)
+            if len(text) < LONG_TEXT:
+                return list(chosen.encode(text, add_special_tokens=False).ids)
+            return list(chosen.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
     def piece(self, token: int) -> str:
         return self._start.id_to_token(token) or ""

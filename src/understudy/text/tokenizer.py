@@ -10,6 +10,7 @@ A lone surrogate, which has no UTF-8 bytes, is encoded as "?".
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -260,6 +261,13 @@ class Tokenizer:
         """The id of a marker, None when this vocabulary does not have it."""
         marker = self.markers.get(text)
         return None if marker is None else marker.token
+
+    @functools.cached_property
+    def longest_token(self) -> int:
+        """Bytes of the longest token: what is longer than n times so many characters has more than
+        n tokens.
+        """
+        return max((len(self.token_bytes(token)) for token in range(self.vocab_size)), default=1)
 
     @property
     def strips_first_space(self) -> bool:

@@ -16,6 +16,7 @@ import httpx
 
 from tests.support.http_server import free_port
 from understudy.cli import main
+from understudy.errors import UsageError
 from understudy.serve.keys import new_key
 
 STORIES = "tests/data/stories-nemotron"
@@ -89,3 +90,14 @@ def test_told_to_stop_it_ends_well(way):
     running.wait(60)
     assert running.returncode == 0
     assert [line for line in rest if not line.startswith("{")] == ["understudy: guard off"]
+
+
+def test_a_guard_that_cannot_be_made_is_said_first(capsys, monkeypatch):
+    def refuse(**options):
+        if options.get("model") is not None:
+            raise UsageError("the guard cannot ask this model", where="guard")
+
+    monkeypatch.setattr("understudy.judge.safety.moderation.Guard", refuse)
+    code, line = refused(capsys, STORIES, "--guard", "model")
+    assert code == 2
+    assert "the guard cannot ask this model" in line

@@ -27,7 +27,7 @@ from understudy.serve.api.openai_chat import bias_of, timings
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
-from understudy.serve.generate import prepare_text
+from understudy.serve.generate import encode_text, prepare_text
 from understudy.serve.pool import LoadedModel
 from understudy.serve.server import (
     RequestContext,
@@ -256,7 +256,7 @@ def ignored_fields(body: LlamaCompletionBody) -> list[str]:
 
 def _prepare(work: RequestContext, body: LlamaCompletionBody) -> PreparedRequest:
     model = work.model
-    tokens = model.encode_prompt(body.prompt) if isinstance(body.prompt, str) else body.prompt
+    tokens = encode_text(model, body.prompt) if isinstance(body.prompt, str) else body.prompt
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
     grammar = body.first("grammar", "grammar_string") or None
     if grammar is not None and body.json_schema is not None:

@@ -38,7 +38,7 @@ from understudy.serve.api.openai_chat import (
 from understudy.serve.content import admit, outputs_of
 from understudy.serve.errors import ApiError, unsupported
 from understudy.serve.events import event
-from understudy.serve.generate import prepare_text
+from understudy.serve.generate import encode_text, prepare_text
 from understudy.serve.server import RequestContext, respond, with_model
 from understudy.serve.settings import Settings
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
@@ -140,12 +140,12 @@ def _prompts(model: Model, body: CompletionsBody) -> list[list[int]]:
     """
     prompt = body.prompt
     if isinstance(prompt, str):
-        return [model.encode_prompt(prompt)]
+        return [encode_text(model, prompt)]
     if not prompt:
         raise ApiError(400, "prompt: is empty", param="prompt", code="invalid_value")
     if isinstance(prompt[0], int):
         return [[int(token) for token in prompt]]
-    return [model.encode_prompt(one) for one in prompt]
+    return [encode_text(model, one) for one in prompt]
 
 
 class _Completion:

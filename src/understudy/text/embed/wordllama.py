@@ -19,6 +19,7 @@ from understudy.text.embed import normalised
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 BATCH = 256
+MANY = 65_536  # tokens, whose vectors take 64 MB
 
 
 class WordLlama:
@@ -44,8 +45,15 @@ class WordLlama:
             encoded = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             for i, entry in enumerate(encoded, first):
                 if ids := entry.ids:
-                    rows[i] = self.vectors[np.minimum(ids, len(self.vectors) - 1)].mean(0)
+                    rows[i] = self._mean(np.minimum(ids, len(self.vectors) - 1))
         return normalised(rows)
+
+    def _mean(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The mean of some tokens' vectors, of many tokens at most `MANY` at once: (256,)."""
+        if len(ids) <= MANY:
+            return np.asarray(self.vectors[ids].mean(0))
+        parts = [self.vectors[ids[i : i + MANY]].sum(0) for i in range(0, len(ids), MANY)]
+        return np.asarray(np.sum(parts, axis=0) / len(ids))
 
 
 def _package_folder() -> Path:

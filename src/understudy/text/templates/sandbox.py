@@ -9,6 +9,7 @@ Every chunk of text they make is paid from one budget.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 import sys
@@ -20,18 +21,20 @@ from types import FrameType
 from typing import Any
 
 from jinja2 import Template, nodes, pass_environment, pass_eval_context
-from jinja2.compiler import CodeGenerator, Frame, optimizeconst
+from jinja2.compiler import CodeGenerator, Frame, operators, optimizeconst
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from understudy.errors import TemplateError
+from understudy.text.templates import costs
 
 MAX_SOURCE = 1 << 19  # characters of a template
 MAX_RANGE = 10_000
 MAX_STEPS = 1_000_000  # lines of the compiled template
 MAX_TEXT = 1 << 22  # characters of one string
-MAX_MADE = 1 << 26  # characters of all strings together
+MAX_STEP = 1 << 25  # characters that one step reads or makes, see `costs.py`
+MAX_MADE = 1 << 26  # characters of all steps together
 MAX_SECONDS = 10.0
 _LONG_NUMBER = re.compile(r"[0-9*]{4,}|\*|:[^{}]*\{")  # widths in format strings
 
@@ -48,7 +51,11 @@ class Run:
 
     def pay(self, length: int) -> None:
         self.made += length
-        if length > MAX_TEXT or self.made > MAX_MADE:
+        if time.monotonic() > self.deadline:
+            raise TemplateError(
+                "the chat template does not come to an end", expected=f"at most {MAX_SECONDS:g} s"
+            )
+        if length > MAX_STEP or self.made > MAX_MADE:
             raise TemplateError(
                 "the chat template makes too much text", expected=f"at most {MAX_TEXT} characters"
             )
@@ -130,10 +137,12 @@ def _joined(chunks: Iterable[Any]) -> str:
     texts = []
     length = 0
     for chunk in chunks:
-        texts.append(str(chunk))
+        texts.append(_Environment.written(chunk))
         length += len(texts[-1])
         if length > MAX_TEXT:
-            _pay(length)
+            raise TemplateError(
+                "the chat template makes too much text", expected=f"at most {MAX_TEXT} characters"
+            )
     _pay(length)
     return "".join(texts)
 
@@ -148,6 +157,44 @@ class _Generator(CodeGenerator):
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
+        """`a[1:]` makes a copy."""
+        if not isinstance(node.arg, nodes.Slice):
+            super().visit_Getitem(node, frame)
+            return
+        self.write("environment.copied(")
+        super().visit_Getitem(node, frame)
+        self.write(")")
+
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
+        """`a == b` reads both to the bottom."""
+        self.write("(environment.read(")
+        self.visit(node.expr, frame)
+        self.write(")")
+        for operand in node.ops:
+            self.visit(operand, frame)
+        self.write(")")
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802
+        """A tuple may become a key, and is read to the bottom then."""
+        if node.ctx != "load":
+            super().visit_Tuple(node, frame)
+            return
+        self.write("environment.read(")
+        super().visit_Tuple(node, frame)
+        self.write(")")
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write("environment.written(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(")")
+
+    def visit_Operand(self, node: nodes.Operand, frame: Frame) -> None:  # noqa: N802
+        self.write(f" {operators[node.op]} environment.read(")
+        self.visit(node.expr, frame)
+        self.write(")")
 
 
 class _Generation(Extension):
@@ -169,14 +216,35 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
     concat = staticmethod(_joined)
 
+    @staticmethod
+    def copied(value: Any) -> Any:
+        """A slice, paid for."""
+        shared = isinstance(value, (list, tuple))
+        _pay(len(value) * costs.SHARED if shared else costs.copied(value))
+        return value
+
+    @staticmethod
+    def written(value: Any) -> str:
+        """What stands in the prompt for a value."""
+        if not isinstance(value, str):
+            _pay(costs.written(value, MAX_STEP))
+        return str(value)
+
+    @staticmethod
+    def read(value: Any) -> Any:
+        """A side of a comparison, paid for where comparing can take long."""
+        if isinstance(value, (list, tuple, dict)):
+            _pay(costs.written(value, MAX_STEP))
+        return value
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
             _pay(len(left) + len(right))
         elif operator == "*" and (hasattr(left, "__len__") or hasattr(right, "__len__")):
             items, times = (left, right) if hasattr(left, "__len__") else (right, left)
             _pay(len(items) * max(times, 0) if isinstance(times, int) else 0)
-        elif operator == "%" and isinstance(left, str) and _LONG_NUMBER.search(left):
-            raise TemplateError("the chat template formats with a width", found=left[:40])
+        elif operator == "%" and isinstance(left, str):
+            _check_format(left, "%", right)
         elif operator == "**" or (
             operator == "*" and isinstance(left, int) and isinstance(right, int)
         ):
@@ -195,13 +263,34 @@ class _Environment(ImmutableSandboxedEnvironment):
             and _LONG_NUMBER.search(text)
         ):
             raise TemplateError("the chat template formats with a width", found=text[:40])
-        return super().wrap_str_format(value)
+        write = super().wrap_str_format(value)
+        if write is None:
+            return None
+
+        def paid(*args: Any, **kwargs: Any) -> Any:
+            _check_format(str(text), "{", (args, kwargs))
+            return write(*args, **kwargs)
+
+        return functools.update_wrapper(paid, value)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         owner = getattr(obj, "__self__", None)
+        if isinstance(owner, (list, tuple)):  # their methods compare
+            _pay(costs.written((owner, args), MAX_STEP))
         if isinstance(owner, str):
+            _pay(len(owner))
             _check_method(owner, obj.__name__, args)
-        return super().call(context, obj, *args, **kwargs)
+        result = super().call(context, obj, *args, **kwargs)
+        if not isinstance(result, str) or owner is not None:
+            _pay(costs.copied(result))
+        return result
+
+
+def _check_format(text: str, sign: str, values: Any) -> None:
+    """A format string writes each value as often as it names it."""
+    if _LONG_NUMBER.search(text):
+        raise TemplateError("the chat template formats with a width", found=text[:40])
+    _pay(len(text) + (text.count(sign) + 1) * costs.written(values, MAX_STEP))
 
 
 def _check_method(text: str, name: str, arguments: tuple[Any, ...]) -> None:
@@ -214,6 +303,8 @@ def _check_method(text: str, name: str, arguments: tuple[Any, ...]) -> None:
         )
     elif name == "join":
         _pay(_join_length(arguments[0] if arguments else (), text))
+    elif name == "translate":
+        raise TemplateError("the chat template calls a method that has no bound", found=name)
     elif name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
         _pay(sum(a for a in arguments if isinstance(a, int)) * (1 + text.count("\t")))
 
@@ -322,8 +413,7 @@ def _bounded_texts(filters: Mapping[str, Any]) -> dict[str, Any]:
         return wrapped(environment, text, width, *more, **options)
 
     def form(text: str, *args: Any, **kwargs: Any) -> Any:
-        if _LONG_NUMBER.search(str(text)):
-            raise TemplateError("the chat template formats with a width", found=str(text)[:40])
+        _check_format(str(text), "%", (args, kwargs))
         return formatted(text, *args, **kwargs)
 
     return {"center": center, "wordwrap": wordwrap, "format": form}
@@ -359,6 +449,11 @@ def _environment() -> _Environment:
         "join": joined,
         "indent": indented,
     }
+    for name, run in list(environment.filters.items()):
+        environment.filters[name] = costs.paid_filter(name, run, _pay, MAX_STEP)
+    tests: dict[str, Any] = environment.tests
+    for name, run in list(tests.items()):
+        tests[name] = costs.paid_test(name, run, _pay, MAX_STEP)
     del environment.globals["lipsum"]
     environment.globals |= {"raise_exception": _refuse, "range": _short_range, "strftime_now": _now}
     return environment
