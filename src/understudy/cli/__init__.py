@@ -1,7 +1,7 @@
 """The command line: `understudy COMMAND ...`. One file per command, imported when it is asked for.
 
-To add a command: `cli/<name>.py` with `SUMMARY`, `configure(parser)` and `run(arguments) -> int`,
-and its name in `COMMANDS`.
+To add a command: `cli/<name>.py` with `configure(parser)` and `run(arguments) -> int`, its name in
+`COMMANDS`, and in a group of `overview.JOBS`.
 Exit codes: 0 done, 1 the work failed, 2 used wrongly, 130 interrupted.
 """
 
@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from understudy.errors import UnderstudyError, UnderstudyWarning
 from understudy.report.provenance import COMMAND
@@ -46,6 +46,8 @@ COMMANDS: dict[str, str] = {
     "eval": "how good a model is: questions, instructions, calls, documents, characters",
     "jobs": "calls, documents and characters with every switch on and off, and which to set",
     "doctor": "what this machine and installation can do",
+    "completion": "what makes bash, zsh or fish complete commands and options",
+    "manual": "all commands and options as a manual page",
 }
 
 
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             _print_notes()
-            return _dispatch(words)
+            return _dispatch(words) if words or not _is_terminal() else _guided()
     except UnderstudyError as error:
         if os.environ.get("UNDERSTUDY_DEBUG") == "1":
             raise
@@ -86,26 +88,64 @@ def _print_notes() -> None:
     warnings.showwarning = show  # type: ignore[assignment]
 
 
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _guided() -> int:
+    """`understudy` alone: the commands of what a person chooses, as long as they go well."""
+    from understudy.cli.overview import choose
+
+    for words in choose():
+        if code := _dispatch(words):
+            return code
+    return 0
+
+
 def _dispatch(words: list[str]) -> int:
     from understudy.cli.environment import check_environment
 
-    parser = _Parser(
-        prog="understudy",
-        description="Make a small language model out of a big one, and run it on the device.",
-    )
-    parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=summary, description=summary[0].upper() + summary[1:] + "."
-        )
-        if name == wanted:  # only the command that runs is imported
-            importlib.import_module(f"understudy.cli.{name}").configure(command)
+    parser = make_parser([name for name in COMMANDS if name == wanted])
     parsed = parser.parse_args(words)
     check_environment()
     COMMAND.set(shlex.join(["understudy", *words]))
     return int(importlib.import_module(f"understudy.cli.{parsed.command}").run(parsed))
+
+
+def make_parser(whole: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of the command line.
+
+    Args:
+        whole: commands whose options are there; only their files are imported.
+    """
+    from understudy.cli.overview import grouped
+
+    parser = _Parser(
+        prog="understudy",
+        description="Make a small language model out of a big one, and run it on the device.",
+        formatter_class=_Overview,
+        epilog=grouped(COMMANDS),
+        usage="understudy [-h] [--version] COMMAND ...",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        description = summary[0].upper() + summary[1:] + "."
+        command = commands.add_parser(
+            name, help=summary, description=description, prog=f"understudy {name}"
+        )
+        if name in whole:
+            importlib.import_module(f"understudy.cli.{name}").configure(command)
+    return parser
+
+
+class _Overview(argparse.RawDescriptionHelpFormatter):
+    """Help without argparse's own list of the commands: they stand below, by what they are for."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        is_commands = isinstance(action, argparse._SubParsersAction)
+        return "" if is_commands else super()._format_action(action)
 
 
 class _Parser(argparse.ArgumentParser):
