@@ -36,46 +36,56 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the student, checkpoints, reports and card go",
     )
-    parser.add_argument("--tokens", type=int, required=True, help="to train on in all")
-    parser.add_argument(
+    _add_training(parser)
+    _add_teaching(parser)
+    add_former(parser, "--batch-rows", "batch_size")
+    add_former(parser, "--micro-rows", "micro_batch_size")
+    add_former(parser, "--rate", "learning_rate", float)
+    add_former(parser, "--final-rate", "final_learning_rate", float)
+    add_data(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument("--tokens", type=int, required=True, help="to train on in all")
+    group.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
         help="sequences of one step, over all processes (default 8)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--micro-batch-size", type=int, metavar="N", help="sequences in memory at once (default 4)"
     )
-    parser.add_argument("--learning-rate", type=float, help="peak learning rate (default 2e-4)")
-    parser.add_argument(
+    group.add_argument("--learning-rate", type=float, help="peak learning rate (default 2e-4)")
+    group.add_argument(
         "--final-learning-rate", type=float, help="learning rate at the end (default 2e-5)"
     )
-    parser.add_argument("--schedule", help="cosine, linear, constant or plateau (default cosine)")
-    parser.add_argument("--precision", help="float32 (default) or bfloat16")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument(
+    group.add_argument("--schedule", help="cosine, linear, constant or plateau (default cosine)")
+    group.add_argument("--precision", help="float32 (default) or bfloat16")
+    group.add_argument("--seed", type=int)
+    group.add_argument(
         "--checkpoint-steps", type=int, metavar="N", help="steps between checkpoints (default 50)"
     )
-    parser.add_argument(
+
+
+def _add_teaching(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the teacher gives")
+    group.add_argument(
         "--live",
         action="store_true",
         help="ask the teacher at every step instead of once into a cache",
     )
-    parser.add_argument(
+    group.add_argument(
         "--state-loss", choices=["cosine", "mse"], help="also match hidden states (needs --live)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--cache-bytes",
         type=int,
         default=64,
         metavar="N",
         help="of the cache, for a token (default 64)",
     )
-    add_former(parser, "--batch-rows", "batch_size")
-    add_former(parser, "--micro-rows", "micro_batch_size")
-    add_former(parser, "--rate", "learning_rate", float)
-    add_former(parser, "--final-rate", "final_learning_rate", float)
-    add_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -25,60 +25,74 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.epilog = "`understudy eval fetch [TASK …] --data FOLDER` fetches whole public sets and checks them; --list shows them."
+    parser.epilog = (
+        "`understudy eval fetch [TASK …] --data FOLDER` fetches whole public sets and checks them; "
+        "--list shows them."
+    )
     parser.add_argument(
         "names", nargs="*", metavar="TASK", help=argparse.SUPPRESS
     )  # of `eval fetch`
-    parser.add_argument(
+    _add_tasks(parser)
+    _add_output(parser)
+    add_loading(parser)
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is asked")
+    group.add_argument(
         "--suite",
         nargs="+",
         default=[],
         metavar="NAME",
         help="quick (default: the package's samples), full, likelihood, applications, a task, jobs",
     )
-    parser.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
-    parser.add_argument(
+    group.add_argument("--tasks", default="", metavar="A,B", help="single tasks")
+    group.add_argument(
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="whole sets in their public layouts; a task without a file there is taken from the samples",
+        help="whole sets in their public layouts; a task without a file there is taken from the "
+        "samples",
     )
-    parser.add_argument(
+    group.add_argument(
         "--whole", action="store_true", help="no samples: a task without its whole set is an error"
     )
-    parser.add_argument(
+    group.add_argument(
         "--limit",
         nargs="+",
         default=[],
         metavar="N",
         help="rows of each task, drawn evenly over its categories; TASK=N for one",
     )
-    parser.add_argument(
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--parallel", type=int, default=8, metavar="N", help="answers under way at once (default 8)"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what comes out")
+    group.add_argument(
         "--output",
         type=Path,
         default=Path("evaluation"),
         metavar="FOLDER",
         help="where items and reports go; a run that was stopped goes on there (default evaluation)",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--parallel", type=int, default=8, metavar="N", help="answers under way at once (default 8)"
-    )
-    parser.add_argument(
+    group.add_argument(
         "--compare",
         nargs=2,
         type=Path,
         metavar=("A", "B"),
         help="two reports or their folders; runs no model",
     )
-    parser.add_argument(
+    group.add_argument(
         "--list",
         action="store_true",
         help="the tasks, and the sets that `fetch` knows; runs no model",
     )
-    parser.add_argument("--yes", action="store_true", help="with fetch: do not ask before fetching")
-    parser.add_argument("--json", action="store_true")
-    add_loading(parser)
+    group.add_argument("--yes", action="store_true", help="with fetch: do not ask before fetching")
+    group.add_argument("--json", action="store_true")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -197,7 +211,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
             else one.files[0].url.split("/master/")[0]
         )
         print(
-            f"{one.name:16} for {one.task:14} {one.rows:6} rows  {state:>10}  {one.licence:16} {one.home}; from {source}"
+            f"{one.name:16} for {one.task:14} {one.rows:6} rows  {state:>10} "
+            f" {one.licence:16} {one.home}; from {source}"
         )
     if arguments.list:
         return 0
@@ -281,5 +296,6 @@ def _print_figure(name: str, metric: str, figure: dict[str, Any]) -> None:
     test = f"  p {figure['p_holm']:.4f} {figure['verdict']}" if "p_holm" in figure else ""
     low_to_high = f"{figure['low']:.3f} to {figure['high']:.3f}"
     print(
-        f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} items{test}"
+        f"{name[:24]:24} {metric:18} {figure['value']:8.3f}  {low_to_high:20} {figure['items']:5} "
+        f"items{test}"
     )

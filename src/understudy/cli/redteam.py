@@ -51,25 +51,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="run a conversation again on MODEL; `findings`: all that were rated harmful",
     )
-    parser.add_argument(
+    _add_rating(parser)
+    _add_export(parser)
+    add_loading(parser)
+
+
+def _add_rating(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the rater")
+    group.add_argument(
         "--rater", metavar="NAME", help="who you are; needed for --terminal and --rerun"
     )
-    parser.add_argument(
+    group.add_argument(
         "--open-ratings",
         action="store_true",
         help="show others' ratings before one's own; these do not count as blind",
     )
-    parser.add_argument("--port", type=int, default=8090, help="of the page (default 8090)")
-    parser.add_argument("--json", action="store_true", help="--agreement or --summary as JSON")
-    parser.add_argument(
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("page and export")
+    group.add_argument("--port", type=int, default=8090, help="of the page (default 8090)")
+    group.add_argument("--json", action="store_true", help="--agreement or --summary as JSON")
+    group.add_argument(
         "--without-texts",
         action="store_true",
         help="export without what was said: counts and ratings stay",
     )
-    parser.add_argument(
+    group.add_argument(
         "--without-embargoed", action="store_true", help="export without findings under embargo"
     )
-    add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

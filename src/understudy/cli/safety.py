@@ -24,34 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     run_action = actions.add_parser("run", help="ask the probes, or what of them is not yet asked")
     add_model(run_action)
-    run_action.add_argument(
-        "--probe",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="this probe only (repeatable; default all)",
-    )
-    run_action.add_argument(
-        "--limit", type=int, metavar="N", help="first cases of each probe (default all)"
-    )
-    run_action.add_argument("--seed", type=int, default=0)
-    run_action.add_argument(
-        "--xstest",
-        type=Path,
-        metavar="FILE",
-        help="also XSTest's own 450 prompts, from its public csv file",
-    )
-    run_action.add_argument(
-        "--judge-again",
-        action="store_true",
-        help="ask nothing: apply today's detectors to the stored answers",
-    )
-    run_action.add_argument(
-        "--store",
-        type=Path,
-        default=Path("safety.jsonl"),
-        help="answers, one a line (default safety.jsonl)",
-    )
+    _add_probes(run_action)
     add_loading(run_action)
     report_action = actions.add_parser(
         "report", help="table, JSON and page of a stored run, without a model"
@@ -78,6 +51,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--html", type=Path, metavar="FILE", help="write the report as one page"
         )
+
+
+def _add_probes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is asked")
+    group.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this probe only (repeatable; default all)",
+    )
+    group.add_argument(
+        "--limit", type=int, metavar="N", help="first cases of each probe (default all)"
+    )
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--xstest",
+        type=Path,
+        metavar="FILE",
+        help="also XSTest's own 450 prompts, from its public csv file",
+    )
+    group.add_argument(
+        "--judge-again",
+        action="store_true",
+        help="ask nothing: apply today's detectors to the stored answers",
+    )
+    group.add_argument(
+        "--store",
+        type=Path,
+        default=Path("safety.jsonl"),
+        help="answers, one a line (default safety.jsonl)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

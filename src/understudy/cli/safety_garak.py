@@ -31,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--url",
-        help="ask this OpenAI endpoint (http://…/v1) instead of loading MODEL; MODEL is then the name it serves",
+        help="ask this OpenAI endpoint (http://…/v1) instead of loading MODEL; MODEL is then the "
+        "name it serves",
     )
     parser.add_argument(
         "--probe",
@@ -45,27 +46,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="name the offline probes with their AEGIS 2.0 categories, and end",
     )
-    parser.add_argument(
-        "--cap", type=int, default=16, metavar="N", help="most prompts of a probe (default 16)"
-    )
-    parser.add_argument(
-        "--generations", type=int, default=1, metavar="N", help="answers to each prompt (default 1)"
-    )
-    parser.add_argument(
-        "--answer-tokens",
-        type=int,
-        default=96,
-        metavar="N",
-        help="most tokens of an answer (default 96)",
-    )
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
-    parser.add_argument("--seed", type=int, default=0)
+    _add_asking(parser)
     parser.add_argument(
         "--folder",
         type=Path,
         help="garak's own reports and logs (default the store's name with .garak)",
     )
     add_loading(parser)
+
+
+def _add_asking(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it is asked")
+    group.add_argument(
+        "--cap", type=int, default=16, metavar="N", help="most prompts of a probe (default 16)"
+    )
+    group.add_argument(
+        "--generations", type=int, default=1, metavar="N", help="answers to each prompt (default 1)"
+    )
+    group.add_argument(
+        "--answer-tokens",
+        type=int,
+        default=96,
+        metavar="N",
+        help="most tokens of an answer (default 96)",
+    )
+    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    group.add_argument("--seed", type=int, default=0)
 
 
 def run(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
@@ -137,7 +143,8 @@ def _ask(run: GarakRun, probes: list[str]) -> int:
             if not sys.stderr.isatty():
                 left = (time.monotonic() - started) / (number + 1) * (len(probes) - number - 1)
                 write(
-                    f"{number + 1} of {len(probes)} probes, {probe}: {count} answers, {left:.0f} s left\n",
+                    f"{number + 1} of {len(probes)} probes, {probe}: {count} answers, {left:.0f} "
+                    "s left\n",
                     sys.stderr,
                 )
     return failed

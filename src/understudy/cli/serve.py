@@ -28,92 +28,107 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=f"[NAME=]MODEL, the first is the default (default {DEFAULT_MODEL})",
     )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at (default this machine only)"
-    )
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument(
-        "--keys",
-        type=Path,
-        metavar="FILE",
-        help="hashed keys; needed for other addresses than this machine's own",
-    )
-    parser.add_argument(
-        "--new-key",
-        type=Path,
-        metavar="FILE",
-        help="make a key, add its hash to FILE, print it once, and end",
-    )
-    parser.add_argument(
-        "--key-name", default="default", help="name of the new key, which stands in the log"
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="further Host name (repeatable)",
-    )
-    parser.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="web page that may ask (repeatable)",
-    )
+    _add_address(parser)
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FOLDER",
         help="keep slots and collections here; characters and sessions live as long as the server",
     )
-    parser.add_argument(
+    _add_limits(parser)
+    _add_times(parser)
+    add_guard(parser)
+    parser.add_argument("--no-log", action="store_true", help="no JSON line per request on stderr")
+    add_loading(parser)
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("address and access")
+    group.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default this machine only)"
+    )
+    group.add_argument("--port", type=int, default=8080)
+    group.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="hashed keys; needed for other addresses than this machine's own",
+    )
+    group.add_argument(
+        "--new-key",
+        type=Path,
+        metavar="FILE",
+        help="make a key, add its hash to FILE, print it once, and end",
+    )
+    group.add_argument(
+        "--key-name", default="default", help="name of the new key, which stands in the log"
+    )
+    group.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further Host name (repeatable)",
+    )
+    group.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="web page that may ask (repeatable)",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits")
+    group.add_argument(
         "--max-running",
         type=int,
         default=32,
         metavar="N",
         help="requests computed together (default 32)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-waiting",
         type=int,
         default=256,
         metavar="N",
         help="requests that may wait before 429 (default 256)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-loaded",
         type=int,
         default=2,
         metavar="N",
         help="models in memory together (default 2)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-tokens", type=int, metavar="N", help="most tokens of one answer, whatever is asked"
     )
-    parser.add_argument(
+
+
+def _add_times(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("times and memory")
+    group.add_argument(
         "--timeout",
         type=float,
         default=600.0,
         metavar="SECONDS",
         help="longest request (default 600)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--grace",
         type=float,
         default=20.0,
         metavar="SECONDS",
         help="for answers under way when stopping (default 20)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--cache-tokens",
         type=int,
         metavar="N",
         help="tokens that the cache holds for all requests (default 4 contexts)",
     )
-    add_guard(parser)
-    parser.add_argument("--no-log", action="store_true", help="no JSON line per request on stderr")
-    add_loading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
