@@ -19,6 +19,10 @@ struct Attention::Layer {
   const Batch& batch;
   const Cache& cache;
   const float* q;
+  int window;  // 0: all
+  int first_visible(int position) const {
+    return window == 0 ? 0 : std::max(0, position - window + 1);
+  }
 };
 
 // Of each query: the weighted values, their maximum score and the sum of their weights.
@@ -42,28 +46,35 @@ struct Attention::HeadTask {
 
   int num_queries() const { return task.num_tokens * spec.group_size(); }
 
+  int first_visible() const { return layer.first_visible(task.first_position()); }
+  int first_chunk() const { return first_visible() / CHUNK; }
+
   // Of all tokens of the task those that see something of a chunk are its last ones.
   int first_token(int chunk) const { return std::max(0, chunk * CHUNK - task.first_position()); }
 
   void attend(int chunk, float* scores, const Accumulator& to) const {
     const int group = spec.group_size(), padded_dim = layer.cache.padded_dim();
-    const int first_query = first_token(chunk) * group, first_page = chunk * PAGES_PER_CHUNK;
-    const int num_pages = std::min(PAGES_PER_CHUNK, task.last_position / PAGE + 1 - first_page);
+    const int first_query = first_token(chunk) * group;
+    const int first_page = std::max(chunk * PAGES_PER_CHUNK, first_visible() / PAGE);
+    const int end_page = std::min((chunk + 1) * PAGES_PER_CHUNK, task.last_position / PAGE + 1);
+    const int num_pages = end_page - first_page;
     const int32_t* table = layer.batch.page_table(task.slot) + first_page;
     const uint8_t* pages[PAGES_PER_CHUNK];
     for (int p = 0; p < num_pages; ++p) pages[p] = layer.cache.piece(layer.index, table[p], head);
     const float* queries[MAX_GROUP_SIZE];
-    int32_t limits[MAX_GROUP_SIZE];
+    int32_t limits[MAX_GROUP_SIZE], firsts[MAX_GROUP_SIZE];
     int count = 0;
     for (int t = task.first_token + first_token(chunk); t < task.first_token + task.num_tokens; ++t)
       for (int g = 0; g < group; ++g, ++count) {
         queries[count] = layer.q + offset(t, g);
         limits[count] = layer.batch.positions[t];
+        firsts[count] = layer.first_visible(limits[count]);
       }
-    kernels.attend({pages, num_pages, chunk * CHUNK, spec.head_dim, padded_dim, count,
+    kernels.attend({pages, num_pages, first_page * PAGE, spec.head_dim, padded_dim, count,
                     layer.cache.format(), queries, limits, scores,
                     to.values + static_cast<int64_t>(first_query) * padded_dim,
-                    to.max + first_query, to.sum + first_query});
+                    to.max + first_query, to.sum + first_query,
+                    layer.window == 0 ? nullptr : firsts});
   }
 
   void merge(int chunk, const Accumulator& into, const Accumulator& other) const {
@@ -114,9 +125,9 @@ void Attention::plan(const Batch& batch) {
     partials_.reserve(partial_size_ * static_cast<size_t>(num_pairs() * max_chunks_));
 }
 
-void Attention::attend(int layer, const Batch& batch, const Cache& cache, const float* q,
-                       float* out) {
-  const Layer work{layer, batch, cache, q};
+void Attention::attend(int layer, int window, const Batch& batch, const Cache& cache,
+                       const float* q, float* out) {
+  const Layer work{layer, batch, cache, q, window};
   if (splits_chunks_) return attend_in_chunks(work, out);
   pool_.share(num_pairs(), 1, [&](int64_t first, int64_t last) {
     for (int64_t pair = first; pair < last; ++pair) attend_pair(work, pair, out);
@@ -140,8 +151,8 @@ void Attention::attend_pair(const Layer& layer, int64_t pair, float* out) const 
   const Accumulator other =
       Accumulator::at(scores + num_scores + partial_size_, queries, padded_dim);
   const HeadTask work = head_task(layer, pair);
-  work.attend(0, scores, sums);
-  for (int chunk = 1; chunk < work.task.num_chunks(); ++chunk) {
+  work.attend(work.first_chunk(), scores, sums);
+  for (int chunk = work.first_chunk() + 1; chunk < work.task.num_chunks(); ++chunk) {
     work.attend(chunk, scores, other);
     work.merge(chunk, sums, other);
   }
@@ -162,15 +173,15 @@ void Attention::attend_in_chunks(const Layer& layer, float* out) {
     for (int64_t i = first; i < last; ++i) {
       const HeadTask work = head_task(layer, i / max_chunks_);
       const int chunk = static_cast<int>(i % max_chunks_);
-      if (chunk < work.task.num_chunks())
+      if (chunk >= work.first_chunk() && chunk < work.task.num_chunks())
         work.attend(chunk, scores.data(), partial(i / max_chunks_, chunk, padded_dim));
     }
   });
   pool_.share(num_pairs(), 1, [&](int64_t first, int64_t last) {
     for (int64_t pair = first; pair < last; ++pair) {
       const HeadTask work = head_task(layer, pair);
-      const Accumulator sums = partial(pair, 0, padded_dim);
-      for (int chunk = 1; chunk < work.task.num_chunks(); ++chunk)
+      const Accumulator sums = partial(pair, work.first_chunk(), padded_dim);
+      for (int chunk = work.first_chunk() + 1; chunk < work.task.num_chunks(); ++chunk)
         work.merge(chunk, sums, partial(pair, chunk, padded_dim));
       work.write(sums, out);
     }

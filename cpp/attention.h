@@ -19,9 +19,10 @@ class Attention {
 
   // Cuts the batch into tasks; before the first layer of a step.
   void plan(const Batch& batch);
-  // out (num_tokens, query_size padded) = softmax(q · keys) · values of one layer. q is laid out
-  // like out and scaled by 1/sqrt(head_dim).
-  void attend(int layer, const Batch& batch, const Cache& cache, const float* q, float* out);
+  // out (num_tokens, query_size padded) = softmax(q · keys) · values of one layer of the cache. q
+  // is laid out like out and scaled. `window`: positions that a token sees; 0: all.
+  void attend(int layer, int window, const Batch& batch, const Cache& cache, const float* q,
+              float* out);
 
  private:
   // Some consecutive tokens of one sequence.

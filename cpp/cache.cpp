@@ -3,13 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#else
-#include <cstdlib>
-#endif
 
 #include "half.h"
 #include "kernels/kernels.h"
@@ -38,40 +31,22 @@ float largest_abs(const float* x, int n) {
   return top;
 }
 
+size_t bytes_of_piece(size_t elements, KvFormat format) {
+  if (format == KvFormat::INT8) return elements + 2 * PAGE * sizeof(float);
+  return elements * (format == KvFormat::F16 ? 2 : sizeof(float));
+}
+
 }  // namespace
 
 Cache::Cache(const Spec& spec, int64_t num_pages, KvFormat format)
-    : num_layers_(spec.num_layers),
+    : num_layers_(spec.count(Mixer::ATTENTION)),
       num_heads_(spec.num_kv_heads),
       head_dim_(spec.head_dim),
       padded_dim_(static_cast<int>(round_up(spec.head_dim, 32))),
       num_pages_(num_pages),
-      format_(format) {
-  const size_t elements = static_cast<size_t>(head_dim_ + padded_dim_) * PAGE;
-  piece_bytes_ = format == KvFormat::INT8
-                     ? elements + 2 * PAGE * sizeof(float)
-                     : elements * (format == KvFormat::F16 ? 2 : sizeof(float));
-  pool_bytes_ = page_bytes() * static_cast<size_t>(num_pages);
-#if defined(__linux__)
-  void* pool = mmap(nullptr, std::max<size_t>(pool_bytes_, 1), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (pool == MAP_FAILED) throw std::bad_alloc();
-  madvise(pool, pool_bytes_,
-          MADV_HUGEPAGE);  // fewer TLB misses; where it is refused nothing is lost
-#else
-  void* pool = std::calloc(std::max<size_t>(pool_bytes_, 1), 1);
-  if (pool == nullptr) throw std::bad_alloc();
-#endif
-  pool_ = static_cast<uint8_t*>(pool);
-}
-
-Cache::~Cache() {
-#if defined(__linux__)
-  munmap(pool_, std::max<size_t>(pool_bytes_, 1));
-#else
-  std::free(pool_);
-#endif
-}
+      format_(format),
+      piece_bytes_(bytes_of_piece(static_cast<size_t>(head_dim_ + padded_dim_) * PAGE, format)),
+      pool_(page_bytes() * static_cast<size_t>(num_pages)) {}
 
 void Cache::store(uint8_t* piece, int position, const float* key, const float* value) const {
   if (format_ == KvFormat::F32) {

@@ -45,4 +45,36 @@ class Memory {
   size_t count_ = 0;
 };
 
+// Zeros that take memory only where they are written, whatever room was asked for.
+class LazyMemory {
+ public:
+  explicit LazyMemory(size_t bytes) : bytes_(bytes > 0 ? bytes : 1) {
+#if defined(__linux__)
+    void* pool = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pool == MAP_FAILED) throw std::bad_alloc();
+    madvise(pool, bytes_, MADV_HUGEPAGE);  // fewer TLB misses; where it is refused nothing is lost
+#else
+    void* pool = std::calloc(bytes_, 1);
+    if (pool == nullptr) throw std::bad_alloc();
+#endif
+    data_ = static_cast<uint8_t*>(pool);
+  }
+  ~LazyMemory() {
+#if defined(__linux__)
+    munmap(data_, bytes_);
+#else
+    std::free(data_);
+#endif
+  }
+  LazyMemory(const LazyMemory&) = delete;
+  LazyMemory& operator=(const LazyMemory&) = delete;
+
+  uint8_t* data() const { return data_; }
+
+ private:
+  size_t bytes_;
+  uint8_t* data_;
+};
+
 }  // namespace understudy

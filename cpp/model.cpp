@@ -2,16 +2,16 @@
 // nor on the number of threads: they share the pieces of a phase, and every sum has one order.
 //
 //   x = E[token]
-//   for each layer:  h = norm(x);  q, k, v = W h (+ b);  rotate q, k;  store k, v
-//                    x += Wo · attention(q) (+ b)
-//                    h = norm(x);  x += Wdown · act(Wup h, Wgate h) (+ b)
+//   for each layer:  h = norm(x);  x += mixer(h);  h = norm(x);  x += Wdown · act(Wup h, Wgate h)
 //   logits = Whead · norm(x)
+// A mixer is attention (q, k, v = W h; rotate q, k; store k, v; Wo · attention(q)) or recurrent
+// (recurrent.h). Where the spec says so there is no mixer or no MLP, what is added to x is normed
+// or scaled first, and embedding and logits are scaled.
 #include "model.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
-#include <stdexcept>
 
 #include "blocks.h"
 
@@ -23,114 +23,12 @@ constexpr int TOKENS_PER_THREAD = 8;     // from so many on
 constexpr int TILES_PER_THREAD = 4;      // from so many on a piece of activations is a tile, else
 constexpr int64_t SPLIT_COLUMNS = 1024;  // of one
 
-const PackedTensor& require(const TensorMap& tensors, const std::string& name, int64_t rows,
-                            int64_t columns) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) throw std::invalid_argument("missing tensor " + name);
-  const PackedTensor& t = found->second;
-  const auto shape = [](int64_t r, int64_t c) {
-    return "(" + std::to_string(r) + ", " + std::to_string(c) + ")";
-  };
-  if (t.rows != rows || t.columns != columns)
-    throw std::invalid_argument("tensor " + name + " has shape " + shape(t.rows, t.columns) +
-                                ", expected " + shape(rows, columns));
-  return t;
-}
-
 }  // namespace
-
-// Finds the tensors of a model by name and holds their shapes to the spec.
-class Model::Loader {
- public:
-  Loader(Model& model, const TensorMap& tensors, const std::vector<std::string>& int12)
-      : model_(model), spec_(model.spec_), tensors_(tensors), int12_(int12) {}
-
-  void load() {
-    model_.embedding_ =
-        require(tensors_, "model.embed_tokens.weight", spec_.vocab_size, spec_.hidden_size);
-    model_.head_ = tensors_.count("lm_head.weight")
-                       ? linear("lm_head", spec_.vocab_size, spec_.hidden_size)
-                       : make("lm_head", model_.embedding_, nullptr);
-    number(EMBEDDING_NAME, spec_.hidden_size, spec_.vocab_size);  // one token's input is a 1
-    model_.final_norm_ = norm("model.norm");
-    for (int i = 0; i < spec_.num_layers; ++i)
-      model_.layers_.push_back(layer("model.layers." + std::to_string(i) + "."));
-  }
-
- private:
-  Layer layer(const std::string& prefix) {
-    const int64_t hidden = spec_.hidden_size, inner = spec_.intermediate_size;
-    Layer layer;
-    layer.attention_norm = norm(prefix + "input_layernorm");
-    layer.mlp_norm = norm(prefix + "post_attention_layernorm");
-    layer.q = linear(prefix + "self_attn.q_proj", spec_.query_size(), hidden);
-    layer.k = linear(prefix + "self_attn.k_proj", spec_.kv_size(), hidden);
-    layer.v = linear(prefix + "self_attn.v_proj", spec_.kv_size(), hidden);
-    layer.o = linear(prefix + "self_attn.o_proj", hidden, spec_.query_size());
-    if (spec_.gated) layer.gate = linear(prefix + "mlp.gate_proj", inner, hidden);
-    layer.up = linear(prefix + "mlp.up_proj", inner, hidden);
-    layer.down = linear(prefix + "mlp.down_proj", hidden, inner);
-    return layer;
-  }
-
-  Linear linear(const std::string& name, int64_t rows, int64_t columns) {
-    return make(name, require(tensors_, name + ".weight", rows, columns),
-                optional_vector(name + ".bias", rows));
-  }
-
-  Linear make(const std::string& name, const PackedTensor& weight, const float* bias) {
-    const std::string last_name = name.substr(name.rfind('.') + 1);
-    const bool is_named = std::find(int12_.begin(), int12_.end(), last_name) != int12_.end();
-    const bool is_int12 = is_named && is_integer(weight.format);
-    model_.has_int12_ = model_.has_int12_ || is_int12;
-    return {weight, bias, is_int12, number(name, weight.rows, weight.columns)};
-  }
-
-  int number(const std::string& name, int64_t rows, int64_t columns) {
-    const int id = static_cast<int>(model_.matrices_.size());
-    model_.matrices_.emplace(name, MatrixSize{id, rows, columns});
-    return id;
-  }
-
-  NormWeights norm(const std::string& name) {
-    return {vector(name + ".weight", spec_.hidden_size),
-            spec_.is_layer_norm ? vector(name + ".bias", spec_.hidden_size) : nullptr};
-  }
-
-  const float* optional_vector(const std::string& name, int64_t size) {
-    return tensors_.count(name) ? vector(name, size) : nullptr;
-  }
-
-  const float* vector(const std::string& name, int64_t size) {
-    const PackedTensor& t = require(tensors_, name, 1, size);
-    model_.padded_.emplace_back(new float[padded_columns(size)]());
-    std::memcpy(model_.padded_.back().get(), t.data, size * sizeof(float));
-    return model_.padded_.back().get();
-  }
-
-  Model& model_;
-  const Spec& spec_;
-  const TensorMap& tensors_;
-  const std::vector<std::string>& int12_;
-};
-
-Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads,
-             const std::vector<std::string>& int12)
-    : spec_(spec),
-      kernels_(kernels),
-      pool_(num_threads),
-      multiplier_(kernels_, pool_),
-      attention_(spec_, kernels_, pool_),
-      adapters_(kernels_, pool_) {
-  Loader(*this, tensors, int12).load();
-  zeros_.assign(spec.num_layers, 0);
-  activations_.assign(spec.num_layers, 0);
-}
 
 size_t Model::weight_bytes_per_token() const {
   size_t bytes = head_.weight.bytes();
   for (const Layer& l : layers_)
-    for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
+    for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.in, &l.out})
       if (w->weight.data != nullptr) bytes += w->weight.bytes();
   return bytes;
 }
@@ -150,25 +48,41 @@ std::vector<double> Model::zero_shares() const {
   return shares;
 }
 
-void Model::step(const Batch& batch, Cache& cache, float* logits) {
+void Model::step(const Batch& batch, Cache& cache, StatePool* states, float* logits) {
   reserve(std::max(batch.num_tokens, batch.num_logits));
   find_angles(batch);
   attention_.plan(batch);
   adapters_.plan(batch);
+  if (states != nullptr) recurrent_.plan(batch);
   embed(batch);
-  for (int i = 0; i < spec_.num_layers; ++i) run_layer(i, batch, cache);
+  for (int i = 0; i < spec_.num_layers; ++i) {
+    const Layer& layer = layers_[i];
+    if (layer.block.mixer == Mixer::ATTENTION)
+      run_attention(layer, batch, cache);
+    else if (layer.block.mixer != Mixer::NONE)
+      run_recurrent(layer, batch, *states);
+    if (layer.block.has_mlp) run_mlp(i, batch.num_tokens);
+  }
   if (batch.num_logits == 0) return;
   norm_and_quantize(final_norm_, batch.num_logits, batch.logit_rows, {&head_});
   const Product head{&head_, logits, spec_.vocab_size};
   const Activations normed{buffers_.h.data(), spec_.hidden_size, batch.num_logits};
   multiplier_.multiply({head}, normed);
   adapters_.apply({head}, normed, Adapters::Rows::LOGITS);
+  if (spec_.logit_scale != 1) scale_logits(batch.num_logits, logits);
 }
 
 // The products of the batch's tokens, and what adapters add to them.
 void Model::multiply(std::initializer_list<Product> products, const Activations& input) {
   multiplier_.multiply(products, input);
   adapters_.apply(products, input);
+}
+
+void Model::scale_logits(int64_t num_rows, float* logits) {
+  pool_.share(num_rows, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first * spec_.vocab_size; i < last * spec_.vocab_size; ++i)
+      logits[i] *= spec_.logit_scale;
+  });
 }
 
 void Model::reserve(int64_t n) {
@@ -182,55 +96,111 @@ void Model::reserve(int64_t n) {
   b.v.reserve(n * padded_columns(s.kv_size()));
   b.up.reserve(n * padded_columns(s.intermediate_size));
   if (s.gated) b.gate.reserve(n * padded_columns(s.intermediate_size));
-  b.cos.reserve(n * (s.rotary_dim / 2));
-  b.sin.reserve(n * (s.rotary_dim / 2));
-  multiplier_.reserve(n, std::max({s.hidden_size, s.query_size(), s.intermediate_size}),
+  for (auto* angles : {&b.cos, &b.sin}) angles->reserve(n * (s.rotary_dim / 2));
+  if (!s.local_frequencies.empty())
+    for (auto* angles : {&b.local_cos, &b.local_sin}) angles->reserve(n * (s.rotary_dim / 2));
+  const bool has_mamba = s.count(Mixer::MAMBA2) > 0, has_conv = s.count(Mixer::SHORT_CONV) > 0;
+  const int projected =
+      std::max(has_mamba ? s.mamba2.projected_size() : 0, has_conv ? 3 * s.hidden_size : 0);
+  const int mixed = std::max(s.mamba2.inner_size(), has_conv ? s.hidden_size : 0);
+  b.projected.reserve(n * padded_columns(projected));
+  b.mixed.reserve(n * padded_columns(mixed));
+  multiplier_.reserve(n, std::max({s.hidden_size, s.query_size(), s.intermediate_size, mixed}),
                       has_int12_);
 }
 
 void Model::find_angles(const Batch& batch) {
+  find_angles(batch, nullptr, buffers_.cos.data(), buffers_.sin.data());
+  if (!spec_.local_frequencies.empty())
+    find_angles(batch, &spec_.local_frequencies, buffers_.local_cos.data(),
+                buffers_.local_sin.data());
+}
+
+// Of all tokens by these frequencies; null: by those that their sequences turn by.
+void Model::find_angles(const Batch& batch, const std::vector<float>* given, float* cos,
+                        float* sin) const {
   const int half = spec_.rotary_dim / 2;
+  const float factor = given == nullptr ? spec_.attention_factor : 1.0f;
   for (int t = 0; t < batch.num_tokens; ++t) {
-    const auto& frequencies = spec_.frequency_sets[batch.frequency_sets[batch.slots[t]]];
+    const auto& frequencies =
+        given ? *given : spec_.frequency_sets[batch.frequency_sets[batch.slots[t]]];
     for (int i = 0; i < half; ++i) {
       const float angle = static_cast<float>(batch.positions[t]) * frequencies[i];
-      buffers_.cos[t * half + i] = std::cos(angle) * spec_.attention_factor;
-      buffers_.sin[t * half + i] = std::sin(angle) * spec_.attention_factor;
+      cos[t * half + i] = std::cos(angle) * factor;
+      sin[t * half + i] = std::sin(angle) * factor;
     }
   }
 }
 
-void Model::run_layer(int index, const Batch& batch, Cache& cache) {
-  const int n = batch.num_tokens, inner_size = spec_.intermediate_size;
-  const int64_t hidden_stride = padded_columns(spec_.hidden_size),
-                inner_stride = padded_columns(inner_size);
+void Model::run_attention(const Layer& layer, const Batch& batch, Cache& cache) {
+  const int n = batch.num_tokens;
   const int64_t query_stride = padded_columns(spec_.query_size()),
                 kv_stride = padded_columns(spec_.kv_size());
-  const Layer& layer = layers_[index];
   Buffers& b = buffers_;
-  const Activations normed{b.h.data(), spec_.hidden_size, n};
-  const Activations attention{b.attention.data(), spec_.query_size(), n};
-  const Activations inner{b.up.data(), inner_size, n};
-  const Product up{&layer.up, b.up.data(), inner_stride},
-      gate{&layer.gate, b.gate.data(), inner_stride};
-
-  norm_and_quantize(layer.attention_norm, n, nullptr, {&layer.q, &layer.k, &layer.v});
+  norm_and_quantize(layer.mixer_norm, n, nullptr, {&layer.q, &layer.k, &layer.v});
   multiply({{&layer.q, b.q.data(), query_stride},
             {&layer.k, b.k.data(), kv_stride},
             {&layer.v, b.v.data(), kv_stride}},
-           normed);
-  rotate_and_store(index, batch, cache);
-  attention_.attend(index, batch, cache, b.q.data(), b.attention.data());
+           {b.h.data(), spec_.hidden_size, n});
+  rotate_and_store(layer, batch, cache);
+  attention_.attend(layer.index, layer.block.window, batch, cache, b.q.data(), b.attention.data());
+  const Activations attention{b.attention.data(), spec_.query_size(), n};
   multiplier_.quantize(attention, layer.o);
-  multiply({{&layer.o, b.x.data(), hidden_stride, true}}, attention);
+  add_to_stream(layer.o, attention, layer.mixer_post_norm);
+}
 
+void Model::run_recurrent(const Layer& layer, const Batch& batch, StatePool& states) {
+  const int n = batch.num_tokens;
+  const bool is_mamba = layer.block.mixer == Mixer::MAMBA2;
+  Buffers& b = buffers_;
+  norm_and_quantize(layer.mixer_norm, n, nullptr, {&layer.in});
+  multiply({{&layer.in, b.projected.data(), padded_columns(layer.in.weight.rows)}},
+           {b.h.data(), spec_.hidden_size, n});
+  if (is_mamba)
+    recurrent_.mamba2(layer.index, layer.recurrent, batch, states, b.projected.data(),
+                      b.mixed.data());
+  else
+    recurrent_.short_conv(layer.index, layer.recurrent, batch, states, b.projected.data(),
+                          b.mixed.data());
+  const Activations mixed{b.mixed.data(), layer.out.weight.columns, n};
+  multiplier_.quantize(mixed, layer.out);
+  add_to_stream(layer.out, mixed, layer.mixer_post_norm);
+}
+
+void Model::run_mlp(int index, int n) {
+  const int inner_size = spec_.intermediate_size;
+  const int64_t inner_stride = padded_columns(inner_size);
+  const Layer& layer = layers_[index];
+  Buffers& b = buffers_;
+  const Activations normed{b.h.data(), spec_.hidden_size, n};
+  const Product up{&layer.up, b.up.data(), inner_stride},
+      gate{&layer.gate, b.gate.data(), inner_stride};
   norm_and_quantize(layer.mlp_norm, n, nullptr, {&layer.up, spec_.gated ? &layer.gate : &layer.up});
   if (spec_.gated)
     multiply({up, gate}, normed);
   else
     multiply({up}, normed);
   activate(index, n);
-  multiply({{&layer.down, b.x.data(), hidden_stride, true}}, inner);
+  add_to_stream(layer.down, {b.up.data(), inner_size, n}, layer.mlp_post_norm);
+}
+
+// x += scale · norm(W input + b), where there is a norm.
+void Model::add_to_stream(const Linear& linear, const Activations& input,
+                          const NormWeights& post_norm) {
+  const int64_t stride = padded_columns(spec_.hidden_size);
+  const float scale = spec_.residual_scale;
+  if (post_norm.gain == nullptr && scale == 1)
+    return multiply({{&linear, buffers_.x.data(), stride, true}}, input);
+  multiply({{&linear, buffers_.h.data(), stride}}, input);
+  pool_.share(input.num_tokens, 1, [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+      float *h = buffers_.h.data() + t * stride, *x = buffers_.x.data() + t * stride;
+      if (post_norm.gain != nullptr)
+        kernels_.rms_norm(h, post_norm.gain, spec_.hidden_size, spec_.norm_eps, h);
+      for (int i = 0; scale != 1 && i < spec_.hidden_size; ++i) h[i] *= scale;
+      kernels_.add(h, x, spec_.hidden_size);
+    }
+  });
 }
 
 void Model::embed(const Batch& batch) {
@@ -239,8 +209,10 @@ void Model::embed(const Batch& batch) {
       unpack_row(embedding_, batch.tokens[t],
                  buffers_.x.data() + t * padded_columns(spec_.hidden_size));
   });
-  adapters_.embed(batch, matrices_.at(EMBEDDING_NAME).id, buffers_.x.data(),
-                  padded_columns(spec_.hidden_size));
+  const int64_t stride = padded_columns(spec_.hidden_size);
+  adapters_.embed(batch, matrices_.at(EMBEDDING_NAME).id, buffers_.x.data(), stride);
+  const float scale = spec_.embedding_scale;
+  for (int64_t i = 0; scale != 1 && i < batch.num_tokens * stride; ++i) buffers_.x[i] *= scale;
 }
 
 // h[i] = norm(x[rows ? rows[i] : i]), then its tiles as the next products want them.
@@ -271,36 +243,41 @@ void Model::norm_and_quantize(const NormWeights& norm, int num_tokens, const int
   });
 }
 
-void Model::rotate_and_store(int layer, const Batch& batch, Cache& cache) {
+void Model::rotate_and_store(const Layer& layer, const Batch& batch, Cache& cache) {
   const int grain = batch.num_tokens >= TOKENS_PER_THREAD * pool_.size() ? ROTATE_TOKENS : 1;
   pool_.share(batch.num_tokens, grain, [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) rotate_token(layer, static_cast<int>(t), batch, cache);
   });
 }
 
-// Rotates the first rotary_dim of each query and key head (pairs i, i + rotary_dim / 2), scales the
-// queries by 1/sqrt(head_dim) and writes keys and values to their pages.
-void Model::rotate_token(int layer, int t, const Batch& batch, Cache& cache) {
+// Norms each query and key head where the spec says so, rotates its first rotary_dim values (pairs
+// i, i + rotary_dim / 2), scales the queries and writes keys and values to their pages.
+void Model::rotate_token(const Layer& layer, int t, const Batch& batch, Cache& cache) {
   const int d = spec_.head_dim, half = spec_.rotary_dim / 2;
-  const float *cos = buffers_.cos.data() + t * half, *sin = buffers_.sin.data() + t * half;
-  const auto rotate = [&](float* head) {
-    for (int i = 0; i < half; ++i) {
+  const bool is_local = layer.block.rotation == Rotation::LOCAL,
+             is_turned = layer.block.rotation != Rotation::NONE;
+  const float* cos = (is_local ? buffers_.local_cos : buffers_.cos).data() + t * half;
+  const float* sin = (is_local ? buffers_.local_sin : buffers_.sin).data() + t * half;
+  const auto rotate = [&](float* head, const NormWeights& norm) {
+    if (norm.gain != nullptr) kernels_.rms_norm(head, norm.gain, d, spec_.norm_eps, head);
+    for (int i = 0; is_turned && i < half; ++i) {
       const float low = head[i], high = head[i + half];
       head[i] = low * cos[i] - high * sin[i];
       head[i + half] = high * cos[i] + low * sin[i];
     }
   };
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  const float scale =
+      spec_.attention_scale != 0 ? spec_.attention_scale : 1.0f / std::sqrt(static_cast<float>(d));
   float* q = buffers_.q.data() + t * padded_columns(spec_.query_size());
-  for (int h = 0; h < spec_.num_heads; ++h) rotate(q + h * d);
+  for (int h = 0; h < spec_.num_heads; ++h) rotate(q + h * d, layer.q_norm);
   for (int i = 0; i < spec_.query_size(); ++i) q[i] *= scale;
   float* k = buffers_.k.data() + t * padded_columns(spec_.kv_size());
   const float* v = buffers_.v.data() + t * padded_columns(spec_.kv_size());
   const int position = batch.positions[t];
   const int64_t page = batch.page_table(batch.slots[t])[position / PAGE];
   for (int h = 0; h < spec_.num_kv_heads; ++h) {
-    rotate(k + h * d);
-    cache.store(cache.piece(layer, page, h), position % PAGE, k + h * d, v + h * d);
+    rotate(k + h * d, layer.k_norm);
+    cache.store(cache.piece(layer.index, page, h), position % PAGE, k + h * d, v + h * d);
   }
 }
 
@@ -326,8 +303,12 @@ void Model::activate(int layer, int num_tokens) {
 
 // Some columns of the tokens of a tile; returns how many zeros there are then, if they are counted.
 int64_t Model::activate_columns(const TileOut& tile, int64_t from, int64_t count) {
-  const auto act = spec_.is_relu2 ? kernels_.relu2 : kernels_.silu;
-  const auto act_gate = spec_.is_relu2 ? kernels_.relu2_gate : kernels_.silu_gate;
+  using Act = decltype(kernels_.silu);
+  using ActGate = decltype(kernels_.silu_gate);
+  const int kind = static_cast<int>(spec_.activation);
+  const Act act = std::array<Act, 3>{kernels_.silu, kernels_.relu2, kernels_.gelu}[kind];
+  const ActGate act_gate =
+      std::array<ActGate, 3>{kernels_.silu_gate, kernels_.relu2_gate, kernels_.gelu_gate}[kind];
   int64_t zeros = 0;
   for (int t = 0; t < tile.width; ++t) {
     const int64_t at = tile.x - buffers_.up.data() + t * tile.x_stride + from;

@@ -14,7 +14,9 @@
 #include "kernels/kernels.h"
 #include "linear.h"
 #include "memory.h"
+#include "recurrent.h"
 #include "spec.h"
+#include "state.h"
 #include "tensor.h"
 #include "threads.h"
 
@@ -28,8 +30,12 @@ struct NormWeights {
 };
 
 struct Layer {
-  NormWeights attention_norm, mlp_norm;
+  BlockSpec block;
+  int index = 0;  // among the layers with attention, or among the recurrent ones
+  NormWeights mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
   Linear q, k, v, o, gate, up, down;
+  Linear in, out;  // of a recurrent mixer
+  RecurrentWeights recurrent;
 };
 
 class Model {
@@ -48,8 +54,9 @@ class Model {
   // The matrices that adapters may change, by name without ".weight".
   const MatrixSizes& matrices() const { return matrices_; }
 
-  // logits: (num_logits, vocab_size). Not to be called from two threads at once.
-  void step(const Batch& batch, Cache& cache, float* logits);
+  // logits: (num_logits, vocab_size). Not to be called from two threads at once. `states` may be
+  // null where no layer is recurrent.
+  void step(const Batch& batch, Cache& cache, StatePool* states, float* logits);
 
   // Share of exact zeros after the MLP's activation, by layer, since counting was switched on.
   void count_zeros(bool is_on);
@@ -58,18 +65,25 @@ class Model {
  private:
   class Loader;
   struct Buffers {
-    Memory<float> x, h, q, k, v, attention, up, gate, cos, sin;
+    Memory<float> x, h, q, k, v, attention, up, gate, cos, sin, local_cos, local_sin, projected,
+        mixed;
   };
 
   void reserve(int64_t num_tokens);
   void find_angles(const Batch& batch);
-  void run_layer(int index, const Batch& batch, Cache& cache);
+  void find_angles(const Batch& batch, const std::vector<float>* frequencies, float* cos,
+                   float* sin) const;
+  void run_attention(const Layer& layer, const Batch& batch, Cache& cache);
+  void run_recurrent(const Layer& layer, const Batch& batch, StatePool& states);
+  void run_mlp(int index, int num_tokens);
+  void add_to_stream(const Linear& linear, const Activations& input, const NormWeights& post_norm);
+  void scale_logits(int64_t num_rows, float* logits);
   void embed(const Batch& batch);
   void multiply(std::initializer_list<Product> products, const Activations& input);
   void norm_and_quantize(const NormWeights& norm, int num_tokens, const int32_t* rows,
                          std::initializer_list<const Linear*> next);
-  void rotate_and_store(int layer, const Batch& batch, Cache& cache);
-  void rotate_token(int layer, int token, const Batch& batch, Cache& cache);
+  void rotate_and_store(const Layer& layer, const Batch& batch, Cache& cache);
+  void rotate_token(const Layer& layer, int token, const Batch& batch, Cache& cache);
   void activate(int layer, int num_tokens);
   int64_t activate_columns(const TileOut& tile, int64_t from, int64_t count);
 
@@ -80,6 +94,7 @@ class Model {
   Attention attention_;
   Adapters adapters_;
   MatrixSizes matrices_;
+  Recurrent recurrent_;
   PackedTensor embedding_;
   Linear head_;
   NormWeights final_norm_;

@@ -1,5 +1,6 @@
 // The architecture as data: the C++ twin of understudy.spec.ModelSpec, with the same names.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -7,20 +8,55 @@ namespace understudy {
 
 constexpr int MAX_GROUP_SIZE = 256;  // query heads that share a key/value head
 
+enum class Mixer { NONE, ATTENTION, MAMBA2, SHORT_CONV };
+enum class Rotation { NONE, GLOBAL, LOCAL };
+enum class Activation { SILU, RELU2, GELU_TANH };
+
+struct BlockSpec {
+  Mixer mixer = Mixer::ATTENTION;
+  bool has_mlp = true;
+  int window = 0;  // tokens that attention sees, its own included; 0: all
+  Rotation rotation = Rotation::GLOBAL;
+};
+
+// Sizes of all Mamba-2 mixers of a model.
+struct Mamba2 {
+  int num_heads = 0, head_dim = 0, state_size = 0, num_groups = 1, norm_groups = 1, conv_size = 1;
+  float min_time_step = 0;
+
+  int inner_size() const { return num_heads * head_dim; }
+  int conv_channels() const { return inner_size() + 2 * num_groups * state_size; }
+  int projected_size() const { return inner_size() + conv_channels() + num_heads; }
+};
+
 struct Spec {
   int num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim, vocab_size;
   int rotary_dim;
   float norm_eps;
   bool is_layer_norm;  // layer_norm_1p (the packed gain already holds 1 + w), else rms_norm
-  bool is_relu2;       // squared ReLU, else SiLU
+  Activation activation;
   bool gated;
   std::vector<std::vector<float>>
       frequency_sets;      // each rotary_dim / 2; a sequence turns by one of them
   float attention_factor;  // of sines and cosines
+  std::vector<BlockSpec> blocks;
+  std::vector<float> local_frequencies;  // rotary_dim / 2, where a block turns by them
+  bool qk_norm = false, post_norms = false;
+  float embedding_scale = 1, residual_scale = 1, logit_scale = 1;
+  float attention_scale = 0;  // 0: 1 / sqrt(head_dim)
+  int conv_size = 0;          // of SHORT_CONV
+  Mamba2 mamba2 = {};
 
   int query_size() const { return num_heads * head_dim; }
   int kv_size() const { return num_kv_heads * head_dim; }
   int group_size() const { return num_heads / num_kv_heads; }
+  BlockSpec block(int layer) const { return blocks.empty() ? BlockSpec{} : blocks[layer]; }
+  int count(Mixer mixer) const {
+    int number = 0;
+    for (int i = 0; i < num_layers; ++i) number += block(i).mixer == mixer;
+    return number;
+  }
+  bool has_state() const { return count(Mixer::MAMBA2) + count(Mixer::SHORT_CONV) > 0; }
 };
 
 }  // namespace understudy

@@ -39,6 +39,69 @@ nb::ndarray<nb::numpy, T> own(std::unique_ptr<T[]> data, std::initializer_list<s
   return nb::ndarray<nb::numpy, T>(raw, shape, owner);
 }
 
+template <class T>
+T choice(const nb::dict& d, const char* key, std::initializer_list<std::pair<const char*, T>> of) {
+  const auto name = nb::cast<std::string>(d[key]);
+  for (const auto& [each, value] : of)
+    if (name == each) return value;
+  refuse("the core does not know the " + std::string(key) + " " + name);
+}
+
+BlockSpec read_block(const nb::dict& d) {
+  return {
+      choice<Mixer>(d, "mixer",
+                    {{"none", Mixer::NONE},
+                     {"attention", Mixer::ATTENTION},
+                     {"mamba2", Mixer::MAMBA2},
+                     {"short_conv", Mixer::SHORT_CONV}}),
+      nb::cast<bool>(d["has_mlp"]), nb::cast<int>(d["window"]),
+      choice<Rotation>(
+          d, "rotation",
+          {{"none", Rotation::NONE}, {"global", Rotation::GLOBAL}, {"local", Rotation::LOCAL}})};
+}
+
+Mamba2 read_mamba2(const nb::dict& d) {
+  const auto number = [&](const char* name) { return nb::cast<int>(d[name]); };
+  const Mamba2 m{number("num_heads"),
+                 number("head_dim"),
+                 number("state_size"),
+                 number("num_groups"),
+                 number("norm_groups"),
+                 number("conv_size"),
+                 nb::cast<float>(d["min_time_step"])};
+  const bool is_sound = m.num_heads > 0 && m.head_dim > 0 && m.head_dim <= 1024 &&
+                        m.state_size > 0 && m.num_groups > 0 && m.num_heads % m.num_groups == 0 &&
+                        m.norm_groups > 0 && m.inner_size() % m.norm_groups == 0 && m.conv_size > 0;
+  if (!is_sound) refuse("the spec's Mamba-2 sizes contradict each other");
+  return m;
+}
+
+// What is beside the sizes that every spec has.
+void read_options(const nb::dict& d, Spec& s) {
+  s.qk_norm = nb::cast<bool>(d["qk_norm"]);
+  s.post_norms = nb::cast<bool>(d["post_norms"]);
+  s.embedding_scale = nb::cast<float>(d["embedding_scale"]);
+  s.residual_scale = nb::cast<float>(d["residual_scale"]);
+  s.logit_scale = nb::cast<float>(d["logit_scale"]);
+  s.attention_scale = nb::cast<float>(d["attention_scale"]);
+  s.conv_size = nb::cast<int>(d["conv_size"]);
+  s.local_frequencies = nb::cast<std::vector<float>>(d["local_frequencies"]);
+  if (nb::object mamba = d["mamba2"]; !mamba.is_none())
+    s.mamba2 = read_mamba2(nb::cast<nb::dict>(mamba));
+  for (const auto& block : nb::cast<nb::tuple>(d["blocks"]))
+    s.blocks.push_back(read_block(nb::cast<nb::dict>(block)));
+  if (!s.blocks.empty() && static_cast<int>(s.blocks.size()) != s.num_layers)
+    refuse("the spec has not one block for each layer");
+  if (s.count(Mixer::MAMBA2) > 0 && s.mamba2.num_heads == 0)
+    refuse("the spec has no Mamba-2 sizes");
+  if (s.count(Mixer::SHORT_CONV) > 0 && s.conv_size < 1)
+    refuse("the spec has no size of its convolutions");
+  for (const BlockSpec& block : s.blocks)
+    if (block.rotation == Rotation::LOCAL &&
+        static_cast<int>(s.local_frequencies.size()) != s.rotary_dim / 2)
+      refuse("the spec's local frequencies are not rotary_dim / 2");
+}
+
 Spec read_spec(const nb::dict& d) {
   const auto number = [&](const char* name) { return nb::cast<int>(d[name]); };
   Spec s = {};
@@ -52,7 +115,10 @@ Spec read_spec(const nb::dict& d) {
   s.rotary_dim = number("rotary_dim");
   s.norm_eps = nb::cast<float>(d["norm_eps"]);
   s.is_layer_norm = nb::cast<std::string>(d["norm"]) == "layer_norm_1p";
-  s.is_relu2 = nb::cast<std::string>(d["activation"]) == "relu2";
+  s.activation = choice<Activation>(d, "activation",
+                                    {{"silu", Activation::SILU},
+                                     {"relu2", Activation::RELU2},
+                                     {"gelu_tanh", Activation::GELU_TANH}});
   s.gated = nb::cast<bool>(d["gated"]);
   s.frequency_sets = nb::cast<std::vector<std::vector<float>>>(d["frequency_sets"]);
   s.attention_factor = nb::cast<float>(d["attention_factor"]);
@@ -66,6 +132,7 @@ Spec read_spec(const nb::dict& d) {
   for (const auto& set : s.frequency_sets)
     if (static_cast<int>(set.size()) != s.rotary_dim / 2)
       refuse("the spec's frequencies are not rotary_dim / 2");
+  read_options(d, s);
   return s;
 }
 
@@ -122,13 +189,20 @@ struct BoundAdapter {
 
 struct BoundCache {
   Cache cache;
-  BoundCache(const BoundModel& model, int64_t num_pages, const std::string& kv_format)
-      : cache(model.model->spec(), num_pages, parse(kv_format)) {}
+  StatePool states;
+  BoundCache(const BoundModel& model, int64_t num_pages, const std::string& kv_format,
+             int64_t num_states)
+      : cache(model.model->spec(), num_pages, parse(kv_format)),
+        states(model.model->spec(), num_states) {}
   static KvFormat parse(const std::string& name) {
     if (name == "f16") return KvFormat::F16;
     if (name == "int8") return KvFormat::INT8;
     if (name == "f32") return KvFormat::F32;
     refuse("unknown cache format " + name);
+  }
+  void check_state(int64_t state) const {
+    if (state < 0 || state >= states.num_states())
+      refuse("state " + std::to_string(state) + " is outside the pool");
   }
   void check(int64_t page) const {
     if (page < 0 || page >= cache.num_pages())
@@ -152,6 +226,32 @@ void check_batch(const Batch& b, const Spec& spec, int64_t num_slots, const Cach
   for (int i = 0; i < b.num_logits; ++i)
     if (b.logit_rows[i] < 0 || b.logit_rows[i] >= b.num_tokens)
       refuse("logit row " + std::to_string(b.logit_rows[i]) + " is outside the batch");
+}
+
+// (source, target) of each sequence, and where states are kept on the way; nothing for a model
+// without recurrent layers.
+struct StateArrays {
+  const int32_t* states = nullptr;
+  const int32_t* saves = nullptr;
+};
+
+StateArrays read_states(const nb::object& given, const nb::object& saves, size_t num_sequences,
+                        size_t num_tokens, const Spec& spec, const BoundCache& cache) {
+  if (!spec.has_state()) return {};
+  if (given.is_none()) refuse("a model with recurrent layers needs states");
+  const auto states = nb::cast<Matrix<int32_t>>(given);
+  if (states.shape(0) != num_sequences || states.shape(1) != 2)
+    refuse("states must be (sequences, 2)");
+  for (size_t i = 0; i < num_sequences; ++i) {
+    if (states.data()[2 * i] != -1) cache.check_state(states.data()[2 * i]);
+    cache.check_state(states.data()[2 * i + 1]);
+  }
+  if (saves.is_none()) return {states.data(), nullptr};
+  const auto by_token = nb::cast<Array<int32_t>>(saves);
+  if (by_token.size() != num_tokens) refuse("state_saves must name one for each token");
+  for (size_t i = 0; i < num_tokens; ++i)
+    if (by_token.data()[i] != -1) cache.check_state(by_token.data()[i]);
+  return {states.data(), by_token.data()};
 }
 
 // Which of the spec's frequencies each sequence turns by; the first where nothing is said.
@@ -201,12 +301,15 @@ struct Mixes {
 
 auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int32_t> positions,
           Array<int32_t> slots, Matrix<int32_t> page_tables, Array<int32_t> logit_rows,
-          const nb::object& frequency_sets, const nb::object& adapters) {
+          const nb::object& frequency_sets, const nb::object& adapters, const nb::object& states,
+          const nb::object& state_saves) {
   if (positions.size() != tokens.size() || slots.size() != tokens.size())
     refuse("tokens, positions and slots must have the same length");
   const std::vector<int32_t> sets =
       read_sets(frequency_sets, page_tables.shape(0), bound.model->spec());
   const Mixes mixes(adapters, page_tables.shape(0), *bound.model);
+  const StateArrays kept = read_states(states, state_saves, page_tables.shape(0), tokens.size(),
+                                       bound.model->spec(), cache);
   const Batch batch = {static_cast<int>(tokens.size()),
                        tokens.data(),
                        positions.data(),
@@ -216,14 +319,17 @@ auto step(BoundModel& bound, BoundCache& cache, Array<int32_t> tokens, Array<int
                        static_cast<int>(logit_rows.size()),
                        logit_rows.data(),
                        sets.data(),
-                       mixes.data()};
+                       mixes.data(),
+                       kept.states,
+                       kept.saves};
   Model& model = *bound.model;
   check_batch(batch, model.spec(), static_cast<int64_t>(page_tables.shape(0)), cache.cache);
   const size_t rows = logit_rows.size(), vocab = static_cast<size_t>(model.spec().vocab_size);
   std::unique_ptr<float[]> logits(new float[rows * vocab]);
   {
     nb::gil_scoped_release release;
-    if (batch.num_tokens > 0) model.step(batch, cache.cache, logits.get());
+    if (batch.num_tokens > 0)
+      model.step(batch, cache.cache, kept.states ? &cache.states : nullptr, logits.get());
   }
   return own<float>(std::move(logits), {rows, vocab});
 }
@@ -399,6 +505,20 @@ void write_page(BoundCache& c, int64_t page, Array<uint8_t> data) {
   c.cache.write_page(page, data.data());
 }
 
+auto read_state(const BoundCache& c, int64_t state) {
+  c.check_state(state);
+  std::unique_ptr<uint8_t[]> out(new uint8_t[c.states.state_bytes()]);
+  c.states.read(state, out.get());
+  return own<uint8_t>(std::move(out), {c.states.state_bytes()});
+}
+
+void write_state(BoundCache& c, int64_t state, Array<uint8_t> data) {
+  c.check_state(state);
+  if (data.size() != c.states.state_bytes())
+    refuse("a state has " + std::to_string(c.states.state_bytes()) + " bytes");
+  c.states.write(state, data.data());
+}
+
 std::vector<std::string> isa_targets() {
   int count;
   const Kernels* const* targets = available_kernels(&count);
@@ -453,13 +573,18 @@ void bind_model(nb::module_& m) {
            "matrices"_a, "format"_a, nb::keep_alive<1, 2>())
       .def_prop_ro("num_bytes", [](const BoundAdapter& a) { return a.adapter->bytes(); });
   m.def("step", &step, "model"_a, "cache"_a, "tokens"_a, "positions"_a, "slots"_a, "page_tables"_a,
-        "logit_rows"_a, "frequency_sets"_a.none() = nb::none(), "adapters"_a.none() = nb::none());
+        "logit_rows"_a, "frequency_sets"_a.none() = nb::none(), "adapters"_a.none() = nb::none(),
+        "states"_a.none() = nb::none(), "state_saves"_a.none() = nb::none());
 }
 
 void bind_cache(nb::module_& m) {
   nb::class_<BoundCache>(m, "Cache")
-      .def(nb::init<const BoundModel&, int64_t, const std::string&>(), "model"_a, "num_pages"_a,
-           "kv_format"_a)
+      .def(nb::init<const BoundModel&, int64_t, const std::string&, int64_t>(), "model"_a,
+           "num_pages"_a, "kv_format"_a, "num_states"_a = 0)
+      .def_prop_ro("num_states", [](const BoundCache& c) { return c.states.num_states(); })
+      .def_prop_ro("state_bytes", [](const BoundCache& c) { return c.states.state_bytes(); })
+      .def("read_state", &read_state, "state"_a)
+      .def("write_state", &write_state, "state"_a, "data"_a)
       .def_prop_ro("num_pages", [](const BoundCache& c) { return c.cache.num_pages(); })
       .def_prop_ro("page_bytes", [](const BoundCache& c) { return c.cache.page_bytes(); })
       .def("copy_pages", &copy_pages, "sources"_a, "targets"_a)

@@ -72,12 +72,22 @@ UNDERSTUDY_INLINE void score_pages(const AttendChunk& c, int first_page, int fir
   }
 }
 
+// What stands before a query's window is as unlikely as what it may not see yet.
+UNDERSTUDY_INLINE void mask_before(float* scores, int count, int first) {
+  const float before = static_cast<float>(-first);  // i < first where -i > -first
+  for (int i = 0; i < count && i < first; i += LANES) {
+    const F backwards = sub(zero(), add(iota(), set(static_cast<float>(i))));
+    store(scores + i, select_above(backwards, before, load(scores + i), set(-1e30f)));
+  }
+}
+
 // The numerators of softmax: scores <- exp(s - max), with positions beyond the query's limit at
 // exactly 0; then int8 value scales are folded in.
 template <KvFormat KV>
 UNDERSTUDY_INLINE void softmax_numerators(const AttendChunk& c, int row, float* scores) {
   const int count = c.num_pages * PAGE;
   const float last = static_cast<float>(c.limits[row] - c.start);
+  if (c.firsts != nullptr) mask_before(scores, count, c.firsts[row] - c.start);
   F top = set(-1e30f);
   for (int i = 0; i < count; i += LANES) {
     const F s =

@@ -28,6 +28,11 @@ UNDERSTUDY_INLINE F exponential(F x) {
 }
 
 UNDERSTUDY_INLINE F silu_of(F x) { return div(x, add(set(1.0f), exponential(sub(zero(), x)))); }
+// x/2 (1 + tanh u) = x / (1 + exp(-2u)),  2u = 2√(2/π) x (1 + 0.044715 x²)
+UNDERSTUDY_INLINE F gelu_of(F x) {
+  const F inner = fma(mul(x, x), set(0.044715f), set(1.0f));
+  return div(x, add(set(1.0f), exponential(mul(mul(x, set(-1.5957691216057308f)), inner))));
+}
 UNDERSTUDY_INLINE F relu2_of(F x) {
   const F positive = max(x, zero());
   return mul(positive, positive);
@@ -57,6 +62,10 @@ static void relu2(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, relu2_of(a)); }
 static void silu(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, silu_of(a)); }
 static void silu_gate(const float* gate, float* x, int64_t n) {
   UNDERSTUDY_MAP(x, gate, n, mul(silu_of(b), a));
+}
+static void gelu(float* x, int64_t n) { UNDERSTUDY_MAP(x, x, n, gelu_of(a)); }
+static void gelu_gate(const float* gate, float* x, int64_t n) {
+  UNDERSTUDY_MAP(x, gate, n, mul(gelu_of(b), a));
 }
 static void relu2_gate(const float* gate, float* x, int64_t n) {
   UNDERSTUDY_MAP(x, gate, n, mul(relu2_of(b), a));
@@ -186,6 +195,40 @@ static void quantize(const float* x, int64_t stride, int width, int64_t columns,
   (is_int12 ? quantize_tile<true> : quantize_tile<false>)(x, stride, width, columns, tile);
 }
 
+// ---- recurrence
+// --------------------------------------------------------------------------------------------------
+
+// VECTORS columns of a head's state, from column `first` on: they pass the state once.
+template <int VECTORS>
+UNDERSTUDY_INLINE void scan_columns(const ScanStep& s, int first) {
+  F x[VECTORS], y[VECTORS];
+  UNDERSTUDY_UNROLL
+  for (int v = 0; v < VECTORS; ++v) {
+    x[v] = load(s.x + first + v * LANES);
+    y[v] = zero();
+  }
+  const F decay = set(s.decay);
+  float* row = s.state + first;
+  for (int n = 0; n < s.state_size; ++n, row += s.padded_dim) {
+    const F in = set(s.dt * s.b[n]), out = set(s.c[n]);
+    UNDERSTUDY_UNROLL
+    for (int v = 0; v < VECTORS; ++v) {
+      const F h = fma(in, x[v], mul(load(row + v * LANES), decay));
+      store(row + v * LANES, h);
+      y[v] = fma(out, h, y[v]);
+    }
+  }
+  UNDERSTUDY_UNROLL
+  for (int v = 0; v < VECTORS; ++v) store(s.y + first + v * LANES, fma(set(s.skip), x[v], y[v]));
+}
+
+static void scan(const ScanStep& s) {
+  constexpr int MOST = 4;
+  int first = 0;
+  for (; first + MOST * LANES <= s.padded_dim; first += MOST * LANES) scan_columns<MOST>(s, first);
+  for (; first < s.padded_dim; first += LANES) scan_columns<1>(s, first);
+}
+
 #include "attention.inl"
 #include "low_rank.inl"
 #include "matmul.inl"
@@ -227,6 +270,9 @@ static Kernels make_table(const char* name) {
   k.silu = silu;
   k.relu2_gate = relu2_gate;
   k.silu_gate = silu_gate;
+  k.gelu = gelu;
+  k.gelu_gate = gelu_gate;
+  k.scan = scan;
   k.add = add_to;
   k.shrink[index_of(Format::F32)] = shrink<Format::F32>;
   k.shrink[index_of(Format::BF16)] = shrink<Format::BF16>;

@@ -137,7 +137,19 @@ struct AttendChunk {
   float* scores;          // scratch, num_queries x CHUNK
   float* out;             // num_queries x padded_dim
   float *m, *l;           // num_queries
+  const int32_t* firsts = nullptr;  // first position that each query may see; null: 0
 };
+
+// One token of one Mamba-2 head. The state is (state_size, padded_dim), x and y are padded_dim.
+//   state = decay·state + (dt·b) xᵀ;  y = cᵀ state + skip·x
+struct ScanStep {
+  float* state;
+  const float *x, *b, *c;
+  float decay, dt, skip;
+  int state_size, padded_dim;  // the second a multiple of SCAN_PADDING
+  float* y;
+};
+constexpr int SCAN_PADDING = 16;
 
 struct Kernels {
   const char* name = nullptr;
@@ -171,7 +183,10 @@ struct Kernels {
   void (*silu)(float* x, int64_t n) = nullptr;                           // x = x / (1 + exp(-x))
   void (*silu_gate)(const float* gate, float* x, int64_t n) = nullptr;   // x = silu(gate)·x
   void (*relu2_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = relu(gate)²·x
-  void (*add)(const float* a, float* x, int64_t n) = nullptr;            // x += a
+  void (*gelu)(float* x, int64_t n) = nullptr;  // x = x/2 (1 + tanh(√(2/π)(x + 0.044715 x³)))
+  void (*gelu_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = gelu(gate)·x
+  void (*add)(const float* a, float* x, int64_t n) = nullptr;           // x += a
+  void (*scan)(const ScanStep& step) = nullptr;
   // sums[t·rank + k] = scale Σ_c A[k, c]·x[t·stride + c], and y[t·stride + r] += Σ_k B[r, k]·
   // sums[t·rank + k], for `width` tokens; indexed by Format, of F32 and BF16.
   void (*shrink[2])(const LowRank& w, const float* x, int64_t stride, int width, float scale,

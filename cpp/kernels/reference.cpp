@@ -167,6 +167,29 @@ void silu_gate(const float* gate, float* x, int64_t n) {
 void relu2_gate(const float* gate, float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] = relu2_of(gate[i]) * x[i];
 }
+float gelu_of(float x) {
+  const double u = 0.7978845608028654 * (x + 0.044715 * static_cast<double>(x) * x * x);
+  return static_cast<float>(0.5 * x * (1.0 + std::tanh(u)));
+}
+void gelu(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = gelu_of(x[i]);
+}
+void gelu_gate(const float* gate, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = gelu_of(gate[i]) * x[i];
+}
+
+void scan(const ScanStep& s) {
+  for (int d = 0; d < s.padded_dim; ++d) {
+    float sum = 0;
+    for (int n = 0; n < s.state_size; ++n) {
+      float& h = s.state[static_cast<int64_t>(n) * s.padded_dim + d];
+      h = h * s.decay + s.dt * s.b[n] * s.x[d];
+      sum += s.c[n] * h;
+    }
+    s.y[d] = sum + s.skip * s.x[d];
+  }
+}
+
 void add(const float* a, float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += a[i];
 }
@@ -217,8 +240,9 @@ void attend_row(const AttendChunk& c, int row) {
   float* scores = c.scores + row * CHUNK;
   float* out = c.out + static_cast<int64_t>(row) * c.padded_dim;
   const int count = std::min(c.num_pages * PAGE, c.limits[row] - c.start + 1);
-  float m = -INFINITY, l = 0;
-  for (int i = 0; i < count; ++i) {
+  const int begin = c.firsts == nullptr ? 0 : std::max(0, c.firsts[row] - c.start);
+  float m = -1e30f, l = 0;
+  for (int i = begin; i < count; ++i) {
     const uint8_t* page = c.pages[i / PAGE];
     const int p = i % PAGE;
     float dot = 0;
@@ -230,7 +254,7 @@ void attend_row(const AttendChunk& c, int row) {
     m = std::max(m, scores[i]);
   }
   std::fill(out, out + c.padded_dim, 0.0f);
-  for (int i = 0; i < count; ++i) {
+  for (int i = begin; i < count; ++i) {
     const uint8_t* page = c.pages[i / PAGE];
     const int p = i % PAGE;
     const float weight = std::exp(scores[i] - m), scaled = weight * page_scale(c, page, true, p);
@@ -292,6 +316,9 @@ Kernels make_table() {
   k.silu = silu;
   k.relu2_gate = relu2_gate;
   k.silu_gate = silu_gate;
+  k.gelu = gelu;
+  k.gelu_gate = gelu_gate;
+  k.scan = scan;
   k.add = add;
   for (const Format format : {Format::F32, Format::BF16}) {
     k.shrink[index_of(format)] = shrink;

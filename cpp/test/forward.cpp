@@ -28,10 +28,25 @@ std::vector<float> falling(int count, double theta) {
 
 const Shape SHAPES[] = {
     // layers, hidden, inner, heads, kv heads, head size, vocabulary, rotary, eps, layer norm,
-    // relu2, gated,
+    // activation, gated,
     // frequencies, attention factor
-    {"nemotron", {2, 96, 160, 6, 2, 24, 77, 12, 1e-5f, true, true, false, {falling(6, 1e4)}, 1.0f}},
-    {"llama", {2, 64, 176, 4, 1, 16, 50, 16, 1e-5f, false, false, true, {falling(8, 5e5)}, 1.1f}},
+    {"nemotron",
+     {2,
+      96,
+      160,
+      6,
+      2,
+      24,
+      77,
+      12,
+      1e-5f,
+      true,
+      Activation::RELU2,
+      false,
+      {falling(6, 1e4)},
+      1.0f}},
+    {"llama",
+     {2, 64, 176, 4, 1, 16, 50, 16, 1e-5f, false, Activation::SILU, true, {falling(8, 5e5)}, 1.1f}},
 };
 
 class RandomModel {
@@ -114,7 +129,8 @@ std::vector<float> logits_of(const RandomModel& weights, const Spec& spec, const
     const int count = std::min(first < NUM_TOKENS - 8 ? way.chunk : 1, NUM_TOKENS - first);
     model.step({count, &tokens[first], &positions[first], slots.data(), table.data(), MAX_PAGES,
                 count, rows.data(), sets.data()},
-               cache, &logits[static_cast<size_t>(first) * static_cast<size_t>(spec.vocab_size)]);
+               cache, nullptr,
+               &logits[static_cast<size_t>(first) * static_cast<size_t>(spec.vocab_size)]);
     first += count;
   }
   return logits;

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.core import PackedTensor
-from understudy.spec import KvFormat, ModelSpec, PackedFormat
+from understudy.spec import KvFormat, ModelSpec, PackedFormat, is_convolution
 
 Array = NDArray[np.float32]
 
@@ -26,9 +26,9 @@ def pack_weights(
     """Every matrix in `target`; norm gains with their 1 added, as the core wants them."""
     packed = {}
     for name, values in weights.items():
-        if values.ndim == 1:
-            is_offset = spec.norm == "layer_norm_1p" and name.endswith("norm.weight")
-            vector = values + np.float32(1 if is_offset else 0)
+        if values.ndim == 1 or is_convolution(name):
+            is_offset = spec.norm.endswith("_1p") and name.endswith("norm.weight")
+            vector = (values + np.float32(1 if is_offset else 0)).reshape(-1)
             packed[name] = PackedTensor("f32", 1, len(vector), vector.view(np.uint8))
         else:
             data = core.pack("F32", values.reshape(-1).view(np.uint8), *values.shape, target)
@@ -41,7 +41,9 @@ def unpack_weights(
 ) -> dict[str, Array]:
     """The values that the packed matrices hold; vectors as they were."""
     return {
-        name: values if values.ndim == 1 else core.unpack(t.format, t.data, t.rows, t.columns)
+        name: values
+        if values.ndim == 1 or is_convolution(name)
+        else core.unpack(t.format, t.data, t.rows, t.columns)
         for name, values in weights.items()
         for t in [packed[name]]
     }
@@ -78,7 +80,7 @@ class NativeRun:
     ) -> None:
         pages = -(-max_tokens // core.PAGE_SIZE)
         self.model, self.spec = model, spec
-        self.cache = core.Cache(model, num_sequences * pages + 3, kv_format)
+        self.cache = core.new_cache(model, num_sequences * pages + 3, kv_format, num_sequences)
         order = np.random.default_rng(1).permutation(num_sequences * pages + 3)[
             : num_sequences * pages
         ]
@@ -93,12 +95,15 @@ class NativeRun:
         piece.
         """
         tokens, positions, slots = [], [], []
+        before = list(self.lengths)
         for slot, piece in pieces:
             tokens += [int(token) for token in piece]
             positions += range(self.lengths[slot], self.lengths[slot] + len(piece))
             slots += [slot] * len(piece)
             self.lengths[slot] += len(piece)
         arrays = (np.array(values, np.int32) for values in (tokens, positions, slots))
+        own = np.arange(len(self.lengths), dtype=np.int32)
+        states = np.stack([np.where(np.array(before) > 0, own, -1), own], axis=1).astype(np.int32)
         logits = core.step(
             self.model,
             self.cache,
@@ -106,6 +111,7 @@ class NativeRun:
             self.page_tables,
             np.arange(len(tokens), dtype=np.int32),
             adapters=self.adapters,
+            states=states,
         )
         ends = np.cumsum([len(piece) for _, piece in pieces])[:-1]
         return np.split(logits, ends)

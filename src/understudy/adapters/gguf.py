@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.adapters.adapter import EMBEDDING, HEAD, Adapter, Pair
-from understudy.checkpoint.architecture import canonical_name, gguf_name, interleaved_order
+from understudy.checkpoint.architecture import interleaved_order
+from understudy.checkpoint.naming import canonical_name, gguf_name
 from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.errors import (
     CheckpointError,

@@ -1,21 +1,21 @@
 """The table of architectures: how a config becomes a `ModelSpec`, and how GGUF names and keys map
 onto it.
 
-To add one: write `models/<name>.py` with an `Architecture` and put a line into `ARCHITECTURES`
-(models/registry.py).
+To add one: write `checkpoint/<name>.py` with an `Architecture` and put a line into `ARCHITECTURES`
+(`checkpoint/registry.py`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.checkpoint.config import Config
+from understudy.checkpoint.naming import FOLDER_NAMES, GGUF_NAMES, Naming
 from understudy.errors import FormatError
 from understudy.spec import ModelSpec
 
@@ -34,6 +34,7 @@ class Architecture:
         gguf_architecture: the GGUF name where it differs from `name`.
         permutes_rope: GGUF stores q and k rows interleaved (llama.cpp's "norm" rotation).
         norm_offset: what GGUF adds to a norm gain.
+        folder_names, gguf_names: what its files call its tensors.
     """
 
     name: str
@@ -45,51 +46,8 @@ class Architecture:
     gguf_architecture: str = ""
     permutes_rope: bool = False
     norm_offset: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-_LAYER_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_GLOBAL_NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-}
-_TO_GGUF = {canonical: short for short, canonical in (_LAYER_NAMES | _GLOBAL_NAMES).items()}
-
-
-def canonical_name(gguf_name: str) -> str | None:
-    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; None for a name that is
-    not of this family.
-    """
-    if match := re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", gguf_name):
-        layer, short, kind = match.groups()
-        return (
-            f"model.layers.{layer}.{_LAYER_NAMES[short]}.{kind}" if short in _LAYER_NAMES else None
-        )
-    short, _, kind = gguf_name.rpartition(".")
-    return (
-        f"{_GLOBAL_NAMES[short]}.{kind}"
-        if short in _GLOBAL_NAMES and kind in ("weight", "bias")
-        else None
-    )
-
-
-def gguf_name(canonical: str) -> str:
-    """The inverse of `canonical_name`."""
-    stem, _, kind = canonical.rpartition(".")
-    if match := re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem):
-        return f"blk.{match[1]}.{_TO_GGUF[match[2]]}.{kind}"
-    return f"{_TO_GGUF[stem]}.{kind}"
+    folder_names: Naming = FOLDER_NAMES
+    gguf_names: Naming = GGUF_NAMES
 
 
 def interleaved_order(num_heads: int, head_dim: int) -> NDArray[np.intp]:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.checkpoint.adapter import refuse_gguf_adapter
-from understudy.checkpoint.architecture import Architecture, canonical_name, interleaved_order
 from understudy.checkpoint.folder import (
     IGNORED_SUFFIXES,
     read_config,
@@ -23,6 +22,7 @@ from understudy.checkpoint.folder import (
 )
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
+from understudy.checkpoint.layout import from_file, undo_gguf
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.checkpoint.weights import Weights
@@ -104,7 +104,7 @@ def _open_folder(folder: Path) -> Checkpoint:
     config = read_config(folder)
     family = architecture(config.get("model_type"), folder / "config.json")
     spec = family.spec_of(without_quantization(config), folder / "config.json")
-    weights = read_weights(folder, config)
+    weights = from_file(spec, family.folder_names, read_weights(folder, config), folder)
     spec = settle_head(spec, weights, folder)
     return _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
 
@@ -174,22 +174,23 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     spec = spec.replace(tied_embeddings=says_tied or spec.tied_embeddings)
     factors = {name: file.tensors[name].to_float32() for name in TENSORS if name in file.tensors}
     arch = family.gguf_architecture or family.name
-    scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
-    spec = spec.replace(rope_scaling=scaling)
-    tensors: dict[str, StoredTensor] = {}
+    if spec.rotary_dim:
+        scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
+        spec = spec.replace(rope_scaling=scaling)
     scales = _matrix_scales(file)
-    for name, tensor in file.tensors.items():
-        if name in TENSORS or name.endswith(IGNORED_SUFFIXES) or name in scales:
-            continue
-        canonical = canonical_name(name)
-        if canonical is None:
-            raise UnsupportedError("unknown tensor", where=file.path, found=name)
-        tensors[canonical] = tensor.renamed(canonical)
-    weights = Weights(tensors)
+    stored = {
+        name: tensor
+        for name, tensor in file.tensors.items()
+        if name not in {*TENSORS, *scales} and not name.endswith(IGNORED_SUFFIXES)
+    }
+    found = Weights(stored)
     for scale in scales.values():
-        weights.change(*scale)
+        found.change(*scale)
+    weights = from_file(spec, family.gguf_names, found, file.path)
+    if unknown := [name for name in weights if name in stored]:
+        raise UnsupportedError("unknown tensor", where=file.path, found=unknown[0])
     spec = settle_head(spec, weights, file.path)
-    _undo_gguf(family, spec, weights)
+    undo_gguf(family, spec, weights)
     return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
 
 
@@ -201,8 +202,8 @@ def _matrix_scales(
     By its own name: that of the matrix, and the change."""
     scales: dict[str, tuple[str, Callable[[StoredTensor], StoredTensor]]] = {}
     for name, tensor in file.tensors.items():
-        matrix = canonical_name(name.removesuffix(".scale") + ".weight")
-        if name.endswith(".scale") and matrix is not None and tensor.shape == (1,):
+        matrix = name.removesuffix(".scale") + ".weight"
+        if name.endswith(".scale") and matrix in file.tensors and tensor.shape == (1,):
             factor = tensor.to_float32()
             scales[name] = (matrix, functools.partial(_times, factor))
     return scales
@@ -210,20 +211,3 @@ def _matrix_scales(
 
 def _times(factor: NDArray[np.float32], tensor: StoredTensor) -> StoredTensor:
     return StoredTensor.of(tensor.name, tensor.to_float32() * factor)
-
-
-def _undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
-    """GGUF's own conventions back into Hugging Face's: norm gains without their offset, q and k
-    rows half-split.
-    """
-    for name in weights:
-        if family.norm_offset and name.endswith("norm.weight"):
-            weights.change(
-                name,
-                lambda t: StoredTensor.of(t.name, t.to_float32() - np.float32(family.norm_offset)),
-            )
-        if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
-            heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
-            order = np.argsort(interleaved_order(heads, spec.head_dim))
-            if weights.stored(name).shape[0] == order.size:
-                weights.change(name, lambda t, order=order: t.take_rows(order))  # type: ignore[misc]

@@ -244,8 +244,9 @@ class Config:
         warnings.warn(f"{self.where}: {what}", CheckpointWarning, stacklevel=2)
 
     def pass_over(self, *names: str) -> None:
-        """Keys that transformers has for other architectures and does not read for this one."""
-        for name in names:
+        """Keys that transformers has for other architectures and does not read for this one; those
+        that were read are left alone."""
+        for name in [name for name in names if name not in self.seen]:
             value = self.get(name)
             if value and not (isinstance(value, list) and set(value) == {"full_attention"}):
                 self.warn(f"{name} is not read for this architecture, as in transformers")

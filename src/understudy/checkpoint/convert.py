@@ -20,10 +20,18 @@ from typing import Any
 import numpy as np
 
 from understudy.atomic import written_aside
-from understudy.checkpoint.architecture import Architecture, gguf_name, interleaved_order
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
 from understudy.checkpoint.gguf_rope import gguf_rope
+from understudy.checkpoint.layout import (
+    FilePlan,
+    Plan,
+    folder_shape,
+    folder_tensors,
+    gguf_shape,
+    gguf_tensors,
+    plan_file,
+)
 from understudy.checkpoint.lineage import gguf_entries, lineage_of
 from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.checkpoint.template_files import FOLDER as TEMPLATE_FOLDER
@@ -33,10 +41,9 @@ from understudy.errors import UsageError
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
 from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
-from understudy.spec import QuantSpec, tensor_shapes
+from understudy.spec import QuantSpec, is_convolution, tensor_shapes
 
 Progress = Callable[[int, int], None]
-Plan = dict[str, tuple[tuple[int, ...], str]]  # canonical name -> shape, format
 
 FORMATS = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
 _FLOATS = ("F32", "F16", "BF16")
@@ -112,7 +119,7 @@ def _save_gguf(
     arch = family.gguf_architecture or family.name
     rope_keys, rope_tensors = gguf_rope(arch, spec, notes)
     plan = _gguf_plan(checkpoint, quant, notes)
-    metadata = _gguf_metadata(checkpoint, family, plan, notes) | rope_keys
+    metadata = _gguf_metadata(checkpoint, plan, notes) | rope_keys
     if spec.architecture == "nemotron" and spec.query_size != spec.hidden_size:
         notes.append(
             "llama.cpp opens a Nemotron only where heads x head_dim is the hidden size "
@@ -120,7 +127,8 @@ def _save_gguf(
             f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the "
             "specification and opens here"
         )
-    shapes = [(gguf_name(name), shape, format) for name, (shape, format) in plan.items()]
+    file_plan = plan_file(spec, family.gguf_names, plan, gguf_shape)
+    shapes = [(name, shape, format) for name, (_, shape, format) in file_plan.items()]
     shapes += [(name, values.shape, "F32") for name, values in rope_tensors.items()]
     rope = (StoredTensor.of(name, values) for name, values in rope_tensors.items())
     if progress is not None:
@@ -130,7 +138,14 @@ def _save_gguf(
         metadata,
         shapes,
         _counted(
-            itertools.chain(_gguf_tensors(checkpoint, family, plan), rope), len(shapes), progress
+            itertools.chain(
+                gguf_tensors(
+                    family, spec, file_plan, lambda name: _checked_tensor(checkpoint, name)
+                ),
+                rope,
+            ),
+            len(shapes),
+            progress,
         ),
     )
     return notes
@@ -141,7 +156,7 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     uneven: dict[tuple[int, str], list[str]] = {}
     for name, shape in tensor_shapes(checkpoint.spec).items():
         wanted = "F32"
-        if len(shape) > 1:
+        if len(shape) > 1 and not is_convolution(name):
             wanted = (
                 checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
             )
@@ -161,10 +176,8 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     return plan
 
 
-def _gguf_metadata(
-    checkpoint: Checkpoint, family: Architecture, plan: Plan, notes: list[str]
-) -> dict[str, Any]:
-    spec = checkpoint.spec
+def _gguf_metadata(checkpoint: Checkpoint, plan: Plan, notes: list[str]) -> dict[str, Any]:
+    spec, family = checkpoint.spec, ARCHITECTURES[checkpoint.spec.architecture]
     sizes: dict[str, int] = {}
     for shape, format in plan.values():
         if len(shape) > 1:
@@ -186,24 +199,6 @@ def _gguf_metadata(
     vocabulary = to_gguf_source(checkpoint.tokenizer_source)
     notes += vocabulary.notes
     return metadata | vocabulary_metadata(vocabulary.source, spec.vocab_size)
-
-
-def _gguf_tensors(
-    checkpoint: Checkpoint, family: Architecture, plan: Plan
-) -> Iterator[StoredTensor]:
-    """In GGUF's own conventions: norm gains with their offset, q and k rows interleaved."""
-    spec = checkpoint.spec
-    for name, (_, format) in plan.items():
-        is_copied_head = name == "lm_head.weight" and spec.tied_embeddings
-        tensor = _checked_tensor(
-            checkpoint, "model.embed_tokens.weight" if is_copied_head else name
-        )
-        if family.norm_offset and name.endswith("norm.weight"):
-            tensor = StoredTensor.of(name, tensor.to_float32() + np.float32(family.norm_offset))
-        if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
-            heads = spec.num_heads if ".q_proj." in name else spec.num_kv_heads
-            tensor = tensor.take_rows(interleaved_order(heads, spec.head_dim))
-        yield tensor.to_format(format).renamed(gguf_name(name))
 
 
 def _counted(
@@ -232,7 +227,9 @@ def _save_folder(
         for name, content in files.items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
-        _write_shards(checkpoint, plan, aside, progress)
+        names = ARCHITECTURES[checkpoint.spec.architecture].folder_names
+        file_plan = plan_file(checkpoint.spec, names, plan, folder_shape)
+        _write_shards(checkpoint, file_plan, aside, progress)
     return notes
 
 
@@ -330,16 +327,16 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
 
 
 def _write_shards(
-    checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress | None
+    checkpoint: Checkpoint, plan: FilePlan, folder: Path, progress: Progress | None
 ) -> None:
-    shards: list[Plan] = [{}]
+    shards: list[FilePlan] = [{}]
     size = 0
-    for name, (shape, format) in plan.items():
-        count = num_bytes(format, shape)
+    for name, entry in plan.items():
+        count = num_bytes(entry[2], entry[1])
         if size and size + count > SHARD_BYTES:
             shards.append({})
             size = 0
-        shards[-1][name] = (shape, format)
+        shards[-1][name] = entry
         size += count
     done = 0
     index: dict[str, str] = {}
@@ -349,17 +346,20 @@ def _write_shards(
             if len(shards) == 1
             else f"model-{number:05}-of-{len(shards):05}.safetensors"
         )
-        tensors = (
-            _checked_tensor(checkpoint, name).to_format(format)
-            for name, (_, format) in shard.items()
+        tensors = _counted(
+            folder_tensors(shard, lambda name: _checked_tensor(checkpoint, name)),
+            len(shard),
+            _offset(progress, done, len(plan)),
         )
         write_safetensors(
-            folder / file, _counted(tensors, len(shard), _offset(progress, done, len(plan))), shard
+            folder / file,
+            tensors,
+            {name: (shape, format) for name, (_, shape, format) in shard.items()},
         )
         index |= dict.fromkeys(shard, file)
         done += len(shard)
     if len(shards) > 1:
-        total = sum(num_bytes(format, shape) for shape, format in plan.values())
+        total = sum(num_bytes(format, shape) for _, shape, format in plan.values())
         text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2)
         (folder / "model.safetensors.index.json").write_text(text)
 

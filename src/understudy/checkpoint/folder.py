@@ -33,7 +33,9 @@ def read_weights(folder: Path, config: dict[str, Any]) -> Weights:
     """The tensors of the network under Hugging Face's names."""
     tensors = read_folder_tensors(folder)
     tensors = {n: t for n, t in tensors.items() if not n.endswith(IGNORED_SUFFIXES)}
-    if not any(name.startswith("model.") for name in tensors):  # saved without its head
+    if not any(
+        name.startswith(("model.", "backbone.")) for name in tensors
+    ):  # saved without its head
         tensors = {n if n.startswith("lm_head.") else f"model.{n}": t for n, t in tensors.items()}
     quantization = quantization_of(config, folder)
     if quantization is None:

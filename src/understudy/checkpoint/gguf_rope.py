@@ -35,6 +35,8 @@ from understudy.spec import ModelSpec
 Factors = NDArray[np.float64]  # (rotary_dim / 2,)
 TENSORS = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
 NOTE = "understudy.rope_scaling"  # our writer's: the settings behind the factors
+# Architectures for which llama.cpp reads factors, whatever they come from.
+_WITH_FACTORS = ("llama", "phi3", "granite", "smollm3", "qwen3")
 # Keys that llama.cpp reads for other architectures only, with the values that say nothing.
 _UNREAD = {
     "yarn_ext_factor": (-1.0, 1.0),
@@ -86,7 +88,8 @@ def read_gguf_rope(
     context = config.whole(f"{arch}.context_length", default=spec.max_positions)
     original = config.whole("scaling.original_context_length", default=context)
     attention = config.real("scaling.attn_factor", default=1.0)
-    names = TENSORS[1:] if kind == "longrope" else (TENSORS[0], TENSORS[0])
+    has_both = kind == "longrope" or TENSORS[1] in tensors  # Phi's files name no type
+    names = TENSORS[1:] if has_both else (TENSORS[0], TENSORS[0])
     short, long = (_checked(tensors.get(name), name, spec, where) for name in names)
     if kind == "yarn":
         yarn = YarnScaling(factor, original, yarn_mscale(factor) * attention)
@@ -222,7 +225,7 @@ def gguf_rope(
             share = scaling.attention_factor / yarn_mscale(scaling.factor)
             return keys | note | _attention(prefix, share), {}
         case _:
-            if arch == "llama":
+            if arch in _WITH_FACTORS:
                 keys, tensors = _as_factors(prefix, scaling, spec)
                 return keys | note, tensors
     raise UnsupportedError(

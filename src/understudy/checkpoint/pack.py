@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
-from understudy.spec import ModelSpec, PackedFormat, QuantSpec
+from understudy.spec import ModelSpec, PackedFormat, QuantSpec, is_convolution
 
 Progress = Callable[[int, int], None]
 
@@ -95,8 +96,8 @@ def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict
     sizes = {}
     for name in checkpoint.weights:
         tensor = checkpoint.weights.stored(name)
-        if len(tensor.shape) == 1:
-            sizes[name] = 4 * tensor.shape[0]
+        if len(tensor.shape) == 1 or is_convolution(name):
+            sizes[name] = 4 * math.prod(tensor.shape)
         else:
             format = packed_layout(checkpoint.spec, name, packed_format(name, tensor.format, quant))
             sizes[name] = core.packed_bytes(format, *tensor.shape)
@@ -221,15 +222,15 @@ def _entry(
 ) -> PackedEntry:
     stored = checkpoint.weights.stored(name)
     where = f"{checkpoint.path}: {name}"
-    if len(stored.shape) == 1:
-        is_offset = checkpoint.spec.norm == "layer_norm_1p" and name.endswith("norm.weight")
+    if len(stored.shape) == 1 or is_convolution(name):
+        is_offset = checkpoint.spec.norm.endswith("_1p") and name.endswith("norm.weight")
 
         def fill_vector(out: NDArray[np.uint8]) -> None:
             check_finite(checkpoint.weights[name], where)
             values = checkpoint.weights[name].to_float32()
-            out[:] = (values + np.float32(is_offset)).view(np.uint8)
+            out[:] = (values + np.float32(is_offset)).reshape(-1).view(np.uint8)
 
-        return PackedEntry(name, "f32", 1, stored.shape[0], num_bytes, fill_vector)
+        return PackedEntry(name, "f32", 1, math.prod(stored.shape), num_bytes, fill_vector)
     target = packed_layout(checkpoint.spec, name, packed_format(name, stored.format, quant))
     rows, columns = stored.shape
 

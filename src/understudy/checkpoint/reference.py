@@ -8,14 +8,15 @@ is (out, in), values are in Hugging Face's convention (norm gains of Nemotron ze
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.spec import ModelSpec
+from understudy.spec import Mamba2, ModelSpec, Rotation, norm_names
 
 Array = NDArray[np.floating[Any]]  # float32, or float64 throughout if the weights are
 Weights = Mapping[str, Array]
@@ -26,8 +27,8 @@ class Taps:
     """What one forward pass looked like inside.
 
     `hidden[0]` is the embedding, `hidden[l + 1]` the residual stream after layer l, each (tokens,
-    hidden); `inner[l]` is what layer l's down projection reads, (tokens, intermediate); `logits` is
-    (tokens, vocab).
+    hidden); `inner[l]` is what the down projection of the l-th MLP reads, (tokens, intermediate);
+    `logits` is (tokens, vocab).
     """
 
     hidden: tuple[Array, ...]
@@ -60,23 +61,35 @@ def forward_with_taps(
     projection.
     """
     x = embed(weights, np.asarray(token_ids))  # (tokens, hidden)
-    positions = np.arange(len(x))
+    x = x * x.dtype.type(spec.embedding_scale)
     hidden, inner = [x], []
     for layer in range(spec.num_layers):
-        prefix = f"model.layers.{layer}."
-        x = x + attention(
-            spec, weights, prefix, norm(spec, weights, f"{prefix}input_layernorm", x), positions
-        )
-        y = mlp_inner(
-            spec, weights, prefix, norm(spec, weights, f"{prefix}post_attention_layernorm", x)
-        )
-        x = x + linear(weights, f"{prefix}mlp.down_proj", y)
+        prefix, block = f"model.layers.{layer}.", spec.block(layer)
+        names = iter(norm_names(spec, block))
+        if block.mixer != "none":
+            h = norm(spec, weights, prefix + next(names), x)
+            x = x + added(
+                spec, weights, prefix, names, MIXERS[block.mixer](spec, weights, layer, h)
+            )
+        if block.has_mlp:
+            h = norm(spec, weights, prefix + next(names), x)
+            y = mlp_inner(spec, weights, prefix, h)
+            down = linear(weights, f"{prefix}mlp.down_proj", y)
+            x = x + added(spec, weights, prefix, names, down)
+            inner.append(y)
         hidden.append(x)
-        inner.append(y)
     if spec.tied_embeddings:
         weights = {**weights, "lm_head.weight": weights["model.embed_tokens.weight"]}
     logits = linear(weights, "lm_head", norm(spec, weights, "model.norm", x))
-    return Taps(tuple(hidden), tuple(inner), logits)
+    return Taps(tuple(hidden), tuple(inner), logits * logits.dtype.type(spec.logit_scale))
+
+
+def added(spec: ModelSpec, weights: Weights, prefix: str, names: Iterator[str], y: Array) -> Array:
+    """What a mixer or an MLP adds to the stream: its output, normed where the spec has post norms,
+    times the residual scale."""
+    if spec.post_norms:
+        y = norm(spec, weights, prefix + next(names), y)
+    return y * y.dtype.type(spec.residual_scale)
 
 
 def embed(weights: Weights, token_ids: NDArray[np.integer]) -> Array:
@@ -101,46 +114,110 @@ def norm(spec: ModelSpec, weights: Weights, name: str, x: Array) -> Array:
     """(tokens, hidden) -> (tokens, hidden).
 
     layer_norm_1p: (x - mean x) / sqrt(var x + eps) * (1 + w) + b, with var = mean((x - mean x)²)
-    rms_norm:      x / sqrt(mean x² + eps) * w
+    rms_norm:      x / sqrt(mean x² + eps) * w;  rms_norm_1p: the same with 1 + w
     """
     gain = weights[f"{name}.weight"]
-    if spec.norm == "rms_norm":
+    if spec.norm != "layer_norm_1p":
         scaled: Array = x / np.sqrt(
             np.mean(x * x, axis=-1, keepdims=True) + np.float32(spec.norm_eps)
         )
-        return scaled * gain
+        return scaled * (gain if spec.norm == "rms_norm" else 1 + gain)
     centred: Array = x - np.mean(x, axis=-1, keepdims=True)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)
     scaled = centred / np.sqrt(variance + np.float32(spec.norm_eps))
     return scaled * (1 + gain) + weights[f"{name}.bias"]
 
 
-def attention(
-    spec: ModelSpec, weights: Weights, prefix: str, h: Array, positions: NDArray[np.int64]
-) -> Array:
+def attention(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
     """Causal attention of grouped query heads: (tokens, hidden) -> (tokens, hidden).
 
-    Query head j reads key/value head j // group:  a_j = softmax(q_j Kᵀ / sqrt(head_dim) + mask) V.
+    Query head j reads key/value head j // group:  a_j = softmax(scale · q_j Kᵀ + mask) V. Queries
+    and keys are normed head by head where the spec says so, then turned where the block does.
     """
-    num_tokens, head_dim = len(h), spec.head_dim
-    q = linear(weights, f"{prefix}self_attn.q_proj", h).reshape(
-        num_tokens, spec.num_heads, head_dim
-    )
-    k = linear(weights, f"{prefix}self_attn.k_proj", h).reshape(
-        num_tokens, spec.num_kv_heads, head_dim
-    )
-    v = linear(weights, f"{prefix}self_attn.v_proj", h).reshape(
-        num_tokens, spec.num_kv_heads, head_dim
-    )
-    q, k = rotate(spec, q, positions), rotate(spec, k, positions)
+    block, prefix = spec.block(layer), f"model.layers.{layer}.self_attn."
+    positions = np.arange(len(h))
+    q = linear(weights, f"{prefix}q_proj", h).reshape(len(h), spec.num_heads, spec.head_dim)
+    k = linear(weights, f"{prefix}k_proj", h).reshape(len(h), spec.num_kv_heads, spec.head_dim)
+    v = linear(weights, f"{prefix}v_proj", h).reshape(len(h), spec.num_kv_heads, spec.head_dim)
+    if spec.qk_norm:
+        q = norm(spec, weights, f"{prefix}q_norm", q)
+        k = norm(spec, weights, f"{prefix}k_norm", k)
+    q, k = rotate(spec, q, positions, block.rotation), rotate(spec, k, positions, block.rotation)
     k = np.repeat(k, spec.group_size, axis=1)  # (tokens, num_heads, head_dim)
     v = np.repeat(v, spec.group_size, axis=1)
-    scores = np.einsum("qjd,kjd->jqk", q, k) * q.dtype.type(
-        head_dim**-0.5
-    )  # (num_heads, tokens, tokens)
-    is_future = positions[None, :] > positions[:, None]
-    mixed = np.einsum("jqk,kjd->qjd", softmax(np.where(is_future, -np.inf, scores)), v)
-    return linear(weights, f"{prefix}self_attn.o_proj", mixed.reshape(num_tokens, spec.query_size))
+    scale = q.dtype.type(spec.attention_scale or spec.head_dim**-0.5)
+    scores = np.einsum("qjd,kjd->jqk", q, k) * scale  # (num_heads, tokens, tokens)
+    distance = positions[:, None] - positions[None, :]
+    is_hidden = (distance < 0) | (distance >= (block.window or len(h)))
+    mixed = np.einsum("jqk,kjd->qjd", softmax(np.where(is_hidden, -np.inf, scores)), v)
+    return linear(weights, f"{prefix}o_proj", mixed.reshape(len(h), spec.query_size))
+
+
+def mamba2(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
+    """Mamba-2 (arXiv 2405.21060) in its plain recurrence: (tokens, hidden) -> (tokens, hidden).
+
+    z, xBC, dt = in_proj h;  x, B, C = silu(conv(xBC));  dt = max(softplus(dt + bias), minimum)
+    state = exp(-exp(A_log) dt) state + dt x Bᵀ;  y = state C + D x       for each head
+    out_proj norm(y · silu(z)), normed group by group
+    """
+    m, prefix = spec.mamba2, f"model.layers.{layer}.mamba."
+    assert m is not None
+    projected = linear(weights, f"{prefix}in_proj", h)
+    z, mixed, dt = np.split(projected, [m.inner_size, m.inner_size + m.conv_channels], axis=1)
+    bias = weights.get(f"{prefix}conv1d.bias")
+    mixed = silu(convolve(mixed, weights[f"{prefix}conv1d.weight"], bias))
+    x, b, c = np.split(mixed, [m.inner_size, m.inner_size + m.num_groups * m.state_size], axis=1)
+    dt = np.logaddexp(0, dt + weights[f"{prefix}dt_bias"]).clip(m.min_time_step).astype(h.dtype)
+    y = scan(m, weights, prefix, x, b, c, dt) * silu(z)
+    groups = y.reshape(len(h), m.norm_groups, -1)
+    groups = groups / np.sqrt(
+        np.mean(groups * groups, axis=-1, keepdims=True) + np.float32(spec.norm_eps)
+    )
+    y = groups.reshape(y.shape) * weights[f"{prefix}norm.weight"]
+    return linear(weights, f"{prefix}out_proj", y)
+
+
+def scan(
+    m: Mamba2, weights: Weights, prefix: str, x: Array, b: Array, c: Array, dt: Array
+) -> Array:
+    """The recurrence of `mamba2`, token by token: x (tokens, inner) -> (tokens, inner)."""
+    per_group = m.num_heads // m.num_groups
+    x = x.reshape(-1, m.num_heads, m.head_dim)
+    b = np.repeat(b.reshape(-1, m.num_groups, m.state_size), per_group, axis=1)
+    c = np.repeat(c.reshape(-1, m.num_groups, m.state_size), per_group, axis=1)
+    decay = np.exp(-np.exp(weights[f"{prefix}A_log"]) * dt)  # (tokens, heads)
+    state = np.zeros((m.num_heads, m.head_dim, m.state_size), x.dtype)
+    rows = []
+    for t in range(len(x)):
+        state = decay[t, :, None, None] * state
+        state = state + (dt[t, :, None] * x[t])[:, :, None] * b[t][:, None, :]
+        rows.append(np.einsum("hdn,hn->hd", state, c[t]))
+    y: Array = np.stack(rows) + weights[f"{prefix}D"][:, None] * x
+    return y.reshape(-1, m.inner_size)
+
+
+def short_conv(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
+    """The gated short convolution of LFM2: out_proj(c · conv(b · x)) with b, c, x = in_proj h."""
+    prefix = f"model.layers.{layer}.conv."
+    b, c, x = np.split(linear(weights, f"{prefix}in_proj", h), 3, axis=1)
+    taps, bias = weights[f"{prefix}conv.weight"], weights.get(f"{prefix}conv.bias")
+    return linear(weights, f"{prefix}out_proj", c * convolve(b * x, taps, bias))
+
+
+def convolve(x: Array, taps: Array, bias: Array | None) -> Array:
+    """A causal convolution of each channel: x (tokens, channels), taps (channels, size); the last
+    tap meets the token itself."""
+    size = taps.shape[1]
+    padded = np.concatenate([np.zeros((size - 1, x.shape[1]), x.dtype), x])
+    y: Array = sum((padded[k : k + len(x)] * taps[:, k] for k in range(size)), np.zeros_like(x))
+    return y if bias is None else y + bias
+
+
+MIXERS: dict[str, Callable[[ModelSpec, Weights, int, Array], Array]] = {
+    "attention": attention,
+    "mamba2": mamba2,
+    "short_conv": short_conv,
+}
 
 
 def softmax(scores: Array) -> Array:
@@ -150,8 +227,10 @@ def softmax(scores: Array) -> Array:
     return shifted / total
 
 
-def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
-    """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i +
+def rotate(
+    spec: ModelSpec, x: Array, positions: NDArray[np.int64], rotation: Rotation = "global"
+) -> Array:
+        """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i +
     r/2).
 
     y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)
@@ -161,12 +240,19 @@ def rotate(spec: ModelSpec, x: Array, positions: NDArray[np.int64]) -> Array:
     f_i are those of `understudy.rotary`; cos and sin are multiplied by the scaling's attention
     factor, mostly 1.
     """
-    half = spec.rotary_dim // 2
-    turns = np.asarray(spec.frequencies(int(positions.max(initial=0)) + 1), np.float32)
+    if rotation == "none" or spec.rotary_dim == 0:
+        return x
+    half, is_global = spec.rotary_dim // 2, rotation == "global"
+    turns = np.asarray(
+        spec.frequencies(int(positions.max(initial=0)) + 1)
+        if is_global
+        else spec.local_frequencies,
+        np.float32,
+    )
     angles = (
         positions.astype(np.float32)[:, None] * turns
     )  # (tokens, half), single precision everywhere
-    factor = np.float32(spec.attention_factor)
+    factor = np.float32(spec.attention_factor if is_global else 1)
     cos, sin = ((f(angles) * factor).astype(x.dtype)[:, None, :] for f in (np.cos, np.sin))
     first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
@@ -183,9 +269,17 @@ def mlp_inner(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array
 
 
 def activation(spec: ModelSpec, x: Array) -> Array:
-    """relu2: max(x, 0)²;  silu: x / (1 + exp(-x))."""
+    """relu2: max(x, 0)²;  silu;  gelu_tanh: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     if spec.activation == "relu2":
         return np.square(np.maximum(x, 0))
+    if spec.activation == "gelu_tanh":
+        y: Array = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return y
+    return silu(x)
+
+
+def silu(x: Array) -> Array:
+    """x / (1 + exp(-x))"""
     with np.errstate(over="ignore"):  # exp(-x) may reach inf, which rightly gives 0
         y: Array = x / (1 + np.exp(-x))
     return y

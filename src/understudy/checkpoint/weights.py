@@ -25,6 +25,19 @@ class Weights(Mapping[str, StoredTensor]):
         first = self._changes.get(name)
         self._changes[name] = how if first is None else lambda tensor: how(first(tensor))
 
+    def put(self, tensor: StoredTensor) -> None:
+        self._tensors[tensor.name] = tensor
+
+    def take_over(self, other: Weights, name: str, stored: StoredTensor) -> None:
+        """A tensor of another mapping as `stored`, with the change that it has there."""
+        self._tensors[stored.name] = stored
+        if name in other._changes:
+            change = other._changes[name]
+            self._changes[stored.name] = lambda t: change(t).renamed(stored.name)
+
+    def is_changed(self, name: str) -> bool:
+        return name in self._changes
+
     def remove(self, name: str) -> None:
         del self._tensors[name]
         self._changes.pop(name, None)

@@ -180,6 +180,14 @@ class Network(nn.Module):
             raise UnsupportedError(
                 "activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS)
             )
+        if options := spec.options():
+            raise UnsupportedError(
+                "compression knows blocks of attention and MLP without these options",
+                where=spec.architecture,
+                expected="nemotron llama mistral qwen2",
+                found=", ".join(options),
+                do="run or convert it instead",
+            )
         self.spec = spec
         self.rotations: dict[tuple[int, torch.device], Rotation] = {}
         self.model = NetworkBody(spec)

@@ -189,6 +189,7 @@ def _rotation(spec: ModelSpec) -> dict[str, object]:
     return {
         "frequency_sets": sets[:1] if sets[0] == sets[1] else sets,
         "attention_factor": spec.attention_factor,
+        "local_frequencies": spec.local_frequencies,
     }
 
 
@@ -232,9 +233,12 @@ def choose_threads(num_threads: int | None = None) -> int:
     return min(int(text), usable)
 
 
-def new_cache(model: CoreModel, num_pages: int, kv_format: KvFormat = "f16") -> Cache:
-    """`num_pages` pages of `PAGE_SIZE` positions; memory is taken when a page is first written."""
-    return _core.Cache(model, num_pages, kv_format)
+def new_cache(
+    model: CoreModel, num_pages: int, kv_format: KvFormat = "f16", num_states: int = 0
+) -> Cache:
+    """`num_pages` pages of `PAGE_SIZE` positions, and `num_states` states of the recurrent layers
+    of one sequence; memory is taken when a page or a state is first written."""
+    return _core.Cache(model, num_pages, kv_format, num_states)
 
 
 def copy_pages(cache: Cache, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
@@ -278,6 +282,8 @@ def step(
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
     adapters: Sequence[AdapterMix | None] | None = None,
+    states: NDArray[np.int32] | None = None,
+    state_saves: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float32]:
     """One forward pass. tokens, positions, slots: (n,); page_tables: (sequences, pages);
     logit_rows: (m,).
@@ -285,11 +291,13 @@ def step(
     Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of
     `page_tables`; tokens of one sequence stand together, in rising order. `frequency_sets` says for
     each sequence whether it turns by the frequencies of texts within the model's original context
-    (0) or of longer ones (1), where these differ; `adapters` says for each which act on it. Returns
+    (0) or of longer ones (1), where these differ; `adapters` says for each which act on it. A model with recurrent layers needs `states`
+    (sequences, 2): the state that a sequence goes on from, -1 for none, and the one that is kept;
+    `state_saves` (n,) names the states that are kept behind a token as well, -1 for none. Returns
     float32 (m, vocab): the logits of batch rows `logit_rows`.
     """
     arrays = (tokens, positions, slots, page_tables, logit_rows)
-    return _core.step(model, cache, *arrays, frequency_sets, adapters)
+    return _core.step(model, cache, *arrays, frequency_sets, adapters, states, state_saves)
 
 
 _NO_IDS = np.empty(0, np.int32)

@@ -95,8 +95,18 @@ class Adapter:
 class Cache:
     """Keys and values in pages; memory is taken when a page is first written."""
 
-    def __init__(self, model: Model, num_pages: int, kv_format: str) -> None:
-        """kv_format: `f16`, `int8` or `f32`."""
+    def __init__(self, model: Model, num_pages: int, kv_format: str, num_states: int = 0) -> None:
+        """kv_format: `f16`, `int8` or `f32`; states are of the recurrent layers of one sequence."""
+    @property
+    def num_states(self) -> int:
+        """States of the pool."""
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one state over all recurrent layers."""
+    def read_state(self, state: int) -> NDArray[np.uint8]:
+        """The bytes (state_bytes,) of a state."""
+    def write_state(self, state: int, data: NDArray[np.uint8]) -> None:
+        """Puts back what `read_state` gave."""
     @property
     def num_pages(self) -> int:
         """Pages of the pool."""
@@ -120,6 +130,8 @@ def step(
     logit_rows: NDArray[np.int32],
     frequency_sets: Sequence[int] | None = None,
     adapters: Sequence[Sequence[tuple[Adapter, float]] | None] | None = None,
+    states: NDArray[np.int32] | None = None,
+    state_saves: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float32]:
     """One forward pass; see `understudy.core.step`. Returns float32 (logit_rows, vocab)."""
 

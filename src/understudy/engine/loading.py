@@ -123,9 +123,10 @@ def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> t
 def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
     """Bytes of keys and values of one token over all layers."""
     padded = -(-spec.head_dim // 32) * 32
-    values = spec.num_layers * spec.num_kv_heads * (spec.head_dim + padded)
+    num_heads = spec.count("attention") * spec.num_kv_heads
+    values = num_heads * (spec.head_dim + padded)
     if kv == "int8":
-        return values + spec.num_layers * spec.num_kv_heads * 8
+        return values + num_heads * 8
     return values * (2 if kv == "f16" else 4)
 
 

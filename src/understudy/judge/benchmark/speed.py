@@ -208,7 +208,7 @@ class SpeedTest:
             if name not in skipped and len(shape) == 2
         ]
         per_token = sum(2.0 * rows * columns for rows, columns in shapes)
-        attention = 4.0 * self.spec.query_size * self.spec.num_layers * (num_tokens + 1) / 2
+        attention = 4.0 * self.spec.query_size * self.spec.count("attention") * (num_tokens + 1) / 2
         return (
             num_tokens * (per_token + attention)
             + 2.0 * self.spec.vocab_size * self.spec.hidden_size

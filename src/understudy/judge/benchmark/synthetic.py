@@ -302,7 +302,7 @@ def synthetic_packed(
     for key in weights:
         tensor = weights[key]
         if len(tensor.shape) == 1:
-            is_offset = spec.norm == "layer_norm_1p" and key.endswith("norm.weight")
+            is_offset = spec.norm.endswith("_1p") and key.endswith("norm.weight")
             values = tensor.to_float32() + np.float32(is_offset)
             packed[key] = PackedTensor("f32", 1, tensor.shape[0], values.view(np.uint8))
             continue

@@ -26,6 +26,7 @@ from understudy.report.document import (
     missing,
 )
 from understudy.report.text import num_bytes
+from understudy.spec import Mixer, ModelSpec
 
 ABOUT = {
     "bias": "What another group of people changes, and what was done about it",
@@ -33,8 +34,13 @@ ABOUT = {
     "privacy": "Personal data: in its making, and in what it writes",
     "safety": "Attacks, refusals, people's red team, limits of use",
 }
-ACTIVATIONS = {"relu2": "squared ReLU", "silu": "SiLU"}
-NORMS = {"layer_norm_1p": "LayerNorm1P", "rms_norm": "RMSNorm"}
+ACTIVATIONS = {"relu2": "squared ReLU", "silu": "SiLU", "gelu_tanh": "GELU (tanh)"}
+NORMS = {"layer_norm_1p": "LayerNorm1P", "rms_norm": "RMSNorm", "rms_norm_1p": "RMSNorm (1 + w)"}
+MIXERS: dict[Mixer, str] = {
+    "attention": "attention",
+    "mamba2": "Mamba-2",
+    "short_conv": "a short convolution",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +251,21 @@ def network(facts: Facts) -> str:
         f"width {spec.hidden_size}, {NORMS[spec.norm]}; attention with {spec.num_heads} query and "
         f"{spec.num_kv_heads} key/value heads of {spec.head_dim}, {spec.rotary_dim} of them "
         f"rotated; {gate}MLP of {spec.intermediate_size} with "
-        f"{ACTIVATIONS[spec.activation]}; vocabulary of {spec.vocab_size:,}{tied}"
+        f"{ACTIVATIONS[spec.activation]}{_mixers(spec)}; vocabulary of {spec.vocab_size:,}{tied}"
     )
+
+
+def _mixers(spec: ModelSpec) -> str:
+    """How many layers have which mixer and an MLP, where they are not all alike."""
+    if not spec.blocks:
+        return ""
+    counts = [
+        f"{spec.count(name)} with {words}" for name, words in MIXERS.items() if spec.count(name)
+    ]
+    windows = sum(block.window > 0 for block in spec.blocks)
+    counts += [f"{windows} of these with a window"] if windows else []
+    counts += [f"{sum(block.has_mlp for block in spec.blocks)} with an MLP"]
+    return f"; layers: {', '.join(counts)}"
 
 
 def _input_output(facts: Facts) -> Iterator[tuple[str, Sequence[Cell]]]:

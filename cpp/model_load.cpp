@@ -1,0 +1,176 @@
+// Making a model from its tensors: finds them by name and holds their shapes to the spec.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "model.h"
+
+namespace understudy {
+namespace {
+
+const PackedTensor& require(const TensorMap& tensors, const std::string& name, int64_t rows,
+                            int64_t columns) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) throw std::invalid_argument("missing tensor " + name);
+  const PackedTensor& t = found->second;
+  const auto shape = [](int64_t r, int64_t c) {
+    return "(" + std::to_string(r) + ", " + std::to_string(c) + ")";
+  };
+  if (t.rows != rows || t.columns != columns)
+    throw std::invalid_argument("tensor " + name + " has shape " + shape(t.rows, t.columns) +
+                                ", expected " + shape(rows, columns));
+  return t;
+}
+
+}  // namespace
+
+// Finds the tensors of a model by name and holds their shapes to the spec.
+class Model::Loader {
+ public:
+  Loader(Model& model, const TensorMap& tensors, const std::vector<std::string>& int12)
+      : model_(model), spec_(model.spec_), tensors_(tensors), int12_(int12) {}
+
+  void load() {
+    model_.embedding_ =
+        require(tensors_, "model.embed_tokens.weight", spec_.vocab_size, spec_.hidden_size);
+    model_.head_ = tensors_.count("lm_head.weight")
+                       ? linear("lm_head", spec_.vocab_size, spec_.hidden_size)
+                       : make("lm_head", model_.embedding_, nullptr);
+    number(EMBEDDING_NAME, spec_.hidden_size, spec_.vocab_size);  // one token's input is a 1
+    model_.final_norm_ = norm("model.norm");
+    int num_attention = 0, num_recurrent = 0;
+    for (int i = 0; i < spec_.num_layers; ++i) {
+      model_.layers_.push_back(layer("model.layers." + std::to_string(i) + ".", spec_.block(i)));
+      Layer& made = model_.layers_.back();
+      made.index = made.block.mixer == Mixer::ATTENTION ? num_attention++ : num_recurrent;
+      num_recurrent += made.in.weight.data != nullptr;
+    }
+  }
+
+ private:
+  Layer layer(const std::string& prefix, const BlockSpec& block) {
+    Layer layer;
+    layer.block = block;
+    const bool has_mixer = block.mixer != Mixer::NONE, has_mlp = block.has_mlp;
+    if (has_mixer) layer.mixer_norm = norm(prefix + "input_layernorm");
+    if (has_mixer && spec_.post_norms)
+      layer.mixer_post_norm = norm(prefix + "post_attention_layernorm");
+    if (block.mixer == Mixer::ATTENTION) load_attention(prefix + "self_attn.", layer);
+    if (block.mixer == Mixer::MAMBA2) load_mamba(prefix + "mamba.", layer);
+    if (block.mixer == Mixer::SHORT_CONV) load_short_conv(prefix + "conv.", layer);
+    if (!has_mlp) return layer;
+    layer.mlp_norm = norm(
+        prefix + (spec_.post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"));
+    if (spec_.post_norms) layer.mlp_post_norm = norm(prefix + "post_feedforward_layernorm");
+    const int64_t hidden = spec_.hidden_size, inner = spec_.intermediate_size;
+    if (spec_.gated) layer.gate = linear(prefix + "mlp.gate_proj", inner, hidden);
+    layer.up = linear(prefix + "mlp.up_proj", inner, hidden);
+    layer.down = linear(prefix + "mlp.down_proj", hidden, inner);
+    return layer;
+  }
+
+  void load_attention(const std::string& prefix, Layer& layer) {
+    const int64_t hidden = spec_.hidden_size;
+    layer.q = linear(prefix + "q_proj", spec_.query_size(), hidden);
+    layer.k = linear(prefix + "k_proj", spec_.kv_size(), hidden);
+    layer.v = linear(prefix + "v_proj", spec_.kv_size(), hidden);
+    layer.o = linear(prefix + "o_proj", hidden, spec_.query_size());
+    if (!spec_.qk_norm) return;
+    layer.q_norm.gain = vector(prefix + "q_norm.weight", spec_.head_dim);
+    layer.k_norm.gain = vector(prefix + "k_norm.weight", spec_.head_dim);
+  }
+
+  void load_mamba(const std::string& prefix, Layer& layer) {
+    const Mamba2& m = spec_.mamba2;
+    layer.in = linear(prefix + "in_proj", m.projected_size(), spec_.hidden_size);
+    layer.out = linear(prefix + "out_proj", spec_.hidden_size, m.inner_size());
+    layer.recurrent = taps(prefix + "conv1d", m.conv_size, m.conv_channels());
+    layer.recurrent.dt_bias = vector(prefix + "dt_bias", m.num_heads);
+    layer.recurrent.d = vector(prefix + "D", m.num_heads);
+    layer.recurrent.norm = vector(prefix + "norm.weight", m.inner_size());
+    float* a = vector(prefix + "A_log", m.num_heads);
+    for (int h = 0; h < m.num_heads; ++h) a[h] = -std::exp(a[h]);
+    layer.recurrent.a = a;
+  }
+
+  void load_short_conv(const std::string& prefix, Layer& layer) {
+    layer.in =
+        linear(prefix + "in_proj", 3 * static_cast<int64_t>(spec_.hidden_size), spec_.hidden_size);
+    layer.out = linear(prefix + "out_proj", spec_.hidden_size, spec_.hidden_size);
+    layer.recurrent = taps(prefix + "conv", spec_.conv_size, spec_.hidden_size);
+  }
+
+  // (channels, size) in files, (size, channels) where many channels are computed side by side.
+  RecurrentWeights taps(const std::string& name, int64_t size, int64_t channels) {
+    RecurrentWeights made;
+    float* by_channel = vector(name + ".weight", channels * size);
+    float* by_tap = room(channels * size);
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t k = 0; k < size; ++k) by_tap[k * channels + c] = by_channel[c * size + k];
+    made.taps = by_tap;
+    made.conv_bias = optional_vector(name + ".bias", channels);
+    return made;
+  }
+
+  Linear linear(const std::string& name, int64_t rows, int64_t columns) {
+    return make(name, require(tensors_, name + ".weight", rows, columns),
+                optional_vector(name + ".bias", rows));
+  }
+
+  Linear make(const std::string& name, const PackedTensor& weight, const float* bias) {
+    const std::string last_name = name.substr(name.rfind('.') + 1);
+    const bool is_named = std::find(int12_.begin(), int12_.end(), last_name) != int12_.end();
+    const bool is_int12 = is_named && is_integer(weight.format);
+    model_.has_int12_ = model_.has_int12_ || is_int12;
+    return {weight, bias, is_int12, number(name, weight.rows, weight.columns)};
+  }
+
+  int number(const std::string& name, int64_t rows, int64_t columns) {
+    const int id = static_cast<int>(model_.matrices_.size());
+    model_.matrices_.emplace(name, MatrixSize{id, rows, columns});
+    return id;
+  }
+
+  NormWeights norm(const std::string& name) {
+    return {vector(name + ".weight", spec_.hidden_size),
+            spec_.is_layer_norm ? vector(name + ".bias", spec_.hidden_size) : nullptr};
+  }
+
+  const float* optional_vector(const std::string& name, int64_t size) {
+    return tensors_.count(name) ? vector(name, size) : nullptr;
+  }
+
+  float* vector(const std::string& name, int64_t size) {
+    const PackedTensor& t = require(tensors_, name, 1, size);
+    float* copy = room(size);
+    std::memcpy(copy, t.data, size * sizeof(float));
+    return copy;
+  }
+
+  float* room(int64_t size) {
+    model_.padded_.emplace_back(new float[padded_columns(size)]());
+    return model_.padded_.back().get();
+  }
+
+  Model& model_;
+  const Spec& spec_;
+  const TensorMap& tensors_;
+  const std::vector<std::string>& int12_;
+};
+
+Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels, int num_threads,
+             const std::vector<std::string>& int12)
+    : spec_(spec),
+      kernels_(kernels),
+      pool_(num_threads),
+      multiplier_(kernels_, pool_),
+      attention_(spec_, kernels_, pool_),
+      adapters_(kernels_, pool_),
+      recurrent_(spec_, kernels_, pool_) {
+  Loader(*this, tensors, int12).load();
+  zeros_.assign(spec.num_layers, 0);
+  activations_.assign(spec.num_layers, 0);
+}
+
+}  // namespace understudy

@@ -1,0 +1,74 @@
+"""Folders of every family between stock transformers and us: both ways, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import transformers
+
+from tests.support.checkpoints import random_tokens, random_weights
+from tests.support.families import FAMILIES, made_checkpoint
+from tests.torch.stock import stock_decode_logits, stock_greedy, stock_logits
+from understudy.checkpoint import reference
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+
+TOLERANCE = 1e-4  # logits are around 1; what is seen is below 1e-5
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
+def case(request, tmp_path_factory):
+    """A spec, its weights, and stock transformers' model of the folder that we wrote."""
+    spec, folder = FAMILIES[request.param], tmp_path_factory.mktemp(request.param)
+    save_checkpoint(made_checkpoint(spec), folder / "ours")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder / "ours", attn_implementation="eager"
+    )
+    return spec, random_weights(spec), model.eval(), folder
+
+
+@pytest.mark.parametrize("length", [1, 90, 150])
+def test_prefill_equals_transformers(case, length: int) -> None:
+    spec, weights, model, _ = case
+    tokens = random_tokens(spec, length, seed=length)
+    theirs = stock_logits(model, tokens)
+    assert theirs.std() > 0.2
+    assert np.abs(reference.forward(spec, weights, tokens) - theirs).max() < TOLERANCE
+
+
+def test_decoding_over_transformers_cache_equals_one_forward_pass(case) -> None:
+    spec, weights, model, _ = case
+    if spec.rope_scaling is not None and spec.short_context:
+        pytest.skip("transformers turns what it has cached by other frequencies than what follows")
+    tokens = random_tokens(spec, 60, seed=3)
+    theirs = stock_decode_logits(model, tokens, num_prefill=7)
+    assert np.abs(reference.forward(spec, weights, tokens) - theirs).max() < TOLERANCE
+
+
+def test_128_greedy_tokens_are_those_of_transformers(case) -> None:
+    spec, weights, model, _ = case
+    if spec.rope_scaling is not None and spec.short_context:
+        pytest.skip("transformers turns what it has cached by other frequencies than what follows")
+    prompt = random_tokens(spec, 12, seed=4)
+    expected = stock_greedy(model, prompt, 128)
+    logits = reference.forward(spec, weights, np.array([*prompt, *expected]))
+    assert logits[len(prompt) - 1 : -1].argmax(axis=-1).tolist() == expected
+
+
+def test_what_transformers_writes_is_read_as_the_same_model(case) -> None:
+    spec, weights, model, folder = case
+    model.save_pretrained(folder / "theirs")
+    again = open_checkpoint(folder / "theirs")
+    assert again.spec == spec
+    for name, values in weights.items():
+        np.testing.assert_array_equal(again.weights[name].to_float32(), values)
+
+
+def test_our_own_folder_is_read_as_the_same_model(case) -> None:
+    spec, weights, _, folder = case
+    again = open_checkpoint(Path(folder / "ours"))
+    assert again.spec == spec
+    for name, values in weights.items():
+        np.testing.assert_array_equal(again.weights[name].to_float32(), values)
