@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from tests.support.checkpoints import SPECS, random_weights
+from tests.support.checkpoints import SPECS, Weights, random_weights
 from understudy.checkpoint.checkpoint import Checkpoint
-from understudy.checkpoint.weights import Weights
+from understudy.checkpoint.weights import Weights as StoredWeights
 from understudy.formats.tensor import StoredTensor
 from understudy.rotary import LinearScaling, LongRopeScaling
-from understudy.spec import BlockSpec, ModelSpec
+from understudy.spec import BlockSpec, Mamba2, ModelSpec
 
 _BASE = SPECS["llama"].replace(num_layers=4, max_positions=512)
 _FULL, _LOCAL = BlockSpec(), BlockSpec(window=9, rotation="local")
@@ -28,6 +29,51 @@ _GEMMA = _BASE.replace(
     rope_theta=1e6,
     norm_eps=1e-6,
 )
+
+_MAMBA = BlockSpec("mamba2", has_mlp=False)
+_POSITIONLESS = BlockSpec("attention", has_mlp=False, rotation="none")
+_MLP = BlockSpec("none", has_mlp=True)
+_KINDS = {"M": _MAMBA, "*": _POSITIONLESS, "-": _MLP}
+
+
+def hybrid(pattern: str, **changes: object) -> ModelSpec:
+    """A Nemotron-H of this pattern; sizes of the mixers and what else is given are changed."""
+    sizes = {field.name for field in dataclasses.fields(Mamba2)}
+    own = {key: value for key, value in changes.items() if key in sizes}
+    mamba = dataclasses.replace(Mamba2(6, 20, 24, 2, 2, 4, min_time_step=0.001), **own)
+    return _BASE.replace(
+        architecture="nemotron_h",
+        num_layers=len(pattern),
+        blocks=tuple(_KINDS[kind] for kind in pattern),
+        activation="relu2",
+        gated=False,
+        rotary_dim=0,
+        rope_theta=1e4,
+        mamba2=mamba,
+        **{key: value for key, value in changes.items() if key not in sizes},
+    )
+
+
+_4B = "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"
+_9B = "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"
+# The patterns of Nemotron 3 Nano 4B and Nano 9B v2, and those that begin or end otherwise.
+HYBRIDS: dict[str, ModelSpec] = {
+    "4b": hybrid(_4B, hidden_size=48, intermediate_size=80, num_groups=1, norm_groups=1),
+    "9b": hybrid(
+        _9B, hidden_size=48, intermediate_size=80, num_heads=8, num_groups=8, norm_groups=8
+    ),
+    "mamba_first": hybrid("M*-M"),
+    "attention_first": hybrid("*MM-"),
+    "mlp_first": hybrid("-M-M*M-*"),
+    "biases": hybrid("M-*M", proj_bias=True, mlp_bias=True),
+    "no_conv_bias": hybrid("-M*", conv_bias=False),
+    "one_group": hybrid("M*-", num_groups=1, norm_groups=1, state_size=16, tied_embeddings=True),
+    "odd_heads": hybrid("M*M-", num_heads=5, num_groups=1, norm_groups=1, head_dim=7),
+    "wide_heads": hybrid("MM*-", num_heads=2, head_dim=80, num_groups=2, state_size=128),
+    "short_taps": hybrid("M-M*", conv_size=2),
+    "mamba_alone": hybrid("MMM"),
+}
+
 
 # One entry for each option of a block that a family brings.
 FAMILIES: dict[str, ModelSpec] = {
@@ -80,9 +126,22 @@ FAMILIES: dict[str, ModelSpec] = {
 }
 
 
-def made_checkpoint(spec: ModelSpec, seed: int = 0) -> Checkpoint:
-    """A checkpoint without a tokenizer, its float32 weights at random."""
+FAMILIES |= {f"nemotron_h_{name}": HYBRIDS[name] for name in ("mlp_first", "wide_heads")}
+
+
+def calm_weights(spec: ModelSpec, seed: int = 0) -> Weights:
+    """Random weights whose layers add less to the stream the more of them there are: or the
+    roundings of two programs would grow apart from layer to layer."""
     weights = random_weights(spec, seed)
+    for name in weights:
+        if name.endswith(("down_proj.weight", "o_proj.weight", "out_proj.weight")):
+            weights[name] *= np.float32(spec.num_layers**-0.5)
+    return weights
+
+
+def made_checkpoint(spec: ModelSpec, weights: Weights | None = None) -> Checkpoint:
+    """A checkpoint without a tokenizer, in float32; random weights where none are given."""
+    weights = random_weights(spec) if weights is None else weights
     stored = {name: StoredTensor.of(name, np.asarray(w)) for name, w in weights.items()}
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    return Checkpoint(spec, Weights(stored), None, Path("made-up"), ids)
+    return Checkpoint(spec, StoredWeights(stored), None, Path("made-up"), ids)

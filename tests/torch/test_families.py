@@ -9,7 +9,8 @@ import pytest
 import transformers
 
 from tests.support.checkpoints import random_tokens, random_weights
-from tests.support.families import FAMILIES, made_checkpoint
+from tests.support.families import FAMILIES, HYBRIDS, calm_weights, made_checkpoint
+from tests.support.native import NativeRun, native_model
 from tests.torch.stock import stock_decode_logits, stock_greedy, stock_logits
 from understudy.checkpoint import reference
 from understudy.checkpoint.checkpoint import open_checkpoint
@@ -72,3 +73,21 @@ def test_our_own_folder_is_read_as_the_same_model(case) -> None:
     assert again.spec == spec
     for name, values in weights.items():
         np.testing.assert_array_equal(again.weights[name].to_float32(), values)
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_hybrids_of_every_pattern_equal_transformers(name: str, tmp_path: Path) -> None:
+    spec = HYBRIDS[name]
+    weights, tokens = calm_weights(spec, seed=7), random_tokens(spec, 140, seed=7)
+    save_checkpoint(made_checkpoint(spec, weights), tmp_path / "ours")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "ours", attn_implementation="eager"
+    ).eval()
+    theirs = stock_logits(model, tokens)
+    assert theirs.std() > 0.2
+    assert np.abs(reference.forward(spec, weights, tokens) - theirs).max() < TOLERANCE
+    run = NativeRun(native_model(spec, weights, num_threads=2), spec)
+    assert np.abs(run.prefill(tokens, chunk=53) - theirs).max() < TOLERANCE
+    if any(block.mixer == "attention" for block in spec.blocks):
+        greedy = NativeRun(native_model(spec, weights), spec).greedy(tokens[:12], 128)
+        assert greedy == stock_greedy(model, tokens[:12], 128)  # its cache wants attention

@@ -230,7 +230,7 @@ def softmax(scores: Array) -> Array:
 def rotate(
     spec: ModelSpec, x: Array, positions: NDArray[np.int64], rotation: Rotation = "global"
 ) -> Array:
-        """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i +
+    """Rotary embedding of the first r = rotary_dim values of each head, half-split pairs (i, i +
     r/2).
 
     y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)

@@ -6,6 +6,7 @@ loaded.engine, loaded.fingerprint
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,12 +17,17 @@ from understudy.checkpoint.pack import check_memory, pack, packed_sizes
 from understudy.engine.adapters import AdapterTable
 from understudy.engine.engine import Engine
 from understudy.engine.runner import Runner
-from understudy.errors import MissingError, UsageError
+from understudy.engine.states import StateKeeper
+from understudy.errors import MissingError, UnderstudyWarning, UsageError
 from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer
 from understudy.text.tokenizer import Segmenter
 
 DEFAULT_CONTEXT = 4096
+MAX_SEQUENCES = 64
+# Room for states of recurrent layers behind known beginnings (`engine/states.py`).
+KEPT_STATE_BYTES = 384 << 20
+MIN_KEPT_STATES, MAX_KEPT_STATES = 4, 1024
 # Where rounding inputs to int8 costs most (docs/log.md).
 INT12_MATRICES = ("v_proj", "up_proj", "down_proj", "lm_head")
 INT12_BELOW = 1_000_000_000  # parameters: small models feel the rounding, large ones the time
@@ -85,8 +91,11 @@ def load_engine(
     core.choose_isa(options.isa)
     num_threads = core.choose_threads(options.num_threads)
     kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
+    num_kept = num_kept_states(spec)
     check_memory(
-        sum(packed_sizes(checkpoint, options.weights).values()) + kv_bytes,
+        sum(packed_sizes(checkpoint, options.weights).values())
+        + kv_bytes
+        + state_bytes(spec) * (num_kept + 1),
         f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
     )
     packed = pack(
@@ -96,18 +105,51 @@ def load_engine(
         spec, packed.tensors, isa=options.isa, num_threads=num_threads, int12=int12
     )
     is_float = all(t.format in ("f32", "bf16") for t in packed.tensors.values())
+    num_states = MAX_SEQUENCES + num_kept if spec.has_state else 0
     engine = Engine(
-        Runner(core_model, num_pages, kv),
+        Runner(core_model, num_pages, kv, num_states),
         tokenizer or _no_tokenizer(spec.vocab_size),
         context=context,
         vocab_size=spec.vocab_size,
         max_batch_tokens=options.max_batch_tokens,
-        speculate=options.speculate,
+        max_sequences=MAX_SEQUENCES,
+        speculate=_speculate(spec, options.speculate),
         adapters=AdapterTable(spec, core_model, "f32" if is_float else "bf16"),
     )
     engine.scheduler.short_context = spec.short_context
+    if num_states:
+        engine.scheduler.states = StateKeeper(num_states, engine.pool)
     fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
     return LoadedEngine(engine, fingerprint, packed.num_bytes())
+
+
+def state_bytes(spec: ModelSpec) -> int:
+    """Bytes of the recurrent layers' state of one sequence, in float32."""
+    values = spec.count("short_conv") * max(spec.conv_size - 1, 0) * spec.hidden_size
+    if spec.mamba2 is not None:
+        m = spec.mamba2
+        heads = m.num_heads * m.state_size * (-(-m.head_dim // 16) * 16)
+        values += spec.count("mamba2") * ((m.conv_size - 1) * m.conv_channels + heads)
+    return 4 * values
+
+
+def num_kept_states(spec: ModelSpec) -> int:
+    """How many states of beginnings are kept: what `KEPT_STATE_BYTES` hold, within bounds."""
+    if not spec.has_state:
+        return 0
+    return min(max(KEPT_STATE_BYTES // state_bytes(spec), MIN_KEPT_STATES), MAX_KEPT_STATES)
+
+
+def _speculate(spec: ModelSpec, wanted: int) -> int:
+    if wanted and spec.has_state:
+        warnings.warn(
+            f"speculation is switched off: {spec.architecture} has recurrent layers, whose state "
+            "cannot take back a wrong guess",
+            UnderstudyWarning,
+            stacklevel=3,
+        )
+        return 0
+    return wanted
 
 
 def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> tuple[str, ...]:

@@ -35,23 +35,32 @@ def iterate_logits(
     check_vocabulary(tokens, vocab_size)
     check_length(len(tokens), driver.engine.context)
     adapted = AdaptedRunner(runner, driver.engine.default_adapters)
-    pages = driver.call(lambda engine: _take_pages(engine, len(tokens)))
+    pages, state = driver.call(
+        lambda engine: (_take_pages(engine, len(tokens)), _take_state(engine))
+    )
     num_rows = max(MIN_ROWS, MAX_VALUES // vocab_size // 4)
     try:
         for first in range(0, len(tokens), num_rows):
-            yield first, driver.call(_chunk(adapted, tokens, pages, first, num_rows))
+            compute = _chunk(adapted, tokens, pages, first, num_rows, state)
+            yield first, driver.call(compute)
     finally:
         driver.post(lambda: pool.release(pages))
+        driver.post(lambda: _release_state(driver.engine, state))
 
 
 def _chunk(
-    runner: AdaptedRunner, tokens: list[int], pages: list[int], first: int, num_rows: int
+    runner: AdaptedRunner,
+    tokens: list[int],
+    pages: list[int],
+    first: int,
+    num_rows: int,
+    state: int | None,
 ) -> Callable[[Engine], NDArray[np.float32]]:
     count = min(num_rows, len(tokens) - first)
 
     def compute(engine: Engine) -> NDArray[np.float32]:
         turns = engine.scheduler.frequency_set(len(tokens))
-        return runner.logits(tokens, pages, first, count, turns)
+        return runner.logits(tokens, pages, first, count, turns, -1 if state is None else state)
 
     return compute
 
@@ -64,6 +73,21 @@ def _take_pages(engine: Engine, num_tokens: int) -> list[int]:
             do="wait for them, or give the model more cache_tokens",
         )
     return [pool.take() for _ in range(pool.pages_for(num_tokens))]
+
+
+def _take_state(engine: Engine) -> int | None:
+    """A state to read with; None for a model without recurrent layers."""
+    if engine.scheduler.states is None:
+        return None
+    state = engine.scheduler.states.take()
+    if state is None:
+        raise UsageError("requests under way hold all states", do="wait for them")
+    return state
+
+
+def _release_state(engine: Engine, state: int | None) -> None:
+    if engine.scheduler.states is not None and state is not None:
+        engine.scheduler.states.release(state)
 
 
 def score(
@@ -88,6 +112,10 @@ def score(
         limits = Limits(engine.scheduler.max_batch_tokens, num_rows)
         short = engine.scheduler.short_context
         adapted = AdaptedRunner(runner, engine.default_adapters)
-        return score_continuations(adapted, engine.pool, pairs, limits, short)
+        state = _take_state(engine)
+        try:
+            return score_continuations(adapted, engine.pool, pairs, limits, short, state)
+        finally:
+            _release_state(engine, state)
 
     return driver.call(compute)

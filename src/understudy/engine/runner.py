@@ -19,11 +19,18 @@ class Runner:
     Args:
         model: packed weights ready to run.
         num_pages: pages of the cache; a page holds `core.PAGE_SIZE` positions.
+        num_states: states of recurrent layers; 0 for a model without them.
     """
 
-    def __init__(self, model: core.CoreModel, num_pages: int, kv_format: KvFormat = "f16") -> None:
-        self.model = model
-        self.cache = core.new_cache(model, num_pages, kv_format)
+    def __init__(
+        self,
+        model: core.CoreModel,
+        num_pages: int,
+        kv_format: KvFormat = "f16",
+        num_states: int = 0,
+    ) -> None:
+        self.model, self.num_states = model, num_states
+        self.cache = core.new_cache(model, num_pages, kv_format, num_states)
         self.page_size, self.num_pages = core.PAGE_SIZE, num_pages
 
     def step(self, sequences: list[Sequence], logit_counts: list[int]) -> NDArray[np.float32]:
@@ -59,7 +66,22 @@ class Runner:
             np.asarray(rows, np.int32),
             _sets([sequence.frequency_set for sequence in sequences]),
             _packed([sequence.adapters for sequence in sequences]),
+            states=self._states([(s.state_source, s.state) for s in sequences]),
+            state_saves=self._saves(sequences, slots, positions),
         )
+
+    def _states(self, pairs: list[tuple[int, int]]) -> NDArray[np.int32] | None:
+        return np.asarray(pairs, np.int32) if self.num_states else None
+
+    def _saves(
+        self, sequences: list[Sequence], slots: list[int], positions: list[int]
+    ) -> NDArray[np.int32] | None:
+        """By token of the step, which state is kept behind it as well."""
+        if not any(sequence.state_saves for sequence in sequences):
+            return None
+        wanted = [sequence.state_saves for sequence in sequences]
+        pairs = zip(slots, positions, strict=True)
+        return np.asarray([wanted[slot].get(at + 1, -1) for slot, at in pairs], np.int32)
 
     def copy_page(self, source: int, target: int) -> None:
         """Copies the keys and values of one page over those of another."""
@@ -96,6 +118,7 @@ class Runner:
             np.asarray(rows, np.int32),
             _sets([frequency_set] * len(pieces)),
             _packed([adapters] * len(pieces)),
+            states=self._states([(p.state if p.first else -1, p.state) for p in pieces]),
         )
 
 
@@ -111,15 +134,20 @@ class AdaptedRunner:
         return self._runner.rows(pieces, frequency_set, self._adapters)
 
     def logits(
-        self, tokens: list[int], pages: list[int], first: int, count: int, frequency_set: int = 0
+        self,
+        tokens: list[int],
+        pages: list[int],
+        first: int,
+        count: int,
+        frequency_set: int = 0,
+        state: int = -1,
     ) -> NDArray[np.float32]:
-        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in
-        `pages`: (count, vocab).
+        """Computes tokens first … first + count - 1 of one text whose earlier tokens are in `pages`
+        and `state`: (count, vocab).
         """
         wanted = range(first, first + count)
-        return self.rows(
-            [Piece(tokens[first : first + count], first, pages, wanted)], frequency_set
-        )
+        piece = Piece(tokens[first : first + count], first, pages, wanted, state)
+        return self.rows([piece], frequency_set)
 
 
 def _packed(by_sequence: list[ActiveAdapters]) -> list[core.AdapterMix | None] | None:

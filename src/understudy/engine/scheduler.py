@@ -12,6 +12,7 @@ from collections.abc import Callable
 from understudy.engine.pages import PagePool
 from understudy.engine.prefixes import PrefixCache
 from understudy.engine.sequence import Sequence
+from understudy.engine.states import StateKeeper
 
 PROMPT_LOGPROB_ROWS = (
     64  # of all prompts of a step together: at 256,000 tokens a row of logits has a megabyte
@@ -40,6 +41,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._prefixes = PrefixCache(pool, copy_page)
         self.short_context: int | None = None  # longer texts turn otherwise
+        self.states: StateKeeper | None = None  # of a model with recurrent layers
         self._rows_left = 0
 
     @property
@@ -74,6 +76,9 @@ class Scheduler:
             self.waiting.remove(sequence)
             self.running.append(sequence)
             budget -= self._place(sequence, budget, step)
+        if self.states is not None:
+            for sequence in step:
+                self.states.plan(sequence)
         return step
 
     def _must_wait(self, sequence: Sequence) -> bool:
@@ -100,9 +105,13 @@ class Scheduler:
             and not leader.wants_prompt_logprobs
         ):
             sequence.prompt_logprobs = list(leader.prompt_logprobs)
-        pages, count = self._prefixes.reuse(sequence)
+        found = (self.states or self._prefixes).reuse(sequence)
+        if found is None:
+            return False
+        pages, count = found
         if pool.num_free == 0 and len(pages) * pool.page_size == count:
             pool.release(pages)
+            self._release_state(sequence)
             return False
         sequence.pages, sequence.num_computed = pages, count
         if sequence.num_cached is None:  # not when it comes back after its pages were taken
@@ -158,6 +167,8 @@ class Scheduler:
         sequence.num_computed += count
         sequence.num_scheduled = 0
         self._prefixes.note(sequence, before)
+        if self.states is not None:
+            self.states.computed(sequence)
         extra = sequence.pages[self.pool.pages_for(sequence.num_computed + 1) :]
         if extra:  # pages that only rejected guesses had needed
             sequence.pages = sequence.pages[: -len(extra)]
@@ -176,3 +187,8 @@ class Scheduler:
         self._prefixes.note_last_page(sequence)
         self.pool.release(sequence.pages)
         sequence.pages = []
+        self._release_state(sequence)
+
+    def _release_state(self, sequence: Sequence) -> None:
+        if self.states is not None:
+            self.states.give_back(sequence)

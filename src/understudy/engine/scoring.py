@@ -32,14 +32,15 @@ class Score(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive tokens of one text from position `first` on, whose earlier ones are in `pages`;
-    rows wanted by position.
+    """Consecutive tokens of one text from position `first` on, whose earlier ones are in `pages`
+    and, of recurrent layers, in `state`; rows wanted by position.
     """
 
     tokens: Sequence[int]
     first: int
     pages: Sequence[int]
     wanted: Sequence[int]
+    state: int = -1
 
 
 class PieceRunner(Protocol):
@@ -114,11 +115,13 @@ def score_continuations(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     limits: Limits,
     short_context: int | None = None,
+    state: int | None = None,
 ) -> list[Score]:
     """Scores (context, continuation) pairs of token ids, each of at least one token.
 
     Args:
         short_context: texts up to this length turn by other rotary frequencies than longer ones.
+        state: of a model with recurrent layers, which then reads one text after the other.
 
     Raises:
         UsageError: not even one text finds room in the cache.
@@ -126,6 +129,10 @@ def score_continuations(
     texts = [
         _Text([*context, *continuation][:-1], list(continuation)) for context, continuation in pairs
     ]
+    if state is not None:
+        for text in texts:
+            _score([text], _OneState(runner, state), pool, limits)
+        return [Score(math.fsum(text.logprobs), text.is_greedy) for text in texts]
     longest = max((len(text.tokens) for text in texts), default=0)
     last = longest if short_context is None else short_context
     _score([text for text in texts if len(text.tokens) <= last], runner, pool, limits)
@@ -141,6 +148,16 @@ class _Long:
 
     def rows(self, pieces: list[Piece], frequency_set: int = 1) -> NDArray[np.float32]:
         return self._runner.rows(pieces, frequency_set)
+
+
+class _OneState:
+    """A runner whose pieces, one a step, go on from one state."""
+
+    def __init__(self, runner: PieceRunner, state: int) -> None:
+        self._runner, self._state, self.copy_page = runner, state, runner.copy_page
+
+    def rows(self, pieces: list[Piece], frequency_set: int = 0) -> NDArray[np.float32]:
+        return self._runner.rows([p._replace(state=self._state) for p in pieces], frequency_set)
 
 
 def _score(texts: list[_Text], runner: PieceRunner, pool: PagePool, limits: Limits) -> None:

@@ -43,6 +43,9 @@ class Sequence:
     num_cached: int | None = None  # tokens of the prompt that were there when it was first admitted
     pages: list[int] = field(default_factory=list)
     digests: list[Digest] = field(default_factory=list)
+    state: int = -1  # of recurrent layers: its own, what the next step goes on from (-1: nothing),
+    state_source: int = -1
+    state_saves: dict[int, int] = field(default_factory=dict)  # and copies, by how much was read
     num_scheduled: int = 0
     drafts: list[int] = field(default_factory=list)
     num_drafted: int = 0

@@ -135,7 +135,12 @@ class SpeedTest:
             )
         self.model, self.spec = model, spec
         self.pages_per_sequence = -(-max_positions // core.PAGE_SIZE)
-        self.cache = core.Cache(model, self.pages_per_sequence * max_batch, kv_format)
+        num_states = max_batch if spec.has_state else 0
+        self.cache = core.new_cache(
+            model, self.pages_per_sequence * max_batch, kv_format, num_states
+        )
+        own = np.arange(max_batch, dtype=np.int32)
+        self.states = np.stack([own, own], axis=1) if num_states else None
         self.page_tables = np.arange(self.pages_per_sequence * max_batch, dtype=np.int32).reshape(
             max_batch, -1
         )
@@ -168,6 +173,7 @@ class SpeedTest:
             integers(slots),
             self.page_tables,
             integers(logit_rows),
+            states=self.states,
         )
 
     def prefill(self, num_tokens: int, chunk_tokens: int = CHUNK_TOKENS) -> float:
@@ -193,10 +199,10 @@ class SpeedTest:
         return seconds
 
     def decode_bytes(self, depth: int, batch: int) -> float:
-        """Bytes that one decode step must read: all weights once, and the cache of every
-        sequence."""
+        """Bytes that one decode step must read: all weights once, the cache of every sequence, and
+        the states of recurrent layers, which it writes too."""
         cache_bytes = batch * depth * self.cache.page_bytes / core.PAGE_SIZE
-        return self.model.weight_bytes_per_token + cache_bytes
+        return self.model.weight_bytes_per_token + cache_bytes + 2 * batch * self.cache.state_bytes
 
     def prefill_operations(self, num_tokens: int) -> float:
         """Multiplications and additions of a prompt: every matrix for every token, the head once,

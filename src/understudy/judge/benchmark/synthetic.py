@@ -10,6 +10,7 @@ the memory of one.
 
 from __future__ import annotations
 
+import math
 import statistics
 import zlib
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from understudy.errors import UsageError
 from understudy.formats.tensor import StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.rotary import Llama3Scaling
-from understudy.spec import ModelSpec, QuantSpec, tensor_shapes
+from understudy.spec import BlockSpec, Mamba2, ModelSpec, QuantSpec, is_convolution, tensor_shapes
 
 _MINITRON_4B = ModelSpec(
     architecture="nemotron",
@@ -48,6 +49,12 @@ _MINITRON_4B = ModelSpec(
     rotary_dim=64,
     rope_theta=1e4,
 )
+
+_HYBRID_BLOCKS = {
+    "M": BlockSpec("mamba2", has_mlp=False),
+    "*": BlockSpec("attention", has_mlp=False, rotation="none"),
+    "-": BlockSpec("none"),
+}
 
 # The published configurations (config.json of each model on the hub).
 SHAPES: dict[str, ModelSpec] = {
@@ -88,6 +95,66 @@ SHAPES: dict[str, ModelSpec] = {
         rotary_dim=128,
         rope_theta=1e6,
     ),
+    "qwen3-0.6b": ModelSpec(
+        architecture="qwen3",
+        num_layers=28,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_heads=16,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=151936,
+        max_positions=40960,
+        norm="rms_norm",
+        norm_eps=1e-6,
+        activation="silu",
+        gated=True,
+        rotary_dim=128,
+        rope_theta=1e6,
+        qk_norm=True,
+        tied_embeddings=True,
+    ),
+    "gemma-3-270m": ModelSpec(
+        architecture="gemma3_text",
+        num_layers=18,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_heads=4,
+        num_kv_heads=1,
+        head_dim=256,
+        vocab_size=262144,
+        max_positions=32768,
+        norm="rms_norm_1p",
+        norm_eps=1e-6,
+        activation="gelu_tanh",
+        gated=True,
+        rotary_dim=256,
+        rope_theta=1e6,
+        qk_norm=True,
+        post_norms=True,
+        embedding_scale=math.sqrt(640),
+        tied_embeddings=True,
+        blocks=(*(BlockSpec(window=512, rotation="local"),) * 5, BlockSpec()) * 3,
+    ),
+    "nemotron-3-nano-4b": ModelSpec(
+        architecture="nemotron_h",
+        num_layers=42,
+        hidden_size=3136,
+        intermediate_size=12544,
+        num_heads=40,
+        num_kv_heads=8,
+        head_dim=128,
+        vocab_size=131072,
+        max_positions=262144,
+        norm="rms_norm",
+        norm_eps=1e-5,
+        activation="relu2",
+        gated=False,
+        rotary_dim=0,
+        rope_theta=1e4,
+        blocks=tuple(_HYBRID_BLOCKS[kind] for kind in "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"),
+        mamba2=Mamba2(96, 80, 128, 8, 8, 4, min_time_step=0.001),
+    ),
 }
 
 _BLOCK = 32
@@ -106,7 +173,9 @@ def shape_of(name: str, num_layers: int | None = None) -> ModelSpec:
             "no such shape", where="--synthetic", expected=" or ".join(SHAPES), found=name
         )
     spec = SHAPES[name]
-    return spec if num_layers is None else spec.replace(num_layers=num_layers)
+    if num_layers is None:
+        return spec
+    return spec.replace(num_layers=num_layers, blocks=spec.blocks[:num_layers])
 
 
 class SyntheticWeights(Weights):
@@ -148,8 +217,9 @@ class SyntheticWeights(Weights):
 
     def __getitem__(self, name: str) -> StoredTensor:
         shape = self._shapes[name]
-        if len(shape) == 1:
-            return StoredTensor(name, shape, "F32", self._vector(name, shape[0]).view(np.uint8))
+        if len(shape) == 1 or is_convolution(name):
+            values = self._vector(name, math.prod(shape))
+            return StoredTensor(name, shape, "F32", values.view(np.uint8))
         rows, columns = shape
         random = np.random.Generator(np.random.SFC64([self.seed, zlib.crc32(name.encode())]))
         target = self._format(name)
@@ -158,7 +228,8 @@ class SyntheticWeights(Weights):
     def stored(self, name: str) -> StoredTensor:
         """Shape, format and size; the bytes are zeros that take no memory."""
         shape = self._shapes[name]
-        format = "F32" if len(shape) == 1 else self._format(name)
+        is_vector = len(shape) == 1 or is_convolution(name)
+        format = "F32" if is_vector else self._format(name)
         return announced(name, shape, format)
 
     def _format(self, name: str) -> str:
@@ -174,7 +245,8 @@ class SyntheticWeights(Weights):
         if name.endswith("post_attention_layernorm.bias"):
             return np.full(length, self.mlp_norm_bias, np.float32)
         is_neutral_one = name.endswith("norm.weight") and self.spec.norm == "rms_norm"
-        return np.full(length, 1.0 if is_neutral_one else 0.0, np.float32)
+        taps = 0.25 if is_convolution(name) else 0.0
+        return np.full(length, 1.0 if is_neutral_one else taps, np.float32)
 
 
 def _bias_for(zero_share: float, hidden_size: int) -> float:
@@ -301,10 +373,10 @@ def synthetic_packed(
     packed: dict[str, PackedTensor] = {}
     for key in weights:
         tensor = weights[key]
-        if len(tensor.shape) == 1:
+        if len(tensor.shape) == 1 or is_convolution(key):
             is_offset = spec.norm.endswith("_1p") and key.endswith("norm.weight")
             values = tensor.to_float32() + np.float32(is_offset)
-            packed[key] = PackedTensor("f32", 1, tensor.shape[0], values.view(np.uint8))
+            packed[key] = PackedTensor("f32", 1, values.size, values.reshape(-1).view(np.uint8))
             continue
         target = packed_layout(spec, key, natural_format(tensor.format))
         rows, columns = tensor.shape

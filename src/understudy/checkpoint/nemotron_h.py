@@ -1,0 +1,289 @@
+"""Nemotron-H, Nemotron Nano v2 and Nemotron 3 Nano: Mamba-2, attention without positions and
+squared-ReLU MLPs, one of them a layer.
+
+Sources: transformers 5.23 `models/nemotron_h`, llama.cpp architecture "nemotron_h" (gguf 0.19),
+where a layer without feed-forward and key/value heads is Mamba-2, one without feed-forward is
+attention. A time step is at least `time_step_min`, as in transformers' prefill; its own decoding
+and llama.cpp have no such floor, and a GGUF no place for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.checkpoint.architecture import Architecture, common_sizes, shortest, sound
+from understudy.checkpoint.config import HARMLESS_KEYS, Config
+from understudy.checkpoint.naming import Naming, gguf_naming
+from understudy.errors import FormatError, UnsupportedError
+from understudy.spec import BlockSpec, Mamba2, ModelSpec
+
+# What transformers 5.23 takes where a config.json lacks a key.
+DEFAULTS = {
+    "vocab_size": 131072,
+    "hidden_size": 4096,
+    "intermediate_size": 21504,
+    "num_hidden_layers": 52,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 4096,
+}
+MIN_TIME_STEP = 0.001
+_MAMBA = BlockSpec("mamba2", has_mlp=False)
+_ATTENTION = BlockSpec("attention", has_mlp=False, rotation="none")
+_MLP = BlockSpec("none", has_mlp=True)
+_KINDS = {
+    "M": _MAMBA,
+    "*": _ATTENTION,
+    "-": _MLP,
+    "mamba": _MAMBA,
+    "linear_attention": _MAMBA,
+    "attention": _ATTENTION,
+    "full_attention": _ATTENTION,
+    "mlp": _MLP,
+}
+_NAMES = {_MAMBA: "linear_attention", _ATTENTION: "full_attention", _MLP: "mlp"}
+# Of experts and of a head that predicts further tokens, where a model has none: said by defaults.
+_UNUSED = (
+    *("n_routed_experts", "n_shared_experts", "moe_intermediate_size", "moe_latent_size"),
+    *("moe_shared_expert_intermediate_size", "moe_shared_expert_overlap", "num_experts_per_tok"),
+    *("n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor", "expand"),
+    *("mtp_layers_block_type", "mtp_hybrid_override_pattern", "num_logits_to_keep", "chunk_size"),
+    *("time_step_max", "time_step_floor", "time_step_limit", "time_step_rank", "num_hidden_layers"),
+    *("use_mamba_kernels", "mamba_ssm_cache_dtype", "rescale_prenorm_residual", "residual_in_fp32"),
+    *("mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_chunk_size", "mamba_expand"),
+    *("rope_theta", "partial_rotary_factor", "rope_parameters", "attention_head_dim"),
+    *("mamba_proj_bias", "hidden_act"),
+)
+
+
+def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
+    config = Config(values, where, HARMLESS_KEYS | frozenset(_UNUSED))
+    blocks = _blocks(config)
+    sizes = common_sizes(config, DEFAULTS | {"num_hidden_layers": len(blocks)})
+    if not any(key in values for key in ("head_dim", "kv_channels", "attention_head_dim")):
+        sizes["head_dim"] = 128
+    sizes["num_layers"] = len(blocks)
+    config.only("mlp_hidden_act", "relu2")
+    config.only("mamba_hidden_act", "silu")
+    config.only("sliding_window")
+    if config.get("num_nextn_predict_layers", default=0):
+        config.warn("the layers that predict further tokens are not read")
+    config.pass_over("attention_bias")
+    groups = config.whole("n_groups", "mamba_n_groups", default=8)
+    spec = _spec(
+        sizes,
+        blocks,
+        norm_eps=config.real("layer_norm_epsilon", "norm_eps", default=1e-5),
+        tied_embeddings=config.flag("tie_word_embeddings", False),
+        mlp_bias=config.flag("mlp_bias", False),
+        mamba2=Mamba2(
+            num_heads=config.whole("mamba_num_heads", default=128),
+            head_dim=config.whole("mamba_head_dim", default=64),
+            state_size=config.whole("ssm_state_size", default=128),
+            num_groups=groups,
+            norm_groups=groups,
+            conv_size=config.whole("conv_kernel", "mamba_d_conv", default=4),
+            conv_bias=config.get("use_conv_bias", "mamba_conv_bias", default=True),
+            proj_bias=config.flag("use_bias", False),
+            min_time_step=config.real("time_step_min", "mamba_dt_min", default=MIN_TIME_STEP),
+        ),
+    )
+    config.finish()
+    return sound(spec, where)
+
+
+def _blocks(config: Config) -> tuple[BlockSpec, ...]:
+    kinds = config.get("layers_block_type", "layer_types")
+    pattern = config.get("hybrid_override_pattern")
+    kinds = list(pattern) if kinds is None and isinstance(pattern, str) else kinds
+    if not isinstance(kinds, list) or not kinds:
+        raise FormatError(
+            "the kinds of layers are missing",
+            where=config.where,
+            expected="layers_block_type or hybrid_override_pattern",
+            found=kinds,
+        )
+    if unknown := [kind for kind in kinds if kind not in _KINDS]:
+        raise UnsupportedError(
+            "layers of experts are not implemented"
+            if unknown[0] in ("E", "moe")
+            else "unknown layer",
+            where=f"{config.where}: layers_block_type",
+            expected="Mamba-2 (M), attention (*) and MLP (-)",
+            found=unknown[0],
+        )
+    return tuple(_KINDS[kind] for kind in kinds)
+
+
+def _spec(sizes: Mapping[str, Any], blocks: tuple[BlockSpec, ...], **settings: Any) -> ModelSpec:
+    return ModelSpec(
+        architecture="nemotron_h",
+        **(dict(sizes) | settings),
+        norm="rms_norm",
+        activation="relu2",
+        gated=False,
+        rotary_dim=0,
+        rope_theta=10000.0,
+        blocks=blocks,
+    )
+
+
+def spec_of_gguf(
+    metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
+) -> ModelSpec:
+    config = Config(metadata, where)
+    layers = config.whole("nemotron_h.block_count")
+    kv_heads = _by_layer(config, "attention.head_count_kv", layers)
+    inner = _by_layer(config, "feed_forward_length", layers)
+    blocks = tuple(
+        _MLP if inner[i] else _ATTENTION if kv_heads[i] else _MAMBA for i in range(layers)
+    )
+    heads = max(_by_layer(config, "attention.head_count", layers))
+    hidden = config.whole("nemotron_h.embedding_length")
+    sizes = {
+        "num_layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": max(inner) or 1,
+        "num_heads": heads,
+        "num_kv_heads": max(kv_heads) or heads,
+        "head_dim": config.whole("nemotron_h.attention.key_length", default=hidden // heads),
+        "vocab_size": shapes.get("token_embd.weight", (0,))[0]
+        or config.whole("nemotron_h.vocab_size"),
+        "max_positions": config.whole("nemotron_h.context_length"),
+    }
+    config.only("nemotron_h.expert_count", 0)
+    spec = _spec(
+        sizes,
+        blocks,
+        norm_eps=shortest(config.real("nemotron_h.attention.layer_norm_rms_epsilon")),
+        tied_embeddings="output.weight" not in shapes,
+        qkv_bias=_has(shapes, "attn_q.bias"),
+        output_bias=_has(shapes, "attn_output.bias"),
+        mlp_bias=_has(shapes, "ffn_up.bias"),
+        mamba2=_gguf_mamba(config, shapes),
+    )
+    return sound(spec, where)
+
+
+def _gguf_mamba(config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Mamba2:
+    heads = config.whole("nemotron_h.ssm.time_step_rank")
+    groups = config.whole("nemotron_h.ssm.group_count")
+    floor = config.real("understudy.min_time_step", default=MIN_TIME_STEP)
+    return Mamba2(
+        num_heads=heads,
+        head_dim=config.whole("nemotron_h.ssm.inner_size") // heads,
+        state_size=config.whole("nemotron_h.ssm.state_size"),
+        num_groups=groups,
+        norm_groups=groups,
+        conv_size=config.whole("nemotron_h.ssm.conv_kernel"),
+        conv_bias=_has(shapes, "ssm_conv1d.bias"),
+        proj_bias=_has(shapes, "ssm_in.bias"),
+        min_time_step=shortest(floor),
+    )
+
+
+def _has(shapes: Mapping[str, tuple[int, ...]], ending: str) -> bool:
+    return any(name.endswith(ending) for name in shapes)
+
+
+def _by_layer(config: Config, key: str, num_layers: int) -> list[int]:
+    """One number for each layer, of a list or of one number for all."""
+    value = config.require(f"nemotron_h.{key}")
+    values = value if isinstance(value, list) else [value] * num_layers
+    if len(values) < num_layers or any(type(v) is not int or v < 0 for v in values):
+        raise FormatError(
+            "not one whole number for each layer",
+            where=f"{config.where}: nemotron_h.{key}",
+            expected=num_layers,
+            found=value,
+        )
+    return values[:num_layers]
+
+
+def config_of(spec: ModelSpec) -> dict[str, Any]:
+    mamba = spec.mamba2
+    assert mamba is not None
+    return {
+        "layers_block_type": [_NAMES[block] for block in spec.blocks],
+        "num_hidden_layers": spec.num_layers,
+        "hidden_size": spec.hidden_size,
+        "intermediate_size": spec.intermediate_size,
+        "num_attention_heads": spec.num_heads,
+        "num_key_value_heads": spec.num_kv_heads,
+        "head_dim": spec.head_dim,
+        "vocab_size": spec.vocab_size,
+        "max_position_embeddings": spec.max_positions,
+        "mlp_hidden_act": "relu2",
+        "mamba_hidden_act": "silu",
+        "layer_norm_epsilon": spec.norm_eps,
+        "mamba_num_heads": mamba.num_heads,
+        "mamba_head_dim": mamba.head_dim,
+        "ssm_state_size": mamba.state_size,
+        "n_groups": mamba.num_groups,
+        "conv_kernel": mamba.conv_size,
+        "use_conv_bias": mamba.conv_bias,
+        "use_bias": mamba.proj_bias,
+        "mamba_proj_bias": mamba.proj_bias,
+        "time_step_min": mamba.min_time_step,
+        "mlp_bias": spec.mlp_bias,
+        "tie_word_embeddings": spec.tied_embeddings,
+    }
+
+
+def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
+    mamba, blocks = spec.mamba2, spec.blocks
+    assert mamba is not None
+    return {
+        "nemotron_h.context_length": spec.max_positions,
+        "nemotron_h.embedding_length": spec.hidden_size,
+        "nemotron_h.block_count": spec.num_layers,
+        "nemotron_h.feed_forward_length": [
+            spec.intermediate_size if block == _MLP else 0 for block in blocks
+        ],
+        "nemotron_h.attention.head_count": spec.num_heads,
+        "nemotron_h.attention.head_count_kv": [
+            spec.num_kv_heads if block == _ATTENTION else 0 for block in blocks
+        ],
+        "nemotron_h.attention.key_length": spec.head_dim,
+        "nemotron_h.attention.value_length": spec.head_dim,
+        "nemotron_h.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
+        "nemotron_h.attention.layer_norm_epsilon": float(spec.norm_eps),
+        "nemotron_h.ssm.conv_kernel": mamba.conv_size,
+        "nemotron_h.ssm.inner_size": mamba.inner_size,
+        "nemotron_h.ssm.state_size": mamba.state_size,
+        "nemotron_h.ssm.time_step_rank": mamba.num_heads,
+        "nemotron_h.ssm.group_count": mamba.num_groups,
+        "nemotron_h.rope.dimension_count": spec.head_dim,
+        "nemotron_h.vocab_size": spec.vocab_size,
+        "understudy.min_time_step": float(mamba.min_time_step),
+    }
+
+
+_MIXER_PARTS = (
+    *(f"self_attn.{part}_proj" for part in "qkvo"),
+    *(f"mamba.{part}" for part in ("in_proj", "out_proj", "conv1d", "norm")),
+    *(f"mamba.{part}" for part in ("A_log", "D", "dt_bias")),
+    *(f"mlp.{part}_proj" for part in ("up", "down")),
+)
+_FOLDER = Naming(
+    "backbone.layers.{}.",
+    {
+        "model.embed_tokens": "backbone.embeddings",
+        "model.norm": "backbone.norm_f",
+        "input_layernorm": "norm",
+        "post_attention_layernorm": "norm",
+        **{part: f"mixer.{part.partition('.')[2]}" for part in _MIXER_PARTS},
+    },
+    aliases={"model.": "backbone.", "backbone.embedding.": "backbone.embeddings."},
+)
+NEMOTRON_H = Architecture(
+    "nemotron_h",
+    "NemotronHForCausalLM",
+    spec_of,
+    spec_of_gguf,
+    config_of,
+    gguf_metadata,
+    folder_names=_FOLDER,
+    gguf_names=gguf_naming(post_attention_layernorm="attn_norm"),
+)
