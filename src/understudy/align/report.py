@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from understudy.adapters import Adapter
+from understudy.align.compare import Paired
 from understudy.align.recipe import AlignRecipe
 from understudy.align.sft import SftReport
 from understudy.align.workbench import Outlook, Workbench
@@ -44,6 +45,7 @@ class Findings:
     outlook: Outlook
     measured: Mapping[str, tuple[float, float]]
     adapter: Adapter
+    compared: dict[str, Paired] = field(default_factory=dict)
 
 
 def document(findings: Findings) -> ReportDocument:
@@ -52,6 +54,7 @@ def document(findings: Findings) -> ReportDocument:
         KeyFigures(_figures(findings)),
         Heading("Loss"),
         Lines("loss", "Loss of a step, mean of ten", [Series("training", _smoothed(findings))]),
+        *_comparison(findings),
         Heading("Kept apart"),
         Prose(["Mean loss per learnt token of conversations that were not trained on, in nats."]),
         Table(
@@ -66,6 +69,38 @@ def document(findings: Findings) -> ReportDocument:
     ]
     title = f"Tuning of {findings.bench.name}"
     return ReportDocument("report", title, f"adapter {findings.adapter.name}", blocks)
+
+
+def _comparison(findings: Findings) -> list[Block]:
+    """Base and adapter on the records that the run was given to compare them on."""
+    if not findings.compared:
+        return []
+    rows = []
+    for kind, paired in sorted(findings.compared.items()):
+        low, high = paired.interval.low, paired.interval.high
+        rows.append(
+            [
+                kind,
+                str(paired.count),
+                f"{paired.base:.1%}",
+                f"{paired.adapter:.1%}",
+                f"{100 * low:+.1f} to {100 * high:+.1f} points",
+                f"{paired.p_value:.3g}",
+            ]
+        )
+    heads = ["kind", "records", "base right", "with the adapter", "difference, 95 %", "p (McNemar)"]
+    quotes = [
+        Quote(f"{message}\n\nbase: {base}\nadapter: {tuned}", label=kind)
+        for kind, paired in sorted(findings.compared.items())
+        for message, base, tuned in paired.samples[:NUM_SAMPLES]
+    ]
+    told = "The same prompts, greedy, answered by the base and with the adapter."
+    return [
+        Heading("Base and adapter"),
+        Prose([told]),
+        Table(heads, rows, frozenset(range(1, 6))),
+        *quotes,
+    ]
 
 
 def _figures(findings: Findings) -> list[KeyFigure]:

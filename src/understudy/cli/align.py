@@ -36,6 +36,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PATH",
         help="an evaluation set: what shares 13 words in a row with it is not trained on",
     )
+    parser.add_argument(
+        "--test",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="records on which base and adapter are compared in the end",
+    )
+    parser.add_argument(
+        "--method",
+        default="sft",
+        choices=["sft", "dpo", "simpo", "orpo", "grpo"],
+        help="imitate (default), prefer (records with chosen and rejected), or reinforce",
+    )
+    parser.add_argument("--start", type=Path, metavar="ADAPTER", help="begin with an adapter")
+    _add_training(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="passes over the data (files: 3)")
     parser.add_argument("--tokens", type=int, help="at most so many tokens of data")
     parser.add_argument("--learning-rate", type=float, help="the peak (files: 5e-4)")
@@ -57,8 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data,
         held_out_sets(arguments.held_out),
         arguments.device,
+        arguments.test,
+        arguments.start,
         line.say,
     )
+    if arguments.method != "sft":
+        return _further(job, arguments, line)
     if arguments.check:
         job.prepare(job.mixture())
         return 0
@@ -69,8 +92,35 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     for part, (before, after) in sorted(findings.measured.items()):
         print(f"{part:12} loss {before:.3f} -> {after:.3f}")
+    for kind, paired in sorted(findings.compared.items()):
+        print(
+            f"{kind:12} right {paired.base:.1%} -> {paired.adapter:.1%} of {paired.count}, "
+            f"{100 * paired.interval.low:+.1f} to {100 * paired.interval.high:+.1f} points, "
+            f"p {paired.p_value:.2g}"
+        )
     print(f"adapter  {arguments.out / 'adapter'}  {arguments.out / 'adapter.gguf'}")
     print(f"report   {arguments.out / 'report.html'}")
+    return 0
+
+
+def _further(job: Any, arguments: argparse.Namespace, line: ProgressLine) -> int:
+    """Preferences or reinforcement on files of records."""
+    from understudy.align.files import adapter_of, write_adapter
+    from understudy.align.further import FurtherRun
+    from understudy.align.start import started
+    from understudy.data.records import read_data
+
+    recipe, bench, out = job.recipe, job.bench, arguments.out
+    training = recipe.training
+    network, adapters = bench.adapted(training.precision, recipe.adapter, arguments.device)
+    started(adapters, arguments.start, bench.spec)
+    records = list(read_data([Path(source) for source in arguments.sources]))
+    run = FurtherRun(
+        bench, network, adapters, records, out / "training", arguments.method, recipe.seed
+    )
+    run.train(epochs=training.epochs, learning_rate=training.learning_rate, progress=line)
+    write_adapter(adapter_of(adapters, recipe, bench, out.name), bench, out)
+    print(f"adapter  {out / 'adapter'}  {out / 'adapter.gguf'}")
     return 0
 
 
@@ -86,9 +136,14 @@ def _recipe(arguments: argparse.Namespace) -> Any:
         shape["rslora"] = True
     paths = [Path(source) for source in arguments.sources]
     if paths[0].suffix != ".toml":
+        if arguments.method != "sft":
+            rate = {"grpo": 1e-4, "simpo": 5e-5}.get(arguments.method, 5e-5)
+            given = {"epochs": 1.0, "learning_rate": rate, **given}
         return recipe_of_files(
             paths, arguments.model or DEFAULT_MODEL, adapter=shape, training=given
         )
+    if arguments.method != "sft":
+        raise UsageError("a recipe is for sft; other methods take files of records")
     if len(paths) > 1:
         raise UsageError("one recipe at a time", found=" ".join(arguments.sources))
     recipe = read_recipe(paths[0])

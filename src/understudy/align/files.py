@@ -1,0 +1,49 @@
+"""What a tuning run leaves: the adapter in both forms, its card and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy.adapters import Adapter, gguf, peft
+from understudy.align.lora import Adapters
+from understudy.align.recipe import AlignRecipe
+from understudy.align.report import Findings, card_text, document
+from understudy.align.workbench import Workbench
+from understudy.report.provenance import file_sha256
+from understudy.report.write import write_page, write_text
+
+
+def write_findings(findings: Findings, out: Path) -> None:
+    """Adapter in both forms, card and report."""
+    write_adapter(findings.adapter, findings.bench, out)
+    write_text(out / "card.md", card_text(findings))
+    write_page(document(findings), out)
+
+
+def write_adapter(adapter: Adapter, bench: Workbench, out: Path) -> None:
+    """As PEFT's folder and as llama.cpp's file."""
+    out.mkdir(parents=True, exist_ok=True)
+    base = bench.path.name
+    peft.write(adapter, out / "adapter", base=base)
+    gguf.write(adapter, out / "adapter.gguf", bench.spec, base=base)
+
+
+def adapter_of(
+    adapters: Adapters, recipe: AlignRecipe, bench: Workbench, name: str = ""
+) -> Adapter:
+    """What was trained as an adapter that says where it comes from."""
+    settings = recipe.adapter
+    lineage = {
+        "base": bench.name,
+        "base_sha256": file_sha256(bench.path) if bench.path.is_file() else "",
+        "recipe": recipe.where.name,
+        "seed": recipe.seed,
+    }
+    return Adapter(
+        name or recipe.where.stem,
+        settings.rank,
+        settings.alpha,
+        settings.rslora,
+        adapters.tensors(),
+        metadata={"base": bench.name, "lineage": lineage},
+    )
