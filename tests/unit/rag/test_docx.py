@@ -123,6 +123,17 @@ def ins(inside: str, kind: str = "ins") -> str:
         (
             (
                 math(
+                    mrun("k")
+                    + f"<m:f><m:num>{mrun('a')}</m:num><m:den>{mrun('b')}</m:den></m:f>"
+                    + f"<m:sSup><m:e>{mrun('x')}</m:e><m:sup>{mrun('2')}</m:sup></m:sSup>"
+                    + mrun("+y")
+                ),
+            ),
+            "k a/b x^2+y",
+        ),
+        (
+            (
+                math(
                     f'<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>{mrun("i")}</m:sub>'
                     f"<m:sup>{mrun('n')}</m:sup><m:e>{mrun('i')}</m:e></m:nary>"
                 ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import re
 import zipfile
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from understudy.errors import DocumentError
 from understudy.rag.document import Document
 from understudy.rag.readers import read_document
+from understudy.rag.readers.package import MAX_MARKS, MAX_PART_BYTES, MAX_PARTS
 
 OFFICE = "http://schemas.openxmlformats.org"
 RELATIONS = f'xmlns="{OFFICE}/package/2006/relationships"'
@@ -39,7 +42,7 @@ def blocks(document: Document) -> list[tuple[str, str]]:
     return [(block.kind, document.text[block.start : block.end]) for block in document.blocks]
 
 
-def test_sheets_are_tables_of_what_cells_show(tmp_path):
+def sheet_parts() -> dict[str, str]:
     s = f'xmlns="{OFFICE}/spreadsheetml/2006/main"'
     rows = (
         '<row><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><t>Since</t></is></c><c'
@@ -49,27 +52,27 @@ def test_sheets_are_tables_of_what_cells_show(tmp_path):
         '<row><c r="A3"/></row><row><c r="C4"><f>1+1</f><v>2</v></c><c r="D4" t="b"><v>1</v>'
         "</c></row>"
     )
-    document = read(
-        tmp_path,
-        "x.xlsx",
-        {
-            "_rels/.rels": relations(officeDocument1="xl/workbook.xml"),
-            "xl/workbook.xml": f'<workbook {s} {R}><sheets><sheet name="Fares" r:id="worksheet1"/>'
-            '<sheet name="Old" state="hidden" r:id="worksheet1"/></sheets></workbook>',
-            "xl/_rels/workbook.xml.rels": relations(
-                worksheet1="worksheets/sheet1.xml",
-                sharedStrings1="sharedStrings.xml",
-                styles1="styles.xml",
-            ),
-            "xl/worksheets/sheet1.xml": f"<worksheet {s}><sheetData>{rows}</sheetData></worksheet>",
-            "xl/sharedStrings.xml": f"<sst {s}><si><t>Port</t></si><si><r><t>Re</t></r><r>"
-            "<t>bate</t></r></si></sst>",
-            "xl/styles.xml": f'<styleSheet {s}><numFmts><numFmt numFmtId="164"'
-            ' formatCode="dd/mm/yyyy"/></numFmts>'
-            '<cellXfs><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="9"/></cellXfs>'
-            "</styleSheet>",
-        },
-    )
+    return {
+        "_rels/.rels": relations(officeDocument1="xl/workbook.xml"),
+        "xl/workbook.xml": f'<workbook {s} {R}><sheets><sheet name="Fares" r:id="worksheet1"/>'
+        '<sheet name="Old" state="hidden" r:id="worksheet1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": relations(
+            worksheet1="worksheets/sheet1.xml",
+            sharedStrings1="sharedStrings.xml",
+            styles1="styles.xml",
+        ),
+        "xl/worksheets/sheet1.xml": f"<worksheet {s}><sheetData>{rows}</sheetData></worksheet>",
+        "xl/sharedStrings.xml": f"<sst {s}><si><t>Port</t></si><si><r><t>Re</t></r><r>"
+        "<t>bate</t></r></si></sst>",
+        "xl/styles.xml": f'<styleSheet {s}><numFmts><numFmt numFmtId="164"'
+        ' formatCode="dd/mm/yyyy"/></numFmts>'
+        '<cellXfs><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="9"/></cellXfs>'
+        "</styleSheet>",
+    }
+
+
+def test_sheets_are_tables_of_what_cells_show(tmp_path):
+    document = read(tmp_path, "x.xlsx", sheet_parts())
     assert blocks(document) == [
         ("heading", "Fares"),
         ("table", "Port: Ely; Since: 2025-12-09; Rebate: 5%"),
@@ -78,7 +81,7 @@ def test_sheets_are_tables_of_what_cells_show(tmp_path):
     assert document.warnings == ("left out: sheet Old",)
 
 
-def test_slides_come_in_their_order_with_titles_tables_and_notes(tmp_path):
+def slide_parts() -> dict[str, str]:
     p = f'xmlns:p="{OFFICE}/presentationml/2006/main" xmlns:a="{OFFICE}/drawingml/2006/main" {R}'
 
     def shape(text: str, kind: str = "") -> str:
@@ -93,25 +96,25 @@ def test_slides_come_in_their_order_with_titles_tables_and_notes(tmp_path):
         + "</a:tr>"
     )
     table = f"<p:graphicFrame><a:graphic><a:graphicData><a:tbl>{cells}</a:tbl></a:graphicData></a:graphic></p:graphicFrame>"
-    document = read(
-        tmp_path,
-        "x.pptx",
-        {
-            "_rels/.rels": relations(officeDocument1="ppt/presentation.xml"),
-            "ppt/presentation.xml": f'<p:presentation {p}><p:sldIdLst><p:sldId r:id="slide2"/>'
-            '<p:sldId r:id="slide1"/></p:sldIdLst></p:presentation>',
-            "ppt/_rels/presentation.xml.rels": relations(
-                slide1="slides/s1.xml", slide2="slides/s2.xml"
-            ),
-            "ppt/slides/s1.xml": f"<p:sld {p}><p:spTree>{shape('Last')}</p:spTree></p:sld>",
-            "ppt/slides/s2.xml": f"<p:sld {p}><p:spTree>{shape('Tolls', 'title')}"
-            f"<p:grpSp>{shape('In a group')}</p:grpSp>{table}{shape('7', 'sldNum')}</p:spTree>"
-            "</p:sld>",
-            "ppt/slides/_rels/s2.xml.rels": relations(notesSlide1="../notes/n2.xml"),
-            "ppt/notes/n2.xml": f"<p:notes {p}><p:spTree>{shape('Say it slowly.')}</p:spTree>"
-            "</p:notes>",
-        },
-    )
+    return {
+        "_rels/.rels": relations(officeDocument1="ppt/presentation.xml"),
+        "ppt/presentation.xml": f'<p:presentation {p}><p:sldIdLst><p:sldId r:id="slide2"/>'
+        '<p:sldId r:id="slide1"/></p:sldIdLst></p:presentation>',
+        "ppt/_rels/presentation.xml.rels": relations(
+            slide1="slides/s1.xml", slide2="slides/s2.xml"
+        ),
+        "ppt/slides/s1.xml": f"<p:sld {p}><p:spTree>{shape('Last')}</p:spTree></p:sld>",
+        "ppt/slides/s2.xml": f"<p:sld {p}><p:spTree>{shape('Tolls', 'title')}"
+        f"<p:grpSp>{shape('In a group')}</p:grpSp>{table}{shape('7', 'sldNum')}</p:spTree>"
+        "</p:sld>",
+        "ppt/slides/_rels/s2.xml.rels": relations(notesSlide1="../notes/n2.xml"),
+        "ppt/notes/n2.xml": f"<p:notes {p}><p:spTree>{shape('Say it slowly.')}</p:spTree>"
+        "</p:notes>",
+    }
+
+
+def test_slides_come_in_their_order_with_titles_tables_and_notes(tmp_path):
+    document = read(tmp_path, "x.pptx", slide_parts())
     assert blocks(document) == [
         ("heading", "Tolls"),
         ("paragraph", "In a group"),
@@ -121,8 +124,8 @@ def test_slides_come_in_their_order_with_titles_tables_and_notes(tmp_path):
     ]
 
 
-def test_books_are_read_along_their_spine(tmp_path):
-    parts = {
+def book_parts() -> dict[str, str]:
+    return {
         "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/>'
         "</rootfiles></container>",
         "OEBPS/book.opf": '<package xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
@@ -134,7 +137,10 @@ def test_books_are_read_along_their_spine(tmp_path):
         '<p>First<a id="x"/> page.</p></body></html>',
         "OEBPS/two.xhtml": "<html><body><p>Second page.</p></body></html>",
     }
-    document = read(tmp_path, "x.epub", parts)
+
+
+def test_books_are_read_along_their_spine(tmp_path):
+    document = read(tmp_path, "x.epub", book_parts())
     assert document.text == "One\n\nFirst page.\n\nSecond page."
     assert (document.title, document.warnings) == (
         "The Toll",
@@ -149,3 +155,77 @@ def test_damaged_packages_are_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\3\4 nonsense")
     with pytest.raises(DocumentError, match=r"not an? "):
         read_document(tmp_path / name)
+
+
+def zipped(parts: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"<w>" + b" " * (MAX_PART_BYTES + 1), "inflates to too much"),
+        (b"<w>" + b"<a/>" * (MAX_MARKS + 1), "is too large"),
+        (b'<!DOCTYPE w [<!ENTITY a "aaaa">]><w>&a;</w>', "it declares entities"),
+        (b"<w>" + b"<a>" * 200_000, "document.xml is damaged"),
+    ],
+    ids=["blanks", "tags", "entities", "open"],
+)
+def test_what_would_grow_is_refused_in_one_line(tmp_path, document, message):
+    path = tmp_path / "x.docx"
+    path.write_bytes(zipped({"word/document.xml": document, "[Content_Types].xml": b"<T/>"}))
+    with pytest.raises(DocumentError, match=message):
+        read_document(path)
+
+
+def test_a_package_has_a_bounded_number_of_parts(tmp_path):
+    path = tmp_path / "x.xlsx"
+    path.write_bytes(b"PK\1\2" * (MAX_PARTS + 1))
+    with pytest.raises(DocumentError, match="too many parts"):
+        read_document(path)
+
+
+PACKAGES = {"x.xlsx": sheet_parts, "x.pptx": slide_parts, "x.epub": book_parts}
+SPICE = ['"-1"', '"99999999999999999999"', '""', '"NaN"', '"ZZZ999999"', '"../../x"', "<", "&", ">"]
+
+
+def spoiled(source: random.Random, parts: dict[str, str]) -> dict[str, bytes]:
+    """One part gone, or one with values, tags or stretches of it changed."""
+    changed = dict(parts)
+    name = source.choice(list(parts))
+    if source.random() < 0.15:
+        del changed[name]
+        return {part: text.encode() for part, text in changed.items()}
+    text = changed[name]
+    for _ in range(source.choice([1, 1, 3])):
+        values = list(re.finditer(r'"[^"]*"', text))
+        if values and source.random() < 0.6:
+            at = source.choice(values)
+            text = text[: at.start()] + source.choice(SPICE[:6]) + text[at.end() :]
+        else:
+            at, size = source.randrange(len(text) + 1), source.randint(0, 12)
+            text = text[:at] + source.choice(["", *SPICE]) + text[at + size :]
+    changed[name] = text
+    return {part: text.encode() for part, text in changed.items()}
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.pptx", "x.epub"])
+def test_mutated_packages_are_a_document_or_one_line(tmp_path, name):
+    source, path = random.Random(9), tmp_path / name
+    num_read = 0
+    for _ in range(400):
+        data = bytearray(zipped(spoiled(source, PACKAGES[name]())))
+        if source.random() < 0.2:
+            data[source.randrange(len(data))] = source.randrange(256)
+        path.write_bytes(data)
+        try:
+            read_document(path)
+            num_read += 1
+        except DocumentError as error:
+            assert "\n" not in str(error)
+    assert num_read > 20
+    assert num_read < 390

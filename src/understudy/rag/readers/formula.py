@@ -1,5 +1,5 @@
 """Formulas of Office (OMML, ECMA-376 part 1, 22.1) as one line of text, in the linear form that
-Word itself types: `(a+b)/c`, `x^2`, `√(x)`.
+Word itself types: `(a+b)/c`, `a/b x^2 y`, `√(x)`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ def formula_text(element: Element, depth: int = 0) -> str:
     """The text of `m.oMath`, or of any part of it."""
     if depth > MAX_DEPTH:
         return "".join(part.text or "" for part in element.iter("m.t"))
-    return "".join(_part(child, depth + 1) for child in element)
+    text = ""
+    is_behind = False  # a fraction or a script, which what follows would else belong to
+    for child in element:
+        part = _part(child, depth + 1)
+        if not part:
+            continue
+        kind = child.tag.removeprefix("m.")
+        begins, ends = part[0].isalnum() or part[0] in "(√", text[-1:].isalnum()
+        if (is_behind and begins) or (kind == "f" and ends):
+            text += " "
+        text += part
+        is_behind = kind == "f" or kind in _SCRIPTS
+    return text
 
 
 def _part(element: Element, depth: int) -> str:

@@ -21,6 +21,9 @@ from understudy.errors import DocumentError
 
 MAX_PART_BYTES = 256 << 20
 MAX_TOTAL_BYTES = 512 << 20  # of all parts that one document has us inflate
+MAX_PARTS = 100_000
+# Tags and attributes of one XML part: a tree takes some 150 bytes for each of them.
+MAX_MARKS = 12_000_000
 # Namespaces end alike in both editions of ECMA-376, transitional and strict, but for the year.
 _PREFIXES = {
     "wordprocessingml/main": "w.",
@@ -53,6 +56,13 @@ class Package:
                 f"{what} is encrypted or of an old format",
                 where=path,
                 do="save it in the present format without a password",
+            )
+        if (num_parts := data.count(b"PK\x01\x02")) > MAX_PARTS:
+            raise DocumentError(
+                f"{what} has too many parts",
+                where=path,
+                expected=f"at most {MAX_PARTS}",
+                found=num_parts,
             )
         with self.reading(f"not {'an' if what[0] in 'AEIOU' else 'a'} {what}"):
             self.archive = zipfile.ZipFile(io.BytesIO(data))
@@ -107,8 +117,15 @@ class Package:
         attributes without prefix but those of relations (`r.id`).
         """
         data = self.read(name)
+        if (num_marks := data.count(b"<") + data.count(b"=")) > MAX_MARKS:
+            raise DocumentError(
+                f"{self.what} is too large",
+                where=f"{self.path}: {name}",
+                expected=f"at most {MAX_MARKS} tags and attributes in one part",
+                found=num_marks,
+            )
         with self.reading(self._damaged(name)):
-            return _shortened(ElementTree.fromstring(data))
+            return parse_xml(data)
 
     def optional_xml(self, name: str) -> Element | None:
         return self.xml(name) if name in self.names else None
@@ -133,6 +150,13 @@ class Package:
 
 
 def parse_xml(data: bytes) -> Element:
+    """A tree with short tags.
+
+    Raises:
+        ValueError: it declares entities, which no program writes and which may grow without end.
+    """
+    if b"<!ENTITY" in data or "<!ENTITY".encode("utf-16-le") in data:
+        raise ValueError("it declares entities")
     return _shortened(ElementTree.fromstring(data))
 
 
