@@ -75,3 +75,21 @@ def test_a_session_writes_such_a_call_once_more(served):
     good = Session(served.model, tools=[tool(1, 2)])
     waiting = good.say("Give me two numbers.", tool_choice="required")
     assert [call.name for call in waiting.tool_calls] == ["pick"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("route", ["/v1/completions", "/completion"])
+def test_an_answer_to_a_text_prompt_is_held_and_checked_too(served, route, stream):
+    schema = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2}
+    for unique in (False, True):
+        shape = {**schema, "uniqueItems": unique}
+        body = {"prompt": "Two numbers:", "max_tokens": 40, "stream": stream}
+        if route == "/completion":
+            body["json_schema"] = shape
+        else:
+            form = {"name": "x", "schema": shape}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        answer = httpx.post(served.url + route, json=body, timeout=120)
+        assert answer.status_code == (422 if unique and not stream else 200), answer.text
+        assert ("schema_broken" in answer.text) == unique
+        assert ("uniqueItems" in answer.text) == unique

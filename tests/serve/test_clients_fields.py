@@ -34,6 +34,8 @@ def responses(served, **body):
         {"prediction": None, "reasoning_effort": "none", "stop": None, "tools": None},
         {"prediction": {"type": "content", "content": "Hi"}},
         {"verbosity": "medium", "functions": None, "web_search_options": None},
+        {"functions": [], "mcp_servers": [], "tools": [], "stop": [], "extra_body": {}},
+        {"tools": [], "tool_choice": "auto", "logit_bias": {}, "metadata": {}},
         {
             "messages": [
                 {"role": "assistant", "content": None, "audio": None, "function_call": None}
@@ -184,6 +186,19 @@ def test_an_answer_goes_on_the_last_message(served):
     assert not chat(served, **more).json()["choices"][0]["message"]["content"].startswith(" 3")
     wrong = chat(served, continue_final_message=True)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "continue_final_message")
+
+
+def test_without_a_generation_prompt_the_model_opens_the_turn_itself(served):
+    """As in vLLM: the prompt ends behind the last message."""
+    more = {"max_tokens": 1, "add_generation_prompt": False}
+    usage = [
+        chat(served, **{**more, **change}).json()["usage"]
+        for change in ({}, {"add_generation_prompt": True})
+    ]
+    assert usage[0]["prompt_tokens"] < usage[1]["prompt_tokens"]
+    template = {"messages": CHAT["messages"], "add_generation_prompt": False}
+    prompt = httpx.post(served.url + "/apply-template", json=template, timeout=60).json()["prompt"]
+    assert prompt.endswith("<|im_end|>\n")
 
 
 def test_a_deferred_tool_is_shown_once_a_result_names_it(served):

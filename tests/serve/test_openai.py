@@ -163,7 +163,7 @@ def test_answers_held_to_schemas(client):
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"functions": []}, "functions"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"store": True}, "store"),
         ({"temperature": 3}, "temperature"),
         ({"messages": []}, "messages"),

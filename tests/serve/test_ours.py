@@ -55,6 +55,12 @@ def test_characters(http):
     assert http.get(f"/v1/characters/{id}").json()["card"] == CARD
     assert http.delete(f"/v1/characters/{id}").json()["deleted"]
     assert http.get(f"/v1/characters/{id}").status_code == 404
+    upload = http.post("/v1/characters", files={"file": ("ada.json", json.dumps(CARD))})
+    assert upload.status_code == 201, upload.text
+    assert upload.json()["id"] == id
+    http.delete(f"/v1/characters/{id}")
+    two = [("file", ("a.json", "{}")), ("file", ("b.json", "{}"))]
+    assert "found 2 files" in http.post("/v1/characters", files=two).text
     assert http.post("/v1/characters", content=b"\x89PNG\r\n\x1a\nbroken").status_code == 400
     assert http.post("/v1/sessions", json={"character": id}).json()["error"]["param"] == "character"
 

@@ -71,7 +71,8 @@ class ChatRequest:
     """A conversation to go on with.
 
     `choice` is none, auto, required or the name of a tool; `notes` are told with the answer.
-    The answer goes on from `prefill`, the beginning of its text.
+    The answer goes on from `prefill`, the beginning of its text; with `opens_turn` false the model
+    goes on behind the last message itself.
     """
 
     messages: Sequence[Message]
@@ -83,6 +84,7 @@ class ChatRequest:
     overflow: Overflow = "refuse"
     notes: tuple[str, ...] = ()
     prefill: str = ""
+    opens_turn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,11 @@ def prepare_chat(
     shown = chat.tools if chat.choice != "none" else ()
     check_num_messages(len(chat.messages), limits.context)
     check_size([chat.messages, chat.prefill], tokenizer, limits.context)
-    prompt = chat_template.render(chat.messages, tools=[tool.to_openai() for tool in shown] or None)
+    prompt = chat_template.render(
+        chat.messages,
+        tools=[tool.to_openai() for tool in shown] or None,
+        add_generation_prompt=chat.opens_turn,
+    )
     intent = _intent_of(chat, limits.calls)
     if chat.prefill:
         prompt = _with_prefill(prompt, chat)

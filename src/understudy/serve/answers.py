@@ -15,11 +15,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from understudy.engine import Output
 from understudy.generation.contract import Contract, contract_of
-from understudy.generation.prepare import AnswerForm, PreparedRequest, another_try
+from understudy.generation.prepare import (
+    AnswerForm,
+    PreparedRequest,
+    another_try,
+    in_other_words,
+)
 from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser
 from understudy.serve.content import outputs_of
 from understudy.serve.errors import ApiError
@@ -136,11 +141,76 @@ class _Answer:
             broken = self._contract.fault(json.loads(self.parser.text))
         except ValueError:
             return None  # text beside tools
-        return None if broken is None else f"response format: {broken}"
+        return None if broken is None else _of_answer(str(broken))
 
     def said(self, pieces: list[ReplyPiece]) -> list[ReplyPiece]:
         """What of a failed answer goes out: the text before its call."""
         return [] if self.is_held else pieces
+
+
+async def checked_texts(
+    work: RequestContext, prepared: PreparedRequest, outputs: Outputs, answer: AnswerForm
+) -> Outputs:
+    """The outputs of a text prompt; an answer of a form that its grammar does not hold whole waits
+    for its check, and is written once more where it fails.
+
+    Raises:
+        ApiError: 422, an answer broke its schema twice.
+    """
+    contract = _checked(answer)
+    held: dict[int, list[Output]] = {}
+    async for output, is_stopped in outputs:
+        mine = held.setdefault(output.index, [])
+        mine.append(output)
+        if contract is not None and output.finish_reason is None and not is_stopped:
+            continue
+        fault = None if contract is None or is_stopped else _text_fault(contract, mine)
+        if fault is None:
+            for earlier in mine[:-1]:
+                yield earlier, False
+            yield output, is_stopped
+            mine.clear()
+            continue
+        assert contract is not None
+        async for again in _another_text(work, prepared, output.index, contract, fault):
+            yield again
+
+
+async def _another_text(
+    work: RequestContext, prepared: PreparedRequest, index: int, contract: Contract, fault: str
+) -> Outputs:
+    work.request.state.record["retried"] = fault
+    params = prepared.request.params
+    changed = in_other_words({"seed": params.seed, "temperature": params.temperature})
+    request = dataclasses.replace(
+        prepared.request, params=dataclasses.replace(params, n=1, **changed)
+    )
+    second = dataclasses.replace(prepared, request=request)
+    found: list[tuple[Output, bool]] = []
+    async for output, is_stopped in outputs_of(work, work.submit(second), 1, index):
+        found.append((dataclasses.replace(output, index=index), is_stopped))
+    is_stopped = any(stopped for _, stopped in found)
+    fault_now = None if is_stopped else _text_fault(contract, [output for output, _ in found])
+    if fault_now is not None:
+        raise ApiError(422, f"written twice against its schema: {fault_now}", code="schema_broken")
+    for pair in found:
+        yield pair
+
+
+def _text_fault(contract: Contract, outputs: Sequence[Output]) -> str | None:
+    """Where a whole answer breaks its schema."""
+    if not outputs or outputs[-1].finish_reason == "length":
+        return None
+    try:
+        broken = contract.fault(json.loads("".join(output.text for output in outputs)))
+    except ValueError as error:
+        return f"response format: {error}"
+    return None if broken is None else _of_answer(str(broken))
+
+
+def _of_answer(fault: str) -> str:
+    """A contract speaks of the arguments of a call; an answer has none."""
+    return f"response format: {fault.removeprefix('arguments: ')}"
 
 
 def _checked(answer: AnswerForm) -> Contract | None:

@@ -18,18 +18,23 @@ JsonObject = dict[str, Any]
 
 class Body(BaseModel):
     """A request: unknown fields are faults, and nothing is converted silently. Null of what may be
-    left out is absence."""
+    left out is absence, and so is an empty list or object of a field that is not known."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or None not in given.values():
+    def _without_absences(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
             return given
         fields = cls.model_fields.items()
+        known = {field.alias or name for name, field in fields}
         needed = {field.alias or name for name, field in fields if field.is_required()}
-        return {key: entry for key, entry in given.items() if entry is not None or key in needed}
+        return {
+            key: entry
+            for key, entry in given.items()
+            if (entry is not None or key in needed) and (key in known or entry not in ([], {}))
+        }
 
 
 _Window = Annotated[int, Field(ge=-1, le=1 << 30)]

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,12 +45,25 @@ from understudy.serve.threads import in_thread, pieces_of
 
 
 async def add_character(request: Request) -> Response:
-    """A card: the bytes of a PNG, CHARX or JSON file as the body."""
-    data = await request.body()
-    card = await asyncio.to_thread(card_from_bytes, data, "body")
+    """A card: the bytes of a PNG, CHARX or JSON file as the body, or one file as
+    multipart/form-data.
+    """
+    data, name = await _card_file(request)
+    card = await asyncio.to_thread(card_from_bytes, data, name)
     id = card.digest[:16]
     server_of(request).stores.characters.put(id, card)
     return json_response(_character(id, card), 201)
+
+
+async def _card_file(request: Request) -> tuple[bytes, str]:
+    """The bytes of a card, and what to call them in a message."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await request.body(), "body"
+    async with request.form(max_files=2, max_fields=10) as form:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise ApiError(400, f"one card a request; found {len(files)} files", param="file")
+        return await files[0].read(), (files[0].filename or "file")[:80]
 
 
 async def characters(request: Request) -> Response:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, PreparedRequest, answer_mask
+from understudy.serve.answers import checked_texts
 from understudy.serve.api.bodies import (
     Body,
     JsonObject,
@@ -222,7 +223,7 @@ async def completion(work: RequestContext, body: LlamaCompletionBody) -> Respons
         if isinstance(body.prompt, str)
         else work.model.tokenizer.decode(body.prompt, skip_special=True)
     )
-    writer = _Completion(work, body, await admit(work, prepared, [text]))
+    writer = _Completion(work, body, prepared, await admit(work, prepared, [text]))
     answer = await (
         respond(work, events=writer.events())
         if body.stream
@@ -315,9 +316,15 @@ def _bias(
 
 class _Completion:
     def __init__(
-        self, work: RequestContext, body: LlamaCompletionBody, outputs: AsyncOutputs | None
+        self,
+        work: RequestContext,
+        body: LlamaCompletionBody,
+        prepared: PreparedRequest,
+        outputs: AsyncOutputs | None,
     ) -> None:
-        self.work, self.body, self.outputs = work, body, outputs_of(work, outputs)
+        self.work, self.body = work, body
+        form = AnswerForm(json_schema=body.json_schema)
+        self.outputs = checked_texts(work, prepared, outputs_of(work, outputs), form)
 
     def _stopped(self) -> dict[str, Any]:
         head = {

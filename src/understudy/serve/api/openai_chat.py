@@ -31,7 +31,7 @@ from understudy.serve.api.bodies import (
     stops_of,
 )
 from understudy.serve.content import admit, outputs_of, texts_of
-from understudy.serve.errors import ApiError, unsupported
+from understudy.serve.errors import ApiError
 from understudy.serve.events import event
 from understudy.serve.generate import Finish, ledger_of, prepare_chat, read_tools
 from understudy.serve.server import (
@@ -298,6 +298,7 @@ def chat_ask(body: ChatCompletionsBody) -> ChatRequest:
         body.overflow or "refuse",
         notes,
         prefill,
+        opens_turn=body.continue_final_message or body.add_generation_prompt is not False,
     )
 
 
@@ -305,8 +306,6 @@ def _begun(body: ChatCompletionsBody) -> tuple[list[dict[str, Any]], str]:
     """The messages, and the beginning of the answer where the last of them is one."""
     conversation = [message.to_message() for message in body.messages]
     if not body.continue_final_message:
-        if body.add_generation_prompt is False:
-            raise unsupported("add_generation_prompt", "false needs continue_final_message")
         return conversation, ""
     last = conversation[-1]
     if last["role"] != "assistant" or last.get("tool_calls") or body.add_generation_prompt:

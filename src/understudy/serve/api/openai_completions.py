@@ -17,6 +17,7 @@ from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import PreparedRequest, answer_mask
 from understudy.model import Model
+from understudy.serve.answers import checked_texts
 from understudy.serve.api.bodies import (
     Penalty,
     Probability,
@@ -175,7 +176,9 @@ class _Completion:
                 _Choice(self.work.model, self.body, list(prepared.request.prompt))
                 for _ in range(self.n)
             ]
-            async for output, is_stopped in outputs_of(self.work, outputs, self.n, i * self.n):
+            raw = outputs_of(self.work, outputs, self.n, i * self.n)
+            form = answer_of(self.body.response_format, self.body.grammar)
+            async for output, is_stopped in checked_texts(self.work, prepared, raw, form):
                 self.work.note(output.usage)
                 if is_stopped:
                     stop = {"text": "", "logprobs": None, "finish_reason": "content_filter"}
