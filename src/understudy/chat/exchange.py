@@ -49,7 +49,8 @@ class Exchange:
     num_passages: int = 0
     refused: tuple[tuple[ParsedCall, str], ...] = ()
     ledger: Ledger | None = None
-    is_retried: bool = False  # a call that broke its schema is written once more
+    is_retried: bool = False  # a broken call, or words out of character: drawn once more
+    notes: list[str] = field(default_factory=list)
     text_out: ReplyText | None = None  # of the last time that the model was asked
 
     @property
@@ -59,19 +60,34 @@ class Exchange:
         return self.text_out.parser
 
     @property
+    def written(self) -> str:
+        """Its text, without calls."""
+        assert self.text_out is not None
+        return self.text_out.text
+
+    @property
     def given(self) -> str:
         """What was given out of it."""
         return self.text_out.given if self.text_out is not None else ""
 
     @property
     def may_retry(self) -> bool:
-        """Whether nothing came of the last time but a call that broke its schema."""
+        """Whether nothing came of the last time but a call that broke its schema, or words that
+        left the character.
+        """
         said = self.given or self.parser.calls or self.is_retried
-        return bool(self.parser.failed) and not said
+        return bool(self.parser.failed or self._fault) and not said
+
+    @property
+    def _fault(self) -> str | None:
+        speech = self.text_out.speech if self.text_out is not None else None
+        return speech.fault if speech is not None else None
 
     def retried(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Settings for another try; a session is greedy where it is not told otherwise."""
         self.is_retried = True
+        if self._fault:
+            self.notes.append(f"{self._fault}: drawn once more")
         return in_other_words({"temperature": 0.0, **sampling})
 
     def note_calls(self, text: str, calls: Sequence[ToolCall]) -> None:
@@ -110,6 +126,17 @@ class Exchange:
             return self.grounding.read(text, self.num_passages)
         return text, self.grounding.quotes(text, self.num_passages)
 
+    def second_try(self, text: str) -> bool:
+        """Whether the model is to be asked once more, since its answer says more than the documents
+        do; it then sees less of them.
+        """
+        again = None
+        if self.grounding is not None and self.num_passages and not self.is_retried:
+            again = self.grounding.second_try(text, self.num_passages)
+        if again is not None:
+            self.grounding, self.is_retried = again, True
+        return again is not None
+
     def intent(
         self, policy: CallPolicy | None, turns: Sequence[Turn], tools: Sequence[Tool], choice: str
     ) -> Intent:
@@ -131,7 +158,7 @@ class Exchange:
             reasoning=parser.reasoning if parser is not None else "",
             raw_text=self.text_out.raw if self.text_out is not None else "",
             refused=self.refused,
-            notes=tuple(parser.notes) if parser is not None else (),
+            notes=(*self.notes, *(parser.notes if parser is not None else ())),
             citations=answer.citations,
             is_answered=answer.text is not None,
             confidence=self.grounding.confidence if self.grounding is not None else None,

@@ -1,10 +1,12 @@
 """The text of one reply as a session gives it out while the model writes: checked, without calls.
 
-Of an answer from documents nothing is given out before it has been held against them.
+Of an answer from documents nothing is given out before it has been held against them; of a
+character's reply whole sentences are.
 """
 
 from __future__ import annotations
 
+from understudy.chat.sources import HeardSpeech
 from understudy.generation.moderation import ModerationGate, TextGuard
 from understudy.generation.reader import ReplyPiece, StreamParser, TextPiece
 
@@ -15,17 +17,35 @@ class ReplyText:
     Args:
         guard: checks all that the model writes before any of it goes out.
         is_quoting: an answer from documents.
+        speech: what is heard of a character's reply.
     """
 
     def __init__(
-        self, parser: StreamParser, guard: TextGuard | None = None, *, is_quoting: bool = False
+        self,
+        parser: StreamParser,
+        guard: TextGuard | None = None,
+        *,
+        is_quoting: bool = False,
+        speech: HeardSpeech | None = None,
     ) -> None:
-        self.parser, self.given, self.raw = parser, "", ""
+        self.parser, self.given, self.raw, self.speech = parser, "", "", speech
         self._guard, self._is_quoting = guard, is_quoting
         self._gate = ModerationGate(by_sentence=guard is None or guard.by_sentence)
 
-    def push(self, text: str, *, is_end: bool = False) -> str:
-        """Raises:
+    @property
+    def text(self) -> str:
+        """The reply so far, without calls."""
+        return (self.parser.text if self.speech is None else self.speech.text).strip()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be given out, whatever the model goes on to write."""
+        return self.speech is not None and self.speech.is_over
+
+    def push(self, text: str, *, is_end: bool = False, is_length: bool = False) -> str:
+        """`is_length`: it was the token limit that ended the text.
+
+        Raises:
         Stopped: the guard found something in what would go out.
         """
         self.raw += text
@@ -38,5 +58,8 @@ class ReplyText:
         if self._is_quoting:
             return ""
         piece = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece))
+        if self.speech is not None:
+            piece = self.speech.hear(piece)
+            piece += self.speech.end(is_length=is_length) if is_end else ""
         self.given += piece
         return piece

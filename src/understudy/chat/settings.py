@@ -32,6 +32,9 @@ class SessionSettings:
         repeats_question: after tools' results the question is asked once more; default for
             checkpoints that no tools were taught,
             which means that their own template does not know them.
+        stops_at_speakers: a character's reply ends where somebody else's turn would begin.
+        stays_in_character: a sentence with which a character becomes an assistant ("As an AI …") is
+            not given out: before anything else was said the reply is drawn once more.
         user, seed, greeting: for characters: the user's name, of random macros, which greeting.
     """
 
@@ -47,6 +50,8 @@ class SessionSettings:
     is_parallel: bool = True
     calls: CallSettings | None = None
     repeats_question: bool | None = None
+    stops_at_speakers: bool = True
+    stays_in_character: bool = True
     user: str = "User"
     seed: int = 0
     greeting: int = 0

@@ -51,4 +51,9 @@ class SessionSetup:
     def sampling(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options of `Model.generate` for one reply, its limit of tokens among them."""
         room = min(self.settings.reserve, self.context // 2)
-        return {**options, "max_tokens": options.get("max_tokens") or room}
+        sampling = {**options, "max_tokens": options.get("max_tokens") or room}
+        if self.character is not None and self.settings.stops_at_speakers:
+            given = options.get("stop") or ()
+            own = (given,) if isinstance(given, str) else tuple(given)
+            sampling["stop"] = (*own, *self.character.stops)
+        return sampling

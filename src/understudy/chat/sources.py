@@ -37,6 +37,9 @@ class Grounding(Protocol):
     def read(self, raw: str, count: int) -> tuple[str | None, tuple[Any, ...]]:
         """An answer in that form as text (None where the documents do not say) and citations."""
 
+    def second_try(self, raw: str, count: int) -> Grounding | None:
+        """What the model is to see where its answer says more than is there; None: it may stand."""
+
     def quotes(self, text: str, count: int) -> tuple[Any, ...]:
         """Citations of what a free text quotes word for word."""
 
@@ -51,6 +54,22 @@ class Documents(Protocol):
         """Passages as a model of this shape sees them."""
 
 
+class HeardSpeech(Protocol):
+    """A character's reply on its way: `text` is what was heard. With `is_over` nothing more will
+    be; a `fault` before anything was heard asks for other words.
+    """
+
+    text: str
+    fault: str | None
+    is_over: bool
+
+    def hear(self, text: str) -> str:
+        """What is heard by now; whole sentences."""
+
+    def end(self, *, is_length: bool) -> str:
+        """The rest; `is_length`: it was the token limit that ended the reply."""
+
+
 class ActiveCharacter(Protocol):
     """A character in play, with its memory: what `Character.play` gives."""
 
@@ -61,7 +80,14 @@ class ActiveCharacter(Protocol):
     def digest(self) -> str:
         """Of what it is made: a saved session belongs to one."""
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings at which a reply ends, since somebody else would speak from there on."""
+
     def greeting(self) -> str: ...
+
+    def speech(self, text: str, *, may_redraw: bool) -> HeardSpeech:
+        """What is heard of a reply to `text`."""
 
     def plan(
         self,

@@ -52,12 +52,13 @@ class ReplyWriter:
             choice = "none" if is_last else "auto" if exchange.calls else choice
             try:
                 reason, tail = yield from self._ask(choice, sampling)
+                if exchange.may_retry:
+                    reason, tail = yield from self._ask(choice, exchange.retried(sampling))
+                elif self._is_quoting and exchange.second_try(exchange.written):
+                    reason, tail = yield from self._ask(choice, sampling)
             except (GeneratorExit, KeyboardInterrupt):
                 self.was_cut = True
                 raise
-            if exchange.may_retry:
-                sampling = exchange.retried(sampling)
-                continue
             if not exchange.parser.calls:
                 break
             if tail:
@@ -72,7 +73,7 @@ class ReplyWriter:
         exchange, found = self._exchange, self._exchange.parser
         is_grounded = self._setup.is_grounded
         exchange.refused = (*found.refused, *found.failed)
-        text, citations = exchange.read(found.text.strip(), reason, is_grounded=is_grounded)
+        text, citations = exchange.read(exchange.written, reason, is_grounded=is_grounded)
         if is_grounded and exchange.grounding is not None:
             tail = self._text_or_refusal(text)  # nothing of it went out before it was read
         return SessionAnswer(text, reason, citations, "" if found.calls else tail)
@@ -96,12 +97,17 @@ class ReplyWriter:
         with contextlib.closing(outputs):  # type: ignore[type-var]
             for output in outputs:
                 self._history.tokens += output.new_tokens
-                is_end = output.finish_reason is not None
-                piece = text_out.push(output.text, is_end=is_end)
+                is_end, is_length = (
+                    output.finish_reason is not None,
+                    output.finish_reason == "length",
+                )
+                piece = text_out.push(output.text, is_end=is_end, is_length=is_length)
+                if text_out.is_over:
+                    break
                 if piece and not is_end:
                     yield piece
-        assert output.usage is not None
-        exchange.usages.append(output.usage)
+        if output.usage is not None:  # a reply that was ended early has none
+            exchange.usages.append(output.usage)
         return "length" if output.finish_reason == "length" else "stop", piece
 
     def _prompt(self, *, reserve: int) -> tuple[Prompt, Sequence[Tool]]:
@@ -130,11 +136,18 @@ class ReplyWriter:
     def _reply_text(self, intent: Intent, *, is_strict: bool) -> ReplyText:
         setup = self._setup
         may_call = setup.tools if intent.choice != "none" else ()
-        is_quoting = setup.is_grounded and self._exchange.grounding is not None
         parser = StreamParser(
             setup.model.chat_template, may_call, is_strict=is_strict, keeps_space=True
         )
-        return ReplyText(parser, setup.guard, is_quoting=is_quoting)
+        speech = None
+        if setup.character is not None and setup.settings.stays_in_character:
+            may_redraw = not self._exchange.is_retried
+            speech = setup.character.speech(self._exchange.text, may_redraw=may_redraw)
+        return ReplyText(parser, setup.guard, is_quoting=self._is_quoting, speech=speech)
+
+    @property
+    def _is_quoting(self) -> bool:
+        return self._setup.is_grounded and self._exchange.grounding is not None
 
     def _run_calls(self) -> None:
         """Runs what the model called. A call of a tool that the caller runs stops the message: all

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.terminal import Commands, run_command, typed_lines, write
@@ -22,6 +23,7 @@ from understudy.roleplay.card_files import read_card
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
 from understudy.roleplay.state import ActionKind, GameState
+from understudy.roleplay.turn import SAMPLERS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what is so in the game, such as silver=5 (repeatable)",
     )
     parser.add_argument("--temperature", type=float)
+    parser.add_argument(
+        "--sampler",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how it speaks, such as dry_multiplier=0.8; before the card (repeatable)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--greeting", type=int, default=0, help="which greeting opens the play")
     parser.add_argument("--json", action="store_true", help="one JSON object a turn")
@@ -67,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     facts = dict(_fact(text) for text in arguments.fact)
     state = GameState(arguments.scene, facts, tuple(_action(text) for text in arguments.action))
     settings = NpcSettings(
+        **{"temperature": arguments.temperature, **_samplers(arguments.sampler)},
         user=arguments.user,
-        temperature=arguments.temperature,
         seed=arguments.seed,
         greeting=arguments.greeting,
         persona=arguments.persona,
@@ -118,14 +127,26 @@ def _action(text: str) -> ActionKind:
     return ActionKind(name, targets=tuple(target for target in targets.split(",") if target))
 
 
-def _fact(text: str) -> tuple[str, object]:
+def _fact(text: str, where: str = "--fact") -> tuple[str, object]:
     name, mark, value = text.partition("=")
     if not name or not mark:
-        raise UsageError("not a fact", where="--fact", expected="NAME=VALUE", found=text)
+        raise UsageError("not a name and its value", where=where, expected="NAME=VALUE", found=text)
     try:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _samplers(texts: Iterable[str]) -> dict[str, Any]:
+    given = dict(_fact(text, "--sampler") for text in texts)
+    if unknown := set(given) - set(SAMPLERS):
+        raise UsageError(
+            "no such sampler",
+            where="--sampler",
+            expected=", ".join(SAMPLERS),
+            found=", ".join(sorted(unknown)),
+        )
+    return given
 
 
 def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:

@@ -88,10 +88,7 @@ def ask(
     found = found.for_model(model.spec, settings or index.answers)
     options = {"max_tokens": max_tokens, "temperature": 0.0, **sampling}
     count, reply = _write(model, found, options)
-    if found.settings.asks_again and found.missing(
-        reply.raw_text, count
-    ):  # it says what no sentence says: asked once more
-        again = found.narrowed()
+    if (again := found.second_try(reply.raw_text, count)) is not None:
         second = _write(model, again, options)
         if not again.missing(second[1].raw_text, second[0]):
             found, (count, reply) = again, second

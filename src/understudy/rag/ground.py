@@ -97,7 +97,11 @@ class PassageGrounding:
         settings = (settings or AnswerSettings()).for_model(spec)
         if not settings.excerpts or settings.form == "quotes" or not self.sentences:
             return replace(self, settings=settings)
-        kept = sorted({sentence.passage for sentence in self.sentences[:NUM_EXCERPTS]})
+        return replace(self._excerpt(NUM_EXCERPTS), settings=settings)
+
+    def _excerpt(self, most: int) -> PassageGrounding:
+        """The passages of the best sentences alone, numbered anew."""
+        kept = sorted({sentence.passage for sentence in self.sentences[:most]})
         number_of = {old: new for new, old in enumerate(kept, 1)}
         return replace(
             self,
@@ -107,14 +111,20 @@ class PassageGrounding:
                 for s in self.sentences
                 if s.passage in number_of
             ),
-            settings=settings,
             is_excerpt=True,
         )
 
     def narrowed(self) -> PassageGrounding:
         """With half of the sentences, for a second try."""
         most = NUM_EXCERPTS // 2
-        return replace(self, sentences=self.sentences[:most], is_excerpt=True)
+        return replace(self, sentences=self.sentences[:most])._excerpt(most)
+
+    def second_try(self, raw: str, count: int) -> PassageGrounding | None:
+        """With fewer sentences, once, where an answer says more than its quotes hold."""
+        is_second = self.is_excerpt and len(self.sentences) <= NUM_EXCERPTS // 2
+        if is_second or not self.settings.asks_again or not self.missing(raw, count):
+            return None
+        return self.narrowed()
 
     def grammar(self, count: int, spec: ModelSpec) -> str:
         """The form of an answer, in llguidance's Lark: a paragraph that does not begin with a

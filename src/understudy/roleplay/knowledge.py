@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from understudy.errors import DocumentError
 from understudy.roleplay.card import Card
@@ -103,6 +103,12 @@ class Knowledge:
         is_program = any(_IS_PROGRAM.search(text) for text in _about(card))
         return cls(card.name, secrets, outside, deflections, is_program)
 
+    def of_chat(self) -> Knowledge:
+        """For conversations whose world may be anybody's own: the character must not become an
+        assistant, give its secrets away or speak of what its card forbids; the web is no secret.
+        """
+        return replace(self, outside=tuple(word for word in self.outside if word not in OUTSIDE))
+
     def may_know(self, entry: LoreEntry) -> bool:
         """Whether an entry of the world's lore is this character's to know."""
         names = (entry.source.get("extensions") or {}).get("understudy/known_by")
@@ -123,12 +129,6 @@ class Knowledge:
         for word in self.outside:
             if stands_in(word, sentence):
                 return f"outside the world: {word}"
-        return self.chat_fault(sentence, player_text)
-
-    def chat_fault(self, sentence: str, player_text: str) -> str | None:
-        """As `fault`, for conversations whose world may be anybody's own: the character must only
-        not become an assistant, nor give its secrets away.
-        """
         if not self.is_program and (left := leaves_character(sentence)):
             return f"out of character: {left}"
         for topic, words in self.secrets.items():

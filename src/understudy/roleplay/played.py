@@ -28,7 +28,9 @@ from understudy.roleplay.lorebook import (
 from understudy.roleplay.macro_variables import Variables
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.memory import Memory, Said
+from understudy.roleplay.speech import Speech, speaker_stops
 
+MAX_REPLY = 1 << 20  # characters: the reply's tokens are its limit
 LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
 
 
@@ -73,6 +75,22 @@ class PlayedCharacter:
     @property
     def digest(self) -> str:
         return self.card.digest
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings at which a reply ends, since somebody else would speak from there on."""
+        return speaker_stops(self.name, self.user)
+
+    def speech(self, text: str, *, may_redraw: bool) -> Speech:
+        """What is heard of a reply to `text`: whole sentences that stay in character."""
+        return Speech(
+            self.knowledge.of_chat(),
+            text,
+            self.macros,
+            None,
+            max_characters=MAX_REPLY,
+            may_redraw=may_redraw,
+        )
 
     @property
     def macros(self) -> MacroContext:

@@ -63,8 +63,20 @@ class Speech:
 
     def push(self, output: Output) -> Iterator[str]:
         """Gives the sentences that became whole; `is_over` says that nothing more will be heard."""
-        self.raw += output.text
         self.is_length = self.is_length or output.finish_reason == "length"
+        yield from self._hear(output.text)
+
+    def hear(self, text: str) -> str:
+        """As `push`, for text of which somebody else took out what is none."""
+        return "".join(self._hear(text))
+
+    def end(self, *, is_length: bool) -> str:
+        """As `finish`; `is_length`: it was the token limit that ended the text."""
+        self.is_length = self.is_length or is_length
+        return "".join(self.finish())
+
+    def _hear(self, text: str) -> Iterator[str]:
+        self.raw += text
         may_part = self.content_guard is None or self.content_guard.by_sentence
         yield from self._release(_num_whole(self.raw) if may_part else 0)
 
@@ -91,7 +103,9 @@ class Speech:
             if self.text.strip():
                 return
             piece = _cut(piece, self.max_characters)
-        if self.text.strip() and _words(piece) in map(_words, _split(self.text)):
+        words = _words(piece)
+        is_long = sum(map(len, words)) > 3  # "2." and "Ho!" may come again
+        if self.text.strip() and is_long and words in map(_words, _split(self.text)):
             self.is_over = True
             return
         self.fault = self.knowledge.fault(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ SAMPLERS: dict[str, Any] = {  # names of `SamplingParams`, and what a character 
     "dry_base": 1.75,
     "dry_allowed_length": 2,
     "dry_penalty_last_n": -1,
+    "dry_sequence_breakers": ("\n", ":", '"', "*"),
     "xtc_probability": 0.0,
     "xtc_threshold": 0.1,
 }
@@ -106,6 +107,7 @@ class NpcSettings:
     dry_base: float | None = None
     dry_allowed_length: int | None = None
     dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: Sequence[str] | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
     remembers: bool | None = None

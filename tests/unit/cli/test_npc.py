@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -24,6 +25,36 @@ def card(tmp_path):
     path = tmp_path / "hilde.json"
     path.write_text(json.dumps(CARD))
     return str(path)
+
+
+def test_samplers_are_named_as_in_llama_cpp(card, monkeypatch, capsys):
+    from understudy.cli import npc as command
+
+    seen = []
+    monkeypatch.setattr(command, "load_model", lambda _: seen.append("model") or None)
+    monkeypatch.setattr(command, "Npc", lambda *_, settings, **__: seen.append(settings) or _Stop())
+    with pytest.raises(KeyError):
+        command.run(_npc_arguments(card, "--sampler", "dry_multiplier=0.8", "--temperature", "1"))
+    assert (seen[-1].dry_multiplier, seen[-1].temperature) == (0.8, 1.0)
+    for wrong, named in (("speed=3", "no such sampler"), ("dry_multiplier", "NAME=VALUE")):
+        assert main(["npc", card, "--sampler", wrong]) == 2
+        assert named in capsys.readouterr().err
+    assert main(["npc", card, "--sampler", "xtc_probability=7"]) == 2
+    assert "xtc_probability" in capsys.readouterr().err
+
+
+class _Stop:
+    @property
+    def warnings(self):
+        raise KeyError("far enough")
+
+
+def _npc_arguments(*words):
+    from understudy.cli import npc as command
+
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    return parser.parse_args(words)
 
 
 def test_lines_from_a_pipe(card, tmp_path, monkeypatch, capsys):

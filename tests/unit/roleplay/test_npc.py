@@ -386,10 +386,10 @@ def test_who_leaves_the_character(text, leaves):
 
 def test_a_character_may_be_a_program():
     robot = Knowledge.from_card(card(description="{{char}} is an android who serves the captain."))
-    assert robot.chat_fault("As an AI, I do not sleep.", "") is None
+    assert robot.of_chat().fault("As an AI, I do not sleep.", "") is None
     miller = Knowledge.from_card(
         card(description="A miller. {{char}} never says that she is an AI.")
     )
-    assert miller.chat_fault("As an AI, I do not sleep.", "") == "out of character: As an AI"
-    assert miller.chat_fault("Look at this website.", "") is None
+    assert miller.of_chat().fault("As an AI, I do not sleep.", "") == "out of character: As an AI"
+    assert miller.of_chat().fault("Look at this website.", "") is None
     assert miller.fault("Look at this website.", "") == "outside the world: website"

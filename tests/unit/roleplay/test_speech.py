@@ -43,7 +43,8 @@ def said(text: str, *, most: int = 240, reason: str = "stop", **options) -> tupl
         ("Good day. Rain again!", "Good day. Rain again!"),
         ("No end here", "No end here"),
         ("こんにちは。いい天気です。", "こんにちは。いい天気です。"),
-        ("Rye. Rye. Rye.", "Rye."),
+        ("Flour. Flour. Flour.", "Flour."),
+        ("Ho! Ho! Good day.", "Ho! Ho! Good day."),
         ("I am here. You are wet. I am here!", "I am here. You are wet."),
     ],
 )

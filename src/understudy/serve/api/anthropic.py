@@ -15,7 +15,14 @@ from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.answers import read
-from understudy.serve.api.bodies import Body, JsonObject, Probability, StopText, Tokens
+from understudy.serve.api.bodies import (
+    Body,
+    DrawSamplers,
+    JsonObject,
+    Probability,
+    StopText,
+    Tokens,
+)
 from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event
@@ -209,7 +216,7 @@ class CountRequest(Body):
         return [tool for tool in self.tools or () if not tool.defer_loading or tool.name in named]
 
 
-class MessagesRequest(CountRequest):
+class MessagesRequest(CountRequest, DrawSamplers):
     max_tokens: Tokens
     stop_sequences: Annotated[list[StopText], Field(max_length=32)] | None = None
     stream: bool | None = None
@@ -227,7 +234,7 @@ _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filt
 @with_model(MessagesRequest)
 async def messages(work: RequestContext, body: MessagesRequest) -> Response:
     _refuse_threads(body)
-    sampling = {
+    sampling = body.draw_sampling() | {
         "max_tokens": body.max_tokens,
         "temperature": body.temperature,
         "top_k": body.top_k,

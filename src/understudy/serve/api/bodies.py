@@ -56,8 +56,8 @@ class RepetitionSamplers(Body):
         return {name: getattr(self, name) for name in RepetitionSamplers.model_fields}
 
 
-class Samplers(RepetitionSamplers):
-    """Settings beyond OpenAI's that all our generating routes take, named as in
+class DrawSamplers(RepetitionSamplers):
+    """How tokens are drawn, beyond temperature and top_p: on every route that writes, named as in
     `SamplingParams`.
     """
 
@@ -66,6 +66,15 @@ class Samplers(RepetitionSamplers):
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     penalty_last_n: _Window | None = None
     penalize_prompt: bool | None = None
+
+    def draw_sampling(self) -> dict[str, Any]:
+        """These settings, as `SamplingParams` takes them."""
+        return {name: getattr(self, name) for name in DrawSamplers.model_fields}
+
+
+class Samplers(DrawSamplers):
+    """Settings beyond OpenAI's that its own two routes take."""
+
     grammar: str | None = None
     overflow: Literal["refuse", "keep_start", "keep_end"] | None = None
     ignore_eos: bool | None = None

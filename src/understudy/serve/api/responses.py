@@ -124,7 +124,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatRequest:
             json_schema=form.schema_ if form.type == "json_schema" else {"type": "object"}
         )
     head = [{"role": "system", "content": body.instructions}] if body.instructions else []
-    sampling = {
+    sampling = body.draw_sampling() | {
         "temperature": body.temperature,
         "top_p": body.top_p,
         "max_tokens": body.max_output_tokens,

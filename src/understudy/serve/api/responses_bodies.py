@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag
 
 from understudy.serve.api.bodies import (
     Body,
+    DrawSamplers,
     JsonObject,
     Probability,
     StreamOptions,
@@ -179,7 +180,7 @@ class ReasoningOptions(Body):
 Include = Literal["reasoning.encrypted_content"]  # reasoning is not encrypted: nothing is added
 
 
-class ResponsesRequest(Body):
+class ResponsesRequest(DrawSamplers):
     model: str | None = None
     input: str | Annotated[list[Item], Field(min_length=1)]
     instructions: str | None = None

@@ -10,7 +10,8 @@ from pydantic import Field
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.npc import EMOTIONS, NpcSettings
 from understudy.roleplay.state import ActionKind, GameState
-from understudy.serve.api.bodies import Body, JsonObject
+from understudy.roleplay.turn import SAMPLERS
+from understudy.serve.api.bodies import Body, DrawSamplers, JsonObject
 
 Values = (
     Annotated[list[str], Field(min_length=1)]
@@ -29,13 +30,19 @@ class SaidBody(Body):
     was_cut: bool = False
 
 
-class SessionRequest(Body):
+class SessionRequest(DrawSamplers):
     character: str
     model: str | None = None
     user: Annotated[str, Field(min_length=1, max_length=80)] = "Traveller"
     seed: Annotated[int, Field(ge=0, le=1 << 31)] = 0
     greeting: Annotated[int, Field(ge=0, le=1000)] = 0
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    stops_at_speakers: bool = True
+    stays_in_character: bool = True
+    speaks_in_sentences: bool = True
     persona: Annotated[str, Field(max_length=20_000)] = ""
     emotions: Annotated[list[Emotion], Field(min_length=1, max_length=64)] = Field(
         default_factory=lambda: list(EMOTIONS)
@@ -49,8 +56,11 @@ class SessionRequest(Body):
 
     def npc_settings(self) -> NpcSettings:
         return NpcSettings(
+            **{name: getattr(self, name) for name in SAMPLERS},
             user=self.user,
-            temperature=self.temperature,
+            stops_at_speakers=self.stops_at_speakers,
+            stays_in_character=self.stays_in_character,
+            speaks_in_sentences=self.speaks_in_sentences,
             seed=self.seed,
             greeting=self.greeting,
             persona=self.persona,
