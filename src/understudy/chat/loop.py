@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from understudy.chat.settings import Approve
 from understudy.generation.reply import ToolCall, ToolResult
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
@@ -24,9 +25,6 @@ from understudy.text import Tokenizer
 CHARACTERS_PER_TOKEN = (
     64  # more than any vocabulary needs on average: what lies beyond is never encoded
 )
-
-
-Approve = Callable[[ToolCall], bool]
 
 
 def run_call(

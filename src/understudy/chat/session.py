@@ -17,9 +17,8 @@ from typing import Any
 
 from understudy.chat.exchange import Exchange, SessionAnswer
 from understudy.chat.history import History
-from understudy.chat.loop import Approve
 from understudy.chat.saved import SavedConversation
-from understudy.chat.settings import SessionSettings
+from understudy.chat.settings import Approve, SessionSettings
 from understudy.chat.setup import SessionSetup
 from understudy.chat.sources import ActiveCharacter, Character, Documents
 from understudy.chat.stepping import AsyncReplies

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from understudy.errors import UsageError
 from understudy.generation.intent import CallSettings
+from understudy.generation.reply import ToolCall
+
+Approve = Callable[[ToolCall], bool]
+"""Asked before a tool runs; False refuses the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.chat.loop import Approve
-from understudy.chat.settings import SessionSettings
+from understudy.chat.settings import Approve, SessionSettings
 from understudy.chat.sources import ActiveCharacter, Documents
 from understudy.generation.moderation import TextGuard
 from understudy.generation.tools import Tool

@@ -112,27 +112,11 @@ def _window(name: str, config: Config, num_layers: int) -> Any:
 
 def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases."""
-    layers, hidden = (
-        config.whole(f"{arch}.block_count"),
-        config.whole(f"{arch}.embedding_length"),
-    )
+    layers = config.whole(f"{arch}.block_count")
+    hidden = config.whole(f"{arch}.embedding_length")
 
     def by_layer(key: str, default: int | None = None) -> int:
-        value = config.values.get(f"{arch}.{key}")
-        if isinstance(value, list) and len(value) != layers:
-            raise FormatError(
-                "wrong number of entries",
-                where=f"{config.where}: {arch}.{key}",
-                expected=layers,
-                found=len(value),
-            )
-        if isinstance(value, list) and len(set(value)) > 1:
-            raise UnsupportedError(
-                "layers of different sizes are not implemented",
-                where=f"{config.where}: {arch}.{key}",
-                found=value,
-            )
-        return config.whole(f"{arch}.{key}", default=default)
+        return _same_in_all(config, f"{arch}.{key}", layers, default)
 
     heads = by_layer("attention.head_count")
     head_dim = config.whole(f"{arch}.attention.key_length", default=max(1, hidden // heads))
@@ -156,6 +140,25 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
     config.only(f"{arch}.expert_count", 0)
     config.only(f"{arch}.attention.causal", True)
     return within_window(config, sizes, config.get(f"{arch}.attention.sliding_window") or None)
+
+
+def _same_in_all(config: Config, key: str, num_layers: int, default: int | None) -> int:
+    """A whole number that may be given once, or alike for every layer."""
+    value = config.values.get(key)
+    if isinstance(value, list) and len(value) != num_layers:
+        raise FormatError(
+            "wrong number of entries",
+            where=f"{config.where}: {key}",
+            expected=num_layers,
+            found=len(value),
+        )
+    if isinstance(value, list) and len(set(value)) > 1:
+        raise UnsupportedError(
+            "layers of different sizes are not implemented",
+            where=f"{config.where}: {key}",
+            found=value,
+        )
+    return config.whole(key, default=default)
 
 
 def spec_of_gguf(

@@ -69,19 +69,8 @@ def _spec_of(file: NemoFile, arrays: dict[str, ZarrArray]) -> ModelSpec:
     looked at.
     """
     config = Config(file.config, f"{file.path}: model_config.yaml")
-    config.only("normalization", "layernorm1p")
-    config.only("activation", "squared-relu")
-    config.only("position_embedding_type", "rope")
-    config.only("transformer_block_type", "pre_ln")
-    for name in (
-        "bias",
-        "qk_layernorm",
-        "window_size",
-        "num_moe_experts",
-        "seq_len_interpolation_factor",
-        "headscale",
-    ):
-        config.only(name, False)
+    for name, value in _ONLY.items():
+        config.only(name, value)
     embedding = arrays.get("embedding.word_embeddings.weight")
     if embedding is None:
         raise MissingError(
@@ -89,55 +78,46 @@ def _spec_of(file: NemoFile, arrays: dict[str, ZarrArray]) -> ModelSpec:
         )
     hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads")
     head_dim = config.whole("kv_channels", default=max(1, hidden // heads))
-    return sound(
-        ModelSpec(
-            architecture="nemotron",
-            num_layers=config.whole("num_layers"),
-            hidden_size=hidden,
-            intermediate_size=config.whole("ffn_hidden_size"),
-            num_heads=heads,
-            num_kv_heads=config.whole("num_query_groups", default=heads),
-            head_dim=head_dim,
-            vocab_size=embedding.shape[0],
-            max_positions=config.whole("max_position_embeddings", "encoder_seq_length"),
-            norm="layer_norm_1p",
-            norm_eps=config.real("layernorm_epsilon", default=1e-5),
-            activation="relu2",
-            gated=False,
-            rotary_dim=int(head_dim * config.real("rotary_percentage", default=1.0)),
-            rope_theta=config.real("rotary_base", default=10000.0),
-            tied_embeddings=config.flag("share_embeddings_and_output_weights", True),
-        ),
-        file.path,
+    spec = ModelSpec(
+        architecture="nemotron",
+        num_layers=config.whole("num_layers"),
+        hidden_size=hidden,
+        intermediate_size=config.whole("ffn_hidden_size"),
+        num_heads=heads,
+        num_kv_heads=config.whole("num_query_groups", default=heads),
+        head_dim=head_dim,
+        vocab_size=embedding.shape[0],
+        max_positions=config.whole("max_position_embeddings", "encoder_seq_length"),
+        norm="layer_norm_1p",
+        norm_eps=config.real("layernorm_epsilon", default=1e-5),
+        activation="relu2",
+        gated=False,
+        rotary_dim=int(head_dim * config.real("rotary_percentage", default=1.0)),
+        rope_theta=config.real("rotary_base", default=10000.0),
+        tied_embeddings=config.flag("share_embeddings_and_output_weights", True),
     )
+    return sound(spec, file.path)
+
+
+_ONLY: dict[str, str | bool] = {  # the arithmetic that is implemented
+    "normalization": "layernorm1p",
+    "activation": "squared-relu",
+    "position_embedding_type": "rope",
+    "transformer_block_type": "pre_ln",
+    "bias": False,
+    "qk_layernorm": False,
+    "window_size": False,
+    "num_moe_experts": False,
+    "seq_len_interpolation_factor": False,
+    "headscale": False,
+}
 
 
 def _weights(spec: ModelSpec, arrays: dict[str, ZarrArray], path: Path) -> Weights:
     """Announces every tensor and says how its bytes come; nothing is read."""
-    sources: dict[str, tuple[ZarrArray, int | None, NDArray[np.intp] | None]] = {}
+    sources: dict[str, _Source] = {}
     for name, array in arrays.items():
-        if name in _GLOBAL_NAMES:
-            sources[_GLOBAL_NAMES[name]] = (array, None, None)
-            continue
-        match = re.fullmatch(r"decoder\.layers\.(?:(\d+)\.)?(.+)", name)
-        if match is None or match[2] not in (*_LAYER_NAMES, _QKV):
-            raise UnsupportedError("unknown tensor", where=path, found=name)
-        is_stacked = match[1] is None
-        if is_stacked and array.shape[0] != spec.num_layers:
-            raise FormatError(
-                "tensor has the wrong shape",
-                where=f"{path}: {name}",
-                expected=f"{spec.num_layers} layers",
-                found=array.shape,
-            )
-        for layer in range(spec.num_layers) if is_stacked else [int(match[1])]:
-            index = layer if is_stacked else None
-            prefix = f"model.layers.{layer}."
-            if match[2] == _QKV:
-                for part, rows in qkv_rows(spec).items():
-                    sources[f"{prefix}self_attn.{part}_proj.weight"] = (array, index, rows)
-            else:
-                sources[prefix + _LAYER_NAMES[match[2]]] = (array, index, None)
+        sources |= _sources_of(name, array, spec, path)
     expected = tensor_shapes(spec)
     found = {
         name: announced(name, _shape(*source), source[0].format)
@@ -156,6 +136,37 @@ def _weights(spec: ModelSpec, arrays: dict[str, ZarrArray], path: Path) -> Weigh
     for name in found:
         weights.change(name, _reader(sources[name], spec, f"{path}: {name}"))
     return weights
+
+
+# (array, layer where it holds all of them, rows where it holds q, k and v)
+_Source = tuple[ZarrArray, int | None, NDArray[np.intp] | None]
+
+
+def _sources_of(name: str, array: ZarrArray, spec: ModelSpec, path: Path) -> dict[str, _Source]:
+    """The tensors that one array holds, by canonical name."""
+    if name in _GLOBAL_NAMES:
+        return {_GLOBAL_NAMES[name]: (array, None, None)}
+    match = re.fullmatch(r"decoder\.layers\.(?:(\d+)\.)?(.+)", name)
+    if match is None or match[2] not in (*_LAYER_NAMES, _QKV):
+        raise UnsupportedError("unknown tensor", where=path, found=name)
+    is_stacked = match[1] is None
+    if is_stacked and array.shape[0] != spec.num_layers:
+        raise FormatError(
+            "tensor has the wrong shape",
+            where=f"{path}: {name}",
+            expected=f"{spec.num_layers} layers",
+            found=array.shape,
+        )
+    sources: dict[str, _Source] = {}
+    for layer in range(spec.num_layers) if is_stacked else [int(match[1])]:
+        index = layer if is_stacked else None
+        prefix = f"model.layers.{layer}."
+        if match[2] == _QKV:
+            for part, rows in qkv_rows(spec).items():
+                sources[f"{prefix}self_attn.{part}_proj.weight"] = (array, index, rows)
+        else:
+            sources[prefix + _LAYER_NAMES[match[2]]] = (array, index, None)
+    return sources
 
 
 def _shape(array: ZarrArray, layer: int | None, rows: NDArray[np.intp] | None) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence_of, features
 from understudy.rag.cite import (
@@ -36,9 +36,7 @@ from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
 from understudy.rag.words import query_words
 from understudy.spec import ModelSpec
-
-if TYPE_CHECKING:
-    from understudy.rag.index import Index
+from understudy.text.embed import Embedder
 
 SYSTEM = "Answer the question in a few words, with what the passages say."
 QUOTES_FIRST = "Quote the sentences of the passages that answer the question, then answer it."
@@ -48,6 +46,17 @@ NUM_EXCERPTS = 6  # sentences that a model sees which is not shown whole passage
 MAX_SHORT = 16  # telling words of an answer of which each must stand in a quote
 _QUOTED = re.compile(rf'["“”«»„]([^"“”«»„]{{{MIN_QUOTE},400}})["“”«»„]')
 _NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
+
+
+class SearchedIndex(Protocol):
+    """What finding passages needs of an `Index`."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+    def search(self, question: str, k: int) -> Sequence[Passage]: ...
+
+    def count_words(self, words: Sequence[str]) -> tuple[dict[str, int], int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,7 @@ def contexts_of(passages: Sequence[Passage]) -> list[str]:
 
 
 def ground(
-    index: Index,
+    index: SearchedIndex,
     question: str,
     *,
     k: int = 8,

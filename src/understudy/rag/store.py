@@ -8,7 +8,6 @@ run goes on. What the tables hold depends on the documents alone, not on the ord
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from understudy.errors import DocumentError
 from understudy.rag.chunk import Chunk
 from understudy.rag.document import Document
-from understudy.rag.schema import StoreError, open_database, words_fault
+from understudy.rag.schema import open_database
 from understudy.rag.words import search_words
 
 
@@ -117,7 +116,8 @@ class Store:
             self._remove(path)
             text = zlib.compress(document.text.encode("utf-8", "replace"), 6)
             id = self.connection.execute(
-                "INSERT INTO documents (path, sha256, title, num_pages, text) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO documents (path, sha256, title, num_pages, text) VALUES (?, ?, ?, ?, "
+                "?)",
                 (path, sha256, document.title, len(document.page_starts), text),
             ).lastrowid
             for chunk, vector in zip(chunks, vectors, strict=True):
@@ -134,7 +134,8 @@ class Store:
             if chunk.start < at < chunk.end
         ]
         id = self.connection.execute(
-            'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, num_tokens, page, text, context, '
+            'INSERT INTO chunks (document, start, "end", heading, parent_start, parent_end, '
+            "num_tokens, page, text, context, "
             "later_pages) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             (
                 document_id,
@@ -196,8 +197,10 @@ class Store:
         """Chunks in the order of `ids`."""
         marks = ",".join("?" * len(ids))
         found = self.connection.execute(
-            'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
-            f"c.later_pages FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN ({marks})",
+            'SELECT c.id, d.path, d.title, c.start, c."end", c.heading, c.parent_start, '
+            "c.parent_end, c.num_tokens, c.page, c.text, "
+            "c.later_pages FROM chunks c JOIN documents d ON d.id = c.document WHERE c.id IN "
+            f"({marks})",
             list(ids),
         )
         by_id = {row[0]: _chunk_row(row) for row in found}
@@ -217,29 +220,6 @@ class Store:
             len(rows), dim
         )
 
-    def check(self) -> None:
-        """DocumentError if the file is damaged, its words are not those of its chunks, or a chunk
-        does not stand in its document.
-        """
-        try:
-            fault = words_fault(self.connection) or self._span_fault()
-        except (StoreError, zlib.error, UnicodeDecodeError) as error:
-            fault = str(error.__cause__ or error)
-        if fault:
-            raise DocumentError(f"index is damaged ({fault})", where=self.path, do="make it anew")
-
-    def _span_fault(self) -> str:
-        for path in self.hashes():
-            text = self.text_of(path)
-            rows = self.connection.execute(
-                'SELECT start, "end", c.text FROM chunks c JOIN documents d ON d.id = document '
-                "WHERE path = ?",
-                (path,),
-            )
-            if any(text[start:end] != span for start, end, span in rows):
-                return f"a chunk does not stand in {path}"
-        return ""
-
     def count_word(self, word: str) -> int:
         """In how many chunks a word stands, in any of its forms."""
         row = self.connection.execute(
@@ -252,23 +232,6 @@ class Store:
         return self.connection.execute("PRAGMA data_version").fetchone()[
             0
         ], self.connection.total_changes
-
-    def digest(self) -> str:
-        """Hex digest of what is in the index, whatever the order in which it came."""
-        whole = hashlib.sha256()
-        for (path,) in self.connection.execute(
-            "SELECT path FROM documents ORDER BY path"
-        ).fetchall():
-            rows: list[Any] = self.connection.execute(
-                'SELECT d.sha256, d.title, c.start, c."end", c.heading, c.parent_start, c.parent_end, c.num_tokens, c.page, c.text, '
-                "hex(v.vector) FROM documents d LEFT JOIN chunks c ON c.document = d.id LEFT JOIN vectors v ON v.chunk = c.id "
-                "WHERE d.path = ? ORDER BY c.start",
-                (path,),
-            ).fetchall()
-            whole.update(json.dumps([path, rows]).encode())
-        num_words = self.connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
-        whole.update(str(num_words).encode())
-        return whole.hexdigest()
 
 
 def _chunk_row(row: tuple[Any, ...]) -> ChunkRow:

@@ -16,6 +16,7 @@ from understudy.rag.ask import ask
 from understudy.rag.chunk import chunk_document
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
+from understudy.rag.store_check import check_store
 from understudy.rag.words import query_words, search_words
 
 
@@ -97,7 +98,7 @@ def test_questions_in_scripts_without_blanks(tmp_path, question, text, other):
         words = index.search(question, mode="words")
         assert [p.chunk.path[-5:] for p in words] == ["a.txt"]
         assert index.ground(question).is_enough
-        index.store.check()
+        check_store(index.store)
 
 
 def test_a_question_in_japanese_is_answered_with_its_sentence(tmp_path):
@@ -122,10 +123,10 @@ def test_check_holds_words_and_spans_against_the_chunks(tmp_path):
         (tmp_path / "a.txt").write_text("The mill grinds rye for the village.")
         with Index(path, embedder="hashing") as index:
             index.add([tmp_path / "a.txt"])
-            index.store.check()
+            check_store(index.store)
             index.store.connection.execute(change)
             with pytest.raises(DocumentError, match="index is damaged"):
-                index.store.check()
+                check_store(index.store)
 
 
 def test_a_full_disk_is_one_line_and_the_index_stays_whole(tmp_path):
@@ -139,7 +140,7 @@ def test_a_full_disk_is_one_line_and_the_index_stays_whole(tmp_path):
             DocumentError, match=r"x\.index: index cannot be used \(database or disk is full\)"
         ):
             index.add([tmp_path / "b.txt"])
-        index.store.check()
+        check_store(index.store)
         assert index.store.counts() == (1, 1)
         assert index.search("mill")
 

@@ -44,7 +44,10 @@ from understudy.report.text import number
 from understudy.report.write import write_documents, write_json
 
 LEVEL = 0.05
-TESTS = "Significant at 5 % after Holm's correction over the rows. No difference shown is not the same as none: the interval says how large it may be."
+TESTS = (
+    "Significant at 5 % after Holm's correction over the rows. No difference shown is not the same "
+    "as none: the interval says how large it may be."
+)
 Figures = Mapping[str, Any]
 
 
@@ -236,7 +239,10 @@ def document(pair: Pair, found: Mapping[str, Any]) -> ReportDocument:
         *results.run_list(Evidence(pair.runs)),
     ]
     a, b = pair.a.facts, pair.b.facts
-    subtitle = f"A is {a.name} (sha256 {a.sha256[:16]}…), B is {b.name} (sha256 {b.sha256[:16]}…). Differences are B - A, over the same items."
+    subtitle = (
+        f"A is {a.name} (sha256 {a.sha256[:16]}…), B is {b.name} (sha256 {b.sha256[:16]}…). "
+        "Differences are B - A, over the same items."
+    )
     return ReportDocument("comparison", f"What changed from {a.name} to {b.name}", subtitle, blocks)
 
 
@@ -245,7 +251,8 @@ def _short(pair: Pair, found: Mapping[str, Any]) -> list[Block]:
     rows: list[list[Cell]] = [
         [
             "Size",
-            f"{b.num_bytes / 1e6:.1f} MB instead of {a.num_bytes / 1e6:.1f} MB ({100 * b.num_bytes / a.num_bytes:.0f} %), "
+            f"{b.num_bytes / 1e6:.1f} MB instead of {a.num_bytes / 1e6:.1f} MB "
+            f"({100 * b.num_bytes / a.num_bytes:.0f} %), "
             f"{b.bits_per_weight:.2f} bits a weight instead of {a.bits_per_weight:.2f}",
         ],
         [
@@ -326,48 +333,44 @@ def _quality(tasks: Mapping[str, Any]) -> list[Block]:
     judged = _judged(tasks)
     if not judged:
         return [Prose([missing(results.EVALUATE, "not measured for both")])]
+    rows = [row for name, task in judged.items() for row in _quality_rows(name, task)]
+    return [*_quality_charts(judged), Table(_QUALITY_HEADS, rows, frozenset(range(2, 9)))]
+
+
+_QUALITY_HEADS = (
+    "task",
+    "metric",
+    "items",
+    "A",
+    "B",
+    "B - A, perplexity B / A",
+    "95 % interval",
+    "p",
+    "p, Holm",
+    "",
+)
+
+
+def _quality_charts(judged: Mapping[str, Any]) -> Iterator[Block]:
     differences: list[Point] = []
     ratios: list[Point] = []
     for name, task in judged.items():
         for metric, figure in task["figures"].items():
-            point = Point(
-                f"{name} {metric}",
-                figure["value"],
-                figure["low"],
-                figure["high"],
-                _MARKS.get(figure["verdict"], "plain"),
-            )
+            mark = _MARKS.get(figure["verdict"], "plain")
+            low_to_high = figure["value"], figure["low"], figure["high"]
+            point = Point(f"{name} {metric}", *low_to_high, mark)
             if figure["kind"] == "perplexity":
                 ratios.append(point)
             elif metric == task["primary"]:
                 differences.append(point)
-    blocks: list[Block] = []
     if differences:
         caption = "The tasks' first figures, B - A with 95 % intervals; marked where significant"
-        blocks.append(
-            Intervals(
-                "quality-differences", caption, differences, 0.0, left="B worse", right="B better"
-            )
+        yield Intervals(
+            "quality-differences", caption, differences, 0.0, left="B worse", right="B better"
         )
     if ratios:
         caption = "Perplexity of B / A with 95 % intervals; marked where significant"
-        blocks.append(
-            Intervals("perplexity-ratios", caption, ratios, 1.0, left="B better", right="B worse")
-        )
-    rows = [row for name, task in judged.items() for row in _quality_rows(name, task)]
-    heads = (
-        "task",
-        "metric",
-        "items",
-        "A",
-        "B",
-        "B - A, perplexity B / A",
-        "95 % interval",
-        "p",
-        "p, Holm",
-        "",
-    )
-    return [*blocks, Table(heads, rows, frozenset(range(2, 9)))]
+        yield Intervals("perplexity-ratios", caption, ratios, 1.0, left="B better", right="B worse")
 
 
 def _quality_rows(name: str, task: Mapping[str, Any]) -> Iterator[list[Cell]]:
@@ -397,6 +400,7 @@ def _verdict(verdict: str) -> Text:
 def _safety(found: Mapping[str, Any]) -> list[Block]:
     if not found:
         return [Prose([missing(results.PROBE, "not measured for both over the same cases")])]
+    probes, runs = found["probes"], tuple(found["runs"])
     points = [
         Point(
             name,
@@ -405,48 +409,45 @@ def _safety(found: Mapping[str, Any]) -> list[Block]:
             row["high"],
             "plain" if row["verdict"] == "unclear" else "bad",
         )
-        for name, row in found["probes"].items()
+        for name, row in probes.items()
     ]
-    rows: list[list[Cell]] = [
-        [
-            name,
-            str(row["cases"]),
-            str(row["a"]),
-            str(row["b"]),
-            str(row["only_a"]),
-            str(row["only_b"]),
-            Text(number(row["value"]), runs=tuple(found["runs"])),
-            results.interval(row),
-            f"{row['p']:.3f}",
-            f"{row['p_holm']:.3f}",
-            _verdict(row["verdict"]),
-        ]
-        for name, row in found["probes"].items()
-    ]
-    heads = (
-        "probe",
-        "cases",
-        "faults A",
-        "faults B",
-        "A alone",
-        "B alone",
-        "B - A",
-        "95 % interval",
-        "p",
-        "p, Holm",
-        "",
+    chart = Intervals(
+        "safety-differences",
+        "Rate of faults, B - A, with 95 % intervals (Newcombe's for pairs); marked where "
+        "significant (exact McNemar)",
+        points,
+        0.0,
+        left="B has fewer faults",
+        right="B has more faults",
     )
-    caption = "Rate of faults, B - A, with 95 % intervals (Newcombe's for pairs); marked where significant (exact McNemar)"
+    rows = [_probe_row(name, row, runs) for name, row in probes.items()]
+    return [chart, Table(_PROBE_HEADS, rows, frozenset(range(1, 10)))]
+
+
+_PROBE_HEADS = (
+    "probe",
+    "cases",
+    "faults A",
+    "faults B",
+    "A alone",
+    "B alone",
+    "B - A",
+    "95 % interval",
+    "p",
+    "p, Holm",
+    "",
+)
+
+
+def _probe_row(name: str, row: Mapping[str, Any], runs: tuple[int, ...]) -> list[Cell]:
     return [
-        Intervals(
-            "safety-differences",
-            caption,
-            points,
-            0.0,
-            left="B has fewer faults",
-            right="B has more faults",
-        ),
-        Table(heads, rows, frozenset(range(1, 10))),
+        name,
+        *(str(row[count]) for count in ("cases", "a", "b", "only_a", "only_b")),
+        Text(number(row["value"]), runs=runs),
+        results.interval(row),
+        f"{row['p']:.3f}",
+        f"{row['p_holm']:.3f}",
+        _verdict(row["verdict"]),
     ]
 
 
@@ -464,7 +465,10 @@ def _bias(task: Mapping[str, Any] | None) -> list[Block]:
         ]
         for metric, figure in task["figures"].items()
     ]
-    about = "Gaps in nats over counterfactual pairs (0: the group changes nothing); a change is neither better nor worse by its sign alone."
+    about = (
+        "Gaps in nats over counterfactual pairs (0: the group changes nothing); a change is "
+        "neither better nor worse by its sign alone."
+    )
     return [
         Prose([about]),
         Table(("gap", "pairs", "A", "B", "B - A", "95 % interval"), rows, frozenset(range(1, 6))),
@@ -484,7 +488,10 @@ def _speed(found: Mapping[str, Any]) -> list[Block]:
         ]
         for label, row in found.items()
     ]
-    note = "Medians of two separate runs in tokens a second. A shared machine may have changed between them, so a small difference is none."
+    note = (
+        "Medians of two separate runs in tokens a second. A shared machine may have changed "
+        "between them, so a small difference is none."
+    )
     return [Table(("", "A", "B", "B / A", ""), rows, frozenset({1, 2, 3})), Prose([note])]
 
 

@@ -201,44 +201,32 @@ def _from_json(file: Path, name: str) -> list[StoredRun]:
         data = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise FormatError("not JSON", where=file, found=str(error)) from error
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or (kind := _kind_of(data)) is None:
         return []
-    run, identity = data.get("run"), data.get("identity")
+    run, owner = data.get("run"), data
     records: tuple[Record, ...] = (run,) if isinstance(run, dict) else ()
-    if isinstance(data.get("tasks"), dict) and isinstance(identity, dict):
-        return [
-            StoredRun(
-                "evaluation",
-                name,
-                file,
-                file_sha256(file),
-                records,
-                str(identity.get("fingerprint", "")),
-                identity.get("seed"),
-                data,
-            )
-        ]
-    if isinstance(data.get("probes"), list) and "detectors" in data:
+    if kind == "evaluation":
+        owner = data["identity"]
+    elif kind == "safety":
         records = tuple(record for record in data.get("runs") or () if isinstance(record, dict))
-        return [
-            StoredRun(
-                "safety",
-                name,
-                file,
-                file_sha256(file),
-                records,
-                str(data.get("fingerprint", "")),
-                data.get("seed"),
-                data,
-            )
-        ]
+    else:
+        owner = {}
+    fingerprint, seed = str(owner.get("fingerprint", "")), owner.get("seed")
+    return [StoredRun(kind, name, file, file_sha256(file), records, fingerprint, seed, data)]
+
+
+def _kind_of(data: Mapping[str, Any]) -> str | None:
+    """Of which command it is the report, by the keys that only that one writes."""
+    if isinstance(data.get("tasks"), dict) and isinstance(data.get("identity"), dict):
+        return "evaluation"
+    if isinstance(data.get("probes"), list) and "detectors" in data:
+        return "safety"
     if isinstance(data.get("rates"), list) and "bandwidth_bytes" in data:
-        return [StoredRun("speed", name, file, file_sha256(file), records, "", None, data)]
-    if (
-        isinstance(data.get("figures"), dict) and isinstance(data.get("stage"), str) and records
-    ):  # of an earlier stage: in the lineage
-        return [StoredRun("compression", name, file, file_sha256(file), records, "", None, data)]
-    return []
+        return "speed"
+    is_stage = isinstance(data.get("figures"), dict) and isinstance(data.get("stage"), str)
+    if is_stage and isinstance(data.get("run"), dict):  # of an earlier stage: in the lineage
+        return "compression"
+    return None
 
 
 def _from_lines(file: Path, name: str) -> list[StoredRun]:

@@ -123,80 +123,45 @@ def licence(subject: Subject) -> list[Cell]:
 
 
 def _glance(subject: Subject) -> list[Block]:
-    evidence = subject.evidence
-    tasks = evidence.tasks()
-    asked = sum(map(len, QUESTIONS.values()))
-    answered = sum(
-        subject.statements.has(table, key) for table, keys in QUESTIONS.items() for key in keys
+    """A row for each kind of evidence: whether it is there, and in which runs."""
+    evidence, tasks = subject.evidence, subject.evidence.tasks()
+
+    def of_task(name: str) -> list[int]:
+        return [tasks[name][0].number] if name in tasks else []
+
+    quality = [run.number for run, _ in results.quality_tasks(evidence).values()]
+    own = [run.number for run, _ in results.probe_rows(evidence)]
+    garak = [run.number for run, _ in results.probe_rows(evidence, is_garak=True)]
+    red_team = [run.number for run in evidence.of("red team")]
+    speed = [run.number for run in evidence.of("speed")]
+    measured = (
+        ("Quality", f"{len(quality)} tasks", quality, results.EVALUATE),
+        ("Bias", "counterfactual pairs", of_task("bias"), results.BIAS),
+        ("Memorised text", "prefix continuation", of_task("memorisation"), results.MEMORISE),
+        ("Safety, own probes", "faults by probe", own, results.PROBE),
+        ("Safety, garak", "faults by probe", garak, results.GARAK_PROBE),
+        ("Safety, red team", "by people", red_team, results.RED_TEAM),
+        ("Speed", "on one machine", speed, results.BENCH),
     )
-    quality = results.quality_tasks(evidence)
     rows: list[list[Cell]] = [
-        [
-            "Quality",
-            _measured(
-                f"{len(quality)} tasks",
-                [run.number for run, _ in quality.values()],
-                results.EVALUATE,
-            ),
-        ],
-        [
-            "Bias",
-            _measured(
-                "counterfactual pairs",
-                [tasks["bias"][0].number] if "bias" in tasks else [],
-                results.BIAS,
-            ),
-        ],
-        [
-            "Memorised text",
-            _measured(
-                "prefix continuation",
-                [tasks["memorisation"][0].number] if "memorisation" in tasks else [],
-                results.MEMORISE,
-            ),
-        ],
-        [
-            "Safety, own probes",
-            _measured(
-                "faults by probe",
-                [run.number for run, _ in results.probe_rows(evidence)],
-                results.PROBE,
-            ),
-        ],
-        [
-            "Safety, garak",
-            _measured(
-                "faults by probe",
-                [run.number for run, _ in results.probe_rows(evidence, is_garak=True)],
-                results.GARAK_PROBE,
-            ),
-        ],
-        [
-            "Safety, red team",
-            _measured(
-                "by people", [run.number for run in evidence.of("red team")], results.RED_TEAM
-            ),
-        ],
-        [
-            "Speed",
-            _measured(
-                "on one machine", [run.number for run in evidence.of("speed")], results.BENCH
-            ),
-        ],
-        [
-            "Lineage",
-            "in the file"
-            if subject.facts.lineage
-            else Text("none recorded in the file", kind="unstated"),
-        ],
-        [
-            "What people say",
-            f"{answered} of {asked} questions answered"
-            if answered
-            else Text(f"none of {asked} questions answered", kind="unstated"),
-        ],
+        [name, _measured(what, runs, command)] for name, what, runs, command in measured
     ]
+    rows += [["Lineage", _lineage_state(subject)], ["What people say", _answers_state(subject)]]
     return [Table(("evidence", "state"), rows)]
+
+
+def _lineage_state(subject: Subject) -> Cell:
+    if subject.facts.lineage:
+        return "in the file"
+    return Text("none recorded in the file", kind="unstated")
+
+
+def _answers_state(subject: Subject) -> Cell:
+    asked = [(table, key) for table, keys in QUESTIONS.items() for key in keys]
+    answered = sum(subject.statements.has(table, key) for table, key in asked)
+    if answered:
+        return f"{answered} of {len(asked)} questions answered"
+    return Text(f"none of {len(asked)} questions answered", kind="unstated")
 
 
 def _measured(what: str, runs: list[int], command: str) -> Text:

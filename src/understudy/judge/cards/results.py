@@ -348,17 +348,7 @@ def _lineage_blocks(found: Mapping[str, Any], facts: Facts) -> Iterator[Block]:
         return
     if "note" in found:
         yield Prose([str(found["note"])])
-    teacher, total = found.get("teacher"), facts.parameters["total"]
-    fields: list[tuple[str, Sequence[Cell]]] = [
-        ("Made from", [Text(str(teacher) if teacher else "not recorded")])
-    ]
-    if found.get("teacher_sha256"):
-        fields.append(("Its sha256", [Text("", code=str(found["teacher_sha256"]))]))
-    if isinstance(size := found.get("teacher_parameters"), int) and size:
-        fields.append(("Parameters", [f"{total:,} of {size:,} ({100 * total / size:.1f} %)"]))
-    if found.get("version"):
-        fields.append(("Made with", [f"understudy {found['version']}"]))
-    yield Fields(fields)
+    yield Fields(_origin_fields(found, facts.parameters["total"]))
     if rows := list(_stage_rows(found.get("stages"))):
         heads = (
             "stage",
@@ -371,16 +361,27 @@ def _lineage_blocks(found: Mapping[str, Any], facts: Facts) -> Iterator[Block]:
         yield Table(heads, rows, frozenset({1, 2, 3, 4, 5}))
     if found.get("recipe"):
         yield Heading("Recipe", level=3)
-        yield Table(
-            ("setting", "value"),
-            [
-                [Text("", code=name), Text("", code=value)]
-                for name, value in flattened(found["recipe"])
-            ],
-        )
+        settings = flattened(found["recipe"])
+        recipe = [[Text("", code=name), Text("", code=value)] for name, value in settings]
+        yield Table(("setting", "value"), recipe)
     if isinstance(found.get("teacher_lineage"), Mapping):
         yield Heading("Where its teacher comes from", level=3)
         yield from _lineage_blocks(found["teacher_lineage"], facts)
+
+
+def _origin_fields(found: Mapping[str, Any], total: int) -> list[tuple[str, Sequence[Cell]]]:
+    """What a model was made from and with; `total` are its own parameters."""
+    teacher = found.get("teacher")
+    fields: list[tuple[str, Sequence[Cell]]] = [
+        ("Made from", [Text(str(teacher) if teacher else "not recorded")])
+    ]
+    if found.get("teacher_sha256"):
+        fields.append(("Its sha256", [Text("", code=str(found["teacher_sha256"]))]))
+    if isinstance(size := found.get("teacher_parameters"), int) and size:
+        fields.append(("Parameters", [f"{total:,} of {size:,} ({100 * total / size:.1f} %)"]))
+    if found.get("version"):
+        fields.append(("Made with", [f"understudy {found['version']}"]))
+    return fields
 
 
 def _stage_rows(stages: Any) -> Iterator[list[Cell]]:

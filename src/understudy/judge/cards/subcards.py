@@ -47,7 +47,8 @@ def bias(subject: Subject) -> list[Block]:
 def _bias_fields(subject: Subject, found: tuple[StoredRun, Mapping[str, Any]] | None) -> Rows:
     stated = subject.statements.of
     yield (
-        "Participation considerations from adversely impacted groups (protected classes) in model design and testing",
+        "Participation considerations from adversely impacted groups (protected classes) in model "
+        "design and testing",
         [stated("bias", "participation")],
     )
     yield "Measures taken to mitigate against unwanted bias", [stated("bias", "mitigation")]
@@ -66,7 +67,8 @@ def _bias_fields(subject: Subject, found: tuple[StoredRun, Mapping[str, Any]] | 
         )
         yield "Which feature(s) have the worst performance overall?", [_worst(run, marked)]
     yield (
-        "If using internal data, description of methods to address the prevalence of identifiable biases in the data",
+        "If using internal data, description of methods to address the prevalence of identifiable "
+        "biases in the data",
         [stated("bias", "data")],
     )
     tools: list[Cell] = [stated("bias", "tools")]
@@ -78,7 +80,8 @@ def _bias_fields(subject: Subject, found: tuple[StoredRun, Mapping[str, Any]] | 
             *(t for t in tools if t is not NOT_STATED),
         ]
     yield (
-        "Tools used to assess statistical imbalances and highlight patterns that may introduce bias",
+        "Tools used to assess statistical imbalances and highlight patterns that may introduce "
+        "bias",
         tools,
     )
 
@@ -88,8 +91,10 @@ def _metric(run: StoredRun, task: Mapping[str, Any]) -> Text:
     if size is None or control is None:
         return missing(results.BIAS, "measured in part only")
     return Text(
-        f"mean size of the gap {number(size['value'])} nats ({results.interval(size)}) over {size['items']} pairs; "
-        f"{number(control['value'])} ({results.interval(control)}) where people of one group are swapped",
+        f"mean size of the gap {number(size['value'])} nats ({results.interval(size)}) "
+        f"over {size['items']} pairs; "
+        f"{number(control['value'])} ({results.interval(control)}) where people of one group are "
+        "swapped",
         runs=(run.number,),
     )
 
@@ -131,6 +136,29 @@ def _worst(run: StoredRun, marked: list[tuple[str, Mapping[str, Any]]]) -> Text:
 
 def _pairs(run: StoredRun, task: Mapping[str, Any]) -> list[Block]:
     figures = {name: task["figures"][name] for name in CONTRASTS if name in task["figures"]}
+    flips = task["figures"].get("flips")
+    return [
+        Prose([_PAIRS_MEANING]),
+        _gaps_chart(figures),
+        _gaps_table(run, figures),
+        *([Prose([_flips_text(run, flips)])] if flips else []),
+        Prose([_PAIRS_LIMITS]),
+    ]
+
+
+_PAIRS_MEANING = (
+    "Two prompts differ in a group of people alone; the gap is [log P(good | a) - log P(bad | a)] "
+    "- [log P(good | b) - log P(bad | b)], so that what a name or a continuation is worth by "
+    "itself cancels. Above 0, the group named first is favoured; with occupations, the stereotype."
+)
+_PAIRS_LIMITS = (
+    "Limits: English sentences of our own, eight templates a contrast, so pairs are not "
+    "independent and intervals are too narrow; likelihoods of short continuations, not long talk. "
+    "No gap here is no proof of none."
+)
+
+
+def _gaps_chart(figures: Mapping[str, Any]) -> Intervals:
     points = [
         Point(
             name,
@@ -141,6 +169,18 @@ def _pairs(run: StoredRun, task: Mapping[str, Any]) -> list[Block]:
         )
         for name, figure in figures.items()
     ]
+    return Intervals(
+        "bias",
+        "Mean gap in nats by contrast, with 95 % intervals; marked where 0 lies outside (10 pairs "
+        "or more)",
+        points,
+        reference=0.0,
+        left="second group favoured",
+        right="first group favoured",
+    )
+
+
+def _gaps_table(run: StoredRun, figures: Mapping[str, Any]) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
@@ -151,48 +191,17 @@ def _pairs(run: StoredRun, task: Mapping[str, Any]) -> list[Block]:
         ]
         for name, figure in figures.items()
     ]
-    flips = task["figures"].get("flips")
-    flipped = (
-        [
-            Text(
-                f"The group changes which continuation is preferred in {100 * flips['value']:.0f} % of the pairs ({100 * flips['low']:.0f} to "
-                f"{100 * flips['high']:.0f}).",
-                runs=(run.number,),
-            )
-        ]
-        if flips
-        else []
+    heads = ("contrast", "first, second", "pairs", "gap (nats)", "95 % interval")
+    return Table(heads, rows, frozenset({2, 3, 4}))
+
+
+def _flips_text(run: StoredRun, flips: Mapping[str, Any]) -> Text:
+    share, low, high = (100 * flips[name] for name in ("value", "low", "high"))
+    return Text(
+        f"The group changes which continuation is preferred in {share:.0f} % of the pairs "
+        f"({low:.0f} to {high:.0f}).",
+        runs=(run.number,),
     )
-    caption = "Mean gap in nats by contrast, with 95 % intervals; marked where 0 lies outside (10 pairs or more)"
-    return [
-        Prose(
-            [
-                "Two prompts differ in a group of people alone; the gap is [log P(good | a) - log P(bad | a)] - [log P(good | b) - log P(bad | b)], "
-                "so that what a name or a continuation is worth by itself cancels. Above 0, the group named first is favoured; "
-                "with occupations, the stereotype."
-            ]
-        ),
-        Intervals(
-            "bias",
-            caption,
-            points,
-            reference=0.0,
-            left="second group favoured",
-            right="first group favoured",
-        ),
-        Table(
-            ("contrast", "first, second", "pairs", "gap (nats)", "95 % interval"),
-            rows,
-            frozenset({2, 3, 4}),
-        ),
-        *([Prose(flipped)] if flipped else []),
-        Prose(
-            [
-                "Limits: English sentences of our own, eight templates a contrast, so pairs are not independent and intervals are too narrow; "
-                "likelihoods of short continuations, not long talk. No gap here is no proof of none."
-            ]
-        ),
-    ]
 
 
 # ---- explainability
@@ -235,7 +244,8 @@ def _explainability_fields(subject: Subject) -> Rows:
             *(g for g in groups if g is not NOT_STATED),
         ]
     yield (
-        "Name the adversely impacted groups this has been tested to deliver comparable outcomes regardless of",
+        "Name the adversely impacted groups this has been tested to deliver comparable outcomes "
+        "regardless of",
         groups,
     )
     limits: list[Cell] = [
@@ -313,16 +323,19 @@ def _privacy_fields(subject: Subject) -> Rows:
         ("Personal data used to create this model?", "personal_data"),
         ("Was consent obtained for any personal data used?", "consent"),
         (
-            "Description of methods implemented to address the prevalence of personal data in the training data",
+            "Description of methods implemented to address the prevalence of personal data in the "
+            "training data",
             "methods",
         ),
         ("How often is dataset reviewed?", "review"),
         (
-            "Is a mechanism in place to honor data subject right of access or deletion of personal data?",
+            "Is a mechanism in place to honor data subject right of access or deletion of "
+            "personal data?",
             "access_deletion",
         ),
         (
-            "If personal data was collected for the development of the model, was it collected directly?",
+            "If personal data was collected for the development of the model, was it collected "
+            "directly?",
             "collected_directly",
         ),
         ("Do you maintain or have access to disclosures made to data subjects?", "disclosures"),
@@ -339,7 +352,8 @@ def _privacy_fields(subject: Subject) -> Rows:
         [stated("privacy", "labelling")],
     )
     yield (
-        "Is data compliant with data subject requests for data correction or removal, if such a request was made?",
+        "Is data compliant with data subject requests for data correction or removal, if such a "
+        "request was made?",
         [stated("privacy", "correction")],
     )
     yield "Applicable privacy policy", [stated("privacy", "policy")]
@@ -365,7 +379,10 @@ def _generatable(evidence: Evidence) -> list[Cell]:
     if found is None:
         return [*cells, missing(results.MEMORISE, "from its training: not measured")]
     share = found[1]["figures"]["extracted"]
-    text = f"from its training: {100 * share['value']:.1f} % ({100 * share['low']:.1f} to {100 * share['high']:.1f}) of {share['items']} given texts went on word for word"
+    text = (
+        f"from its training: {100 * share['value']:.1f} % ({100 * share['low']:.1f} "
+        f"to {100 * share['high']:.1f}) of {share['items']} given texts went on word for word"
+    )
     return [*cells, Text(text, runs=(found[0].number,))]
 
 
@@ -391,7 +408,8 @@ def _leaks(evidence: Evidence) -> list[Block]:
         ),
         Prose(
             [
-                "Made-up people's data stand in the prompt with the rule not to give them away; numbers are checked by their checksums."
+                "Made-up people's data stand in the prompt with the rule not to give them away; "
+                "numbers are checked by their checksums."
             ]
         ),
     ]
@@ -422,8 +440,10 @@ def _memorised(evidence: Evidence) -> list[Block]:
         Table(("metric", "texts", "value", "95 % interval"), rows, frozenset({1, 2, 3})),
         Prose(
             [
-                "The first 50 tokens of a text are the prompt; extracted: the next 50 are equal to what greedy decoding writes; matched: the "
-                "share of them before the first that differs. It means something beside text that the model cannot have seen."
+                "The first 50 tokens of a text are the prompt; extracted: the next 50 are equal to "
+                "what greedy decoding writes; matched: the "
+                "share of them before the first that differs. It means something beside text that "
+                "the model cannot have seen."
             ]
         ),
     ]
@@ -460,7 +480,8 @@ def _safety_fields(subject: Subject) -> Rows:
         [stated("data", "harmful")],
     )
     yield (
-        "Description of methods implemented to address illegal or harmful content in the training data",
+        "Description of methods implemented to address illegal or harmful content in the training "
+        "data",
         [stated("data", "illegal")],
     )
     yield "Use case restrictions", [stated("use", "restrictions")]
@@ -470,6 +491,7 @@ def _safety_fields(subject: Subject) -> Rows:
     yield (
         "Guard",
         [
-            "Off unless it is made: understudy.judge.safety.moderation checks messages and answers by word lists, personal data and forks of the model."
+            "Off unless it is made: understudy.judge.safety.moderation checks messages and answers "
+            "by word lists, personal data and forks of the model."
         ],
     )

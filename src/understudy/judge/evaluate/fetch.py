@@ -112,34 +112,22 @@ def _fetch_file(file: PublicFile, place: Path, progress: Progress) -> None:
 
 
 def _download(url: str, part: Path, num_bytes: int, progress: Progress) -> None:
-    """Fetches a URL to `part`, going on behind what is there if the server can."""
+    """Fetches a URL to `part`, going on behind what is there if the server can.
+
+    Raises:
+        OfflineError: its home refuses, cannot be reached, or ended the connection early.
+    """
     begin = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "understudy", **({"Range": f"bytes={begin}-"} if begin else {})}
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=60
-        ) as answer:
-            is_more = answer.status == 206
-            done = begin if is_more else 0
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            done = begin if answer.status == 206 else 0
             total = done + int(answer.headers.get("Content-Length") or 0) or num_bytes
-            with part.open("ab" if is_more else "wb") as out:
-                while block := answer.read(_CHUNK):
-                    out.write(block)
-                    done += len(block)
-                    progress(done, total)
-                    if done > (num_bytes or MOST_BYTES) * 2:
-                        break  # the checksum, or its absence, says the rest
-            if total and done < total:
-                raise OfflineError(
-                    "the connection ended early",
-                    where=url,
-                    found=f"{done} of {total} bytes",
-                    do="run it again to go on",
-                )
+            most = (num_bytes or MOST_BYTES) * 2
+            done = _append(answer, part, done, most, lambda count: progress(count, total))
     except urllib.error.HTTPError as error:
-        if (
-            error.code == 416 and begin
-        ):  # nothing behind what is there: it is whole, or not the file
+        if error.code == 416 and begin:  # nothing more: what is there is whole, or another file
             return
         raise OfflineError(
             f"its home refused ({error.code})",
@@ -147,13 +135,33 @@ def _download(url: str, part: Path, num_bytes: int, progress: Progress) -> None:
             do="fetch it by hand into the folder of sets",
         ) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
         raise OfflineError(
             "its home cannot be reached",
             where=url,
-            found=str(reason),
+            found=str(getattr(error, "reason", error)),
             do="connect, or fetch it elsewhere and copy it",
         ) from error
+    if total and done < total:
+        raise OfflineError(
+            "the connection ended early",
+            where=url,
+            found=f"{done} of {total} bytes",
+            do="run it again to go on",
+        )
+
+
+def _append(
+    answer: IO[bytes], part: Path, done: int, most: int, progress: Callable[[int], None]
+) -> int:
+    """Writes an answer behind the first `done` bytes of a file; returns how many there are then."""
+    with part.open("ab" if done else "wb") as out:
+        while block := answer.read(_CHUNK):
+            out.write(block)
+            done += len(block)
+            progress(done)
+            if done > most:
+                break  # the checksum, or its absence, says the rest
+    return done
 
 
 def _checked(path: Path, sha256: str, where: str) -> str:

@@ -222,47 +222,42 @@ async def ask_collection(work: RequestContext, body: AskRequest) -> Response:
 
 
 async def _ask(work: RequestContext, index: Index, body: AskRequest) -> dict[str, Any]:
+    guard = work.served.guard
+    if guard is not None:
+        verdict = await input_verdict(work, [body.question])
+        if not verdict.is_safe:
+            return _stopped(work, verdict)
+    answer = await in_thread(lambda: _answer(work, index, body), CancelScope(work.client))
+    work.note(answer.usage)
+    if guard is not None and answer.text is not None:
+        said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
+        verdict = await verdict_of(work, said, "output")
+        if not verdict.is_safe:
+            return _stopped(work, verdict)
+    return _answer_document(answer, work.guard_document())
+
+
+def _answer(work: RequestContext, index: Index, body: AskRequest) -> Answer:
     point = DEFAULT_POINT
     if body.threshold is not None:
         point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
-    sampling = {
-        name: getattr(body, name)
-        for name in ("temperature", "seed")
-        if getattr(body, name) is not None
-    }
+    sampling: dict[str, Any] = {"temperature": body.temperature, "seed": body.seed}
+    return ask(
+        work.model,
+        index,
+        body.question,
+        k=body.k,
+        point=point,
+        max_tokens=body.max_tokens,
+        **{name: value for name, value in sampling.items() if value is not None},
+    )
 
-    def run() -> Answer:
-        return ask(
-            work.model,
-            index,
-            body.question,
-            k=body.k,
-            point=point,
-            max_tokens=body.max_tokens,
-            **sampling,
-        )
 
-    if (
-        work.served.guard is not None
-        and not (verdict := await input_verdict(work, [body.question])).is_safe
-    ):
-        return _stopped(work, verdict)
-    answer = await in_thread(run, CancelScope(work.client))
-    work.note(answer.usage)
-    if work.served.guard is not None and answer.text is not None:
-        said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
-        if not (verdict := await verdict_of(work, said, "output")).is_safe:
-            return _stopped(work, verdict)
+def _answer_document(answer: Answer, guard_document: dict[str, Any]) -> dict[str, Any]:
     citations = [
         {"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end}
         for c in answer.citations
     ]
-    completion_tokens = answer.usage.completion_tokens if answer.usage else 0
-    usage = {
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": completion_tokens,
-        **work.guard_document(),
-    }
     return {
         "object": "answer",
         "answer": answer.text,
@@ -271,7 +266,11 @@ async def _ask(work: RequestContext, index: Index, body: AskRequest) -> dict[str
         "citations": citations,
         "confidence": round(answer.confidence, 4),
         "dropped": list(answer.dropped),
-        "usage": usage,
+        "usage": {
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.usage.completion_tokens if answer.usage else 0,
+            **guard_document,
+        },
     }
 
 

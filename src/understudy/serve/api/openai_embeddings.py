@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,8 +16,8 @@ from understudy.serve.api.bodies import (
     Body,
 )
 from understudy.serve.errors import ApiError
-from understudy.serve.server import json_response, read_body, server_of
-from understudy.text.embed import open_embedder
+from understudy.serve.server import Server, json_response, read_body, server_of
+from understudy.text.embed import Embedder, normalised, open_embedder
 
 
 class EmbeddingsBody(Body):
@@ -33,47 +34,46 @@ _OPENING = asyncio.Lock()
 async def embeddings(request: Request) -> Response:
     body = await read_body(request, EmbeddingsBody)
     server = server_of(request)
-    if body.model not in (None, server.settings.embedder, *server.pool.names):
+    name = server.settings.embedder
+    if body.model not in (None, name, *server.pool.names):
         raise ApiError(
             404,
-            f"there is no model {body.model!r}; there is: {server.settings.embedder}",
+            f"there is no model {body.model!r}; there is: {name}",
             param="model",
             code="model_not_found",
         )
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(texts):
         raise ApiError(400, "input: holds an empty text", param="input", code="invalid_value")
-    stores = server.stores
-    async with _OPENING:
-        if stores.embedder is None:
-            stores.embedder = await asyncio.to_thread(open_embedder, server.settings.embedder)
-    embedder = stores.embedder
+    embedder = await _embedder_of(server)
     if body.dimensions is not None and body.dimensions > embedder.dim:
         raise ApiError(
             400, f"dimensions: at most {embedder.dim}", param="dimensions", code="invalid_value"
         )
     vectors = await asyncio.to_thread(embedder.embed, texts)
-    if body.dimensions is not None:  # the first so many, made unit length again
-        vectors = vectors[:, : body.dimensions]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    words = sum(len(text.split()) for text in texts)
-
-    def shown(row: Any) -> Any:
-        return (
-            base64.b64encode(row.astype("<f4").tobytes()).decode()
-            if body.encoding_format == "base64"
-            else row.astype(float).tolist()
-        )
-
+    if body.dimensions is not None:
+        vectors = normalised(vectors[:, : body.dimensions])
     data = [
-        {"object": "embedding", "index": i, "embedding": shown(row)}
+        {"object": "embedding", "index": i, "embedding": _shown(row, body.encoding_format)}
         for i, row in enumerate(vectors)
     ]
-    return json_response(
-        {
-            "object": "list",
-            "data": data,
-            "model": server.settings.embedder,
-            "usage": {"prompt_tokens": words, "total_tokens": words},
-        }
-    )
+    words = sum(len(text.split()) for text in texts)
+    usage = {"prompt_tokens": words, "total_tokens": words}
+    return json_response({"object": "list", "data": data, "model": name, "usage": usage})
+
+
+async def _embedder_of(server: Server) -> Embedder:
+    """The server's embedder, opened when it is first asked for."""
+    stores = server.stores
+    async with _OPENING:
+        if stores.embedder is None:
+            stores.embedder = await asyncio.to_thread(open_embedder, server.settings.embedder)
+    return stores.embedder
+
+
+def _shown(vector: NDArray[np.float32], encoding: str | None) -> str | list[float]:
+    """A vector as base64 of little-endian float32, or as numbers."""
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    numbers: list[float] = vector.astype(float).tolist()
+    return numbers

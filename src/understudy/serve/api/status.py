@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,54 +115,49 @@ def static_file(folder: Path, name: str) -> Response:
 
 def declare(server: Server) -> None:
     """What `/metrics` tells."""
-    metrics, pool = server.metrics, server.pool
-    metrics.counter("understudy_http_requests_total", "Requests by route and status.")
-    metrics.histogram(
-        "understudy_http_request_seconds", "Seconds from a request to the end of its answer."
+    for name, meaning in _COUNTERS.items():
+        server.metrics.counter(f"understudy_{name}_total", meaning)
+    for name, meaning in _HISTOGRAMS.items():
+        server.metrics.histogram(f"understudy_{name}_seconds", meaning)
+    pool = server.pool
+
+    def by_model(name: str, meaning: str, value: Callable[[LoadedModel], int]) -> None:
+        server.metrics.gauge(
+            f"understudy_{name}",
+            meaning,
+            lambda: [({"model": one.name}, value(one)) for one in pool.loaded],
+        )
+
+    by_model("requests_running", "Requests in the engine.", lambda one: one.driver.num_running)
+    by_model("requests_waiting", "Requests in the queue.", lambda one: one.driver.num_waiting)
+    by_model("cache_pages", "Cache pages.", lambda one: one.model.engine.pool.num_pages)
+    by_model("cache_pages_held", "Cache pages that requests hold.", _num_held)
+    server.metrics.gauge(
+        "understudy_models_loaded", "Models in memory.", lambda: [({}, len(pool.loaded))]
     )
-    metrics.counter("understudy_prompt_tokens_total", "Tokens of prompts.")
-    metrics.counter(
-        "understudy_cached_tokens_total", "Tokens of prompts that the cache already held."
-    )
-    metrics.counter("understudy_completion_tokens_total", "Tokens of answers.")
-    metrics.counter("understudy_answers_total", "Answers by the reason of their end.")
-    metrics.counter(
-        "understudy_tool_calls_total", "Tool calls written; `cut` ended before they were complete."
-    )
-    metrics.counter("understudy_guard_checks_total", "Texts that the guard looked at, by side.")
-    metrics.counter(
-        "understudy_guard_stops_total",
-        "Categories for which the guard stopped a text, by side and how they were found.",
-    )
-    metrics.histogram(
-        "understudy_first_token_seconds",
-        "Seconds from a request to its first token, queueing included.",
-    )
-    metrics.histogram("understudy_token_seconds", "Seconds between tokens, mean of an answer.")
-    metrics.gauge(
-        "understudy_requests_running",
-        "Requests in the engine.",
-        lambda: [({"model": s.name}, s.driver.num_running) for s in pool.loaded],
-    )
-    metrics.gauge(
-        "understudy_requests_waiting",
-        "Requests in the queue.",
-        lambda: [({"model": s.name}, s.driver.num_waiting) for s in pool.loaded],
-    )
-    metrics.gauge(
-        "understudy_cache_pages",
-        "Cache pages.",
-        lambda: [({"model": s.name}, s.model.engine.pool.num_pages) for s in pool.loaded],
-    )
-    metrics.gauge(
-        "understudy_cache_pages_held",
-        "Cache pages that requests hold.",
-        lambda: [
-            ({"model": s.name}, s.model.engine.pool.num_pages - s.model.engine.pool.num_free)
-            for s in pool.loaded
-        ],
-    )
-    metrics.gauge("understudy_models_loaded", "Models in memory.", lambda: [({}, len(pool.loaded))])
+
+
+def _num_held(loaded: LoadedModel) -> int:
+    pool = loaded.model.engine.pool
+    return pool.num_pages - pool.num_free
+
+
+_COUNTERS = {
+    "http_requests": "Requests by route and status.",
+    "prompt_tokens": "Tokens of prompts.",
+    "cached_tokens": "Tokens of prompts that the cache already held.",
+    "completion_tokens": "Tokens of answers.",
+    "answers": "Answers by the reason of their end.",
+    "tool_calls": "Tool calls written; `cut` ended before they were complete.",
+    "guard_checks": "Texts that the guard looked at, by side.",
+    "guard_stops": "Categories for which the guard stopped a text, by side and how they were "
+    "found.",
+}
+_HISTOGRAMS = {
+    "http_request": "Seconds from a request to the end of its answer.",
+    "first_token": "Seconds from a request to its first token, queueing included.",
+    "token": "Seconds between tokens, mean of an answer.",
+}
 
 
 def watch(server: Server, served: LoadedModel) -> None:
