@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import Any
 from understudy.report.document import (
     Bar,
     Bars,
+    Beside,
     Block,
     Fields,
     Folded,
     Heading,
+    HeatMap,
     KeyFigure,
     KeyFigures,
     Lines,
@@ -43,6 +46,12 @@ TITLES = {
     "distill": "Distilled",
     "export": "The student",
 }
+# Tables of matrices whose error is drawn as a map: the table, its column, what the picture says.
+ERRORS = (
+    ("quantized matrices", "output_error", "Error of each matrix's output after rounding"),
+    ("reconstructed linears", "after", "Error of each linear's output after reconstruction"),
+)
+_PLACE = re.compile(r"layers\.(\d+)\..*?(\w+?)(?:_proj)?(?:\.weight)?$")
 
 
 @dataclass
@@ -114,6 +123,7 @@ def _glance(report: StageReport) -> Iterator[Block]:
         series = [Series(label, [(float(x), float(y)) for x, y in curve])]
         yield Lines(_stem(title), title, series, x_label=across, y_label=label)
     yield from _layers(report.tables.get("layers", []))
+    yield from _errors(report)
 
 
 def quality_of(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -186,10 +196,35 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
             yield Lines(name, caption, [Series(label, points)], x_label="layer", y_label=label)
 
 
+def _errors(report: StageReport) -> Iterator[Block]:
+    """The error of each matrix where it lies in the network, of what was rounded or refitted."""
+    for table, value, caption in ERRORS:
+        if chart := error_map(report.tables.get(table, []), value, caption):
+            yield chart
+
+
+def error_map(rows: Sequence[Mapping[str, Any]], value: str, caption: str) -> HeatMap | None:
+    """Rows named `model.layers.N.PART.KIND` as a map of kinds and layers; None where none is."""
+    found: dict[tuple[str, int], float] = {}
+    for row in rows:
+        place = _PLACE.search(str(row.get("name", "")))
+        if place and isinstance(row.get(value), int | float):
+            found[place[2], int(place[1])] = float(row[value])
+    if not found:
+        return None
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    layers = range(max(layer for _, layer in found) + 1)
+    values = [[found.get((kind, layer)) for layer in layers] for kind in kinds]
+    return HeatMap(_stem(caption), caption, kinds, [str(i) for i in layers], values, "layer")
+
+
 def _samples(report: StageReport) -> Iterator[Block]:
     if report.samples:
         yield Heading("The same beginning, continued")
-        yield from (Quote(text, name) for name, text in report.samples.items())
+        told = {name: text for name, text in report.samples.items() if name != "beginning"}
+        if "beginning" in report.samples:
+            yield Quote(report.samples["beginning"], "beginning")
+        yield Beside([Quote(text, name) for name, text in told.items()])
 
 
 def _details(report: StageReport) -> Iterator[Block]:

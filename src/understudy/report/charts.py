@@ -11,7 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.report.document import Bars, Chart, Intervals, Lines, Mark, Point, Series
+from understudy.report.document import (
+    Bars,
+    Chart,
+    HeatMap,
+    Intervals,
+    Lines,
+    Mark,
+    Point,
+    Series,
+)
+from understudy.report.heat import heat_map
 from understudy.report.style import CHART
 from understudy.report.text import number, visible
 
@@ -31,6 +41,8 @@ def svg(chart: Chart, *, is_alone: bool = False) -> str:
             height, parts = _lines(chart)
         case Bars():
             height, parts = _bars(chart)
+        case HeatMap():
+            height, parts = heat_map(chart, _WIDTH)
     style = f"<style>{CHART}</style>" if is_alone else ""
     space = ' xmlns="http://www.w3.org/2000/svg"' if is_alone else ""
     label = html.escape(visible(chart.caption, 200))

@@ -180,7 +180,20 @@ class Bars:
     bars: Sequence[Bar]
 
 
-Chart = Intervals | Lines | Bars
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Amounts from 0 as shades, a row a kind and a column a place (layers, say); None: nothing
+    there."""
+
+    name: str
+    caption: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+    x_label: str = ""
+
+
+Chart = Intervals | Lines | Bars | HeatMap
 
 
 # ---- pages
@@ -202,6 +215,13 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Texts to be compared: next to each other where the page is wide enough."""
+
+    quotes: Sequence[Quote]
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """Details that are there when one opens them."""
 
@@ -209,7 +229,19 @@ class Folded:
     blocks: Sequence[Block]
 
 
-Block = Heading | Prose | Quote | Listing | Fields | Table | KeyFigures | Chart | Links | Folded
+Block = (
+    Heading
+    | Prose
+    | Quote
+    | Beside
+    | Listing
+    | Fields
+    | Table
+    | KeyFigures
+    | Chart
+    | Links
+    | Folded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ escaped."""
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Iterable
 
@@ -10,11 +11,13 @@ from understudy.report.charts import svg
 from understudy.report.document import (
     SHOWN,
     Bars,
+    Beside,
     Block,
     Cell,
     Fields,
     Folded,
     Heading,
+    HeatMap,
     Intervals,
     KeyFigure,
     KeyFigures,
@@ -27,9 +30,11 @@ from understudy.report.document import (
     Table,
     as_text,
 )
+from understudy.report.rows import to_csv
 from understudy.report.style import PAGE
 from understudy.report.text import visible
 
+_CSV_ROWS = 3
 _SHORT = 24  # characters of a cell that is not broken inside words
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -110,14 +115,25 @@ def _block(block: Block) -> str:
             return f'<div class="key">{"".join(map(_key_figure, block.figures))}</div>'
         case Table():
             return _table(block)
-        case Intervals() | Lines() | Bars():
+        case Beside():
+            return f'<div class="beside">{"".join(map(_block, block.quotes))}</div>'
+        case Intervals() | Lines() | Bars() | HeatMap():
             caption = f"<figcaption>{_escape(block.caption)}</figcaption>"
             return f"<figure>{caption}{svg(block)}</figure>"
         case Links():
             return _links(block)
         case Folded():
-            inside = "".join(map(_block, block.blocks))
+            inside = "".join(map(_folded, block.blocks))
             return f"<details><summary>{_escape(block.summary)}</summary>{inside}</details>"
+
+
+def _folded(block: Block) -> str:
+    """A table that is long enough to be worked with can be taken away as a file."""
+    if not isinstance(block, Table) or len(block.rows) < _CSV_ROWS:
+        return _block(block)
+    content = base64.b64encode(to_csv(block).encode()).decode()
+    link = f'<a download="table.csv" href="data:text/csv;base64,{content}">CSV</a>'
+    return f'<p class="csv">{link}</p>{_block(block)}'
 
 
 def _field(row: tuple[str, Iterable[Cell]]) -> str:

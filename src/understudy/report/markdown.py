@@ -8,11 +8,13 @@ import re
 from understudy.report.document import (
     SHOWN,
     Bars,
+    Beside,
     Block,
     Cell,
     Fields,
     Folded,
     Heading,
+    HeatMap,
     Intervals,
     KeyFigures,
     Lines,
@@ -96,7 +98,9 @@ def _block(block: Block) -> str:
             return _key_figures(block)
         case Table():
             return _rows(block)
-        case Intervals() | Lines() | Bars():
+        case Beside():
+            return "\n\n".join(map(_quote, block.quotes))
+        case Intervals() | Lines() | Bars() | HeatMap():
             return f"![{escape(block.caption)}](figures/{block.name}.svg)"
         case Links():
             return "\n".join(map(_link, block.links))

@@ -62,6 +62,7 @@ text{font:12px system-ui,sans-serif;fill:var(--ink)}.number{fill:var(--soft);fon
 .bar{fill:var(--interval)}.good .bar{fill:var(--accent)}.bad .bar{fill:var(--mark-interval)}
 .quiet .bar{fill:var(--quiet);fill-opacity:.55}
 .curve{fill:none;stroke:var(--accent);stroke-width:2;stroke-linejoin:round}
+.cell{fill:var(--accent)}.cell.none{fill:var(--line)}
 .s1{stroke:var(--mark)}.s2{stroke:var(--third)}.s3{stroke:var(--quiet)}
 """
 CHART = "svg{color-scheme:light dark}" + _palettes("svg") + _CHART.replace("\n", "")
@@ -100,6 +101,8 @@ blockquote small{display:block;color:var(--soft)}
 .key span,.key small{display:block;color:var(--soft);font-size:.85rem}
 .key b{display:block;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums;
 overflow-wrap:anywhere}
+.beside{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.7rem}
+.csv{margin:.3rem 0 -.3rem;text-align:right;font-size:.85rem}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--accent);font-weight:500}
 .missing,.unstated{border-radius:.4rem;padding:.08rem .5rem;font-size:.9em}
 .missing{color:var(--warn);background:var(--warn-back)}

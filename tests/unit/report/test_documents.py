@@ -1,7 +1,10 @@
 """Blocks as Markdown and as HTML: every kind is drawn in both, and nothing that a text holds is
 obeyed."""
 
+import base64
+import csv
 import json
+import re
 import xml.dom.minidom
 
 import pytest
@@ -11,8 +14,10 @@ from understudy.report.charts import Scale, svg
 from understudy.report.document import (
     Bar,
     Bars,
+    Beside,
     Folded,
     Heading,
+    HeatMap,
     Intervals,
     KeyFigure,
     KeyFigures,
@@ -50,6 +55,8 @@ def document(text: str = "words") -> ReportDocument:
             Prose([text]),
             Quote(f"{text}\nsecond line", "said"),
             Listing(f"{text}\n```", "json"),
+            HeatMap("map", text, [text, "b"], ["0", "1"], [[0.1, None], [0.2, 0.4]], "layer"),
+            Beside([Quote(f"{text} here", "one"), Quote("there", text)]),
             Folded(text, [inside, Bars("folded", text, [Bar("a", 1.0)])]),
         ],
     )
@@ -60,8 +67,8 @@ def test_every_block_stands_in_both_forms():
     for word in ("words", "41.2", "teacher 38.9", "second line", "said"):
         assert word in page
         assert word in text
-    assert page.count("<svg") == 4
-    assert text.count("](figures/") == 4
+    assert page.count("<svg") == 5
+    assert text.count("](figures/") == 5
     assert "<details>" in page
     assert "<details>" in text
 
@@ -142,6 +149,7 @@ def test_the_same_document_makes_the_same_files(tmp_path):
         "bars.svg",
         "lines.svg",
         "intervals.svg",
+        "map.svg",
         "folded.svg",
     ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -191,3 +199,24 @@ def test_texts_and_numbers_as_a_reader_sees_them():
         "3 min 20 s",
         "2 h 1 min",
     ]
+
+
+def test_a_long_folded_table_is_a_file_too():
+    rows = [["=1+1", "2"], ['a "b", c', "-3"], [EVIL, "4.5"]]
+    report = ReportDocument("page", "t", "", [Folded("f", [Table(("name", "value"), rows)])])
+    link = re.search(r'href="data:text/csv;base64,([^"]*)"', to_html(report))
+    found = list(csv.reader(base64.b64decode(link[1]).decode().splitlines()))
+    assert found[:3] == [["name", "value"], ["'=1+1", "2"], ['a "b", c', "-3"]]
+    short = ReportDocument("page", "t", "", [Folded("f", [Table(("a",), [["1"]])])])
+    assert "text/csv" not in to_html(short)
+
+
+def test_a_heat_map_is_darkest_where_it_is_largest():
+    chart = HeatMap("m", "c", ["q", "k"], ["0", "1"], [[1.0, 4.0], [None, 2.0]], "layer")
+    drawn = xml.dom.minidom.parseString(svg(chart, is_alone=True))
+    cells = drawn.getElementsByTagName("rect")
+    shades = [float(cell.getAttribute("fill-opacity") or 0) for cell in cells]
+    assert shades[1] == max(shades) == 1.0
+    assert shades[0] < shades[3] < shades[1]
+    assert cells[2].getAttribute("class") == "cell none"
+    assert cells[1].getElementsByTagName("title")[0].firstChild.data == "q, layer 1: 4.00"
