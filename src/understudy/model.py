@@ -58,6 +58,7 @@ def load(
     activations: Activations | None = None,
     context: int | None = None,
     cache_tokens: int | None = None,
+    cache_contexts: int = 1,
     num_threads: int | None = None,
     isa: str | None = None,
     max_batch_tokens: int = 512,
@@ -76,9 +77,10 @@ def load(
         kv: format of the cache of keys and values; f32 for exactness, int8 for half the memory.
         activations: int8, or int12: the inputs of `INT12_MATRICES` with 12 bits, a fifth of the
             divergence for some of the speed; default int12 below `INT12_BELOW` parameters.
-        context: longest prompt plus answer in tokens; default 4096 or less if the model allows
-            less.
-        cache_tokens: tokens that the cache holds for all requests together; default `context`.
+        context: longest prompt plus answer in tokens; default what the model was trained for, up
+            to 32,768 tokens and a quarter of the free memory (`engine.loading.default_context`).
+        cache_tokens: tokens that the cache holds for all requests together; default
+            `cache_contexts` times `context`, as far as they fit.
         num_threads, isa: see `core.CoreModel`.
         speculate: tokens to guess from the text so far and check in one step.
         use_cache: keep the packed weights in the cache folder for the next start.
@@ -98,6 +100,7 @@ def load(
         activations=activations,
         context=context,
         cache_tokens=cache_tokens,
+        cache_contexts=cache_contexts,
         num_threads=num_threads,
         isa=isa,
         max_batch_tokens=max_batch_tokens,

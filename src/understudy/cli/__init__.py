@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Collection, Sequence
 
-from understudy.errors import UnderstudyError, UnderstudyWarning
+from understudy.errors import UnderstudyError, UnderstudyWarning, UsageError
 from understudy.report.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
@@ -105,12 +105,27 @@ def _guided() -> int:
 def _dispatch(words: list[str]) -> int:
     from understudy.cli.environment import check_environment
 
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     wanted = next((word for word in words if not word.startswith("-")), None)
+    if wanted is not None and wanted not in COMMANDS:
+        raise UsageError("there is no such command", found=wanted, do=_guess(wanted))
     parser = make_parser([name for name in COMMANDS if name == wanted])
-    parsed = parser.parse_args(words)
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.prog = f"understudy {parsed.command}"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     check_environment()
     COMMAND.set(shlex.join(["understudy", *words]))
     return int(importlib.import_module(f"understudy.cli.{parsed.command}").run(parsed))
+
+
+def _guess(word: str) -> str:
+    """Which command may have been meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, COMMANDS, 1)
+    return (f"did you mean {close[0]}? " if close else "") + "`understudy help` lists them all"
 
 
 def make_parser(whole: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:

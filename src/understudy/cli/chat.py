@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         conversation = ChatTerminal(session, sampling_of(arguments))
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         if is_terminal:
-            write(f"{model.path.name}, {session.context} tokens. /help lists the commands.\n")
+            room = f"{session.context} tokens (--context)"
+            write(f"{model.path.name}, {room}. /help lists the commands.\n")
         if session.turns and session.character is not None:
             write(f"{session.character.name}: {session.turns[0].text}\n")
         for line in (

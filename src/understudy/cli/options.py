@@ -48,7 +48,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
         "--context",
         type=int,
         metavar="TOKENS",
-        help="longest prompt plus answer (default 4096 or the model's)",
+        help="longest prompt plus answer (default the model's, within memory)",
     )
     group.add_argument(
         "--threads", type=int, metavar="N", help="threads (default one per physical core)"

@@ -148,8 +148,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("two models have the same name", where="MODEL", do="name them: NAME=MODEL")
     with listen(settings) as listener:
         default = next(iter(models))
-        models[default] = _loaded_now(models[default], guard)
+        model = _loaded_now(models[default], guard)
+        models[default] = _first_given(model, models[default])
         _say_address(models, listener.getsockname()[1], settings.host)
+        _say_context(model)
         print(
             f"understudy: guard {'off' if guard is None else 'on: ' + ', '.join(arguments.guard)}",
             file=sys.stderr,
@@ -174,14 +176,24 @@ def _check_files(settings: Settings) -> None:
             raise UsageError(what, where=folder) from error
 
 
-def _loaded_now(
-    load_it: Callable[[], Model], guard: Callable[[Model], Any] | None
-) -> Callable[[], Model]:
+def _loaded_now(load_it: Callable[[], Model], guard: Callable[[Model], Any] | None) -> Model:
     """Loads at once: a model that is refused, or that can have no guard, ends the program."""
-    first = [load_it()]
+    model = load_it()
     if guard is not None:
-        guard(first[0])
+        guard(model)
+    return model
+
+
+def _first_given(model: Model, load_it: Callable[[], Model]) -> Callable[[], Model]:
+    """A loader that gives the model that is there, and loads when it is asked again."""
+    first = [model]
     return lambda: first.pop() if first else load_it()
+
+
+def _say_context(model: Model) -> None:
+    most = model.spec.max_positions
+    limit = "all that the model knows" if model.context == most else f"of {most:,} that it knows"
+    print(f"understudy: context {model.context:,} tokens, {limit} (--context)", file=sys.stderr)
 
 
 def _say_address(models: Iterable[str], port: int, host: str) -> None:
@@ -241,7 +253,6 @@ def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], 
     }
 
     def load_it() -> Model:
-        tokens = arguments.cache_tokens or 4 * (arguments.context or 4096)
-        return load(path, cache_tokens=tokens, **options)
+        return load(path, cache_tokens=arguments.cache_tokens, cache_contexts=4, **options)
 
     return name, load_it

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from understudy import core
 from understudy.checkpoint.checkpoint import Checkpoint
-from understudy.checkpoint.pack import check_memory, pack, packed_sizes
+from understudy.checkpoint.pack import available_memory, check_memory, pack, packed_sizes
 from understudy.engine.adapters import AdapterTable
 from understudy.engine.engine import Engine
 from understudy.engine.runner import Runner
@@ -23,7 +23,8 @@ from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer
 from understudy.text.tokenizer import Segmenter
 
-DEFAULT_CONTEXT = 4096
+LEAST_CONTEXT, MOST_CONTEXT = 4096, 32_768  # where none is asked for
+CACHE_SHARE = 4  # a cache that nobody sized takes at most this part of the memory that is free
 MAX_SEQUENCES = 64
 # Room for states of recurrent layers behind known beginnings (`engine/states.py`).
 KEPT_STATE_BYTES = 384 << 20
@@ -44,6 +45,7 @@ class LoadOptions:
     activations: Activations | None = None
     context: int | None = None
     cache_tokens: int | None = None
+    cache_contexts: int = 1
     num_threads: int | None = None
     isa: str | None = None
     max_batch_tokens: int = 512
@@ -85,8 +87,8 @@ def load_engine(
         MemoryBudgetError: it would not fit into memory.
     """
     spec, kv = checkpoint.spec, options.kv
-    context = _chosen_context(spec, options.context)
-    num_pages = -(-max(options.cache_tokens or 0, context) // core.PAGE_SIZE)
+    context = _chosen_context(spec, kv, options.context)
+    num_pages = -(-_cache_tokens(spec, context, options) // core.PAGE_SIZE)
     int12 = int12_matrices(spec, options.activations)
     core.choose_isa(options.isa)
     num_threads = core.choose_threads(options.num_threads)
@@ -172,9 +174,41 @@ def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
     return values * (2 if kv == "f16" else 4)
 
 
-def _chosen_context(spec: ModelSpec, context: int | None) -> int:
+def default_context(spec: ModelSpec, kv: KvFormat = "f16", free: int | None = None) -> int:
+    """The context where none is asked for: what the model was trained for, within memory.
+
+    Doubled from `LEAST_CONTEXT` as long as keys and values of so many tokens take at most a quarter
+    of the free memory (`CACHE_SHARE`), up to `MOST_CONTEXT`.
+
+    Args:
+        free: bytes; default what the system could give now.
+    """
+    free = available_memory() if free is None else free
+    fitting = _fitting_tokens(spec, kv, free)
+    context = LEAST_CONTEXT
+    while context < MOST_CONTEXT and 2 * context <= fitting:
+        context *= 2
+    return min(spec.max_positions, context)
+
+
+def _fitting_tokens(spec: ModelSpec, kv: KvFormat, free: int | None) -> int:
+    """Tokens whose keys and values take the share of the memory that a cache may have."""
+    if free is None:
+        return LEAST_CONTEXT
+    return free // CACHE_SHARE // max(1, kv_bytes_per_token(spec, kv))
+
+
+def _cache_tokens(spec: ModelSpec, context: int, options: LoadOptions) -> int:
+    """Tokens that the cache holds; contexts beyond the first only as far as they fit."""
+    if options.cache_tokens is not None:
+        return max(options.cache_tokens, context)
+    fitting = _fitting_tokens(spec, options.kv, available_memory())
+    return max(context, min(options.cache_contexts * context, fitting))
+
+
+def _chosen_context(spec: ModelSpec, kv: KvFormat, context: int | None) -> int:
     if context is None:
-        return min(spec.max_positions, DEFAULT_CONTEXT)
+        return default_context(spec, kv)
     if type(context) is not int or not 1 <= context <= spec.max_positions:
         limit = f"1 to {spec.max_positions} (the model's own limit)"
         raise UsageError("context is out of range", where="context", expected=limit, found=context)

@@ -34,17 +34,26 @@ def test_every_command_explains_itself(capsys, command):
     assert "usage: understudy" in out
 
 
+@pytest.mark.parametrize("words", [["help"], ["help", "chat"]])
+def test_help_is_there_without_dashes(capsys, words):
+    code, out, err = call(capsys, *words)
+    assert (code, err) == (0, "")
+    assert ("--system" in out) == ("chat" in words)
+    assert all(command in out for command in COMMANDS) or "chat" in words
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["dance"], "invalid choice"),
+        (["dance"], "there is no such command; found dance"),
+        (["chta"], "did you mean chat?".capitalize()),
         ([], "required"),
-        (["generate", "--tempo", "3"], "unrecognized arguments"),
+        (["generate", "--tempo", "3"], "(try `understudy generate --help`)"),
         (["show", "/no/such/model.gguf"], "no such model"),
         (["show", "no-such-model"], "no such model"),
         (["generate", "-p", ""], "prompt is empty"),
         (["generate", "-p", "x", "--temperature", "-1"], "temperature: setting is out of range"),
-        (["generate", "-p", "word " * 5000], "do not fit the context"),
+        (["generate", "-p", "word " * 50000], "do not fit the context"),
         (["generate", "-p", "x", "--context", "999999"], "context is out of range"),
         (["generate", "-p", "x", "--isa", "riscv"], "no such kernel target"),
         (["generate", "-p", "x", "--threads", "0"], "threads"),

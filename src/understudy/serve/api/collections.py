@@ -22,7 +22,7 @@ from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.ask import Answer, ask
 from understudy.rag.document import Builder, Document
 from understudy.rag.index import Index
-from understudy.rag.readers import can_read, read_document
+from understudy.rag.readers.apart import can_read, read_apart
 from understudy.rag.schema import StoreError
 from understudy.serve.api.bodies import Body, Probability, Seed
 from understudy.serve.collections import Collections
@@ -167,7 +167,7 @@ def _read_upload(name: str, data: bytes) -> Document:
         path = Path(folder) / f"document{Path(name).suffix}"
         path.write_bytes(data)
         try:
-            return read_document(path)
+            return read_apart(path)
         except DocumentError as error:
             raise DocumentError(
                 error.what, where=name, expected=error.expected, found=error.found
