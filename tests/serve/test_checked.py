@@ -93,3 +93,29 @@ def test_an_answer_to_a_text_prompt_is_held_and_checked_too(served, route, strea
         assert answer.status_code == (422 if unique and not stream else 200), answer.text
         assert ("schema_broken" in answer.text) == unique
         assert ("uniqueItems" in answer.text) == unique
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_to_results_is_what_they_say(served, stream):
+    """The server runs no tools; what a client gives back is what the answer must tell."""
+    call = {"id": "c1", "type": "function", "function": {"name": "price", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "What does a rope cost?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "A rope costs 14731 coins."},
+    ]
+    body = {"messages": messages, "max_tokens": 200, "stop": list("eaoi"), "seed": 1}
+    answer = httpx.post(
+        served.url + "/v1/chat/completions", json=body | {"stream": stream}, timeout=120
+    )
+    assert answer.status_code == 200, answer.text
+    if stream:
+        chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if "choices" in line]
+        choices = [choice for chunk in chunks for choice in chunk["choices"]]
+        text = "".join(choice["delta"].get("content") or "" for choice in choices)
+        assert choices[-1]["finish_reason"] == "stop"
+    else:
+        choice = answer.json()["choices"][0]
+        text = choice["message"]["content"]
+        assert choice["finish_reason"] == "stop"
+    assert text.endswith("A rope costs 14731 coins.")

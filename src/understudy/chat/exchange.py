@@ -16,6 +16,7 @@ from understudy.generation.plan import Block, Ledger, Turn
 from understudy.generation.prepare import in_other_words
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import Reply, ReplyEnd, ToolCall, ToolResult
+from understudy.generation.results import ResultCheck
 from understudy.generation.tools import Tool
 from understudy.text.toolcalls import ParsedCall
 
@@ -41,6 +42,7 @@ class Exchange:
 
     text: str
     grounding: Grounding | None
+    said: Sequence[str] = ()  # before it
     newest: list[Turn] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Exchange:
     refused: tuple[tuple[ParsedCall, str], ...] = ()
     ledger: Ledger | None = None
     is_retried: bool = False  # a broken call, or words out of character: drawn once more
+    is_redrawn: bool = False  # an answer that is not what the results say
     notes: list[str] = field(default_factory=list)
     text_out: ReplyText | None = None  # of the last time that the model was asked
 
@@ -88,6 +91,20 @@ class Exchange:
         self.is_retried = True
         if self._fault:
             self.notes.append(f"{self._fault}: drawn once more")
+        return in_other_words({"temperature": 0.0, **sampling})
+
+    @property
+    def check(self) -> ResultCheck | None:
+        """What the answer is held against: the results, and what was said before them."""
+        if not self.results:
+            return None
+        told = [(result.call.name, result.content) for result in self.results]
+        return ResultCheck(told, "\n".join([*self.said, self.text]))
+
+    def redrawn(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for another answer to the same results."""
+        self.is_redrawn = True
+        self.notes.append("the answer is not what the results say: drawn once more")
         return in_other_words({"temperature": 0.0, **sampling})
 
     def note_calls(self, text: str, calls: Sequence[ToolCall]) -> None:

@@ -1,7 +1,7 @@
 """The text of one reply as a session gives it out while the model writes: checked, without calls.
 
-Of an answer from documents nothing is given out before it has been held against them; of a
-character's reply whole sentences are.
+Of an answer from documents or from results of tools nothing is given out before it has been held
+against them; of a character's reply whole sentences are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ReplyText:
 
     Args:
         guard: checks all that the model writes before any of it goes out.
-        is_quoting: an answer from documents.
+        is_held: nothing goes out: what is read is checked as a whole.
         speech: what is heard of a character's reply.
     """
 
@@ -25,11 +25,11 @@ class ReplyText:
         parser: StreamParser,
         guard: TextGuard | None = None,
         *,
-        is_quoting: bool = False,
+        is_held: bool = False,
         speech: HeardSpeech | None = None,
     ) -> None:
         self.parser, self.given, self.raw, self.speech = parser, "", "", speech
-        self._guard, self._is_quoting = guard, is_quoting
+        self._guard, self._is_held = guard, is_held
         self._gate = ModerationGate(by_sentence=guard is None or guard.by_sentence)
 
     @property
@@ -55,7 +55,7 @@ class ReplyText:
         pieces: list[ReplyPiece] = self.parser.push(text)
         if is_end:
             pieces += self.parser.finish()
-        if self._is_quoting:
+        if self._is_held:
             return ""
         piece = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece))
         if self.speech is not None:

@@ -143,7 +143,8 @@ class Session(AsyncReplies, SavedConversation):
             if self.documents is not None
             else None
         )
-        exchange = Exchange(text, grounding, [Turn("user", [Block("user", text)])])
+        said = [turn.text for turn in self.turns]
+        exchange = Exchange(text, grounding, said, [Turn("user", [Block("user", text)])])
         return self._answer(exchange, choice, sampling)
 
     def give_results(self, results: Mapping[str, str], **sampling: Any) -> Reply:

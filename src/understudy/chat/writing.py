@@ -14,7 +14,7 @@ from understudy.chat.loop import clamped, run_call
 from understudy.chat.prompting import form_of_reply, plan_prompt
 from understudy.chat.reply_text import ReplyText
 from understudy.chat.setup import SessionSetup
-from understudy.generation.intent import Intent
+from understudy.generation.intent import CallPolicy, Intent
 from understudy.generation.plan import count_passages, fit
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ReplyEnd, ToolResult
@@ -54,6 +54,8 @@ class ReplyWriter:
                 reason, tail = yield from self._ask(choice, sampling)
                 if exchange.may_retry:
                     reason, tail = yield from self._ask(choice, exchange.retried(sampling))
+                elif self._is_to_redraw(reason):
+                    reason, tail = yield from self._ask(choice, exchange.redrawn(sampling))
                 elif self._is_quoting and exchange.second_try(exchange.written):
                     reason, tail = yield from self._ask(choice, sampling)
             except (GeneratorExit, KeyboardInterrupt):
@@ -61,6 +63,8 @@ class ReplyWriter:
                 raise
             if not exchange.parser.calls:
                 break
+            if self._is_checked:
+                tail = exchange.written
             if tail:
                 yield tail
             self._run_calls()
@@ -69,12 +73,34 @@ class ReplyWriter:
                 break
         return self._ended(reason, tail)
 
+    @property
+    def _is_checked(self) -> bool:
+        """Whether what is written now is held back until it was held against results."""
+        policy, setup = self._policy, self._setup
+        is_on = policy is not None and policy.settings.check_results and setup.character is None
+        return is_on and bool(self._exchange.results)
+
+    def _is_to_redraw(self, reason: ReplyEnd) -> bool:
+        check, exchange = self._exchange.check, self._exchange
+        is_over = reason != "stop" or bool(exchange.parser.calls)
+        if is_over or exchange.is_redrawn or check is None or not self._is_checked:
+            return False
+        return check.fault(exchange.written) is not None
+
+    def _mended(self, text: str | None, reason: ReplyEnd) -> str | None:
+        """An answer to results; with a fault the second time, the results stand in it."""
+        check = self._exchange.check if self._is_checked and reason == "stop" else None
+        if text is None or check is None or check.fault(text) is None:
+            return text
+        return check.mended(text)
+
     def _ended(self, reason: ReplyEnd, tail: str) -> SessionAnswer:
         exchange, found = self._exchange, self._exchange.parser
         is_grounded = self._setup.is_grounded
         exchange.refused = (*found.refused, *found.failed)
         text, citations = exchange.read(exchange.written, reason, is_grounded=is_grounded)
-        if is_grounded and exchange.grounding is not None:
+        text = self._mended(text, reason)
+        if self._is_quoting or self._is_checked:
             tail = self._text_or_refusal(text)  # nothing of it went out before it was read
         return SessionAnswer(text, reason, citations, "" if found.calls else tail)
 
@@ -129,9 +155,12 @@ class ReplyWriter:
         self._history.tokens = prompt.encode(tokenizer)
         return prompt, tools
 
+    @property
+    def _policy(self) -> CallPolicy | None:
+        return self._setup.model.limits.with_calls(self._setup.settings.calls)
+
     def _intent(self, choice: str, tools: Sequence[Tool]) -> Intent:
-        policy = self._setup.model.limits.with_calls(self._setup.settings.calls)
-        return self._exchange.intent(policy, self._history.turns, tools, choice)
+        return self._exchange.intent(self._policy, self._history.turns, tools, choice)
 
     def _reply_text(self, intent: Intent, *, is_strict: bool) -> ReplyText:
         setup = self._setup
@@ -143,7 +172,8 @@ class ReplyWriter:
         if setup.character is not None and setup.settings.stays_in_character:
             may_redraw = not self._exchange.is_retried
             speech = setup.character.speech(self._exchange.text, may_redraw=may_redraw)
-        return ReplyText(parser, setup.guard, is_quoting=self._is_quoting, speech=speech)
+        is_held = self._is_quoting or self._is_checked
+        return ReplyText(parser, setup.guard, is_held=is_held, speech=speech)
 
     @property
     def _is_quoting(self) -> bool:

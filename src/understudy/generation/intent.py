@@ -44,6 +44,7 @@ class CallSettings:
     only_supported: bool = True
     copy_values: bool | None = None
     chain: bool | None = None
+    check_results: bool = True
 
     def copies(self, num_parameters: float) -> bool:
         return self._or_preset("copy_values", num_parameters)
@@ -58,7 +59,12 @@ class CallSettings:
 
 # The model alone decides: for judging it.
 MODEL_ALONE = CallSettings(
-    gate=False, split=False, only_supported=False, copy_values=False, chain=True
+    gate=False,
+    split=False,
+    only_supported=False,
+    copy_values=False,
+    chain=True,
+    check_results=False,
 )
 
 

@@ -20,6 +20,7 @@ from understudy.errors import ContextError, SchemaError, UsageError
 from understudy.generation.calls import call_grammar
 from understudy.generation.contract import contract_of, said_of
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
+from understudy.generation.results import ResultCheck
 from understudy.generation.sizes import check_num_messages, check_size
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
@@ -99,6 +100,7 @@ class PreparedRequest:
         continues: the answer goes on a text.
         chat: what was asked for, for another try.
         late: what is to be told that turned out only while the answer was written.
+        check: what the answer is held against, where it tells results of tools.
     """
 
     request: Request
@@ -109,6 +111,7 @@ class PreparedRequest:
     continues: bool = False
     chat: ChatRequest | None = None
     late: list[str] = field(default_factory=list)
+    check: ResultCheck | None = None
 
     @property
     def num_prompt(self) -> int:
@@ -161,7 +164,15 @@ def prepare_chat(
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
+        check=_check_of(chat, limits.calls),
     )
+
+
+def _check_of(chat: ChatRequest, policy: CallPolicy | None) -> ResultCheck | None:
+    """What an answer to results is held against; a form of its own has its own check."""
+    if policy is None or not policy.settings.check_results or chat.prefill or chat.answer.is_given:
+        return None
+    return ResultCheck.of_messages(chat.messages)
 
 
 def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:

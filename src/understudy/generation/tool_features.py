@@ -145,9 +145,7 @@ class _ToolWords:
             self._vectors = [embedder.embed(part) if part else None for part in parts]
 
     def near(self, asked: NDArray[Any]) -> list[float]:
-        """Nearness of name and object to the message's words (words, dim), of those to the
-        tool's.
-        """
+        """Nearness of name and object to the message's words (words, dim), and of those to it."""
         if not len(asked):
             return [0.0] * 4
         name, own, described, everything = (

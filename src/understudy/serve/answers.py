@@ -8,7 +8,8 @@ than that
 (`generation.contract`), a call is held back until it is whole; so is an answer of such a form. One
 that breaks
 its schema is written once more, with other words; then it is an error that names the tool, the
-place and the keyword.
+place and the keyword. An answer to results of tools is held back for its check too
+(`generation.results`); the second one is completed by the results where it has a fault.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from understudy.generation.prepare import (
     another_try,
     in_other_words,
 )
-from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser
+from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser, TextPiece
 from understudy.serve.content import outputs_of
 from understudy.serve.errors import ApiError
 from understudy.serve.generate import Finish, prepare_chat
@@ -81,7 +82,10 @@ async def _another(
         if output.finish_reason is not None:
             rest, finish = answer.end(output, is_stopped)
             pieces += rest
-            if (fault_now := answer.fault(finish)) is not None:
+            fault_now = answer.fault(finish)
+            if fault_now is not None and answer.is_mendable:
+                pieces = answer.mended()
+            elif fault_now is not None:
                 raise ApiError(
                     422, f"written twice against its schema: {fault_now}", code="schema_broken"
                 )
@@ -94,6 +98,7 @@ class _Answer:
     def __init__(self, work: RequestContext, prepared: PreparedRequest) -> None:
         self._work, self._late = work, prepared.late
         self._contract = None if prepared.chat is None else _checked(prepared.chat.answer)
+        self._check = prepared.check
         self._held: list[ReplyPiece] = []
         self.parser = StreamParser(
             work.model.chat_template,
@@ -104,7 +109,17 @@ class _Answer:
 
     @property
     def is_held(self) -> bool:
-        return self._contract is not None
+        return self._contract is not None or self._check is not None
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether it tells results, which can stand in it themselves."""
+        return self._check is not None and not self.parser.failed
+
+    def mended(self) -> list[ReplyPiece]:
+        """The answer with the results that it leaves out or changes."""
+        assert self._check is not None
+        return [TextPiece(self._check.mended(self.parser.text))]
 
     @property
     def failed_tool(self) -> str:
@@ -135,8 +150,12 @@ class _Answer:
         if self.parser.num_calls and failed:
             self._late += [f"call left out: {line}" for line in lines]
             return None
-        if failed or finish != "stop" or self._contract is None:
+        if failed or finish != "stop":
             return lines[0] if failed and finish in ("stop", "calls") else None
+        if self._check is not None:
+            return self._check.fault(self.parser.text)
+        if self._contract is None:
+            return None
         try:
             broken = self._contract.fault(json.loads(self.parser.text))
         except ValueError:
