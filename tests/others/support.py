@@ -47,3 +47,12 @@ def _installed(folder: Path, command: Sequence[str], wanted: str) -> Path:
             pytest.skip(f"cannot be installed here: {wanted}: {done.stderr.strip()[-300:]}")
         stamp.write_text(wanted, encoding="utf-8")
     return folder
+
+
+def source_of(name: str, version: str) -> Path:
+    """The source archive of a Python package, which may hold more than what is installed of it."""
+    folder = CACHE / f"{name}-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    _installed(folder, [*pip, f"{name}=={version}"], f"{name}=={version}")
+    return next(folder.glob("*.tar.gz"))
