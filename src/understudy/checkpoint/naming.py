@@ -41,6 +41,12 @@ class Naming:
         name = self.names.get(rest) or f"{self.names.get(stem, stem)}{dot}{kind}"
         return self.layer.format(match[1]) + name if match else name
 
+    def back(self, name: str) -> str:
+        """The canonical name of a tensor that a spec does not have (a head beside a tied embedding,
+        an idle bias); the name itself where it means nothing."""
+        is_ours = self.layer == FOLDER_NAMES.layer
+        return name if is_ours else canonical_name(name) or name
+
     def settle(self, name: str) -> str:
         """A name as these files spell it."""
         for beginning, ours in self.aliases.items():

@@ -1,0 +1,52 @@
+"""GGUF files that we write of every family, in stock llama.cpp: the likeliest next tokens and their
+log-probabilities. Its cache holds half floats, so a few thousandths are its own rounding."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import understudy
+from tests.others.support import python_of
+from tests.others.test_model_files import LLAMA_CPP
+from tests.support.byte_tokenizer import write_tokenizer
+from tests.support.families import FAMILIES, hybrid, made_checkpoint
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
+from understudy.spec import QuantSpec
+
+pytestmark = pytest.mark.others
+
+NAMES = ("qwen3", "smollm3", "granite", "phi3", "phi3_longrope", "gemma3")
+CASES = {name: FAMILIES[name] for name in NAMES} | {
+    "nemotron_h": hybrid("M*-MM-*", num_heads=6, head_dim=16, hidden_size=96, state_size=16),
+    "nemotron_h_one_group": hybrid(
+        "M-*M", num_heads=8, head_dim=16, num_groups=1, norm_groups=1, state_size=32
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_llama_cpp_answers_as_we_do(name: str, tmp_path: Path) -> None:
+    spec = CASES[name]
+    save_checkpoint(made_checkpoint(spec), tmp_path / "folder")
+    write_tokenizer(tmp_path / "folder", spec.vocab_size)
+    path = tmp_path / "m.gguf"
+    save_checkpoint(open_checkpoint(tmp_path / "folder"), path, QuantSpec("f32"))
+    prompt = np.random.default_rng(1).integers(3, 97, 100).tolist()  # one printable character each
+    asked = {"model": str(path), "context": 256, "prompt": prompt}
+    command = [python_of("llama_cpp", LLAMA_CPP), Path(__file__).with_name("in_llama_cpp.py")]
+    done = subprocess.run(
+        command, input=json.dumps(asked), check=True, capture_output=True, text=True
+    )
+    theirs = json.loads(done.stdout)
+    assert "next" in theirs, theirs
+    with understudy.load(path, kv="f32", use_cache=False) as model:
+        logits = model.logits(prompt[: theirs["length"]])[-1].astype(np.float64)
+    ours = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+    for token, logprob in theirs["next"]:
+        assert ours[token] == pytest.approx(logprob, abs=0.02)
