@@ -78,15 +78,18 @@ def read(folder: str | Path, name: str | None = None) -> Adapter:
     return adapter
 
 
-def write(adapter: Adapter, folder: str | Path, base: str | None = None) -> None:
-    """Writes a folder aside and renames it: float32 safetensors, a config that PEFT opens.
+def write(
+    adapter: Adapter, folder: str | Path, base: str | None = None, *, format: str = "F32"
+) -> None:
+    """Writes a folder aside and renames it: safetensors, a config that PEFT opens.
 
     Args:
         base: name or path of the model, for `base_model_name_or_path`.
+        format: of the values: F32, or F16 or BF16, which round them.
     """
     folder = Path(folder)
     tensors = [
-        StoredTensor.of(_stored_name(matrix, part), values)
+        StoredTensor.of(_stored_name(matrix, part), values).to_format(format)
         for matrix, pair in adapter.tensors.items()
         for part, values in zip("AB", pair, strict=True)
     ]

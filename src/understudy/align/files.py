@@ -15,16 +15,16 @@ from understudy.report.write import write_page, write_text
 
 def write_findings(findings: Findings, out: Path) -> None:
     """Adapter in both forms, card and report."""
-    write_adapter(findings.adapter, findings.bench, out)
+    write_adapter(findings.adapter, findings.bench, out, findings.recipe.format)
     write_text(out / "card.md", card_text(findings))
     write_page(document(findings), out)
 
 
-def write_adapter(adapter: Adapter, bench: Workbench, out: Path) -> None:
-    """As PEFT's folder and as llama.cpp's file."""
+def write_adapter(adapter: Adapter, bench: Workbench, out: Path, format: str = "F32") -> None:
+    """As PEFT's folder, its values in `format`, and as llama.cpp's file."""
     out.mkdir(parents=True, exist_ok=True)
     base = bench.path.name
-    peft.write(adapter, out / "adapter", base=base)
+    peft.write(adapter, out / "adapter", base=base, format=format)
     gguf.write(adapter, out / "adapter.gguf", bench.spec, base=base)
 
 

@@ -20,6 +20,7 @@ from understudy.align.sft import SftSettings
 from understudy.data.overlap import RUN
 from understudy.errors import DocumentError, UsageError
 
+FORMATS = ("F32", "F16", "BF16")
 PRECISIONS = ("bfloat16", "float32")
 
 
@@ -56,6 +57,7 @@ class AlignRecipe:
     training: Training = field(default_factory=Training)
     parts: Sequence[Mapping[str, Any]] = ()
     overlap_words: int = RUN
+    format: str = "F32"  # of the adapter's folder
 
 
 def read_recipe(path: Path) -> AlignRecipe:
@@ -69,7 +71,7 @@ def read_recipe(path: Path) -> AlignRecipe:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DocumentError("recipe cannot be read", where=path, found=str(error)) from error
-    known = ("model", "seed", "adapter", "training", "held_out", "parts")
+    known = ("model", "seed", "format", "adapter", "training", "held_out", "parts")
     _refuse_unknown(table, known, str(path))
     if not table.get("model") or not table.get("parts"):
         raise UsageError("a recipe names a model and parts", where=path, found=", ".join(table))
@@ -84,6 +86,7 @@ def read_recipe(path: Path) -> AlignRecipe:
         _training(table.get("training", {}), f"{path}: training"),
         table["parts"],
         int(held_out.get("tokens", RUN)),
+        _format(table.get("format", "F32"), path),
     )
 
 
@@ -100,6 +103,12 @@ def recipe_of_files(
         training=_training(training, "arguments"),
         parts=[part],
     )
+
+
+def _format(name: Any, path: Path) -> str:
+    if name not in FORMATS:
+        raise UsageError("no such format", where=path, found=name, expected=" ".join(FORMATS))
+    return str(name)
 
 
 def _training(table: Mapping[str, Any], where: str) -> Training:

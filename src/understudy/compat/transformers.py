@@ -236,7 +236,9 @@ class AutoModelForCausalLM:
         refuse_unknown(
             "AutoModelForCausalLM.from_pretrained", set(keywords) - ours - _LOADING_NO_OPS
         )
-        return UnderstudyForCausalLM(load(path, **{k: v for k, v in keywords.items() if k in ours}))
+        given = {key: value for key, value in keywords.items() if key in ours}
+        # what transformers would load has no adapter that ships with it
+        return UnderstudyForCausalLM(load(path, adapter=None, **given))
 
 
 class TextGenerationPipeline:

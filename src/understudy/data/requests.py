@@ -9,6 +9,7 @@ and every value of it stands in the message.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -148,7 +149,10 @@ def value_of(
     """A value that fits a parameter's schema and, as far as can be told, its name."""
     if schema.get("enum"):
         return chance.choice(list(schema["enum"]))
-    match schema.get("type"):
+    kinds = schema.get("type")
+    if kinds in ("integer", "number") and values.get(kind):
+        return json.loads(chance.choice(list(values[kind])))
+    match kinds:
         case "integer":
             return _integer(name, chance)
         case "number":
