@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.cli.environment import ISA_TARGETS
+from understudy.errors import UsageError
 from understudy.hub import DEFAULT_MODEL
-from understudy.model import Model, load
+from understudy.model import RESIDENT, Model, load
 
 KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, beyond one context
 
@@ -63,6 +64,22 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="tokens to guess from the text and check (default 0)",
+    )
+    _add_adapters(group)
+
+
+def _add_adapters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[:SCALE]",
+        help="a LoRA adapter: a folder of PEFT or a GGUF (repeatable)",
+    )
+    group.add_argument(
+        "--no-adapter",
+        action="store_true",
+        help="without the adapter that ships with the default model",
     )
 
 
@@ -117,6 +134,38 @@ def sampling_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names + penalties + dry + xtc}
 
 
+def adapters_of(arguments: argparse.Namespace, scale: float = 1.0) -> dict[str, Any]:
+    """What `load` takes of the adapters that the arguments name.
+
+    Args:
+        scale: of those without one.
+    """
+    paths: dict[str, str] = {}
+    scales: dict[str, float] = {}
+    for word in arguments.adapter:
+        name, mark, rest = word.partition("=")
+        if not mark or not name or not rest:
+            raise UsageError(
+                "name the adapter", where="--adapter", expected="NAME=PATH", found=word
+            )
+        if name in paths:
+            raise UsageError("two adapters have the same name", where="--adapter", found=name)
+        paths[name], own = _split_scale(rest)
+        scales[name] = scale if own is None else own
+    if any(scales.values()):
+        return {"adapters": paths, "adapter": scales}
+    return {"adapters": paths, "adapter": None if arguments.no_adapter else RESIDENT}
+
+
+def _split_scale(text: str) -> tuple[str, float | None]:
+    """A path and the scale behind its last colon, if there is one."""
+    path, mark, scale = text.rpartition(":")
+    try:
+        return (path, float(scale)) if mark and path else (text, None)
+    except ValueError:
+        return text, None
+
+
 def load_model(arguments: argparse.Namespace, **more: Any) -> Model:
     """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a
     minute.
@@ -132,6 +181,7 @@ def load_model(arguments: argparse.Namespace, **more: Any) -> Model:
             isa=arguments.isa,
             speculate=arguments.speculate,
             progress=progress,
+            **adapters_of(arguments),
             **more,
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.cli.moderation import add_guard, guard_of
-from understudy.cli.options import add_loading
+from understudy.cli.options import adapters_of, add_loading
 from understudy.errors import MissingError, UsageError
 from understudy.hub import DEFAULT_MODEL, resolve
 from understudy.model import Model, load
@@ -250,6 +250,7 @@ def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], 
         "num_threads": arguments.threads,
         "isa": arguments.isa,
         "speculate": arguments.speculate,
+        **adapters_of(arguments, scale=0.0),
     }
 
     def load_it() -> Model:

@@ -84,6 +84,13 @@ class Pool:
             )
         return name
 
+    def split(self, name: str | None) -> tuple[str | None, str | None]:
+        """`base:adapter` as the model's name and the adapter's; None where none is named."""
+        base, mark, adapter = (name or "").rpartition(":")
+        if not mark or name in self._loaders or base not in self._loaders:
+            return name, None
+        return base, adapter
+
     @contextlib.asynccontextmanager
     async def lease(self, name: str | None) -> AsyncIterator[LoadedModel]:
         """A model that stays loaded until the block ends.

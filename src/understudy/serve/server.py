@@ -4,6 +4,7 @@ its model to its end.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -16,11 +17,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.engine import Usage
+from understudy.engine import AdapterAsked, Usage
 from understudy.engine.handles import AsyncOutputs, BusyError, StoppedError, TimeoutExceeded
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import Verdict
 from understudy.generation.prepare import PreparedRequest
+from understudy.serve.adapters import chosen_adapter
 from understudy.serve.errors import ApiError, from_understudy, from_validation
 from understudy.serve.events import EventStream, event, unless_gone
 from understudy.serve.metrics import Metrics
@@ -96,22 +98,39 @@ class RequestContext:
     twice.
     """
 
-    def __init__(self, request: Request, server: Server, served: LoadedModel) -> None:
+    def __init__(
+        self,
+        request: Request,
+        server: Server,
+        served: LoadedModel,
+        adapter: AdapterAsked | None = None,
+    ) -> None:
         self.request, self.server, self.served = request, server, served
+        self.adapter = adapter
         self.model = served.model
         self.started = time.monotonic()
         self.handles: list[AsyncOutputs] = []
         self.usages: list[Usage] = []
         self.stops: dict[int, Verdict] = {}  # by answer
         self._is_closed = False
-        request.state.record["model"] = served.name
+        request.state.record["model"] = self.name
+
+    @property
+    def name(self) -> str:
+        """The model's, with an adapter that was asked for by name."""
+        by_name = f":{self.adapter}" if isinstance(self.adapter, str) else ""
+        return self.served.name + by_name
 
     @property
     def client(self) -> str:
         return str(self.request.state.client)
 
     def submit(self, prepared: PreparedRequest) -> AsyncOutputs:
-        outputs = self.served.driver.submit(prepared.request, client=self.client)
+        request = prepared.request
+        if self.adapter is not None:
+            params = dataclasses.replace(request.params, adapter=self.adapter)
+            request = dataclasses.replace(request, params=params)
+        outputs = self.served.driver.submit(request, client=self.client)
         self.handles.append(outputs)
         return outputs
 
@@ -213,8 +232,10 @@ def with_model(
                     headers={"Retry-After": "5"},
                 )
             name = getattr(body, "model", None) if model_of is None else model_of(request, body)
-            work = RequestContext(request, server, await server.pool.take(name))
+            base, by_name = server.pool.split(name)
+            work = RequestContext(request, server, await server.pool.take(base))
             try:
+                work.adapter = chosen_adapter(work.served, by_name, body)
                 return await answer(work, body)
             except BaseException:
                 work.close("error")

@@ -347,7 +347,7 @@ class _Message:
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",
             "role": "assistant",
-            "model": work.served.name,
+            "model": work.name,
         }
         self.content: list[dict[str, Any]] = []
         self.stop_reason: str | None = None

@@ -56,6 +56,19 @@ class RepetitionSamplers(Body):
         return {name: getattr(self, name) for name in RepetitionSamplers.model_fields}
 
 
+class LoraScale(Body):
+    """How strongly an adapter acts, as llama-server says it; those not named do not."""
+
+    id: int
+    scale: Annotated[float, Field(ge=-100, le=100)] = 0.0
+
+
+class AdapterBody(Body):
+    """A request that may choose adapters."""
+
+    lora: list[LoraScale] | None = None
+
+
 class DrawSamplers(RepetitionSamplers):
     """How tokens are drawn, beyond temperature and top_p: on every route that writes, named as in
     `SamplingParams`.
@@ -72,7 +85,7 @@ class DrawSamplers(RepetitionSamplers):
         return {name: getattr(self, name) for name in DrawSamplers.model_fields}
 
 
-class Samplers(DrawSamplers):
+class Samplers(DrawSamplers, AdapterBody):
     """Settings beyond OpenAI's that its own two routes take."""
 
     grammar: str | None = None

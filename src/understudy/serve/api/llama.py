@@ -17,6 +17,7 @@ from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import AnswerForm, PreparedRequest, answer_mask
 from understudy.serve.answers import checked_texts
 from understudy.serve.api.bodies import (
+    AdapterBody,
     Body,
     JsonObject,
     Probability,
@@ -117,7 +118,6 @@ TOLERATED: dict[str, tuple[Any, ...]] = {
     "return_tokens": (False,),
     "post_sampling_probs": (False,),
     "timings_per_token": (False,),
-    "lora": ([],),
     "image_data": ([],),
     "cfg_scale": (1,),
     "extra_body": (),
@@ -127,7 +127,7 @@ TOLERATED: dict[str, tuple[Any, ...]] = {
 _LOW_INT = Annotated[int, Field(ge=-1, le=1 << 30)]
 
 
-class LlamaCompletionBody(RepetitionSamplers):
+class LlamaCompletionBody(RepetitionSamplers, AdapterBody):
     """llama-server's `/completion`. Aliases are read in the order in which they stand here; the
     first that is given counts.
     """
@@ -333,7 +333,7 @@ class _Completion:
             "stop": True,
             "index": 0,
             "id_slot": 0,
-            "model": self.work.served.name,
+            "model": self.work.name,
         }
         return {
             **head,
@@ -365,7 +365,7 @@ class _Completion:
                 else "eos"
             )
             document |= {
-                "model": self.work.served.name,
+                "model": self.work.name,
                 "stop_type": kind,
                 "stopping_word": output.stop if isinstance(output.stop, str) else "",
                 "truncated": False,

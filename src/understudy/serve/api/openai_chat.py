@@ -201,14 +201,36 @@ FINISH: dict[Finish, str] = {
 
 async def models(request: Request) -> Response:
     """The models of this server; those that are loaded say how much they hold."""
-    data = [_model(request, name) for name in server_of(request).pool.names]
+    data = [entry for name in server_of(request).pool.names for entry in _models(request, name)]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
     return json_response({"object": "list", "data": data, "has_more": False, **ends})
 
 
 async def model(request: Request) -> Response:
-    name = server_of(request).pool.resolve(request.path_params["name"])
-    return json_response(_model(request, name))
+    asked, pool = request.path_params["name"], server_of(request).pool
+    base, adapter = pool.split(asked)
+    listed = _models(request, pool.resolve(base if adapter else asked))
+    found = next((entry for entry in listed if entry["id"] == asked), None)
+    if found is None:
+        pool.resolve(asked)  # says which models there are
+    return json_response(found)
+
+
+def _models(request: Request, name: str) -> list[dict[str, Any]]:
+    """A model, and with each of its adapters, which a request may name as its model."""
+    plain, pool = _model(request, name), server_of(request).pool
+    served = next((served for served in pool.loaded if served.name == name), None)
+    adapters = served.model.adapters.list() if served is not None else ()
+    return [plain] + [
+        plain
+        | {
+            "id": f"{name}:{adapter.name}",
+            "display_name": f"{name}:{adapter.name}",
+            "parent": name,
+            "adapter": {"id": adapter.id, "sha256": adapter.sha256, "rank": adapter.rank},
+        }
+        for adapter in adapters
+    ]
 
 
 def _model(request: Request, name: str) -> dict[str, Any]:
@@ -404,7 +426,7 @@ class _Chat:
         self.head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": work.served.name,
+            "model": work.name,
             "system_fingerprint": work.model.fingerprint,
         }
 

@@ -165,7 +165,7 @@ class _Completion:
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": work.served.name,
+            "model": work.name,
             "system_fingerprint": work.model.fingerprint,
         }
 
