@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from understudy import core, hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.engine import (
+    ActiveAdapters,
     AdapterAsked,
     AdapterTable,
     Driver,
@@ -155,7 +156,7 @@ class Model:
         tokenizer = open_tokenizer(source) if source is not None else None
         loaded = load_engine(checkpoint, options, tokenizer)
         self.spec, self.path, self.kv_format = checkpoint.spec, checkpoint.path, options.kv
-        self.fingerprint, self.packed_bytes = loaded.fingerprint, loaded.packed_bytes
+        self.base_fingerprint, self.packed_bytes = loaded.fingerprint, loaded.packed_bytes
         self.driver = Driver(loaded.engine, where=checkpoint.path)
         self.context = loaded.engine.context
         self.limits = RequestLimits(self.context, self.spec.vocab_size, calls=policy_of(self.spec))
@@ -169,9 +170,17 @@ class Model:
     @property
     def adapters(self) -> AdapterTable:
         """LoRA adapters that requests may choose: `add`, `drop`, `list`."""
-        table = self.driver.engine.adapters
-        assert table is not None
-        return table
+        return self.engine.adapter_table
+
+    def active_adapters(self, adapter: AdapterAsked | None = None) -> ActiveAdapters:
+        """What acts on a request that asks for these; None: on one that chooses nothing."""
+        return self.engine.choose_adapters(adapter)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names weights, formats and what acts on requests that choose nothing, by content."""
+        identity = self.active_adapters().identity
+        return self.base_fingerprint + (f"-adapters:{identity}" if identity else "")
 
     @property
     def runner(self) -> Runner:
@@ -305,26 +314,18 @@ class Model:
     def save_state(
         self, path: str | Path, tokens: Sequence[int], adapter: AdapterAsked | None = None
     ) -> int:
-        """Writes the cached keys and values of the longest known beginning of `tokens`; returns its
-        length in tokens.
-
-        Args:
-            adapter: under which they were computed; see `SamplingParams`.
-        """
-        choice = None if adapter is None else adapter_choice(adapter)
-        active = self.engine.choose_adapters(choice)
-        files = StateFiles(self.driver, self.runner, self.fingerprint)
-        return files.save(Path(path), as_ids(tokens), active)
+        """Writes what is cached of `tokens` under these adapters; returns its length in tokens."""
+        files = StateFiles(self.driver, self.runner, self.base_fingerprint)
+        return files.save(Path(path), as_ids(tokens), self.active_adapters(adapter))
 
     def load_state(self, path: str | Path) -> list[int]:
         """Reads such a file into free pages, so that prompts beginning with its tokens need not
         compute them.
 
         Raises:
-            FormatError: damaged, or made with another model or cache format.
-            MissingError: made with an adapter that is not loaded.
+            FormatError, MissingError: damaged, of another model, of an adapter that is not loaded.
         """
-        return StateFiles(self.driver, self.runner, self.fingerprint).load(Path(path))
+        return StateFiles(self.driver, self.runner, self.base_fingerprint).load(Path(path))
 
     def close(self) -> None:
         """Gives the cache and the threads back; the model cannot be used afterwards. Closing twice

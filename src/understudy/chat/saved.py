@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from understudy.atomic import written_aside
-from understudy.errors import DocumentError, FormatError
+from understudy.engine import AdapterAsked
+from understudy.errors import DocumentError, FormatError, MissingError, UnderstudyWarning
 from understudy.generation.plan import Block, Turn
 from understudy.model import Model
 from understudy.text.toolcalls import ParsedCall
@@ -22,6 +25,12 @@ class SavedConversation(ABC):
     """`save` and `resume` for whatever tells its conversation as a document."""
 
     model: Model
+    sampling: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def adapter(self) -> AdapterAsked | None:
+        """Which of the model's adapters act on it; None: those that act on all."""
+        return self.sampling.get("adapter")
 
     @property
     @abstractmethod
@@ -58,7 +67,11 @@ class SavedConversation(ABC):
 
     def save(self, path: str | Path) -> None:
         """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
-        save(path, self.model, self.prompt_tokens, self.owner, self.to_document())
+        active = self.model.active_adapters(self.adapter)
+        if self.prompt_tokens:
+            self.model.save_state(_state_path(Path(path)), self.prompt_tokens, self.adapter)
+        document = {"adapters": active.identity, **self.to_document()}
+        save(path, self.model, self.owner, document)
 
     def resume(self, path: str | Path) -> None:
         """Goes on with a saved conversation; with the same model without computing its prompt
@@ -69,18 +82,15 @@ class SavedConversation(ABC):
         """
         document = read(path, self.owner)
         self.restore(document, path)
+        if document.get("adapters", "") != self.model.active_adapters(self.adapter).identity:
+            what = f"{path}: was written under other adapters than act now"
+            warnings.warn(what, UnderstudyWarning, stacklevel=2)
         load_state(path, self.model, document)
 
 
-def save(
-    path: str | Path, model: Model, tokens: Sequence[int], owner: str, document: dict[str, Any]
-) -> None:
-    """Writes a conversation (`path`) and what is computed of its prompt (`path` + `.kv`). `owner`
-    says what it belongs to.
-    """
+def save(path: str | Path, model: Model, owner: str, document: dict[str, Any]) -> None:
+    """Writes a conversation; `owner` says what it belongs to."""
     path = Path(path)
-    if tokens:
-        model.save_state(_state_path(path), tokens)
     document = {"format": FORMAT, "owner": owner, "model": model.fingerprint, **document}
     with written_aside(path) as aside:
         aside.write_text(json.dumps(document, ensure_ascii=True), encoding="utf-8")
@@ -115,7 +125,7 @@ def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None
     if document["model"] == model.fingerprint and state.is_file():
         try:
             model.load_state(state)
-        except FormatError:
+        except (FormatError, MissingError):
             state.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from understudy import core
 from understudy.cli.options import add_loading, add_model, load_model
+from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters, describe
 from understudy.engine.loading import int12_matrices
 from understudy.judge.benchmark.memory import peak_memory_bytes
 from understudy.judge.benchmark.speed import SpeedTest, measure_speed
@@ -50,7 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, spec, path = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
+    benched = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
+    model, spec, path, active = benched
     longest = max(
         [*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64]
     )
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         kv_format=arguments.kv,
         max_positions=longest,
         max_batch=max(arguments.batch, default=1),
+        adapters=active.packed,
     )
 
     def show(what: str) -> None:
@@ -78,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print(f"\r{'':60}\r", end="", file=sys.stderr)
     if arguments.json:
-        run = None if path is None else describe_run(path)
+        run = None if path is None else describe_run(path, describe(active))
         print(
             json.dumps(
                 report.as_dict() | {"peak_memory_bytes": peak_memory_bytes(), "run": run}, indent=1
@@ -90,12 +93,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[core.CoreModel, ModelSpec, Path | None]:
+Benched = tuple[core.CoreModel, ModelSpec, Path | None, ActiveAdapters]
+
+
+def _loaded(arguments: argparse.Namespace) -> Benched:
     model = load_model(arguments)
-    return model.core_model, model.spec, model.path
+    return model.core_model, model.spec, model.path, model.active_adapters()
 
 
-def _synthetic(arguments: argparse.Namespace) -> tuple[core.CoreModel, ModelSpec, Path | None]:
+def _synthetic(arguments: argparse.Namespace) -> Benched:
     from understudy.judge.benchmark.synthetic import synthetic_packed
 
     packed = synthetic_packed(
@@ -109,4 +115,4 @@ def _synthetic(arguments: argparse.Namespace) -> tuple[core.CoreModel, ModelSpec
         num_threads=core.choose_threads(arguments.threads),
         int12=int12,
     )
-    return model, packed.spec, None
+    return model, packed.spec, None, NO_ADAPTERS

@@ -133,6 +133,7 @@ def _jobs(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from understudy.engine.adapters import describe
     from understudy.errors import UsageError
     from understudy.judge.evaluate.judge import Judge
     from understudy.judge.evaluate.report import write_report
@@ -155,7 +156,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         settings = RunSettings(
             identity=_identity(arguments, model, judge.embedder),
             model=_facts(model),
-            run=describe_run(model.path),
+            run=describe_run(model.path, describe(model.active_adapters())),
             suite=[*suites, *single],
             data=arguments.data,
             is_whole=arguments.whole,

@@ -34,6 +34,7 @@ def configure(actions: Any) -> None:
         help="first make the runs that FOLDER lacks (eval on the samples, safety, bench); FOLDER "
         "is among --runs then",
     )
+    _add_adapters(model)
     compare = actions.add_parser(
         "compare", help="two models side by side from their stored runs: what compression cost"
     )
@@ -53,6 +54,21 @@ def configure(actions: Any) -> None:
         action.add_argument(
             "--output", type=Path, default=Path(folder), metavar="FOLDER", help=f"default {folder}"
         )
+
+
+def _add_adapters(model: argparse.ArgumentParser) -> None:
+    model.add_argument(
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[:SCALE]",
+        help="a LoRA adapter that acts on the model (repeatable)",
+    )
+    model.add_argument(
+        "--no-adapter",
+        action="store_true",
+        help="without the adapter that ships with the default model",
+    )
 
 
 def _model(arguments: argparse.Namespace) -> int:
@@ -75,7 +91,7 @@ def _model(arguments: argparse.Namespace) -> int:
     from understudy.judge.cards.write import write_card
 
     if arguments.measure is not None:
-        if code := _measure(arguments.model, arguments.measure):
+        if code := _measure(arguments):
             return code
         arguments.runs = [*arguments.runs, arguments.measure]
     said = (
@@ -83,20 +99,47 @@ def _model(arguments: argparse.Namespace) -> int:
         if arguments.about is None
         else statements.read_statements(arguments.about)
     )
-    _tell(write_card(hub.resolve(arguments.model), arguments.runs, arguments.output, said))
+    path = hub.resolve(arguments.model)
+    adapters = _adapters(path, arguments)
+    _tell(write_card(path, arguments.runs, arguments.output, said, adapters))
     return 0
 
 
-def _measure(model: str, folder: Path) -> int:
+def _adapters(path: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """What acts on the model, as `load` has it: named, resident, or nothing."""
+    from understudy import hub
+    from understudy.adapters import read_adapter
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.cli.options import adapters_of
+    from understudy.model import RESIDENT
+
+    asked = adapters_of(arguments)
+    paths, scales = asked["adapters"], asked["adapter"] or {}
+    if scales == RESIDENT:
+        resident = hub.resident_adapter(path)
+        paths, scales = ({RESIDENT: resident}, {RESIDENT: 1.0}) if resident else ({}, {})
+    spec = open_checkpoint(path).spec
+    found = []
+    for name, scale in scales.items():
+        adapter = read_adapter(paths[name], spec, name)
+        facts = {"name": name, "sha256": adapter.sha256, "scale": scale, "rank": adapter.rank}
+        found.append(facts | dict(adapter.metadata))
+    return found
+
+
+def _measure(arguments: argparse.Namespace) -> int:
     """Runs the commands that make evidence, each into its place in the folder; evaluation and
     probes go on where they were stopped.
     """
     from understudy import cli
     from understudy.atomic import written_aside
 
+    model, folder = arguments.model, arguments.measure
+    chosen = [word for value in arguments.adapter for word in ("--adapter", value)]
+    chosen += ["--no-adapter"] if arguments.no_adapter else []
     for words in (
-        ["eval", model, "--output", str(folder / "eval")],
-        ["safety", "run", model, "--store", str(folder / "safety.jsonl")],
+        ["eval", model, "--output", str(folder / "eval"), *chosen],
+        ["safety", "run", model, "--store", str(folder / "safety.jsonl"), *chosen],
     ):
         if code := cli.main(words):
             return code
@@ -104,7 +147,7 @@ def _measure(model: str, folder: Path) -> int:
         return 0
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        code = cli.main(["bench", model, "--json"])
+        code = cli.main(["bench", model, "--json", *chosen])
     if code == 0:
         with written_aside(bench) as aside:
             aside.write_text(said.getvalue(), encoding="utf-8")

@@ -150,14 +150,14 @@ def adapters_of(arguments: argparse.Namespace, scale: float = 1.0) -> dict[str, 
             )
         if name in paths:
             raise UsageError("two adapters have the same name", where="--adapter", found=name)
-        paths[name], own = _split_scale(rest)
+        paths[name], own = split_scale(rest)
         scales[name] = scale if own is None else own
     if any(scales.values()):
         return {"adapters": paths, "adapter": scales}
     return {"adapters": paths, "adapter": None if arguments.no_adapter else RESIDENT}
 
 
-def _split_scale(text: str) -> tuple[str, float | None]:
+def split_scale(text: str) -> tuple[str, float | None]:
     """A path and the scale behind its last colon, if there is one."""
     path, mark, scale = text.rpartition(":")
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
+from understudy.engine.adapters import describe
 from understudy.errors import MissingError, UnderstudyError, UsageError
 from understudy.report.provenance import describe_run, describe_served
 
@@ -175,7 +176,7 @@ def _target(arguments: argparse.Namespace) -> Iterator[Target]:
     with load_model(arguments) as model:
         settings = Settings(port=0, log=False)
         with running(create_app({model.path.name: model}, settings), settings) as port:
-            record = describe_run(model.path)
+            record = describe_run(model.path, describe(model.active_adapters()))
             yield Target(f"http://127.0.0.1:{port}/v1", model.path.name, model.fingerprint, record)
 
 

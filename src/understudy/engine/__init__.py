@@ -8,7 +8,7 @@ while engine.has_work:
 Whoever shares an engine asks its `driver.Driver`, which owns it.
 """
 
-from understudy.engine.adapters import AdapterTable
+from understudy.engine.adapters import ActiveAdapters, AdapterTable
 from understudy.engine.driver import Driver
 from understudy.engine.engine import Engine
 from understudy.engine.limits import as_ids
@@ -19,6 +19,7 @@ from understudy.engine.runner import Runner
 from understudy.engine.scoring import Score
 
 __all__ = [
+    "ActiveAdapters",
     "AdapterAsked",
     "AdapterTable",
     "Driver",

@@ -18,7 +18,7 @@ from understudy.engine.breakers import Breakers
 from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.output import Output, Timing
 from understudy.engine.pages import PagePool
-from understudy.engine.params import AdapterChoice
+from understudy.engine.params import AdapterAsked, adapter_choice
 from understudy.engine.request import Request
 from understudy.engine.sampler import settings_of
 from understudy.engine.scheduler import Scheduler
@@ -94,9 +94,16 @@ class Engine:
         """The loaded adapters of an identity. MissingError where one is not loaded."""
         return self.adapters.of_identity(identity) if self.adapters else NO_ADAPTERS
 
-    def choose_adapters(self, choice: AdapterChoice | None) -> ActiveAdapters:
+    def choose_adapters(self, asked: AdapterAsked | None) -> ActiveAdapters:
         """What acts on a request that asks for these. UsageError where one is not loaded."""
+        choice = None if asked is None else adapter_choice(asked)
         return self.adapters.choose(choice) if self.adapters else NO_ADAPTERS
+
+    @property
+    def adapter_table(self) -> AdapterTable:
+        """The adapters of an engine that can have some."""
+        assert self.adapters is not None
+        return self.adapters
 
     @property
     def has_work(self) -> bool:
@@ -148,7 +155,7 @@ class Engine:
             mask=request.make_mask() if request.make_mask is not None else None,
             priority=request.priority,
             timing=Timing(added=time.perf_counter()),
-            adapters=self.choose_adapters(params.adapters),
+            adapters=self.choose_adapters(params.adapter),
         )
 
     def _fit(self, request: Request) -> tuple[list[int], int]:

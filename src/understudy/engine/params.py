@@ -108,11 +108,6 @@ class SamplingParams:
                 found=self.logit_bias,
             )
 
-    @property
-    def adapters(self) -> AdapterChoice | None:
-        """Names and factors of `adapter`; None: nothing was chosen."""
-        return None if self.adapter is None else adapter_choice(self.adapter)
-
     def _check_repetition(self) -> None:
         breakers = _tuple("dry_sequence_breakers", self.dry_sequence_breakers)
         object.__setattr__(self, "dry_sequence_breakers", breakers)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -39,9 +39,24 @@ _MODEL_FILES = (
 )
 
 
-def describe_run(model: Path) -> dict[str, Any]:
-    """The record of a run that begins now, on the model at `model`."""
-    return _record(model.name, model_sha256(model), model_bytes(model))
+def describe_run(model: Path, adapters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The record of a run that begins now, on the model at `model`.
+
+    Args:
+        adapters: what acts on it: name, sha256, scale and lineage of each. With them it is another
+            model by content.
+    """
+    name = " + ".join([model.name, *(str(adapter["name"]) for adapter in adapters)])
+    record = _record(name, adapted_sha256(model_sha256(model), adapters), model_bytes(model))
+    return record | ({"adapters": [dict(adapter) for adapter in adapters]} if adapters else {})
+
+
+def adapted_sha256(sha256: str, adapters: Sequence[Mapping[str, Any]]) -> str:
+    """Of a model with adapters: that of its own and of theirs, with their scales, a line each."""
+    if not adapters:
+        return sha256
+    lines = [f"{adapter['sha256']} * {adapter['scale']:g}" for adapter in adapters]
+    return hashlib.sha256("\n".join([sha256, *lines]).encode()).hexdigest()
 
 
 def describe_served(name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from understudy.chat.saved import SavedConversation
+from understudy.engine import AdapterAsked
 from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard, Verdict, flags_of
 from understudy.generation.plan import Block, Ledger, Plan, Turn, fit
@@ -27,7 +28,13 @@ from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.memory import Said, first_sentences
 from understudy.roleplay.played import PlayedCharacter
 from understudy.roleplay.state import GameState
-from understudy.roleplay.turn import EMOTIONS, NpcSettings, NpcTurn, samplers_of_card
+from understudy.roleplay.turn import (
+    EMOTIONS,
+    NpcSettings,
+    NpcTurn,
+    samplers_of_card,
+    without_unloaded,
+)
 from understudy.text.templates import Prompt
 
 if TYPE_CHECKING:
@@ -73,8 +80,10 @@ class Npc(PlayedCharacter, SavedConversation):
             rules=self.settings.rules,
         )
         self.card_samplers: Mapping[str, Any]
-        self.card_samplers, not_used = samplers_of_card(card)
-        self.warnings += not_used
+        asked, not_used = samplers_of_card(card)
+        loaded = [one.name for one in model.adapters.list()] if "adapter" in asked else []
+        self.card_samplers, not_loaded = without_unloaded(asked, loaded)
+        self.warnings += [*not_used, *not_loaded]
         self.last: NpcTurn | None = None
         self._prompt: list[int] = []
 
@@ -115,6 +124,12 @@ class Npc(PlayedCharacter, SavedConversation):
             yield from acting.play()
         finally:
             self.last = self._finish(acting)
+
+    @property
+    def adapter(self) -> AdapterAsked | None:
+        """Which of the model's adapters act on it: of its settings, else of its card."""
+        own = self.settings.adapter
+        return self.card_samplers.get("adapter") if own is None else own
 
     def _fitted(self, player_text: str, state: GameState) -> tuple[Prompt, Ledger]:
         """The prompt. What leaves it for want of room stands in the summary of this very turn."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.engine import SamplingParams, Usage
+from understudy.engine import AdapterAsked, SamplingParams, Usage, adapter_choice
 from understudy.errors import UsageError
 from understudy.generation.moderation import Verdict
 from understudy.generation.plan import Ledger
@@ -60,6 +60,7 @@ SAMPLERS: dict[str, Any] = {  # names of `SamplingParams`, and what a character 
     "dry_sequence_breakers": ("\n", ":", '"', "*"),
     "xtc_probability": 0.0,
     "xtc_threshold": 0.1,
+    "adapter": None,  # of the model's, as `SamplingParams` has it
 }
 
 
@@ -110,6 +111,7 @@ class NpcSettings:
     dry_sequence_breakers: Sequence[str] | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
+    adapter: AdapterAsked | None = None
     remembers: bool | None = None
     stops_at_speakers: bool = True
     stays_in_character: bool = True
@@ -168,3 +170,16 @@ def samplers_of_card(card: Card) -> tuple[dict[str, Any], list[str]]:
         except UsageError as error:
             warnings.append(f"{where}: {error}")
     return used, warnings
+
+
+def without_unloaded(
+    samplers: dict[str, Any], loaded: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """A card's samplers without an adapter that the model has not loaded, and a word for it."""
+    names = [name for name, _ in adapter_choice(samplers.get("adapter") or "")]
+    absent = [name for name in names if name not in loaded]
+    if not absent:
+        return samplers, []
+    kept = {name: value for name, value in samplers.items() if name != "adapter"}
+    where = f"not used: extensions.{CARD_SAMPLING}"
+    return kept, [f"{where}: the adapter {', '.join(absent)} is not loaded"]

@@ -200,3 +200,12 @@ def test_a_saved_state_remembers_its_adapters_by_content(loaded: Loaded, tmp_pat
 def test_an_adapter_of_another_model_is_refused(loaded: Loaded) -> None:
     with pytest.raises(FormatError, match="made for another model"):
         loaded.model.adapters.add("d", random_adapter(SPEC.replace(intermediate_size=64)))
+
+
+def test_the_fingerprint_names_what_acts_by_content(loaded: Loaded) -> None:
+    model = loaded.model
+    plain = model.fingerprint
+    model.adapters.set_factors({"a": 0.5})
+    assert model.fingerprint == f"{plain}-adapters:{ADAPTERS['a'].sha256}*0.5"
+    model.adapters.set_factors({})
+    assert model.fingerprint == plain

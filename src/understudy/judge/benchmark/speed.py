@@ -125,6 +125,7 @@ class SpeedTest:
         kv_format: KvFormat = "f16",
         max_positions: int = 1024,
         max_batch: int = 1,
+        adapters: core.AdapterMix | None = None,
     ) -> None:
         if max_positions > spec.max_positions:
             raise UsageError(
@@ -134,6 +135,7 @@ class SpeedTest:
                 found=max_positions,
             )
         self.model, self.spec = model, spec
+        self.adapters = [adapters] * max_batch if adapters else None
         self.pages_per_sequence = -(-max_positions // core.PAGE_SIZE)
         num_states = max_batch if spec.has_state else 0
         self.cache = core.new_cache(
@@ -174,6 +176,7 @@ class SpeedTest:
             self.page_tables,
             integers(logit_rows),
             states=self.states,
+            adapters=self.adapters,
         )
 
     def prefill(self, num_tokens: int, chunk_tokens: int = CHUNK_TOKENS) -> float:

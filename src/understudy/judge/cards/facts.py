@@ -3,7 +3,7 @@ Nothing is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.lineage import lineage_of
 from understudy.checkpoint.pack import packed_fingerprint
-from understudy.report.provenance import model_bytes, model_sha256
+from understudy.report.provenance import adapted_sha256, model_bytes, model_sha256
 from understudy.spec import ModelSpec, parameter_counts
 
 
@@ -41,10 +41,11 @@ class Facts:
     tokenizer: str
     declared: Mapping[str, str]
     lineage: Mapping[str, Any]
+    adapters: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return " + ".join([self.path.name, *(str(one["name"]) for one in self.adapters)])
 
     @property
     def licence(self) -> str | None:
@@ -59,12 +60,16 @@ class Facts:
         )
 
 
-def read_facts(path: Path) -> Facts:
-    """Raises what `open_checkpoint` raises."""
+def read_facts(path: Path, adapters: Sequence[Mapping[str, Any]] = ()) -> Facts:
+    """Raises what `open_checkpoint` raises.
+
+    Args:
+        adapters: what acts on the model: name, sha256, scale and lineage of each.
+    """
     checkpoint = open_checkpoint(path)
     return Facts(
         path=path,
-        sha256=model_sha256(path),
+        sha256=adapted_sha256(model_sha256(path), adapters),
         num_bytes=model_bytes(path),
         fingerprint=packed_fingerprint(checkpoint),
         spec=checkpoint.spec,
@@ -73,6 +78,7 @@ def read_facts(path: Path) -> Facts:
         tokenizer=checkpoint.tokenizer_summary(),
         declared=_declared(checkpoint),
         lineage=lineage_of(checkpoint.metadata),
+        adapters=tuple(adapters),
     )
 
 

@@ -330,11 +330,24 @@ def rate_label(rate: Mapping[str, Any]) -> str:
 
 def lineage(facts: Facts, evidence: Evidence) -> list[Block]:
     """What the file carries of where it comes from, and what its compression measured."""
-    blocks = list(_lineage_blocks(facts.lineage, facts))
+    blocks = [*_lineage_blocks(facts.lineage, facts), *_adapter_blocks(facts.adapters)]
     for run in evidence.of("compression"):
         blocks.append(Heading("What compression measured on its own text", level=3))
         blocks.append(_exported(run))
     return blocks
+
+
+def _adapter_blocks(adapters: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """What acts beside the file's weights, by content and origin."""
+    for adapter in adapters:
+        yield Heading(f"Adapter {adapter['name']}", level=3)
+        fields: list[tuple[str, Sequence[Cell]]] = [
+            ("Its sha256", [Text("", code=str(adapter["sha256"]))]),
+            ("Scale, rank", [f"{adapter['scale']:g}, {adapter.get('rank', 'not recorded')}"]),
+        ]
+        known = ("name", "sha256", "scale", "rank")
+        fields += [(key, [str(adapter[key])]) for key in sorted(adapter) if key not in known]
+        yield Fields(fields)
 
 
 def _lineage_blocks(found: Mapping[str, Any], facts: Facts) -> Iterator[Block]:

@@ -7,9 +7,9 @@ write_card(Path("model.gguf"), [Path("runs")], Path("card"), statements) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from understudy.errors import FormatError
 from understudy.judge.cards import results
@@ -32,9 +32,17 @@ PAGES: dict[str, tuple[str, Callable[[Subject], list[Block]]]] = {
 
 
 def write_card(
-    model: Path, runs: Sequence[Path], folder: Path, statements: Statements
+    model: Path,
+    runs: Sequence[Path],
+    folder: Path,
+    statements: Statements,
+    adapters: Sequence[Mapping[str, Any]] = (),
 ) -> list[Path]:
     """Writes all pages.
+
+    Args:
+        adapters: what acts on the model: with it, it is another model by content, and so are its
+            runs.
 
     Raises:
         CheckpointError: the model cannot be read.
@@ -42,7 +50,7 @@ def write_card(
         FormatError: a run's file is not of its layout.
         UnderstudyError: the place cannot be written.
     """
-    facts = read_facts(model)
+    facts = read_facts(model, adapters)
     subject = Subject(facts, read_evidence(runs, facts), statements)
     return write_documents(guarded(lambda: documents(subject)), folder)
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.engine.adapters import describe
 from understudy.errors import InputError, UnderstudyError
 from understudy.judge.safety.ask import ask, hits_of
 from understudy.judge.safety.detectors import DETECTORS, ModelAnswer
@@ -78,7 +79,7 @@ def run_probes(
     ]
     done = {line["key"]: line for line in read_store(store, repair=True)}
     todo = [entry for entry in wanted if entry[2] not in done]
-    run = describe_run(model.path) if todo else {}
+    run = describe_run(model.path, describe(model.active_adapters())) if todo else {}
     started = time.monotonic()
     for number, (probe, case, key) in enumerate(todo):
         line = _asked(model, probe, case, seed) | {"key": key, "run": run}
