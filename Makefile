@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow test-page test-neon test-others test-sanitize test-matrix check docs release bench install clean
+.PHONY: demo test test-slow test-page test-neon test-others test-sanitize test-fire test-matrix check docs release bench install clean
 
 # What the compiled module depends on; a change rebuilds it.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt scripts/install $(filter-out cpp/test/%,$(wildcard cpp/*.h cpp/*.cpp cpp/*/*.h cpp/*/*.cpp cpp/*/*.inl cpp/*/*.cmake cpp/*/*/*.h cpp/*/*/*.cpp))
@@ -38,6 +38,10 @@ test-others: $(VENV)/.installed-test
 # The C++ core under the address, undefined-behaviour and thread sanitizers.
 test-sanitize:
 	@scripts/test-sanitize
+
+# Mutated files, hostile strings, crowds of clients, kills, full disks, sanitizers: hours; counts are variables.
+test-fire: $(VENV)/.installed-test
+	@scripts/test-fire
 
 # The unit tests with each CPython from 3.11 to 3.14 that is here.
 test-matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -17,6 +18,12 @@ from understudy.errors import UnderstudyError
 
 _LEFT = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)\.part")
 _OLD_S = 86_400.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name == "posix" else (errno.ENOSPC,)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error is that there is no room left to write to."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Collection, Sequence
 
+from understudy.atomic import is_full_disk
 from understudy.errors import UnderstudyError, UnderstudyWarning, UsageError
 from understudy.report.provenance import COMMAND
 
@@ -71,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"understudy: {error.filename or 'output'}: the disk is full", file=sys.stderr)
+        return 1
 
 
 def _print_notes() -> None:

@@ -12,6 +12,7 @@ heard (`speech.py`). What it feels, does and remembers is asked afterwards, unde
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,7 @@ class Npc(PlayedCharacter, SavedConversation):
         self.warnings += [*not_used, *not_loaded]
         self.last: NpcTurn | None = None
         self._prompt: list[int] = []
+        self._turning = threading.Lock()
 
     # ---- a turn ----
 
@@ -101,6 +103,7 @@ class Npc(PlayedCharacter, SavedConversation):
 
         Raises:
             ContextError: the character and the message do not fit the context.
+            UsageError: a turn of this character is under way in another thread.
         """
         pieces = self.stream(player_text, state)
         for piece in pieces:
@@ -113,6 +116,14 @@ class Npc(PlayedCharacter, SavedConversation):
         """As `turn`, giving what is said piece by piece; the turn is in `last` at the end. Leaving
         early interrupts.
         """
+        if not self._turning.acquire(blocking=False):
+            raise UsageError("a turn of this character is under way", where=self.name)
+        try:
+            yield from self._stream(player_text, state)
+        finally:
+            self._turning.release()
+
+    def _stream(self, player_text: str, state: GameState | None) -> Iterator[str]:
         if verdict := self._stopped(player_text):
             yield from self._deflect(verdict)
             return

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from understudy.atomic import is_full_disk
 from understudy.errors import (
     ContextError,
     InputError,
@@ -152,8 +153,15 @@ def _is_member(place: tuple[int | str, ...], i: int) -> bool:
     return is_between and place[i] in _TAGS and isinstance(place[i + 1], str)
 
 
+def full_disk() -> ApiError:
+    """Where is no client's business."""
+    return ApiError(507, "the server's disk is full; nothing was kept", code="storage_failed")
+
+
 def from_understudy(error: UnderstudyError) -> ApiError:
     """What an error means to a client; those of the machine tell nothing about the request."""
+    if is_full_disk(error.__cause__):
+        return full_disk()
     if isinstance(error, ContextError):
         return ApiError(400, str(error), code="context_length_exceeded")
     if isinstance(error, UsageError):

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from understudy.atomic import is_full_disk
 from understudy.errors import UnderstudyError
-from understudy.serve.errors import ApiError
+from understudy.serve.errors import ApiError, full_disk
 from understudy.serve.server import as_api_error
 from understudy.serve.settings import is_loopback
 
@@ -45,7 +46,18 @@ def exception_handlers(write: Write) -> dict[Any, Handler]:
         what = f"a fault of this server ({type(error).__name__})"
         return write(request, ApiError(500, what, code="internal_error"))
 
-    return {ApiError: fault, UnderstudyError: fault, HTTPException: missing, Exception: broken}
+    async def unwritten(request: Request, error: Exception) -> Response:
+        if not is_full_disk(error):
+            raise error
+        return write(request, full_disk())
+
+    return {
+        ApiError: fault,
+        UnderstudyError: fault,
+        HTTPException: missing,
+        OSError: unwritten,
+        Exception: broken,
+    }
 
 
 def is_known_host(netloc: str, names: Collection[str] = ()) -> bool:

@@ -393,3 +393,14 @@ def test_a_character_may_be_a_program():
     assert miller.of_chat().fault("As an AI, I do not sleep.", "") == "out of character: As an AI"
     assert miller.of_chat().fault("Look at this website.", "") is None
     assert miller.fault("Look at this website.", "") == "outside the world: website"
+
+
+def test_two_turns_at_once_are_refused_and_the_next_is_not(model):
+    npc = Npc(model, card(), settings=NpcSettings(seed=1, reserve=600, max_say=60))
+    first = npc.stream("Who are you?", STATE)
+    next(first)
+    with pytest.raises(UsageError, match="a turn of this character is under way"):
+        npc.turn("Hello?", STATE)
+    first.close()
+    assert npc.turn("Hello?", STATE).say is not None
+    assert npc.memory.history[-2].text == "Hello?"
