@@ -146,8 +146,11 @@ def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
         (u for reply in replies for u in reply.usages),
         key=lambda usage: usage.prompt_tokens - usage.cached_tokens,
     )
-    free = replies[0].usage  # the character spoke without a grammar, so every token was the model's
-    assert free is not None
+    # The character spoke without a grammar, so every token was the model's. Words that were ended
+    # early have no figures: then the longest answer has them.
+    free = replies[0].usage
+    if not free.completion_tokens:
+        free = max((reply.usage for reply in replies), key=lambda usage: usage.completion_tokens)
     threads = model.core_model.num_threads
     memory = peak_memory_bytes()  # before the measurement below, which has buffers of its own
     bandwidth = core.measure_bandwidth(threads) / 1e9

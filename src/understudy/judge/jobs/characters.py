@@ -33,6 +33,12 @@ def score(model: Model, item: Item, settings: Settings) -> dict[str, Any]:
         text = npc.turn(last["content"]).say.strip()
     except ContextError:
         text = ""
+    rules = {"kept": int(keeps(item, text))} if any(name in item for name in _RULES) else {}
+    return {**judged(text), **rules}
+
+
+def judged(text: str) -> dict[str, int]:
+    """What can be told of a reply without its card."""
     line = {
         "one_speaker": int(_SPEAKER.search(text) is None),
         "in_character": int(leaves_character(text) is None),
@@ -42,8 +48,7 @@ def score(model: Model, item: Item, settings: Settings) -> dict[str, Any]:
     is_right = line["words"] >= MIN_WORDS and all(
         line[name] for name in ("one_speaker", "in_character", "whole")
     )
-    rules = {"kept": int(keeps(item, text))} if any(name in item for name in _RULES) else {}
-    return {"right": int(is_right), **line, **rules}
+    return {"right": int(is_right), **line}
 
 
 CHARACTERS = Job(
