@@ -50,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=["sft", "dpo", "simpo", "orpo", "grpo"],
         help="imitate (default), prefer (records with chosen and rejected), or reinforce",
     )
-    parser.add_argument("--start", type=Path, metavar="ADAPTER", help="begin with an adapter")
+    parser.add_argument(
+        "--start",
+        metavar="ADAPTER",
+        help="begin with an adapter; `resident` is the one that ships with the embedded model",
+    )
     _add_training(parser)
 
 
@@ -77,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         held_out_sets(arguments.held_out),
         arguments.device,
         arguments.test,
-        arguments.start,
+        _start(arguments),
         line.say,
     )
     if arguments.method != "sft":
@@ -103,6 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _start(arguments: argparse.Namespace) -> Path | None:
+    from understudy.hub import RESIDENT
+
+    if arguments.start is None:
+        return None
+    return RESIDENT if arguments.start == "resident" else Path(arguments.start)
+
+
 def _further(job: Any, arguments: argparse.Namespace, line: ProgressLine) -> int:
     """Preferences or reinforcement on files of records."""
     from understudy.align.files import adapter_of, write_adapter
@@ -113,7 +125,7 @@ def _further(job: Any, arguments: argparse.Namespace, line: ProgressLine) -> int
     recipe, bench, out = job.recipe, job.bench, arguments.out
     training = recipe.training
     network, adapters = bench.adapted(training.precision, recipe.adapter, arguments.device)
-    started(adapters, arguments.start, bench.spec)
+    started(adapters, _start(arguments), bench.spec)
     records = list(read_data([Path(source) for source in arguments.sources]))
     run = FurtherRun(
         bench, network, adapters, records, out / "training", arguments.method, recipe.seed
