@@ -21,7 +21,7 @@ from understudy.spec import QuantSpec
 
 pytestmark = pytest.mark.others
 
-NAMES = ("qwen3", "smollm3", "granite", "phi3", "phi3_longrope", "gemma3")
+NAMES = ("qwen3", "smollm3", "granite", "phi3", "phi3_longrope", "gemma3", "lfm2")
 CASES = {name: FAMILIES[name] for name in NAMES} | {
     "nemotron_h": hybrid("M*-MM-*", num_heads=6, head_dim=16, hidden_size=96, state_size=16),
     "nemotron_h_one_group": hybrid(

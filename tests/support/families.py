@@ -126,6 +126,17 @@ FAMILIES: dict[str, ModelSpec] = {
 }
 
 
+FAMILIES["lfm2"] = _BASE.replace(
+    architecture="lfm2",
+    qk_norm=True,
+    head_dim=12,
+    rotary_dim=12,
+    tied_embeddings=True,
+    blocks=(BlockSpec("short_conv"), _FULL, BlockSpec("short_conv"), BlockSpec("short_conv")),
+    conv_size=3,
+    rope_theta=1e6,
+)
+FAMILIES["lfm2_biases"] = FAMILIES["lfm2"].replace(conv_bias=True, conv_size=4)
 FAMILIES |= {f"nemotron_h_{name}": HYBRIDS[name] for name in ("mlp_first", "wide_heads")}
 
 

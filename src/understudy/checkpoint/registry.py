@@ -5,12 +5,15 @@ from __future__ import annotations
 from understudy.checkpoint.architecture import Architecture
 from understudy.checkpoint.dense import GRANITE, PHI3, QWEN3, SMOLLM3
 from understudy.checkpoint.gemma3 import GEMMA3
+from understudy.checkpoint.lfm2 import LFM2
 from understudy.checkpoint.llama import LLAMA, MISTRAL, QWEN2
 from understudy.checkpoint.nemotron import NEMOTRON
 from understudy.checkpoint.nemotron_h import NEMOTRON_H
 from understudy.errors import UnsupportedError
 
-_ALL = (*(NEMOTRON, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, PHI3, GEMMA3, NEMOTRON_H),)
+_ALL = (
+    *(NEMOTRON, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, PHI3, GEMMA3, NEMOTRON_H, LFM2),
+)
 ARCHITECTURES: dict[str, Architecture] = {family.name: family for family in _ALL}
 # Where two have one name there, the plainer one is taken: a Mistral's file says "llama".
 _BY_GGUF_NAME = {family.gguf_architecture or family.name: family for family in reversed(_ALL)}
