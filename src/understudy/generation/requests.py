@@ -76,7 +76,16 @@ def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tupl
     if len(found) < 2:
         found = [SubRequest(message, _nearest(whole))]
     repeated = [again for request in found for again in _repeated(request, tools[request.tools[0]])]
-    return tuple(repeated[:MAX_REQUESTS])
+    return tuple(_once_each(repeated)[:MAX_REQUESTS])
+
+
+def _once_each(requests: Sequence[SubRequest]) -> list[SubRequest]:
+    """Without those that ask for the same once more, in the same words."""
+    known = {
+        (" ".join(one.text.lower().split()).strip(" .,;!?"), one.tools[0]): one
+        for one in reversed(requests)
+    }
+    return [one for one in requests if any(one is first for first in known.values())]
 
 
 def _joined(message: str, tools: Sequence[Described], gate: Gate) -> tuple[list[SubRequest], float]:

@@ -130,6 +130,11 @@ def test_clauses_of_one_tool_that_bring_all_its_values_are_requests(gate):
     )
 
 
+def test_a_request_that_is_repeated_is_one(gate):
+    found = split_requests("Get the weather in Rome, Paris and Rome.", TOOLS, gate)
+    assert ["Paris" in one.text for one in found] == [False, True]
+
+
 def test_one_request_stays_one(gate):
     for message in (
         "Add the numbers 4 and 5.",
