@@ -31,8 +31,6 @@ from understudy.formats.gguf import GgufFile, read_gguf
 from understudy.formats.tensor import BLOCKS, StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec, tensor_shapes
-from understudy.text import open_tokenizer
-from understudy.text.templates import chat_template_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,6 @@ class Checkpoint:
     def stored_bytes(self) -> int:
         """Bytes of all tensors on disk."""
         return sum(self.weights.stored(name).data.size for name in self.weights)
-
-    def tokenizer_summary(self) -> str:
-        """One line for people: how many tokens, from what, in which chat template."""
-        if self.tokenizer_source is None:
-            return "none in the checkpoint"
-        tokenizer = open_tokenizer(self.tokenizer_source)
-        chat_template = chat_template_for(self.spec.architecture, tokenizer)
-        return (
-            f"{tokenizer.vocab_size:,} tokens "
-            f"from {self.tokenizer_source.kind}, {chat_template.name} chat template"
-        )
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

@@ -164,7 +164,8 @@ def _in_memory(entries: list[PackedEntry], progress: Progress | None) -> dict[st
     for done, entry in enumerate(entries):
         data = np.empty(entry.num_bytes, np.uint8)
         entry.fill(data)
-        packed[entry.name] = PackedTensor(entry.format, entry.rows, entry.columns, data)  # type: ignore[arg-type]
+        shape = entry.rows, entry.columns
+        packed[entry.name] = PackedTensor(entry.format, *shape, data)  # type: ignore[arg-type]
         if progress is not None:
             progress(done + 1, len(entries))
     return packed

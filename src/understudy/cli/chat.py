@@ -90,7 +90,8 @@ class ChatTerminal:
         """One exchange. A reply that is interrupted stays in the conversation as far as it was
         spoken.
         """
-        with closing(self.session.stream(text, **self.sampling)) as pieces:  # type: ignore[type-var]
+        answer = self.session.stream(text, **self.sampling)
+        with closing(answer) as pieces:  # type: ignore[type-var]
             try:
                 for piece in pieces:
                     write(piece)

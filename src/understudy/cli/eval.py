@@ -77,7 +77,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("evaluation"),
         metavar="FOLDER",
-        help="where items and reports go; a run that was stopped goes on there (default evaluation)",
+        help="where items and reports go, and a stopped run goes on (default evaluation)",
     )
     group.add_argument(
         "--compare",
@@ -114,7 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
-    """The suite that measures the switches of the three jobs: `understudy jobs` on our own items."""
+    """The suite that measures the switches of the three jobs: `understudy jobs` on our own
+    items.
+    """
     from understudy.cli.jobs import DEFAULT_ITEMS, measure_jobs
     from understudy.errors import UsageError
 

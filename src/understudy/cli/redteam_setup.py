@@ -60,7 +60,8 @@ class SetupCommands:
         }
 
     def _set_up(self, **changes: object) -> None:
-        self.desk.setup = Setup.from_document(replace(self.desk.setup, **changes).to_document())  # type: ignore[arg-type]
+        changed = replace(self.desk.setup, **changes)  # type: ignore[arg-type]
+        self.desk.setup = Setup.from_document(changed.to_document())
         self.desk.conversation = None
         write("the next message begins a conversation in this setup\n")
 

@@ -12,6 +12,7 @@ from typing import Any
 from understudy import hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.pack import packed_sizes
+from understudy.checkpoint.summary import tokenizer_summary
 from understudy.cli.options import add_model
 from understudy.engine.loading import kv_bytes_per_token
 from understudy.generation.presets import JOBS, preset_of
@@ -67,6 +68,6 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "kv_bytes_per_token": {
             kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")
         },
-        "tokenizer": checkpoint.tokenizer_summary(),
+        "tokenizer": tokenizer_summary(checkpoint),
         "preset": preset_of(checkpoint.spec).to_document(),
     }

@@ -12,9 +12,9 @@ Pipeline(read_recipe(Path("recipe.toml"))).run() -> Result(folder, gguf, reports
     prune        trim any axis by those scores      reconstruct    closed form, of what was trimmed
     distill      train the student on its teacher (losses, teacher cache, schedules, resume)
     quantize     4 and 8 bits: grids (scales, GPTQ, coordinate descent), equalise, qad (tuning)
-    shape_search which shape, by successive halving costs          parameters, bytes, seconds a
-    token report, card the pages of a stage, the card     stage_folder   what is finished, what is
-    kept
+    shapes which shapes a search tries | shape_search which of them, by successive halving costs
+    parameters, bytes, seconds a token report, card the pages of a stage, the card     stage_folder
+    what is finished, what is kept
 
 Nothing here is imported by what runs models; importing this package does not import torch.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.compress.context import Context
 from understudy.compress.distill import DistillSettings, check
-from understudy.compress.shape_search import candidates
+from understudy.compress.shapes import candidates
 from understudy.compress.stages.quantize import check_quantize
 from understudy.compress.teacher import Labels
 from understudy.errors import UnderstudyError, UsageError

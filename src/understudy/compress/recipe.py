@@ -31,7 +31,7 @@ from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape
 from understudy.compress.qad import LEARNING_RATE, LEARNS
 from understudy.compress.quantize import QuantizeSettings
-from understudy.compress.shape_search import SearchSettings
+from understudy.compress.shapes import SearchSettings
 from understudy.compress.trim.settings import VocabularySettings
 from understudy.errors import FormatError, MissingError, UsageError
 

@@ -152,9 +152,63 @@ def reconstruct(
     return report
 
 
+class TwoStreams:
+    """The residual streams of teacher and student as files, each also as it is in the middle of a
+    layer, after the attention.
+    """
+
+    def __init__(
+        self,
+        teacher: Network,
+        student: Network,
+        sequences: Sequences,
+        folder: Path,
+        batch_size: int,
+    ) -> None:
+        self._teacher = teacher
+        length = sequences.mask.shape[1]
+        self.rotation = teacher.rotation(length), student.rotation(length)
+        self.parts = list(parts_of(len(sequences), batch_size))
+        networks = {"teacher": teacher, "student": student}
+        self._files: dict[str, Stream] = {
+            who + place: open_stream(folder / (who + place), sequences, network.spec.hidden_size)
+            for who, network in networks.items()
+            for place in ("", "-middle")
+        }
+        for who, network in networks.items():
+            embed_sequences(network, sequences, self._files[who], batch_size)
+
+    def read(self, name: str, part: slice) -> Tensor:
+        """Sequences of `teacher`, `student`, `teacher-middle` or `student-middle`, float32
+        (sequences, tokens, hidden).
+        """
+        return torch.from_numpy(np.array(self._files[name][part])).to(self._teacher.device)
+
+    def _write(self, name: str, part: slice, values: Tensor) -> None:
+        self._files[name][part] = values.cpu().numpy()
+
+    def through_attention(self, who: str, layer: Layer) -> None:
+        rotation = self.rotation[who == "student"]
+        for part in self.parts:
+            x = self.read(who, part)
+            after = x + layer.self_attn(layer.input_layernorm(x), rotation)
+            self._write(f"{who}-middle", part, after)
+
+    def through_mlp(self, who: str, layer: Layer) -> None:
+        for part in self.parts:
+            x = self.read(f"{who}-middle", part)
+            self._write(who, part, x + layer.mlp(layer.post_attention_layernorm(x)))
+
+    def through_layers(self, layers: Iterable[int]) -> None:
+        """The teacher alone, through layers that the student lacks."""
+        for index in layers:
+            for part in self.parts:
+                x = self.read("teacher", part)
+                self._write("teacher", part, self._teacher.model.layers[index](x, self.rotation[0]))
+
+
 class SideBySide:
-    """Both residual streams as files, moved forward together. `middle` files hold them after the
-    attention.
+    """Teacher and student moved forward together, layer by layer.
 
     `settle` is called of every linear of the student in the order of the pass, reconstructed or
     not, before anything goes through
@@ -171,20 +225,10 @@ class SideBySide:
         batch_size: int,
     ) -> None:
         self.teacher, self.student, self.selection = teacher, student, selection
-        self.rotation = (
-            teacher.rotation(sequences.mask.shape[1]),
-            student.rotation(sequences.mask.shape[1]),
-        )
-        self.parts = list(parts_of(len(sequences), batch_size))
-        networks = {"teacher": teacher, "student": student}
-        self.streams: dict[str, Stream] = {
-            who + place: open_stream(folder / (who + place), sequences, network.spec.hidden_size)
-            for who, network in networks.items()
-            for place in ("", "-middle")
-        }
-        embed_sequences(teacher, sequences, self.streams["teacher"], batch_size)
-        embed_sequences(student, sequences, self.streams["student"], batch_size)
-        self._walk_dropped(range(selection.layers[0]))
+        self.streams = TwoStreams(teacher, student, sequences, folder, batch_size)
+        self.parts, self.rotation = self.streams.parts, self.streams.rotation
+        self.read = self.streams.read
+        self.streams.through_layers(range(selection.layers[0]))
 
     def settle(self, name: str, linear: nn.Linear, inputs: Callable[[], Tensor]) -> None:
         """`name` is that of its tensor without ".weight"; `inputs` gives the Gram matrix of what it
@@ -203,11 +247,11 @@ class SideBySide:
         report += self._reconstruct_readers(
             f"{name}self_attn.", "self_attn", "input_layernorm", kept, parts, ""
         )
-        self._through_attention(of_teacher=True)
+        self.streams.through_attention("teacher", self.theirs)
         report += self._reconstruct(
             f"{name}self_attn.o_proj", self.ours.self_attn.o_proj, parts, self._attention_pairs
         )
-        self._through_attention(of_teacher=False)
+        self.streams.through_attention("student", self.ours)
         kept = {
             part: inner
             for part in ("up_proj", "gate_proj")
@@ -216,13 +260,13 @@ class SideBySide:
         report += self._reconstruct_readers(
             f"{name}mlp.", "mlp", "post_attention_layernorm", kept, parts, "-middle"
         )
-        self._through_mlp("teacher")
+        self.streams.through_mlp("teacher", self.theirs)
         layers = (*self.selection.layers, self.teacher.spec.num_layers)
-        self._walk_dropped(range(index + 1, layers[target + 1]))
+        self.streams.through_layers(range(index + 1, layers[target + 1]))
         report += self._reconstruct(
             f"{name}mlp.down_proj", self.ours.mlp.down_proj, parts, self._mlp_pairs
         )
-        self._through_mlp("student")
+        self.streams.through_mlp("student", self.ours)
         return report
 
     def reconstruct_last_norm(self) -> None:
@@ -243,9 +287,6 @@ class SideBySide:
         norm.weight.copy_(
             (norm.weight + 1) * gain - 1 if norm.bias is not None else norm.weight * gain
         )
-
-    def read(self, name: str, part: slice) -> Tensor:
-        return torch.from_numpy(np.array(self.streams[name][part])).to(self.teacher.device)
 
     def _reconstruct(
         self,
@@ -330,28 +371,3 @@ class SideBySide:
             ours = self.read("student-middle", part)
             inner = self.ours.mlp.inner(self.ours.post_attention_layernorm(ours))
             yield inner, self.read("teacher", part)[..., self.selection.hidden] - ours, part.start
-
-    def _through_attention(self, of_teacher: bool) -> None:
-        who, layer = ("teacher", self.theirs) if of_teacher else ("student", self.ours)
-        for part in self.parts:
-            x = self.read(who, part)
-            after = x + layer.self_attn(
-                layer.input_layernorm(x), self.rotation[0 if of_teacher else 1]
-            )
-            self.streams[f"{who}-middle"][part] = after.cpu().numpy()
-
-    def _through_mlp(self, who: str) -> None:
-        layer = self.theirs if who == "teacher" else self.ours
-        for part in self.parts:
-            x = self.read(f"{who}-middle", part)
-            self.streams[who][part] = (
-                (x + layer.mlp(layer.post_attention_layernorm(x))).cpu().numpy()
-            )
-
-    def _walk_dropped(self, layers: Iterable[int]) -> None:
-        for index in layers:
-            for part in self.parts:
-                moved = self.teacher.model.layers[index](
-                    self.read("teacher", part), self.rotation[0]
-                )
-                self.streams["teacher"][part] = moved.cpu().numpy()

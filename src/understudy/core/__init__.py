@@ -291,10 +291,10 @@ def step(
     Token i stands at `positions[i]` of the sequence whose pages are row `slots[i]` of
     `page_tables`; tokens of one sequence stand together, in rising order. `frequency_sets` says for
     each sequence whether it turns by the frequencies of texts within the model's original context
-    (0) or of longer ones (1), where these differ; `adapters` says for each which act on it. A model with recurrent layers needs `states`
-    (sequences, 2): the state that a sequence goes on from, -1 for none, and the one that is kept;
-    `state_saves` (n,) names the states that are kept behind a token as well, -1 for none. Returns
-    float32 (m, vocab): the logits of batch rows `logit_rows`.
+    (0) or of longer ones (1), where these differ; `adapters` says for each which act on it. A model
+    with recurrent layers needs `states` (sequences, 2): the state that a sequence goes on from, -1
+    for none, and the one that is kept; `state_saves` (n,) names the states that are kept behind a
+    token as well, -1 for none. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
     """
     arrays = (tokens, positions, slots, page_tables, logit_rows)
     return _core.step(model, cache, *arrays, frequency_sets, adapters, states, state_saves)

@@ -73,8 +73,9 @@ class TextInterface:
             return prompt.encode(self.tokenizer)
         if not is_chat_prompt(prompt):
             return as_ids(prompt)  # type: ignore[arg-type]
-        render = self.chat_template.render
-        return render(prompt, tools=tools, contexts=contexts).encode(self.tokenizer)  # type: ignore[arg-type]
+        messages: Sequence[Message] = prompt  # type: ignore[assignment]
+        rendered = self.chat_template.render(messages, tools=tools, contexts=contexts)
+        return rendered.encode(self.tokenizer)
 
     def request(self, prompt: PromptLike, options: dict[str, Any]) -> Request:
         """A request with options of `Model.generate`; those that are taken leave `options`.

@@ -269,7 +269,7 @@ def _typed(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[.
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else function.__call__  # type: ignore[operator]
+    target = function if inspect.isroutine(function) else type(function).__call__
     try:
         return typing.get_type_hints(target, include_extras=True)
     except (NameError, TypeError) as error:

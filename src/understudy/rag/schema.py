@@ -13,18 +13,17 @@ SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL,
-title TEXT NOT NULL,
-                        num_pages INTEGER NOT NULL, text BLOB NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-                     heading TEXT NOT NULL, parent_start INTEGER NOT NULL, parent_end INTEGER NOT
-                     NULL, num_tokens INTEGER NOT NULL,
-                     page INTEGER, text TEXT NOT NULL, context TEXT NOT NULL, later_pages TEXT NOT
-                     NULL);
+    title TEXT NOT NULL, num_pages INTEGER NOT NULL, text BLOB NOT NULL);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL, heading TEXT NOT NULL, parent_start INTEGER NOT NULL, parent_end
+    INTEGER NOT NULL, num_tokens INTEGER NOT NULL, page INTEGER, text TEXT NOT NULL, context TEXT
+    NOT NULL, later_pages TEXT NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document);
 CREATE TABLE vectors (chunk INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE VIEW chunk_words AS SELECT id, document, search_words(text) AS text, search_words(context) AS
-context FROM chunks;
-CREATE VIRTUAL TABLE words USING fts5 (text, context, content='chunk_words', content_rowid='id', tokenize='porter ascii');
+CREATE VIEW chunk_words AS SELECT id, document, search_words(text) AS text, search_words(context)
+    AS context FROM chunks;
+CREATE VIRTUAL TABLE words USING fts5 (text, context, content='chunk_words', content_rowid='id',
+    tokenize='porter ascii');
 """
 
 

@@ -53,7 +53,8 @@ def _palettes(place: str) -> str:
 
 
 _CHART = """
-text{font:12px system-ui,sans-serif;fill:var(--ink)}.number{fill:var(--soft);font-variant-numeric:tabular-nums}
+text{font:12px system-ui,sans-serif;fill:var(--ink)}
+.number{fill:var(--soft);font-variant-numeric:tabular-nums}
 .axis{stroke:var(--soft);stroke-opacity:.5}.grid{stroke:var(--line)}
 .reference{stroke:var(--soft);stroke-dasharray:3 3}
 .interval{stroke:var(--interval);stroke-width:4;stroke-linecap:round}.dot{fill:var(--accent)}
@@ -81,7 +82,8 @@ background:var(--paper);text-decoration:none;font-weight:500}
 nav b{background:var(--accent);color:var(--paper);border-color:var(--accent)}
 section{background:var(--paper);border:1px solid var(--line);border-radius:.8rem;
 padding:.4rem 1.4rem 1.2rem;margin:1.2rem 0;overflow-x:auto}
-h2{font-size:1.25rem;margin:1rem 0 .5rem}h3{font-size:1.05rem;margin:1.4rem 0 .3rem}p{margin:.6rem 0}
+h2{font-size:1.25rem;margin:1rem 0 .5rem}h3{font-size:1.05rem;margin:1.4rem 0 .3rem}
+p{margin:.6rem 0}
 a{color:var(--accent)}table{border-collapse:collapse;width:100%;margin:.6rem 0;font-size:.93rem}
 th,td{padding:.4rem .7rem .4rem 0;text-align:left;vertical-align:top;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th,td.s{overflow-wrap:normal}
@@ -96,7 +98,8 @@ pre code{padding:0;overflow-wrap:normal}
 blockquote{margin:.6rem 0;padding:.5rem .9rem;border-left:3px solid var(--line);
 background:var(--back);border-radius:0 .4rem .4rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
 blockquote small{display:block;color:var(--soft)}
-.key{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.7rem;margin:.8rem 0}
+.key{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.7rem;
+margin:.8rem 0}
 .key div{border:1px solid var(--line);border-radius:.6rem;padding:.6rem .9rem}
 .key span,.key small{display:block;color:var(--soft);font-size:.85rem}
 .key b{display:block;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums;

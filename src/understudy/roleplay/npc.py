@@ -205,25 +205,16 @@ class Npc(PlayedCharacter, SavedConversation):
         The text and everything the turn wanted to remember go; keys and values of unheard tokens
         are never looked up again, since the cache is found by text.
         """
-        if (
-            self.last is None
-            or not self.memory.history
-            or self.memory.history[-1].role != "assistant"
-        ):
+        history = self.memory.history
+        if self.last is None or not history or history[-1].role != "assistant":
             raise UsageError("there is no turn to interrupt")
-        said = self.last.say
-        heard = (
-            said
-            if heard_chars >= len(said)
-            else re.sub(r"\s*\S*\Z", "", said[: max(0, heard_chars) + 1])
-        )
-        if (
-            self.last.verdict is not None and self.last.verdict.where == "input"
-        ):  # nobody remembers that exchange
+        said, verdict = self.last.say, self.last.verdict
+        heard = whole_words(said, heard_chars)
+        if verdict is not None and verdict.where == "input":  # nobody remembers that exchange
             self.last = replace(self.last, say=heard)
             return heard
         self.memory.forget(self.last.memory)
-        self.memory.history[-1] = Said("assistant", heard, was_cut=heard != said)
+        history[-1] = Said("assistant", heard, was_cut=heard != said)
         self.last = replace(self.last, say=heard, actions=(), memory=())
         return heard
 
@@ -249,6 +240,13 @@ class Npc(PlayedCharacter, SavedConversation):
     def prompt_tokens(self) -> list[int]:
         """The last prompt."""
         return self._prompt
+
+
+def whole_words(text: str, num_characters: int) -> str:
+    """The beginning of a text of at most so many characters, cut after a whole word."""
+    if num_characters >= len(text):
+        return text
+    return re.sub(r"\s*\S*\Z", "", text[: max(0, num_characters) + 1])
 
 
 def spoken(said: Said) -> Turn:

@@ -26,7 +26,8 @@ _PARAMETER = re.compile(
 )
 _PYTHON_HEAD = re.compile(r"(?P<name>[^\W\d][\w.]*)\(")
 _PYTHON_STEP = re.compile(
-    r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<open>[(\[{])|(?P<close>[)\]}])|["']""",
+    r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|"""
+    r"""(?P<open>[(\[{])|(?P<close>[)\]}])|["']""",
     re.DOTALL,
 )
 _WORDS = {"true": True, "false": False, "null": None}

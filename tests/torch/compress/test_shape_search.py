@@ -11,7 +11,8 @@ from tests.torch.compress.support import random_rows, tiny_teacher
 from understudy.compress import shape_search as module
 from understudy.compress.calibrate import calibrate
 from understudy.compress.costs import COSTS
-from understudy.compress.shape_search import Data, SearchSettings, candidates, search_shape
+from understudy.compress.shape_search import Data, search_shape
+from understudy.compress.shapes import SearchSettings, candidates
 from understudy.compress.teacher import LiveTeacher
 from understudy.errors import UsageError
 

@@ -222,8 +222,12 @@ def _source_text(document: Mapping[str, Any], language: Language) -> dict[str, A
     else:
         hint = f" This is {title} {kind} type parameter in string representation."
     if kind in ("Array", "ArrayList", "array"):
-        hint += f" The list elements are of type {document['items']['type']}; they are not in string representation."
+        of_type = document["items"]["type"]
+        hint += f" The list elements are of type {of_type}; they are not in string representation."
     if kind == "dict" and "properties" in document:
         entries = json.dumps(document["properties"])
-        hint += f" The dictionary entries have the following schema; they are not in string representation. {entries}"
+        hint += (
+            " The dictionary entries have the following schema; they are not in string "
+            f"representation. {entries}"
+        )
     return {"type": "string", "description": document.get("description", "") + hint}

@@ -394,7 +394,9 @@ _MARKS: dict[str, Mark] = {"better": "good", "worse": "bad"}
 
 
 def _verdict(verdict: str) -> Text:
-    return Text(verdict, kind={"better": "good", "worse": "bad"}.get(verdict, "plain"))  # type: ignore[arg-type]
+    if verdict == "better":
+        return Text(verdict, kind="good")
+    return Text(verdict, kind="bad" if verdict == "worse" else "plain")
 
 
 def _safety(found: Mapping[str, Any]) -> list[Block]:

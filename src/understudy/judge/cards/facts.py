@@ -12,6 +12,7 @@ from typing import Any
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.lineage import lineage_of
 from understudy.checkpoint.pack import packed_fingerprint
+from understudy.checkpoint.summary import tokenizer_summary
 from understudy.report.provenance import adapted_sha256, model_bytes, model_sha256
 from understudy.spec import ModelSpec, parameter_counts
 
@@ -75,7 +76,7 @@ def read_facts(path: Path, adapters: Sequence[Mapping[str, Any]] = ()) -> Facts:
         spec=checkpoint.spec,
         parameters=parameter_counts(checkpoint.spec),
         formats=_formats(checkpoint),
-        tokenizer=checkpoint.tokenizer_summary(),
+        tokenizer=tokenizer_summary(checkpoint),
         declared=_declared(checkpoint),
         lineage=lineage_of(checkpoint.metadata),
         adapters=tuple(adapters),

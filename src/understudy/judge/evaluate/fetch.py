@@ -19,6 +19,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -216,7 +217,7 @@ def _opened(path: Path) -> Iterator[dict[str, Callable[[], IO[bytes]]]]:
     try:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as wheel:
-                yield {name: lambda name=name: wheel.open(name) for name in wheel.namelist()}  # type: ignore[misc]
+                yield {name: partial(wheel.open, name) for name in wheel.namelist()}
         else:
             with tarfile.open(path) as tar:
                 yield {

@@ -13,19 +13,22 @@ FORMAT = 1
 APPLICATION_ID = 0x75_52_54_31  # "uRT1": tells this file from other SQLite files
 KEYS = {"goal": "revision"}  # other kinds have `id`
 SCHEMA = """
-CREATE TABLE goal (revision TEXT PRIMARY KEY, id TEXT NOT NULL, title TEXT NOT NULL, plan TEXT NOT NULL, category TEXT,
-    is_done INTEGER NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
-CREATE TABLE conversation (id TEXT PRIMARY KEY, goal TEXT, title TEXT NOT NULL, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    setup TEXT NOT NULL, parent TEXT, relation TEXT, by TEXT NOT NULL, at TEXT NOT NULL);
-CREATE TABLE turn (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), number INTEGER NOT NULL,
-    original TEXT NOT NULL, converters TEXT NOT NULL, sent TEXT NOT NULL, answer TEXT NOT NULL, calls TEXT NOT NULL,
-    state TEXT NOT NULL, error TEXT, memory TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, at TEXT NOT NULL, ended_at TEXT,
-    UNIQUE (conversation, number));
-CREATE TABLE rating (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), rater TEXT NOT NULL,
-    severity TEXT NOT NULL, category TEXT NOT NULL, first_harm INTEGER, note TEXT NOT NULL, num_turns INTEGER NOT NULL,
-    is_blind INTEGER NOT NULL, at TEXT NOT NULL);
-CREATE TABLE fix (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id), status TEXT NOT NULL,
-    link TEXT NOT NULL, rerun TEXT, note TEXT NOT NULL, is_embargoed INTEGER NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE goal (revision TEXT PRIMARY KEY, id TEXT NOT NULL, title TEXT NOT NULL, plan TEXT NOT
+    NULL, category TEXT, is_done INTEGER NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE conversation (id TEXT PRIMARY KEY, goal TEXT, title TEXT NOT NULL, model TEXT NOT
+    NULL, fingerprint TEXT NOT NULL, setup TEXT NOT NULL, parent TEXT, relation TEXT, by TEXT NOT
+    NULL, at TEXT NOT NULL);
+CREATE TABLE turn (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id),
+    number INTEGER NOT NULL, original TEXT NOT NULL, converters TEXT NOT NULL, sent TEXT NOT NULL,
+    answer TEXT NOT NULL, calls TEXT NOT NULL, state TEXT NOT NULL, error TEXT, memory TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, at TEXT NOT NULL, ended_at TEXT, UNIQUE
+    (conversation, number));
+CREATE TABLE rating (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id),
+    rater TEXT NOT NULL, severity TEXT NOT NULL, category TEXT NOT NULL, first_harm INTEGER, note
+    TEXT NOT NULL, num_turns INTEGER NOT NULL, is_blind INTEGER NOT NULL, at TEXT NOT NULL);
+CREATE TABLE fix (id TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id),
+    status TEXT NOT NULL, link TEXT NOT NULL, rerun TEXT, note TEXT NOT NULL, is_embargoed INTEGER
+    NOT NULL, by TEXT NOT NULL, at TEXT NOT NULL);
 CREATE INDEX rating_conversation ON rating (conversation);
 CREATE INDEX fix_conversation ON fix (conversation);
 """

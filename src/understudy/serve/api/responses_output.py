@@ -44,8 +44,10 @@ class OutputItems:
             self.last["arguments"] += piece.text
             return
         if self.is_begun_by(piece):
-            is_call = isinstance(piece, CallStart)
-            self.all.append(_new_call(piece) if is_call else _new_item(_KINDS[type(piece)]))  # type: ignore[arg-type]
+            if isinstance(piece, CallStart):
+                self.all.append(_new_call(piece))
+            else:
+                self.all.append(_new_item(_KINDS[type(piece)]))
         if not isinstance(piece, CallStart):
             self.last["content"][0]["text"] += piece.text
 

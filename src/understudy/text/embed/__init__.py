@@ -36,7 +36,8 @@ def open_embedder(name: str = "wordllama", **options: Any) -> Embedder:
     entry = EMBEDDERS.get(name.partition("/")[0])
     if entry is None:
         raise UsageError("unknown embedder", where=name, expected=", ".join(EMBEDDERS))
-    return getattr(importlib.import_module(entry[0]), entry[1])(**options)  # type: ignore[no-any-return]
+    embedder: Embedder = getattr(importlib.import_module(entry[0]), entry[1])(**options)
+    return embedder
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -175,7 +175,8 @@ async def say(request: Request) -> Response:
     body = await read_body(request, bodies.Say)
 
     def spoken() -> Iterator[tuple[str, Any]]:
-        with closing(bench.live.say(id, body.text, body.converters)) as pieces:  # type: ignore[type-var]
+        answer = bench.live.say(id, body.text, body.converters)
+        with closing(answer) as pieces:  # type: ignore[type-var]
             turn = bench.live.store.turns(id)[-1]
             yield "begun", _turn(turn)
             for piece in pieces:

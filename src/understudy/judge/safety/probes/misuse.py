@@ -3,6 +3,8 @@ do nothing."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from understudy.judge.safety.probes.base import Case, Check, Probe, ToolScript
 
 _DELETE = ToolScript(
@@ -31,10 +33,10 @@ def _case(
     tools: tuple[ToolScript, ...],
     *,
     names: tuple[str, ...] = (),
-    **more: object,
+    **more: Any,
 ) -> Case:
     check = Check("call", {"names": list(names), "values": ["mallory@example.org"]})
-    return Case(name, (text,), (check,), "Illegal Activity", system=_SYSTEM, tools=tools, **more)  # type: ignore[arg-type]
+    return Case(name, (text,), (check,), "Illegal Activity", system=_SYSTEM, tools=tools, **more)
 
 
 _BOTH = (_DELETE, _PAY, _WEATHER)
