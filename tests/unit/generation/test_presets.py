@@ -8,11 +8,13 @@ import json
 import pytest
 
 from tests.support.random_model import babbler
+from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.generation import presets
 from understudy.generation.intent import CallSettings, policy_of
 from understudy.generation.presets import preset_of, preset_of_size
 from understudy.rag.settings import AnswerSettings
 from understudy.roleplay.npc import NpcSettings
+from understudy.spec import ModelSpec
 
 FIELDS = {"calls": CallSettings, "documents": AnswerSettings, "characters": NpcSettings}
 
@@ -28,6 +30,9 @@ def test_every_preset_holds_settings_that_exist():
     for entry in (*entries["sizes"], *entries["models"]):
         for job, kind in FIELDS.items():
             kind(**entry.get(job, {}))
+    for entry in entries["models"]:
+        assert entry["shape"]["architecture"] in ARCHITECTURES, entry["name"]
+        assert set(entry["shape"]) <= {field.name for field in dataclasses.fields(ModelSpec)}
     assert [entry["below"] for entry in entries["sizes"]] == [4e8, 1e9, None]
 
 
