@@ -62,11 +62,8 @@ class Npc(PlayedCharacter, SavedConversation):
         content_guard: of what may be said at all, to the character and by it; None: nothing is
         checked.
         """
-        self.model, self.settings, self.content_guard = (
-            model,
-            settings or NpcSettings(),
-            content_guard,
-        )
+        self.model, self.content_guard = model, content_guard
+        self.settings = settings or NpcSettings()
         knowledge = knowledge or Knowledge.from_card(card)
         if not self.settings.stays_in_character:
             knowledge = replace(knowledge, outside=(), is_program=True)
@@ -176,11 +173,8 @@ class Npc(PlayedCharacter, SavedConversation):
         )
 
     def _stopped(self, player_text: str) -> Verdict | None:
-        flags = (
-            flags_of(self.content_guard, player_text, "input")
-            if self.content_guard is not None
-            else ()
-        )
+        guard = self.content_guard
+        flags = flags_of(guard, player_text, "input") if guard is not None else ()
         return Verdict(flags, "input") if flags else None
 
     def _deflect(self, verdict: Verdict) -> Iterator[str]:
