@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy import hub
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{facts['path']}\n")
     for name, value in facts["spec"].items():
-        print(f"  {name:20} {value}")
+        print(f"  {name:20} {_layers(value) if name == 'blocks' else value}")
     print("\nparameters")
     for part, count in facts["parameters"].items():
         print(f"  {part:20} {count:>16,}  {100 * count / facts['parameters']['total']:5.1f} %")
@@ -71,3 +72,17 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "tokenizer": tokenizer_summary(checkpoint),
         "preset": preset_of(checkpoint.spec).to_document(),
     }
+
+
+def _layers(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """How many layers are of which kind; nothing where all are plain."""
+    counts: dict[str, int] = {}
+    for block in blocks:
+        parts = [block["mixer"]] if block["mixer"] != "none" else []
+        parts += ["mlp"] if block["has_mlp"] else []
+        window = f", window {block['window']}" if block["window"] else ""
+        is_turned = block["mixer"] == "attention" and block["rotation"] != "global"
+        turns = f", {block['rotation']} rotation" if is_turned else ""
+        kind = " + ".join(parts) + window + turns
+        counts[kind] = counts.get(kind, 0) + 1
+    return "; ".join(f"{count} x {kind}" for kind, count in counts.items()) or "all plain"
