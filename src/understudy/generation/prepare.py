@@ -169,8 +169,12 @@ def prepare_chat(
 
 
 def _check_of(chat: ChatRequest, policy: CallPolicy | None) -> ResultCheck | None:
-    """What an answer to results is held against; a form of its own has its own check."""
-    if policy is None or not policy.settings.check_results or chat.prefill or chat.answer.is_given:
+    """What an answer to results is held against; a form of its own has its own check, and a request
+    without tools goes on a conversation that somebody else leads.
+    """
+    if policy is None or not policy.settings.check_results or not chat.tools:
+        return None
+    if chat.prefill or chat.answer.is_given:
         return None
     return ResultCheck.of_messages(chat.messages)
 

@@ -315,3 +315,18 @@ def test_a_question_about_the_same_subject_is_no_request():
     )
     asked = "Calculate the area of a triangle with a base of 6 and a height of 10."
     assert gate.relevance(asked, [mass]).verdict != "call"
+
+
+def test_a_request_without_tools_is_not_held_against_results(model):
+    """A client that announces none leads the conversation itself: the model's words are its own."""
+    call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Which inn?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "Swan"},
+    ]
+    limits = RequestLimits(model.context, model.spec.vocab_size, calls=CallPolicy(5e8))
+    for tools, is_checked in (((), False), (tuple(TOOLS), True)):
+        chat = ChatRequest(messages, tools)
+        prepared = prepare_chat(model.chat_template, model.tokenizer, limits, chat)
+        assert (prepared.check is not None) == is_checked
