@@ -35,7 +35,8 @@ struct AdapterMatrix {
 
 class Adapter {
  public:
-  // Copies and packs the matrices as F32 or BF16. Throws std::invalid_argument.
+  // Copies and packs the matrices as F32, BF16 or Q8 (int8, a scale by rank), one behind the other
+  // in the order of the model's. Throws std::invalid_argument.
   Adapter(const MatrixSizes& sizes, const std::vector<AdapterMatrix>& matrices, Format format);
 
   const LowRank* find(int id) const {
@@ -44,14 +45,15 @@ class Adapter {
   size_t bytes() const { return bytes_; }
 
  private:
-  void pack(const AdapterMatrix& matrix, bool is_embedding, LowRank& to);
-  uint8_t* keep(int64_t values);
+  struct Place;  // of a matrix in the storage
+  Place place(const AdapterMatrix& matrix, int64_t* end) const;
+  void pack(const AdapterMatrix& matrix, const Place& place, LowRank& to);
   void put(uint8_t* to, int64_t index, float value) const;
 
   Format format_;
   size_t bytes_ = 0;
   std::vector<LowRank> by_id_;
-  std::vector<std::unique_ptr<Memory<uint8_t>>> storage_;
+  Memory<uint8_t> storage_;
 };
 
 // Adapters that act together on a sequence, in this order, each with a factor.

@@ -276,6 +276,8 @@ static Kernels make_table(const char* name) {
   k.add = add_to;
   k.shrink[index_of(Format::F32)] = shrink<Format::F32>;
   k.shrink[index_of(Format::BF16)] = shrink<Format::BF16>;
+  k.shrink[index_of(Format::Q8)] = shrink<Format::Q8>;
+  k.expand[index_of(Format::Q8)] = expand<Format::Q8>;
   k.expand[index_of(Format::F32)] = expand<Format::F32>;
   k.expand[index_of(Format::BF16)] = expand<Format::BF16>;
   k.attend = attend;

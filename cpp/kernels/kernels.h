@@ -104,23 +104,27 @@ struct Block {
 };
 constexpr int64_t BLOCK_OVERREAD = MAX_TILE * tile_row_bytes(true);
 
-// What an adapter adds to a matrix of (rows, columns): B A, of low rank, in F32 or BF16, filled up
-// with zeros. A is [rank][columns up to a multiple of 16]; B is in panels of 64 rows, [rank][64].
-// For the embedding A is [columns][rank], one row a token of the vocabulary.
+// What an adapter adds to a matrix of (rows, columns): B A, of low rank, in F32, BF16 or int8 (Q8),
+// filled up with zeros. A is [rank][columns up to a multiple of 16]; B is in panels of 64 rows,
+// [rank][64]. For the embedding A is [columns][rank], one row a token of the vocabulary. `scales`
+// are by rank: the adapter's scale, times those of the integers of A's row and B's column.
 struct LowRank {
   Format format = Format::F32;
   int64_t rows = 0, columns = 0;
   int rank = 0;  // a multiple of LOW_RANK_MULTIPLE
   const uint8_t *a = nullptr, *b = nullptr;
-  float scale = 1.0f;
+  const float* scales = nullptr;
 
   int64_t padded_columns() const { return round_up(columns, PANEL_ROWS); }
 };
 constexpr int LOW_RANK_MULTIPLE = 4;
 constexpr int LOW_RANK_ROWS = 64;
 constexpr int MAX_LOW_RANK = 1024;
-constexpr int LOW_RANK_TOKENS = 4;  // that one call covers at most
-constexpr int64_t low_rank_bytes(Format format) { return format == Format::BF16 ? 2 : 4; }
+constexpr int LOW_RANK_TOKENS = 16;  // that one call covers at most
+constexpr int NUM_LOW_RANK_FORMATS = 3;
+constexpr int64_t low_rank_bytes(Format format) {  // of a value
+  return format == Format::F32 ? 4 : format == Format::BF16 ? 2 : 1;
+}
 
 // One chunk of attention for `num_queries` queries that share a key/value head.
 //   s = (q·k)·k_scale for positions start .. start + 32·num_pages - 1, -inf beyond each query's
@@ -187,11 +191,12 @@ struct Kernels {
   void (*gelu_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = gelu(gate)·x
   void (*add)(const float* a, float* x, int64_t n) = nullptr;           // x += a
   void (*scan)(const ScanStep& step) = nullptr;
-  // sums[t·rank + k] = scale Σ_c A[k, c]·x[t·stride + c], and y[t·stride + r] += Σ_k B[r, k]·
-  // sums[t·rank + k], for `width` tokens; indexed by Format, of F32 and BF16.
-  void (*shrink[2])(const LowRank& w, const float* x, int64_t stride, int width, float scale,
-                    float* sums) = {};
-  void (*expand[2])(const LowRank& w, const float* sums, int width, float* y, int64_t stride) = {};
+  // sums[t·rank + k] = factor·scales[k] Σ_c A[k, c]·x[t·stride + c], and y[t·stride + r] += Σ_k
+  // B[r, k]·sums[t·rank + k], for `width` tokens; indexed by Format, of F32, BF16 and Q8.
+  void (*shrink[NUM_LOW_RANK_FORMATS])(const LowRank& w, const float* x, int64_t stride, int width,
+                                       float factor, float* sums) = {};
+  void (*expand[NUM_LOW_RANK_FORMATS])(const LowRank& w, const float* sums, int width, float* y,
+                                       int64_t stride) = {};
   void (*attend)(const AttendChunk& chunk) = nullptr;
   // (m, l, acc) <- merge of itself with (m2, l2, acc2): softmax over both chunks.
   void (*merge)(float* m, float* l, float* acc, float m2, float l2, const float* acc2,

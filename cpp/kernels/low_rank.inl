@@ -2,21 +2,24 @@
 // Included by generic.inl. Every sum has one order, whatever the number of tokens: of `shrink` 16
 // sums of every sixteenth column, added in a fixed tree; of `expand` the ranks in rising order.
 
+constexpr int64_t LOW_RANK_AHEAD = 4096;  // bytes that weights are asked for ahead: they lie in
+                                          // the order of their use
+
 template <Format FORMAT>
 UNDERSTUDY_INLINE F load_weights(const uint8_t* p, int64_t i) {
+  if (FORMAT == Format::Q8) return load_i8(reinterpret_cast<const int8_t*>(p) + i);
   return FORMAT == Format::BF16 ? load_bf16(reinterpret_cast<const uint16_t*>(p) + i)
                                 : load(reinterpret_cast<const float*>(p) + i);
 }
 
-// `RANKS` rows of A with `TOKENS` tokens, LOW_RANK_COLUMNS columns at a time.
+// `RANKS` rows of A with `TOKENS` tokens, 16 columns at a time.
 template <Format FORMAT, int TOKENS, int RANKS>
 UNDERSTUDY_INLINE void shrink_block(const LowRank& w, int first_rank, const float* x,
-                                    int64_t stride, float scale, float* sums) {
+                                    int64_t stride, float factor, float* sums) {
   F totals[RANKS][TOKENS][HALVES];
   UNDERSTUDY_UNROLL
-  for (int k = 0; k < RANKS; ++k) UNDERSTUDY_UNROLL
-  for (int t = 0; t < TOKENS; ++t) UNDERSTUDY_UNROLL
-  for (int h = 0; h < HALVES; ++h) totals[k][t][h] = zero();
+  for (int i = 0; i < RANKS * TOKENS * HALVES; ++i)
+    totals[i / (TOKENS * HALVES)][i / HALVES % TOKENS][i % HALVES] = zero();
   const int64_t columns = w.padded_columns();
   const int64_t row = columns * low_rank_bytes(FORMAT);
   const uint8_t* a = w.a + first_rank * row;
@@ -35,31 +38,28 @@ UNDERSTUDY_INLINE void shrink_block(const LowRank& w, int first_rank, const floa
     }
   }
   UNDERSTUDY_UNROLL
-  for (int k = 0; k < RANKS; ++k) UNDERSTUDY_UNROLL
-  for (int t = 0; t < TOKENS; ++t) {
-    const F both = HALVES == 2 ? add(totals[k][t][0], totals[k][t][HALVES - 1]) : totals[k][t][0];
-    sums[t * w.rank + first_rank + k] = scale * reduce_add(both);
-  }
+  for (int k = 0; k < RANKS; ++k)
+    for (int t = 0; t < TOKENS; ++t) {
+      const F both = HALVES == 2 ? add(totals[k][t][0], totals[k][t][HALVES - 1]) : totals[k][t][0];
+      sums[t * w.rank + first_rank + k] = factor * w.scales[first_rank + k] * reduce_add(both);
+    }
 }
 
-template <Format FORMAT, int TOKENS>
-static void shrink_tokens(const LowRank& w, const float* x, int64_t stride, float scale,
-                          float* sums) {
-  constexpr int RANKS = HALVES == 1 ? 4 : TOKENS == 1 ? 4 : 2;  // registers for their sums
-  static_assert(LOW_RANK_MULTIPLE % RANKS == 0, "ranks come in whole blocks");
-  for (int k = 0; k < w.rank; k += RANKS)
-    shrink_block<FORMAT, TOKENS, RANKS>(w, k, x, stride, scale, sums);
-}
-
+// All tokens pass over a block of A's rows while it is in the L1 cache.
 template <Format FORMAT>
-static void shrink(const LowRank& w, const float* x, int64_t stride, int width, float scale,
+static void shrink(const LowRank& w, const float* x, int64_t stride, int width, float factor,
                    float* sums) {
-  constexpr int MOST = HALVES == 1 ? 4 : 2;
-  int t = 0;
-  for (; t + MOST <= width; t += MOST)
-    shrink_tokens<FORMAT, MOST>(w, x + t * stride, stride, scale, sums + t * w.rank);
-  for (; t < width; ++t)
-    shrink_tokens<FORMAT, 1>(w, x + t * stride, stride, scale, sums + t * w.rank);
+  constexpr int RANKS = LOW_RANK_MULTIPLE, TOKENS = HALVES == 1 ? 4 : 1;
+  const int64_t block = RANKS * w.padded_columns() * low_rank_bytes(FORMAT);
+  for (int k = 0; k < w.rank; k += RANKS) {
+    for (int64_t i = 0; i < block; i += 64)
+      prefetch_l2(w.a + k / RANKS * block + i + LOW_RANK_AHEAD);
+    int t = 0;
+    for (; t + TOKENS <= width; t += TOKENS)
+      shrink_block<FORMAT, TOKENS, RANKS>(w, k, x + t * stride, stride, factor, sums + t * w.rank);
+    for (; t < width; ++t)
+      shrink_block<FORMAT, 1, RANKS>(w, k, x + t * stride, stride, factor, sums + t * w.rank);
+  }
 }
 
 // One panel of B, LOW_RANK_ROWS rows, with `TOKENS` tokens. The last panel goes by a copy where it
@@ -94,22 +94,21 @@ UNDERSTUDY_INLINE void expand_panel(const uint8_t* b, int rank, const float* sum
   }
 }
 
-template <Format FORMAT, int TOKENS>
-static void expand_tokens(const LowRank& w, const float* sums, float* y, int64_t stride) {
-  const int64_t panel = low_rank_bytes(FORMAT) * LOW_RANK_ROWS * w.rank;
-  for (int64_t r = 0; r < w.rows; r += LOW_RANK_ROWS) {
-    const int64_t left = w.rows - r;
-    const int num_rows = left < LOW_RANK_ROWS ? static_cast<int>(left) : LOW_RANK_ROWS;
-    expand_panel<FORMAT, TOKENS>(w.b + r / LOW_RANK_ROWS * panel, w.rank, sums, num_rows, y + r,
-                                 stride);
-  }
-}
-
+// All tokens pass over a panel of B while it is in the L1 cache.
 template <Format FORMAT>
 static void expand(const LowRank& w, const float* sums, int width, float* y, int64_t stride) {
-  constexpr int MOST = HALVES == 1 ? 4 : 1;  // 16 or 8 sums
-  int t = 0;
-  for (; t + MOST <= width; t += MOST)
-    expand_tokens<FORMAT, MOST>(w, sums + t * w.rank, y + t * stride, stride);
-  for (; t < width; ++t) expand_tokens<FORMAT, 1>(w, sums + t * w.rank, y + t * stride, stride);
+  constexpr int TOKENS = HALVES == 1 ? 4 : 1;  // 16 or 8 sums
+  const int64_t panel = low_rank_bytes(FORMAT) * LOW_RANK_ROWS * w.rank;
+  const uint8_t* b = w.b;
+  for (int64_t r = 0; r < w.rows; r += LOW_RANK_ROWS, b += panel) {
+    const int64_t left = w.rows - r;
+    const int num_rows = left < LOW_RANK_ROWS ? static_cast<int>(left) : LOW_RANK_ROWS;
+    for (int64_t i = 0; i < panel; i += 64) prefetch_l2(b + i + LOW_RANK_AHEAD);
+    int t = 0;
+    for (; t + TOKENS <= width; t += TOKENS)
+      expand_panel<FORMAT, TOKENS>(b, w.rank, sums + t * w.rank, num_rows, y + t * stride + r,
+                                   stride);
+    for (; t < width; ++t)
+      expand_panel<FORMAT, 1>(b, w.rank, sums + t * w.rank, num_rows, y + t * stride + r, stride);
+  }
 }

@@ -196,16 +196,18 @@ void add(const float* a, float* x, int64_t n) {
 
 float low_rank_value(const LowRank& w, const uint8_t* p, int64_t i) {
   if (w.format == Format::F32) return reinterpret_cast<const float*>(p)[i];
+  if (w.format == Format::Q8) return static_cast<float>(reinterpret_cast<const int8_t*>(p)[i]);
   return bf16_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
 }
 
-void shrink(const LowRank& w, const float* x, int64_t stride, int width, float scale, float* sums) {
+void shrink(const LowRank& w, const float* x, int64_t stride, int width, float factor,
+            float* sums) {
   for (int t = 0; t < width; ++t)
     for (int k = 0; k < w.rank; ++k) {
       float sum = 0;
       for (int64_t c = 0; c < w.columns; ++c)
         sum = std::fma(low_rank_value(w, w.a, k * w.padded_columns() + c), x[t * stride + c], sum);
-      sums[t * w.rank + k] = scale * sum;
+      sums[t * w.rank + k] = factor * w.scales[k] * sum;
     }
 }
 
@@ -320,7 +322,7 @@ Kernels make_table() {
   k.gelu_gate = gelu_gate;
   k.scan = scan;
   k.add = add;
-  for (const Format format : {Format::F32, Format::BF16}) {
+  for (const Format format : {Format::F32, Format::BF16, Format::Q8}) {
     k.shrink[index_of(format)] = shrink;
     k.expand[index_of(format)] = expand;
   }

@@ -423,7 +423,7 @@ void check_overrides(const Kernels& target) {
   const auto one = [&](const char* name, auto slot) {
     check.hold(target.*slot != reference.*slot, "%s is the reference's", name);
   };
-  for (const int f : {index_of(Format::F32), index_of(Format::BF16)}) {
+  for (int f = 0; f < NUM_LOW_RANK_FORMATS; ++f) {
     check.hold(target.shrink[f] != reference.shrink[f], "shrink %s is the reference's",
                FORMAT_NAMES[f]);
     check.hold(target.expand[f] != reference.expand[f], "expand %s is the reference's",
@@ -447,9 +447,11 @@ void check_overrides(const Kernels& target) {
 // Random matrices of low rank as adapters are packed; what fills them up is zero.
 struct RandomLowRank {
   std::vector<uint8_t> a, b;
+  std::vector<float> scales;
   LowRank w;
-  RandomLowRank(Random& random, Format format, int64_t rows, int64_t columns, int rank) {
-    w = {format, rows, columns, rank, nullptr, nullptr};
+  RandomLowRank(Random& random, Format format, int64_t rows, int64_t columns, int rank)
+      : scales(random.normals(rank)) {
+    w = {format, rows, columns, rank, nullptr, nullptr, scales.data()};
     const int64_t panels = round_up(rows, LOW_RANK_ROWS) / LOW_RANK_ROWS;
     a.resize(static_cast<size_t>(rank * w.padded_columns() * low_rank_bytes(format)));
     b.resize(static_cast<size_t>(panels * LOW_RANK_ROWS * rank * low_rank_bytes(format)));
@@ -465,6 +467,8 @@ struct RandomLowRank {
     const uint16_t half = float_to_bf16(value);
     if (w.format == Format::F32)
       std::memcpy(&bytes[static_cast<size_t>(4 * index)], &value, 4);
+    else if (w.format == Format::Q8)
+      bytes[static_cast<size_t>(index)] = static_cast<uint8_t>(half);
     else
       std::memcpy(&bytes[static_cast<size_t>(2 * index)], &half, 2);
   }
@@ -473,7 +477,7 @@ struct RandomLowRank {
 void check_low_rank(const Kernels& target) {
   Random random(9);
   Check check(target, "low rank");
-  for (const Format format : {Format::F32, Format::BF16})
+  for (const Format format : {Format::F32, Format::BF16, Format::Q8})
     for (const int64_t rows : {1, 63, 64, 130})
       for (const int64_t columns : {1, 16, 33, 257})
         for (const int rank : {4, 8, 20}) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def random_adapter(
 
 
 def packed(
-    model: core.CoreModel, adapter: Adapter, format: Literal["f32", "bf16"]
+    model: core.CoreModel, adapter: Adapter, format: core.LowRankFormat
 ) -> core.PackedAdapter:
     """As the engine packs it."""
     matrices = {m: (*pair, adapter.scale_for(m)) for m, pair in adapter.tensors.items()}

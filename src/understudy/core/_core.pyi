@@ -87,7 +87,7 @@ class Adapter:
         matrices: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32], float]],
         format: str,
     ) -> None:
-        """matrices: A (rank, in), B (out, rank), scale by name; format: `f32` or `bf16`."""
+        """matrices: A (rank, in), B (out, rank), scale by name; format: `f32`, `bf16`, `q8`."""
     @property
     def num_bytes(self) -> int:
         """Bytes of the packed matrices."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from understudy import core
 from understudy.adapters import Adapter, read_adapter
@@ -76,11 +76,11 @@ class AdapterTable:
     Requests hold what they were begun with, so that dropping or replacing changes later ones only.
 
     Args:
-        format: bf16 beside integer weights, f32 beside float ones.
+        format: q8 beside integer weights, f32 beside float ones.
     """
 
     def __init__(
-        self, spec: ModelSpec, model: core.CoreModel, format: Literal["f32", "bf16"] = "bf16"
+        self, spec: ModelSpec, model: core.CoreModel, format: core.LowRankFormat = "q8"
     ) -> None:
         self._spec, self._model, self._format = spec, model, format
         self._by_name: dict[str, LoadedAdapter] = {}  # replaced, never changed

@@ -116,7 +116,7 @@ def load_engine(
         max_batch_tokens=options.max_batch_tokens,
         max_sequences=MAX_SEQUENCES,
         speculate=_speculate(spec, options.speculate),
-        adapters=AdapterTable(spec, core_model, "f32" if is_float else "bf16"),
+        adapters=AdapterTable(spec, core_model, "f32" if is_float else "q8"),
     )
     engine.scheduler.short_context = spec.short_context
     if num_states:
