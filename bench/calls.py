@@ -2,12 +2,14 @@
 messages, whole or with foreign tools.
 
     python bench/calls.py --seal FOLDER --model M [--items 200] [--settings '{"gate": false}']
-    [--write FILE]
+    [--gate-only] [--write FILE]
 
 `--seal` as in `relevance.py`. Each message meets its own tools among four others; every second one
 also six foreign tools. `called`, `name`, `arguments` are shares of messages that want one call;
 `tools`, `all tools` of those that want several (the mean share of their tools, and messages with
-just their list); `needless` of messages with foreign tools alone that got a call.
+just their list), `several called` those with any call; `needless` of messages with foreign tools
+alone that got a call. `--gate-only` asks no model: it says whether a call is asked for, which is
+all that decides below 1B parameters.
 """
 
 from __future__ import annotations
@@ -23,23 +25,15 @@ from relevance import seal_tools
 
 import understudy
 from understudy.generation.calls import call_grammar, read_calls
-from understudy.generation.intent import CallSettings, policy_of
+from understudy.generation.intent import CallPolicy, CallSettings, policy_of
 from understudy.generation.tools import Tool
 from understudy.text.grammar import Grammar
 from understudy.text.toolcalls import ParsedCall
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seal", type=Path, required=True)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--settings", type=json.loads, default={}, help="of CallSettings, as JSON")
-    parser.add_argument("--write", type=Path)
-    arguments = parser.parse_args()
-    model = understudy.load(arguments.model)
+    arguments = read_arguments()
+    model = None if arguments.gate_only else understudy.load(arguments.model)
     settings, chance = CallSettings(**arguments.settings), random.Random(0)
     tools = {
         name: Tool(name, tool.description, tool.parameters)
@@ -65,19 +59,37 @@ def main() -> None:
             rows.setdefault("needless", []).append(float(bool(calls)))
         if number % 20 == 19:
             print(json.dumps(summary(rows)), flush=True)
+    if arguments.gate_only:
+        rows = {name: rows[name] for name in ("called", "several called", "needless")}
     result = {"model": arguments.model, "settings": arguments.settings, **summary(rows)}
     print(json.dumps(result, indent=1))
     if arguments.write:
         arguments.write.write_text(json.dumps(result, indent=1) + "\n")
 
 
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seal", type=Path, required=True)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--settings", type=json.loads, default={}, help="of CallSettings, as JSON")
+    parser.add_argument("--gate-only", action="store_true")
+    parser.add_argument("--write", type=Path)
+    return parser.parse_args()
+
+
 def asked(
-    model: understudy.Model, message: str, tools: list[Tool], settings: CallSettings
+    model: understudy.Model | None, message: str, tools: list[Tool], settings: CallSettings
 ) -> tuple[ParsedCall, ...]:
-    """The calls of one answer, decided, held and read as the server does."""
-    policy = policy_of(model.spec)
-    policy = type(policy)(policy.num_parameters, settings)
-    intent = policy.intent(message, message, tools, "auto")
+    """The calls of one answer, decided, held and read as the server does; without a model one that
+    stands for those that are asked for.
+    """
+    num_parameters = 5e8 if model is None else policy_of(model.spec).num_parameters
+    intent = CallPolicy(num_parameters, settings).intent(message, message, tools, "auto")
+    if model is None:
+        return (ParsedCall("", {}),) if intent.choice == "required" else ()
     grammar = call_grammar(
         model.tokenizer,
         model.chat_template,
@@ -102,6 +114,7 @@ def note(
 ) -> None:
     names, got = [call["api"] for call in gold], [call.name for call in calls]
     if len(names) > 1:
+        rows.setdefault("several called", []).append(float(bool(calls)))
         rows.setdefault("tools", []).append(sum(name in got for name in names) / len(names))
         rows.setdefault("all tools", []).append(float(sorted(got) == sorted(names)))
         return
