@@ -57,15 +57,21 @@ async def tokenize(request: Request) -> Response:
             markers=body.parse_special is not False,
             add_special=add if add is not None else is_vllm,
         )
-        pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
+        shown: list[Any] = tokens
+        if body.with_pieces:
+            shown = await asyncio.to_thread(_with_pieces, tokenizer, tokens)
         document: dict[str, Any] = {
-            "tokens": pieces if body.with_pieces else tokens,
+            "tokens": shown,
             "count": len(tokens),
             "max_model_len": served.model.engine.context,
         }
         if body.return_token_strs:
             document["token_strs"] = [token_text(tokenizer, token) for token in tokens]
         return json_response(document)
+
+
+def _with_pieces(tokenizer: Tokenizer, tokens: list[int]) -> list[dict[str, Any]]:
+    return [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
