@@ -83,8 +83,10 @@ def load(
         cache_tokens: tokens that the cache holds for all requests together; default
             `cache_contexts` times `context`, as far as they fit.
         num_threads, isa: see `core.CoreModel`.
+        max_batch_tokens: most tokens of one step; longer prompts are computed in chunks.
         speculate: tokens to guess from the text so far and check in one step.
         use_cache: keep the packed weights in the cache folder for the next start.
+        progress: called with (done, whole) while weights are packed.
         adapters: LoRA adapters by name (folders of PEFT, llama.cpp's GGUF) that requests may choose
             by `adapter=NAME`.
         adapter: what acts on requests that choose nothing: a name, `NAME:FACTOR`, or {name:
@@ -148,6 +150,7 @@ class Model:
     """A loaded model. Safe to use from several threads and while a server runs on it.
 
     Whatever runs, runs through `driver`, which owns the engine; requests are computed together.
+    `checkpoint` is what `open_checkpoint` opened, `options` are those of `load`.
     """
 
     def __init__(self, checkpoint: Checkpoint, options: LoadOptions | None = None) -> None:

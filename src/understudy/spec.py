@@ -238,8 +238,11 @@ KvFormat = Literal["f16", "int8", "f32"]
 
 @dataclass(frozen=True, slots=True)
 class QuantSpec:
-    """How each part of a model is stored: `bf16`, `q8` (Q8_0) or `q4` (Q4_0); `None` follows
-    `weights`.
+    """How each part of a model is stored: `f32`, `bf16`, `q8` (Q8_0) or `q4` (Q4_0).
+
+    Attributes:
+        weights: all matrices that are not named apart.
+        embedding, head: the first and the last matrix; None: as `weights`.
     """
 
     weights: Literal["f32", "bf16", "q8", "q4"] = "bf16"

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,21 @@ def test_importing_the_package_imports_nothing_else_of_it():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def documented(value):
+    """The words of a class or function; those of `__init__` belong to its class."""
+    made_by = vars(value).get("__init__") if inspect.isclass(value) else None
+    return f"{value.__doc__ or ''}\n{getattr(made_by, '__doc__', None) or ''}"
+
+
+@pytest.mark.parametrize("name", sorted(set(understudy._PLACES) - {"ModelSpec"}))
+def test_every_parameter_of_the_face_is_documented(name):
+    if understudy._PLACES[name].startswith(EXTRAS):
+        pytest.importorskip("torch" if "compress" in understudy._PLACES[name] else "starlette")
+    value = getattr(understudy, name)
+    if inspect.isclass(value) and issubclass(value, BaseException | Warning):
+        return
+    words = documented(value)
+    names = set(inspect.signature(value).parameters) - {"self"}
+    assert {one for one in names if not re.search(rf"(?<!\w){one}(?!\w)", words)} == set()

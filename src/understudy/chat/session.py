@@ -49,6 +49,8 @@ class Session(AsyncReplies, SavedConversation):
         **sampling: Any,
     ) -> None:
         """Args:
+            system: what the model is told first.
+            tools: functions, `Tool`s or OpenAI's dicts; of a dict the caller gives the results.
             documents: a `rag.Index`, or texts that stand in every prompt.
             character: a `roleplay.Card`.
             approve: asked before a tool runs; False refuses the call.

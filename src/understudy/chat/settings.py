@@ -30,6 +30,7 @@ class SessionSettings:
         grounded: answers must quote the documents, and without a passage near enough the answer is
             that they do not say; default
             where there are documents and neither tools nor a character.
+        is_parallel: a reply may hold several calls.
         passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system`
             (as NVIDIA's sample has it).
         calls: what is decided before the model whether a message wants a tool: see `CallSettings`;

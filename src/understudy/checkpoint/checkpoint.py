@@ -35,8 +35,15 @@ from understudy.spec import ModelSpec, tensor_shapes
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An opened model. `weights` holds exactly the names of `spec.tensor_shapes(spec)`; `metadata`
-    is the file's config.
+    """An opened model.
+
+    Attributes:
+        spec: its shape.
+        weights: exactly the names of `spec.tensor_shapes(spec)`.
+        tokenizer_source: what its tokenizer is made from; None: it has none.
+        path: of the file or folder.
+        metadata: the file's config.
+        tokenizer_files: of a folder, by name; None: those that lie at `path`.
     """
 
     spec: ModelSpec
@@ -54,8 +61,10 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Opens a GGUF file, a Hugging Face folder, or a .nemo file or folder. Weights stay on disk,
-    mapped.
+    """Opens a model; weights stay on disk, mapped.
+
+    Args:
+        path: a GGUF file, a Hugging Face folder, or a .nemo file or folder.
 
     Raises:
         MissingError: a file, shard or tensor is not there.

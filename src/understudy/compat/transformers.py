@@ -53,7 +53,14 @@ def _path(name: str | Path, keywords: dict[str, Any], *, is_tokenizer_only: bool
 
 
 class TextStreamer:
-    """Prints an answer while it is made; `generate(streamer=...)` calls `put` and `end`."""
+    """Prints an answer while it is made; `generate(streamer=...)` calls `put` and `end`.
+
+    Args:
+        tokenizer: what `AutoTokenizer` gave.
+        skip_prompt: only what was generated is printed.
+        skip_special_tokens: without control markers.
+        file: default standard output.
+    """
 
     def __init__(
         self,
@@ -293,8 +300,16 @@ def _answered(messages: Any, text: str, is_full: bool) -> dict[str, Any]:
 def pipeline(
     task: str, model: Any = None, tokenizer: UnderstudyTokenizer | None = None, **keywords: Any
 ) -> TextGenerationPipeline:
-    """A pipeline; the only task is "text-generation". `model` is a MODEL or what `from_pretrained`
-    gave.
+    """A pipeline.
+
+    Args:
+        task: "text-generation", the only one.
+        model: a MODEL or what `from_pretrained` gave; default the model of the package.
+        tokenizer: default the model's own.
+        keywords: of loading.
+
+    Raises:
+        UsageError: another task or keyword.
     """
     if task != "text-generation":
         raise UsageError("unknown task", where="pipeline", expected="text-generation", found=task)

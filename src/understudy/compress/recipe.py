@@ -110,8 +110,16 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises MissingError, FormatError (no TOML) or UsageError (a key or value that cannot be
-    used)."""
+    """A recipe of compression.
+
+    Args:
+        path: its TOML file.
+
+    Raises:
+        MissingError: there is no such file.
+        FormatError: it is not TOML.
+        UsageError: a key or value cannot be used.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

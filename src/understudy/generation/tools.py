@@ -41,8 +41,15 @@ _FIELD = re.compile(r"^\s*:param\s+(?:[^:]*\s)?(\w+)\s*:\s*(.*)$")
 
 @dataclass(frozen=True)
 class Tool:
-    """`parameters` is the JSON Schema of an object. `run` takes the arguments by name and may be a
-    coroutine function.
+    """A function that a model may call.
+
+    Attributes:
+        name, description: as the model reads them.
+        parameters: the JSON Schema of an object.
+        run: takes the arguments by name, may be a coroutine function; None: the caller runs it.
+
+    Raises:
+        SchemaError: no name, description or schema of an object.
     """
 
     name: str

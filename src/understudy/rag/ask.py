@@ -65,6 +65,8 @@ def ask(
     Args:
         k: most passages to give to the model; fewer where they would not fit.
         point: below its threshold the documents are taken not to say.
+        max_tokens: of the answer.
+        sampling: other options of `Model.generate`.
         settings: the form of the answer and how it is checked; default the index's, then the
             model's preset.
 

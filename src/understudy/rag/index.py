@@ -54,6 +54,7 @@ class Index:
         count_tokens: tokens of a text by the model that will read them; default 4 characters a
             token.
         counter: name of the counter; an index made with another one is refused.
+        size, overlap: tokens of a chunk, and of those that it shares with the one before it.
         answers: how sessions and `ask` answer from it; default the model's preset.
     """
 

@@ -27,7 +27,10 @@ ICON_NAME = "assets/icon/images/main.png"
 
 
 def read_card(path: str | Path) -> Card:
-    """Reads a card; what kind of file it is, its first bytes say.
+    """Reads a card.
+
+    Args:
+        path: PNG, APNG, CHARX or JSON; its first bytes say which.
 
     Raises:
         DocumentError: missing, damaged, too large, or without a card in it.

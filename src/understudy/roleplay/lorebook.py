@@ -61,8 +61,10 @@ class Lorebook:
     Args:
         document: the book as a card holds it; kept whole, so that it can be written back without
             loss.
+        is_chat: of a chat or world of its own, not of a card.
         rules: whose rules it is searched by; None: as its origin says.
         origin: the program that it comes from; None: as its fields say.
+        notes: what was said when it was read; they stand first among its warnings.
 
     Raises:
         DocumentError: `entries` are no list of objects.

@@ -58,6 +58,7 @@ class Npc(PlayedCharacter, SavedConversation):
         settings: NpcSettings | None = None,
     ) -> None:
         """Args:
+        lorebooks, settings: further books beside the card's own; how turns are made.
         knowledge: what the character may know and say; default that of the card.
         content_guard: of what may be said at all, to the character and by it; None: nothing is
         checked.

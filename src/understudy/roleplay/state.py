@@ -20,6 +20,8 @@ class ActionKind:
     """Something a character may do now.
 
     Attributes:
+        name, description: as the model reads them.
+        targets: whom or what it may be done to.
         arguments: maps a name to its possible values, or to (least, most) for whole numbers.
         when: a condition over arguments and facts, as `price <= silver`: see `conditions`.
         cues: words by which players ask for it, beside its name and its targets.
@@ -95,7 +97,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """What the character may see: the scene in words, facts by name, and what can be done."""
+    """What the character may see.
+
+    Attributes:
+        scene: where it is, in words.
+        facts: values by name, which conditions of actions look at.
+        actions: what can be done now.
+    """
 
     scene: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -22,8 +22,9 @@ CARD_SAMPLING = "understudy/sampling"
 
 @dataclass(frozen=True, slots=True)
 class NpcTurn:
-    """What a character says and wants to do. `fault` says why a check cut in, `is_cut` that the
-    answer outgrew its reserve.
+    """What a character says (`say`, with an `emotion`), wants to do (`actions`) and to remember
+    (`memory`). `ledger` and `usage` count its tokens; `fault` says why a check cut in, `is_cut`
+    that the answer outgrew its reserve.
 
     `verdict` is there where it was the content guard: what it found, and on which side. `refused`
     are proposed actions that a condition forbids, with the reason; `was_redrawn` says that the
@@ -74,8 +75,17 @@ class NpcSettings:
     again, unless `penalize_prompt`.
 
     Attributes:
+        user: the player's name.
+        emotions: those that a turn may have, the neutral one first.
         max_say: characters of what is said.
+        max_actions, max_memory: most actions and facts to remember of one turn.
         reserve: tokens of the context that are kept for the answer.
+        context: tokens of prompt and answer; default the model's.
+        temperature, top_p, top_k, min_p, repetition_penalty, frequency_penalty, presence_penalty,
+            penalty_last_n, dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n,
+            dry_sequence_breakers, xtc_probability, xtc_threshold: samplers.
+        seed, greeting: of the sampling and of random macros; which greeting of the card.
+        adapter: name of the adapter of the model that the character speaks with.
         persona: who the player is, for `{{persona}}`.
         rules: of the card's lorebook; default as its origin says.
         remembers: whether the model may write facts into memory; default the model's preset.

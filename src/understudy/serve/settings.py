@@ -14,6 +14,8 @@ class Settings:
     """Limits, places and who may ask.
 
     Attributes:
+        ping_s: seconds of silence after which a stream sends a comment.
+        loading: options of `load` for every model.
         host, port: where to listen; other addresses than this machine's own need `key_file`.
         key_file: hashed keys, one a line; without it nobody needs one.
         allowed_hosts, allowed_origins: names beside this machine's own that a request may carry.
