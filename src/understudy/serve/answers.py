@@ -1,7 +1,7 @@
 """From the engine's outputs to pieces of answers: read, checked, and asked for once more where the
 check fails.
 
-async for output, pieces, finish in read(work, prepared, outputs_of(work, ticket, n)): ...
+async for output, pieces, finish in read(context, prepared, outputs_of(context, ticket, n)): ...
 
 What a grammar holds needs no check and goes out as it is written. Of a tool whose schema says more
 than that
@@ -37,7 +37,7 @@ Read = tuple[Output, list[ReplyPiece], Finish | None]
 
 
 async def read(
-    work: RequestContext, prepared: PreparedRequest, outputs: Outputs
+    context: RequestContext, prepared: PreparedRequest, outputs: Outputs
 ) -> AsyncIterator[Read]:
     """The outputs, each with the pieces that became certain by it, and with an answer's last why it
     ended.
@@ -48,7 +48,7 @@ async def read(
     Raises:
         ApiError: 422, a call or an answer broke its schema twice.
     """
-    answers = [_Answer(work, prepared) for _ in range(prepared.request.params.n)]
+    answers = [_Answer(context, prepared) for _ in range(prepared.request.params.n)]
     async for output, is_stopped in outputs:
         answer = answers[output.index]
         pieces = answer.push(output.text)
@@ -62,21 +62,21 @@ async def read(
             yield output, pieces, finish
             continue
         yield dataclasses.replace(output, finish_reason=None), answer.said(pieces), None
-        async for again in _another(work, prepared, answer, output.index, fault):
+        async for again in _another(context, prepared, answer, output.index, fault):
             yield again
 
 
 async def _another(
-    work: RequestContext, prepared: PreparedRequest, first: _Answer, index: int, fault: str
+    context: RequestContext, prepared: PreparedRequest, first: _Answer, index: int, fault: str
 ) -> AsyncIterator[Read]:
     """A second try of one answer, behind the text that the first has given out."""
     assert prepared.chat is not None
-    work.request.state.record["retried"] = fault
+    context.request.state.record["retried"] = fault
     text, choice = ("", None) if first.is_held else (first.parser.text, first.failed_tool)
     chat = another_try(prepared.chat, text, choice)
-    second = await prepare_chat(work.model, chat, work.server.settings)
-    answer = _Answer(work, second)
-    async for output, is_stopped in outputs_of(work, work.submit(second), 1, index):
+    second = await prepare_chat(context.model, chat, context.server.settings)
+    answer = _Answer(context, second)
+    async for output, is_stopped in outputs_of(context, context.submit(second), 1, index):
         output = dataclasses.replace(output, index=index)
         pieces, finish = answer.push(output.text), None
         if output.finish_reason is not None:
@@ -95,13 +95,13 @@ async def _another(
 class _Answer:
     """One answer on its way: its parser, and the pieces of one that is held back for its check."""
 
-    def __init__(self, work: RequestContext, prepared: PreparedRequest) -> None:
-        self._work, self._late = work, prepared.late
+    def __init__(self, context: RequestContext, prepared: PreparedRequest) -> None:
+        self._work, self._late = context, prepared.late
         self._contract = None if prepared.chat is None else _checked(prepared.chat.answer)
         self._check = prepared.check
         self._held: list[ReplyPiece] = []
         self.parser = StreamParser(
-            work.model.chat_template,
+            context.model.chat_template,
             prepared.tools,
             is_strict=True,
             continues=prepared.continues,
@@ -168,7 +168,7 @@ class _Answer:
 
 
 async def checked_texts(
-    work: RequestContext, prepared: PreparedRequest, outputs: Outputs, answer: AnswerForm
+    context: RequestContext, prepared: PreparedRequest, outputs: Outputs, answer: AnswerForm
 ) -> Outputs:
     """The outputs of a text prompt; an answer of a form that its grammar does not hold whole waits
     for its check, and is written once more where it fails.
@@ -191,14 +191,14 @@ async def checked_texts(
             mine.clear()
             continue
         assert contract is not None
-        async for again in _another_text(work, prepared, output.index, contract, fault):
+        async for again in _another_text(context, prepared, output.index, contract, fault):
             yield again
 
 
 async def _another_text(
-    work: RequestContext, prepared: PreparedRequest, index: int, contract: Contract, fault: str
+    context: RequestContext, prepared: PreparedRequest, index: int, contract: Contract, fault: str
 ) -> Outputs:
-    work.request.state.record["retried"] = fault
+    context.request.state.record["retried"] = fault
     params = prepared.request.params
     changed = in_other_words({"seed": params.seed, "temperature": params.temperature})
     request = dataclasses.replace(
@@ -206,7 +206,7 @@ async def _another_text(
     )
     second = dataclasses.replace(prepared, request=request)
     found: list[tuple[Output, bool]] = []
-    async for output, is_stopped in outputs_of(work, work.submit(second), 1, index):
+    async for output, is_stopped in outputs_of(context, context.submit(second), 1, index):
         found.append((dataclasses.replace(output, index=index), is_stopped))
     is_stopped = any(stopped for _, stopped in found)
     fault_now = None if is_stopped else _text_fault(contract, [output for output, _ in found])

@@ -1,9 +1,9 @@
 """The content guard of a server: what goes to a model and what comes from it, checked on the way.
 Off unless the server has one.
 
-outputs = await admit(work, prepared, texts_of(messages))       # None: stopped before the model saw
-it async for output, is_stopped in outputs_of(work, outputs, n):   # text that was checked; with
-is_stopped an answer ends
+outputs = await admit(context, prepared, texts_of(messages))       # None: stopped before the model
+saw it async for output, is_stopped in outputs_of(context, outputs, n):   # text that was checked;
+with is_stopped an answer ends
 
 Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator
 wrote, documents and tools' results are not), and all that a model writes on its way out, calls too,
@@ -43,15 +43,17 @@ def texts_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-async def verdict_of(work: RequestContext, text: str, side: Side) -> Verdict:
+async def verdict_of(context: RequestContext, text: str, side: Side) -> Verdict:
     """What the guard says of a text; asked in a thread, where a model may be asked too, and ended
     with its client.
     """
-    guard = work.served.guard
+    guard = context.served.guard
     assert guard is not None
-    work.server.metrics.count("understudy_guard_checks_total", model=work.served.name, side=side)
+    context.server.metrics.count(
+        "understudy_guard_checks_total", model=context.served.name, side=side
+    )
     try:
-        flags = await in_thread(lambda: flags_of(guard, text, side), CancelScope(work.client))
+        flags = await in_thread(lambda: flags_of(guard, text, side), CancelScope(context.client))
     except UnderstudyError:  # as that of any request: busy, too long, cancelled
         raise
     except Exception as error:
@@ -64,13 +66,13 @@ async def verdict_of(work: RequestContext, text: str, side: Side) -> Verdict:
     return Verdict(flags, side) if flags else Verdict()
 
 
-async def input_verdict(work: RequestContext, texts: Sequence[str]) -> Verdict:
+async def input_verdict(context: RequestContext, texts: Sequence[str]) -> Verdict:
     """The first verdict that stops one of some messages."""
-    known: dict[bytes, Verdict] = work.served.verdicts
+    known: dict[bytes, Verdict] = context.served.verdicts
     for text in texts:
         place = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if place not in known:
-            known[place] = await verdict_of(work, text, "input")
+            known[place] = await verdict_of(context, text, "input")
             while len(known) > KNOWN:
                 del known[next(iter(known))]
         if not known[place].is_safe:
@@ -79,26 +81,26 @@ async def input_verdict(work: RequestContext, texts: Sequence[str]) -> Verdict:
 
 
 async def admit(
-    work: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
+    context: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
 ) -> AsyncOutputs | None:
     """Queues a request whose texts may pass; None where they may not, which is noted for its
     answers, counted from `first`.
     """
-    if work.served.guard is not None:
-        verdict = await input_verdict(work, texts)
+    if context.served.guard is not None:
+        verdict = await input_verdict(context, texts)
         if not verdict.is_safe:
-            work.note_stop(verdict, *range(first, first + prepared.request.params.n))
+            context.note_stop(verdict, *range(first, first + prepared.request.params.n))
             return None
-    return work.submit(prepared)
+    return context.submit(prepared)
 
 
 async def outputs_of(
-    work: RequestContext, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
+    context: RequestContext, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
 ) -> AsyncIterator[tuple[Output, bool]]:
     """The outputs of a request as far as they are checked, and whether the guard ended the answer
     with this one.
     """
-    guard = work.served.guard
+    guard = context.served.guard
     if given is None:
         for index in range(num_answers):
             yield Output(0, index, finish_reason="stop"), True
@@ -113,13 +115,13 @@ async def outputs_of(
         gate.add(output)
         if gate.is_stopped or (end := gate.due) is None:
             continue
-        verdict = await verdict_of(work, gate.text[:end], "output")
+        verdict = await verdict_of(context, gate.text[:end], "output")
         if verdict.is_safe:
             for released in gate.release(end):
                 yield released, False
             continue
         gate.is_stopped = True
-        work.note_stop(verdict, first + output.index)
+        context.note_stop(verdict, first + output.index)
         yield replace(Output(0, output.index, finish_reason="stop"), usage=gate.usage(given)), True
         if all(one.is_over for one in gates):
             given.cancel()

@@ -233,12 +233,12 @@ def with_model(
                 )
             name = getattr(body, "model", None) if model_of is None else model_of(request, body)
             base, by_name = server.pool.split(name)
-            work = RequestContext(request, server, await server.pool.take(base))
+            context = RequestContext(request, server, await server.pool.take(base))
             try:
-                work.adapter = chosen_adapter(work.served, by_name, body)
-                return await answer(work, body)
+                context.adapter = chosen_adapter(context.served, by_name, body)
+                return await answer(context, body)
             except BaseException:
-                work.close("error")
+                context.close("error")
                 raise
 
         return endpoint
@@ -247,7 +247,7 @@ def with_model(
 
 
 async def respond(
-    work: RequestContext,
+    context: RequestContext,
     *,
     events: AsyncIterator[bytes] | None = None,
     whole: Awaitable[dict[str, Any]] | None = None,
@@ -255,19 +255,19 @@ async def respond(
 ) -> Response:
     """Answers with events as they come, or with one JSON document; then the work is closed."""
     if events is not None:
-        settings = work.server.settings
+        settings = context.server.settings
         stream = with_errors(events, write_error)
         return EventStream(
             stream,
             ping_s=settings.ping_s,
             write_timeout_s=settings.write_timeout_s,
-            on_end=work.close,
+            on_end=context.close,
         )
     assert whole is not None
     try:
-        return json_response(await unless_gone(work.request, whole))
+        return json_response(await unless_gone(context.request, whole))
     finally:
-        work.close()
+        context.close()
 
 
 async def with_errors(

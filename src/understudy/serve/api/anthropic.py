@@ -232,7 +232,7 @@ _STOPS = {"stop": "end_turn", "length": "max_tokens", "calls": "tool_use", "filt
 
 
 @with_model(MessagesRequest)
-async def messages(work: RequestContext, body: MessagesRequest) -> Response:
+async def messages(context: RequestContext, body: MessagesRequest) -> Response:
     _refuse_threads(body)
     sampling = body.draw_sampling() | {
         "max_tokens": body.max_tokens,
@@ -243,26 +243,28 @@ async def messages(work: RequestContext, body: MessagesRequest) -> Response:
     }
     form = body.output_config.format if body.output_config is not None else None
     ask = _ask(body, sampling, AnswerForm(json_schema=form.schema_ if form is not None else None))
-    prepared = await prepare_chat(work.model, ask, work.server.settings)
-    message = _Message(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
+    prepared = await prepare_chat(context.model, ask, context.server.settings)
+    message = _Message(
+        context, body, prepared, await admit(context, prepared, texts_of(ask.messages))
+    )
     if not body.stream:
-        return await respond(work, whole=message.whole())
+        return await respond(context, whole=message.whole())
     return await respond(
-        work,
+        context,
         events=message.events(),
         write_error=lambda error: event(error.to_anthropic(), "error"),
     )
 
 
 @with_model(CountRequest)
-async def count_tokens(work: RequestContext, body: CountRequest) -> Response:
+async def count_tokens(context: RequestContext, body: CountRequest) -> Response:
     """Tokens that a conversation would have as a prompt."""
     _refuse_threads(body)
     ask = _ask(body, {})
     tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
-    tokens = await asyncio.to_thread(work.model.encode_prompt, ask.messages, tools=tools or None)
-    num_begun = len(work.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0
-    work.close()
+    tokens = await asyncio.to_thread(context.model.encode_prompt, ask.messages, tools=tools or None)
+    num_begun = len(context.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0
+    context.close()
     return json_response({"input_tokens": len(tokens) + num_begun})
 
 
@@ -332,30 +334,30 @@ class _Message:
 
     def __init__(
         self,
-        work: RequestContext,
+        context: RequestContext,
         body: MessagesRequest,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,
     ) -> None:
-        self.work, self.body, self.prepared, self.outputs = (
-            work,
+        self.context, self.body, self.prepared, self.outputs = (
+            context,
             body,
             prepared,
-            outputs_of(work, outputs),
+            outputs_of(context, outputs),
         )
         self.head = {
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",
             "role": "assistant",
-            "model": work.name,
+            "model": context.name,
         }
         self.content: list[dict[str, Any]] = []
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
 
     async def _pieces(self) -> AsyncIterator[ReplyPiece]:
-        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
-            self.work.note(output.usage)
+        async for output, pieces, finish in read(self.context, self.prepared, self.outputs):
+            self.context.note(output.usage)
             for piece in pieces:
                 yield piece
             if finish is not None:
@@ -371,7 +373,7 @@ class _Message:
         """
         end: dict[str, Any] = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
         if self.stop_reason == _STOPS["filter"]:
-            why = f"{self.work.notice} ({self.work.stops[0]})"
+            why = f"{self.context.notice} ({self.context.stops[0]})"
             end["stop_details"] = {
                 "type": "refusal",
                 "category": "general_harms",
@@ -380,13 +382,13 @@ class _Message:
         return end
 
     def _usage(self) -> dict[str, Any]:
-        used = self.work.usage()
+        used = self.context.usage()
         return {
             "input_tokens": used["prompt"] - used["cached"],
             "output_tokens": used["completion"],
             "cache_read_input_tokens": used["cached"],
             "cache_creation_input_tokens": 0,
-            **self.work.guard_document(),
+            **self.context.guard_document(),
         }
 
     async def whole(self) -> dict[str, Any]:
@@ -396,7 +398,7 @@ class _Message:
         for block in self.content:
             if block["type"] == "tool_use":
                 block["input"] = json.loads(block["input"] or "{}")
-        usage = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
+        usage = {**self._usage(), "context": await ledger_of(self.context.model, self.prepared)}
         return {**self.head, "content": self.content, **self._end(), "usage": usage}
 
     def _take(self, piece: ReplyPiece) -> bool:
@@ -444,7 +446,7 @@ class _Message:
                 yield _event("content_block_delta", index=len(self.content) - 1, delta=delta)
         if self.content:
             yield _event("content_block_stop", index=len(self.content) - 1)
-        usage_end = {**self._usage(), "context": await ledger_of(self.work.model, self.prepared)}
+        usage_end = {**self._usage(), "context": await ledger_of(self.context.model, self.prepared)}
         yield _event("message_delta", delta=self._end(), usage=usage_end)
         yield _event("message_stop")
 

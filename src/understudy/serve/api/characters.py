@@ -224,27 +224,27 @@ def _model_of_session(request: Request, body: TurnRequest) -> str:
 
 
 @with_model(TurnRequest, _model_of_session)
-async def turn(work: RequestContext, body: TurnRequest) -> Response:
+async def turn(context: RequestContext, body: TurnRequest) -> Response:
     """One turn: what is said comes sentence by sentence, then the whole turn."""
-    playing = _playing(work.request)
-    if work.served is not playing.served:  # unloaded and loaded again meanwhile
+    playing = _playing(context.request)
+    if context.served is not playing.served:  # unloaded and loaded again meanwhile
         playing.npc.model, playing.npc.content_guard, playing.served = (
-            work.model,
-            work.served.guard,
-            work.served,
+            context.model,
+            context.served.guard,
+            context.served,
         )
-    events = _turn(work, playing, body)
+    events = _turn(context, playing, body)
     if body.stream:
-        return await respond(work, events=_written(events))
-    return await respond(work, whole=_last(events))
+        return await respond(context, events=_written(events))
+    return await respond(context, whole=_last(events))
 
 
 async def _turn(
-    work: RequestContext, playing: Playing, body: TurnRequest
+    context: RequestContext, playing: Playing, body: TurnRequest
 ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """(event, data): `say` for each piece, `turn` at the end."""
     async with playing.lock:
-        scope = playing.scope = CancelScope(work.client)
+        scope = playing.scope = CancelScope(context.client)
         is_cut = False
         pieces = pieces_of(lambda: playing.npc.stream(body.text, body.state()), scope)
         try:
@@ -257,12 +257,12 @@ async def _turn(
             playing.scope = None
         last = playing.npc.last
         assert last is not None
-        work.note(last.usage)
+        context.note(last.usage)
         if last.verdict is not None:
-            work.note_stop(last.verdict, 0)
+            context.note_stop(last.verdict, 0)
         document = _turn_document(last)
         document["lore"] = [{"name": entry.name, "why": entry.why} for entry in playing.npc.fired]
-        document["usage"] |= work.guard_document()
+        document["usage"] |= context.guard_document()
         yield "turn", {**document, "interrupted": is_cut}
 
 

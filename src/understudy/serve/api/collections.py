@@ -215,35 +215,35 @@ async def search(request: Request) -> Response:
 
 
 @with_model(AskRequest)
-async def ask_collection(work: RequestContext, body: AskRequest) -> Response:
+async def ask_collection(context: RequestContext, body: AskRequest) -> Response:
     """An answer with quotes that stand in the documents, or that they do not say."""
-    index = _collections(work.server).get(work.request.path_params["name"])
-    return await respond(work, whole=_ask(work, index, body))
+    index = _collections(context.server).get(context.request.path_params["name"])
+    return await respond(context, whole=_ask(context, index, body))
 
 
-async def _ask(work: RequestContext, index: Index, body: AskRequest) -> dict[str, Any]:
-    guard = work.served.guard
+async def _ask(context: RequestContext, index: Index, body: AskRequest) -> dict[str, Any]:
+    guard = context.served.guard
     if guard is not None:
-        verdict = await input_verdict(work, [body.question])
+        verdict = await input_verdict(context, [body.question])
         if not verdict.is_safe:
-            return _stopped(work, verdict)
-    answer = await in_thread(lambda: _answer(work, index, body), CancelScope(work.client))
-    work.note(answer.usage)
+            return _stopped(context, verdict)
+    answer = await in_thread(lambda: _answer(context, index, body), CancelScope(context.client))
+    context.note(answer.usage)
     if guard is not None and answer.text is not None:
         said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
-        verdict = await verdict_of(work, said, "output")
+        verdict = await verdict_of(context, said, "output")
         if not verdict.is_safe:
-            return _stopped(work, verdict)
-    return _answer_document(answer, work.guard_document())
+            return _stopped(context, verdict)
+    return _answer_document(answer, context.guard_document())
 
 
-def _answer(work: RequestContext, index: Index, body: AskRequest) -> Answer:
+def _answer(context: RequestContext, index: Index, body: AskRequest) -> Answer:
     point = DEFAULT_POINT
     if body.threshold is not None:
         point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
     sampling: dict[str, Any] = {"temperature": body.temperature, "seed": body.seed}
     return ask(
-        work.model,
+        context.model,
         index,
         body.question,
         k=body.k,
@@ -274,17 +274,17 @@ def _answer_document(answer: Answer, guard_document: dict[str, Any]) -> dict[str
     }
 
 
-def _stopped(work: RequestContext, verdict: Verdict) -> dict[str, Any]:
+def _stopped(context: RequestContext, verdict: Verdict) -> dict[str, Any]:
     """The guard stopped the question or the answer: no answer, and why."""
-    work.note_stop(verdict, 0)
+    context.note_stop(verdict, 0)
     return {
         "object": "answer",
         "answer": None,
         "is_answered": False,
-        "why": work.notice,
+        "why": context.notice,
         "citations": [],
         "confidence": 0.0,
         "dropped": [],
         "guard": verdict.to_document(),
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, **work.guard_document()},
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, **context.guard_document()},
     }

@@ -215,19 +215,19 @@ def _marker(tokenizer: Tokenizer, token: int | None) -> str:
 
 
 @with_model(LlamaCompletionBody)
-async def completion(work: RequestContext, body: LlamaCompletionBody) -> Response:
+async def completion(context: RequestContext, body: LlamaCompletionBody) -> Response:
     ignored = ignored_fields(body)
-    prepared = await asyncio.to_thread(_prepare, work, body)
+    prepared = await asyncio.to_thread(_prepare, context, body)
     text = (
         body.prompt
         if isinstance(body.prompt, str)
-        else work.model.tokenizer.decode(body.prompt, skip_special=True)
+        else context.model.tokenizer.decode(body.prompt, skip_special=True)
     )
-    writer = _Completion(work, body, prepared, await admit(work, prepared, [text]))
+    writer = _Completion(context, body, prepared, await admit(context, prepared, [text]))
     answer = await (
-        respond(work, events=writer.events())
+        respond(context, events=writer.events())
         if body.stream
-        else respond(work, whole=writer.whole())
+        else respond(context, whole=writer.whole())
     )
     if ignored:
         answer.headers["X-Understudy-Ignored"] = ", ".join(ignored)
@@ -255,8 +255,8 @@ def ignored_fields(body: LlamaCompletionBody) -> list[str]:
     )
 
 
-def _prepare(work: RequestContext, body: LlamaCompletionBody) -> PreparedRequest:
-    model = work.model
+def _prepare(context: RequestContext, body: LlamaCompletionBody) -> PreparedRequest:
+    model = context.model
     tokens = encode_text(model, body.prompt) if isinstance(body.prompt, str) else body.prompt
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
     grammar = body.first("grammar", "grammar_string") or None
@@ -286,7 +286,7 @@ def _prepare(work: RequestContext, body: LlamaCompletionBody) -> PreparedRequest
         "logprobs": body.n_probs or None,
     }
     mask = answer_mask(model.tokenizer, AnswerForm(json_schema=body.json_schema, lark=grammar))
-    return prepare_text(model, tokens, sampling, work.server.settings, make_mask=mask)
+    return prepare_text(model, tokens, sampling, context.server.settings, make_mask=mask)
 
 
 def _bias(
@@ -317,14 +317,14 @@ def _bias(
 class _Completion:
     def __init__(
         self,
-        work: RequestContext,
+        context: RequestContext,
         body: LlamaCompletionBody,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,
     ) -> None:
-        self.work, self.body = work, body
+        self.context, self.body = context, body
         form = AnswerForm(json_schema=body.json_schema)
-        self.outputs = checked_texts(work, prepared, outputs_of(work, outputs), form)
+        self.outputs = checked_texts(context, prepared, outputs_of(context, outputs), form)
 
     def _stopped(self) -> dict[str, Any]:
         head = {
@@ -333,13 +333,13 @@ class _Completion:
             "stop": True,
             "index": 0,
             "id_slot": 0,
-            "model": self.work.name,
+            "model": self.context.name,
         }
         return {
             **head,
             "stop_type": "content_filter",
             "stopping_word": "",
-            "guard": self.work.stops[0].to_document(),
+            "guard": self.context.stops[0].to_document(),
         }
 
     def _document(self, output: Output) -> dict[str, Any]:
@@ -352,11 +352,11 @@ class _Completion:
         }
         if self.body.n_probs:
             entries = chat_logprobs(
-                self.work.model.tokenizer, shown_logprobs(output), self.body.n_probs
+                self.context.model.tokenizer, shown_logprobs(output), self.body.n_probs
             )
             document["completion_probabilities"] = entries
         if output.finish_reason is not None and output.usage is not None:
-            self.work.note(output.usage)
+            self.context.note(output.usage)
             kind = (
                 "limit"
                 if output.finish_reason == "length"
@@ -365,7 +365,7 @@ class _Completion:
                 else "eos"
             )
             document |= {
-                "model": self.work.name,
+                "model": self.context.name,
                 "stop_type": kind,
                 "stopping_word": output.stop if isinstance(output.stop, str) else "",
                 "truncated": False,
@@ -385,7 +385,7 @@ class _Completion:
         document: dict[str, Any] = {}
         async for output, is_stopped in self.outputs:
             if is_stopped:
-                self.work.note(output.usage)
+                self.context.note(output.usage)
                 return self._stopped()
             document = self._document(output)
             text += document["content"]

@@ -260,12 +260,14 @@ def _model(request: Request, name: str) -> dict[str, Any]:
 
 
 @with_model(ChatCompletionsBody)
-async def chat_completions(work: RequestContext, body: ChatCompletionsBody) -> Response:
+async def chat_completions(context: RequestContext, body: ChatCompletionsBody) -> Response:
     ask = chat_ask(body)
-    prepared = await prepare_chat(work.model, ask, work.server.settings)
-    chat = _Chat(work, body, prepared, await admit(work, prepared, texts_of(ask.messages)))
+    prepared = await prepare_chat(context.model, ask, context.server.settings)
+    chat = _Chat(context, body, prepared, await admit(context, prepared, texts_of(ask.messages)))
     return await (
-        respond(work, events=chat.events()) if body.stream else respond(work, whole=chat.whole())
+        respond(context, events=chat.events())
+        if body.stream
+        else respond(context, whole=chat.whole())
     )
 
 
@@ -387,14 +389,14 @@ def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
         ) from error
 
 
-def usage_document(work: RequestContext, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
-    used = work.usage()
+def usage_document(context: RequestContext, ledger: dict[str, Any] | None = None) -> dict[str, Any]:
+    used = context.usage()
     document: dict[str, Any] = {
         "prompt_tokens": used["prompt"],
         "completion_tokens": used["completion"],
         "total_tokens": used["prompt"] + used["completion"],
         "prompt_tokens_details": {"cached_tokens": used["cached"]},
-        **work.guard_document(),
+        **context.guard_document(),
     }
     return document if ledger is None else {**document, "context": ledger}
 
@@ -416,18 +418,18 @@ class _Chat:
 
     def __init__(
         self,
-        work: RequestContext,
+        context: RequestContext,
         body: ChatCompletionsBody,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,
     ) -> None:
-        self.work, self.body, self.prepared = work, body, prepared
-        self.outputs = outputs_of(work, outputs, body.n or 1)
+        self.context, self.body, self.prepared = context, body, prepared
+        self.outputs = outputs_of(context, outputs, body.n or 1)
         self.head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": work.name,
-            "system_fingerprint": work.model.fingerprint,
+            "model": context.name,
+            "system_fingerprint": context.model.fingerprint,
         }
 
     def _logprobs(self, entries: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
@@ -435,7 +437,7 @@ class _Chat:
             return None
         return {
             "content": chat_logprobs(
-                self.work.model.tokenizer, entries, self.body.top_logprobs or 0
+                self.context.model.tokenizer, entries, self.body.top_logprobs or 0
             ),
             "refusal": None,
         }
@@ -444,8 +446,8 @@ class _Chat:
         begun = None if self.prepared.tools else ""  # a call alone has no content, as OpenAI has it
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": begun})
-        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
-            self.work.note(output.usage)
+        async for output, pieces, finish in read(self.context, self.prepared, self.outputs):
+            self.context.note(output.usage)
             entries = shown_logprobs(output)
             deltas = [_delta(piece) for piece in pieces] or (
                 [{}] if entries and self.body.logprobs else []
@@ -455,18 +457,18 @@ class _Chat:
                     output.index, delta, logprobs=self._logprobs(entries) if i == 0 else None
                 )
             if finish == "filter":
-                yield self._chunk(output.index, {"refusal": self.work.notice})
+                yield self._chunk(output.index, {"refusal": self.context.notice})
             if finish is not None:
                 yield self._chunk(output.index, {}, finish=FINISH[finish])
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
-            usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
+            usage = usage_document(self.context, await ledger_of(self.context.model, self.prepared))
             yield event(
                 {
                     **self.head,
                     "object": "chat.completion.chunk",
                     "choices": [],
                     "usage": usage,
-                    "timings": timings(self.work.usages),
+                    "timings": timings(self.context.usages),
                 }
             )
         yield event("[DONE]")
@@ -481,19 +483,19 @@ class _Chat:
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         if finish == FINISH["filter"]:
-            choice["guard"] = self.work.stops[index].to_document()
+            choice["guard"] = self.context.stops[index].to_document()
         return event({**self.head, "object": "chat.completion.chunk", "choices": [choice]})
 
     def _choice(self, index: int, answer: _Answer) -> dict[str, Any]:
         if answer.finish == FINISH["filter"]:
-            message = {"role": "assistant", "content": None, "refusal": self.work.notice}
+            message = {"role": "assistant", "content": None, "refusal": self.context.notice}
             stopped = {
                 "index": index,
                 "message": message,
                 "logprobs": None,
                 "finish_reason": answer.finish,
             }
-            return {**stopped, "guard": self.work.stops[index].to_document()}
+            return {**stopped, "guard": self.context.stops[index].to_document()}
         logprobs = self._logprobs(tuple(answer.logprobs))
         return {
             "index": index,
@@ -504,17 +506,17 @@ class _Chat:
 
     async def whole(self) -> dict[str, Any]:
         answers = [_Answer() for _ in range(self.body.n or 1)]
-        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
-            self.work.note(output.usage)
+        async for output, pieces, finish in read(self.context, self.prepared, self.outputs):
+            self.context.note(output.usage)
             answers[output.index].take(pieces, shown_logprobs(output), finish)
-        usage = usage_document(self.work, await ledger_of(self.work.model, self.prepared))
+        usage = usage_document(self.context, await ledger_of(self.context.model, self.prepared))
         choices = [self._choice(i, answer) for i, answer in enumerate(answers)]
         return {
             **self.head,
             "object": "chat.completion",
             "choices": choices,
             "usage": usage,
-            "timings": timings(self.work.usages),
+            "timings": timings(self.context.usages),
         }
 
 

@@ -71,8 +71,8 @@ DEFAULT_TOKENS = 16  # OpenAI's
 
 
 @with_model(CompletionsBody)
-async def completions(work: RequestContext, body: CompletionsBody) -> Response:
-    settings = work.server.settings
+async def completions(context: RequestContext, body: CompletionsBody) -> Response:
+    settings = context.server.settings
     if body.best_of not in (None, body.n or 1):
         raise unsupported("best_of", "only as many answers are made as are returned (n)")
     num_prompts = (
@@ -87,17 +87,17 @@ async def completions(work: RequestContext, body: CompletionsBody) -> Response:
             param="prompt",
             code="invalid_value",
         )
-    prepared = await asyncio.to_thread(_prepare, work.model, body, settings)
-    n, texts = body.n or 1, _texts(work.model, body)
+    prepared = await asyncio.to_thread(_prepare, context.model, body, settings)
+    n, texts = body.n or 1, _texts(context.model, body)
     handles = [
-        await admit(work, one, [text], i * n)
+        await admit(context, one, [text], i * n)
         for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
     ]
-    writer = _Completion(work, body, prepared, handles)
+    writer = _Completion(context, body, prepared, handles)
     return await (
-        respond(work, events=writer.events())
+        respond(context, events=writer.events())
         if body.stream
-        else respond(work, whole=writer.whole())
+        else respond(context, whole=writer.whole())
     )
 
 
@@ -154,36 +154,36 @@ class _Completion:
 
     def __init__(
         self,
-        work: RequestContext,
+        context: RequestContext,
         body: CompletionsBody,
         prepared: list[PreparedRequest],
         handles: list[AsyncOutputs | None],
     ) -> None:
-        self.work, self.body, self.n = work, body, body.n or 1
+        self.context, self.body, self.n = context, body, body.n or 1
         self.prepared, self.handles = prepared, handles
         self.head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": work.name,
-            "system_fingerprint": work.model.fingerprint,
+            "model": context.name,
+            "system_fingerprint": context.model.fingerprint,
         }
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:
         """What each output adds to its choice."""
         for i, (prepared, outputs) in enumerate(zip(self.prepared, self.handles, strict=True)):
             writers = [
-                _Choice(self.work.model, self.body, list(prepared.request.prompt))
+                _Choice(self.context.model, self.body, list(prepared.request.prompt))
                 for _ in range(self.n)
             ]
-            raw = outputs_of(self.work, outputs, self.n, i * self.n)
+            raw = outputs_of(self.context, outputs, self.n, i * self.n)
             form = answer_of(self.body.response_format, self.body.grammar)
-            async for output, is_stopped in checked_texts(self.work, prepared, raw, form):
-                self.work.note(output.usage)
+            async for output, is_stopped in checked_texts(self.context, prepared, raw, form):
+                self.context.note(output.usage)
                 if is_stopped:
                     stop = {"text": "", "logprobs": None, "finish_reason": "content_filter"}
                     place = i * self.n + output.index
-                    yield {"index": place, **stop, "guard": self.work.stops[place].to_document()}
+                    yield {"index": place, **stop, "guard": self.context.stops[place].to_document()}
                 elif (choice := writers[output.index].write(output)) is not None:
                     yield {"index": i * self.n + output.index, **choice}
 
@@ -195,8 +195,8 @@ class _Completion:
                 {
                     **self.head,
                     "choices": [],
-                    "usage": usage_document(self.work),
-                    "timings": timings(self.work.usages),
+                    "usage": usage_document(self.context),
+                    "timings": timings(self.context.usages),
                 }
             )
         yield event("[DONE]")
@@ -219,8 +219,8 @@ class _Completion:
         return {
             **self.head,
             "choices": choices,
-            "usage": usage_document(self.work),
-            "timings": timings(self.work.usages),
+            "usage": usage_document(self.context),
+            "timings": timings(self.context.usages),
         }
 
 

@@ -69,8 +69,8 @@ class ClientResponses:
 
 
 @with_model(ResponsesRequest)
-async def responses(work: RequestContext, body: ResponsesRequest) -> Response:
-    stored = ClientResponses(work.request)
+async def responses(context: RequestContext, body: ResponsesRequest) -> Response:
+    stored = ClientResponses(context.request)
     earlier = body.previous_response_id
     before = stored.get(earlier, "previous_response_id").items if earlier else []
     given = body.input
@@ -83,13 +83,13 @@ async def responses(work: RequestContext, body: ResponsesRequest) -> Response:
         ),
     ]
     ask = _ask(body, items)
-    prepared = await prepare_chat(work.model, ask, work.server.settings)
-    outputs = await admit(work, prepared, texts_of(ask.messages))
-    response = _Response(work, body, prepared, outputs, items, len(before))
+    prepared = await prepare_chat(context.model, ask, context.server.settings)
+    outputs = await admit(context, prepared, texts_of(ask.messages))
+    response = _Response(context, body, prepared, outputs, items, len(before))
     if not body.stream:
-        return await respond(work, whole=response.whole())
+        return await respond(context, whole=response.whole())
     return await respond(
-        work,
+        context,
         events=response.events(),
         write_error=lambda error: event({"type": "error", **error.to_openai()["error"]}, "error"),
     )
@@ -147,21 +147,21 @@ class _Response:
 
     def __init__(
         self,
-        work: RequestContext,
+        context: RequestContext,
         body: ResponsesRequest,
         prepared: PreparedRequest,
         outputs: AsyncOutputs | None,
         items: list[Item],
         num_before: int,
     ) -> None:
-        self.work, self.body, self.prepared, self.items = (
-            work,
+        self.context, self.body, self.prepared, self.items = (
+            context,
             body,
             prepared,
             items,
         )
         self.outputs, self.num_before, self.is_stopped = (
-            outputs_of(work, outputs),
+            outputs_of(context, outputs),
             num_before,
             False,
         )
@@ -190,7 +190,7 @@ class _Response:
             "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
             "metadata": body.metadata or {},
-            "model": self.work.name,
+            "model": self.context.name,
             "output": self.output.all,
             "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": body.previous_response_id,
@@ -211,8 +211,8 @@ class _Response:
         return "content_filter" if self.is_stopped else "max_output_tokens"
 
     async def _pieces(self) -> AsyncIterator[ReplyPiece]:
-        async for output, pieces, finish in read(self.work, self.prepared, self.outputs):
-            self.work.note(output.usage)
+        async for output, pieces, finish in read(self.context, self.prepared, self.outputs):
+            self.context.note(output.usage)
             for piece in pieces:
                 yield piece
             if finish is not None:
@@ -222,15 +222,15 @@ class _Response:
                 )
 
     async def _finished(self) -> dict[str, Any]:
-        used = self.work.usage()
+        used = self.context.usage()
         usage = {
             "input_tokens": used["prompt"],
             "input_tokens_details": {"cached_tokens": used["cached"]},
             "output_tokens": used["completion"],
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": used["prompt"] + used["completion"],
-            "context": await ledger_of(self.work.model, self.prepared),
-            **self.work.guard_document(),
+            "context": await ledger_of(self.context.model, self.prepared),
+            **self.context.guard_document(),
         }
         document = self._document(usage)
         if self.body.store is not False:
@@ -239,7 +239,7 @@ class _Response:
                 if self.is_stopped
                 else [*self.items, *map(as_item, self.output.all)]
             )
-            ClientResponses(self.work.request).put(document, items)
+            ClientResponses(self.context.request).put(document, items)
         return document
 
     async def whole(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class _Response:
             self.output.add(piece)
         if self.is_stopped:
             self.output = OutputItems()
-            self.output.refuse(self.work.notice)
+            self.output.refuse(self.context.notice)
         for item in self.output.all:
             item["status"] = self._item_status(item)
         return await self._finished()
@@ -272,7 +272,7 @@ class _Response:
             for data in write.closing(self._item_status(output.last)):
                 yield data
         if self.is_stopped:
-            for data in write.refusal(self.work.notice):
+            for data in write.refusal(self.context.notice):
                 yield data
         document = await self._finished()
         yield write.event(f"response.{self.status}", response=document)
