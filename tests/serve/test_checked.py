@@ -104,7 +104,10 @@ def test_an_answer_to_results_is_what_they_say(served, stream):
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "A rope costs 14731 coins."},
     ]
+    price = {"name": "price", "parameters": {"type": "object", "properties": {}}}
+    tools = [{"type": "function", "function": price}]
     body = {"messages": messages, "max_tokens": 200, "stop": list("eaoi"), "seed": 1}
+    body |= {"tools": tools, "tool_choice": "none"}
     answer = httpx.post(
         served.url + "/v1/chat/completions", json=body | {"stream": stream}, timeout=120
     )
