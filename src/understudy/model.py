@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -90,7 +91,8 @@ def load(
         adapters: LoRA adapters by name (folders of PEFT, llama.cpp's GGUF) that requests may choose
             by `adapter=NAME`.
         adapter: what acts on requests that choose nothing: a name, `NAME:FACTOR`, or {name:
-            factor}; default the adapter that ships with the model, where one does; None: nothing.
+            factor}. Default the adapter that ships with the model, where one does, on the jobs that
+            it was trained for: requests with tools, documents or a character. None: nothing.
 
     Raises:
         InputError: the model cannot be used, said in one line.
@@ -131,9 +133,10 @@ def _load_adapters(
         model.adapters.add(RESIDENT, resident)
     for name, path in adapters.items():
         model.adapters.add(name, path)
-    if chosen == RESIDENT and resident is None and RESIDENT not in adapters:
-        return
-    model.adapters.set_factors(dict(adapter_choice(chosen or "")))
+    if chosen != RESIDENT or RESIDENT in adapters:
+        model.adapters.set_factors(dict(adapter_choice(chosen or "")))
+    elif resident is not None:
+        model.limits = replace(model.limits, job_adapter=RESIDENT)
 
 
 def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:

@@ -106,8 +106,8 @@ def _model(arguments: argparse.Namespace) -> int:
 
 
 def _adapters(path: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """What acts on the model, as `load` has it: named, resident, or nothing."""
-    from understudy import hub
+    """What acts on all that the model does: the adapters that are named. The one that ships with it
+    acts on its jobs alone."""
     from understudy.adapters import read_adapter
     from understudy.checkpoint.checkpoint import open_checkpoint
     from understudy.cli.options import adapters_of
@@ -116,8 +116,7 @@ def _adapters(path: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]
     asked = adapters_of(arguments)
     paths, scales = asked["adapters"], asked["adapter"] or {}
     if scales == RESIDENT:
-        resident = hub.resident_adapter(path)
-        paths, scales = ({RESIDENT: resident}, {RESIDENT: 1.0}) if resident else ({}, {})
+        return []
     spec = open_checkpoint(path).spec
     found = []
     for name, scale in scales.items():

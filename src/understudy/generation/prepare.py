@@ -39,6 +39,7 @@ class RequestLimits:
         temperature: where a request names none.
         caps_answers: `max_tokens` of a request means "at most": what is not free is cut off.
         calls: decides before the model whether a message wants a tool; None: the model alone does.
+        job_adapter: acts on requests with tools that choose no adapter; None: none does.
     """
 
     context: int
@@ -47,6 +48,12 @@ class RequestLimits:
     temperature: float | None = None
     caps_answers: bool = False
     calls: CallPolicy | None = None
+    job_adapter: str | None = None
+
+    def with_job_adapter(self, sampling: Mapping[str, Any], job: object = True) -> dict[str, Any]:
+        """The settings of a request, with the adapter of jobs where it is one and chose none."""
+        is_chosen = self.job_adapter is None or sampling.get("adapter") is not None or not job
+        return dict(sampling) if is_chosen else {**sampling, "adapter": self.job_adapter}
 
     def with_calls(self, settings: CallSettings | None) -> CallPolicy | None:
         """How calls are decided under other settings; None: under those of the model."""
@@ -147,7 +154,7 @@ def prepare_chat(
     )
     request = make_request(
         prompt.encode(tokenizer),
-        sampling_params(chat.sampling, limits),
+        sampling_params(limits.with_job_adapter(chat.sampling, chat.tools), limits),
         limits,
         stops=chat_template.stops,
         overflow=chat.overflow,

@@ -88,7 +88,8 @@ def ask(
             None, (), found.passages, found.confidence, point, "nothing near enough was found"
         )
     found = found.for_model(model.spec, settings or index.answers)
-    options = {"max_tokens": max_tokens, "temperature": 0.0, **sampling}
+    asked = {"max_tokens": max_tokens, "temperature": 0.0, **sampling}
+    options = model.limits.with_job_adapter(asked)
     count, reply = _write(model, found, options)
     if (again := found.second_try(reply.raw_text, count)) is not None:
         second = _write(model, again, options)

@@ -81,7 +81,9 @@ class Npc(PlayedCharacter, SavedConversation):
         self.card_samplers: Mapping[str, Any]
         asked, not_used = samplers_of_card(card)
         loaded = [one.name for one in model.adapters.list()] if "adapter" in asked else []
-        self.card_samplers, not_loaded = without_unloaded(asked, loaded)
+        kept, not_loaded = without_unloaded(asked, loaded)
+        shipped = {} if model.limits.job_adapter is None else {"adapter": model.limits.job_adapter}
+        self.card_samplers = {**shipped, **kept}
         self.warnings += [*not_used, *not_loaded]
         self.last: NpcTurn | None = None
         self._prompt: list[int] = []
@@ -136,7 +138,8 @@ class Npc(PlayedCharacter, SavedConversation):
 
     @property
     def adapter(self) -> AdapterAsked | None:
-        """Which of the model's adapters act on it: of its settings, else of its card."""
+        """Which of the model's adapters act on it: of its settings, else of its card, else the one
+        that ships with the model."""
         own = self.settings.adapter
         return self.card_samplers.get("adapter") if own is None else own
 

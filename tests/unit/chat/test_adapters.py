@@ -78,6 +78,11 @@ def test_a_card_names_an_adapter(model: Any) -> None:
     assert "the adapter nobody is not loaded" in absent.warnings[-1]
 
 
+def _tell(what: str) -> str:
+    """Tells something."""
+    return what
+
+
 def test_the_adapter_that_ships_acts_by_itself(
     folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,17 +90,27 @@ def test_the_adapter_that_ships_acts_by_itself(
     options: dict[str, Any] = {"context": 256, "use_cache": False}
     plain = model.generate("Hi", adapter="", **SAY).text
     with understudy.load(folder, **options) as loaded:
-        assert [(a.name, a.factor) for a in loaded.adapters.list()] == [(RESIDENT, 1.0)]
-        changed = loaded.generate("Hi", **SAY).text
+        assert [(a.name, a.factor) for a in loaded.adapters.list()] == [(RESIDENT, 0.0)]
+        assert loaded.limits.job_adapter == RESIDENT
+        assert loaded.generate("Hi", **SAY).text == plain
+        changed = loaded.generate("Hi", adapter=RESIDENT, **SAY).text
         assert changed != plain
-        assert loaded.generate("Hi", adapter="", **SAY).text == plain
+        assert Session(loaded).adapter is None
+        assert Session(loaded, tools=[_tell]).adapter == RESIDENT
+        assert Session(loaded, tools=[_tell], adapter="").adapter == ""
+        assert Npc(loaded, _card()).adapter == RESIDENT
+        asked = Session(loaded, tools=[_tell]).say("Hi", tool_choice="none", **SAY)
+        other = Session(loaded, tools=[_tell], adapter="").say("Hi", tool_choice="none", **SAY)
+        assert asked.raw_text != other.raw_text
     with understudy.load(folder, adapter=None, **options) as loaded:
         assert loaded.adapters.list() == ()
+        assert loaded.limits.job_adapter is None
         assert loaded.generate("Hi", **SAY).text == plain
     own = {"own": folder / "adapter"}
     with understudy.load(folder, adapters=own, adapter="own", **options) as loaded:
         assert [a.factor for a in loaded.adapters.list()] == [0.0, 1.0]
         assert loaded.generate("Hi", **SAY).text == changed
+        assert loaded.limits.job_adapter is None
 
 
 def test_only_the_default_model_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
