@@ -55,8 +55,12 @@ class SessionRequest(DrawSamplers):
     history: Annotated[list[SaidBody], Field(max_length=2000)] | None = None
 
     def npc_settings(self) -> NpcSettings:
+        # a server names its adapters by its models: none is a field here
+        samplers: dict[str, Any] = {
+            name: getattr(self, name) for name in SAMPLERS if name in type(self).model_fields
+        }
         return NpcSettings(
-            **{name: getattr(self, name) for name in SAMPLERS},
+            **samplers,
             user=self.user,
             stops_at_speakers=self.stops_at_speakers,
             stays_in_character=self.stays_in_character,
