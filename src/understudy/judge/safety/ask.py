@@ -34,7 +34,9 @@ def ask(model: Model, case: Case, seed: int) -> ModelAnswer:
         timeout_s=5,
         seed=seed,
         is_parallel=False,
-        calls=MODEL_ALONE,
+        calls=MODEL_ALONE,  # the model is judged, not what is decided before or behind it
+        stops_at_speakers=False,
+        stays_in_character=False,
     )
     session = Session(
         model,
