@@ -23,7 +23,7 @@ def commands_of(page: Path) -> list[str]:
     """The lines of a page's blocks that call the program, without prompt sign and remark."""
     blocks = FENCE.findall(page.read_text(encoding="utf-8"))
     shells = [text for kind, text in blocks if kind in ("", "console", "sh", "bash")]
-    lines = "\n".join(shells).splitlines()
+    lines = "\n".join(shells).replace("\\\n", " ").splitlines()
     bare = [line.removeprefix("$ ").partition("  #")[0].strip() for line in lines]
     return [line for line in bare if line.startswith("understudy ")]
 

@@ -15,7 +15,8 @@ from understudy.serve.app import create_app
 from understudy.serve.keys import new_key
 from understudy.serve.settings import Settings
 
-FILES = sorted(PAGE.iterdir())
+FILES = sorted(path for path in PAGE.iterdir() if path.is_file())
+VENDORED = sorted((PAGE / "vendor").glob("*.js"))
 # What parses a text as markup or runs it as code.
 SINKS = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc|\beval\b|new Function|setHTML"
 
@@ -52,8 +53,10 @@ def test_page_comes_without_a_key_and_lets_nothing_else_in(client):
 
 
 def test_all_that_is_linked_is_served(client: httpx.Client):
-    found = {path for file in FILES for path in re.findall(r"/page/[\w.-]+", file.read_text())}
-    assert found >= {"/page/main.js", "/page/style.css"}
+    found = {path for file in FILES for path in re.findall(r"/page/[\w./-]+", file.read_text())}
+    found -= {"/page/lang/"}  # a language's file is put together from its name
+    found |= {f"/page/lang/{path.name}" for path in (PAGE / "lang").iterdir()}
+    assert found >= {"/page/main.js", "/page/style.css", "/page/vendor/marked.js"}
     for path in found:
         assert client.get(path).status_code == 200, path
 
@@ -71,6 +74,15 @@ def test_file_has_no_outside_resource_and_no_markup_from_text(path):
     assert not re.search(r"@import|url\(", text)
     if path.suffix == ".html":
         assert re.findall(r"<script[^>]*>([^<]*)", text) == [""]
+
+
+@pytest.mark.parametrize("path", VENDORED, ids=lambda path: path.name)
+def test_a_library_fetches_and_evaluates_nothing(path):
+    text = path.read_text()
+    calls = (
+        r"(window|self|globalThis)\.fetch|XMLHttpRequest|WebSocket|\beval\(|new Function|import\("
+    )
+    assert not re.search(calls, text)
 
 
 @pytest.mark.parametrize("name", ["%00", "a%00.js", "x" * 5000, "..%2f..%2fapp.py"])

@@ -217,10 +217,13 @@ async def model(request: Request) -> Response:
 
 
 def _models(request: Request, name: str) -> list[dict[str, Any]]:
-    """A model, and with each of its adapters, which a request may name as its model."""
+    """A model, and with each of its adapters, which a request may name as its model. One that acts
+    on the jobs by itself is not listed.
+    """
     plain, pool = _model(request, name), server_of(request).pool
     served = next((served for served in pool.loaded if served.name == name), None)
-    adapters = served.model.adapters.list() if served is not None else ()
+    loaded = served.model.adapters.list() if served is not None else ()
+    by_itself = served.model.limits.job_adapter if served is not None else None
     return [plain] + [
         plain
         | {
@@ -229,7 +232,8 @@ def _models(request: Request, name: str) -> list[dict[str, Any]]:
             "parent": name,
             "adapter": {"id": adapter.id, "sha256": adapter.sha256, "rank": adapter.rank},
         }
-        for adapter in adapters
+        for adapter in loaded
+        if adapter.name != by_itself
     ]
 
 
