@@ -126,7 +126,9 @@ class ModelSpec:
 
     def count(self, *mixers: Mixer) -> int:
         """Layers with one of these mixers."""
-        return sum(self.block(layer).mixer in mixers for layer in range(self.num_layers))
+        if not self.blocks:
+            return self.num_layers if BlockSpec().mixer in mixers else 0
+        return sum(block.mixer in mixers for block in self.blocks)
 
     @property
     def has_state(self) -> bool:

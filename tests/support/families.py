@@ -67,7 +67,7 @@ HYBRIDS: dict[str, ModelSpec] = {
     "mlp_first": hybrid("-M-M*M-*"),
     "biases": hybrid("M-*M", proj_bias=True, mlp_bias=True),
     "no_conv_bias": hybrid("-M*", conv_bias=False),
-    "one_group": hybrid("M*-", num_groups=1, norm_groups=1, state_size=16, tied_embeddings=True),
+    "one_group": hybrid("M*-", num_groups=1, norm_groups=1, state_size=16),
     "odd_heads": hybrid("M*M-", num_heads=5, num_groups=1, norm_groups=1, head_dim=7),
     "wide_heads": hybrid("MM*-", num_heads=2, head_dim=80, num_groups=2, state_size=128),
     "short_taps": hybrid("M-M*", conv_size=2),

@@ -32,6 +32,8 @@ from understudy.formats.tensor import BLOCKS, StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec, tensor_shapes
 
+_MANY_LAYERS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -99,10 +101,26 @@ def _open_nemo(path: Path) -> Checkpoint:
 def _open_folder(folder: Path) -> Checkpoint:
     config = read_config(folder)
     family = architecture(config.get("model_type"), folder / "config.json")
+    if _is_absurd(config.get("num_hidden_layers")):  # before a table of so many blocks is made
+        _check_layers(config["num_hidden_layers"], len(read_weights(folder, config)), folder)
     spec = family.spec_of(without_quantization(config), folder / "config.json")
     weights = from_file(spec, family.folder_names, read_weights(folder, config), folder)
     spec = settle_head(spec, weights, folder)
     return _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
+
+
+def _is_absurd(layers: object) -> bool:
+    return type(layers) is int and layers > _MANY_LAYERS
+
+
+def _check_layers(announced: int, num_tensors: int, path: Path) -> None:
+    if announced > num_tensors:
+        raise MissingError(
+            "more layers are announced than there are tensors",
+            where=path,
+            expected=f"at most {num_tensors}",
+            found=announced,
+        )
 
 
 def _checked(
@@ -112,13 +130,7 @@ def _checked(
     path: Path,
     metadata: Mapping[str, Any],
 ) -> Checkpoint:
-    if spec.num_layers > len(weights):
-        raise MissingError(
-            "more layers are announced than there are tensors",
-            where=path,
-            expected=f"at most {len(weights)}",
-            found=spec.num_layers,
-        )
+    _check_layers(spec.num_layers, len(weights), path)
     expected = tensor_shapes(spec)
     _drop_zero_biases(weights, expected)
     if absent := [name for name in expected if name not in weights]:
@@ -163,6 +175,9 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     family = architecture_of_gguf(
         file.metadata.get("general.architecture"), f"{file.path}: general.architecture"
     )
+    for key, value in file.metadata.items():
+        if key.endswith(".block_count") and _is_absurd(value):
+            _check_layers(value, len(file.tensors), file.path)
     shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
     spec = family.spec_of_gguf(file.metadata, shapes, file.path)
     # Our writer's note that the head is there only for readers that demand one.

@@ -9,7 +9,12 @@ import pytest
 
 from understudy.compress.recipe import read_recipe
 
-RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+TRAINING = {"jobs"}  # of `understudy align`: read by the test of its own package
+RECIPES = [
+    path
+    for path in sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+    if path.stem not in TRAINING
+]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

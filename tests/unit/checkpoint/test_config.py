@@ -130,8 +130,11 @@ def test_a_window_ends_the_context(name: str, changes: dict[str, Any], tmp_path:
         assert open_checkpoint(folder).spec == spec.replace(max_positions=100)
 
 
-def test_a_config_that_announces_millions_of_layers_is_refused_at_once(tmp_path: Path) -> None:
-    spec = SPECS["llama"]
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_a_config_that_announces_millions_of_layers_is_refused_at_once(
+    name: str, tmp_path: Path
+) -> None:
+    spec = SPECS[name]
     folder = write_folder(spec, random_weights(spec), tmp_path / "m")
     config = config_of(spec) | {"num_hidden_layers": (1 << 31) - 1}
     (folder / "config.json").write_text(json.dumps(config))
