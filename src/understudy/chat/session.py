@@ -68,7 +68,7 @@ class Session(AsyncReplies, SavedConversation):
             )
         self.model, self.system, self.settings = model, system, settings or SessionSettings()
         self.tools, self.approve = as_tools(tools), approve
-        job = bool(self.tools or documents or character)
+        job = bool(documents or character)
         self.guard, self.sampling = guard, model.limits.with_job_adapter(sampling, job)
         self.texts = tuple(documents) if isinstance(documents, Sequence) else ()
         self.documents = None if isinstance(documents, Sequence) else documents

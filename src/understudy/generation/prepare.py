@@ -39,7 +39,8 @@ class RequestLimits:
         temperature: where a request names none.
         caps_answers: `max_tokens` of a request means "at most": what is not free is cut off.
         calls: decides before the model whether a message wants a tool; None: the model alone does.
-        job_adapter: acts on requests with tools that choose no adapter; None: none does.
+        job_adapter: acts on requests that choose no adapter, where a tool may be called or has just
+            said something; None: none does.
     """
 
     context: int
@@ -154,7 +155,7 @@ def prepare_chat(
     )
     request = make_request(
         prompt.encode(tokenizer),
-        sampling_params(limits.with_job_adapter(chat.sampling, chat.tools), limits),
+        sampling_params(limits.with_job_adapter(chat.sampling, _is_job(chat, intent)), limits),
         limits,
         stops=chat_template.stops,
         overflow=chat.overflow,
@@ -264,6 +265,12 @@ def make_request(
     request = Request(ids, params, overflow, make_mask, priority, continues=stops is None)
     check_prompt(ids, params, overflow, context=limits.context, vocab_size=limits.vocab_size)
     return request
+
+
+def _is_job(chat: ChatRequest, intent: Intent) -> bool:
+    """Whether a tool may be called, or has just said something; else the model answers as it is."""
+    is_after_result = bool(chat.messages) and chat.messages[-1]["role"] == "tool"
+    return bool(intent.callable_tools) or is_after_result
 
 
 def _fitting(params: SamplingParams, num_prompt: int, context: int) -> SamplingParams:

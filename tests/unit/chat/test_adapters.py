@@ -96,12 +96,18 @@ def test_the_adapter_that_ships_acts_by_itself(
         changed = loaded.generate("Hi", adapter=RESIDENT, **SAY).text
         assert changed != plain
         assert Session(loaded).adapter is None
-        assert Session(loaded, tools=[_tell]).adapter == RESIDENT
-        assert Session(loaded, tools=[_tell], adapter="").adapter == ""
+        assert Session(loaded, tools=[_tell]).adapter is None
+        assert Session(loaded, documents=["The gate is green."]).adapter == RESIDENT
         assert Npc(loaded, _card()).adapter == RESIDENT
-        asked = Session(loaded, tools=[_tell]).say("Hi", tool_choice="none", **SAY)
-        other = Session(loaded, tools=[_tell], adapter="").say("Hi", tool_choice="none", **SAY)
-        assert asked.raw_text != other.raw_text
+        said = {}
+        for choice in ("none", "required"):
+            for adapter in (None, ""):
+                own = {} if adapter is None else {"adapter": adapter}
+                session = Session(loaded, tools=[_tell], **own)
+                how = {**SAY, "max_tokens": 40, "tool_choice": choice}
+                said[choice, adapter] = session.say("Hi", **how).raw_text
+        assert said["none", None] == said["none", ""]  # no tool is wanted: the model itself answers
+        assert said["required", None] != said["required", ""]
     with understudy.load(folder, adapter=None, **options) as loaded:
         assert loaded.adapters.list() == ()
         assert loaded.limits.job_adapter is None
