@@ -91,6 +91,36 @@ def common_sizes(config: Config, defaults: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+def size_keys(spec: ModelSpec) -> dict[str, Any]:
+    """What every family's config.json says of a network's sizes, and of its head."""
+    return {
+        "num_hidden_layers": spec.num_layers,
+        "hidden_size": spec.hidden_size,
+        "intermediate_size": spec.intermediate_size,
+        "num_attention_heads": spec.num_heads,
+        "num_key_value_heads": spec.num_kv_heads,
+        "head_dim": spec.head_dim,
+        "vocab_size": spec.vocab_size,
+        "max_position_embeddings": spec.max_positions,
+        "tie_word_embeddings": spec.tied_embeddings,
+    }
+
+
+def size_metadata(arch: str, spec: ModelSpec) -> dict[str, Any]:
+    """What a GGUF says of a network's sizes, the same in each of its layers."""
+    return {
+        f"{arch}.context_length": spec.max_positions,
+        f"{arch}.embedding_length": spec.hidden_size,
+        f"{arch}.block_count": spec.num_layers,
+        f"{arch}.feed_forward_length": spec.intermediate_size,
+        f"{arch}.attention.head_count": spec.num_heads,
+        f"{arch}.attention.head_count_kv": spec.num_kv_heads,
+        f"{arch}.attention.key_length": spec.head_dim,
+        f"{arch}.attention.value_length": spec.head_dim,
+        f"{arch}.vocab_size": spec.vocab_size,
+    }
+
+
 def within_window(config: Config, sizes: dict[str, Any], window: Any) -> dict[str, Any]:
     """The sizes of a model that attends to the last `window` tokens, as far as that is all of them.
 

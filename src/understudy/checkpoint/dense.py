@@ -10,7 +10,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.checkpoint.architecture import Architecture, common_sizes, shortest, sound
+from understudy.checkpoint.architecture import (
+    Architecture,
+    common_sizes,
+    shortest,
+    size_keys,
+    sound,
+)
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.llama import gguf_metadata as plain_gguf_metadata
 from understudy.checkpoint.llama import gguf_sizes
@@ -208,17 +214,9 @@ def _every_fourth(num_layers: int) -> tuple[BlockSpec, ...]:
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     keys = {
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
+        **size_keys(spec),
         "hidden_act": "silu",
         "rms_norm_eps": spec.norm_eps,
-        "tie_word_embeddings": spec.tied_embeddings,
         **rope_config(spec),
     }
     match spec.architecture:

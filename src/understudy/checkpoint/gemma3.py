@@ -11,7 +11,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.checkpoint.architecture import Architecture, common_sizes, shortest, sound
+from understudy.checkpoint.architecture import (
+    Architecture,
+    common_sizes,
+    shortest,
+    size_keys,
+    sound,
+)
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.llama import gguf_metadata as plain_gguf_metadata
 from understudy.checkpoint.llama import gguf_sizes
@@ -145,14 +151,7 @@ def _pattern(num_layers: int, window: int) -> tuple[BlockSpec, ...]:
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     windows = [spec.block(layer).window for layer in range(spec.num_layers)]
     return {
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
+        **size_keys(spec),
         "hidden_activation": "gelu_pytorch_tanh",
         "rms_norm_eps": spec.norm_eps,
         "query_pre_attn_scalar": round(spec.attention_scale**-2)
@@ -162,7 +161,6 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
         "layer_types": [KINDS[window > 0] for window in windows],
         "rope_local_base_freq": spec.local_rope_theta,
         "attention_bias": spec.qkv_bias,
-        "tie_word_embeddings": spec.tied_embeddings,
         **rope_config(spec),
     }
 

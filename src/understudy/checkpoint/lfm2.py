@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.checkpoint.architecture import Architecture, common_sizes, shortest, sound
+from understudy.checkpoint.architecture import (
+    Architecture,
+    common_sizes,
+    shortest,
+    size_keys,
+    size_metadata,
+    sound,
+)
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.naming import Naming, gguf_naming
 from understudy.checkpoint.rope import read_rope, rope_config
@@ -142,42 +149,27 @@ def spec_of_gguf(
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     kinds = {block: name for name, block in _KINDS.items()}
     return {
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
+        **size_keys(spec),
         "block_auto_adjust_ff_dim": False,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
         "norm_eps": spec.norm_eps,
         "conv_L_cache": spec.conv_size,
         "conv_bias": spec.conv_bias,
         "layer_types": [kinds[spec.block(layer)] for layer in range(spec.num_layers)],
-        "tie_word_embeddings": spec.tied_embeddings,
         **rope_config(spec),
     }
 
 
 def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     return {
-        "lfm2.context_length": spec.max_positions,
-        "lfm2.embedding_length": spec.hidden_size,
-        "lfm2.block_count": spec.num_layers,
-        "lfm2.feed_forward_length": spec.intermediate_size,
-        "lfm2.attention.head_count": spec.num_heads,
+        **size_metadata("lfm2", spec),
         "lfm2.attention.head_count_kv": [
             spec.num_kv_heads if spec.block(layer) == _ATTENTION else 0
             for layer in range(spec.num_layers)
         ],
-        "lfm2.attention.key_length": spec.head_dim,
-        "lfm2.attention.value_length": spec.head_dim,
         "lfm2.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         "lfm2.rope.freq_base": float(spec.rope_theta),
         "lfm2.rope.dimension_count": spec.rotary_dim,
         "lfm2.shortconv.l_cache": spec.conv_size,
-        "lfm2.vocab_size": spec.vocab_size,
     }
 
 

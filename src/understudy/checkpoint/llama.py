@@ -14,6 +14,8 @@ from understudy.checkpoint.architecture import (
     Architecture,
     common_sizes,
     shortest,
+    size_keys,
+    size_metadata,
     sound,
     within_window,
 )
@@ -191,17 +193,9 @@ def spec_of_gguf(
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     keys = {
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
+        **size_keys(spec),
         "hidden_act": "silu",
         "rms_norm_eps": spec.norm_eps,
-        "tie_word_embeddings": spec.tied_embeddings,
         **rope_config(spec),
     }
     if spec.architecture == "llama":
@@ -213,18 +207,10 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
 
 def gguf_metadata(arch: str, spec: ModelSpec) -> dict[str, Any]:
     return {
-        f"{arch}.context_length": spec.max_positions,
-        f"{arch}.embedding_length": spec.hidden_size,
-        f"{arch}.block_count": spec.num_layers,
-        f"{arch}.feed_forward_length": spec.intermediate_size,
-        f"{arch}.attention.head_count": spec.num_heads,
-        f"{arch}.attention.head_count_kv": spec.num_kv_heads,
-        f"{arch}.attention.key_length": spec.head_dim,
-        f"{arch}.attention.value_length": spec.head_dim,
+        **size_metadata(arch, spec),
         f"{arch}.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         f"{arch}.rope.freq_base": float(spec.rope_theta),
         f"{arch}.rope.dimension_count": spec.rotary_dim,
-        f"{arch}.vocab_size": spec.vocab_size,
     }
 
 

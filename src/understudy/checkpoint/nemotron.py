@@ -14,6 +14,8 @@ from understudy.checkpoint.architecture import (
     Architecture,
     common_sizes,
     shortest,
+    size_keys,
+    size_metadata,
     sound,
 )
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
@@ -98,18 +100,10 @@ def _rotary_dim(config: Config, sizes: Mapping[str, Any]) -> int:
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     return {
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
+        **size_keys(spec),
         "hidden_act": "relu2",
         "norm_eps": spec.norm_eps,
         "partial_rotary_factor": spec.rotary_dim / spec.head_dim,
-        "tie_word_embeddings": spec.tied_embeddings,
         "attention_bias": spec.qkv_bias,
         "mlp_bias": spec.mlp_bias,
         **rope_config(spec),
@@ -118,19 +112,11 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
 
 def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     return {
-        "nemotron.context_length": spec.max_positions,
-        "nemotron.embedding_length": spec.hidden_size,
-        "nemotron.block_count": spec.num_layers,
-        "nemotron.feed_forward_length": spec.intermediate_size,
-        "nemotron.attention.head_count": spec.num_heads,
-        "nemotron.attention.head_count_kv": spec.num_kv_heads,
-        "nemotron.attention.key_length": spec.head_dim,
-        "nemotron.attention.value_length": spec.head_dim,
+        **size_metadata("nemotron", spec),
         "nemotron.attention.layer_norm_epsilon": float(spec.norm_eps),
         "nemotron.rope.freq_base": float(spec.rope_theta),
         "nemotron.rope.dimension_count": spec.rotary_dim,
         "understudy.rotary_dim": spec.rotary_dim,
-        "nemotron.vocab_size": spec.vocab_size,
     }
 
 

@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.checkpoint.architecture import Architecture, common_sizes, shortest, sound
+from understudy.checkpoint.architecture import (
+    Architecture,
+    common_sizes,
+    shortest,
+    size_keys,
+    size_metadata,
+    sound,
+)
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.naming import Naming, gguf_naming
 from understudy.errors import FormatError, UnsupportedError
@@ -205,15 +212,8 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
     mamba = spec.mamba2
     assert mamba is not None
     return {
+        **size_keys(spec),
         "layers_block_type": [_NAMES[block] for block in spec.blocks],
-        "num_hidden_layers": spec.num_layers,
-        "hidden_size": spec.hidden_size,
-        "intermediate_size": spec.intermediate_size,
-        "num_attention_heads": spec.num_heads,
-        "num_key_value_heads": spec.num_kv_heads,
-        "head_dim": spec.head_dim,
-        "vocab_size": spec.vocab_size,
-        "max_position_embeddings": spec.max_positions,
         "mlp_hidden_act": "relu2",
         "mamba_hidden_act": "silu",
         "layer_norm_epsilon": spec.norm_eps,
@@ -227,7 +227,6 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
         "mamba_proj_bias": mamba.proj_bias,
         "time_step_min": mamba.min_time_step,
         "mlp_bias": spec.mlp_bias,
-        "tie_word_embeddings": spec.tied_embeddings,
     }
 
 
@@ -235,18 +234,13 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     mamba, blocks = spec.mamba2, spec.blocks
     assert mamba is not None
     return {
-        "nemotron_h.context_length": spec.max_positions,
-        "nemotron_h.embedding_length": spec.hidden_size,
-        "nemotron_h.block_count": spec.num_layers,
+        **size_metadata("nemotron_h", spec),
         "nemotron_h.feed_forward_length": [
             spec.intermediate_size if block == _MLP else 0 for block in blocks
         ],
-        "nemotron_h.attention.head_count": spec.num_heads,
         "nemotron_h.attention.head_count_kv": [
             spec.num_kv_heads if block == _ATTENTION else 0 for block in blocks
         ],
-        "nemotron_h.attention.key_length": spec.head_dim,
-        "nemotron_h.attention.value_length": spec.head_dim,
         "nemotron_h.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         "nemotron_h.attention.layer_norm_epsilon": float(spec.norm_eps),
         "nemotron_h.ssm.conv_kernel": mamba.conv_size,
@@ -255,7 +249,6 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
         "nemotron_h.ssm.time_step_rank": mamba.num_heads,
         "nemotron_h.ssm.group_count": mamba.num_groups,
         "nemotron_h.rope.dimension_count": spec.head_dim,
-        "nemotron_h.vocab_size": spec.vocab_size,
         "understudy.min_time_step": float(mamba.min_time_step),
     }
 

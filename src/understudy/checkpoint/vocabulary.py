@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from understudy.checkpoint.gguf_tokenizer import prefix_metadata
 from understudy.errors import FormatError, UnderstudyError, UnsupportedError
 from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
+from understudy.text.fast import has_byte_level
 from understudy.text.pre_tokenizers import PRE_TOKENIZERS
 from understudy.text.spm import (
     BYTE,
@@ -71,10 +72,9 @@ def to_gguf_source(source: TokenizerSource) -> Vocabulary:
                 expected="BPE",
                 found=model.get("type"),
             )
-        kinds = json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
         return (
             _byte_level(source, description)
-            if "ByteLevel" in kinds
+            if has_byte_level(description)
             else _spm_like(source, description)
         )
     except UnderstudyError:

@@ -110,8 +110,7 @@ def segmenter_of_json(
         later = _for_later_pieces(start, plain)
         vocab = description["model"]["vocab"]
         num_tokens = len(vocab) if isinstance(vocab, list) else max(vocab.values(), default=-1) + 1
-    outside = [plain.get("decoder"), plain.get("pre_tokenizer")]
-    is_byte_level = "ByteLevel" in json.dumps(outside)
+    is_byte_level = has_byte_level(plain)
     kinds = _decoder_types(plain.get("decoder"))
     if not is_byte_level and not kinds <= _SPM_DECODERS:
         raise UnsupportedError(
@@ -122,6 +121,11 @@ def segmenter_of_json(
         )
     strips = not is_byte_level and ("Strip" in kinds or _prefixes(plain.get("decoder")))
     return FastSegmenter(start, later, num_tokens, is_byte_level, strips), markers
+
+
+def has_byte_level(description: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json writes its pieces in GPT-2's characters for bytes."""
+    return "ByteLevel" in json.dumps([description.get("pre_tokenizer"), description.get("decoder")])
 
 
 _SPM_DECODERS = {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}
@@ -176,14 +180,14 @@ def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
         shown["merges"] = [
             merge
             for merge, (left, right) in zip(
-                model["merges"], map(_words, model["merges"]), strict=True
+                model["merges"], map(merged_pair, model["merges"]), strict=True
             )
             if left + right not in hidden and left not in hidden and right not in hidden
         ]
     return shown
 
 
-def _words(merge: str | list[str]) -> tuple[str, str]:
+def merged_pair(merge: str | list[str]) -> tuple[str, str]:
     left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
     return left, right
 
@@ -267,7 +271,7 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
         model = _without(
             {"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text}
         )
-        merges = [_words(merge) for merge in model["merges"]]
+        merges = [merged_pair(merge) for merge in model["merges"]]
         fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()
     fast.decoder = decoders.ByteLevel()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.checkpoint.vocabulary import to_gguf_source
 from understudy.errors import UnsupportedError
 from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.text.fast import byte_of_character
+from understudy.text.fast import byte_of_character, has_byte_level, merged_pair
 from understudy.text.spm import BYTE, NORMAL, UNKNOWN, UNUSED
 
 Rank = Callable[[str, str], float | None]  # of a join, best first; None: the two do not join
@@ -72,7 +72,7 @@ def pieces_of(source: TokenizerSource) -> Pieces:
     markers = frozenset(i for i, kind in kinds if kind not in (NORMAL, BYTE)) | added
     is_byte_level = source.model == "gpt2"
     if is_byte_level:
-        rank = _listed(merge.split(" ", 1) for merge in source.merges)
+        rank = _listed(map(merged_pair, source.merges))
         fallbacks = _byte_characters(texts, markers)
     else:
         rank = _scored(source.tokens, source.scores, types)
@@ -104,22 +104,21 @@ def _of_json(description: Mapping[str, Any], source: TokenizerSource) -> Pieces:
     by_id = {token: word for word, token in words.items()} | added
     texts = tuple(by_id.get(token) for token in range(max(by_id) + 1))
     markers = frozenset(added)
-    is_byte_level = "ByteLevel" in json.dumps(
-        [description.get("pre_tokenizer"), description.get("decoder")]
-    )
+    is_byte_level = has_byte_level(description)
     if is_byte_level:
         fallbacks = _byte_characters(texts, markers)
     else:
         fallbacks = frozenset(words[f"<0x{i:02X}>"] for i in range(256) if f"<0x{i:02X}>" in words)
-    return Pieces(texts, markers, fallbacks, _listed(_pairs(model)), is_byte_level)
+    return Pieces(
+        texts,
+        markers,
+        fallbacks,
+        _listed(map(merged_pair, model.get("merges") or ())),
+        is_byte_level,
+    )
 
 
-def _pairs(model: Mapping[str, Any]) -> Any:
-    """The joins of a tokenizer.json, written "a b" or as pairs."""
-    return (m.split(" ", 1) if isinstance(m, str) else m for m in model.get("merges") or ())
-
-
-def _listed(pairs: Any) -> Rank:
+def _listed(pairs: Iterable[tuple[str, str]]) -> Rank:
     ranks = {(left, right): float(i) for i, (left, right) in enumerate(pairs)}
     return lambda left, right: ranks.get((left, right))
 

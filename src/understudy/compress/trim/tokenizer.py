@@ -9,6 +9,7 @@ from typing import Any
 
 from understudy.compress.trim.sentencepiece_file import renumbered
 from understudy.formats.tokenizer_source import TokenizerSource
+from understudy.text.fast import merged_pair
 
 Numbers = Mapping[int, int]  # old id -> new id, of the kept
 
@@ -47,12 +48,12 @@ def _gguf(source: TokenizerSource, kept: Sequence[int]) -> dict[str, Any]:
         if (values := getattr(source, name))
     }
     known = set(changed["tokens"])
-    changed["merges"] = tuple(m for m in source.merges if _is_whole(m.split(" ", 1), known))
+    changed["merges"] = tuple(m for m in source.merges if _is_whole(m, known))
     return changed
 
 
-def _is_whole(pair: Sequence[str], known: Mapping[str, int] | set[str]) -> bool:
-    left, right = pair
+def _is_whole(merge: str | list[str], known: Mapping[str, int] | set[str]) -> bool:
+    left, right = merged_pair(merge)
     return left in known and right in known and left + right in known
 
 
@@ -67,11 +68,7 @@ def trimmed_json(payload: bytes, numbers: Numbers) -> bytes:
     else:
         vocab = {word: numbers[i] for word, i in model["vocab"].items() if i in numbers}
         model["vocab"] = vocab
-        model["merges"] = [
-            merge
-            for merge in model.get("merges") or []
-            if _is_whole(merge.split(" ", 1) if isinstance(merge, str) else merge, vocab)
-        ]
+        model["merges"] = [merge for merge in model.get("merges") or [] if _is_whole(merge, vocab)]
     description["added_tokens"] = [
         {**entry, "id": numbers[entry["id"]]}
         for entry in description.get("added_tokens") or []
