@@ -83,7 +83,7 @@ async function keep(kept = conversation) {
   } catch (error) {
     if (kept === conversation) announce(t("This conversation could not be kept: {why}", { why: error.message }));
   }
-  onChange();
+  onChange(kept);
 }
 
 // ---- what is shown ----
@@ -221,7 +221,7 @@ async function answer(begun = null) {
 /** The answer takes its place in the conversation that it was asked in. */
 function finish(mine, own, parent, begun) {
   const { bubble, message } = own;
-  message.calls = bubble.calls.map(({ id, name, arguments: text }) => ({ id, name, arguments: text }));
+  message.calls = bubble.asked;
   if (begun) touch(mine);
   else {
     const node = add(mine, message, parent);
@@ -329,7 +329,7 @@ function takeResults(bubble) {
   bubble.askResults(schemaOf, (results) => {
     if (running || mine !== conversation) return;
     const node = bubble.message;
-    node.calls = bubble.calls.map(({ id, name, arguments: text }) => ({ id, name, arguments: text }));
+    node.calls = bubble.asked;
     results.forEach((content, i) => add(conversation, { role: "tool", content, callId: node.calls[i].id }));
     keep();
     byId("say").focus();

@@ -57,12 +57,16 @@ export class Growing {
   flush() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    const end = Math.min(this.full.length, MOST_SHOWN);
-    if (end > this.written) this.element.append(shown(this.full.slice(this.written, end)));
-    this.written = Math.max(this.written, end);
+    this.write(Math.min(this.full.length, MOST_SHOWN));
     if (this.full.length <= MOST_SHOWN) return;
     this.more ??= this.element.parentElement?.appendChild(make("p", { class: "note" })) ?? null;
     if (this.more) this.more.textContent = t("{count} more characters are not shown.", { count: (this.full.length - MOST_SHOWN).toLocaleString() });
+  }
+
+  /** Shows what has come up to `end`. */
+  write(end) {
+    if (end > this.written) this.element.append(shown(this.full.slice(this.written, end)));
+    this.written = Math.max(this.written, end);
   }
 }
 

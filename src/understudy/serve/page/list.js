@@ -4,7 +4,9 @@ import { current, fresh, open } from "/page/chat.js";
 import { announce, byId, make, shown } from "/page/dom.js";
 import { fromFile, toJson, toMarkdown, toSillyTavern } from "/page/exchange.js";
 import { t } from "/page/language.js";
-import { store } from "/page/store.js";
+import { store, summaryOf } from "/page/store.js";
+
+let summaries = []; // what is shown
 
 const tell = (text) => { byId("list-status").textContent = shown(text); };
 const guarded = (work) => (...inputs) => work(...inputs).catch((error) => tell(error.message));
@@ -33,12 +35,23 @@ function hide() {
   if (!matchMedia("(min-width: 70rem)").matches && !byId("list").hidden) toggle(byId("list"), byId("open-list"));
 }
 
-/** Shows what is kept, and what of it holds the words that are looked for. */
+/** Reads what is kept, and what of it holds the words that are looked for, and shows it. */
 export const list = guarded(async () => {
-  const found = await store().list(byId("find").value.trim());
-  tell(found.length || !byId("find").value ? "" : t("Nothing was found."));
-  byId("conversations").replaceChildren(...found.map(row));
+  summaries = await store().list(byId("find").value.trim());
+  draw();
 });
+
+/** A conversation was kept, or (none) another one is open: no need to read them all again. */
+export function changed(conversation) {
+  if (conversation && byId("find").value) return list();
+  if (conversation) summaries = [summaryOf(conversation), ...summaries.filter(({ id }) => id !== conversation.id)];
+  draw();
+}
+
+function draw() {
+  tell(summaries.length || !byId("find").value ? "" : t("Nothing was found."));
+  byId("conversations").replaceChildren(...summaries.map(row));
+}
 
 function row(summary) {
   const isOpen = summary.id === current().id;
@@ -88,7 +101,7 @@ async function exported(summary, ending, write) {
 async function remove(summary) {
   await store().remove(summary.id);
   if (summary.id === current().id) fresh();
-  else await list();
+  await list();
   announce(t("Deleted."));
 }
 

@@ -6,7 +6,7 @@ import { beginScene, fresh, setUpChat } from "/page/chat.js";
 import * as documents from "/page/documents.js";
 import { byId, make, shown, turnTo } from "/page/dom.js";
 import { chooseLanguage, language, LANGUAGES, setUpLanguage, t } from "/page/language.js";
-import { list, setUpList } from "/page/list.js";
+import { changed, list, setUpList } from "/page/list.js";
 import { listModels, model, setUpModels } from "/page/models.js";
 import { setUpPanel } from "/page/panel.js";
 import { isOnServer, keepOnServer, store } from "/page/store.js";
@@ -61,6 +61,7 @@ async function chooseStore() {
     byId("store-status").textContent = shown(error.message);
   }
   fresh();
+  await list();
 }
 
 function greet() {
@@ -84,7 +85,7 @@ setUpSettings();
 setUpTools();
 setUpPanel();
 setUpModels();
-setUpChat(model, list);
+setUpChat(model, changed);
 setUpList();
 characters.setUpCharacters(model, (scene, history) => {
   location.hash = "chat";

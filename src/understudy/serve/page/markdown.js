@@ -1,6 +1,6 @@
 // Markdown as elements. Markup of a model is text; what is made of its Markdown is cleaned, and holds nothing that loads or runs.
 
-import { make, shown } from "/page/dom.js";
+import { Growing, make, shown } from "/page/dom.js";
 import { t } from "/page/language.js";
 import { Marked } from "/page/vendor/marked.js";
 import DOMPurify from "/page/vendor/purify.js";
@@ -108,50 +108,25 @@ function typeset(element) {
   }).catch(() => {}); // what is no formula stays as it was written
 }
 
-const MOST_SHOWN = 100_000;
-
 /** Markdown that grows. Blocks that are finished stay; the last is made anew, once a frame. */
-export class Markdown {
-  constructor(element) {
-    this.element = element;
-    this.full = "";
-    this.done = 0; // characters whose blocks are final
-    this.frame = 0;
-    this.tail = [];
-    this.more = null;
-  }
+export class Markdown extends Growing {
+  tail = []; // of the blocks that are not final; those of `written` characters are
 
+  /** Without carriage returns: the parser drops them, and places are counted in what it read. */
   add(text) {
-    this.full += text;
-    this.frame ||= requestAnimationFrame(() => this.flush());
+    super.add(text.replaceAll("\r", ""));
   }
 
-  flush() {
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
+  write(end) {
     for (const node of this.tail) node.remove();
     this.tail = [];
-    const text = shown(this.full.slice(this.done, MOST_SHOWN));
-    const tokens = marked.lexer(text);
-    const last = tokens.findLastIndex((token) => token.type !== "space");
-    const finished = tokens.slice(0, Math.max(0, last)), rest = tokens.slice(Math.max(0, last));
-    if (finished.length && tokens.links && Object.keys(tokens.links).length === 0) {
-      this.element.append(blocks(marked.parser(finished)));
-      this.done += finished.reduce((sum, token) => sum + token.raw.length, 0);
-      this.put(rest);
-    } else this.put(tokens);
-    this.count();
-  }
-
-  put(tokens) {
-    const fragment = blocks(marked.parser(tokens));
+    const tokens = marked.lexer(shown(this.full.slice(this.written, end)));
+    const last = Math.max(0, tokens.findLastIndex((token) => token.type !== "space"));
+    const finished = Object.keys(tokens.links).length === 0 ? tokens.slice(0, last) : [];
+    this.element.append(blocks(marked.parser(finished)));
+    this.written += finished.reduce((sum, token) => sum + token.raw.length, 0);
+    const fragment = blocks(marked.parser(tokens.slice(finished.length)));
     this.tail = [...fragment.childNodes];
     this.element.append(fragment);
-  }
-
-  count() {
-    if (this.full.length <= MOST_SHOWN) return;
-    this.more ??= this.element.parentElement?.appendChild(make("p", { class: "note" })) ?? null;
-    if (this.more) this.more.textContent = t("{count} more characters are not shown.", { count: (this.full.length - MOST_SHOWN).toLocaleString() });
   }
 }

@@ -99,6 +99,11 @@ export class Bubble {
     return area;
   }
 
+  /** The calls as a conversation keeps them. */
+  get asked() {
+    return this.calls.map(({ id, name, arguments: text }) => ({ id, name, arguments: text }));
+  }
+
   note(text, kind = "note") {
     this.extra.append(make("p", { class: kind, role: kind === "fault" ? "alert" : undefined }, shown(text)));
   }

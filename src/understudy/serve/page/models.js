@@ -17,7 +17,8 @@ export function setUpModels() {
 /** What was measured of the chosen model. */
 export function measured(rate) {
   rates.set(model(), rate);
-  listModels().catch(() => {});
+  if (loaded.has(model())) describe();
+  else listModels().catch(() => {}); // it was loaded for this answer
 }
 
 export async function listModels() {

@@ -3,7 +3,7 @@
 import * as api from "/page/api.js";
 
 const CHOICE = "understudy-store";
-const summary = ({ id, title, updated, scene }) => ({ id, title, updated, name: scene?.name ?? "" });
+export const summaryOf = ({ id, title, updated, scene }) => ({ id, title, updated, name: scene?.name ?? "" });
 const texts = (conversation) => [conversation.title, ...Object.values(conversation.nodes).map((node) => node.content)];
 
 /** IndexedDB; where a browser gives none (a private window), memory until the tab closes. */
@@ -37,7 +37,7 @@ class Browser {
   async list(query = "") {
     const all = await this.run("conversations", "readonly", (store) => store.getAll());
     const wanted = query.toLowerCase();
-    return all.filter((one) => !wanted || texts(one).some((text) => text?.toLowerCase().includes(wanted))).map(summary).sort((a, b) => b.updated - a.updated);
+    return all.filter((one) => !wanted || texts(one).some((text) => text?.toLowerCase().includes(wanted))).map(summaryOf).sort((a, b) => b.updated - a.updated);
   }
 
   get = (id) => this.run("conversations", "readonly", (store) => store.get(id));
@@ -50,7 +50,7 @@ class Browser {
 const at = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 class Server {
-  list = async (query = "") => (await api.ask(`/v1/conversations?search=${encodeURIComponent(query)}`)).data.map(summary);
+  list = async (query = "") => (await api.ask(`/v1/conversations?search=${encodeURIComponent(query)}`)).data.map(summaryOf);
   get = (id) => api.ask(at(id));
   put = (conversation) => api.ask(at(conversation.id), { method: "PUT", body: conversation });
   remove = (id) => api.ask(at(id), { method: "DELETE" });
