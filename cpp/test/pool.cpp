@@ -69,8 +69,9 @@ void check_late_workers_rest(Check& check) {
   pool.share(100, 1, count_help);
   if (pool.num_resting() == 1)  // unless this machine took so long that the rest is over
     check.hold(num_helped == 0, "%d pieces taken by a worker that rests", num_helped.load());
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (num_helped == 0 && std::chrono::steady_clock::now() < deadline)
+  // On a busy machine it may be late, and rest, once more: the rest ends each time.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while ((num_helped == 0 || pool.num_resting() > 0) && std::chrono::steady_clock::now() < deadline)
     pool.share(2, 1, [&](int64_t first, int64_t last) {
       count_help(first, last);
       std::this_thread::sleep_for(milliseconds(1));
