@@ -14,6 +14,7 @@ from typing import Any
 
 from understudy.data.encode import Dialogue
 from understudy.data.forms import openai_tools
+from understudy.data.near import neighbour
 from understudy.data.records import Record
 from understudy.data.requests import Made, Phrased, Values, described_request
 from understudy.data.variation import Variation, in_order, vary
@@ -27,6 +28,7 @@ JOINED = (
     "First {a2}, then {b}",
     "{a} After that {b}",
 )
+NEIGHBOURS = 60  # of how many functions the nearest are sought
 NUM_TOOLS = (1, 1, 1, 2, 2, 3, 3, 4, 5)
 
 
@@ -45,6 +47,8 @@ class ToolDecisions:
     from records (`messages` by function name).
 
     `foreign` are messages that no function here serves, `smalltalk` (message, answer) pairs.
+    `declined` is the share of messages that no function on offer serves (None: as drawn, 14 %), of
+    which `near` ask for a neighbour of the functions on offer.
     """
 
     values: Values
@@ -55,6 +59,8 @@ class ToolDecisions:
     foreign: Sequence[str] = ()
     smalltalk: Sequence[tuple[str, str]] = ()
     branches: int = 6
+    declined: float | None = None
+    near: float = 0.0
 
     def conversations(self, chance: random.Random) -> list[Dialogue]:
         """One set of functions and the decisions about it."""
@@ -82,7 +88,9 @@ class ToolDecisions:
     def _wish(
         self, tools: Sequence[Mapping[str, Any]], makers: Mapping[str, Any], chance: random.Random
     ) -> Wish | None:
-        draw = chance.random()
+        if self.declined is not None and chance.random() < self.declined:
+            return self._foreign(tools, chance)
+        draw = chance.random() * (1.0 if self.declined is None else 0.86)
         if draw < 0.58:
             return self._call(tools, makers, chance)
         if draw < 0.70:
@@ -113,6 +121,8 @@ class ToolDecisions:
         return made
 
     def _foreign(self, tools: Sequence[Mapping[str, Any]], chance: random.Random) -> Wish | None:
+        if self.near and chance.random() < self.near:
+            return self._near(tools, chance)
         names = {tool["name"] for tool in tools}
         if self.foreign and chance.random() < 0.5:
             return Wish(chance.choice(list(self.foreign)), words=declined(tools, chance))
@@ -121,6 +131,28 @@ class ToolDecisions:
             return None
         made = chance.choice(others).make(chance, self.values)
         return Wish(made.text, words=declined(tools, chance))
+
+    def _near(self, tools: Sequence[Mapping[str, Any]], chance: random.Random) -> Wish | None:
+        """A wish for a neighbour of the functions on offer, declined."""
+        makers = self._neighbours(tools)
+        shown = chance.sample(sorted(makers), min(len(makers), NEIGHBOURS))
+        found = neighbour(
+            tools, [_tool_of(makers[name], self.families, name) for name in shown], chance
+        )
+        made = None if found is None else self._make(makers[found["name"]], chance)
+        return None if made is None else Wish(made.text, words=declined(tools, chance))
+
+    def _neighbours(self, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Makers of messages by function, of the kind that `tools` are of."""
+        if self.messages:
+            return self.messages
+        names = {tool["name"] for tool in tools}
+        if any(p.tool["name"] in names for p in self.phrased):
+            return {p.tool["name"]: p for p in self.phrased}
+        family = next(
+            (f for f in self.families.values() if any(t["name"] in names for t in f)), self.listed
+        )
+        return {tool["name"]: tool for tool in family}
 
     @staticmethod
     def _conversation(wish: Wish, varied: Variation) -> Dialogue:
@@ -131,6 +163,14 @@ class ToolDecisions:
         messages = [{"role": "user", "content": wish.text}, answer]
         kind = "calls" if wish.calls else "no_call"
         return Dialogue(messages, openai_tools(varied.tools), kind=kind)
+
+
+def _tool_of(
+    maker: Any, families: Mapping[str, Sequence[Mapping[str, Any]]], name: str
+) -> Mapping[str, Any]:
+    if isinstance(maker, Phrased):
+        return maker.tool
+    return maker if isinstance(maker, Mapping) else families[name][0]
 
 
 def _joined(first: Wish, second: Wish, chance: random.Random) -> Wish:

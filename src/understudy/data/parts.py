@@ -97,6 +97,8 @@ def requests(table: Mapping[str, Any], context: PartContext) -> Groups:
         foreign=_foreign(table, context),
         smalltalk=_smalltalk(table, context),
         branches=int(table.get("branches", 6)),
+        declined=table.get("declined"),
+        near=float(table.get("near", 0.0)),
     )
     return forever(decisions, chance)
 
@@ -141,6 +143,8 @@ def messages(table: Mapping[str, Any], context: PartContext) -> Groups:
         foreign=_foreign(table, context),
         smalltalk=_smalltalk(table, context),
         branches=int(table.get("branches", 5)),
+        declined=table.get("declined"),
+        near=float(table.get("near", 0.0)),
     )
     return forever(decisions, chance)
 

@@ -6,6 +6,7 @@ Many forms, so that the decision is learnt and not a phrase.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,8 +56,18 @@ def asked(names: Sequence[str], chance: random.Random) -> str:
     return chance.choice(_ASKED).format(name=named)
 
 
+_NAMES_A_THING = re.compile(r"(?:(?!\b(?:a|an|the)\b).)*?\b(?:of|at|between|that)\b", re.I)
+_VERB = re.compile(
+    "get|retrieve|calculate|compute|find|list|search|show|look|check|fetch|give|return|provide|"
+    "estimate|determine|update|add|create|count|set|play|convert|analyze|track|remove|delete|change"
+)
+
+
 def wish_of(tool: Mapping[str, Any]) -> str:
-    """A description as a verb phrase: "Gets the weather." -> "get the weather"."""
+    """A description as a verb phrase: "Gets the weather." -> "get the weather".
+
+    Empty where it names a thing ("Population of a country.") or is long.
+    """
     text = str(tool.get("description", "")).strip().rstrip(".")
     if not text or "." in text or len(text) > 90:
         return ""
@@ -66,4 +77,6 @@ def wish_of(tool: Mapping[str, Any]) -> str:
         verb = verb[:-2]
     elif verb.endswith("s") and not verb.endswith("ss"):
         verb = verb[:-1]
+    if not _VERB.fullmatch(verb) and _NAMES_A_THING.match(text):
+        return ""
     return f"{verb} {rest}" if rest else ""

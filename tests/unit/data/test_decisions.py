@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 from understudy.data.decisions import ToolDecisions, messages_of
+from understudy.data.near import likeness, neighbour
 from understudy.data.records import record_of
 from understudy.data.requests import read_phrased, read_values
 from understudy.data.variation import vary
@@ -111,3 +112,44 @@ def test_words_that_decline_are_many_and_speak_of_what_there_is():
     assert len(said) > 20
     assert any("fetch the paper" in text for text in said)
     assert wish_of({"description": "Gets it. And more."}) == ""
+
+
+def described(name: str, text: str) -> dict:
+    return {"name": name, "description": text}
+
+
+def test_a_near_miss_is_a_neighbour_and_neither_offered_nor_a_twin():
+    offered = [described("find_hotel", "Finds a hotel in a city.")]
+    others = [
+        *offered,
+        described("search_hotels", "Find a hotel in a city"),  # a twin: it may serve as well
+        described("rate_hotel", "Gives a hotel stars and a comment for later guests."),
+        *(described(f"do_{n}", f"Mixes paint number {n}") for n in ("one", "two", "three", "four")),
+    ]
+    assert likeness(offered[0], others[1]) > 0.7
+    found = [neighbour(offered, others, random.Random(seed))["name"] for seed in range(60)]
+    assert "rate_hotel" in found
+    assert not {"find_hotel", "search_hotels"} & set(found)
+    assert neighbour(offered, offered, random.Random(1)) is None
+
+
+def test_a_share_of_near_misses_is_declined(tmp_path):
+    chance, asked, declines = random.Random(4), [], 0
+    made = decisions(tmp_path, foreign=["sing a song"], declined=0.5, near=1.0)
+    for phrased in made.phrased:  # else all of them were twins
+        phrased.tool["description"] = phrased.tool["name"][3:] + "ish"
+    for _ in range(60):
+        for conversation in made.conversations(chance):
+            asked.append(conversation.messages[0]["content"])
+            is_call = bool(conversation.messages[-1].get("tool_calls"))
+            declines += not is_call and asked[-1].startswith("Do ")
+    assert 0.5 < declines / len(asked) < 0.7  # messages that come twice count once
+    assert "sing a song" not in asked
+
+
+def test_a_description_that_names_a_thing_is_no_wish():
+    assert wish_of({"description": "Statistics of a player in a season."}) == ""
+    assert wish_of({"description": "Gets the weather of a city."}) == "get the weather of a city"
+    assert (
+        wish_of({"description": "Retrieve details of an order"}) == "retrieve details of an order"
+    )
