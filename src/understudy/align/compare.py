@@ -77,32 +77,38 @@ class Paired:
 
 def compare(
     model: Model,
-    adapter: Adapter,
+    made: Adapter | Model,
     tasks: Sequence[RolloutTask],
     *,
     progress: Progress = quiet,
 ) -> dict[str, Paired]:
-    """Asks each task twice. Results by kind of record."""
-    model.adapters.add(NAME, adapter)
+    """Asks each task twice: the base, and the base with an adapter or another model. Results by
+    kind of record.
+    """
+    if isinstance(made, Adapter):
+        model.adapters.add(NAME, made)
+    tuned = (model, NAME) if isinstance(made, Adapter) else (made, None)
+    asked: list[tuple[Model, str | None]] = [(model, None), tuned]
     found: dict[str, Paired] = defaultdict(Paired)
     for number, task in enumerate(tasks, 1):
         reward = reward_of(task.record, model.chat_template)
-        texts = [_answer(model, task, chosen) for chosen in (None, NAME)]
+        texts = [_answer(who, task, chosen) for who, chosen in asked]
         most = RIGHT_ANSWER if task.record.kind == "rag" else RIGHT
-        base, tuned = (reward(text) >= most for text in texts)
+        was_right, is_right = (reward(text) >= most for text in texts)
         paired = found[task.record.kind]
-        paired.add(base, tuned)
+        paired.add(was_right, is_right)
         message = str(task.record.messages[-2].get("content", ""))
         paired.samples.append((message, texts[0], texts[1]))
         progress(number, len(tasks), "comparing base and adapter")
-    model.adapters.drop(NAME)
+    if isinstance(made, Adapter):
+        model.adapters.drop(NAME)
     return dict(found)
 
 
 def compare_on(
     files: Sequence[Path],
     bench: Workbench,
-    adapter: Adapter,
+    made: Adapter | Path,
     context: PartContext,
     *,
     progress: Progress = quiet,
@@ -112,7 +118,10 @@ def compare_on(
 
     tasks = tasks_of(list(read_data(files)), context, bench.encoder())
     with load(bench.path, adapter=None) as model:
-        return compare(model, adapter, tasks, progress=progress)
+        if isinstance(made, Adapter):
+            return compare(model, made, tasks, progress=progress)
+        with load(made, adapter=None) as tuned:
+            return compare(model, tuned, tasks, progress=progress)
 
 
 def _answer(model: Model, task: RolloutTask, adapter: str | None) -> str:

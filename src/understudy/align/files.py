@@ -1,4 +1,4 @@
-"""What a tuning run leaves: the adapter in both forms, its card and the report."""
+"""What a tuning run leaves: the adapter in both forms or the model, its card and the report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from understudy.adapters import Adapter, gguf, peft
 from understudy.align.lora import Adapters
 from understudy.align.recipe import AlignRecipe
 from understudy.align.report import Findings, card_text, document
+from understudy.align.whole import WholeWeights
 from understudy.align.workbench import Workbench
+from understudy.compress.folder import save_network
 from understudy.report.provenance import file_sha256
 from understudy.report.write import write_page, write_text
 
 
 def write_findings(findings: Findings, out: Path) -> None:
-    """Adapter in both forms, card and report."""
-    write_adapter(findings.adapter, findings.bench, out, findings.recipe.format)
+    """Adapter in both forms (a model is there already), card and report."""
+    if isinstance(findings.made, Adapter):
+        write_adapter(findings.made, findings.bench, out, findings.recipe.format)
     write_text(out / "card.md", card_text(findings))
     write_page(document(findings), out)
+
+
+def made_of(
+    trained: Adapters | WholeWeights, recipe: AlignRecipe, bench: Workbench, out: Path
+) -> Adapter | Path:
+    """What was trained: an adapter, or the folder of a model, which is written here."""
+    if isinstance(trained, Adapters):
+        return adapter_of(trained, recipe, bench)
+    out.mkdir(parents=True, exist_ok=True)
+    return save_network(trained.network, bench.checkpoint, out / "model")
 
 
 def write_adapter(adapter: Adapter, bench: Workbench, out: Path, format: str = "F32") -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from understudy.align.lora import Adapters
-from understudy.align.rows import RowTensors, row_loss
+from understudy.align.rows import RowTensors, Trained, row_loss
 from understudy.compress.network import Network
 from understudy.data.trees import Tree
 
@@ -27,7 +26,7 @@ def losses_by_part(network: Network, trees: Sequence[Tree]) -> dict[str, float]:
 
 
 def before_and_after(
-    network: Network, adapters: Adapters, trees: Sequence[Tree]
+    network: Network, adapters: Trained, trees: Sequence[Tree]
 ) -> dict[str, tuple[float, float]]:
     """{part: (loss of the base, loss with the adapter)}."""
     after = losses_by_part(network, trees)

@@ -26,7 +26,10 @@ PRECISIONS = ("bfloat16", "float32")
 
 @dataclass(frozen=True)
 class Training:
-    """The table `[training]`. `tokens`: of the whole mixture; None: all that the data have."""
+    """The table `[training]`. `tokens`: of the whole mixture; None: all that the data have. `kl`:
+    weight of KL(base ‖ tuned) beside the loss. `whole`: all weights are tuned, into a model folder
+    instead of an adapter.
+    """
 
     tokens: int | None = None
     epochs: float = 1.0
@@ -36,12 +39,15 @@ class Training:
     precision: str = "bfloat16"
     checkpoint_steps: int = 10
     even_weights: bool = False
+    kl: float = 0.0
+    whole: bool = False
 
     def settings(self, seed: int) -> SftSettings:
         return SftSettings(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             checkpoint_steps=self.checkpoint_steps,
+            kl=self.kl,
             batching=Batching(self.row_tokens, self.step_tokens, seed),
         )
 
@@ -76,6 +82,8 @@ def read_recipe(path: Path) -> AlignRecipe:
     if not table.get("model") or not table.get("parts"):
         raise UsageError("a recipe names a model and parts", where=path, found=", ".join(table))
     seed = int(table.get("seed", 0))
+    if table.get("training", {}).get("whole") and "adapter" in table:
+        raise UsageError("tuning of all weights has no adapter", where=f"{path}: adapter")
     held_out = table.get("held_out", {})
     _refuse_unknown(held_out, ("tokens",), f"{path}: held_out")
     return AlignRecipe(
@@ -120,6 +128,15 @@ def _training(table: Mapping[str, Any], where: str) -> Training:
             found=training.precision,
             expected=" ".join(PRECISIONS),
         )
+    if training.whole and training.precision != "float32":
+        raise UsageError(
+            "all weights are tuned in float32 only",
+            where=where,
+            found=f'precision = "{training.precision}"',
+            do='say precision = "float32"',
+        )
+    if training.kl < 0:
+        raise UsageError("kl is a weight", where=where, found=training.kl, expected="0 or more")
     if training.epochs <= 0 or training.learning_rate <= 0 or training.step_tokens < 1:
         raise UsageError("epochs, learning rate and tokens of a step are above 0", where=where)
     return training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.adapters import Adapter
@@ -25,6 +26,7 @@ from understudy.report.document import (
     Series,
     Table,
 )
+from understudy.report.provenance import file_sha256
 from understudy.report.text import duration, number
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ NUM_SAMPLES = 6
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a run found. `measured` is {part: (loss of the base, with the adapter)}."""
+    """All that a run found. `measured` is {part: (loss of the base, tuned)}; `made` the adapter, or
+    the folder of the model where all weights were tuned.
+    """
 
     recipe: AlignRecipe
     bench: Workbench
@@ -44,7 +48,7 @@ class Findings:
     report: SftReport
     outlook: Outlook
     measured: Mapping[str, tuple[float, float]]
-    adapter: Adapter
+    made: Adapter | Path
     compared: dict[str, Paired] = field(default_factory=dict)
 
 
@@ -58,7 +62,7 @@ def document(findings: Findings) -> ReportDocument:
         Heading("Kept apart"),
         Prose(["Mean loss per learnt token of conversations that were not trained on, in nats."]),
         Table(
-            ["part", "base", "with the adapter"],
+            ["part", "base", "tuned"],
             [[part, number(a), number(b)] for part, (a, b) in sorted(findings.measured.items())],
             frozenset((1, 2)),
         ),
@@ -68,7 +72,12 @@ def document(findings: Findings) -> ReportDocument:
         *_samples(findings),
     ]
     title = f"Tuning of {findings.bench.name}"
-    return ReportDocument("report", title, f"adapter {findings.adapter.name}", blocks)
+    return ReportDocument("report", title, _name(findings), blocks)
+
+
+def _name(findings: Findings) -> str:
+    made = findings.made
+    return f"adapter {made.name}" if isinstance(made, Adapter) else f"model {made.name}"
 
 
 def _comparison(findings: Findings) -> list[Block]:
@@ -88,15 +97,15 @@ def _comparison(findings: Findings) -> list[Block]:
                 f"{paired.p_value:.3g}",
             ]
         )
-    heads = ["kind", "records", "base right", "with the adapter", "difference, 95 %", "p (McNemar)"]
+    heads = ["kind", "records", "base right", "tuned right", "difference, 95 %", "p (McNemar)"]
     quotes = [
-        Quote(f"{message}\n\nbase: {base}\nadapter: {tuned}", label=kind)
+        Quote(f"{message}\n\nbase: {base}\ntuned: {tuned}", label=kind)
         for kind, paired in sorted(findings.compared.items())
         for message, base, tuned in paired.samples[:NUM_SAMPLES]
     ]
-    told = "The same prompts, greedy, answered by the base and with the adapter."
+    told = "The same prompts, greedy, answered by the base and after tuning."
     return [
-        Heading("Base and adapter"),
+        Heading("Base and tuned"),
         Prose([told]),
         Table(heads, rows, frozenset(range(1, 6))),
         *quotes,
@@ -109,7 +118,7 @@ def _figures(findings: Findings) -> list[KeyFigure]:
     return [
         KeyFigure("tokens", f"{report.num_tokens:,}", f"{report.num_steps} steps"),
         KeyFigure("time", duration(report.seconds), f"{speed:.0f} tokens/s"),
-        KeyFigure("adapter", f"{findings.adapter.num_parameters / 1e6:.2f}M", "parameters"),
+        KeyFigure("trained", f"{findings.outlook.trained_parameters / 1e6:.2f}M", "parameters"),
     ]
 
 
@@ -152,8 +161,8 @@ def _samples(findings: Findings) -> Iterable[Block]:
 
 
 def card_text(findings: Findings) -> str:
-    """The adapter's card in Markdown: base, data with shares, how it was trained, its identity."""
-    adapter, recipe, report = findings.adapter, findings.recipe, findings.report
+    """The card in Markdown: base, data with shares, how it was trained, its identity."""
+    recipe, report = findings.recipe, findings.report
     shares = shares_of(findings.mixture)
     data = "\n".join(
         f"| {table['name']} | {shares.get(str(table['name']), 0):.1%} | "
@@ -164,12 +173,7 @@ def card_text(findings: Findings) -> str:
         f"| {part} | {before:.3f} | {after:.3f} |"
         for part, (before, after) in sorted(findings.measured.items())
     )
-    return f"""# {adapter.name}
-
-An adapter (LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}) for {findings.bench.name}.
-
-- sha256 of its content: `{adapter.sha256}`
-- base: `{findings.bench.path.name}`, sha256 `{adapter.metadata["lineage"]["base_sha256"]}`
+    return f"""{_identity(findings)}
 - recipe: `{recipe.where.name}`, seed {recipe.seed}
 - {report.num_tokens:,} tokens in {report.num_steps} steps
 - learning rate {recipe.training.learning_rate:g}
@@ -180,7 +184,27 @@ An adapter (LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}) for {findings.be
 
 Loss of conversations that were kept apart, nats per learnt token:
 
-| part | base | with the adapter |
+| part | base | tuned |
 | --- | --- | --- |
 {losses}
 """
+
+
+def _identity(findings: Findings) -> str:
+    made, bench = findings.made, findings.bench
+    if isinstance(made, Adapter):
+        return f"""# {made.name}
+
+An adapter (LoRA, rank {made.rank}, alpha {made.alpha:g}) for {bench.name}.
+
+- sha256 of its content: `{made.sha256}`
+- base: `{bench.path.name}`, sha256 `{made.metadata["lineage"]["base_sha256"]}`"""
+    files = sorted(made.glob("*.safetensors"))
+    hashes = "\n".join(f"- sha256 of `{file.name}`: `{file_sha256(file)}`" for file in files)
+    base = file_sha256(bench.path) if bench.path.is_file() else ""
+    return f"""# {findings.recipe.where.stem}
+
+All weights of {bench.name}, tuned.
+
+{hashes}
+- base: `{bench.path.name}`{f", sha256 `{base}`" if base else ""}"""

@@ -7,16 +7,27 @@ of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from understudy.compress.losses import cross_entropy
+from understudy.compress.losses import LiveTarget, cross_entropy, forward_kl
 from understudy.compress.network import Network
 from understudy.data.trees import PackedRow, Tree, plant
+
+
+class Trained(Protocol):
+    """What is tuned: low-rank terms (`lora.Adapters`) or all weights (`whole.WholeWeights`)."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def set_enabled(self, is_enabled: bool) -> None:
+        """Whether the network answers as tuned or as its base."""
+
 
 HIDDEN = -1e30  # what is added to the score of a token that may not be seen
 
@@ -94,6 +105,26 @@ def hidden_of(network: Network, row: RowTensors) -> Tensor:
     return hidden[row.parents]
 
 
-def row_loss(network: Network, row: RowTensors) -> Tensor:
-    """Σ weight · -log p of the learnt tokens, in nats; logits only where something is learnt."""
-    return cross_entropy(hidden_of(network, row), network.head_weight, row.labels, row.weights)
+def row_loss(
+    network: Network, row: RowTensors, base: LiveTarget | None = None, kl: float = 0.0
+) -> Tensor:
+    """Σ weight · (-log p + kl · KL(base ‖ network)) of the learnt tokens, in nats; logits only
+    where something is learnt.
+
+    Args:
+        base: the base's answer to the same row (`base_of`); without it there is no KL term.
+        kl: how much drifting away from the base costs.
+    """
+    hidden, head = hidden_of(network, row), network.head_weight
+    loss = cross_entropy(hidden, head, row.labels, row.weights)
+    return loss if base is None else loss + kl * forward_kl(hidden, head, base, row.weights)
+
+
+def base_of(network: Network, trained: Trained, row: RowTensors) -> LiveTarget:
+    """What the base answers where a token is learnt: the network with its tuning switched off."""
+    trained.set_enabled(False)
+    try:
+        with torch.no_grad():
+            return LiveTarget(hidden_of(network, row), network.head_weight.detach())
+    finally:
+        trained.set_enabled(True)

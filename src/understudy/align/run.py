@@ -3,7 +3,8 @@
     made = align(read_recipe(Path("recipes/jobs.toml")), Path("out"), data=Path("data"))
 
 In `out`: `adapter/` (a PEFT folder), `adapter.gguf` (for llama.cpp), `report.html`, `card.md`, and
-`training/` with the checkpoints that the same command goes on from.
+`training/` with the checkpoints that the same command goes on from. Where all weights are tuned,
+`model/` (a Hugging Face folder) stands in the place of the adapter.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from understudy.align.compare import compare_on
-from understudy.align.files import adapter_of, write_findings
+from understudy.align.files import made_of, write_findings
 from understudy.align.measure import before_and_after
 from understudy.align.recipe import AlignRecipe
 from understudy.align.report import Findings
 from understudy.align.sft import SupervisedRun
-from understudy.align.start import started
+from understudy.align.start import trained_of
 from understudy.align.workbench import Outlook, Workbench, outlook
 from understudy.compress.data import Progress, quiet
 from understudy.data.mixture import MixPart, Mixture, mix
@@ -68,8 +69,7 @@ class AlignRun:
 
     def prepare(self, mixture: Mixture) -> tuple[SupervisedRun, Outlook]:
         training = self.recipe.training
-        network, adapters = self.bench.adapted(training.precision, self.recipe.adapter, self.device)
-        started(adapters, self.start, self.bench.spec)
+        network, adapters = trained_of(self.recipe, self.bench, self.device, self.start)
         settings = training.settings(self.recipe.seed)
         run = SupervisedRun(network, adapters, mixture.trees, settings, self.out / "training")
         seen = outlook(network, adapters, mixture.trees, run.steps, settings.batching)
@@ -89,11 +89,11 @@ class AlignRun:
             self.say(f"going on from step {run.first_step}")
         report = run.train(progress=progress)
         measured = before_and_after(run.network, run.adapters, mixture.held_out[:MOST_MEASURED])
-        adapter = adapter_of(run.adapters, self.recipe, self.bench)
-        findings = Findings(self.recipe, self.bench, mixture, report, seen, measured, adapter)
+        made = made_of(run.adapters, self.recipe, self.bench, self.out)
+        findings = Findings(self.recipe, self.bench, mixture, report, seen, measured, made)
         if self.tests and run.world.is_first:
             context = self.context()
-            found = compare_on(self.tests, self.bench, adapter, context, progress=progress)
+            found = compare_on(self.tests, self.bench, made, context, progress=progress)
             findings.compared.update(found)
         if run.world.is_first:
             write_findings(findings, self.out)

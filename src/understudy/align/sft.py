@@ -20,7 +20,8 @@ import torch
 from torch import distributed, nn
 
 from understudy.align.lora import Adapters
-from understudy.align.rows import Batching, RowTensors, row_loss, steps_of
+from understudy.align.rows import Batching, RowTensors, base_of, row_loss, steps_of
+from understudy.align.whole import WholeWeights
 from understudy.compress import parallel
 from understudy.compress.data import Progress, quiet
 from understudy.compress.memory import keep_freed_memory
@@ -33,7 +34,8 @@ from understudy.errors import UnderstudyError, UsageError
 @dataclass(frozen=True)
 class SftSettings:
     """How long, how fast, how much at once. The learning rate rises over `warmup` of the steps and
-    falls in a line to `final_share` of its peak.
+    falls in a line to `final_share` of its peak. `kl` weighs KL(base ‖ tuned) beside the loss: it
+    holds the model near its base, for one more forward pass.
     """
 
     epochs: float = 1.0
@@ -43,6 +45,7 @@ class SftSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0
+    kl: float = 0.0
     checkpoint_steps: int = 10
     batching: Batching = field(default_factory=Batching)
 
@@ -65,12 +68,12 @@ class SftReport:
 
 
 class SupervisedRun:
-    """One run over some trees. Only the adapters' parameters are trained and kept."""
+    """One run over some trees. Only the parameters of `adapters` are trained and kept."""
 
     def __init__(
         self,
         network: Network,
-        adapters: Adapters,
+        adapters: Adapters | WholeWeights,
         trees: Sequence[Tree],
         settings: SftSettings,
         folder: Path,
@@ -132,7 +135,9 @@ class SupervisedRun:
         total = 0.0
         for numbers in rows[self.world.rank :: self.world.size]:
             row = RowTensors.of([self.trees[i] for i in numbers], self.network.device, self.dtype)
-            loss = row_loss(self.network, row)
+            kl = self.settings.kl
+            base = base_of(self.network, self.adapters, row) if kl else None
+            loss = row_loss(self.network, row, base, kl)
             (loss / max(weight, 1e-9)).backward()
             total += float(loss.detach())
         self._share_gradients()

@@ -1,4 +1,4 @@
-"""Beginning a run where another ended."""
+"""What a run tunes, and beginning where another ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,33 @@ from pathlib import Path
 
 from understudy.adapters import Adapter, read_adapter
 from understudy.align.lora import Adapters
+from understudy.align.recipe import AlignRecipe
+from understudy.align.whole import WholeWeights
+from understudy.align.workbench import Workbench
+from understudy.compress.network import Network
 from understudy.errors import UsageError
 from understudy.spec import ModelSpec
+
+
+def trained_of(
+    recipe: AlignRecipe, bench: Workbench, device: str, start: Path | None
+) -> tuple[Network, Adapters | WholeWeights]:
+    """The network, and what of it learns: low-rank terms, or all of its weights.
+
+    Raises:
+        UsageError: all weights, and an adapter to begin with; or one of another shape.
+    """
+    if not recipe.training.whole:
+        network, adapters = bench.adapted(recipe.training.precision, recipe.adapter, device)
+        return network, started(adapters, start, bench.spec)
+    if start is not None:
+        raise UsageError(
+            "tuning of all weights begins with a model",
+            where="start",
+            found=start,
+            do="merge the adapter first: understudy convert --adapter ADAPTER MODEL OUT",
+        )
+    return bench.whole(device)
 
 
 def started(adapters: Adapters, start: Adapter | Path | None, spec: ModelSpec) -> Adapters:

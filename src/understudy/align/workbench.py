@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from understudy.align.lora import Adapters, LoraSettings, attach
-from understudy.align.rows import Batching, RowTensors, row_loss
+from understudy.align.rows import Batching, RowTensors, Trained, row_loss
+from understudy.align.whole import WholeWeights
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.compress import parallel
 from understudy.compress.network import Network, network_from_weights
@@ -74,6 +75,11 @@ class Workbench:
         network = self.network(precision, device)
         return network, attach(network, settings)
 
+    def whole(self, device: str = "auto") -> tuple[Network, WholeWeights]:
+        """The network with all of its weights to be tuned, in float32."""
+        network = self.network("float32", device)
+        return network, WholeWeights(network)
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -91,7 +97,7 @@ class Outlook:
         tokens = f"{self.num_tokens:,} tokens in {self.num_steps} steps"
         return [
             f"data      {self.num_trees:,} trees, {tokens}",
-            f"adapter   {self.trained_parameters / 1e6:.2f}M parameters are trained",
+            f"trained   {self.trained_parameters / 1e6:.2f}M parameters",
             f"memory    about {self.memory_bytes / 1e9:.1f} GB",
             f"time      about {minutes:.0f} minutes at {speed:.0f} tokens/s",
         ]
@@ -99,7 +105,7 @@ class Outlook:
 
 def outlook(
     network: Network,
-    adapters: Adapters,
+    adapters: Trained,
     trees: list[Tree],
     steps: list[list[list[int]]],
     batching: Batching,

@@ -13,8 +13,9 @@ from typing import Any
 from understudy.cli.compress import ProgressLine, require_torch
 from understudy.errors import UsageError
 
-_TRAINING = ("epochs", "learning_rate", "tokens")
+_TRAINING = ("epochs", "learning_rate", "tokens", "kl")
 _ADAPTER = ("rank", "alpha")
+WHOLE_RATE = 2e-5  # where all weights learn, what suits an adapter tears the model apart
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,14 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, help="the peak (files: 5e-4)")
     parser.add_argument("--rank", type=int, help="rank of the adapter (files: 8)")
     parser.add_argument("--alpha", type=float, help="its strength is alpha / rank (files: 16)")
+    parser.add_argument(
+        "--kl", type=float, metavar="WEIGHT", help="hold the model near its base (sft; default 0)"
+    )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="tune all weights, into a model folder, instead of an adapter (sft)",
+    )
     parser.add_argument("--rslora", action="store_true", help="… or alpha / sqrt(rank)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N")
     parser.add_argument("--check", action="store_true", help="say what it will take, then stop")
@@ -85,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         line.say,
     )
     if arguments.method != "sft":
+        if arguments.kl is not None:
+            raise UsageError("dpo and grpo have a KL term of their own", where="--kl")
         return _further(job, arguments, line)
     if arguments.check:
         job.prepare(job.mixture())
@@ -102,7 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"{100 * paired.interval.low:+.1f} to {100 * paired.interval.high:+.1f} points, "
             f"p {paired.p_value:.2g}"
         )
-    print(f"adapter  {arguments.out / 'adapter'}  {arguments.out / 'adapter.gguf'}")
+    if job.recipe.training.whole:
+        print(f"model    {arguments.out / 'model'}")
+    else:
+        print(f"adapter  {arguments.out / 'adapter'}  {arguments.out / 'adapter.gguf'}")
     print(f"report   {arguments.out / 'report.html'}")
     return 0
 
@@ -146,6 +160,14 @@ def _recipe(arguments: argparse.Namespace) -> Any:
     shape = {name: v for name in _ADAPTER if (v := getattr(arguments, name)) is not None}
     if arguments.rslora:
         shape["rslora"] = True
+    if arguments.whole:
+        if shape or arguments.method != "sft":
+            raise UsageError(
+                "tuning of all weights has no adapter",
+                where="--whole",
+                found=", ".join(f"--{name}" for name in shape) or f"--method {arguments.method}",
+            )
+        given = {"learning_rate": WHOLE_RATE, **given, "whole": True, "precision": "float32"}
     paths = [Path(source) for source in arguments.sources]
     if paths[0].suffix != ".toml":
         if arguments.method != "sft":

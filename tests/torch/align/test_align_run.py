@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.checkpoints import SPECS, random_weights, write_folder
@@ -15,6 +16,8 @@ from understudy.align.recipe import recipe_of_files
 from understudy.align.run import AlignRun
 from understudy.data.make_tools import ToolCases
 from understudy.data.records import write_data
+from understudy.errors import UsageError
+from understudy.model import load
 
 TOOL = {
     "name": "light",
@@ -37,12 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def job(folder: Path, out: str) -> AlignRun:
+def job(folder: Path, out: str, **training: object) -> AlignRun:
     recipe = recipe_of_files(
         [folder / "data.jsonl"],
         str(folder / "model"),
         adapter={"rank": 2},
-        training={"epochs": 1.0, "precision": "float32"},
+        training={"epochs": 1.0, "precision": "float32", **training},
     )
     said: list[str] = []
     run = AlignRun(recipe, folder / out, folder, say=said.append)
@@ -55,7 +58,7 @@ def test_a_run_leaves_adapter_card_and_report(folder: Path) -> None:
     findings = run.train()
     out = folder / "out"
     adapter = read_adapter(out / "adapter", run.bench.spec)
-    assert adapter.sha256 == findings.adapter.sha256
+    assert adapter.sha256 == findings.made.sha256
     assert read_adapter(out / "adapter.gguf", run.bench.spec).sha256 == adapter.sha256
     assert adapter.sha256 in (out / "card.md").read_text("utf-8")
     assert json.loads((out / "adapter" / peft.OWN).read_text())["lineage"]["recipe"]
@@ -68,7 +71,33 @@ def test_a_run_leaves_adapter_card_and_report(folder: Path) -> None:
 
 
 def test_a_finished_run_is_not_trained_again(folder: Path) -> None:
-    first = job(folder, "again").train().adapter
+    first = job(folder, "again").train().made
     second = job(folder, "again")
-    assert second.train().adapter.sha256 == first.sha256
+    assert second.train().made.sha256 == first.sha256
     assert any("going on from step" in line for line in second.__dict__["said"])
+
+
+def test_all_weights_are_tuned_into_a_model_folder(folder: Path) -> None:
+    run = job(folder, "whole", whole=True, learning_rate=1e-3, epochs=4.0)
+    run.tests = [folder / "data.jsonl"]
+    findings = run.train()
+    tuned = findings.made
+    assert tuned == folder / "whole" / "model"
+    before, after = findings.measured.get("calls", (1.0, 0.0))
+    assert after < before
+    with load(tuned, adapter=None) as model, load(folder / "model", adapter=None) as base:
+        assert model.generate("light", max_tokens=4).raw_text is not None
+        assert not np.array_equal(model.logits([1, 2, 3]), base.logits([1, 2, 3]))
+    assert findings.compared["calls"].count > 0
+    assert "All weights of" in (folder / "whole" / "card.md").read_text("utf-8")
+    assert not (folder / "whole" / "adapter").exists()
+    again = job(folder, "whole", whole=True, learning_rate=1e-3, epochs=4.0)
+    again.train()
+    assert any("going on from step" in line for line in again.__dict__["said"])
+
+
+def test_all_weights_do_not_begin_with_an_adapter(folder: Path) -> None:
+    run = job(folder, "refused", whole=True)
+    run.start = folder / "out" / "adapter"
+    with pytest.raises(UsageError, match="begins with a model"):
+        run.train()

@@ -11,8 +11,9 @@ import torch
 
 from tests.support.checkpoints import SPECS, random_weights
 from understudy.align.lora import Adapters, LoraSettings, attach
-from understudy.align.rows import Batching, RowTensors, row_loss, steps_of
+from understudy.align.rows import Batching, RowTensors, base_of, row_loss, steps_of
 from understudy.align.sft import SftSettings, SupervisedRun
+from understudy.align.whole import WholeWeights
 from understudy.compress.network import Network, network_from_weights
 from understudy.data.trees import Encoded, Tree, grow
 from understudy.errors import UnderstudyError, UsageError
@@ -178,3 +179,40 @@ def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
     net = network()
     with pytest.raises(UsageError, match="nothing to learn from"):
         SupervisedRun(net, attach(net, LoraSettings(rank=2)), [], SftSettings(), tmp_path)
+
+
+def drift(kl: float, folder: Path, *, whole: bool = False) -> tuple[float, float]:
+    """(loss, KL from the base) after a run."""
+    net = network()
+    trained = WholeWeights(net) if whole else attach(net, LoraSettings(rank=3))
+    settings = SftSettings(epochs=30, learning_rate=1e-3 if whole else 2e-2, kl=kl)
+    report = SupervisedRun(net, trained, trees(), settings, folder).train()
+    row = RowTensors.of(trees(4), net.device, torch.float32)
+    with torch.no_grad():
+        base = base_of(net, trained, row)
+        plain, held = row_loss(net, row), row_loss(net, row, base, 1.0)
+    return report.losses[-1], float(held - plain)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["adapter", "all weights"])
+def test_a_kl_term_holds_the_model_near_its_base(tmp_path: Path, whole: bool) -> None:
+    _, free = drift(0.0, tmp_path / "free", whole=whole)
+    _, held = drift(4.0, tmp_path / "held", whole=whole)
+    assert free > 1e-3
+    assert 0 < held < 0.5 * free
+
+
+def test_switched_off_all_weights_are_the_base() -> None:
+    net, untouched = network(), network()
+    whole = WholeWeights(net)
+    row = RowTensors.of(trees(2), net.device, torch.float32)
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(0.01)
+        tuned = row_loss(net, row)
+        whole.set_enabled(False)
+        assert torch.equal(row_loss(net, row), row_loss(untouched, row))
+        whole.set_enabled(True)
+        assert torch.equal(row_loss(net, row), tuned)
+    with pytest.raises(UsageError, match="float32"):
+        WholeWeights(network(torch.bfloat16))
