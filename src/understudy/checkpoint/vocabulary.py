@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokenizers import Tokenizer as FastTokenizer
-
 from understudy.checkpoint.gguf_tokenizer import prefix_metadata
+from understudy.checkpoint.pre_tokenizer_name import pre_tokenizer_name
 from understudy.errors import FormatError, UnderstudyError, UnsupportedError
 from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
 from understudy.text.fast import has_byte_level
-from understudy.text.pre_tokenizers import PRE_TOKENIZERS
 from understudy.text.spm import (
     BYTE,
     CONTROL,
@@ -31,16 +29,7 @@ from understudy.text.spm import (
 )
 
 _INT32 = 5
-_ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge makes
-
-# Pre-tokenizers are told apart by what they do to this: digits, contractions, marks, runs of
-# blanks, case changes, slashes.
-_PROBE = (
-    "Hello WORLD it's IT'S we'LL 1 12 123 1234 12345 3.14 x2y camelCase HTMLParser naïve é e\u0301 "
-    "日本語 русский ١٢٣ "
-    "a  b   c\tq\n\n  d \n e!!! ...\n\n/path/to //\n\u00a0\u3000 🙂👩‍🚀 _under_score ﬁ Ⅷ ½ Ada'selde "
-    "\r\n\r\nend   "
-)
+ADDED_SCORE = -1000.0  # llama.cpp's converter gives it to tokens that no merge makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +101,7 @@ def vocabulary_metadata(source: TokenizerSource, vocab_size: int) -> dict[str, A
         "tokenizer.ggml.token_type": (_INT32, [*types, *[UNUSED] * missing]),
     }
     if source.scores:
-        metadata["tokenizer.ggml.scores"] = [*map(float, source.scores), *[_ADDED_SCORE] * missing]
+        metadata["tokenizer.ggml.scores"] = [*map(float, source.scores), *[ADDED_SCORE] * missing]
     if source.merges:
         metadata["tokenizer.ggml.merges"] = list(source.merges)
     ids = {"bos": source.bos_id, "unknown": source.unk_id, "padding": source.pad_id}
@@ -198,7 +187,7 @@ def _of_sentencepiece(source: TokenizerSource) -> Vocabulary:
     count = max([len(model.pieces), *(token.id + 1 for token in source.added)])
     missing = range(len(model.pieces), count)
     tokens = [*model.pieces, *(f"[PAD{token}]" for token in missing)]
-    scores = [*model.scores, *(_ADDED_SCORE for _ in missing)]
+    scores = [*model.scores, *(ADDED_SCORE for _ in missing)]
     types = [*model.types, *(UNUSED for _ in missing)]
     for token in source.added:
         tokens[token.id] = token.text
@@ -258,49 +247,6 @@ def _byte_level(source: TokenizerSource, description: Mapping[str, Any]) -> Voca
     )
 
 
-def pre_tokenizer_name(description: Mapping[str, Any], notes: list[str]) -> str:
-    """`tokenizer.ggml.pre` of a tokenizer.json: the known pre-tokenizer that splits a probe in the
-    same way.
-
-    Raises:
-        UnsupportedError: none does.
-    """
-    empty = {"type": "BPE", "vocab": {}, "merges": []}
-    fast = FastTokenizer.from_str(
-        json.dumps(
-            {
-                "version": "1.0",
-                "added_tokens": [],
-                "pre_tokenizer": description.get("pre_tokenizer"),
-                "model": empty,
-            }
-        )
-    )
-    if fast.pre_tokenizer is None:
-        raise UnsupportedError("tokenizer without a pre-tokenizer", where="tokenizer.json")
-    wanted = [piece for piece, _ in fast.pre_tokenizer.pre_tokenize_str(_PROBE)]
-    matches = [
-        name
-        for name, (make, _) in PRE_TOKENIZERS.items()
-        if [piece for piece, _ in make().pre_tokenize_str(_PROBE)] == wanted
-    ]
-    if not matches:
-        raise UnsupportedError(
-            "pre-tokenizer has no name in GGUF",
-            where="tokenizer.json",
-            expected=" or ".join(PRE_TOKENIZERS),
-            do="keep this model as a Hugging Face folder",
-        )
-    takes_words = bool(description["model"].get("ignore_merges"))
-    same = [name for name in matches if PRE_TOKENIZERS[name][1] == takes_words]
-    if not same:
-        notes.append(
-            f"tokenizer: pre-tokenizer {matches[0]} differs in whether whole words of the "
-            "vocabulary are taken unmerged"
-        )
-    return (same or matches)[0]
-
-
 def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabulary:
     model, prefix = description["model"], _space_prefix(description)
     if not model.get("byte_fallback"):
@@ -313,7 +259,7 @@ def _spm_like(source: TokenizerSource, description: Mapping[str, Any]) -> Vocabu
     made: dict[str, int] = {}
     for rank, pair in enumerate(pairs):
         made.setdefault(pair.replace(" ", "", 1), rank)
-    scores = [_ADDED_SCORE if kind in (USER_DEFINED, UNUSED) else 0.0 for kind in types]
+    scores = [ADDED_SCORE if kind in (USER_DEFINED, UNUSED) else 0.0 for kind in types]
     for piece, token in ids.items():
         if types[token] == NORMAL:
             scores[token] = -float(made.get(piece, len(pairs)))

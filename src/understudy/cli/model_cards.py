@@ -155,7 +155,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from understudy import hub
-    from understudy.judge.cards.comparison import write_comparison
+    from understudy.judge.cards.comparison_page import write_comparison
 
     _tell(
         write_comparison(

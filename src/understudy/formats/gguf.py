@@ -318,8 +318,7 @@ def _read_tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], str, int]
     return name, shape, _TYPE_NAMES.get(code, f"type {code}"), cursor.number("Q", 8)
 
 
-# ---- writing
-# ----------------------------------------------------------------------
+# ---- writing ----
 
 
 def write_gguf(

@@ -106,8 +106,7 @@ def _bottom_axis(scale: Scale, top: float, bottom: float) -> list[str]:
     return parts
 
 
-# ---- intervals
-# ------------------------------------------------------------------------------------
+# ---- intervals ----
 
 
 def _intervals(chart: Intervals) -> tuple[int, list[str]]:
@@ -169,8 +168,7 @@ def _bounds(chart: Intervals) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-# ---- curves
-# ---------------------------------------------------------------------------------------
+# ---- curves ----
 
 
 def _lines(chart: Lines) -> tuple[int, list[str]]:
@@ -240,8 +238,7 @@ def _legend(chart: Lines, shown: Sequence[Series]) -> list[str]:
     return parts
 
 
-# ---- bars
-# -----------------------------------------------------------------------------------------
+# ---- bars ----
 
 
 def _bars(chart: Bars) -> tuple[int, list[str]]:

@@ -42,8 +42,7 @@ def missing(command: str, what: str = "not measured") -> Text:
 NOT_STATED = Text("not stated", kind="unstated")
 
 
-# ---- text
-# -----------------------------------------------------------------------------------------
+# ---- text ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,7 @@ class KeyFigures:
     figures: Sequence[KeyFigure]
 
 
-# ---- charts
-# ---------------------------------------------------------------------------------------
+# ---- charts ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +194,7 @@ class HeatMap:
 Chart = Intervals | Lines | Bars | HeatMap
 
 
-# ---- pages
-# ----------------------------------------------------------------------------------------
+# ---- pages ----
 
 
 @dataclass(frozen=True, slots=True)

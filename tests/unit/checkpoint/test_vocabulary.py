@@ -26,8 +26,9 @@ from tokenizers import (
 from tests.support.checkpoints import SPECS, random_weights, write_folder
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
+from understudy.checkpoint.pre_tokenizer_name import pre_tokenizer_name
 from understudy.checkpoint.tokenizer_files import tokenizer_json
-from understudy.checkpoint.vocabulary import pre_tokenizer_name, to_gguf_source, vocabulary_metadata
+from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
 from understudy.errors import FormatError, UnsupportedError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec

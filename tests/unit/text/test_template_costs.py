@@ -9,6 +9,7 @@ import pytest
 
 from understudy.errors import TemplateError
 from understudy.text.templates import sandbox
+from understudy.text.templates.budget import Run
 from understudy.text.templates.costs import written
 
 DEEP = (
@@ -19,7 +20,7 @@ LONG = "{% set s = 'ab ' * 1000000 %}"
 
 
 def rendered(source: str, **values: object) -> str:
-    run = sandbox.Run(datetime.datetime.now())
+    run = Run(datetime.datetime.now())
     return sandbox.render(sandbox.compile_template(source), run, values)
 
 

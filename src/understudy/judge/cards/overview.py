@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from understudy.judge.cards import results
 from understudy.judge.cards.evidence import Evidence
 from understudy.judge.cards.facts import Facts
+from understudy.judge.cards.lineage import lineage
 from understudy.judge.cards.statements import QUESTIONS, Statements
 from understudy.report.document import (
     NOT_STATED,
@@ -83,7 +84,7 @@ def overview(subject: Subject) -> list[Block]:
         Heading("Input and output"),
         Fields(list(_input_output(facts))),
         Heading("Where it comes from"),
-        *results.lineage(facts, evidence),
+        *lineage(facts, evidence),
         *_declared(facts),
         Heading("Training, testing and evaluation datasets"),
         Fields(list(_datasets(subject))),

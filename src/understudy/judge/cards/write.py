@@ -17,7 +17,10 @@ from understudy.judge.cards.evidence import read_evidence
 from understudy.judge.cards.facts import read_facts
 from understudy.judge.cards.overview import Subject, overview
 from understudy.judge.cards.statements import Statements
-from understudy.judge.cards.subcards import bias, explainability, privacy, safety
+from understudy.judge.cards.subcards.bias import bias
+from understudy.judge.cards.subcards.explainability import explainability
+from understudy.judge.cards.subcards.privacy import privacy
+from understudy.judge.cards.subcards.safety import safety
 from understudy.report.document import Block, Link, ReportDocument
 from understudy.report.write import write_documents
 

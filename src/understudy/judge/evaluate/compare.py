@@ -179,8 +179,7 @@ def _correct(tasks: Mapping[str, Any]) -> None:
                 figure["verdict"] = TOO_FEW
 
 
-# ---- the page
-# -------------------------------------------------------------------------------------
+# ---- the page ----
 
 
 def comparison_document(result: Mapping[str, Any]) -> ReportDocument:

@@ -41,6 +41,7 @@ from understudy.text.templates.base import (
     last_user_index,
     origin_of,
 )
+from understudy.text.templates.budget import Run
 from understudy.text.templates.call_ids import with_short_ids
 from understudy.text.templates.chatml import announcements
 from understudy.text.templates.masking import DataMask, Hide, hidden
@@ -248,7 +249,7 @@ class JinjaChatTemplate(ChatTemplate):
         def run(given: Conversation, mask: DataMask | None = None) -> str:
             values = given.values(mask.hide if mask else _as_it_is)
             values |= self.tokenizer.special_tokens | self._variables
-            limits = sandbox.Run(now, mask.json) if mask else sandbox.Run(now)
+            limits = Run(now, mask.json) if mask else Run(now)
             return sandbox.render(
                 self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
             )
@@ -312,7 +313,7 @@ class JinjaChatTemplate(ChatTemplate):
                 "add_generation_prompt": False,
             }
             try:
-                text = sandbox.render(self._template, sandbox.Run(datetime.datetime.now()), values)
+                text = sandbox.render(self._template, Run(datetime.datetime.now()), values)
             except TemplateError:
                 return []
             after = self.tokenizer.split(text.partition(said)[2].lstrip())

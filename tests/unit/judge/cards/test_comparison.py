@@ -12,7 +12,7 @@ from tests.unit.judge.cards import made
 from tests.unit.judge.cards.test_hostile import check_page
 from understudy.cli import main
 from understudy.errors import UsageError
-from understudy.judge.cards.comparison import write_comparison
+from understudy.judge.cards.comparison_page import write_comparison
 from understudy.report.provenance import model_sha256
 from understudy.report.statistics import mcnemar, paired_shares
 
