@@ -10,10 +10,10 @@ from understudy.chat.reply_text import ReplyText
 from understudy.chat.sources import Grounding
 from understudy.engine import Usage
 from understudy.errors import UsageError
+from understudy.generation.chat_request import in_other_words
 from understudy.generation.intent import CallPolicy, Intent
 from understudy.generation.moderation import Verdict
 from understudy.generation.plan import Block, Ledger, Turn
-from understudy.generation.prepare import in_other_words
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import Reply, ReplyEnd, ToolCall, ToolResult
 from understudy.generation.results import ResultCheck

@@ -18,6 +18,7 @@ from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.request import MaskFactory, Overflow
 from understudy.errors import ContextError, SchemaError, UsageError
 from understudy.generation.calls import call_grammar
+from understudy.generation.chat_request import AnswerForm, ChatRequest
 from understudy.generation.contract import contract_of, said_of
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
 from understudy.generation.results import ResultCheck
@@ -25,9 +26,7 @@ from understudy.generation.sizes import check_num_messages, check_size
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar
-from understudy.text.templates import ChatTemplate, Message, Prompt, Stops
-
-RETRY_TEMPERATURE = 0.7  # greedy words would only come again
+from understudy.text.templates import ChatTemplate, Prompt, Stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +63,6 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerForm:
-    """What may stand as text: `json_schema` or a `lark` grammar, of which at most one is given."""
-
-    json_schema: Mapping[str, Any] | None = None
-    lark: str | None = None
-
-    @property
-    def is_given(self) -> bool:
-        return self.json_schema is not None or self.lark is not None
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A conversation to go on with.
-
-    `choice` is none, auto, required or the name of a tool; `notes` are told with the answer.
-    The answer goes on from `prefill`, the beginning of its text; with `opens_turn` false the model
-    goes on behind the last message itself.
-    """
-
-    messages: Sequence[Message]
-    tools: tuple[Tool, ...] = ()
-    choice: str = "auto"
-    is_parallel: bool = True
-    answer: AnswerForm = field(default_factory=AnswerForm)
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    overflow: Overflow = "refuse"
-    notes: tuple[str, ...] = ()
-    prefill: str = ""
-    opens_turn: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class PreparedRequest:
     """A request that the engine will take.
 
@@ -123,7 +89,12 @@ class PreparedRequest:
 
     @property
     def num_prompt(self) -> int:
+        """Tokens of the prompt."""
         return len(self.request.prompt)
+
+    @property
+    def num_answers(self) -> int:
+        return self.request.params.n
 
 
 def prepare_chat(
@@ -134,6 +105,7 @@ def prepare_chat(
     Raises:
         UnderstudyError: what is wrong with the request, in a line.
     """
+    chat = chat.with_tools_read()
     shown = chat.tools if chat.choice != "none" else ()
     check_num_messages(len(chat.messages), limits.context)
     check_size([chat.messages, chat.prefill], tokenizer, limits.context)
@@ -142,9 +114,8 @@ def prepare_chat(
         tools=[tool.to_openai() for tool in shown] or None,
         add_generation_prompt=chat.opens_turn,
     )
+    prompt = _with_prefill(prompt, chat) if chat.prefill else prompt
     intent = _intent_of(chat, limits.calls)
-    if chat.prefill:
-        prompt = _with_prefill(prompt, chat)
     mask = reply_mask(
         chat_template,
         tokenizer,
@@ -200,28 +171,6 @@ def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:
         chat.choice,
         after_results=bool(texts) and texts[-1][0] == "tool",
     )
-
-
-def another_try(chat: ChatRequest, text: str, choice: str | None) -> ChatRequest:
-    """The same asked once more: in other words, behind the text that is said, with the same
-    call.
-    """
-    return dataclasses.replace(
-        chat,
-        prefill=chat.prefill + text,
-        choice=choice or chat.choice,
-        sampling={**in_other_words(chat.sampling), "n": 1},
-    )
-
-
-def in_other_words(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under which the same prompt is answered otherwise."""
-    changed = dict(sampling)
-    if (seed := sampling.get("seed")) is not None:
-        changed["seed"] = seed + 1
-    if (heat := sampling.get("temperature")) is not None:
-        changed["temperature"] = max(heat, RETRY_TEMPERATURE)
-    return changed
 
 
 def _with_prefill(prompt: Prompt, chat: ChatRequest) -> Prompt:
@@ -372,8 +321,6 @@ def _rule_of(schema: Mapping[str, Any]) -> str:
 
 
 __all__ = [
-    "AnswerForm",
-    "ChatRequest",
     "MaskFactory",
     "PreparedRequest",
     "RequestLimits",

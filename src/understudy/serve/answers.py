@@ -1,69 +1,143 @@
-"""From the engine's outputs to pieces of answers: read, checked, and asked for once more where the
-check fails.
+"""A conversation's answers: its request prepared and queued, and what the engine writes read,
+checked, and asked for once more where the check fails.
 
-async for output, pieces, finish in read(context, prepared, outputs_of(context, ticket, n)): ...
+    answers = await Answers.begin(context, chat)     # whatever is wrong is said here
+    async for output, pieces, finish in answers: ...
 
 What a grammar holds needs no check and goes out as it is written. Of a tool whose schema says more
-than that
-(`generation.contract`), a call is held back until it is whole; so is an answer of such a form. One
-that breaks
-its schema is written once more, with other words; then it is an error that names the tool, the
-place and the keyword. An answer to results of tools is held back for its check too
-(`generation.results`); the second one is completed by the results where it has a fault.
+than that (`generation.contract`), a call is held back until it is whole; so is an answer of such a
+form. One that breaks its schema is written once more, with other words; then it is an error that
+names the tool, the place and the keyword. An answer to results of tools is held back for its check
+too (`generation.results`); the second one is completed by the results where it has a fault.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
 
 from understudy.engine import Output
+from understudy.engine.handles import AsyncOutputs
+from understudy.generation.chat_request import AnswerForm, ChatRequest, another_try
 from understudy.generation.contract import Contract, contract_of
-from understudy.generation.prepare import (
-    AnswerForm,
-    PreparedRequest,
-    another_try,
-    in_other_words,
-)
+from understudy.generation.plan import Ledger, count_origins
+from understudy.generation.prepare import PreparedRequest, prepare_chat
 from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser, TextPiece
-from understudy.serve.content import outputs_of
+from understudy.serve.content import Outputs, checked, input_verdict, refused, texts_of
 from understudy.serve.errors import ApiError
-from understudy.serve.generate import Finish, prepare_chat
 from understudy.serve.server import RequestContext
 
-Outputs = AsyncIterator[tuple[Output, bool]]
+MAX_TOOLS = 128  # OpenAI's limit
+Finish = Literal["stop", "length", "calls", "filter"]
 Read = tuple[Output, list[ReplyPiece], Finish | None]
 
 
-async def read(
-    context: RequestContext, prepared: PreparedRequest, outputs: Outputs
-) -> AsyncIterator[Read]:
-    """The outputs, each with the pieces that became certain by it, and with an answer's last why it
-    ended.
+async def prepare(context: RequestContext, chat: ChatRequest) -> PreparedRequest:
+    """A conversation as a request, made in a thread: a schema can take a while."""
+    if chat.offered is not None and len(chat.offered.tools) > MAX_TOOLS:
+        raise ApiError(400, f"tools: at most {MAX_TOOLS}", param="tools", code="invalid_value")
+    model = context.model
+    return await asyncio.to_thread(
+        prepare_chat, model.chat_template, model.tokenizer, context.limits, chat
+    )
 
-    Args:
-        outputs: each with whether the guard ended the answer with it.
+
+async def admit(
+    context: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
+) -> Outputs:
+    """Queues a request whose texts may pass; its outputs, each with whether the guard ended the
+    answer with it. Answers count from `first`.
+    """
+    if context.served.guard is not None:
+        verdict = await input_verdict(context, texts)
+        if not verdict.is_safe:
+            num_answers = prepared.num_answers
+            context.note_stop(verdict, *range(first, first + num_answers))
+            return refused(num_answers)
+    return submit(context, prepared, first)
+
+
+def submit(context: RequestContext, prepared: PreparedRequest, first: int = 0) -> Outputs:
+    """Queues a request whose texts have passed. It is ended with its context."""
+    request = prepared.request
+    if context.adapter is not None:
+        params = dataclasses.replace(request.params, adapter=context.adapter)
+        request = dataclasses.replace(request, params=params)
+    outputs = context.served.driver.submit(request, client=context.client)
+    context.handles.append(outputs)
+    return _outputs(context, outputs, request.params.n, first)
+
+
+async def _outputs(
+    context: RequestContext, given: AsyncOutputs, num_answers: int, first: int
+) -> Outputs:
+    if context.served.guard is None:
+        async for output in given:
+            context.note(output.usage)
+            yield output, False
+        return
+    async for output, is_stopped in checked(context, given, num_answers, first):
+        context.note(output.usage)
+        yield output, is_stopped
+
+
+class Answers:
+    """The answers to one conversation. Iterated, they give each output with the pieces that became
+    certain by it, and with an answer's last why it ended.
 
     Raises:
-        ApiError: 422, a call or an answer broke its schema twice.
+        ApiError: while iterated: 422, a call or an answer broke its schema twice.
     """
-    answers = [_Answer(context, prepared) for _ in range(prepared.request.params.n)]
-    async for output, is_stopped in outputs:
-        answer = answers[output.index]
-        pieces = answer.push(output.text)
-        if output.finish_reason is None:
-            yield output, pieces, None
-            continue
-        rest, finish = answer.end(output, is_stopped)
-        pieces += rest
-        fault = answer.fault(finish)
-        if fault is None:
-            yield output, pieces, finish
-            continue
-        yield dataclasses.replace(output, finish_reason=None), answer.said(pieces), None
-        async for again in _another(context, prepared, answer, output.index, fault):
-            yield again
+
+    def __init__(
+        self, context: RequestContext, prepared: PreparedRequest, outputs: Outputs
+    ) -> None:
+        self.context, self.prepared, self.outputs = context, prepared, outputs
+
+    @classmethod
+    async def begin(cls, context: RequestContext, chat: ChatRequest) -> Answers:
+        """Prepares and queues a request; all that is wrong with it is said here."""
+        prepared = await prepare(context, chat)
+        return cls(context, prepared, await admit(context, prepared, texts_of(chat.messages)))
+
+    async def __aiter__(self) -> AsyncIterator[Read]:
+        answers = [_Answer(self.context, self.prepared) for _ in range(self.prepared.num_answers)]
+        async for output, is_stopped in self.outputs:
+            answer = answers[output.index]
+            pieces = answer.push(output.text)
+            if output.finish_reason is None:
+                yield output, pieces, None
+                continue
+            rest, finish = answer.end(output, is_stopped)
+            pieces += rest
+            fault = answer.fault(finish)
+            if fault is None:
+                yield output, pieces, finish
+                continue
+            yield dataclasses.replace(output, finish_reason=None), answer.said(pieces), None
+            async for again in _another(self.context, self.prepared, answer, output.index, fault):
+                yield again
+
+    async def ledger(self) -> dict[str, Any] | None:
+        """Where the tokens of the prompt went: they sum to its length."""
+        prepared, context = self.prepared, self.context.limits.context
+        if prepared.prompt is None:
+            return None
+        params, length = prepared.request.params, prepared.num_prompt
+        room = context - (params.max_tokens or 1)
+        overflow = prepared.request.overflow
+        first = length - room if length > room and overflow == "keep_end" else 0
+        tokens = await asyncio.to_thread(
+            count_origins, prepared.prompt, self.context.model.tokenizer, first, first + room
+        )
+        total, dropped = sum(tokens.values()), (*prepared.notes, *prepared.late)
+        if length > room:
+            dropped += (f"{length - room} tokens of the prompt ({overflow})",)
+        reserve = min(params.max_tokens or context, context - min(total, context))
+        return Ledger(tokens, reserve, context, dropped).to_document()
 
 
 async def _another(
@@ -74,9 +148,9 @@ async def _another(
     context.request.state.record["retried"] = fault
     text, choice = ("", None) if first.is_held else (first.parser.text, first.failed_tool)
     chat = another_try(prepared.chat, text, choice)
-    second = await prepare_chat(context.model, chat, context.server.settings)
+    second = await prepare(context, chat)
     answer = _Answer(context, second)
-    async for output, is_stopped in outputs_of(context, context.submit(second), 1, index):
+    async for output, is_stopped in submit(context, second, index):
         output = dataclasses.replace(output, index=index)
         pieces, finish = answer.push(output.text), None
         if output.finish_reason is not None:
@@ -97,7 +171,7 @@ class _Answer:
 
     def __init__(self, context: RequestContext, prepared: PreparedRequest) -> None:
         self._work, self._late = context, prepared.late
-        self._contract = None if prepared.chat is None else _checked(prepared.chat.answer)
+        self._contract = None if prepared.chat is None else contract_to_check(prepared.chat.answer)
         self._check = prepared.check
         self._held: list[ReplyPiece] = []
         self.parser = StreamParser(
@@ -160,79 +234,19 @@ class _Answer:
             broken = self._contract.fault(json.loads(self.parser.text))
         except ValueError:
             return None  # text beside tools
-        return None if broken is None else _of_answer(str(broken))
+        return None if broken is None else fault_of_answer(str(broken))
 
     def said(self, pieces: list[ReplyPiece]) -> list[ReplyPiece]:
         """What of a failed answer goes out: the text before its call."""
         return [] if self.is_held else pieces
 
 
-async def checked_texts(
-    context: RequestContext, prepared: PreparedRequest, outputs: Outputs, answer: AnswerForm
-) -> Outputs:
-    """The outputs of a text prompt; an answer of a form that its grammar does not hold whole waits
-    for its check, and is written once more where it fails.
-
-    Raises:
-        ApiError: 422, an answer broke its schema twice.
-    """
-    contract = _checked(answer)
-    held: dict[int, list[Output]] = {}
-    async for output, is_stopped in outputs:
-        mine = held.setdefault(output.index, [])
-        mine.append(output)
-        if contract is not None and output.finish_reason is None and not is_stopped:
-            continue
-        fault = None if contract is None or is_stopped else _text_fault(contract, mine)
-        if fault is None:
-            for earlier in mine[:-1]:
-                yield earlier, False
-            yield output, is_stopped
-            mine.clear()
-            continue
-        assert contract is not None
-        async for again in _another_text(context, prepared, output.index, contract, fault):
-            yield again
-
-
-async def _another_text(
-    context: RequestContext, prepared: PreparedRequest, index: int, contract: Contract, fault: str
-) -> Outputs:
-    context.request.state.record["retried"] = fault
-    params = prepared.request.params
-    changed = in_other_words({"seed": params.seed, "temperature": params.temperature})
-    request = dataclasses.replace(
-        prepared.request, params=dataclasses.replace(params, n=1, **changed)
-    )
-    second = dataclasses.replace(prepared, request=request)
-    found: list[tuple[Output, bool]] = []
-    async for output, is_stopped in outputs_of(context, context.submit(second), 1, index):
-        found.append((dataclasses.replace(output, index=index), is_stopped))
-    is_stopped = any(stopped for _, stopped in found)
-    fault_now = None if is_stopped else _text_fault(contract, [output for output, _ in found])
-    if fault_now is not None:
-        raise ApiError(422, f"written twice against its schema: {fault_now}", code="schema_broken")
-    for pair in found:
-        yield pair
-
-
-def _text_fault(contract: Contract, outputs: Sequence[Output]) -> str | None:
-    """Where a whole answer breaks its schema."""
-    if not outputs or outputs[-1].finish_reason == "length":
-        return None
-    try:
-        broken = contract.fault(json.loads("".join(output.text for output in outputs)))
-    except ValueError as error:
-        return f"response format: {error}"
-    return None if broken is None else _of_answer(str(broken))
-
-
-def _of_answer(fault: str) -> str:
+def fault_of_answer(fault: str) -> str:
     """A contract speaks of the arguments of a call; an answer has none."""
     return f"response format: {fault.removeprefix('arguments: ')}"
 
 
-def _checked(answer: AnswerForm) -> Contract | None:
+def contract_to_check(answer: AnswerForm) -> Contract | None:
     """The contract of an answer, where the grammar does not hold all of it."""
     contract = None if answer.json_schema is None else contract_of(answer.json_schema)
     return contract if contract is not None and contract.loosened else None

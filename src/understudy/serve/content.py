@@ -1,14 +1,10 @@
 """The content guard of a server: what goes to a model and what comes from it, checked on the way.
-Off unless the server has one.
+Off unless the server has one; `answers.admit` asks it.
 
-outputs = await admit(context, prepared, texts_of(messages))       # None: stopped before the model
-saw it async for output, is_stopped in outputs_of(context, outputs, n):   # text that was checked;
-with is_stopped an answer ends
-
-Not who may ask: that is `guard.py`. Users' messages are checked on their way in (what the operator
+Not who may ask: that is `access.py`. Users' messages are checked on their way in (what the operator
 wrote, documents and tools' results are not), and all that a model writes on its way out, calls too,
-in the raw text that it wrote. A guard that cannot be asked stops the
-answer with an error: nothing goes out unchecked.
+in the raw text that it wrote. A guard that cannot be asked stops the answer with an error: nothing
+goes out unchecked.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +20,12 @@ from understudy.engine import Output, Usage
 from understudy.engine.handles import AsyncOutputs, CancelScope
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import ModerationGate, Side, TextGuard, Verdict, flags_of
-from understudy.generation.prepare import PreparedRequest
 from understudy.serve.errors import ApiError
 from understudy.serve.server import RequestContext
 from understudy.serve.threads import in_thread
 
 _log = logging.getLogger("understudy.serve")
+Outputs = AsyncIterator[tuple[Output, bool]]  # each with whether the guard ended the answer with it
 # messages whose verdicts are remembered: a conversation comes again with each of its turns
 KNOWN = 4096
 
@@ -80,35 +76,24 @@ async def input_verdict(context: RequestContext, texts: Sequence[str]) -> Verdic
     return Verdict()
 
 
-async def admit(
-    context: RequestContext, prepared: PreparedRequest, texts: Sequence[str], first: int = 0
-) -> AsyncOutputs | None:
-    """Queues a request whose texts may pass; None where they may not, which is noted for its
-    answers, counted from `first`.
-    """
-    if context.served.guard is not None:
-        verdict = await input_verdict(context, texts)
-        if not verdict.is_safe:
-            context.note_stop(verdict, *range(first, first + prepared.request.params.n))
-            return None
-    return context.submit(prepared)
+def refused(num_answers: int) -> Outputs:
+    """The outputs of a request that the guard stopped before the model saw it."""
+    return _given((Output(0, index, finish_reason="stop"), True) for index in range(num_answers))
 
 
-async def outputs_of(
-    context: RequestContext, given: AsyncOutputs | None, num_answers: int = 1, first: int = 0
-) -> AsyncIterator[tuple[Output, bool]]:
+async def _given(pairs: Iterable[tuple[Output, bool]]) -> Outputs:
+    for pair in pairs:
+        yield pair
+
+
+async def checked(
+    context: RequestContext, given: AsyncOutputs, num_answers: int, first: int
+) -> Outputs:
     """The outputs of a request as far as they are checked, and whether the guard ended the answer
-    with this one.
+    with this one; answers count from `first`.
     """
     guard = context.served.guard
-    if given is None:
-        for index in range(num_answers):
-            yield Output(0, index, finish_reason="stop"), True
-        return
-    if guard is None:
-        async for output in given:
-            yield output, False
-        return
+    assert guard is not None
     gates = [_OutputGate(guard) for _ in range(num_answers)]
     async for output in given:
         gate = gates[output.index]

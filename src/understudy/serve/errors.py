@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from understudy.atomic import is_full_disk
+from understudy.engine.handles import BusyError, StoppedError, TimeoutExceeded
 from understudy.errors import (
     ContextError,
     InputError,
@@ -178,3 +179,19 @@ def from_understudy(error: UnderstudyError) -> ApiError:
     if isinstance(error, InputError):
         return ApiError(400, str(error), code="invalid_value")
     return ApiError(500, str(error), code="generation_failed")
+
+
+def as_api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, TimeoutExceeded):
+        return ApiError(504, str(error), code="timeout")
+    if isinstance(error, BusyError):
+        return ApiError(
+            429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}
+        )
+    if isinstance(error, StoppedError):
+        return ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"})
+    if isinstance(error, UnderstudyError):
+        return from_understudy(error)
+    raise error

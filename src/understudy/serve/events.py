@@ -1,4 +1,5 @@
-"""Server-sent events, and answers that stop their work when the client has gone.
+"""How an answer goes out: as server-sent events or as one document (`respond`). Both stop their
+work when the client has gone.
 
 Between two events of a long prompt comes a comment line, so that proxies keep the connection. A
 client that does not read for `write_timeout_s` is left.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -17,6 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from understudy.errors import UnderstudyError
+from understudy.serve.errors import ApiError, as_api_error
+from understudy.serve.server import RequestContext, json_response
+
+_log = logging.getLogger("understudy.serve")
 T = TypeVar("T")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -139,3 +146,47 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
             task.cancel()
             with contextlib.suppress(BaseException):
                 await task
+
+
+async def respond(
+    context: RequestContext,
+    *,
+    events: AsyncIterator[bytes] | None = None,
+    whole: Awaitable[dict[str, Any]] | None = None,
+    write_error: Callable[[ApiError], bytes] = lambda error: event(error.to_openai()),
+) -> Response:
+    """Answers with events as they come, or with one JSON document; then the work is closed."""
+    if events is not None:
+        settings = context.server.settings
+        stream = with_errors(events, write_error)
+        return EventStream(
+            stream,
+            ping_s=settings.ping_s,
+            write_timeout_s=settings.write_timeout_s,
+            on_end=context.close,
+        )
+    assert whole is not None
+    try:
+        return json_response(await unless_gone(context.request, whole))
+    finally:
+        context.close()
+
+
+async def with_errors(
+    events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]
+) -> AsyncIterator[bytes]:
+    """The events; a fault after the beginning becomes the last one, since the status has been
+    sent.
+    """
+    try:
+        async for data in events:
+            yield data
+    except (ApiError, UnderstudyError) as error:
+        yield write_error(as_api_error(error))
+    except Exception as error:  # our fault: said to the client, told to the log
+        _log.exception("an answer failed midway")
+        yield write_error(
+            ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error")
+        )
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]

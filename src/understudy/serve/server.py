@@ -7,9 +7,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,19 +17,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.engine import AdapterAsked, Usage
-from understudy.engine.handles import AsyncOutputs, BusyError, StoppedError, TimeoutExceeded
-from understudy.errors import UnderstudyError
+from understudy.engine.handles import AsyncOutputs
 from understudy.generation.moderation import Verdict
-from understudy.generation.prepare import PreparedRequest
+from understudy.generation.prepare import RequestLimits
 from understudy.serve.adapters import chosen_adapter
-from understudy.serve.errors import ApiError, from_understudy, from_validation
-from understudy.serve.events import EventStream, event, unless_gone
+from understudy.serve.errors import ApiError, from_validation
 from understudy.serve.metrics import Metrics
 from understudy.serve.pool import LoadedModel, Pool
 from understudy.serve.settings import Settings
 from understudy.serve.stores import Stores
 
-_log = logging.getLogger("understudy.serve")
 B = TypeVar("B", bound=BaseModel)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -65,22 +61,6 @@ async def read_body(request: Request, kind: type[B]) -> B:
         raise from_validation(error) from error
 
 
-def as_api_error(error: Exception) -> ApiError:
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, TimeoutExceeded):
-        return ApiError(504, str(error), code="timeout")
-    if isinstance(error, BusyError):
-        return ApiError(
-            429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after_s)}
-        )
-    if isinstance(error, StoppedError):
-        return ApiError(503, str(error), code="server_stopping", headers={"Retry-After": "5"})
-    if isinstance(error, UnderstudyError):
-        return from_understudy(error)
-    raise error
-
-
 def json_response(
     document: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
@@ -108,6 +88,8 @@ class RequestContext:
         self.request, self.server, self.served = request, server, served
         self.adapter = adapter
         self.model = served.model
+        self.client = str(request.state.client)
+        self.limits = _limits_of(served, server.settings)
         self.started = time.monotonic()
         self.handles: list[AsyncOutputs] = []
         self.usages: list[Usage] = []
@@ -120,19 +102,6 @@ class RequestContext:
         """The model's, with an adapter that was asked for by name."""
         by_name = f":{self.adapter}" if isinstance(self.adapter, str) else ""
         return self.served.name + by_name
-
-    @property
-    def client(self) -> str:
-        return str(self.request.state.client)
-
-    def submit(self, prepared: PreparedRequest) -> AsyncOutputs:
-        request = prepared.request
-        if self.adapter is not None:
-            params = dataclasses.replace(request.params, adapter=self.adapter)
-            request = dataclasses.replace(request, params=params)
-        outputs = self.served.driver.submit(request, client=self.client)
-        self.handles.append(outputs)
-        return outputs
 
     def note(self, usage: Usage | None) -> None:
         if usage is not None:
@@ -203,6 +172,15 @@ class RequestContext:
         )
 
 
+def _limits_of(served: LoadedModel, settings: Settings) -> RequestLimits:
+    return dataclasses.replace(
+        served.model.limits,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        caps_answers=True,
+    )
+
+
 ModelEndpoint = Callable[[RequestContext, B], Awaitable[Response]]
 
 
@@ -212,7 +190,7 @@ def with_model(
     """Makes an endpoint of a function that answers a body with a leased model.
 
     The body is checked, the model leased; what goes wrong before there is an answer gives it back.
-    Whoever answers gives it back else (`respond`).
+    Whoever answers gives it back else (`events.respond`).
 
     Args:
         kind: of the body.
@@ -244,47 +222,3 @@ def with_model(
         return endpoint
 
     return decorate
-
-
-async def respond(
-    context: RequestContext,
-    *,
-    events: AsyncIterator[bytes] | None = None,
-    whole: Awaitable[dict[str, Any]] | None = None,
-    write_error: Callable[[ApiError], bytes] = lambda error: event(error.to_openai()),
-) -> Response:
-    """Answers with events as they come, or with one JSON document; then the work is closed."""
-    if events is not None:
-        settings = context.server.settings
-        stream = with_errors(events, write_error)
-        return EventStream(
-            stream,
-            ping_s=settings.ping_s,
-            write_timeout_s=settings.write_timeout_s,
-            on_end=context.close,
-        )
-    assert whole is not None
-    try:
-        return json_response(await unless_gone(context.request, whole))
-    finally:
-        context.close()
-
-
-async def with_errors(
-    events: AsyncIterator[bytes], write_error: Callable[[ApiError], bytes]
-) -> AsyncIterator[bytes]:
-    """The events; a fault after the beginning becomes the last one, since the status has been
-    sent.
-    """
-    try:
-        async for data in events:
-            yield data
-    except (ApiError, UnderstudyError) as error:
-        yield write_error(as_api_error(error))
-    except Exception as error:  # our fault: said to the client, told to the log
-        _log.exception("an answer failed midway")
-        yield write_error(
-            ApiError(500, f"a fault of this server ({type(error).__name__})", code="internal_error")
-        )
-    finally:
-        await events.aclose()  # type: ignore[attr-defined]

@@ -19,8 +19,7 @@ from starlette.types import Message, Receive
 
 from understudy.atomic import is_full_disk
 from understudy.errors import UnderstudyError
-from understudy.serve.errors import ApiError, full_disk
-from understudy.serve.server import as_api_error
+from understudy.serve.errors import ApiError, as_api_error, full_disk
 from understudy.serve.settings import is_loopback
 
 RECEIVE_TIMEOUT_S = 30.0  # longest pause of a client in a request

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.support.random_model import babbler
+from understudy.generation.chat_request import ChatRequest
 from understudy.generation.intent import CallPolicy, CallSettings, read_intent
-from understudy.generation.prepare import ChatRequest, RequestLimits, prepare_chat
+from understudy.generation.prepare import RequestLimits, prepare_chat
 from understudy.generation.relevance import SURE, Gate, Relevance
 from understudy.generation.requests import split_requests
 from understudy.generation.support import copied, numbers_of, spans_of, supported

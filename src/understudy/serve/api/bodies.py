@@ -1,10 +1,13 @@
-"""What all bodies have in common."""
+"""What bodies of several routes have in common, and what they ask for."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from understudy.generation.chat_request import AnswerForm
+from understudy.serve.errors import ApiError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -96,6 +99,44 @@ class Samplers(DrawSamplers, AdapterBody):
 class StreamOptions(Body):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+
+
+class SchemaFormat(Body):
+    name: str
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+
+def answer_of(form: ResponseFormat | None, grammar: str | None) -> AnswerForm:
+    if form is None or form.type == "text":
+        return AnswerForm(lark=grammar)
+    if grammar is not None:
+        raise ApiError(
+            400, "grammar: not together with response_format", param="grammar", code="invalid_value"
+        )
+    if form.type == "json_object":
+        return AnswerForm(json_schema={"type": "object"})
+    if form.json_schema is None or form.json_schema.schema_ is None:
+        name = "response_format.json_schema"
+        raise ApiError(
+            400, f"{name}: a schema is needed", param=name, code="missing_required_parameter"
+        )
+    return AnswerForm(json_schema=form.json_schema.schema_)
+
+
+def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
+    try:
+        return None if bias is None else {int(token): value for token, value in bias.items()}
+    except ValueError as error:
+        raise ApiError(
+            400, "logit_bias: keys are token ids", param="logit_bias", code="invalid_value"
+        ) from error
 
 
 def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -29,15 +29,9 @@ from understudy.serve.api.session_bodies import (
     TurnRequest,
 )
 from understudy.serve.errors import ApiError
-from understudy.serve.events import event
-from understudy.serve.server import (
-    RequestContext,
-    json_response,
-    read_body,
-    respond,
-    server_of,
-    with_model,
-)
+from understudy.serve.events import event, respond
+from understudy.serve.openapi import RouteEntry
+from understudy.serve.server import RequestContext, json_response, read_body, server_of, with_model
 from understudy.serve.stores import Playing
 from understudy.serve.threads import in_thread, pieces_of
 
@@ -320,3 +314,19 @@ async def interrupt(request: Request) -> Response:
     async with playing.lock:
         heard = playing.npc.interrupt(body.heard_chars)
     return json_response({"id": playing.id, "heard": heard})
+
+
+ROUTES = (
+    RouteEntry("POST", "/v1/characters", add_character),
+    RouteEntry("GET", "/v1/characters", characters),
+    RouteEntry("GET", "/v1/characters/{id}", character),
+    RouteEntry("DELETE", "/v1/characters/{id}", delete_character),
+    RouteEntry("POST", "/v1/sessions", add_session, SessionRequest),
+    RouteEntry("GET", "/v1/sessions", sessions),
+    RouteEntry("POST", "/v1/sessions/restore", restore_session, SavedSession),
+    RouteEntry("GET", "/v1/sessions/{id}", session),
+    RouteEntry("POST", "/v1/sessions/{id}/save", save_session),
+    RouteEntry("DELETE", "/v1/sessions/{id}", delete_session),
+    RouteEntry("POST", "/v1/sessions/{id}/turn", turn, TurnRequest),
+    RouteEntry("POST", "/v1/sessions/{id}/interrupt", interrupt, InterruptRequest),
+)

@@ -1,4 +1,4 @@
-"""Ours: `/v1/collections`, documents in, passages and quoted answers out.
+"""Ours: `/v1/collections`, documents in; `collections_ask.py` has what comes out.
 
 A collection is one index file in the state folder; without one it lasts as long as the server.
 """
@@ -8,36 +8,27 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.engine.handles import CancelScope
 from understudy.errors import DocumentError
-from understudy.generation.moderation import Verdict
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
-from understudy.rag.ask import Answer, ask
 from understudy.rag.document import Builder, Document
-from understudy.rag.index import Index
 from understudy.rag.readers.apart import can_read, read_apart
 from understudy.rag.schema import StoreError
-from understudy.serve.api.bodies import Body, Probability, Seed
+from understudy.serve.api.bodies import Body
 from understudy.serve.collections import Collections
-from understudy.serve.content import input_verdict, verdict_of
 from understudy.serve.errors import ApiError
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import (
-    RequestContext,
     Server,
     json_response,
     read_body,
-    respond,
     server_of,
-    with_model,
 )
-from understudy.serve.threads import in_thread
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -53,26 +44,11 @@ class DocumentRequest(Body):
     text: Annotated[str, Field(min_length=1)]
 
 
-class SearchRequest(Body):
-    query: Annotated[str, Field(min_length=1, max_length=4000)]
-    k: Annotated[int, Field(ge=1, le=100)] = 8
-    mode: Literal["fused", "words", "vectors"] = "fused"
-
-
-class AskRequest(Body):
-    question: Annotated[str, Field(min_length=1, max_length=4000)]
-    model: str | None = None
-    k: Annotated[int, Field(ge=1, le=32)] = 8
-    threshold: Probability | None = None
-    max_tokens: Annotated[int, Field(ge=16, le=4096)] = 384
-    temperature: Probability | None = None
-    seed: Seed | None = None
-
-
 MAX_FILES = 100
 
 
-def _collections(server: Server) -> Collections:
+def collections_of(server: Server) -> Collections:
+    """The collections of a server."""
     stores = server.stores
     if stores.collections is None:
         stores.collections = Collections(server.settings.state_folder, server.settings.embedder)
@@ -80,7 +56,7 @@ def _collections(server: Server) -> Collections:
 
 
 async def collections(request: Request) -> Response:
-    known = _collections(server_of(request))
+    known = collections_of(server_of(request))
     return json_response({"object": "list", "data": [_listed(known, name) for name in known.names]})
 
 
@@ -95,7 +71,7 @@ def _listed(known: Collections, name: str) -> dict[str, Any]:
 
 async def add_collection(request: Request) -> Response:
     body = await read_body(request, CollectionRequest)
-    known = _collections(server_of(request))
+    known = collections_of(server_of(request))
     async with known.lock:
         await asyncio.to_thread(known.create, body.name)
     return json_response(_document(known, body.name), 201)
@@ -103,13 +79,13 @@ async def add_collection(request: Request) -> Response:
 
 async def collection(request: Request) -> Response:
     """A collection and the names of its documents."""
-    known, name = _collections(server_of(request)), request.path_params["name"]
+    known, name = collections_of(server_of(request)), request.path_params["name"]
     index = known.get(name)
     return json_response({**_document(known, name), "names": sorted(index.store.hashes())})
 
 
 async def delete_collection(request: Request) -> Response:
-    known, name = _collections(server_of(request)), request.path_params["name"]
+    known, name = collections_of(server_of(request)), request.path_params["name"]
     async with known.lock:
         known.delete(name)
     return json_response({"id": name, "object": "collection", "deleted": True})
@@ -124,7 +100,7 @@ async def add_documents(request: Request) -> Response:
     """Files as multipart/form-data, or one text as JSON. A document of the same name is
     replaced.
     """
-    known = _collections(server_of(request))
+    known = collections_of(server_of(request))
     index = known.get(request.path_params["name"])
     added: list[str] = []
     failed: dict[str, str] = {}
@@ -176,7 +152,7 @@ def _read_upload(name: str, data: bytes) -> Document:
 
 async def document(request: Request) -> Response:
     """The text of a document, in which citations are counted."""
-    index = _collections(server_of(request)).get(request.path_params["name"])
+    index = collections_of(server_of(request)).get(request.path_params["name"])
     name = request.path_params["document"]
     if name not in index.store.hashes():
         raise ApiError(404, f"there is no document {name[:80]!r}", code="not_found")
@@ -185,7 +161,7 @@ async def document(request: Request) -> Response:
 
 async def delete_document(request: Request) -> Response:
     """Takes a document out of its collection."""
-    known = _collections(server_of(request))
+    known = collections_of(server_of(request))
     index, name = known.get(request.path_params["name"]), request.path_params["document"]
     async with known.lock:
         if name not in index.store.hashes():
@@ -194,97 +170,21 @@ async def delete_document(request: Request) -> Response:
     return json_response({"object": "document", "name": name, "deleted": True})
 
 
-async def search(request: Request) -> Response:
-    """Passages for a query, the best first."""
-    body = await read_body(request, SearchRequest)
-    index = _collections(server_of(request)).get(request.path_params["name"])
-    passages = await asyncio.to_thread(index.search, body.query, body.k, mode=body.mode)
-    rows = [
-        {
-            "document": p.chunk.path,
-            "page": p.chunk.page,
-            "start": p.chunk.start,
-            "end": p.chunk.end,
-            "heading": p.chunk.heading,
-            "score": round(p.score, 6),
-            "text": p.chunk.text,
-        }
-        for p in passages
-    ]
-    return json_response({"object": "list", "data": rows})
-
-
-@with_model(AskRequest)
-async def ask_collection(context: RequestContext, body: AskRequest) -> Response:
-    """An answer with quotes that stand in the documents, or that they do not say."""
-    index = _collections(context.server).get(context.request.path_params["name"])
-    return await respond(context, whole=_ask(context, index, body))
-
-
-async def _ask(context: RequestContext, index: Index, body: AskRequest) -> dict[str, Any]:
-    guard = context.served.guard
-    if guard is not None:
-        verdict = await input_verdict(context, [body.question])
-        if not verdict.is_safe:
-            return _stopped(context, verdict)
-    answer = await in_thread(lambda: _answer(context, index, body), CancelScope(context.client))
-    context.note(answer.usage)
-    if guard is not None and answer.text is not None:
-        said = "\n".join((answer.text, *(citation.quote for citation in answer.citations)))
-        verdict = await verdict_of(context, said, "output")
-        if not verdict.is_safe:
-            return _stopped(context, verdict)
-    return _answer_document(answer, context.guard_document())
-
-
-def _answer(context: RequestContext, index: Index, body: AskRequest) -> Answer:
-    point = DEFAULT_POINT
-    if body.threshold is not None:
-        point = OperatingPoint(body.threshold, float("nan"), float("nan"), "not measured")
-    sampling: dict[str, Any] = {"temperature": body.temperature, "seed": body.seed}
-    return ask(
-        context.model,
-        index,
-        body.question,
-        k=body.k,
-        point=point,
-        max_tokens=body.max_tokens,
-        **{name: value for name, value in sampling.items() if value is not None},
-    )
-
-
-def _answer_document(answer: Answer, guard_document: dict[str, Any]) -> dict[str, Any]:
-    citations = [
-        {"quote": c.quote, "document": c.path, "page": c.page, "start": c.start, "end": c.end}
-        for c in answer.citations
-    ]
-    return {
-        "object": "answer",
-        "answer": answer.text,
-        "is_answered": answer.text is not None,
-        "why": answer.why,
-        "citations": citations,
-        "confidence": round(answer.confidence, 4),
-        "dropped": list(answer.dropped),
-        "usage": {
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.usage.completion_tokens if answer.usage else 0,
-            **guard_document,
-        },
-    }
-
-
-def _stopped(context: RequestContext, verdict: Verdict) -> dict[str, Any]:
-    """The guard stopped the question or the answer: no answer, and why."""
-    context.note_stop(verdict, 0)
-    return {
-        "object": "answer",
-        "answer": None,
-        "is_answered": False,
-        "why": context.notice,
-        "citations": [],
-        "confidence": 0.0,
-        "dropped": [],
-        "guard": verdict.to_document(),
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, **context.guard_document()},
-    }
+ROUTES = (
+    RouteEntry("GET", "/v1/collections", collections),
+    RouteEntry("POST", "/v1/collections", add_collection, CollectionRequest),
+    RouteEntry("GET", "/v1/collections/{name}", collection),
+    RouteEntry("DELETE", "/v1/collections/{name}", delete_collection),
+    RouteEntry(
+        "POST",
+        "/v1/collections/{name}/documents",
+        add_documents,
+        DocumentRequest,
+    ),
+    RouteEntry("GET", "/v1/collections/{name}/documents/{document:path}", document),
+    RouteEntry(
+        "DELETE",
+        "/v1/collections/{name}/documents/{document:path}",
+        delete_document,
+    ),
+)

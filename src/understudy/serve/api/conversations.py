@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from understudy.serve.conversations import Conversations
 from understudy.serve.errors import ApiError
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import json_response, server_of
 
 
@@ -54,3 +55,11 @@ def _object(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ApiError(400, "a conversation is a JSON object", code="invalid_value")
     return document
+
+
+ROUTES = (
+    RouteEntry("GET", "/v1/conversations", conversations),
+    RouteEntry("GET", "/v1/conversations/{id}", conversation),
+    RouteEntry("PUT", "/v1/conversations/{id}", put_conversation),
+    RouteEntry("DELETE", "/v1/conversations/{id}", delete_conversation),
+)

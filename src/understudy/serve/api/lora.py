@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from understudy.serve.adapters import named_scales
 from understudy.serve.api.bodies import LoraScale
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import json_response, read_body, server_of
 
 
@@ -42,3 +43,9 @@ async def set_lora_adapters(request: Request) -> Response:
     async with server_of(request).pool.lease(None) as served:
         served.model.adapters.set_factors(named_scales(served, body.root))
     return json_response({"success": True})
+
+
+ROUTES = (
+    RouteEntry("GET", "/lora-adapters", lora_adapters),
+    RouteEntry("POST", "/lora-adapters", set_lora_adapters, LoraScales),
+)

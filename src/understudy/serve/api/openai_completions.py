@@ -14,34 +14,30 @@ from pydantic import Field
 from starlette.responses import Response
 
 from understudy.engine import Output
-from understudy.engine.handles import AsyncOutputs
 from understudy.generation.prepare import PreparedRequest, answer_mask
 from understudy.model import Model
-from understudy.serve.answers import checked_texts
+from understudy.serve.answers import admit
 from understudy.serve.api.bodies import (
     Penalty,
     Probability,
+    ResponseFormat,
     Samplers,
     Seed,
     Stop,
     StreamOptions,
     Temperature,
+    answer_of,
+    bias_of,
     sampled,
     stops_of,
 )
-from understudy.serve.api.openai_chat import (
-    ResponseFormat,
-    answer_of,
-    bias_of,
-    timings,
-    usage_document,
-)
-from understudy.serve.content import admit, outputs_of
+from understudy.serve.api.openai_chat import timings, usage_document
+from understudy.serve.content import Outputs
 from understudy.serve.errors import ApiError, unsupported
-from understudy.serve.events import event
-from understudy.serve.generate import encode_text, prepare_text
-from understudy.serve.server import RequestContext, respond, with_model
-from understudy.serve.settings import Settings
+from understudy.serve.events import event, respond
+from understudy.serve.openapi import RouteEntry
+from understudy.serve.server import RequestContext, with_model
+from understudy.serve.texts import checked_texts, encode_text, prepare_text
 from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
 
 
@@ -72,7 +68,7 @@ DEFAULT_TOKENS = 16  # OpenAI's
 
 @with_model(CompletionsBody)
 async def completions(context: RequestContext, body: CompletionsBody) -> Response:
-    settings = context.server.settings
+    max_choices = context.server.settings.max_choices
     if body.best_of not in (None, body.n or 1):
         raise unsupported("best_of", "only as many answers are made as are returned (n)")
     num_prompts = (
@@ -80,20 +76,20 @@ async def completions(context: RequestContext, body: CompletionsBody) -> Respons
         if isinstance(body.prompt, list) and body.prompt and not isinstance(body.prompt[0], int)
         else 1
     )
-    if num_prompts * (body.n or 1) > settings.max_choices:
+    if num_prompts * (body.n or 1) > max_choices:
         raise ApiError(
             400,
-            f"prompt: at most {settings.max_choices} answers a request",
+            f"prompt: at most {max_choices} answers a request",
             param="prompt",
             code="invalid_value",
         )
-    prepared = await asyncio.to_thread(_prepare, context.model, body, settings)
+    prepared = await asyncio.to_thread(_prepare, context, body)
     n, texts = body.n or 1, _texts(context.model, body)
-    handles = [
+    outputs = [
         await admit(context, one, [text], i * n)
         for i, (one, text) in enumerate(zip(prepared, texts, strict=True))
     ]
-    writer = _Completion(context, body, prepared, handles)
+    writer = _Completion(context, body, prepared, outputs)
     return await (
         respond(context, events=writer.events())
         if body.stream
@@ -101,7 +97,8 @@ async def completions(context: RequestContext, body: CompletionsBody) -> Respons
     )
 
 
-def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[PreparedRequest]:
+def _prepare(context: RequestContext, body: CompletionsBody) -> list[PreparedRequest]:
+    model = context.model
     sampling = (
         sampled(body)
         | body.repetition_sampling()
@@ -117,7 +114,7 @@ def _prepare(model: Model, body: CompletionsBody, settings: Settings) -> list[Pr
     prompts = _prompts(model, body)
     overflow = body.overflow or "refuse"
     return [
-        prepare_text(model, tokens, sampling, settings, overflow=overflow, make_mask=mask)
+        prepare_text(context, tokens, sampling, overflow=overflow, make_mask=mask)
         for tokens in prompts
     ]
 
@@ -157,10 +154,10 @@ class _Completion:
         context: RequestContext,
         body: CompletionsBody,
         prepared: list[PreparedRequest],
-        handles: list[AsyncOutputs | None],
+        outputs: list[Outputs],
     ) -> None:
         self.context, self.body, self.n = context, body, body.n or 1
-        self.prepared, self.handles = prepared, handles
+        self.prepared, self.outputs = prepared, outputs
         self.head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -171,15 +168,13 @@ class _Completion:
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:
         """What each output adds to its choice."""
-        for i, (prepared, outputs) in enumerate(zip(self.prepared, self.handles, strict=True)):
+        for i, (prepared, outputs) in enumerate(zip(self.prepared, self.outputs, strict=True)):
             writers = [
                 _Choice(self.context.model, self.body, list(prepared.request.prompt))
                 for _ in range(self.n)
             ]
-            raw = outputs_of(self.context, outputs, self.n, i * self.n)
             form = answer_of(self.body.response_format, self.body.grammar)
-            async for output, is_stopped in checked_texts(self.context, prepared, raw, form):
-                self.context.note(output.usage)
+            async for output, is_stopped in checked_texts(self.context, prepared, outputs, form):
                 if is_stopped:
                     stop = {"text": "", "logprobs": None, "finish_reason": "content_filter"}
                     place = i * self.n + output.index
@@ -204,7 +199,7 @@ class _Completion:
     async def whole(self) -> dict[str, Any]:
         choices: list[dict[str, Any]] = [
             {"index": i, "text": "", "logprobs": None, "finish_reason": None}
-            for i in range(len(self.handles) * self.n)
+            for i in range(len(self.outputs) * self.n)
         ]
         async for choice in self._choices():
             known = choices[choice["index"]]
@@ -263,3 +258,14 @@ class _Choice:
         )
         has_news = text or finish or (logprobs is not None and logprobs["tokens"])
         return {"text": text, "logprobs": logprobs, "finish_reason": finish} if has_news else None
+
+
+ROUTES = (
+    RouteEntry(
+        "POST",
+        "/v1/completions",
+        completions,
+        CompletionsBody,
+        "Continue texts (OpenAI)",
+    ),
+)

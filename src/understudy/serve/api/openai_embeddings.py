@@ -16,6 +16,7 @@ from understudy.serve.api.bodies import (
     Body,
 )
 from understudy.serve.errors import ApiError
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import Server, json_response, read_body, server_of
 from understudy.text.embed import Embedder, normalised, open_embedder
 
@@ -77,3 +78,14 @@ def _shown(vector: NDArray[np.float32], encoding: str | None) -> str | list[floa
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
     numbers: list[float] = vector.astype(float).tolist()
     return numbers
+
+
+ROUTES = (
+    RouteEntry(
+        "POST",
+        "/v1/embeddings",
+        embeddings,
+        EmbeddingsBody,
+        "Vectors of texts (OpenAI)",
+    ),
+)

@@ -12,10 +12,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.engine.handles import AsyncOutputs
-from understudy.generation.prepare import AnswerForm, ChatRequest, PreparedRequest
+from understudy.generation.chat_request import AnswerForm, ChatRequest, OfferedTools
 from understudy.generation.reader import ReplyPiece
-from understudy.serve.answers import read
+from understudy.serve.answers import Answers
 from understudy.serve.api.responses_bodies import (
     Item,
     MessageItem,
@@ -25,17 +24,10 @@ from understudy.serve.api.responses_bodies import (
     messages_of,
 )
 from understudy.serve.api.responses_output import ItemEvents, OutputItems, as_item
-from understudy.serve.content import admit, outputs_of, texts_of
 from understudy.serve.errors import ApiError
-from understudy.serve.events import event
-from understudy.serve.generate import ledger_of, prepare_chat, read_tools
-from understudy.serve.server import (
-    RequestContext,
-    json_response,
-    respond,
-    server_of,
-    with_model,
-)
+from understudy.serve.events import event, respond
+from understudy.serve.openapi import RouteEntry
+from understudy.serve.server import RequestContext, json_response, server_of, with_model
 from understudy.serve.stores import StoredResponse
 
 
@@ -82,10 +74,8 @@ async def responses(context: RequestContext, body: ResponsesRequest) -> Response
             for i, item in enumerate(new)
         ),
     ]
-    ask = _ask(body, items)
-    prepared = await prepare_chat(context.model, ask, context.server.settings)
-    outputs = await admit(context, prepared, texts_of(ask.messages))
-    response = _Response(context, body, prepared, outputs, items, len(before))
+    answers = await Answers.begin(context, _ask(body, items))
+    response = _Response(context, body, answers, items, len(before))
     if not body.stream:
         return await respond(context, whole=response.whole())
     return await respond(
@@ -107,10 +97,7 @@ async def delete_response(request: Request) -> Response:
 
 
 def _ask(body: ResponsesRequest, items: list[Item]) -> ChatRequest:
-    choice = (
-        body.tool_choice.name if isinstance(body.tool_choice, ResponsesChoice) else body.tool_choice
-    )
-    tools, chosen, notes = read_tools([tool.to_openai() for tool in body.tools or ()], choice)
+    """What a body asks for."""
     form, answer = body.text.format if body.text is not None else None, AnswerForm()
     if form is not None and form.type == "json_schema" and form.schema_ is None:
         raise ApiError(
@@ -132,14 +119,18 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatRequest:
     overflow: Any = "keep_end" if body.truncation == "auto" else "refuse"
     return ChatRequest(
         [*head, *messages_of(items)],
-        tools,
-        chosen,
-        body.parallel_tool_calls is not False,
-        answer,
-        sampling,
-        overflow,
-        notes,
+        is_parallel=body.parallel_tool_calls is not False,
+        answer=answer,
+        sampling=sampling,
+        overflow=overflow,
+        offered=_offered(body),
     )
+
+
+def _offered(body: ResponsesRequest) -> OfferedTools:
+    choice = body.tool_choice
+    wanted = choice.name if isinstance(choice, ResponsesChoice) else choice
+    return OfferedTools([tool.to_openai() for tool in body.tools or ()], wanted)
 
 
 class _Response:
@@ -149,27 +140,17 @@ class _Response:
         self,
         context: RequestContext,
         body: ResponsesRequest,
-        prepared: PreparedRequest,
-        outputs: AsyncOutputs | None,
+        answers: Answers,
         items: list[Item],
         num_before: int,
     ) -> None:
-        self.context, self.body, self.prepared, self.items = (
-            context,
-            body,
-            prepared,
-            items,
-        )
-        self.outputs, self.num_before, self.is_stopped = (
-            outputs_of(context, outputs),
-            num_before,
-            False,
-        )
+        self.context, self.body, self.answers, self.items = context, body, answers, items
+        self.num_before, self.is_stopped = num_before, False
         self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
         self.output, self.status = OutputItems(), "in_progress"
 
     def _document(self, usage: dict[str, Any] | None = None) -> dict[str, Any]:
-        body, params = self.body, self.prepared.request.params
+        body, params = self.body, self.answers.prepared.request.params
         tools = [
             {"type": "function", "strict": True, **t.model_dump(exclude={"type", "strict"})}
             for t in body.tools or ()
@@ -211,8 +192,7 @@ class _Response:
         return "content_filter" if self.is_stopped else "max_output_tokens"
 
     async def _pieces(self) -> AsyncIterator[ReplyPiece]:
-        async for output, pieces, finish in read(self.context, self.prepared, self.outputs):
-            self.context.note(output.usage)
+        async for _, pieces, finish in self.answers:
             for piece in pieces:
                 yield piece
             if finish is not None:
@@ -229,7 +209,7 @@ class _Response:
             "output_tokens": used["completion"],
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": used["prompt"] + used["completion"],
-            "context": await ledger_of(self.context.model, self.prepared),
+            "context": await self.answers.ledger(),
             **self.context.guard_document(),
         }
         document = self._document(usage)
@@ -276,3 +256,16 @@ class _Response:
                 yield data
         document = await self._finished()
         yield write.event(f"response.{self.status}", response=document)
+
+
+ROUTES = (
+    RouteEntry(
+        "POST",
+        "/v1/responses",
+        responses,
+        ResponsesRequest,
+        "Answer a conversation and remember it (OpenAI)",
+    ),
+    RouteEntry("GET", "/v1/responses/{id}", get_response),
+    RouteEntry("DELETE", "/v1/responses/{id}", delete_response),
+)

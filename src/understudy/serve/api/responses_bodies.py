@@ -15,7 +15,7 @@ from understudy.serve.api.bodies import (
     Temperature,
     Tokens,
 )
-from understudy.serve.api.openai_chat import FunctionTool
+from understudy.serve.api.openai_chat_bodies import FunctionTool
 
 
 class TextContent(Body):

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.serve.errors import ApiError
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.pool import LoadedModel
 from understudy.serve.server import Server, json_response, server_of
 
@@ -182,3 +183,11 @@ def watch(server: Server, served: LoadedModel) -> None:
             )
 
     served.driver.dispatcher.on_output = on_output
+
+
+ROUTES = (
+    RouteEntry("GET", "/health", health),
+    RouteEntry("GET", "/ready", ready),
+    RouteEntry("GET", "/metrics", metrics, summary="Numbers for Prometheus"),
+    RouteEntry("GET", "/ps", ps),
+)

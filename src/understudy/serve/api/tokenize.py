@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from understudy.serve.api.bodies import Body
 from understudy.serve.errors import ApiError
+from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import json_response, read_body, server_of
 from understudy.serve.tokens import bytes_of, token_text
 from understudy.text import Tokenizer
@@ -118,3 +119,10 @@ async def tokenizer_info(request: Request) -> Response:
                 "chat_template": tokenizer.chat_template,
             }
         )
+
+
+ROUTES = (
+    RouteEntry("POST", "/tokenize", tokenize, TokenizeBody),
+    RouteEntry("POST", "/detokenize", detokenize, DetokenizeBody),
+    RouteEntry("GET", "/tokenizer_info", tokenizer_info),
+)
