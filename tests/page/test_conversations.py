@@ -76,8 +76,13 @@ def test_reload_keeps_the_conversation(open_page):
     say(page, "Of what?")
     wait_for_end(page)
     page.reload()
-    until(page, "document.querySelectorAll('#conversations .conversation').length === 1")
+    until(page, "document.querySelectorAll('.message').length === 4")
+    assert texts(page) == ["A way over water.", "Of stone, often."]
     assert titles(page) == ["What is a bridge?"]
+    page.click("#list-fresh")
+    page.reload()
+    until(page, "document.querySelectorAll('#conversations .conversation').length === 1")
+    assert texts(page) == []
     page.locator("#conversations .conversation").click()
     until(page, "document.querySelectorAll('.message').length === 4")
     assert texts(page) == ["A way over water.", "Of stone, often."]

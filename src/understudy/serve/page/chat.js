@@ -15,6 +15,7 @@ let conversation = newConversation();
 let running = null; // {controller, bubble} of the answer under way
 let onChange = () => {};
 let currentModel = () => undefined;
+const OPEN = "understudy-open"; // where this tab holds which conversation is open
 const bubbles = new Map(); // message id -> its bubble, kept while the conversation is open
 
 export const current = () => conversation;
@@ -42,10 +43,20 @@ export function setUpChat(model, changed) {
 export function open(found) {
   leave();
   conversation = found;
+  remember(found);
   bubbles.clear();
   showSettings(found.settings);
   showLedger(null);
   show(true);
+}
+
+const remember = ({ id, nodes }) => { Object.keys(nodes).length ? sessionStorage.setItem(OPEN, id) : sessionStorage.removeItem(OPEN); };
+
+/** After a reload: the conversation that this tab had open, where it is still kept. */
+export async function reopen() {
+  const id = sessionStorage.getItem(OPEN);
+  const kept = id && await store().get(id).catch(() => null);
+  if (kept) open(kept);
 }
 
 /** A conversation without a word. */
@@ -80,6 +91,7 @@ async function keep(kept = conversation) {
   if (!Object.keys(kept.nodes).length) return;
   try {
     await store().put(kept);
+    if (kept === conversation) remember(kept);
   } catch (error) {
     if (kept === conversation) announce(t("This conversation could not be kept: {why}", { why: error.message }));
   }

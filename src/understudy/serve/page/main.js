@@ -2,7 +2,7 @@
 
 import * as api from "/page/api.js";
 import * as characters from "/page/characters.js";
-import { beginScene, fresh, setUpChat } from "/page/chat.js";
+import { beginScene, fresh, reopen, setUpChat } from "/page/chat.js";
 import * as documents from "/page/documents.js";
 import { byId, make, shown, turnTo } from "/page/dom.js";
 import { chooseLanguage, language, LANGUAGES, setUpLanguage, t } from "/page/language.js";
@@ -95,5 +95,5 @@ characters.setUpCharacters(model, (scene, history) => {
 documents.setUpDocuments(model);
 greet();
 listModels().catch(() => {});
-list();
+reopen().then(list);
 showView();
