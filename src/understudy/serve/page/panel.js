@@ -5,13 +5,14 @@ import { t } from "/page/language.js";
 
 const KEPT = "understudy-presets";
 // id of a field -> the name that the server knows
-const FIELDS = { temperature: "temperature", "top-p": "top_p", "top-k": "top_k", "min-p": "min_p", "repeat-penalty": "repeat_penalty", seed: "seed", "max-tokens": "max_tokens" };
-const SAMPLERS = ["temperature", "top_p", "top_k", "min_p", "repeat_penalty"];
+const REPETITION = { dry: "dry_multiplier", "dry-length": "dry_allowed_length", xtc: "xtc_probability", "xtc-threshold": "xtc_threshold" };
+const FIELDS = { temperature: "temperature", "top-p": "top_p", "top-k": "top_k", "min-p": "min_p", "repeat-penalty": "repetition_penalty", ...REPETITION, seed: "seed", "max-tokens": "max_tokens" };
+const SAMPLERS = ["temperature", "top_p", "top_k", "min_p", "repetition_penalty", ...Object.values(REPETITION)];
 
 const BUILT_IN = {
   Balanced: { temperature: 0.7, top_p: 0.95 },
   Exact: { temperature: 0 },
-  Creative: { temperature: 1.1, min_p: 0.05, repeat_penalty: 1.1 },
+  Creative: { temperature: 1.1, min_p: 0.05, repetition_penalty: 1.1 },
 };
 
 /** What the panel says, by the server's names; a field that is empty is left to the server. */
@@ -24,6 +25,12 @@ export function readSettings() {
     if (Number.isFinite(value)) found[name] = value;
   }
   return found;
+}
+
+/** What of the panel characters speak with: their temperature is their own. */
+export function readRepetition() {
+  const settings = readSettings();
+  return Object.fromEntries(Object.values(REPETITION).filter((name) => name in settings).map((name) => [name, settings[name]]));
 }
 
 /** Puts the settings of a conversation into the panel. */

@@ -2,12 +2,15 @@
 
 import * as api from "/page/api.js";
 import { path } from "/page/conversation.js";
+import { readRepetition } from "/page/panel.js";
 import { cards } from "/page/store.js";
 
 /** Opens a session for a scene; `history` is what was said in it already. */
 export async function openSession(scene, model, history) {
   const { character, user, persona, greeting, books, seed } = scene;
-  const body = { character, model, user, seed: seed ?? Math.floor(Math.random() * 2 ** 31) };
+  const samplers = readRepetition();
+  const body = { character, model, user, seed: seed ?? Math.floor(Math.random() * 2 ** 31), ...samplers };
+  scene.samplers = JSON.stringify(samplers);
   if (persona) body.persona = persona;
   if (greeting) body.greeting = greeting;
   if (books?.length) body.lorebooks = books;
@@ -25,7 +28,8 @@ export async function openSession(scene, model, history) {
 /** The session in which the next thing is said behind `leaf`. */
 export async function sessionAt(conversation, leaf, model) {
   const { scene } = conversation;
-  if (scene.session && scene.at === leaf) {
+  const isAsSet = (scene.samplers ?? "{}") === JSON.stringify(readRepetition());
+  if (scene.session && scene.at === leaf && isAsSet) {
     const isThere = await api.ask(`/v1/sessions/${scene.session}`).then(() => true, () => false);
     if (isThere) return scene.session;
   }
