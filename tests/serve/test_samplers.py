@@ -69,5 +69,7 @@ def test_the_fields_of_the_page_are_those_of_the_routes_it_asks():
     assert set(fields.values()) <= set(ChatCompletionsBody.model_fields)
     assert set(named["REPETITION"].values()) <= set(SessionRequest.model_fields)
     assert all(f'id="{field}"' in markup for field in fields)
-    built_in = set(re.findall(r"(\w+): [\d.]", re.search(r"BUILT_IN = \{(.*?)\n\};", panel, re.S)[1]))
+    built_in = set(
+        re.findall(r"(\w+): [\d.]", re.search(r"BUILT_IN = \{(.*?)\n\};", panel, re.S)[1])
+    )
     assert built_in <= set(fields.values())

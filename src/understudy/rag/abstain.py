@@ -87,7 +87,7 @@ def features(
     best = passages[:NUM_BEST]
     if not words or not best:
         return (0.0,) * (len(FEATURES) - 1)
-    held = [stems_held(passage.text) for passage in best]
+    held = [stems_held(passage.with_heading) for passage in best]
     asked = {stem(word) for word in words}
     weight = {word: (rarity or {}).get(word, 1.0) for word in words}
     total = sum(weight.values()) or 1.0

@@ -24,7 +24,7 @@ from understudy.rag.store import ChunkRow, Passage
 NOT_SAID = "The documents do not say."
 MIN_QUOTE = 12  # characters; an empty quote is a span of everything
 MAX_ANSWER = 600  # characters
-_SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]」』）]*|\Z)", re.DOTALL)
+SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]」』）]*|\Z)", re.DOTALL)
 _FULL_WIDTH = re.compile(r"[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
 _LINE = re.compile(r'\[(\d+)\] "(.*)"')
 
@@ -112,13 +112,19 @@ def sentences_of(text: str) -> list[str]:
     """
     found: list[str] = []
     for line in text.splitlines():
-        for sentence in _SENTENCE.findall(line.strip()):
+        for sentence in SENTENCE.findall(line.strip()):
             words = shown(sentence).strip()
-            # a character of Chinese, Japanese or Korean says about as much as two or three letters
-            length = len(words) + 2 * len(_FULL_WIDTH.findall(words))
-            if length >= MIN_QUOTE and not words.startswith("#") and words not in found:
+            is_long = quote_length(words) >= MIN_QUOTE
+            if is_long and not words.startswith("#") and words not in found:
                 found.append(words)
     return found
+
+
+def quote_length(words: str) -> int:
+    """In letters of English: a character of Chinese, Japanese or Korean says about as much as
+    three.
+    """
+    return len(words) + 2 * len(_FULL_WIDTH.findall(words))
 
 
 def parse_answer(text: str, passages: Sequence[Passage]) -> Parsed:

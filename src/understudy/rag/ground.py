@@ -31,6 +31,7 @@ from understudy.rag.sentences import (
     rank_sentences,
     rarity_of,
     unsupported,
+    widened,
 )
 from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
@@ -95,7 +96,7 @@ class PassageGrounding:
             shown_of.setdefault(sentence.passage, []).append(sentence)
         return [
             f"[{number}] {_heading(self.passages[number - 1])}"
-            + " ".join(s.text for s in sorted(chosen, key=lambda s: s.place))
+            + _as_shown(sorted(chosen, key=lambda s: s.place))
             for number, chosen in sorted(shown_of.items())
         ]
 
@@ -165,7 +166,7 @@ class PassageGrounding:
         chosen = self._chosen(text, count)
         if self.sentences and self.settings.is_checked and self._missing(text, chosen):
             chosen = tuple(s for s in self.sentences if s.passage <= count)[:1]
-            text = chosen[0].text if chosen else text
+            text = chosen[0].said if chosen else text
         found = (cite(s.text, s.passage, self.passages[:count]) for s in chosen)
         return text, tuple(citation for citation in found if citation is not None)
 
@@ -178,10 +179,13 @@ class PassageGrounding:
 
     def _chosen(self, answer: str, count: int) -> tuple[Sentence, ...]:
         seen = [s for s in self.sentences if s.passage <= count]
-        return choose_quotes(self.question, answer, seen, self.settings.max_quotes)
+        chosen = choose_quotes(self.question, answer, seen, self.settings.max_quotes)
+        if self.settings.max_quotes > 1 or not chosen:
+            return chosen
+        return (widened(chosen[0], self.question, answer, seen, self.passages),)
 
     def _missing(self, answer: str, quotes: Sequence[Sentence]) -> tuple[str, ...]:
-        said = unsupported(answer, self.question, [sentence.text for sentence in quotes])
+        said = unsupported(answer, self.question, [sentence.said for sentence in quotes])
         if len(query_words(answer, most=None)) > MAX_SHORT:
             return tuple(word for word in said if word[0].isdigit())
         return said
@@ -190,7 +194,8 @@ class PassageGrounding:
 def contexts_of(passages: Sequence[Passage]) -> list[str]:
     """Passages as the model sees them, numbered from 1."""
     return [
-        f"[{i}] {_heading(passage)}{shown(passage.text)}" for i, passage in enumerate(passages, 1)
+        f"[{i}] {_heading(passage)}{_head_of_table(passage)}{shown(passage.text)}"
+        for i, passage in enumerate(passages, 1)
     ]
 
 
@@ -216,6 +221,18 @@ def ground(
     sure = confidence_of(features(question, passages, sentences, rarity, unknown))
     found = PassageGrounding(passages, sure, point, question, sentences)
     return found if spec is None else found.for_model(spec, settings)
+
+
+def _as_shown(sentences: Sequence[Sentence]) -> str:
+    """Sentences behind one another; rows of tables and items, which end in no mark, parted."""
+    return " ".join(
+        sentence.said if sentence.said == sentence.text else f"({sentence.said})"
+        for sentence in sentences
+    )
+
+
+def _head_of_table(passage: Passage) -> str:
+    return f"{shown(passage.table_head)} " if passage.table_head else ""
 
 
 def _heading(passage: Passage) -> str:

@@ -1,4 +1,5 @@
-"""Which sentences of the passages answer a question, and which of them support an answer.
+"""Which sentences of the passages answer a question, and which of them support an answer. A row of
+a table and a short list count as sentences (`parts.py`).
 
 `rank_sentences` scores each sentence of the found passages: rare words in common with the question,
 in it, before it and in its whole passage; the cosine of their vectors; how good the passage is; and
@@ -14,18 +15,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.rag.cite import sentences_of
+from understudy.rag.cite import shown
+from understudy.rag.parts import Part, parts_of
 from understudy.rag.store import Passage
 from understudy.rag.words import query_words, search_words, stem
 
 MAX_PASSAGES = 6  # that are looked through
 MAX_SENTENCES = 200
 WEIGHTS = np.array([3.8, 0.9, 2.8, 3.1, 2.2, 1.6, 0.9])
+MAX_JOINED = 600  # characters of two sentences that are quoted as one
 SUPPORT = 3.0  # what an answer's words weigh beside the question's
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _NAME = re.compile(r"(?<![.!?]\s)(?<!^)\b[^\W\d_][\w'’-]*")
@@ -87,7 +90,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence of passage `passage` (from 1), the `place`-th there; `score` says how well it fits
-    the question.
+    the question. `said` is the text, of a row with the names of its columns.
     """
 
     text: str
@@ -96,6 +99,9 @@ class Sentence:
     score: float
     shared: float = 0.0  # share of the question's rare words that stand in it
     cosine: float = 0.0
+    said: str = ""
+    start: int = 0  # in the passage
+    end: int = 0
 
 
 def rank_sentences(
@@ -113,17 +119,17 @@ def rank_sentences(
     for word in query_words(question):
         asked[stem(word)] = max(asked.get(stem(word), 0.0), rarity.get(word, 1.0))
     places = [
-        (number, place, text)
+        (number, place, part)
         for number, passage in enumerate(passages[:MAX_PASSAGES], 1)
-        for place, text in enumerate(sentences_of(passage.text))
+        for place, part in enumerate(parts_of(passage.text, passage.table_head))
     ][:MAX_SENTENCES]
     if not places or not asked:
         return ()
-    vectors = embed([question, *(text for _, _, text in places)])
+    vectors = embed([question, *(part.said for _, _, part in places)])
     cosines = vectors[1:] @ vectors[0]
     shares = _Shares(asked, places, passages)
     found = []
-    for i, (number, place, text) in enumerate(places):
+    for i, (number, place, part) in enumerate(places):
         own, before, whole = shares.of(i)
         features = (
             own,
@@ -132,10 +138,11 @@ def rank_sentences(
             float(cosines[i]),
             1 / number,
             passages[number - 1].similarity,
-            _holds_what_is_asked(question, text),
+            _holds_what_is_asked(question, part.said),
         )
         score = float(np.dot(WEIGHTS, features))
-        found.append(Sentence(text, number, place, score, own, float(cosines[i])))
+        cosine, span = float(cosines[i]), (part.start, part.end)
+        found.append(Sentence(part.text, number, place, score, own, cosine, part.said, *span))
     return tuple(sorted(found, key=lambda sentence: -sentence.score))
 
 
@@ -147,14 +154,14 @@ class _Shares:
     def __init__(
         self,
         asked: Mapping[str, float],
-        places: Sequence[tuple[int, int, str]],
+        places: Sequence[tuple[int, int, Part]],
         passages: Sequence[Passage],
     ) -> None:
         self._asked, self._total = asked, sum(asked.values()) or 1.0
-        self._words = [stems_held(text) for _, _, text in places]
+        self._words = [stems_held(part.said) for _, _, part in places]
         self._numbers = [number for number, _, _ in places]
         self._whole = {
-            number: self._share(stems_held(passages[number - 1].text))
+            number: self._share(stems_held(passages[number - 1].with_heading))
             for number in set(self._numbers)
         }
 
@@ -224,12 +231,38 @@ def choose_quotes(
     while len(chosen) < most:
         others = [sentence for sentence in sentences if sentence not in chosen]
         if chosen:  # a further one must add something
-            others = [sentence for sentence in others if _share_of(left, sentence.text) > 0]
+            others = [sentence for sentence in others if _share_of(left, sentence.said) > 0]
         if not others:
             break
-        chosen.append(max(others, key=lambda s: s.score + SUPPORT * _share_of(left, s.text)))
-        left -= {*stems_held(chosen[-1].text), *_NUMBER.findall(chosen[-1].text)}
+        chosen.append(max(others, key=lambda s: s.score + SUPPORT * _share_of(left, s.said)))
+        left -= {*stems_held(chosen[-1].said), *_NUMBER.findall(chosen[-1].said)}
     return tuple(chosen)
+
+
+def widened(
+    quote: Sentence,
+    question: str,
+    answer: str,
+    sentences: Sequence[Sentence],
+    passages: Sequence[Passage],
+) -> Sentence:
+    """A quote together with the sentence beside it that holds most of what it lacks of an answer;
+    as it is where none holds any.
+    """
+    words, numbers = said_in(answer, question)
+    left = {*words, *numbers} - {*stems_held(quote.said), *_NUMBER.findall(quote.said)}
+    beside = [
+        s for s in sentences if s.passage == quote.passage and abs(s.place - quote.place) == 1
+    ]
+    best = max(beside, key=lambda s: _share_of(left, s.said), default=None)
+    if best is None or not _share_of(left, best.said):
+        return quote
+    first, last = sorted((quote, best), key=lambda s: s.place)
+    text = shown(passages[quote.passage - 1].text[first.start : last.end])
+    if len(text) > MAX_JOINED:
+        return quote
+    said = text if first.said == first.text else f"{first.said} {last.said}"
+    return replace(quote, text=text, said=said, start=first.start, end=last.end)
 
 
 def _share_of(said: set[str], sentence: str) -> float:

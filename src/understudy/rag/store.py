@@ -48,7 +48,7 @@ class ChunkRow:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A chunk that a search found. `words_rank` and `vector_rank` count from 1; None where that
-    search did not find it.
+    search did not find it. `table_head` is the first row of a table that began before the chunk.
     """
 
     chunk: ChunkRow
@@ -56,10 +56,16 @@ class Passage:
     words_rank: int | None = None
     vector_rank: int | None = None
     similarity: float = 0.0  # cosine of the question's and the chunk's vector
+    table_head: str = ""
 
     @property
     def text(self) -> str:
         return self.chunk.text
+
+    @property
+    def with_heading(self) -> str:
+        """The text behind its headings and the head of its table, for its words."""
+        return f"{self.chunk.heading}\n{self.table_head}\n{self.text}"
 
 
 class Store:
