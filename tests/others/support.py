@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "others"
+LLAMA_CPP = ["xllamacpp==2026.10.11549"]
 
 
 def npm_folder(name: str, packages: Sequence[str]) -> Path:
@@ -56,3 +60,30 @@ def source_of(name: str, version: str) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     _installed(folder, [*pip, f"{name}=={version}"], f"{name}=={version}")
     return next(folder.glob("*.tar.gz"))
+
+
+def run_in(python: Path, script: str, asked: dict[str, Any]) -> str:
+    """What a script of this folder answers on its stdout to what it is given as JSON."""
+    command = [python, Path(__file__).with_name(script)]
+    text = json.dumps(asked)
+    return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
+
+
+def in_llama_cpp(
+    model: Path, prompt: Sequence[int], adapters: Sequence[tuple[str, float]] = ()
+) -> dict[str, Any]:
+    """The likeliest next tokens of stock llama.cpp: see `in_llama_cpp.py`."""
+    asked = {"model": str(model), "context": 256, "prompt": list(prompt), "adapters": adapters}
+    found = json.loads(run_in(python_of("llama_cpp", LLAMA_CPP), "in_llama_cpp.py", asked))
+    assert "next" in found, found
+    return dict(found)
+
+
+def assert_likeliest(logits: np.ndarray, theirs: dict[str, Any]) -> None:
+    """Logits (length, vocab) give the log-probabilities that llama.cpp tells; its cache holds half
+    floats, so a few thousandths are its own rounding.
+    """
+    last = logits[theirs["length"] - 1].astype(np.float64)
+    ours = last - np.log(np.exp(last - last.max()).sum()) - last.max()
+    for token, logprob in theirs["next"]:
+        assert ours[token] == pytest.approx(logprob, abs=0.02)

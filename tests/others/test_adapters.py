@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.others.support import python_of
+from tests.others.support import assert_likeliest, in_llama_cpp, python_of, run_in
 from tests.support.adapters import random_adapter
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, random_weights, write_folder
@@ -26,15 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::understudy.errors.CheckpointWarning"),
 ]
 PEFT = ["torch==2.13.0", "transformers==5.24.0", "accelerate==1.15.0", "peft==0.21.2"]
-LLAMA_CPP = ["xllamacpp==2026.10.11549"]
 PROMPT = np.random.default_rng(1).integers(3, 97, 40).tolist()  # one printable character each
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
-
-def _run(script: str, environment: str, requirements: list[str], asked: dict[str, Any]) -> str:
-    command = [python_of(environment, requirements), Path(__file__).with_name(script)]
-    text = json.dumps(asked)
-    return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
 
 
 def _ours(spec: ModelSpec, *mix: tuple[Adapter, float]) -> Any:
@@ -73,7 +64,7 @@ def test_logits_are_those_of_peft(name: str, tmp_path: Path) -> None:
         "made": {str(tmp_path / key): settings for key, settings in made.items()},
         "prompt": PROMPT,
     }
-    _run("in_peft.py", "peft", PEFT, asked)
+    run_in(python_of("peft", PEFT), "in_peft.py", asked)
     plain = _ours(spec)
     for folder in [*folders, *(tmp_path / key for key in made)]:
         theirs = np.load(f"{folder}.npy")
@@ -103,12 +94,6 @@ def test_the_next_token_is_that_of_llama_cpp(name: str, case: str, tmp_path: Pat
     for number, (adapter, factor) in enumerate(mix):
         files.append([str(tmp_path / f"{number}.gguf"), factor])
         gguf.write(adapter, files[-1][0], spec)
-    asked = {"model": str(tmp_path / "m.gguf"), "context": 256, "prompt": PROMPT}
-    answer = _run("in_llama_cpp.py", "llama_cpp", LLAMA_CPP, asked | {"adapters": files})
-    theirs = json.loads(answer)
-    assert "next" in theirs, theirs
+    theirs = in_llama_cpp(tmp_path / "m.gguf", PROMPT, files)
     read = [(read_adapter(path, spec), factor) for path, factor in files]
-    logits = _ours(spec, *read)[theirs["length"] - 1].astype(np.float64)
-    ours = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-    for token, logprob in theirs["next"]:
-        assert ours[token] == pytest.approx(logprob, abs=0.02)
+    assert_likeliest(_ours(spec, *read), theirs)

@@ -3,16 +3,13 @@ log-probabilities. Its cache holds half floats, so a few thousandths are its own
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import understudy
-from tests.others.support import python_of
-from tests.others.test_model_files import LLAMA_CPP
+from tests.others.support import assert_likeliest, in_llama_cpp
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.families import FAMILIES, hybrid, made_checkpoint
 from understudy.checkpoint.checkpoint import open_checkpoint
@@ -38,15 +35,6 @@ def test_llama_cpp_answers_as_we_do(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     save_checkpoint(open_checkpoint(tmp_path / "folder"), path, QuantSpec("f32"))
     prompt = np.random.default_rng(1).integers(3, 97, 100).tolist()  # one printable character each
-    asked = {"model": str(path), "context": 256, "prompt": prompt}
-    command = [python_of("llama_cpp", LLAMA_CPP), Path(__file__).with_name("in_llama_cpp.py")]
-    done = subprocess.run(
-        command, input=json.dumps(asked), check=True, capture_output=True, text=True
-    )
-    theirs = json.loads(done.stdout)
-    assert "next" in theirs, theirs
+    theirs = in_llama_cpp(path, prompt)
     with understudy.load(path, kv="f32", use_cache=False) as model:
-        logits = model.logits(prompt[: theirs["length"]])[-1].astype(np.float64)
-    ours = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-    for token, logprob in theirs["next"]:
-        assert ours[token] == pytest.approx(logprob, abs=0.02)
+        assert_likeliest(model.logits(prompt[: theirs["length"]]), theirs)

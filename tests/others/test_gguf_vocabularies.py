@@ -20,7 +20,7 @@ import pytest
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 
-from tests.others.support import python_of
+from tests.others.support import LLAMA_CPP, python_of
 from tests.unit.checkpoint.test_gguf_tokenizer import BPE, SCORES, SPM, SPM_TYPES
 from understudy.checkpoint.tokenizer_source import gguf_tokenizer
 from understudy.errors import CheckpointWarning
@@ -141,7 +141,7 @@ def byte_level_files(folder: Path) -> list[Path]:
 
 
 def test_ids_and_names_are_those_of_llama_server(tmp_path: Path) -> None:
-    python = python_of("xllamacpp", ["xllamacpp==2026.10.11549"])
+    python = python_of("llama_cpp", LLAMA_CPP)
     paths = sentencepiece_files(tmp_path) + byte_level_files(tmp_path)
     done = subprocess.run(
         [str(python), Path(__file__).with_name("in_llama_vocabularies.py")],

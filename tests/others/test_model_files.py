@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import understudy
-from tests.others.support import python_of
+from tests.others.support import assert_likeliest, in_llama_cpp, python_of
 from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.checkpoints import SPECS, random_tokens, random_weights, write_folder
 from understudy.checkpoint import reference
@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::understudy.errors.CheckpointWarning"),
 ]
 TRANSFORMERS = ["torch==2.13.0", "transformers==5.24.0", "accelerate==1.15.0"]
-LLAMA_CPP = ["xllamacpp==2026.10.11549"]
 INT32 = 5  # of GGUF's metadata types
 
 # ---- transformers ----
@@ -139,18 +138,9 @@ def test_the_next_token_is_that_of_llama_cpp(
 ) -> None:
     path = _gguf(name, keys, tensors, tmp_path)
     prompt = np.random.default_rng(1).integers(3, 97, 100).tolist()  # one printable character each
-    asked = {"model": str(path), "context": 256, "prompt": prompt}
-    command = [python_of("llama_cpp", LLAMA_CPP), Path(__file__).with_name("in_llama_cpp.py")]
-    done = subprocess.run(
-        command, input=json.dumps(asked), check=True, capture_output=True, text=True
-    )
-    theirs = json.loads(done.stdout)
-    assert "next" in theirs, theirs
+    theirs = in_llama_cpp(path, prompt)
     with understudy.load(path, kv="f32", use_cache=False) as model:
-        logits = model.logits(prompt[: theirs["length"]])[-1].astype(np.float64)
-    ours = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-    for token, logprob in theirs["next"]:
-        assert ours[token] == pytest.approx(logprob, abs=0.02)
+        assert_likeliest(model.logits(prompt[: theirs["length"]]), theirs)
 
 
 def _gguf(name: str, keys: dict[str, Any], tensors: dict[str, list[float]], path: Path) -> Path:
