@@ -140,13 +140,10 @@ def make_parser(whole: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentPa
     Args:
         whole: commands whose options are there; only their files are imported.
     """
-    from understudy.cli.overview import grouped
-
     parser = _Parser(
         prog="understudy",
         description="Make a small language model out of a big one, and run it on the device.",
         formatter_class=_Overview,
-        epilog=grouped(COMMANDS),
         usage="understudy [-h] [--version] COMMAND ...",
     )
     parser.add_argument("--version", action="version", version=_version())
@@ -170,7 +167,14 @@ class _Overview(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with one-line errors."""
+    """argparse with one-line errors, and the commands in groups where help is asked for."""
+
+    def format_help(self) -> str:
+        if self.prog == "understudy":
+            from understudy.cli.overview import grouped
+
+            self.epilog = grouped(COMMANDS)
+        return super().format_help()
 
     def error(self, message: str) -> None:  # type: ignore[override]
         print(f"{self.prog}: {message} (try `{self.prog} --help`)", file=sys.stderr)
