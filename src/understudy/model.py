@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -154,6 +153,12 @@ class Model:
 
     Whatever runs, runs through `driver`, which owns the engine; requests are computed together.
     `checkpoint` is what `open_checkpoint` opened, `options` are those of `load`.
+
+    Methods that answer (`generate`, `stream`, … and those of asyncio) take:
+        prompt: a text to go on with, messages (a chat), a rendered prompt, or token ids.
+        options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages),
+            and those of `Request`: `overflow`, `make_mask`, `priority`.
+    They raise UsageError for an unknown option and ContextError where the prompt does not fit.
     """
 
     def __init__(self, checkpoint: Checkpoint, options: LoadOptions | None = None) -> None:
@@ -179,7 +184,7 @@ class Model:
         return self.engine.adapter_table
 
     def active_adapters(self, adapter: AdapterAsked | None = None) -> ActiveAdapters:
-        """What acts on a request that asks for these; None: on one that chooses nothing."""
+        """What acts on a request that asks for `adapter`; None: on one that chooses nothing."""
         return self.engine.choose_adapters(adapter)
 
     @property
@@ -190,12 +195,14 @@ class Model:
 
     @property
     def runner(self) -> Runner:
+        """Runs steps of the engine on the compiled core."""
         runner = self.driver.engine.runner
         assert isinstance(runner, Runner)
         return runner
 
     @property
     def core_model(self) -> core.CoreModel:
+        """The weights in the compiled core."""
         return self.runner.model
 
     @property
@@ -238,13 +245,7 @@ class Model:
         return self.driver.outputs(request)
 
     def generate(self, prompt: PromptLike, **options: Any) -> Reply:
-        """Answers a text, messages or ids.
-
-        Options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages),
-        and those of `Request`: `overflow`, `make_mask`, `priority`.
-        Raises UsageError for an unknown option, ContextError when it does not fit. With n > 1 use
-        `generate_all`.
-        """
+        """One answer. With n > 1 use `generate_all`."""
         return self.generate_all(prompt, **options)[0]
 
     def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
@@ -293,26 +294,26 @@ class Model:
     # ---- scores ----
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Logits after each token of a text: float32 (tokens, vocab). ContextError when it is
-        longer than the context.
+        """Logits after each of (n,) `token_ids`: float32 (n, vocab). ContextError when they are
+        more than the context.
         """
         return np.concatenate([rows for _, rows in self.iterate_logits(as_ids(token_ids))])
 
     def iterate_logits(self, tokens: list[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The same in chunks: (position of the first row, rows), so that a long text needs little
-        memory.
+        """The same of `tokens` in chunks: (position of the first row, rows), so that a long text
+        needs little memory.
         """
         return iterate_logits(self.driver, self.runner, tokens)
 
     def score_continuations(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> list[Score]:
-        """Log-likelihood in nats of each continuation after its context, both as token ids,
-        computed together.
+        """Log-likelihoods in nats, computed together, of `pairs` (context, continuation) of ids.
 
         Raises:
             UsageError: an empty context or continuation, or a token outside the vocabulary.
-            ContextError: both together are more than `context` + 1 tokens."""
+            ContextError: both together are more than `context` + 1 tokens.
+        """
         return score(self.driver, self.runner, pairs)
 
     # ---- saved states ----
@@ -320,13 +321,13 @@ class Model:
     def save_state(
         self, path: str | Path, tokens: Sequence[int], adapter: AdapterAsked | None = None
     ) -> int:
-        """Writes what is cached of `tokens` under these adapters; returns its length in tokens."""
+        """Writes to `path` what is cached of `tokens` under `adapter`; its length in tokens."""
         files = StateFiles(self.driver, self.runner, self.base_fingerprint)
         return files.save(Path(path), as_ids(tokens), self.active_adapters(adapter))
 
     def load_state(self, path: str | Path) -> list[int]:
-        """Reads such a file into free pages, so that prompts beginning with its tokens need not
-        compute them.
+        """Reads such a file (`path`) into free pages, so that prompts beginning with its tokens,
+        which are returned, need not compute them.
 
         Raises:
             FormatError, MissingError: damaged, of another model, of an adapter that is not loaded.
@@ -342,10 +343,5 @@ class Model:
     def __enter__(self) -> Model:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

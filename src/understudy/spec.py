@@ -122,6 +122,7 @@ class ModelSpec:
     mamba2: Mamba2 | None = None
 
     def block(self, layer: int) -> BlockSpec:
+        """What the layer of this number, from 0, consists of."""
         return self.blocks[layer] if self.blocks else BlockSpec()
 
     def count(self, *mixers: Mixer) -> int:
@@ -152,10 +153,12 @@ class ModelSpec:
 
     @property
     def query_size(self) -> int:
+        """Values of all query heads together."""
         return self.num_heads * self.head_dim
 
     @property
     def kv_size(self) -> int:
+        """Values of all key heads together."""
         return self.num_kv_heads * self.head_dim
 
     @property
@@ -187,6 +190,7 @@ class ModelSpec:
         return 1.0 if self.rope_scaling is None else self.rope_scaling.attention_factor
 
     def replace(self, **changes: object) -> ModelSpec:
+        """The spec with some fields changed: `changes` by name."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def problems(self) -> list[str]:

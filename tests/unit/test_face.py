@@ -74,3 +74,28 @@ def test_every_parameter_of_the_face_is_documented(name):
     words = documented(value)
     names = set(inspect.signature(value).parameters) - {"self"}
     assert {one for one in names if not re.search(rf"(?<!\w){one}(?!\w)", words)} == set()
+
+
+@pytest.mark.parametrize("name", sorted(understudy._PLACES))
+def test_every_method_of_the_face_says_what_it_does_and_takes(name):
+    """What several methods take alike is said once, at their class."""
+    if understudy._PLACES[name].startswith(EXTRAS):
+        pytest.importorskip("torch" if "compress" in understudy._PLACES[name] else "starlette")
+    value = getattr(understudy, name)
+    if not inspect.isclass(value) or issubclass(value, BaseException | Warning):
+        return
+    wordless = [
+        member
+        for member, found in vars(value).items()
+        if not member.startswith("_") and isinstance(found, property) and not found.__doc__
+    ]
+    for member, found in vars(value).items():
+        method = found.__func__ if isinstance(found, classmethod | staticmethod) else found
+        if member.startswith("_") or not inspect.isfunction(method):
+            continue
+        words = f"{value.__doc__}\n{method.__doc__ or ''}" if method.__doc__ else ""
+        names = set(inspect.signature(method).parameters) - {"self", "cls"}
+        missing = {one for one in names if not re.search(rf"(?<!\w){one}(?!\w)", words)}
+        if not words or missing:
+            wordless.append((member, missing))
+    assert wordless == []

@@ -33,7 +33,15 @@ from understudy.model import Model
 
 
 class Session(AsyncReplies, SavedConversation):
-    """See the module's docstring. One thread uses a session; many may share its model."""
+    """See the module's docstring. One thread uses a session; many may share its model.
+
+    `say`, `stream`, `asay` and `astream` take:
+        text: the user's message.
+        tool_choice: auto (default), none, required, a tool's name, or OpenAI's dict of a name.
+        sampling: fields of `SamplingParams` for this reply, before those of the session.
+    They raise ContextError where what must be said does not fit, and UsageError while calls wait
+    for results; the session is as it was then.
+    """
 
     def __init__(
         self,
@@ -104,16 +112,9 @@ class Session(AsyncReplies, SavedConversation):
         return self.history.messages
 
     def _setup(self) -> SessionSetup:
+        sources = self.tools, self.texts, self.documents, self.character
         return SessionSetup(
-            self.model,
-            self.settings,
-            self.system,
-            self.tools,
-            self.texts,
-            self.documents,
-            self.character,
-            self.guard,
-            self.approve,
+            self.model, self.settings, self.system, *sources, self.guard, self.approve
         )
 
     # ---- saying ----
@@ -121,9 +122,7 @@ class Session(AsyncReplies, SavedConversation):
     def say(
         self, text: str, *, tool_choice: str | Mapping[str, Any] | None = None, **sampling: Any
     ) -> Reply:
-        """One message and its reply. ContextError where what must be said does not fit; the session
-        is as it was.
-        """
+        """One message and its reply."""
         return self._drained(self.stream(text, tool_choice=tool_choice, **sampling))
 
     def stream(
@@ -151,7 +150,8 @@ class Session(AsyncReplies, SavedConversation):
         return self._answer(exchange, choice, sampling)
 
     def give_results(self, results: Mapping[str, str], **sampling: Any) -> Reply:
-        """Goes on after calls that the caller has run: their results by id.
+        """Goes on after calls that the caller has run: their `results` by id; `sampling` as of
+        `say`.
 
         Raises:
             UsageError: no call waits, or not these calls, or not all of them.
@@ -226,7 +226,7 @@ class Session(AsyncReplies, SavedConversation):
         )
 
     def read_document(self, document: Mapping[str, Any]) -> None:
-        """See `restore`."""
+        """Takes over the conversation of a `document` of `to_document`: see `restore`."""
         history, system = History.from_document(document), str(document["system"])
         if self.character is not None:
             self.character.read_document(document["character"])

@@ -80,7 +80,11 @@ class TextStreamer:
         self._decoder: StreamDecoder | None = None
 
     def put(self, value: Any) -> None:
-        """Ids, the first time those of the prompt."""
+        """Writes what can be decoded.
+
+        Args:
+            value: ids (1, n), the first time those of the prompt.
+        """
         rows = rows_of(value)
         is_prompt, self._is_prompt = self._is_prompt, False
         if self._decoder is None:
@@ -92,13 +96,16 @@ class TextStreamer:
         self.on_finalized_text("".join(map(self._decoder.push, rows[0])))
 
     def end(self) -> None:
+        """Writes the rest of a text."""
         self.on_finalized_text(
             self._decoder.finish() if self._decoder is not None else "", stream_end=True
         )
         self._is_prompt, self._decoder = True, None
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """What to do with a piece of text; overridden by those who want it elsewhere."""
+        """What to do with a piece of text, the last one where `stream_end`; overridden by those who
+        want it elsewhere.
+        """
         print(text, end="\n" if stream_end else "", flush=True, file=self._file or sys.stdout)
 
 
@@ -186,7 +193,18 @@ class AutoTokenizer:
 
     @staticmethod
     def from_pretrained(name: str | Path, **keywords: Any) -> UnderstudyTokenizer:
-        """The tokenizer of a MODEL; its weights need not be there, and are not fetched."""
+        """The tokenizer of a MODEL; its weights need not be there, and are not fetched.
+
+        Args:
+            name: a path, a hub id, or a name that `understudy list` prints.
+            keywords: those of transformers that change nothing here, `padding_side`,
+                `truncation_side`, `model_max_length`, and how the hub is asked (`revision`,
+                `token`, `cache_dir`, `local_files_only`).
+
+        Raises:
+            MissingError: the model has no tokenizer.
+            UsageError: another keyword.
+        """
         options = {
             key: keywords.pop(key)
             for key in ("padding_side", "truncation_side", "model_max_length")
@@ -229,6 +247,17 @@ class AutoModelForCausalLM:
 
     @staticmethod
     def from_pretrained(name: str | Path, **keywords: Any) -> UnderstudyForCausalLM:
+        """A MODEL, loaded.
+
+        Args:
+            name: a path, a hub id, or a name that `understudy list` prints.
+            keywords: options of `understudy.load`, those of transformers that change nothing here,
+                and how the hub is asked.
+
+        Raises:
+            UsageError: another keyword.
+            InputError: the model cannot be used, said in one line.
+        """
         ours = {
             "weights",
             "kv",

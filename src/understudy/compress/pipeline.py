@@ -3,8 +3,8 @@ folder of its own.
 
     out/vocabulary/    the model with fewer pieces, and its report
     out/prune/         calibration/, model/ (float32 folder), report.json, report.html, stage.json
-    out/correct/       out/distill/   the same; distill also run/ (checkpoints, trace) and
-                       cache/ (the teacher's targets)
+    out/correct/       the same
+    out/distill/       the same, with run/ (checkpoints, trace) and cache/ (the teacher's targets)
     out/model/         the student, with README.md (its card)
     out/model.gguf     the quantized student
     out/model-packed/  the same integers for vLLM, if asked for
@@ -85,6 +85,7 @@ class Pipeline:
 
     @property
     def recipe(self) -> Recipe:
+        """What is done, as read from the file."""
         return self.context.recipe
 
     def run(self) -> Result:

@@ -1,14 +1,14 @@
 """Tools: functions that a model may ask for, each with the JSON Schema of its arguments.
 
-def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
-    '''The weather of a city now.
+    def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
+        '''The weather of a city now.
 
-    Args:
-        city: its name, with the country where it is not clear.
-    '''
+        Args:
+            city: its name, with the country where it is not clear.
+        '''
 
-Tool.from_function(weather)        Tool.from_openai({"type": "function", "function": {...}},
-run=weather)
+    Tool.from_function(weather)
+    Tool.from_openai({"type": "function", "function": {...}}, run=weather)
 
 A tool without `run` is announced and its calls are handed to the caller; nothing is executed that
 was not handed in.
@@ -94,6 +94,10 @@ class Tool:
     ) -> Tool:
         """A tool from signature and docstring (the forms of Google, NumPy and Sphinx).
 
+        Args:
+            function: called with the arguments of a call, as its annotations promise them.
+            name, description: in place of the function's own.
+
         Raises:
             SchemaError: a parameter without a name of its own (`*args`), or of a type that JSON
                 cannot carry.
@@ -140,6 +144,10 @@ class Tool:
         """A tool from OpenAI's dict, with or without its `{"type": "function", "function": ...}`
         envelope.
 
+        Args:
+            tool: the dict; `parameters` is a JSON Schema.
+            run: what is called; None: calls are handed to the caller.
+
         Raises:
             SchemaError: not such a dict, or its parameters are no JSON Schema of an object.
         """
@@ -160,6 +168,7 @@ class Tool:
         return cls(function["name"], function.get("description") or "", parameters, run)
 
     def to_openai(self) -> dict[str, Any]:
+        """The tool as OpenAI's dict."""
         return {
             "type": "function",
             "function": {

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -83,15 +82,11 @@ class Index:
     def __enter__(self) -> Index:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
+        """Closes the file; the index opens it again when it is asked."""
         self._searcher.close()
         if self._store is not None:
             self._store.close()
@@ -99,12 +94,14 @@ class Index:
 
     @property
     def store(self) -> Store:
+        """The file: documents, chunks, words and vectors."""
         if self._store is None:
             self._store = Store(self.path)
         return self._store
 
     @property
     def embedder(self) -> Embedder:
+        """What makes vectors of texts, float32 (n, size)."""
         if self._embedder is None:
             given = self._given_embedder
             name = self.store.get("embedder") or "wordllama"
@@ -122,6 +119,10 @@ class Index:
         cannot be read is reported and does not stop the rest; those of a kind without a reader are
         named.
 
+        Args:
+            paths: files, and folders with all that is in them.
+            progress: called with (files done, files in all).
+
         Raises:
             DocumentError: a path does not exist, or the index was made with other settings.
         """
@@ -133,15 +134,7 @@ class Index:
             self._store = Store(self.path, create=True)
         self._check_settings()
         known, added = self.store.hashes(), Added()
-        files: list[Path] = []
-        for root in roots:
-            for file in _files(root):
-                if file == self.path.resolve():
-                    continue
-                if can_read(file) or file == root:
-                    files.append(file)
-                else:
-                    added.skipped.append(name_of(file))
+        files, added.skipped = _readable(roots, self.path.resolve())
         for i, file in enumerate(files):
             if progress is not None:
                 progress(i, len(files), name_of(file))
@@ -155,7 +148,7 @@ class Index:
         return added
 
     def add_document(self, name: str, document: Document) -> None:
-        """Adds a document that did not come from a file."""
+        """Adds a document that did not come from a file; one of the same `name` is replaced."""
         name = as_utf8(name)
         if self._store is None:
             self._store = Store(self.path, create=True)
@@ -226,11 +219,17 @@ class Index:
     instructions, not_said = SYSTEM, NOT_SAID
 
     def ground(self, question: str, k: int = 8, spec: ModelSpec | None = None) -> PassageGrounding:
-        """What `Session(documents=index)` asks for; with `spec` as a model of that size sees it."""
+        """What `Session(documents=index)` asks for.
+
+        Args:
+            question: the newest message.
+            k: most passages.
+            spec: of the model that answers: what it is shown depends on its size.
+        """
         return ground(self, question, k=k, spec=spec, settings=self.answers)
 
     def count_words(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
-        """In how many chunks each word stands, and how many chunks there are."""
+        """In how many chunks each of some folded `words` stands, and how many chunks there are."""
         return self._searcher.count_words(self.store, words), self.store.counts()[1]
 
     def search(self, question: str, k: int = 8, *, mode: Mode = "fused") -> list[Passage]:
@@ -244,6 +243,19 @@ class Index:
                 "number of passages is out of range", where="k", expected="at least 1", found=k
             )
         return self._searcher.search(self.store, self.embedder, as_utf8(question), k, mode)
+
+
+def _readable(roots: Sequence[Path], index: Path) -> tuple[list[Path], list[str]]:
+    """The files below some places that have a reader, and the names of those that have none."""
+    taken: list[Path] = []
+    rest: list[str] = []
+    for root in roots:
+        for file in _files(root):
+            if file != index and (can_read(file) or file == root):
+                taken.append(file)
+            elif file != index:
+                rest.append(name_of(file))
+    return taken, rest
 
 
 def name_of(path: Path) -> str:

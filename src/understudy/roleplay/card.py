@@ -90,6 +90,7 @@ class Card:
 
     @property
     def version(self) -> Literal[1, 2, 3]:
+        """Of the card format, as the document says it."""
         return _version_of(self.document)
 
     @property
@@ -99,6 +100,10 @@ class Card:
 
     def set(self, name: str, value: Any) -> None:
         """Changes one field; a wrong type is refused and the card stays as it was.
+
+        Args:
+            name: of the field, as the format has it.
+            value: as JSON has it.
 
         Raises:
             DocumentError: the field does not take such a value.
@@ -116,7 +121,7 @@ class Card:
         self.document = trial
 
     def can_have(self, name: str) -> bool:
-        """Whether the card's version of the format has such a field, or the card itself."""
+        """Whether the card's version of the format has a field `name`, or the card itself."""
         levels = range(1, self.version + 1)
         named = {n for level in levels for n in (*STRINGS[level], *STRING_LISTS.get(level, ()))}
         return name in named | OBJECTS[self.version] or name in self.data
@@ -167,10 +172,12 @@ class Card:
     # ---- the fields ----
 
     def text(self, name: str) -> str:
+        """The text of the field `name`, "" where it is absent."""
         return self.data.get(name) or ""
 
     @property
     def name(self) -> str:
+        """Of the character, as the card has it."""
         return self.text("name")
 
     @property
@@ -185,10 +192,12 @@ class Card:
 
     @property
     def group_greetings(self) -> list[str]:
+        """Greetings for groups alone (version 3)."""
         return list(self.data.get("group_only_greetings") or [])
 
     @property
     def lorebook(self) -> dict[str, Any] | None:
+        """The book in the card, as its document; None where there is none."""
         return self.data.get("character_book") or None
 
     @property
@@ -207,11 +216,14 @@ class Card:
 
     @property
     def asset_list(self) -> list[dict[str, Any]]:
+        """Pictures and other files that belong to the card; by default its portrait."""
         given = self.data.get("assets")
         return [dict(asset) for asset in (DEFAULT_ASSETS if given is None else given)]
 
     def creator_notes(self, language: str = "en") -> str:
-        """Notes for the person who uses the card; never part of a prompt."""
+        """Notes for the person who uses the card, in a `language` (its two letters) where they are
+        translated; never part of a prompt.
+        """
         translations = self.data.get("creator_notes_multilingual")
         if not translations:
             return self.text("creator_notes")
@@ -221,11 +233,17 @@ class Card:
 
     @classmethod
     def new(cls, name: str) -> Card:
-        """An empty card of version 3."""
+        """An empty card of version 3 for a character called `name`."""
         return cls({"name": name}).upgraded()
 
     def play(self, *, user: str = "Traveller", seed: int = 0, greeting: int = 0) -> ActiveCharacter:
-        """The character in play, as `Session(character=card)` asks for it."""
+        """The character in play, as `Session(character=card)` asks for it.
+
+        Args:
+            user: what the character calls its partner.
+            seed: of random macros.
+            greeting: which of the card's, from 0.
+        """
         played = import_module("understudy.roleplay.played")  # made of cards, and not they of it
         character: ActiveCharacter = played.PlayedCharacter(
             self, user=user, seed=seed, greeting=greeting

@@ -117,6 +117,11 @@ class Lorebook:
         """A book on its own: of the card format, a card's, or SillyTavern's, NovelAI's, Agnai's or
         Risu's.
 
+        Args:
+            text: the file's content, JSON.
+            where: the file's name, for messages.
+            rules: by which entries are called up; None: those of the program that made the book.
+
         Raises:
             DocumentError: none of these, or damaged.
         """
@@ -124,6 +129,7 @@ class Lorebook:
         return cls(read.document, rules=rules, origin=read.origin, notes=read.notes)
 
     def to_document(self) -> dict[str, Any]:
+        """The book as the card format has one on its own."""
         return {"spec": "lorebook_v3", "data": self.document}
 
     def __str__(self) -> str:
@@ -132,10 +138,12 @@ class Lorebook:
 
     @property
     def scan_depth(self) -> int | None:
+        """Messages that are searched, where the book says it."""
         return whole(self.document.get("scan_depth"))
 
     @property
     def token_budget(self) -> int | None:
+        """Most tokens of its entries in a prompt, where the book says it."""
         return whole(self.document.get("token_budget"))
 
     def scan(
@@ -148,6 +156,7 @@ class Lorebook:
 
         Args:
             lines: the conversation, oldest first.
+            settings: names, counting of tokens, and limits of the scan.
             memory: what the last scan returned.
         """
         settings, memory = settings or ScanSettings(), memory or LoreMemory()

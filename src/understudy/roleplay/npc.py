@@ -78,12 +78,11 @@ class Npc(PlayedCharacter, SavedConversation):
             persona=self.settings.persona,
             rules=self.settings.rules,
         )
-        self.card_samplers: Mapping[str, Any]
         asked, not_used = samplers_of_card(card)
         loaded = [one.name for one in model.adapters.list()] if "adapter" in asked else []
         kept, not_loaded = without_unloaded(asked, loaded)
         shipped = {} if model.limits.job_adapter is None else {"adapter": model.limits.job_adapter}
-        self.card_samplers = {**shipped, **kept}
+        self.card_samplers: Mapping[str, Any] = {**shipped, **kept}
         self.warnings += [*not_used, *not_loaded]
         self.last: NpcTurn | None = None
         self._prompt: list[int] = []
@@ -98,8 +97,12 @@ class Npc(PlayedCharacter, SavedConversation):
         *,
         on_say: Callable[[str], None] | None = None,
     ) -> NpcTurn:
-        """One turn. `on_say` gets what is said, sentence by sentence, while the model is still
-        writing.
+        """One turn.
+
+        Args:
+            player_text: what the player says.
+            state: of the game: scene, facts, and what can be done; None: nothing can.
+            on_say: gets what is said, sentence by sentence, while the model is still writing.
 
         Raises:
             ContextError: the character and the message do not fit the context.
@@ -115,6 +118,8 @@ class Npc(PlayedCharacter, SavedConversation):
     def stream(self, player_text: str, state: GameState | None = None) -> Iterator[str]:
         """As `turn`, giving what is said piece by piece; the turn is in `last` at the end. Leaving
         early interrupts.
+
+        `player_text`, `state` and what is raised, with the first piece, are those of `turn`.
         """
         if not self._turning.acquire(blocking=False):
             raise UsageError("a turn of this character is under way", where=self.name)
@@ -183,10 +188,8 @@ class Npc(PlayedCharacter, SavedConversation):
 
     def _deflect(self, verdict: Verdict) -> Iterator[str]:
         """The player's words are not given to the model, and nobody remembers them."""
-        line = self.knowledge.deflection(self.macros)
-        self.last = NpcTurn(
-            line, self.settings.emotions[0], fault=f"content: {verdict}", verdict=verdict
-        )
+        line, fault = self.knowledge.deflection(self.macros), f"content: {verdict}"
+        self.last = NpcTurn(line, self.settings.emotions[0], fault=fault, verdict=verdict)
         yield line
 
     def _finish(self, acting: Acting) -> NpcTurn:
@@ -202,6 +205,12 @@ class Npc(PlayedCharacter, SavedConversation):
 
         The text and everything the turn wanted to remember go; keys and values of unheard tokens
         are never looked up again, since the cache is found by text.
+
+        Args:
+            heard_chars: how many characters of what was said the player heard.
+
+        Raises:
+            UsageError: there is no turn to interrupt.
         """
         history = self.memory.history
         if self.last is None or not history or history[-1].role != "assistant":
@@ -218,14 +227,8 @@ class Npc(PlayedCharacter, SavedConversation):
 
     def summarise(self) -> None:
         """Rewrites the running summary with the model; for moments when nobody waits."""
-        memory = self.memory
-        if not memory.summary:
-            return
-        task = f"Sum up in at most three sentences what happened.\n\n{memory.summary}"
-        reply = self.model.generate(
-            [{"role": "user", "content": task}], max_tokens=160, temperature=0.0
-        )
-        memory.summary = reply.text.strip() or first_sentences(memory.summary, ())
+        if self.memory.summary:
+            self.memory.summary = _shorter(self.model, self.memory.summary)
 
     # ---- saved sessions ----
 
@@ -238,6 +241,13 @@ class Npc(PlayedCharacter, SavedConversation):
     def prompt_tokens(self) -> list[int]:
         """The last prompt."""
         return self._prompt
+
+
+def _shorter(model: Model, summary: str) -> str:
+    """A summary in three sentences by the model, else its first ones."""
+    task = f"Sum up in at most three sentences what happened.\n\n{summary}"
+    reply = model.generate([{"role": "user", "content": task}], max_tokens=160, temperature=0.0)
+    return reply.text.strip() or first_sentences(summary, ())
 
 
 def whole_words(text: str, num_characters: int) -> str:

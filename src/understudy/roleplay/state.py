@@ -41,6 +41,9 @@ class ActionKind:
     def may_happen(self, facts: Mapping[str, Any]) -> bool:
         """Whether the condition may hold as the game stands; True where it depends on what is
         chosen.
+
+        Args:
+            facts: of the game, by name.
         """
         try:
             return not self.when or conditions.holds(self.when, facts)
@@ -48,6 +51,7 @@ class ActionKind:
             return True
 
     def schema(self) -> dict[str, Any]:
+        """The JSON Schema of such an action, which a model's proposal is held to."""
         properties: dict[str, Any] = {"name": {"const": self.name}}
         if self.targets:
             properties["target"] = {"enum": list(self.targets)}
@@ -61,8 +65,11 @@ class ActionKind:
         }
 
     def fault(self, action: Action, facts: Mapping[str, Any] | None = None) -> str | None:
-        """Why this proposal cannot be, None if it can; with `facts` its condition is checked
-        too.
+        """Why a proposal cannot be, in words; None if it can.
+
+        Args:
+            action: the proposal.
+            facts: of the game, by name: with them the condition is checked too.
         """
         if self.targets and action.target not in self.targets:
             return f"{action.target!r} is not there"
@@ -110,6 +117,7 @@ class GameState:
     actions: tuple[ActionKind, ...] = ()
 
     def in_words(self) -> str:
+        """The state as a model is told it: the scene, facts and what can be done, a line each."""
         lines = [self.scene, *(f"{name}: {value}" for name, value in self.facts.items())]
         lines += [
             f"You can {kind.name}: {kind.description}" for kind in self.actions if kind.description
@@ -140,8 +148,15 @@ class Reducer:
         self.rules = dict(rules)
 
     def commit(self, state: GameState, actions: Sequence[Action]) -> Committed:
-        """Applies the proposals one after another; each is checked against the state that those
-        before it left.
+        """Applies proposals one after another; each is checked against the state that those before
+        it left.
+
+        Args:
+            state: of the game before them; it is not changed.
+            actions: what a turn proposed.
+
+        Returns:
+            The state afterwards, what was done, and what was refused with the reason.
         """
         done, refused = [], []
         for action in actions:

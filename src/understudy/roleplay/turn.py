@@ -146,6 +146,7 @@ class NpcSettings:
         """Sampling of turn number `turn` by a model of this shape.
 
         Args:
+            spec: of the model.
             again: how often these words were drawn before.
             of_card: samplers that the card asks for.
         """
@@ -154,7 +155,7 @@ class NpcSettings:
         return {**SAMPLERS, **preset, **(of_card or {}), **self.given_samplers, "seed": seed}
 
     def keeps_memory(self, spec: ModelSpec) -> bool:
-        """Whether a model of this shape may write into memory."""
+        """Whether a model of the shape `spec` may write into memory."""
         value = self.remembers
         return bool(preset_of(spec).characters["remembers"] if value is None else value)
 

@@ -105,7 +105,12 @@ class Guard:
 
     def check(self, text: str, side: Side = "output") -> tuple[Flag, ...]:
         """What is wrong with a text, cheapest first; with words or data found the model is not
-        asked any more."""
+        asked any more.
+
+        Args:
+            text: one message, or as much of an answer as there is.
+            side: "input" for what users write, "output" for what a model writes.
+        """
         folded = text.casefold().replace("’", "'")
         flags = [
             Flag(name, "words", match.group())
