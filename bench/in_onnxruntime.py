@@ -1,10 +1,13 @@
-"""Runs inside an environment with onnxruntime-genai and does what `bench/peer_onnxruntime.py` asks for, one JSON line each way.
+"""Runs inside an environment with onnxruntime-genai and does what `bench/peer_onnxruntime.py` asks
+for, one JSON line each way.
 
 ORT_PYTHON bench/in_onnxruntime.py MODEL_FOLDER THREADS
 
 {"logits": [ids]}                    -> {"logits": [last position]}
-{"prefill": [ids]}                   -> {"seconds": …}        one prompt, from nothing to the logits of its last token
-{"decode": [ids], "tokens": n}       -> {"seconds": [n]}      n tokens after that prompt, which is not timed
+{"prefill": [ids]}                   -> {"seconds": …}        one prompt, from nothing to the logits
+                                                              of its last token
+{"decode": [ids], "tokens": n}       -> {"seconds": [n]}      n tokens after that prompt, which is
+                                                              not timed
 """
 
 from __future__ import annotations

@@ -5,11 +5,10 @@ SQuAD, and at what price.
     [--write FILE]
 
 (`--squad` as in `rag_retrieval.py`.) Each question is asked of all passages of the file at once.
-Side by side, on the same
-questions: `ask` as it is; and quotes that the model picks itself, under the grammar that was the
-rule before (`quoting`). `quote`: share of answers with a quote that holds a gold answer; `answer`:
-that hold it themselves; `exists`: quotes that stand in the passage they name; `found`: the passages
-given to the model hold it. 95 % bootstrap intervals over questions.
+Side by side, on the same questions: `ask` as it is; and quotes that the model picks itself, under
+the grammar that was the rule before (`quoting`). `quote`: share of answers with a quote that holds
+a gold answer; `answer`: that hold it themselves; `exists`: quotes that stand in the passage they
+name; `found`: the passages given to the model hold it. 95 % bootstrap intervals over questions.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 Everything that a program needs stands in `__all__`:
 
     run         load Model Reply SamplingParams Session SessionSettings Tool
-    documents   Index ask            characters  Card read_card Lorebook Npc NpcSettings GameState
-    Reducer …
+    documents   Index ask
+    characters  Card read_card Lorebook Npc NpcSettings GameState Reducer …
     serve       create_app ServeSettings Guard
     make        Pipeline Recipe read_recipe open_checkpoint save_checkpoint
     compatible  AutoTokenizer AutoModelForCausalLM pipeline TextStreamer

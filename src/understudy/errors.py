@@ -4,8 +4,7 @@
     ├── InputError                  exit code 2: what was given cannot be used
     │   ├── UsageError              an argument or setting is out of range or contradicts another
     │   ├── CheckpointError         a model file or folder
-    │   │   ├── FormatError         the bytes are not what their format says (truncated, mutated,
-    foreign)
+    │   │   ├── FormatError         the bytes are not what their format says: cut, changed, foreign
     │   │   ├── UnsupportedError    well formed, but asks for something that is not implemented
     │   │   └── MissingError        a file, tensor or key that must be there is not
     │   ├── TemplateError           a chat template cannot be read or refuses these messages
@@ -17,8 +16,8 @@
     ├── ToolError                   exit code 1: a tool failed, hung or was refused
     └── Cancelled                   exit code 1: the caller stopped the work
 
-A message is one line with five parts, of which only the first is required:
-what is wrong, where, what was expected, what was found, what to do.
+A message is one line with five parts, of which only the first is required: what is wrong, where,
+what was expected, what was found, what to do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Rewards that can be verified: a call that is right, an answer that stands there, a rule kept.
 
-    reward = reward_of(record)        reward("…the model's text…") -> 0.0 … 1.0
+    reward = reward_of(record)
+    reward("…the model's text…") -> 0.0 … 1.0
 
 Every part is checked by the same code that serves and judges; nothing is asked of a model.
 """

@@ -1,6 +1,7 @@
 """A model opened for tuning: its tokenizer and chat template, the torch network, what it costs.
 
-bench = Workbench.open("smollm2-135m-instruct")       network = bench.network("bfloat16")
+bench = Workbench.open("smollm2-135m-instruct")
+network = bench.network("bfloat16")
 """
 
 from __future__ import annotations

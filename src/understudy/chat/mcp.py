@@ -1,16 +1,14 @@
 """Tools of an MCP server: one that is started here and speaks over its standard input and output,
-or one
-behind an address, over streamable HTTP (extra `mcp`).
+or one behind an address, over streamable HTTP (extra `mcp`).
 
 with McpServer("python", ["server.py"]) as server:
     session = Session(model, tools=server.tools)
 with McpServer("http://127.0.0.1:3001/mcp", headers={"Authorization": "Bearer …"}) as server: ...
 
 A started server runs with the caller's rights and a minimal environment. Calls go through the
-session's time
-limit, size clamp and approval like any other. A connection that was lost is made anew by the next
-call. A tool
-that cannot be used is left out and named in `left_out` and in a warning; the others work.
+session's time limit, size clamp and approval like any other. A connection that was lost is made
+anew by the next call. A tool that cannot be used is left out and named in `left_out` and in a
+warning; the others work.
 """
 
 from __future__ import annotations

@@ -28,16 +28,16 @@ class SessionSettings:
             shown.
         passages: most passages of documents for one message.
         grounded: answers must quote the documents, and without a passage near enough the answer is
-            that they do not say; default
-            where there are documents and neither tools nor a character.
+            that they do not say; default where there are documents and neither tools nor a
+            character.
         is_parallel: a reply may hold several calls.
         passages_in: `user` (in the newest message, so that earlier tokens are reused) or `system`
             (as NVIDIA's sample has it).
         calls: what is decided before the model whether a message wants a tool: see `CallSettings`;
             default the model's preset.
         repeats_question: after tools' results the question is asked once more; default for
-            checkpoints that no tools were taught,
-            which means that their own template does not know them.
+            checkpoints that no tools were taught, which means that their own template does not know
+            them.
         stops_at_speakers: a character's reply ends where somebody else's turn would begin.
         stays_in_character: a sentence with which a character becomes an assistant ("As an AI …") is
             not given out: before anything else was said the reply is drawn once more.

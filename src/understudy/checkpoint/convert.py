@@ -77,9 +77,8 @@ def save_checkpoint(
 
     Args:
         quant: formats of the matrices; None keeps those of the checkpoint, as far as the target
-        holds them (a folder
-            holds floats alone: blocks become bf16). Norms and biases are F32 in a GGUF, of the
-            weights' type in a folder.
+            holds them (a folder holds floats alone: blocks become bf16). Norms and biases are F32
+            in a GGUF, of the weights' type in a folder.
         progress: called with (tensors done, tensors in all).
 
     Returns:
@@ -88,7 +87,8 @@ def save_checkpoint(
     Raises:
         UsageError: q8 or q4 for a folder, or a folder that is not a model's stands in the way.
         FormatError: weights that are not finite numbers, or a tokenizer that does not fit the
-        network. UnsupportedError: something that the target has no place for.
+            network.
+        UnsupportedError: something that the target has no place for.
     """
     path = Path(path)
     if path.suffix == ".gguf":

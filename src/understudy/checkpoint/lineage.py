@@ -1,8 +1,8 @@
 """What a checkpoint carries about where it comes from: the block `understudy` of config.json, the
 key below of a GGUF.
 
-{"teacher": …, "teacher_sha256": …, "stages": [{"stage": "prune", "figures": {…}}, …], "recipe":
-{…}, "version": …}
+    {"teacher": …, "teacher_sha256": …, "recipe": {…}, "version": …,
+     "stages": [{"stage": "prune", "figures": {…}}, …]}
 """
 
 from __future__ import annotations

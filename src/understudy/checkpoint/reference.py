@@ -235,7 +235,7 @@ def rotate(
 
     y[i]       = x[i] cos(p f_i)       - x[i + r/2] sin(p f_i)
     y[i + r/2] = x[i + r/2] cos(p f_i) + x[i] sin(p f_i)          for position p; the values from r
-    on pass through.
+                                                                  on pass through.
 
     f_i are those of `understudy.rotary`; cos and sin are multiplied by the scaling's attention
     factor, mostly 1.

@@ -3,18 +3,23 @@
 
 Pipeline(read_recipe(Path("recipe.toml"))).run() -> Result(folder, gguf, reports)
 
-    recipe       a TOML file -> settings            pipeline       the stages in order, kept and
-    resumed
+    recipe       a TOML file -> settings
+    pipeline     the stages in order, kept and resumed
     stages/      prune, training, search, quantize, export: a class or function each
-    context      what the stages share              checks         what can be said before any work
-    network      the torch module of a ModelSpec    data, records  sequences with loss masks
-    calibrate    one streamed pass of statistics    importance     statistics -> a score per unit
-    prune        trim any axis by those scores      reconstruct    closed form, of what was trimmed
+    context      what the stages share
+    checks       what can be said before any work
+    network      the torch module of a ModelSpec
+    data         sequences with loss masks, from `records`
+    calibrate    one streamed pass of statistics
+    importance   statistics -> a score per unit
+    prune        trim any axis by those scores
+    reconstruct  closed form, of what was trimmed
     distill      train the student on its teacher (losses, teacher cache, schedules, resume)
     quantize     4 and 8 bits: grids (scales, GPTQ, coordinate descent), equalise, qad (tuning)
-    shapes which shapes a search tries | shape_search which of them, by successive halving costs
-    parameters, bytes, seconds a token report, card the pages of a stage, the card     stage_folder
-    what is finished, what is kept
+    shapes       which shapes a search tries; `shape_search` which of them, by successive halving
+    costs        parameters, bytes, seconds a token
+    report       the pages of a stage; `card` the model's card
+    stage_folder what is finished, what is kept
 
 Nothing here is imported by what runs models; importing this package does not import torch.
 """

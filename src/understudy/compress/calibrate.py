@@ -2,24 +2,26 @@
 layer, resumable.
 
 All sequences go through layer 0, then all through layer 1, …; the residual stream between two
-layers lies in a file, so
-that at any time one layer works and what is finished stays: a folder of `layer-000.safetensors` …
-`final.safetensors` and `calibration.json`. A run on the same folder goes on after the last finished
-layer.
+layers lies in a file, so that at any time one layer works and what is finished stays: a folder of
+`layer-000.safetensors` … `final.safetensors` and `calibration.json`. A run on the same folder goes
+on after the last finished layer.
 
 Per layer (sums over all tokens unless said; float32):
-    attention_gram (hidden, hidden)       Σ x xᵀ of what q, k, v read      mlp_gram (hidden, hidden)
-    … gate, up read
-    value_gram     (hidden, hidden)       … averaged by every query head's attention: what an error
-    of v_proj comes through
-    mix_gram       (query, query)         … of what o_proj reads           inner_gram (inner, inner)
-    … down_proj reads attention_mean, mlp_mean (hidden,)    importance of channels: per row the mean
-    of |x|, then L2 over sequences (Minitron)
-    head_mean      (heads,)               the same of the L2 norm of each head's output
-    inner_mean     (inner,)               the same of the inputs of down_proj
-    influence      ()                     1 - mean cos(stream before, stream after)  (block
-    influence, ShortGPT)
-    zero_rate      ()                     share of exact zeros among the inputs of down_proj
+
+    attention_gram  (hidden, hidden)  Σ x xᵀ of what q, k, v read
+    mlp_gram        (hidden, hidden)  … of what gate and up read
+    value_gram      (hidden, hidden)  … averaged by every query head's attention: what an error of
+                                      v_proj comes through
+    mix_gram        (query, query)    … of what o_proj reads
+    inner_gram      (inner, inner)    … of what down_proj reads
+    attention_mean, mlp_mean (hidden,)  importance of channels: per row the mean of |x|, then
+                                        L2 over sequences (Minitron)
+    head_mean       (heads,)          the same of the L2 norm of each head's output
+    inner_mean      (inner,)          the same of the inputs of down_proj
+    influence       ()                1 - mean cos(stream before, stream after)  (block influence,
+                                      ShortGPT)
+    zero_rate       ()                share of exact zeros among the inputs of down_proj
+
 final: `head_gram`, `head_mean` of what the head reads.
 """
 

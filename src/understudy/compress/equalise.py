@@ -1,14 +1,14 @@
 """AWQ-style channel scales, moved through the exact equivalences of the architecture: the network's
 function is unchanged.
 
-    norm -> q, k, v and up, gate:   gain_i / s_i,  columns i · s_i       (LayerNorm1P: (1 + w) / s -
-    1 and b / s) up -> down:                     row i of up / s_i (relu2, ungated: / √s_i),  column
-    i of down · s_i v -> o:                         row i of v / s_i,  the columns that read it ·
-    s_i   (per key/value head)
+    norm -> q, k, v, up, gate:  gain_i / s_i,  columns i · s_i
+                                (LayerNorm1P: (1 + w) / s - 1 and b / s)
+    up -> down:                 row i of up / s_i (relu2, ungated: / √s_i),  column i of down · s_i
+    v -> o:                     row i of v / s_i,  the columns that read it · s_i
+                                (per key/value head)
 
 s_i = (importance of channel i)^α, α chosen per place by the output error of rounding the readers
-afterwards. Gram matrices
-follow: G_ij / (s_i s_j). 2306.00978; the search runs in float32 at least.
+afterwards. Gram matrices follow: G_ij / (s_i s_j). 2306.00978; the search runs in float32 at least.
 """
 
 from __future__ import annotations

@@ -78,8 +78,7 @@ def reconstruction(network: Network, statistics: Statistics, seed: int) -> Impor
     w_i² / [(G + λI)⁻¹]_ii.
 
     For a head: the sum over its values (their correlations inside the head are left out). Channels:
-    as Minitron, times
-    what is read from them: sqrt of Σ over readers of G_ii · ‖column i‖².
+    as Minitron, times what is read from them: sqrt of Σ over readers of G_ii · ‖column i‖².
     """
     del seed
     inner, heads, hidden = [], [], torch.zeros(network.spec.hidden_size, dtype=torch.float64)

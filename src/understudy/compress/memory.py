@@ -2,9 +2,8 @@
 finds its pages mapped.
 
 By default glibc gives every block above 32 MiB (and the top of its heap) back to the system at
-once, and a training step
-asks for the same blocks again: each page is then zeroed and mapped anew, which took nine tenths of
-a step's time on a CPU.
+once, and a training step asks for the same blocks again: each page is then zeroed and mapped anew,
+which took nine tenths of a step's time on a CPU.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 over the calibration sequences.
 
 Layer by layer the teacher and the student run side by side. Each student linear W is solved for
-    min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²         W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C =
-    Σ t aᵀ
+
+    min_W  Σ ‖ t - W a ‖² + λ ‖ W - W₀ ‖²
+    W = W₀ + (C - W₀ G)(G + λ I)⁻¹,   G = Σ a aᵀ,  C = Σ t aᵀ
+
 where a is what the *student's* linear reads (errors of earlier layers included), W₀ the trimmed
-weight, t what should
-come out: for q, k, v, up and gate the teacher's own output at the kept units; for o_proj and
-down_proj the teacher's stream minus the student's, so that a writer also takes over what earlier
-layers (or dropped layers) left undone. λ is chosen per output by the error on sequences held out of
-the sums, and W₀ stays where nothing beats it.
+weight, t what should come out: for q, k, v, up and gate the teacher's own output at the kept units;
+for o_proj and down_proj the teacher's stream minus the student's, so that a writer also takes over
+what earlier layers (or dropped layers) left undone. λ is chosen per output by the error on
+sequences held out of the sums, and W₀ stays where nothing beats it.
 """
 
 from __future__ import annotations
@@ -211,8 +212,8 @@ class SideBySide:
     """Teacher and student moved forward together, layer by layer.
 
     `settle` is called of every linear of the student in the order of the pass, reconstructed or
-    not, before anything goes through
-    it: whoever changes it there has the change seen by all that follows.
+    not, before anything goes through it: whoever changes it there has the change seen by all that
+    follows.
     """
 
     def __init__(

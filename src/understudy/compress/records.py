@@ -1,10 +1,12 @@
 """Records of training data, whoever wrote them: text, or chats in the forms that data sets have.
 
-    {"text": …}                                                    text, all of it learnt
-    {"messages": [{"role", "content", "tool_calls"}], "tools": …}  OpenAI; content may be null or a
-    list of text parts {"conversations": [{"from": "human", "value": …}], "system"}   ShareGPT; role
-    and content are taken there too {"instruction": …, "input": …, "output": …, "history": …}
-    Alpaca {"prompt": …, "completion": …}                                 texts or lists of messages
+    {"text": …}                                                   text, all of it learnt
+    {"messages": [{"role", "content", "tool_calls"}], "tools": …} OpenAI; content may be null or a
+                                                                  list of text parts
+    {"conversations": [{"from": "human", "value": …}], "system"}  ShareGPT; role and content are
+                                                                  taken there too
+    {"instruction": …, "input": …, "output": …, "history": …}     Alpaca
+    {"prompt": …, "completion": …}                                texts or lists of messages
 
 A file of records is JSON Lines, or one JSON array; either may be `.gz` and begin with a byte order
 mark.

@@ -1,12 +1,13 @@
 """The folder of a training run: checkpoints that survive being killed, and the trace of losses.
 
     state-000050/    distributed checkpoint (model, optimizer, step), written aside, renamed; the
-    last two stay
+                     last two stay
     trace.jsonl      {"step": 0, "loss": …} a line (null: nothing to learn), cut back to the
-    checkpoint on resume
+                     checkpoint on resume
 
 The checkpoint format is torch.distributed.checkpoint, also for one process: a run may go on with
-another number of them."""
+another number of them.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
 """Where a student's targets come from: a live teacher, a cache on disk, or the labels themselves.
 
-    LiveTeacher(network)                      the full distribution, computed at every step
-    CachedTeacher(folder, sequences)               what `capture` wrote once: at most 64 bytes a
-    token, many students
-    Labels()                                  cross-entropy: for correcting a teacher on the data,
-    or as a baseline
+    LiveTeacher(network)             the full distribution, computed at every step
+    CachedTeacher(folder, sequences) what `capture` wrote once: at most 64 bytes a token, many
+                                     students
+    Labels()                         cross-entropy: for correcting a teacher on the data, or as a
+                                     baseline
 
 A cached token holds the teacher's top-k with their log-probabilities, and m samples of the rest.
 With p the teacher, K its top-k and r = 1 - Σ_K p, each sample weighs r / m, so that E[Σ_K p log q +
 r/m Σ_j log q_j] = Σ_v p_v log q_v: plain top-k is biased, this is not (2503.16870). The samples are
 stratified (one per m-th of the tail's mass), which keeps the mean and lowers the variance. The
-teacher's entropy is kept too, so that the loss reads as a KL."""
+teacher's entropy is kept too, so that the loss reads as a KL.
+"""
 
 from __future__ import annotations
 

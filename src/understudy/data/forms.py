@@ -1,7 +1,9 @@
 """Records in the very forms in which the product asks: calls as the server does, documents as
 `rag.ask`, characters as `roleplay`.
 
-    forms.calls(record)        forms.documents(record, embed, spec)        forms.character(record)
+    forms.calls(record)
+    forms.documents(record, embed, spec)
+    forms.character(record)
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """New cases out of what somebody has: a tool list, documents, a card.
 
-cases = of_tools(Path("tools.json"), Order(count=200))          write_data(cases.make(), path)
+cases = of_tools(Path("tools.json"), Order(count=200))
+write_data(cases.make(), path)
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Several messages to the same tools, several questions about the same passages, o
 dialogue share most of their tokens. A `Tree` holds the beginning once; every branch sees it and
 itself, never another branch, so that each learns exactly what it would learn alone.
 
-    tree = grow([Encoded(ids, learnt), …])       row = plant([tree, other])
+    tree = grow([Encoded(ids, learnt), …])
+    row = plant([tree, other])
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Who writes the words of made cases: the local engine, or a teacher behind OpenAI's interface.
 
-writer = open_writer("qwen.gguf")       writer = open_writer("http://host:8000/v1")
-writer.write("Say it as a person would: …")        writer.call("Wake me at 7", tools)
+writer = open_writer("qwen.gguf")       # or open_writer("http://host:8000/v1")
+writer.write("Say it as a person would: …")
+writer.call("Wake me at 7", tools)
 """
 
 from __future__ import annotations

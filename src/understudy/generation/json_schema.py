@@ -3,12 +3,10 @@
 schema = standard({"$schema": "http://json-schema.org/draft-07/schema#", ...})
 
 The form is draft 2020-12, whole in itself: every `$ref` points into `$defs` of its root. What
-drafts 4 to
-2019-09 say otherwise is said in its words. Annotations are gone. An object that lists its
-properties takes no
-others unless it says so: `unevaluatedProperties: false` stands where a value is described, never on
-    a part
-of a composition, so that allOf, anyOf, `$ref` beside others and if/then/else stay satisfiable.
+drafts 4 to 2019-09 say otherwise is said in its words. Annotations are gone. An object that lists
+its properties takes no others unless it says so: `unevaluatedProperties: false` stands where a
+value is described, never on a part of a composition, so that allOf, anyOf, `$ref` beside others and
+if/then/else stay satisfiable.
 """
 
 from __future__ import annotations

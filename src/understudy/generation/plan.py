@@ -2,9 +2,8 @@
 sums to the prompt exactly.
 
 What stays stands first (system text, persona, tools), then the history, and what changes with every
-turn goes into the newest
-message: so a warm turn computes only its tail, in chat templates too that move every system message
-to the top.
+turn goes into the newest message: so a warm turn computes only its tail, in chat templates too that
+move every system message to the top.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ class Block:
 @dataclass(slots=True)
 class Turn:
     """One message: its blocks, the tool calls that an assistant's message holds with their ids, and
-    the id of the call
-    that a tool's message answers."""
+    the id of the call that a tool's message answers.
+    """
 
     role: str
     blocks: list[Block]

@@ -5,11 +5,10 @@ for output in outputs: pieces = parser.push(output.text)
 pieces = parser.finish(); parser.text, parser.reasoning, parser.calls
 
 Where a grammar holds the calls (`is_strict`), the arguments of a call of the template's own form
-are
-handed on while they are written: joined they are what the whole reply gives, and if the reply is
-cut, they are closed, so that they always are JSON. Calls of every other form (fenced, bare, a list,
-XML, Python) are held back from their first character and read at the end by `read_calls`; what
-turns out to be no call is text.
+are handed on while they are written: joined they are what the whole reply gives, and if the reply
+is cut, they are closed, so that they always are JSON. Calls of every other form (fenced, bare, a
+list, XML, Python) are held back from their first character and read at the end by `read_calls`;
+what turns out to be no call is text.
 """
 
 from __future__ import annotations

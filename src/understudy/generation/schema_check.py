@@ -1,11 +1,11 @@
 """Whether a value satisfies a schema, and if not, where and by which keyword.
 
-fault = SchemaCheck(standard(schema)).fault({"amount": 0.07})      # None, or Fault("amount",
-"multipleOf", …)
+    fault = SchemaCheck(standard(schema)).fault({"amount": 0.07})
+    # None, or Fault("amount", "multipleOf", …)
 
 jsonschema decides, but for what it leaves to Python: patterns are ECMAScript's, a multiple is
-    counted in
-decimals (0.07 is one of 0.01), and `format` says something to people only, as draft 2020-12 has it.
+counted in decimals (0.07 is one of 0.01), and `format` says something to people only, as draft
+2020-12 has it.
 """
 
 from __future__ import annotations

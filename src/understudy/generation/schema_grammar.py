@@ -1,15 +1,13 @@
 """What of a schema a grammar can hold: the schema for llguidance, and what was loosened and is
 checked afterwards.
 
-held = hold(standard(schema))      # held.schema -> `%json`, held.loosened -> [Loosened("tags",
-"uniqueItems")]
+    held = hold(standard(schema))
+    # held.schema -> `%json`, held.loosened -> [Loosened("tags", "uniqueItems")]
 
 Nothing that the schema allows is lost but three things, so that a reply ends: whole numbers have at
-    most 19
-digits, others ten decimals and no exponent, and objects that list their properties take no others.
-Each keyword
-that llguidance 1.x does not know is rewritten where an equal form exists, and else left out and
-named.
+most 19 digits, others ten decimals and no exponent, and objects that list their properties take no
+others. Each keyword that llguidance 1.x does not know is rewritten where an equal form exists, and
+else left out and named.
 """
 
 from __future__ import annotations

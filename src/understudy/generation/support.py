@@ -3,14 +3,12 @@
 Two rules, each a switch of its own, both on the schema that the grammar holds a call to:
 
 - **Optional parameters** are offered only where the conversation holds something for them: a word
-of their name, of their
-  description or of one of their values, or (for numbers) more numbers than the required parameters
-  use up. Small models fill in every parameter they see; five of fourteen wrong calls of a 0.5B
-  model only added one that nobody mentioned.
+  of their name, of their description or of one of their values, or (for numbers) more numbers than
+  the required parameters use up. Small models fill in every parameter they see; five of fourteen
+  wrong calls of a 0.5B model only added one that nobody mentioned.
 - **Copied values** (for the smallest models): a text without a format or a list of values must be a
-run of words of the
-  conversation, a number one of its numbers. Where nothing can be copied the parameter stays as it
-  is.
+  run of words of the conversation, a number one of its numbers. Where nothing can be copied the
+  parameter stays as it is.
 """
 
 from __future__ import annotations

@@ -76,9 +76,8 @@ def answer_grammar(
 
     Args:
         spans: what a quote may be: whole sentences of the passage, so that little is left to choose
-            and the rest is copied
-            without asking the model; any run of its words; or any text, for measuring what the
-            grammar is worth.
+            and the rest is copied without asking the model; any run of its words; or any text, for
+            measuring what the grammar is worth.
     """
     lines = [f"start: cited{' | ' + json.dumps(NOT_SAID) if may_abstain else ''}"]
     lines.append(

@@ -1,9 +1,8 @@
 """The index file: one SQLite database with documents, chunks, words (FTS5) and int8 vectors.
 
 Each document goes in or out in one transaction, so a process may be killed at any moment: what is
-there is whole, and the next
-run goes on. What the tables hold depends on the documents alone, not on the order or number of runs
-(`digest`).
+there is whole, and the next run goes on. What the tables hold depends on the documents alone, not
+on the order or number of runs (`digest`).
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 question.
 
 Compatibility forms, cases and accents are folded and what nobody sees is taken out, so that each
-word finds itself as people
-type it: `ﬁle`, `Straße`, `２０２６`, `H₂O`. Scripts without blanks between words are cut into single
-characters and pairs of
-them (as in Lucene's CJKBigramFilter); a question asks for the pairs. SQLite then only splits at
-blanks and takes Porter's stems.
+word finds itself as people type it: `ﬁle`, `Straße`, `２０２６`, `H₂O`. Scripts without blanks between
+words are cut into single characters and pairs of them (as in Lucene's CJKBigramFilter); a question
+asks for the pairs. SQLite then only splits at blanks and takes Porter's stems.
 """
 
 from __future__ import annotations

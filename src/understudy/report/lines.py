@@ -1,7 +1,8 @@
 """Stored runs as JSON lines: a line is added whole, and what a kill cut off at the end is dropped
 when the run goes on.
 
-append_line(path, {"id": 1})        read_lines(path, repairs=True) -> [(1, {"id": 1})]
+    append_line(path, {"id": 1})
+    read_lines(path, repairs=True) -> [(1, {"id": 1})]
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which model a run was made of, by which command, version and machine: the record that every
 stored run carries.
 
-record = describe_run(model.path)
-{"model": "model.gguf", "model_sha256": …, "model_bytes": …, "command": …, "version": …, "date": …,
-"machine": …}
+    record = describe_run(model.path)
+    {"model": "model.gguf", "model_sha256": …, "model_bytes": …, "command": …, "version": …,
+     "date": …, "machine": …}
 
 A model is known by its content, not by where it lies: the same file elsewhere is the same model.
 """

@@ -43,8 +43,7 @@ def create_app(
 
     Args:
         models: by name, the first is the default: loaded models, which then belong to the server's
-            engine threads, or functions that
-            load one when it is first asked for.
+            engine threads, or functions that load one when it is first asked for.
         settings: limits, keys and folders; default those of a server for this machine alone.
         guard: makes the guard of what goes into and out of a model (`safety.guard.Guard`); None:
             nothing is checked.

@@ -91,8 +91,7 @@ class GrammarMask:
 
     Args:
         has_end: whether the vocabulary names a token that ends a text; without one an answer ends
-            where its grammar
-            lets nothing follow.
+            where its grammar lets nothing follow.
     """
 
     def __init__(self, matcher: Any, vocab_size: int, has_end: bool = True) -> None:

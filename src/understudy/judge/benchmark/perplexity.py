@@ -2,14 +2,13 @@
 
 Two definitions, for figures are comparable only within one:
 
-window     windows of `context` tokens that do not overlap; every token but the first of each is
-scored. With `stride` < `context`
-           the windows overlap and only the last `stride` tokens of each further one are scored: the
-           sliding window of transformers' documentation.
-llama.cpp  windows that do not overlap, of each of which the second half is scored; a rest shorter
-than a window is left out,
-           and where the tokenizer begins texts with a BOS token, it takes the place of each
-           window's first (llama-perplexity).
+    window     windows of `context` tokens that do not overlap; every token but the first of each is
+               scored. With `stride` < `context` the windows overlap and only the last `stride`
+               tokens of each further one are scored: the sliding window of transformers'
+               documentation.
+    llama.cpp  windows that do not overlap, of each of which the second half is scored; a rest
+               shorter than a window is left out, and where the tokenizer begins texts with a BOS
+               token, it takes the place of each window's first (llama-perplexity).
 """
 
 from __future__ import annotations

@@ -185,9 +185,8 @@ class SyntheticWeights(Weights):
         spec: the shape.
         quant: format of the matrices, and of the embedding and the head if they differ.
         zero_share: share of exact zeros after a squared ReLU, 0.5 to 0.999, set through the bias of
-        the MLP's norm
-            (nibbles have a mean of -0.5, so a constant bias shifts every pre-activation of
-            `up_proj` down).
+            the MLP's norm (nibbles have a mean of -0.5, so a constant bias shifts every
+            pre-activation of `up_proj` down).
         seed: of everything.
     """
 

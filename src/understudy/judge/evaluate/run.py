@@ -39,11 +39,10 @@ class RunSettings:
         identity: what must be the same for a folder to be gone on with (model, seed …).
         model: further facts of the model for the report.
         run: the record that every stored run carries (`provenance.describe_run`); of a run in parts
-        that of the first with the
-            command of the last, which says what the report is of.
+            that of the first with the command of the last, which says what the report is of.
         suite: the names that were asked for, for the report.
         data: folder of whole sets; a task without a file there is taken from the samples unless
-        `is_whole`.
+            `is_whole`.
         limit: at most so many rows of each task, drawn by `tasks.drawn`.
         limits: the same of single tasks.
         parallel: answers under way at once.

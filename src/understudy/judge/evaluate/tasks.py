@@ -188,7 +188,7 @@ TASKS: dict[str, Task] = {
         _BIAS,
     ),
     "memorisation": _single(
-        "training text given back word for word after its beginning",
+        "training text repeated word for word after its beginning",
         "privacy",
         memorisation.score,
         {"extracted": "share", "matched": "mean"},

@@ -2,7 +2,7 @@
 SQLite file.
 
 records.py       what is kept: goals, conversations, turns, ratings, fixes; severities with their
-definitions
+                 definitions
 store.py         the SQLite file: what is said is committed before and after the model speaks
 export.py        the same as JSONL, out and in, without loss or doubling (merge.py)
 agreement.py     Cohen's kappa with intervals, Krippendorff's alpha, the disagreements

@@ -1,8 +1,11 @@
 """Records as JSONL, and back. The layout (docs/redteam.md tells it field by field):
 
-{"kind": "header", "format": 1, "tool": "understudy safety redteam"}      first
-{"kind": "goal", …} {"kind": "conversation", …} {"kind": "turn", …} {"kind": "rating", …} {"kind":
-"fix", …}
+    {"kind": "header", "format": 1, "tool": "understudy safety redteam"}      first
+    {"kind": "goal", …}
+    {"kind": "conversation", …}
+    {"kind": "turn", …}
+    {"kind": "rating", …}
+    {"kind": "fix", …}
 
 A line has the fields of its record (`records.py`); ratings and goals also `aegis_1`, the category's
 name in AEGIS 1.0. ASCII only, so that nothing that a model wrote can act on a terminal.

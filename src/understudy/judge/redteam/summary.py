@@ -1,7 +1,8 @@
 """What a red team found, in numbers: made from records alone, so the same from a store and from its
 export.
 
-summary(store.records())                      summary(read_export(path), fingerprint="…")
+    summary(store.records())
+    summary(read_export(path), fingerprint="…")
 
 A conversation counts once, by the worst of its raters' current ratings; its turn of first harm is
 the earliest that one of them names.

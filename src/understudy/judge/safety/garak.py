@@ -1,15 +1,14 @@
 """garak's offline probes over an OpenAI endpoint, run by a Python that has garak, one probe after
 the other.
 
-run = GarakRun(Path("garak-venv/bin/python"), Target("http://127.0.0.1:8080/v1",
-"smollm2-135m-instruct", fingerprint), folder, store)
-run.probe("encoding.InjectBase64")        # its findings are lines of the store then, labelled in
-the AEGIS taxonomy
+    target = Target("http://127.0.0.1:8080/v1", "smollm2-135m-instruct", fingerprint)
+    run = GarakRun(Path("garak-venv/bin/python"), target, folder, store)
+    run.probe("encoding.InjectBase64")   # its findings are lines of the store, in AEGIS's taxonomy
 
 `OFFLINE` lists the probes whose prompts lie in garak's wheel and whose detectors match strings, so
-that neither needs a network. Each
-probe is a process of its own: what was interrupted goes on with the next probe, and one that fails
-takes none with it. garak is never imported here; its report is read as data (`garak_report`).
+that neither needs a network. Each probe is a process of its own: what was interrupted goes on with
+the next probe, and one that fails takes none with it. garak is never imported here; its report is
+read as data (`garak_report`).
 """
 
 from __future__ import annotations

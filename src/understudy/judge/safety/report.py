@@ -1,7 +1,7 @@
 """What a stored run says, and nothing else: the same lines give the same bytes, as JSON, as a table
 and as a page.
 
-report.to_json()    report.table()    page.to_page(report)
+    report.to_json(), report.table(), page.to_page(report)
 """
 
 from __future__ import annotations

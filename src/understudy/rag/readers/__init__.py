@@ -1,8 +1,8 @@
 """From a file to a `Document`, by the ending of its name.
 
 To add a kind: `readers/<name>.py` with `read(path, data) -> Document`, and its endings in
-`READERS`. Libraries are imported by
-the reader that needs them. Every failure is a `DocumentError` that names the file.
+`READERS`. Libraries are imported by the reader that needs them. Every failure is a `DocumentError`
+that names the file.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 how often a sign stands there.
 
 A writer quotes each field that holds the delimiter (RFC 4180), and quotes stand round whole fields.
-So under the right delimiter no
-bare field holds a quote, and rows have as many fields as the first; `csv.Sniffer` asks neither and
-is wrong in 16 of 450 files.
+So under the right delimiter no bare field holds a quote, and rows have as many fields as the first;
+`csv.Sniffer` asks neither and is wrong in 16 of 450 files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Word documents (ECMA-376): what a person sees in print, in its order.
 
 Tracked insertions and moves stand, deletions do not; content controls, fields, text boxes,
-formulas, notes, headers and
-footers, nested tables and the numbers of lists are text like any other.
-`docs/compatibility/documents.md` has the table.
+formulas, notes, headers and footers, nested tables and the numbers of lists are text like any
+other. `docs/compatibility/documents.md` has the table.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 grow faster than the file.
 
 The standard's tree builder walks its stack of open elements at most tags, and copies open
-formatting elements into each new
-paragraph, so some hundred kilobytes of open tags would take minutes. Chromium ends the depth at
-512, as we do.
+formatting elements into each new paragraph, so some hundred kilobytes of open tags would take
+minutes. Chromium ends the depth at 512, as we do.
 """
 
 from __future__ import annotations

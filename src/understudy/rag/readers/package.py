@@ -192,8 +192,9 @@ def walk(
 ) -> Iterator[Element]:
     """The children of an element in order, without recursion: wherever `choose` gives an element
     for a child (itself, or
-    a part of it), that one's children come in its place; `hidden` tags are left out with all
-    that is in them."""
+    a part of it), that one's children come in its place; `hidden` tags are left out with all that
+    is in them.
+    """
     stack = [iter(element)]
     while stack:
         child = next(stack[-1], None)

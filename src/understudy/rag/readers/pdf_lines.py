@@ -2,8 +2,8 @@
 blanks that the file has.
 
 Writers move instead of writing blanks, put blanks under letters when they kern, and end a page's
-line anywhere. A word ends
-where the gap to the next character is a tenth of the line's height, as in Poppler's pdftotext.
+line anywhere. A word ends where the gap to the next character is a tenth of the line's height, as
+in Poppler's pdftotext.
 """
 
 from __future__ import annotations

@@ -156,8 +156,7 @@ class ChatTemplate(ABC):
 
         Args:
             messages: dicts with `role` (system, user, assistant, tool), `content`, for an assistant
-            `tool_calls` as OpenAI
-                writes them, and optionally `origin`.
+                `tool_calls` as OpenAI writes them, and optionally `origin`.
             tools: OpenAI tool dicts.
             contexts: passages of documents: texts, or documents with `title` and `text`.
 

@@ -2,8 +2,8 @@
 Ministral.
 
 An id of another form, which a client or this program made, stands for one of nine made from it;
-calls without
-an id get one by their number, and results that name none belong to the calls in their order.
+calls without an id get one by their number, and results that name none belong to the calls in their
+order.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def privacy(subject: Subject) -> list[Block]:
         Fields(list(_privacy_fields(subject))),
         Heading("Measured: personal data in the prompt"),
         *_leaks(evidence),
-        Heading("Measured: text given back"),
+        Heading("Measured: memorised training text"),
         *_memorised(evidence),
     ]
 
