@@ -81,9 +81,10 @@ class NpcSettings:
         max_actions, max_memory: most actions and facts to remember of one turn.
         reserve: tokens of the context that are kept for the answer.
         context: tokens of prompt and answer; default the model's.
-        temperature, top_p, top_k, min_p, repetition_penalty, frequency_penalty, presence_penalty,
-            penalty_last_n, dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n,
-            dry_sequence_breakers, xtc_probability, xtc_threshold: samplers.
+        temperature, top_p, top_k, min_p: samplers, as in `SamplingParams`.
+        repetition_penalty, frequency_penalty, presence_penalty, penalty_last_n: the same.
+        dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n: the same.
+        dry_sequence_breakers, xtc_probability, xtc_threshold: the same.
         seed, greeting: of the sampling and of random macros; which greeting of the card.
         adapter: name of the adapter of the model that the character speaks with.
         persona: who the player is, for `{{persona}}`.

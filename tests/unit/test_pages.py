@@ -1,0 +1,62 @@
+"""Links and anchors of the pages lead somewhere, and the site's navigation has every page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+FENCED = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def words_of(page: Path) -> str:
+    return FENCED.sub("", page.read_text("utf-8"))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Of the headings, as Markdown's toc makes them: words joined by hyphens."""
+    headings = re.findall(r"^#+ (.*)$", words_of(page), re.MULTILINE)
+    slugs = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[\s-]+", "-", slug) for slug in slugs}
+
+
+@pytest.mark.parametrize("page", [*TOP, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(words_of(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors_of(target), f"{page.name}: {link}"
+
+
+def test_pages_of_the_site_link_to_pages_of_the_site():
+    for page in PAGES:
+        for link in LINK.findall(words_of(page)):
+            if not re.match(r"[a-z]+:", link) and not link.startswith("#"):
+                target = (page.parent / link.partition("#")[0]).resolve()
+                assert target.is_relative_to(ROOT / "docs"), f"{page.name}: {link}"
+
+
+def test_the_navigation_has_every_page():
+    class Loader(yaml.SafeLoader):
+        """mkdocs.yml without what its plugins resolve."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+    site = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), Loader)
+
+    def files(entry) -> set[str]:
+        if isinstance(entry, str):
+            return {entry}
+        parts = entry.values() if isinstance(entry, dict) else entry
+        return set().union(*map(files, parts))
+
+    assert files(site["nav"]) == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES}
