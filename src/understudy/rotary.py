@@ -1,8 +1,8 @@
 """Rotary frequencies: how fast each pair of a head turns, and the ways in which models stretch them
 over longer texts.
 
-    frequencies(64, 10000.0, LinearScaling(4.0), num_positions=100)   # rotary_dim / 2 numbers,
-    radians a position
+    frequencies(64, 10000.0, LinearScaling(4.0), num_positions=100)
+    # rotary_dim / 2 numbers, radians a position
 
 Plain frequencies are theta^(-2i / rotary_dim), i = 0 … rotary_dim / 2 - 1. Each scaling turns them
 into others as transformers does (`modeling_rope_utils` 5.24); what reads them is the NumPy

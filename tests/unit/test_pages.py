@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import understudy
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
@@ -60,3 +62,22 @@ def test_the_navigation_has_every_page():
         return set().union(*map(files, parts))
 
     assert files(site["nav"]) == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES}
+
+
+def test_the_reference_lists_the_public_names():
+    words = (ROOT / "docs" / "reference" / "index.md").read_text("utf-8")
+    listed = set(re.findall(r"`([A-Za-z]\w+)`", words)) - {"understudy", "UnderstudyError"}
+    known = {name for name in understudy.__all__ if not name.startswith("__")}
+    faults = {name for name in known if understudy._PLACES[name] == "understudy.errors"}
+    assert listed == known - faults
+
+
+def test_the_places_where_to_add_things_are_there():
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## Where to add things")[1]
+    rows = [row.split("|") for row in table.split("## Tests")[0].splitlines()[4:] if "|" in row]
+    for row in rows:
+        for file, name in re.findall(r"`([\w/]+\.(?:py|cpp))(?:: (\w+))?`", row[2] + row[3]):
+            places = [ROOT / "src" / "understudy" / file, ROOT / file]
+            found = [place for place in places if place.exists()]
+            assert found, f"{row[1].strip()}: {file}"
+            assert name in found[0].read_text("utf-8"), f"{row[1].strip()}: {file}: {name}"

@@ -5,10 +5,9 @@ Hugging Face, so `network.state_dict()` holds exactly `spec.tensor_shapes(spec)`
 transformers and to `models.reference`.
 
     network = Network(spec); initialise(network, seed=1)   # a fresh one
-    network = network_from_weights(spec, weights)          # numpy arrays or torch tensors under
-    those names hidden = network.hidden(tokens)                        # (batch, tokens, hidden),
-    after the last norm logits = network(tokens)                               # (batch, tokens,
-    vocab); avoid for large vocabularies
+    network = network_from_weights(spec, weights)          # of arrays or tensors by those names
+    hidden = network.hidden(tokens)       # (batch, tokens, hidden), after the last norm
+    logits = network(tokens)              # (batch, tokens, vocab); avoid for large vocabularies
 """
 
 from __future__ import annotations

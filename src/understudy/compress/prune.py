@@ -3,8 +3,7 @@ depth.
 
     shape = Shape(intermediate_size=896, num_heads=6)          # what is not named stays
     selection = select(network, shape, importance, kept_layers)
-    student = trim(network, selection)                         # weights sliced; nothing
-    reconstructed: see reconstruct
+    student = trim(network, selection)      # weights sliced; nothing reconstructed: see reconstruct
 
 Query heads are ranked inside their group and every group keeps the same number; key/value groups
 are ranked by the sum of their heads. `residual_heads` adds back what pruned heads differ by

@@ -1,8 +1,8 @@
 """Quantization-aware distillation: what 4 bits took is partly given back by the KL to the float
 student.
 
-    tuned = tune(result, LiveTeacher(student), sequences, settings, folder)     # result: what
-    `quantize` gave
+    tuned = tune(result, LiveTeacher(student), sequences, settings, folder)
+    # result: what `quantize` gave
 
 "scales": the integers stay; the scale of every block of 32 learns, as a factor on what the search
 found (LSQ with the integers fixed). "weights": every integer learns as well, as how far it has

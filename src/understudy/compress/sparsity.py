@@ -1,9 +1,8 @@
 """Exact zeros of relu2 networks: how many there are, how many more a threshold makes, and what that
 costs.
 
-rates = zero_rates(statistics)                                    # per layer, from the calibration
-found = thresholds(network, sequences, max_kl=0.01)                    # FATReLU: values below t
-become zero
+    rates = zero_rates(statistics)                         # per layer, from the calibration
+    found = thresholds(network, sequences, max_kl=0.01)    # FATReLU: values below t become zero
 """
 
 from __future__ import annotations

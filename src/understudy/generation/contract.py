@@ -1,9 +1,9 @@
 """What a value must be, as its schema says: held while it is written, and checked when it is there.
 
-contract = contract_of(tool["parameters"])
-grammar.lark(f"start: {contract.rule}")       # as far as a grammar can hold it
-contract.fault({"city": 7})                   # and all of it: Fault("city", "type", "7 is not of
-type 'string'")
+    contract = contract_of(tool["parameters"])
+    grammar.lark(f"start: {contract.rule}")       # as far as a grammar can hold it
+    contract.fault({"city": 7})                   # and all of it
+    # Fault("city", "type", "7 is not of type 'string'")
 
 `loosened` names what the grammar had to leave to the check. See docs/compatibility/clients.md for
 the keywords.

@@ -1,11 +1,12 @@
 """Keywords of logic in the words that a grammar knows: not, if/then/else, dependencies, rules of
 names, oneOf.
 
-{"not": {"required": ["a"]}}                 -> {"properties": {"a": false}}
-{"if": C, "then": T, "else": E}              -> {"anyOf": [{"allOf": [C, T]}, {"allOf": [not C,
-E]}]}
-{"dependentRequired": {"a": ["b"]}}          -> {"anyOf": [{"properties": {"a": false}},
-{"required": ["b"]}]}
+    {"not": {"required": ["a"]}}
+        -> {"properties": {"a": false}}
+    {"if": C, "then": T, "else": E}
+        -> {"anyOf": [{"allOf": [C, T]}, {"allOf": [not C, E]}]}
+    {"dependentRequired": {"a": ["b"]}}
+        -> {"anyOf": [{"properties": {"a": false}}, {"required": ["b"]}]}
 
 What has no such form is said to `loosen`, and the schema becomes wider, never narrower.
 """

@@ -1,8 +1,8 @@
 """Folders quantized by other tools: recognised by their config, dequantised layer by layer when
 they are read.
 
-    weights = dequantised(quantization, config, tensors, folder)     # Weights of floats under the
-    usual names
+    weights = dequantised(quantization, config, tensors, folder)
+    # Weights of floats under the usual names
 
 What is dequantised equals the tool's own dequantisation value by value; what is not read is refused
 by its name.

@@ -1,9 +1,8 @@
 """A guard for sessions and servers: off unless somebody makes one and hands it in.
 
-guard = Guard()                                  # word lists and personal data
-guard = Guard(model=model, threshold=0.9)        # also asks the model itself, one yes-or-no fork
-for each category reply = Session(model, guard=guard).say("...")   # reply.verdict says what was
-found, and where
+    guard = Guard()                                     # word lists and personal data
+    guard = Guard(model=model, threshold=0.9)           # asks the model too, once a category
+    reply = Session(model, guard=guard).say("...")      # reply.verdict: what was found, and where
 
 The forks share the beginning of their prompt, so that the text is computed once; the first fork
 computes it, the others follow in one batch. What a small model answers to such a question is weak

@@ -1,9 +1,8 @@
 """Every case asked once, each answer a line of a JSONL file: what was interrupted goes on, nothing
 counts twice.
 
-report = run_probes(model, PROBES.values(), Path("safety.jsonl"), seed=0)
-num_judged, num_kept = judge_again(Path("safety.jsonl"), PROBES.values())      # today's detectors,
-without a model
+    report = run_probes(model, PROBES.values(), Path("safety.jsonl"), seed=0)
+    judge_again(Path("safety.jsonl"), PROBES.values())   # today's detectors, without a model
 
 A line says all that a reader needs: model, fingerprint, seed, what was said and answered, which
 detectors in which version judged it, and the record of the run (`provenance.describe_run`). Its key

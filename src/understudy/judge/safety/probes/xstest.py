@@ -1,8 +1,8 @@
 """The whole XSTest (Röttger et al. 2024, CC BY 4.0) from a file of its user's: 250 harmless prompts
 and 200 harmful ones.
 
-over, under = read_xstest(Path("xstest_prompts.csv"))      # the public layout: id, prompt, type,
-label, focus, note
+    over, under = read_xstest(Path("xstest_prompts.csv"))
+    # the public layout: id, prompt, type, label, focus, note
 
 Not part of the package. Where a file holds other numbers than the whole set, `says` of its probes
 has them.
