@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import httpx
 import pytest
 
+from tests.serve.conftest import live
 from understudy.chat.session import Session
 
 ASK = [{"role": "user", "content": "Give me two numbers."}]
@@ -95,9 +97,8 @@ def test_an_answer_to_a_text_prompt_is_held_and_checked_too(served, route, strea
         assert ("uniqueItems" in answer.text) == unique
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_to_results_is_what_they_say(served, stream):
-    """The server runs no tools; what a client gives back is what the answer must tell."""
+def ask_after_result(url, *, stream=False, **more):
+    """The text behind a result, why it ended, and what is told beside it."""
     call = {"id": "c1", "type": "function", "function": {"name": "price", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": "What does a rope cost?"},
@@ -105,20 +106,63 @@ def test_an_answer_to_results_is_what_they_say(served, stream):
         {"role": "tool", "tool_call_id": "c1", "content": "A rope costs 14731 coins."},
     ]
     price = {"name": "price", "parameters": {"type": "object", "properties": {}}}
-    tools = [{"type": "function", "function": price}]
-    body = {"messages": messages, "max_tokens": 200, "stop": list("eaoi"), "seed": 1}
-    body |= {"tools": tools, "tool_choice": "none"}
-    answer = httpx.post(
-        served.url + "/v1/chat/completions", json=body | {"stream": stream}, timeout=120
-    )
-    assert answer.status_code == 200, answer.text
+    body = {"messages": messages, "max_tokens": 200, "seed": 1, "stream": stream}
+    body |= {"tools": [{"type": "function", "function": price}], "tool_choice": "none"}
     if stream:
-        chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if "choices" in line]
-        choices = [choice for chunk in chunks for choice in chunk["choices"]]
-        text = "".join(choice["delta"].get("content") or "" for choice in choices)
-        assert choices[-1]["finish_reason"] == "stop"
-    else:
-        choice = answer.json()["choices"][0]
-        text = choice["message"]["content"]
-        assert choice["finish_reason"] == "stop"
-    assert text.endswith("A rope costs 14731 coins.")
+        body["stream_options"] = {"include_usage": True}
+    answer = httpx.post(url + "/v1/chat/completions", json=body | more, timeout=120)
+    assert answer.status_code == 200, answer.text
+    if not stream:
+        document = answer.json()
+        choice = document["choices"][0]
+        dropped = document["usage"]["context"]["dropped"]
+        return choice["message"]["content"], choice["finish_reason"], dropped
+    chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if "choices" in line]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    pieces = [choice["delta"].get("content") or "" for choice in choices]
+    reason, dropped = choices[-1]["finish_reason"], chunks[-1]["usage"]["context"]["dropped"]
+    return [piece for piece in pieces if piece], reason, dropped
+
+
+@pytest.fixture(scope="module")
+def checking(served):
+    """A server for each way of checking, of one model."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            level: stack.enter_context(live(served.model, check_results=level)).url
+            for level in ("off", "complete")
+        }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_completes_answers_tells_each_result(checking, stream):
+    """The server runs no tools; what a client gives back is what the answer must tell."""
+    stops = {"stop": list("eaoi")}
+    text, reason, _ = ask_after_result(checking["complete"], stream=stream, **stops)
+    assert "".join(text).endswith("A rope costs 14731 coins.")
+    assert reason == "stop"
+
+
+@pytest.mark.parametrize("stop", [["rope"], ["costs"], ["coins"], []])
+def test_else_answers_are_the_models_own_words(served, checking, stop):
+    plain = ask_after_result(checking["off"], stop=stop, temperature=0)
+    assert ask_after_result(served.url, stop=stop, temperature=0) == plain
+    pieces, *rest = ask_after_result(served.url, stop=stop, temperature=0, stream=True)
+    assert ("".join(pieces), *rest) == plain
+    assert len(pieces) > 1 or len(plain[0].split()) < 2
+
+
+def test_numbers_of_no_result_are_written_once_more_and_said(served, checking):
+    """Digits alone can be written; the second answer is that of the next seed."""
+    digits = [served.model.tokenizer.encode(digit)[0] for digit in "78"]
+    settings = {"logit_bias": {str(d): 100 for d in digits}, "temperature": 1, "stop": ["77"]}
+    first, _, said = ask_after_result(checking["off"], **settings)
+    second, _, _ = ask_after_result(checking["off"], **settings | {"seed": 2})
+    assert first != second
+    assert not said
+    text, reason, said = ask_after_result(served.url, **settings)
+    assert (text, reason, said) == (second, "stop", [f"answer: {second} stands in no result"])
+    pieces, reason, said = ask_after_result(served.url, stream=True, **settings)
+    assert ("".join(pieces), reason, len(said)) == (second, "stop", 1)
+    cut, reason, said = ask_after_result(served.url, **settings | {"max_tokens": 1})
+    assert (cut, reason, said) == (first[0], "length", [])

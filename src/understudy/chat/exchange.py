@@ -93,13 +93,12 @@ class Exchange:
             self.notes.append(f"{self._fault}: drawn once more")
         return in_other_words({"temperature": 0.0, **sampling})
 
-    @property
-    def check(self) -> ResultCheck | None:
+    def check(self, *, is_complete: bool) -> ResultCheck | None:
         """What the answer is held against: the results, and what was said before them."""
         if not self.results:
             return None
         told = [(result.call.name, result.content) for result in self.results]
-        return ResultCheck(told, "\n".join([*self.said, self.text]))
+        return ResultCheck(told, "\n".join([*self.said, self.text]), is_complete)
 
     def redrawn(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """Settings for another answer to the same results."""

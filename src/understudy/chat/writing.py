@@ -18,6 +18,7 @@ from understudy.generation.intent import CallPolicy, Intent
 from understudy.generation.plan import count_passages, fit
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ReplyEnd, ToolResult
+from understudy.generation.results import ResultCheck
 from understudy.generation.tools import Tool
 from understudy.text.templates import Prompt
 
@@ -77,11 +78,17 @@ class ReplyWriter:
     def _is_checked(self) -> bool:
         """Whether what is written now is held back until it was held against results."""
         policy, setup = self._policy, self._setup
-        is_on = policy is not None and policy.settings.check_results and setup.character is None
-        return is_on and bool(self._exchange.results)
+        is_off = policy is None or policy.settings.check_results == "off"
+        return not is_off and setup.character is None and bool(self._exchange.results)
+
+    @property
+    def _check(self) -> ResultCheck | None:
+        policy = self._policy
+        is_complete = policy is None or policy.settings.check_results == "complete"
+        return self._exchange.check(is_complete=is_complete)
 
     def _is_to_redraw(self, reason: ReplyEnd) -> bool:
-        check, exchange = self._exchange.check, self._exchange
+        check, exchange = self._check, self._exchange
         is_over = reason != "stop" or bool(exchange.parser.calls)
         if is_over or exchange.is_redrawn or check is None or not self._is_checked:
             return False
@@ -89,7 +96,7 @@ class ReplyWriter:
 
     def _mended(self, text: str | None, reason: ReplyEnd) -> str | None:
         """An answer to results; with a fault the second time, the results stand in it."""
-        check = self._exchange.check if self._is_checked and reason == "stop" else None
+        check = self._check if self._is_checked and reason == "stop" else None
         if text is None or check is None or check.fault(text) is None:
             return text
         return check.mended(text)

@@ -105,6 +105,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-tokens", type=int, metavar="N", help="most tokens of one answer, whatever is asked"
     )
+    group.add_argument(
+        "--check-results",
+        choices=("off", "numbers", "complete"),
+        default="numbers",
+        help="answers to results of tools: numbers of no result are written once more (default); "
+        "complete: what is left out is added, too",
+    )
 
 
 def _add_times(parser: argparse.ArgumentParser) -> None:
@@ -231,6 +238,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         grace_s=arguments.grace,
         state_folder=arguments.state,
         max_loaded=arguments.max_loaded,
+        check_results=arguments.check_results,
         log=not arguments.no_log,
     )
 

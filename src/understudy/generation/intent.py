@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from understudy.generation.presets import preset_of, preset_of_size
 from understudy.generation.relevance import Gate, shared_gate
@@ -37,6 +37,9 @@ class CallSettings:
             them.
         copy_values: texts and numbers must stand in the conversation.
         chain: after results the model may call again for the same message.
+        check_results: what an answer to results is held against: `complete` (numbers and names are
+            theirs, each is told, at last by itself), `numbers` (one that is not theirs is written
+            once more; nothing is added) or `off`.
     """
 
     gate: bool = True
@@ -44,7 +47,7 @@ class CallSettings:
     only_supported: bool = True
     copy_values: bool | None = None
     chain: bool | None = None
-    check_results: bool = True
+    check_results: Literal["off", "numbers", "complete"] = "complete"
 
     def copies(self, num_parameters: float) -> bool:
         return self._or_preset("copy_values", num_parameters)
@@ -64,7 +67,7 @@ MODEL_ALONE = CallSettings(
     only_supported=False,
     copy_values=False,
     chain=True,
-    check_results=False,
+    check_results="off",
 )
 
 

@@ -151,11 +151,10 @@ def _check_of(chat: ChatRequest, policy: CallPolicy | None) -> ResultCheck | Non
     """What an answer to results is held against; a form of its own has its own check, and a request
     without tools goes on a conversation that somebody else leads.
     """
-    if policy is None or not policy.settings.check_results or not chat.tools:
+    level = "off" if policy is None else policy.settings.check_results
+    if level == "off" or not chat.tools or chat.prefill or chat.answer.is_given:
         return None
-    if chat.prefill or chat.answer.is_given:
-        return None
-    return ResultCheck.of_messages(chat.messages)
+    return ResultCheck.of_messages(chat.messages, is_complete=level == "complete")
 
 
 def _intent_of(chat: ChatRequest, policy: CallPolicy | None) -> Intent:

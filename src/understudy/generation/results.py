@@ -6,7 +6,8 @@ out, and an error is told.
     check.mended("They cost 9 coins.")    "4 apples cost 8 silver coins."
 
 An answer with a fault is written once more; if that has one too, the results speak for themselves.
-Rounded figures, sums and differences of two of them, percents of a share and numbers of the
+Where an answer only has to be free of foreign numbers (`is_complete` false), nothing is added to
+it. Rounded figures, sums and differences of two of them, percents of a share and numbers of the
 conversation are right; number words are not looked at. The words that tell of an error, and names,
 are looked for in English alone.
 """
@@ -25,7 +26,7 @@ from understudy.generation.words import content_words, is_foreign
 MAX_FIGURES = 200  # of the results, beyond which sums are not tried
 SHORT = 12  # words of a result whose figures are what it says
 MAX_SHOWN = 400  # characters of a result that stands in the answer as it is
-_NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"(?<![A-Za-z\d_.])[-−]?\d[\d,]*(?:\.\d+)?")
 _NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s", re.MULTILINE)
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}")
 _FAILED = re.compile(
@@ -39,13 +40,19 @@ _ERROR = re.compile(r'\s*(?:\{\s*"error"\s*:|error\b|traceback\b)', re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class ResultCheck:
-    """`results` are names of tools with what they gave, `said` is the conversation before them."""
+    """`results` are names of tools with what they gave, `said` is the conversation before them.
+
+    `is_complete`: each result has to be told, names and errors are looked at; else numbers alone.
+    """
 
     results: Sequence[tuple[str, str]]
     said: str
+    is_complete: bool = True
 
     @classmethod
-    def of_messages(cls, messages: Sequence[Mapping[str, Any]]) -> ResultCheck | None:
+    def of_messages(
+        cls, messages: Sequence[Mapping[str, Any]], *, is_complete: bool = True
+    ) -> ResultCheck | None:
         """Of the results at the end of a conversation; None where there are none."""
         texts = [(str(m.get("role")), str(m.get("content") or "")) for m in messages]
         names: dict[Any, str] = {}
@@ -57,12 +64,15 @@ class ResultCheck:
             (str(m.get("name") or names.get(m.get("tool_call_id")) or "result"), text)
             for m, (_, text) in zip(messages[first:], texts[first:], strict=True)
         ]
-        return cls(results, "\n".join(text for _, text in texts[:first])) if results else None
+        said = "\n".join(text for _, text in texts[:first])
+        return cls(results, said, is_complete) if results else None
 
     def fault(self, answer: str) -> str | None:
         """What is wrong with an answer, in a line; None: nothing."""
         if (number := self._invented(answer)) is not None:
             return f"{number} stands in no result"
+        if not self.is_complete:
+            return None
         if omitted := self._untold(answer):
             return f"the answer does not tell what {omitted[0][0]} gave"
         known = f"{self.said}\n{self._told}".lower()
@@ -76,6 +86,8 @@ class ResultCheck:
         """The answer with the results that it leaves out; those alone where its figures are not
         theirs.
         """
+        if not self.is_complete:
+            return answer
         answer = answer.strip()
         shown = self.results if self._invented(answer) is not None else self._untold(answer)
         kept = "" if shown is self.results else answer
@@ -86,12 +98,24 @@ class ResultCheck:
     def _told(self) -> str:
         return "\n".join(text for _, text in self.results)
 
+    def first_invented(self, answer: str, start: int = 0) -> int | None:
+        """Where the first number at or behind `start` begins that comes from nowhere."""
+        found = self._first_invented(answer, start)
+        return None if found is None else found.start()
+
     def _invented(self, answer: str) -> str | None:
-        """The first number of the answer that comes from nowhere."""
-        known = [*_numbers(self._told), *_numbers(self.said)]
-        for number in _NUMBER.findall(_NUMBERING.sub("", answer)):
-            if not _stands_in(number, known) and not self._is_derived(number):
-                return str(number)
+        found = self._first_invented(answer)
+        return None if found is None else found[0]
+
+    def _first_invented(self, answer: str, start: int = 0) -> re.Match[str] | None:
+        told = _numbers(self._told)
+        if not told and not self.is_complete:
+            return None  # results without figures contradict none
+        known = [*told, *_numbers(self.said)]
+        unnumbered = _NUMBERING.sub(lambda numbering: " " * len(numbering[0]), answer)
+        for found in _NUMBER.finditer(unnumbered, start):
+            if not _stands_in(found[0], known) and not self._is_derived(found[0]):
+                return found
         return None
 
     def _is_derived(self, number: str) -> bool:

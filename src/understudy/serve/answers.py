@@ -7,8 +7,11 @@ checked, and asked for once more where the check fails.
 What a grammar holds needs no check and goes out as it is written. Of a tool whose schema says more
 than that (`generation.contract`), a call is held back until it is whole; so is an answer of such a
 form. One that breaks its schema is written once more, with other words; then it is an error that
-names the tool, the place and the keyword. An answer to results of tools is held back for its check
-too (`generation.results`); the second one is completed by the results where it has a fault.
+names the tool, the place and the keyword.
+
+An answer to results of tools streams up to a number that stands in none of them, and is then
+written on in other words (`generation.number_gate`). A server that completes answers holds them
+back instead; the second one is completed by the results where it has a fault.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.chat_request import AnswerForm, ChatRequest, another_try
 from understudy.generation.contract import Contract, contract_of
+from understudy.generation.number_gate import NumberGate
 from understudy.generation.plan import Ledger, count_origins
 from understudy.generation.prepare import PreparedRequest, prepare_chat
 from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser, TextPiece
@@ -146,8 +150,7 @@ async def _another(
     """A second try of one answer, behind the text that the first has given out."""
     assert prepared.chat is not None
     context.request.state.record["retried"] = fault
-    text, choice = ("", None) if first.is_held else (first.parser.text, first.failed_tool)
-    chat = another_try(prepared.chat, text, choice)
+    chat = another_try(prepared.chat, *first.begun)
     second = await prepare(context, chat)
     answer = _Answer(context, second)
     async for output, is_stopped in submit(context, second, index):
@@ -157,7 +160,10 @@ async def _another(
             rest, finish = answer.end(output, is_stopped)
             pieces += rest
             fault_now = answer.fault(finish)
-            if fault_now is not None and answer.is_mendable:
+            if first.is_gated and not answer.parser.failed:
+                pieces += answer.let_go()
+                prepared.late.extend(first.foreign_numbers(answer.parser.text))
+            elif fault_now is not None and answer.is_mendable:
                 pieces = answer.mended()
             elif fault_now is not None:
                 raise ApiError(
@@ -172,7 +178,10 @@ class _Answer:
     def __init__(self, context: RequestContext, prepared: PreparedRequest) -> None:
         self._work, self._late = context, prepared.late
         self._contract = None if prepared.chat is None else contract_to_check(prepared.chat.answer)
-        self._check = prepared.check
+        self._check, self._may_call = prepared.check, bool(prepared.tools)
+        self._gate: NumberGate | None = None
+        if self._check is not None and not self._check.is_complete:
+            self._gate = NumberGate(self._check)
         self._held: list[ReplyPiece] = []
         self.parser = StreamParser(
             context.model.chat_template,
@@ -183,7 +192,22 @@ class _Answer:
 
     @property
     def is_held(self) -> bool:
-        return self._contract is not None or self._check is not None
+        is_whole = self._check is not None and self._check.is_complete
+        return self._contract is not None or is_whole
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether it streams for as long as its numbers are those of results."""
+        return self._gate is not None and not self.parser.failed
+
+    @property
+    def begun(self) -> tuple[str, str | None]:
+        """The text of a failed answer that went out, and the choice of tools of its second try."""
+        if self.is_held:
+            return "", None
+        if self._gate is not None and self.is_gated:
+            return self._gate.given, None if self._may_call else "none"
+        return self.parser.text, self.parser.failed[0][0].name
 
     @property
     def is_mendable(self) -> bool:
@@ -195,12 +219,21 @@ class _Answer:
         assert self._check is not None
         return [TextPiece(self._check.mended(self.parser.text))]
 
-    @property
-    def failed_tool(self) -> str:
-        return self.parser.failed[0][0].name
+    def let_go(self) -> list[ReplyPiece]:
+        """What is held back because of its numbers."""
+        return [] if self._gate is None else self._gate.let_go()
+
+    def foreign_numbers(self, rest: str) -> list[str]:
+        """A line where the answer, written on with `rest`, still holds a number of no result."""
+        assert self._check is not None
+        assert self._gate is not None
+        fault = self._check.fault(self._gate.given + rest)
+        return [] if fault is None else [f"answer: {fault}"]
 
     def push(self, text: str) -> list[ReplyPiece]:
         pieces = self.parser.push(text)
+        if self._gate is not None:
+            return self._gate.push(pieces)
         if not self.is_held:
             return pieces
         self._held += pieces
@@ -210,9 +243,13 @@ class _Answer:
         """The last pieces, with those that were held back, and why the answer ended."""
         parser = self.parser
         pieces = [*self._held, *parser.finish()]
+        if self._gate is not None:
+            pieces = [*self._gate.push(pieces), *self._gate.end()]
         self._work.count_calls(parser.num_calls - parser.is_cut, int(parser.is_cut))
         if is_stopped:
             return pieces, "filter"
+        if output.finish_reason == "length" or parser.failed:
+            pieces += self.let_go()
         if output.finish_reason == "length":
             return pieces, "length"
         return pieces, "calls" if parser.num_calls else "stop"
@@ -226,6 +263,8 @@ class _Answer:
             return None
         if failed or finish != "stop":
             return lines[0] if failed and finish in ("stop", "calls") else None
+        if self._gate is not None:
+            return self._gate.fault
         if self._check is not None:
             return self._check.fault(self.parser.text)
         if self._contract is None:

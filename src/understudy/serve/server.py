@@ -173,8 +173,14 @@ class RequestContext:
 
 
 def _limits_of(served: LoadedModel, settings: Settings) -> RequestLimits:
+    limits = served.model.limits
+    calls = limits.calls
+    if calls is not None:
+        own = dataclasses.replace(calls.settings, check_results=settings.check_results)
+        calls = dataclasses.replace(calls, settings=own)
     return dataclasses.replace(
-        served.model.limits,
+        limits,
+        calls=calls,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         caps_answers=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from understudy.errors import UsageError
 
@@ -31,6 +31,8 @@ class Settings:
         state_folder: for saved slots and collections; None: slots cannot be saved, collections are
             not kept.
         max_loaded: models kept in memory together.
+        check_results: what answers to results of tools are held against: see `CallSettings`.
+            Clients expect the model's own words, so nothing is added to them by default.
         embedder: what `/v1/embeddings` uses.
         log: write one JSON line per request to stderr.
     """
@@ -53,6 +55,7 @@ class Settings:
     temperature: float = 0.7
     state_folder: Path | None = None
     max_loaded: int = 2
+    check_results: Literal["off", "numbers", "complete"] = "numbers"
     embedder: str = "wordllama"
     log: bool = True
     loading: dict[str, Any] = field(default_factory=dict)

@@ -207,7 +207,7 @@ def test_an_answer_is_held_against_its_results(model, monkeypatch, written, show
     assert len(session.last.usages) == num_asked
     assert session.turns[-1].text == shown
 
-    off = dataclasses.replace(settings, calls=CallSettings(check_results=False))
+    off = dataclasses.replace(settings, calls=CallSettings(check_results="off"))
     unchecked = Session(model, tools=[door], settings=off)
     assert unchecked.say("Open", tool_choice="required").text == written
 
