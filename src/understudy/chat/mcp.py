@@ -2,13 +2,14 @@
 or one behind an address, over streamable HTTP (extra `mcp`).
 
 with McpServer("python", ["server.py"]) as server:
-    session = Session(model, tools=server.tools)
+    session = Session(model, tools=[server])
 with McpServer("http://127.0.0.1:3001/mcp", headers={"Authorization": "Bearer …"}) as server: ...
 
 A started server runs with the caller's rights and a minimal environment. Calls go through the
 session's time limit, size clamp and approval like any other. A connection that was lost is made
 anew by the next call. A tool that cannot be used is left out and named in `left_out` and in a
-warning; the others work.
+warning; the others work. A server that says that its tools have changed is asked for them anew when
+somebody next looks at them.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import concurrent.futures
 import contextlib
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from understudy.chat.mcp_connection import McpConnection, target_of
 from understudy.chat.mcp_results import result_text
-from understudy.errors import MissingError, SchemaError, ToolError, UsageError
+from understudy.errors import SchemaError, ToolError
 from understudy.generation.tools import Tool
 
 MAX_PAGES = 1000
@@ -43,8 +45,7 @@ class McpServer:
         timeout_s: for connecting and listing.
 
     Attributes:
-        tools: what can be called.
-        left_out: a line for each tool that cannot.
+        left_out: a line for each tool that cannot be called.
 
     Raises:
         MissingError: the extra is not installed.
@@ -63,10 +64,11 @@ class McpServer:
         on_progress: OnProgress | None = None,
         timeout_s: float = 20.0,
     ) -> None:
-        self._target = _target(command, arguments, environment, folder, headers)
+        self._target = target_of(command, arguments, environment, folder, headers)
         self._name = " ".join([command, *arguments])[:80]
         self._prefix, self._on_progress, self._timeout_s = prefix, on_progress, timeout_s
-        self._connection: _Connection | None = None
+        self._connection: McpConnection | None = None
+        self._is_stale = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"mcp {self._name}", daemon=True)
         self._thread.start()
@@ -82,9 +84,32 @@ class McpServer:
             raise ToolError(
                 f"the MCP server cannot be used ({_first_line(error)})", where=self._name
             ) from error
-        self.tools, self.left_out = self._usable(listed)
+        self._tools, self.left_out = self._usable(listed)
         for line in self.left_out:
             warnings.warn(f"{self._name}: {line}", stacklevel=2)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What can be called now. Asks the server where it said that its tools have changed; if it
+        does not answer, the old ones stay, with a warning.
+        """
+        if self._is_stale.is_set():
+            self._is_stale.clear()
+            known, left_out = self._tools, self.left_out
+            try:
+                self._tools, self.left_out = self._usable(
+                    self._submit(self._list()).result(self._timeout_s)
+                )
+            except Exception as error:
+                self._is_stale.set()
+                warnings.warn(
+                    f"{self._name}: its tools cannot be listed ({_first_line(error)})", stacklevel=2
+                )
+                return known
+            for line in self.left_out:
+                if line not in left_out:
+                    warnings.warn(f"{self._name}: {line}", stacklevel=2)
+        return self._tools
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -108,7 +133,9 @@ class McpServer:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_lost:
-            self._connection = _Connection(self._target)
+            if self._connection is not None:
+                self._is_stale.set()  # who answers now may be another
+            self._connection = McpConnection(self._target, self._is_stale.set)
         return await asyncio.wait_for(self._connection.client(), self._timeout_s)
 
     def _usable(self, listed: Sequence[Any]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
@@ -200,87 +227,6 @@ class McpServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Connection:
-    """One connection, held by a task of its own, since it is to be left where it was entered."""
-
-    def __init__(self, target: Callable[[], Any]) -> None:
-        self._ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._leave = asyncio.Event()
-        self._task = asyncio.ensure_future(self._hold(target))
-
-    async def _hold(self, target: Callable[[], Any]) -> None:
-        from mcp import Client
-
-        try:
-            async with Client(target()) as client:
-                self._ready.set_result(client)
-                await self._leave.wait()
-        except BaseException as error:  # said where somebody waits
-            if not self._ready.done():
-                self._ready.set_exception(error)
-            elif isinstance(error, asyncio.CancelledError):
-                raise
-
-    async def client(self) -> Any:
-        return await asyncio.shield(self._ready)
-
-    @property
-    def is_lost(self) -> bool:
-        return self._leave.is_set() or self._task.done()
-
-    def leave(self) -> None:
-        self._leave.set()
-
-    async def end(self) -> None:
-        """Leaves, and waits for it a while: a server may take its time to end."""
-        if not self._ready.done():
-            self._task.cancel()
-        self.leave()
-        with contextlib.suppress(BaseException):
-            await asyncio.wait_for(self._task, 4)
-
-
-def _target(
-    command: str,
-    arguments: Sequence[str],
-    environment: Mapping[str, str] | None,
-    folder: str | Path | None,
-    headers: Mapping[str, str] | None,
-) -> Callable[[], Any]:
-    """What makes the transport of one connection."""
-    try:
-        from mcp import StdioServerParameters
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
-    except ImportError as error:
-        raise MissingError(
-            "the extra `mcp` is not installed", do="pip install 'understudy[mcp]'"
-        ) from error
-    if not command.startswith(("http://", "https://")):
-        if headers:
-            raise UsageError("headers are for an address", where="headers", found=command)
-        parameters = StdioServerParameters(
-            command=command,
-            args=list(arguments),
-            env=dict(environment) if environment else None,
-            cwd=folder,
-        )
-        return lambda: parameters
-    if arguments or environment or folder:
-        raise UsageError("an address takes no arguments", where=command)
-    given = dict(headers) if headers else None
-
-    @contextlib.asynccontextmanager
-    async def over_http() -> AsyncIterator[Any]:
-        async with (
-            create_mcp_http_client(given) as http,
-            streamable_http_client(command, http_client=http) as streams,
-        ):
-            yield streams
-
-    return over_http
 
 
 def _is_lost(error: Exception) -> bool:

@@ -11,8 +11,7 @@ Nothing leaves the prompt without a line in the ledger.
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.chat.exchange import Exchange, SessionAnswer
@@ -28,7 +27,7 @@ from understudy.generation.calls import choice_of
 from understudy.generation.moderation import Stopped, TextGuard, checked
 from understudy.generation.plan import Block, Turn
 from understudy.generation.reply import Reply
-from understudy.generation.tools import Tool, as_tools
+from understudy.generation.tools import GivenTool, Tool, as_tool_or_source, as_tools
 from understudy.model import Model
 
 
@@ -48,7 +47,7 @@ class Session(AsyncReplies, SavedConversation):
         model: Model,
         *,
         system: str = "",
-        tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]] = (),
+        tools: Iterable[GivenTool] = (),
         documents: Documents | Sequence[str] | None = None,
         character: Character | None = None,
         settings: SessionSettings | None = None,
@@ -58,7 +57,8 @@ class Session(AsyncReplies, SavedConversation):
     ) -> None:
         """Args:
             system: what the model is told first.
-            tools: functions, `Tool`s or OpenAI's dicts; of a dict the caller gives the results.
+            tools: functions, `Tool`s, OpenAI's dicts (the caller gives the results), or an
+                `McpServer`, whose tools are those that it has when a message comes.
             documents: a `rag.Index`, or texts that stand in every prompt.
             character: a `roleplay.Card`.
             approve: asked before a tool runs; False refuses the call.
@@ -75,7 +75,8 @@ class Session(AsyncReplies, SavedConversation):
                 "documents are an index or a list of texts", where="documents", found="one text"
             )
         self.model, self.system, self.settings = model, system, settings or SessionSettings()
-        self.tools, self.approve = as_tools(tools), approve
+        self._tools, self.approve = tuple(as_tool_or_source(tool) for tool in tools), approve
+        as_tools(self._tools)
         job = bool(documents or character)
         self.guard, self.sampling = guard, model.limits.with_job_adapter(sampling, job)
         self.texts = tuple(documents) if isinstance(documents, Sequence) else ()
@@ -95,6 +96,11 @@ class Session(AsyncReplies, SavedConversation):
             self.turns.append(Turn("assistant", [Block("history", greeting)]))
         self.last: Reply | None = None
         self._waiting: Exchange | None = None  # for results of tools that the caller runs
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model may call now."""
+        return as_tools(self._tools)
 
     @property
     def context(self) -> int:
@@ -164,11 +170,6 @@ class Session(AsyncReplies, SavedConversation):
             writer.take(result)
         return self._drained(self._answer(exchange, "auto", sampling))
 
-    def _drained(self, pieces: Iterator[str]) -> Reply:
-        collections.deque(pieces, maxlen=0)
-        assert self.last is not None
-        return self.last
-
     def _answer(self, exchange: Exchange, choice: str, sampling: dict[str, Any]) -> Iterator[str]:
         writer = ReplyWriter(self._setup(), self.history, exchange)
         try:
@@ -219,11 +220,9 @@ class Session(AsyncReplies, SavedConversation):
     def to_document(self, since: int = 0) -> dict[str, Any]:
         """The conversation as plain JSON, for `restore`; its turns from number `since` on."""
         document = {"system": self.system, **self.history.to_document(since)}
-        return (
-            document
-            if self.character is None
-            else {**document, "character": self.character.to_document()}
-        )
+        if self.character is not None:
+            document["character"] = self.character.to_document()
+        return document
 
     def read_document(self, document: Mapping[str, Any]) -> None:
         """Takes over the conversation of a `document` of `to_document`: see `restore`."""

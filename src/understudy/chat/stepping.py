@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,12 @@ class AsyncReplies(ABC):
     @abstractmethod
     def stream(self, text: str, **options: Any) -> Iterator[str]:
         """The answer to `text` piece by piece; at the end the reply is in `last`."""
+
+    def _drained(self, pieces: Iterator[str]) -> Reply:
+        """The reply, once all of its pieces were taken."""
+        collections.deque(pieces, maxlen=0)
+        assert self.last is not None
+        return self.last
 
     async def asay(self, text: str, **options: Any) -> Reply:
         """As `say`, for asyncio; cancelling the task cuts the reply."""

@@ -18,7 +18,7 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard
 from understudy.generation.reply import ToolCall
-from understudy.generation.tools import Tool, as_tools
+from understudy.generation.tools import GivenTool, Tool, as_tools
 from understudy.model import Model
 
 
@@ -60,18 +60,19 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def tools_of(arguments: argparse.Namespace) -> Iterator[tuple[Tool, ...]]:
+def tools_of(arguments: argparse.Namespace) -> Iterator[tuple[GivenTool, ...]]:
     """The tools that the arguments name; MCP servers run until the end of the block."""
     with contextlib.ExitStack() as stack:
-        tools: list[Any] = [tool for path in arguments.tools for tool in read_tools(path)]
+        tools: list[GivenTool] = [tool for path in arguments.tools for tool in read_tools(path)]
         for command in arguments.mcp:
             from understudy.chat.mcp import McpServer
 
             words = shlex.split(command)
             if not words:
                 raise UsageError("no command", where="--mcp")
-            tools += stack.enter_context(McpServer(words[0], words[1:])).tools
-        yield as_tools(tools)
+            tools.append(stack.enter_context(McpServer(words[0], words[1:])))
+        as_tools(tools)
+        yield tuple(tools)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import json
 from understudy.cli.options import add_loading, add_sampling, load_model, sampling_of
 from understudy.cli.session_options import add_sources, add_tools, session_of, tools_of
 from understudy.cli.terminal import write
+from understudy.generation.tools import as_tools
 from understudy.hub import DEFAULT_MODEL
 
 
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     with tools_of(arguments) as tools:
-        write(json.dumps([tool.to_openai() for tool in tools], ensure_ascii=False, indent=1) + "\n")
+        listed = [tool.to_openai() for tool in as_tools(tools)]
+    write(json.dumps(listed, ensure_ascii=False, indent=1) + "\n")
     return 0
 
 

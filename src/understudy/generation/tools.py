@@ -22,7 +22,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from understudy.errors import SchemaError, ToolError, UsageError
 from understudy.generation.contract import Contract, contract_of, said_of
@@ -193,25 +193,41 @@ class Tool:
         return contract_of({**self.parameters, "type": "object"} if is_object else self.parameters)
 
 
-def as_tools(tools: Iterable[Tool | Callable[..., Any] | Mapping[str, Any]]) -> tuple[Tool, ...]:
-    """Tools, functions and OpenAI's dicts, all as tools.
+class ToolSource(Protocol):
+    """What has tools that may change while it is used: an MCP server."""
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """Those of now."""
+        ...
+
+
+GivenTool = Tool | ToolSource | Callable[..., Any] | Mapping[str, Any]
+
+
+def as_tools(tools: Iterable[GivenTool]) -> tuple[Tool, ...]:
+    """Tools, functions, OpenAI's dicts and what sources have now, all as tools.
 
     Raises:
         UsageError: two of the same name.
     """
-    made = tuple(
-        tool
-        if isinstance(tool, Tool)
-        else Tool.from_openai(tool)
-        if isinstance(tool, Mapping)
-        else Tool.from_function(tool)
-        for tool in tools
-    )
+    made: list[Tool] = []
+    for given in (as_tool_or_source(tool) for tool in tools):
+        made += [given] if isinstance(given, Tool) else given.tools
     names = [tool.name for tool in made]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise UsageError("two tools have the same name", where="tools", found=", ".join(twice[:5]))
-    return made
+    return tuple(made)
+
+
+def as_tool_or_source(given: GivenTool) -> Tool | ToolSource:
+    """A function or an OpenAI's dict as a tool; tools and sources as they are."""
+    if isinstance(given, Tool):
+        return given
+    if isinstance(given, Mapping):
+        return Tool.from_openai(given)
+    return Tool.from_function(given) if callable(given) else given
 
 
 def find_fault(tools: Sequence[Tool], call: ParsedCall) -> str | None:

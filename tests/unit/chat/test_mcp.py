@@ -13,8 +13,10 @@ import pytest
 pytest.importorskip("mcp")
 
 from tests.support.http_server import free_port
+from tests.support.random_model import babbler
 from understudy.chat.loop import run_call
 from understudy.chat.mcp import McpServer
+from understudy.chat.session import Session
 from understudy.errors import ToolError, UsageError
 from understudy.generation.reply import ToolCall
 
@@ -108,6 +110,63 @@ RESULTS = {
 }
 
 
+# protocol 2026-07-28: who listens is told of changes
+GROWS = """
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+server = MCPServer("shop")
+
+def rope() -> str:
+    return "7 coins"
+
+@server.tool()
+async def open_shop(context: Context) -> str:
+    server.add_tool(rope)
+    server.remove_tool("open_shop")
+    await context.notify_tools_changed()
+    return "open"
+
+import sys
+if sys.argv[1] == "stdio":
+    server.run("stdio")
+else:
+    server.run("streamable-http", port=int(sys.argv[1]))
+"""
+# the older handshake, by hand: the notice comes unasked
+GROWS_OLD = """
+import json, sys
+TOOLS = ["open_shop"]
+
+def send(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+for line in sys.stdin:
+    message = json.loads(line)
+    method, number = message.get("method"), message.get("id")
+    if method == "initialize":
+        about = {"name": "old", "version": "1"}
+        version = message["params"]["protocolVersion"]
+        send(id=number, result={"protocolVersion": version, "serverInfo": about,
+                                "capabilities": {"tools": {"listChanged": True}}})
+    elif method == "tools/list":
+        send(id=number, result={"tools": [
+            {"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]})
+    elif method == "tools/call":
+        if message["params"]["name"] == "open_shop":
+            TOOLS[:] = ["rope", "bad name"]
+            send(method="notifications/tools/list_changed")
+        send(id=number, result={"content": [{"type": "text", "text": "open"}]})
+    elif number is not None:
+        send(id=number, error={"code": -32601, "message": "no such method"})
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    with babbler(tmp_path_factory.mktemp("model")) as loaded:
+        yield loaded
+
+
 def call(tools, name: str, **arguments):
     return run_call(tools, ToolCall("1", name, arguments), timeout_s=5)
 
@@ -167,6 +226,66 @@ def test_every_page_every_kind_of_result_and_one_bad_tool(tmp_path):
     ):
         check_odd(server)
     assert heard == [("slow", 1, 2, "half")]
+
+
+def names_of(source, wanted):
+    """Its tools, once they are those that are wanted, or as they are after five seconds."""
+    for _ in range(50):
+        if (names := [tool.name for tool in source.tools]) == wanted:
+            break
+        time.sleep(0.1)
+    return names
+
+
+def test_tools_that_change_are_listed_anew(model, tmp_path):
+    (tmp_path / "grows.py").write_text(GROWS)
+    with McpServer(sys.executable, [str(tmp_path / "grows.py"), "stdio"]) as server:
+        before = server.tools
+        session = Session(model, tools=[server, call_by_hand])
+        assert [tool.name for tool in session.tools] == ["open_shop", "call_by_hand"]
+        assert call(before, "open_shop").content == "open"
+        assert names_of(session, ["rope", "call_by_hand"]) == ["rope", "call_by_hand"]
+        assert call(session.tools, "rope").content == "7 coins"
+        assert call(before, "open_shop").is_error
+
+
+def test_over_http_too(tmp_path):
+    pytest.importorskip("uvicorn")
+    (tmp_path / "grows.py").write_text(GROWS)
+    port = free_port()
+    process = subprocess.Popen([sys.executable, str(tmp_path / "grows.py"), str(port)])
+    try:
+        wait_for(port)
+        with McpServer(f"http://127.0.0.1:{port}/mcp") as server:
+            assert call(server.tools, "open_shop").content == "open"
+            assert names_of(server, ["rope"]) == ["rope"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_servers_of_the_older_handshake_say_it_unasked(tmp_path):
+    (tmp_path / "old.py").write_text(GROWS_OLD)
+    with McpServer(sys.executable, [str(tmp_path / "old.py")]) as server:
+        assert call(server.tools, "open_shop").content == "open"
+        with pytest.warns(UserWarning, match="bad name"):
+            assert names_of(server, ["rope"]) == ["rope"]
+        assert [line for line in server.left_out if "bad name" in line]
+
+
+def test_a_server_that_cannot_say_its_tools_keeps_the_old_ones(tmp_path):
+    (tmp_path / "old.py").write_text(GROWS_OLD)
+    with McpServer(sys.executable, [str(tmp_path / "old.py")], timeout_s=2) as server:
+        server._is_stale.set()
+        server._connection.leave()
+        (tmp_path / "old.py").write_text("")
+        with pytest.warns(UserWarning, match="cannot be listed"):
+            assert [tool.name for tool in server.tools] == ["open_shop"]
+
+
+def call_by_hand() -> str:
+    """Not of a server."""
+    return ""
 
 
 def test_over_http_and_after_the_server_was_started_anew(tmp_path):
