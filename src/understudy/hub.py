@@ -16,9 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.errors import CheckpointError, MissingError, OfflineError
-from understudy.formats.gguf import read_gguf
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 RESIDENT = Path(__file__).parent / "adapters" / "resident"  # of the default model
@@ -334,6 +332,10 @@ def _entries(name: str, snapshot: Path) -> list[ModelEntry]:
 
 def _is_ours(path: Path) -> bool:
     """Whether the architecture is one that can be opened; the weights are not looked at."""
+    # Imported here: they bring NumPy, which `understudy list` needs for nothing else.
+    from understudy.checkpoint.registry import architecture, architecture_of_gguf
+    from understudy.formats.gguf import read_gguf
+
     try:
         if path.is_dir():
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.chat.saved import read_turn, turn_document
+from understudy.engine import AdapterAsked
 from understudy.generation.plan import Block, Plan, Turn
 from understudy.generation.reply import ToolCall, numbered
 from understudy.text.toolcalls import ParsedCall
@@ -21,12 +22,14 @@ class History:
         num_calls: tool calls made so far; their ids count up.
         tokens: of the last prompt and of what the model wrote after it: whose keys and values are
             saved with the session.
+        adapter: what acted on that prompt.
     """
 
     turns: list[Turn] = field(default_factory=list)
     start: int = 0
     num_calls: int = 0
     tokens: list[int] = field(default_factory=list)
+    adapter: AdapterAsked | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from understudy.model import Model
 from understudy.text.toolcalls import ParsedCall
 
 FORMAT = 2
+Computed = tuple[list[int], AdapterAsked | None]  # a prompt, and the adapters that acted on it
 
 
 class SavedConversation(ABC):
@@ -39,8 +40,10 @@ class SavedConversation(ABC):
 
     @property
     @abstractmethod
-    def prompt_tokens(self) -> list[int]:
-        """The last prompt, whose keys and values are saved too."""
+    def computed(self) -> Computed:
+        """The last prompt, whose keys and values are saved too, and the adapters that acted on it:
+        those of a session with tools act on some of its requests alone.
+        """
 
     @abstractmethod
     def to_document(self) -> dict[str, Any]:
@@ -68,8 +71,9 @@ class SavedConversation(ABC):
     def save(self, path: str | Path) -> None:
         """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
         active = self.model.active_adapters(self.adapter)
-        if self.prompt_tokens:
-            self.model.save_state(_state_path(Path(path)), self.prompt_tokens, self.adapter)
+        tokens, adapter = self.computed
+        if tokens:
+            self.model.save_state(_state_path(Path(path)), tokens, adapter)
         document = {"adapters": active.identity, **self.to_document()}
         save(path, self.model, self.owner, document)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from understudy.chat.exchange import Exchange, SessionAnswer
 from understudy.chat.history import History
-from understudy.chat.saved import SavedConversation
+from understudy.chat.saved import Computed, SavedConversation
 from understudy.chat.settings import Approve, SessionSettings
 from understudy.chat.setup import SessionSetup
 from understudy.chat.sources import ActiveCharacter, Character, Documents
@@ -213,9 +213,9 @@ class Session(AsyncReplies, SavedConversation):
         return self.character.digest if self.character is not None else "session"
 
     @property
-    def prompt_tokens(self) -> list[int]:
-        """The last prompt and what was written behind it."""
-        return self.history.tokens
+    def computed(self) -> Computed:
+        """The last prompt and what was written behind it, and the adapters that acted."""
+        return self.history.tokens, self.history.adapter
 
     def to_document(self, since: int = 0) -> dict[str, Any]:
         """The conversation as plain JSON, for `restore`; its turns from number `since` on."""

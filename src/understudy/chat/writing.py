@@ -125,6 +125,7 @@ class ReplyWriter:
         intent = self._intent(choice, tools)
         is_job = intent.callable_tools or exchange.results
         options = self._setup.model.limits.with_job_adapter(options, is_job)
+        self._history.adapter = options.get("adapter")
         if (make_mask := form_of_reply(self._setup, exchange, tools, intent)) is not None:
             options["make_mask"] = make_mask
         text_out = exchange.text_out = self._reply_text(intent, is_strict=make_mask is not None)

@@ -15,9 +15,7 @@ import sys
 import warnings
 from collections.abc import Collection, Sequence
 
-from understudy.atomic import is_full_disk
 from understudy.errors import UnderstudyError, UnderstudyWarning, UsageError
-from understudy.report.provenance import COMMAND
 
 COMMANDS: dict[str, str] = {
     "demo": "show the main job on the embedded model, with figures",
@@ -73,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        from understudy.atomic import is_full_disk
+
         if not is_full_disk(error):
             raise
         print(f"understudy: {error.filename or 'output'}: the disk is full", file=sys.stderr)
@@ -109,8 +109,6 @@ def _guided() -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    from understudy.cli.environment import check_environment
-
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     wanted = next((word for word in words if not word.startswith("-")), None)
@@ -121,6 +119,9 @@ def _dispatch(words: list[str]) -> int:
     if unknown:
         parser.prog = f"understudy {parsed.command}"
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    from understudy.cli.environment import check_environment  # what help needs not, comes after it
+    from understudy.report.provenance import COMMAND
+
     check_environment()
     COMMAND.set(shlex.join(["understudy", *words]))
     return int(importlib.import_module(f"understudy.cli.{parsed.command}").run(parsed))

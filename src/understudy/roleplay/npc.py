@@ -238,9 +238,9 @@ class Npc(PlayedCharacter, SavedConversation):
         return self.digest
 
     @property
-    def prompt_tokens(self) -> list[int]:
-        """The last prompt."""
-        return self._prompt
+    def computed(self) -> tuple[list[int], AdapterAsked | None]:
+        """The last prompt, and the adapters that acted."""
+        return self._prompt, self.adapter
 
 
 def _shorter(model: Model, summary: str) -> str:

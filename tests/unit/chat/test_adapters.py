@@ -84,7 +84,7 @@ def _tell(what: str) -> str:
 
 
 def test_the_adapter_that_ships_acts_by_itself(
-    folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+    folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(hub, "resident_adapter", lambda path: folder / "adapter")
     options: dict[str, Any] = {"context": 256, "use_cache": False}
@@ -108,6 +108,12 @@ def test_the_adapter_that_ships_acts_by_itself(
                 said[choice, adapter] = session.say("Hi", **how).raw_text
         assert said["none", None] == said["none", ""]  # no tool is wanted: the model itself answers
         assert said["required", None] != said["required", ""]
+        session = Session(loaded, tools=[_tell])
+        session.say("Hi", **{**SAY, "max_tokens": 40, "tool_choice": "required"})
+        tokens, acted = session.computed  # its keys and values are saved under what made them
+        assert acted == RESIDENT
+        assert loaded.save_state(tmp_path / "s", tokens, acted) > len(tokens) // 2
+        assert loaded.save_state(tmp_path / "s", tokens, session.adapter) < len(tokens) // 2
     with understudy.load(folder, adapter=None, **options) as loaded:
         assert loaded.adapters.list() == ()
         assert loaded.limits.job_adapter is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +99,16 @@ def test_manual_tells_every_command_and_option(capsys):
 def test_only_the_command_that_runs_is_imported():
     parser = make_parser(["show"])
     assert parser.parse_args(["show", "a.gguf"]).command == "show"
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"), [(["--help"], ("numpy", "hashlib", "inspect")), (["list"], ("numpy",))]
+)
+def test_what_starts_at_once_brings_nothing_heavy(words, heavy):
+    code = (
+        "import contextlib, sys; from understudy.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({words})\n"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.strip() == "[]"
