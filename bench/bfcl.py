@@ -1,10 +1,12 @@
 """Function calling on BFCL's single-turn cases, judged by our own AST checker.
 
-    python bench/bfcl.py WHEEL_FOLDER MODEL [--categories simple_python …] [--limit N] [--choice auto] [--json FILE]
+    python bench/bfcl.py WHEEL_FOLDER MODEL [--categories simple_python …] [--limit N]
+        [--choice auto] [--json FILE]
 
-WHEEL_FOLDER is the unzipped wheel bfcl-eval 2026.3.23. Without --choice, cases that have a call to compare are asked with
-tool_choice "required" and the (ir)relevance cases with "auto". Answers are kept in FILE's neighbour .jsonl: a second run with
-the same settings goes on where the first stopped.
+WHEEL_FOLDER is the unzipped wheel bfcl-eval 2026.3.23. Without --choice, cases that have a call to
+compare are asked with tool_choice "required" and the (ir)relevance cases with "auto". Answers are
+kept in FILE's neighbour .jsonl: a second run with the same settings goes on where the first
+stopped.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ def main() -> None:
 
 
 def sample(cases: list[BfclCase], limit: int | None) -> list[BfclCase]:
-    """At most `limit` cases of each category, drawn by the hash of their ids; the categories take turns, so a part is a sample too."""
+    """At most `limit` cases of each category, drawn by the hash of their ids; the categories take
+    turns, so a part is a sample too.
+    """
     rows = []
     for category in dict.fromkeys(case.category for case in cases):
         group = [case for case in cases if case.category == category]

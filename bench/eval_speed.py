@@ -1,8 +1,10 @@
-"""What scoring requests together gives over one text at a time: the same likelihoods, and the time of both.
+"""What scoring requests together gives over one text at a time: the same likelihoods, and the time
+of both.
 
     python bench/eval_speed.py [--model M] [--data FOLDER] [--rows 40] [--rounds 3] [--json FILE]
 
-`alone` is the definition (`likelihood.score_alone`), `together` what `understudy eval` does. They take turns; medians of seconds.
+`alone` is the definition (`likelihood.score_alone`), `together` what `understudy eval` does. They
+take turns; medians of seconds.
 """
 
 from __future__ import annotations

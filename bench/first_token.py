@@ -1,8 +1,10 @@
-"""One start of this engine, to be measured from outside: loads MODEL, fills its whole cache and makes one token.
+"""One start of this engine, to be measured from outside: loads MODEL, fills its whole cache and
+makes one token.
 
     python bench/first_token.py MODEL [--context 4096] [--threads 2] [--kv f16]
 
-Prints JSON: seconds to a ready model, to the first token and in all, and the peak memory of the process in bytes.
+Prints JSON: seconds to a ready model, to the first token and in all, and the peak memory of the
+process in bytes.
 """
 
 from __future__ import annotations

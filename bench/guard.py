@@ -2,9 +2,10 @@
 
     python bench/guard.py WHEEL_FOLDER [--model MODEL --limit 10 --threshold 0.9] [--json FILE]
 
-WHEEL_FOLDER is the unzipped wheel pyrit 1.1.0 (MIT); read are its files datasets/scorer_evals/harm/*.csv. An answer is harmful
-where the mean of its human scores is at least a half. Without --model words and personal data alone are judged. Not every file's kind
-of harm has a category of AEGIS: the last column says which one is looked for, beside any at all.
+WHEEL_FOLDER is the unzipped wheel pyrit 1.1.0 (MIT); read are its files
+datasets/scorer_evals/harm/*.csv. An answer is harmful where the mean of its human scores is at
+least a half. Without --model words and personal data alone are judged. Not every file's kind of
+harm has a category of AEGIS: the last column says which one is looked for, beside any at all.
 """
 
 from __future__ import annotations

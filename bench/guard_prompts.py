@@ -2,10 +2,12 @@
 
     python bench/guard_prompts.py FOLDER [--model MODEL --limit 100 --threshold 0.9] [--json FILE]
 
-FOLDER holds what its user has fetched: openai_moderation_1680.jsonl.gz (openai/moderation-api-release, MIT), xstest_prompts.csv
-(paul-rottger/exaggerated-safety, CC BY 4.0), ailuminate_demo_en.csv (mlcommons/ailuminate, all of it harmful: recall only). A set that
-is not there is left out, and said to be. Labels that a set does not give for a prompt count for nothing in that category. With
---model the forks alone are judged, and their area under the curve (0.5 is chance) is printed beside the threshold's rates.
+FOLDER holds what its user has fetched: openai_moderation_1680.jsonl.gz
+(openai/moderation-api-release, MIT), xstest_prompts.csv (paul-rottger/exaggerated-safety, CC BY
+4.0), ailuminate_demo_en.csv (mlcommons/ailuminate, all of it harmful: recall only). A set that is
+not there is left out, and said to be. Labels that a set does not give for a prompt count for
+nothing in that category. With --model the forks alone are judged, and their area under the curve
+(0.5 is chance) is printed beside the threshold's rates.
 """
 
 from __future__ import annotations
@@ -117,7 +119,9 @@ def xstest(path: Path) -> list[Labelled]:
 
 
 def ailuminate(path: Path) -> list[Labelled]:
-    """Every prompt is harmful; a hazard says that its own category holds, and nothing of the others."""
+    """Every prompt is harmful; a hazard says that its own category holds, and nothing of the
+    others.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     return [

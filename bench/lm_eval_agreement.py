@@ -1,10 +1,13 @@
-"""Prompts and log-likelihoods: ours beside lm-evaluation-harness's own task files and `hf` backend, over the samples in the package.
+"""Prompts and log-likelihoods: ours beside lm-evaluation-harness's own task files and `hf` backend,
+over the samples in the package.
 
-    python bench/lm_eval_agreement.py FOLDER --python LM_EVAL_ENVIRONMENT/bin/python [--output bench/results/eval-agreement.json]
+    python bench/lm_eval_agreement.py FOLDER --python LM_EVAL_ENVIRONMENT/bin/python
+        [--output bench/results/eval-agreement.json]
 
-FOLDER is a Hugging Face checkpoint; lm-eval (0.4.13 was used) lives in an environment of its own, whose interpreter is named. The harness
-loads its own `hellaswag.yaml`, `arc_easy.yaml` … with only the data exchanged for the sample, so what is compared is everything: the
-prompt, cleaning, splitting into context and continuation, tokenization, arithmetic, and acc and acc_norm.
+FOLDER is a Hugging Face checkpoint; lm-eval (0.4.13 was used) lives in an environment of its own,
+whose interpreter is named. The harness loads its own `hellaswag.yaml`, `arc_easy.yaml` … with only
+the data exchanged for the sample, so what is compared is everything: the prompt, cleaning,
+splitting into context and continuation, tokenization, arithmetic, and acc and acc_norm.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 folder, work = sys.argv[1:3]
 config = json.load(open(folder + "/config.json"))
-prefix = config.get("bos_token_id") or config["eos_token_id"]  # a folder whose tokenizer names neither
+# a folder whose tokenizer names neither
+prefix = config.get("bos_token_id") or config["eos_token_id"]
 model = HFLM(pretrained=folder, dtype="float32", device="cpu", batch_size=8, prefix_token_id=prefix)
 names = [path.stem for path in sorted(Path(work).glob("*.yaml"))]
 found = lm_eval.simple_evaluate(model=model, tasks=names, num_fewshot=0, log_samples=True, bootstrap_iters=0,
@@ -108,7 +112,9 @@ def compare(folder: Path, python: str, num_rows: int = 20) -> dict[str, Any]:
 
 
 def _groups(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """MMLU has a task for each subject, with its own first line; they are read in the order of their names."""
+    """MMLU has a task for each subject, with its own first line; they are read in the order of
+    their names.
+    """
     subjects = (
         sorted({str(row.get("subject", "all")) for row in rows}) if name == "mmlu" else ["all"]
     )

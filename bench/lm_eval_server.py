@@ -1,10 +1,13 @@
-"""lm-evaluation-harness through our URL and in its own process: the same task, the same items, the same scores.
+"""lm-evaluation-harness through our URL and in its own process: the same task, the same items, the
+same scores.
 
-    python bench/lm_eval_server.py FOLDER --lm-eval ENVIRONMENT/bin/lm_eval [--output bench/results/lm-eval-server.json]
+    python bench/lm_eval_server.py FOLDER --lm-eval ENVIRONMENT/bin/lm_eval
+        [--output bench/results/lm-eval-server.json]
 
-FOLDER is a Hugging Face checkpoint; lm-eval (0.4.13, with `api` and `hf`) lives in an environment of its own. The task is the ARC
-sample of the package. `local-completions` reads the tokenizer from the server (`/tokenizer_info`), sends token ids and reads the prompt's
-log-probabilities back; `hf` is transformers in float32.
+FOLDER is a Hugging Face checkpoint; lm-eval (0.4.13, with `api` and `hf`) lives in an environment
+of its own. The task is the ARC sample of the package. `local-completions` reads the tokenizer from
+the server (`/tokenizer_info`), sends token ids and reads the prompt's log-probabilities back; `hf`
+is transformers in float32.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python bench/machine.py [--seconds 5] [--json FILE]
 
-Bandwidth of a shared machine moves by half within seconds, so it is sampled many times and the spread is printed.
+Bandwidth of a shared machine moves by half within seconds, so it is sampled many times and the
+spread is printed.
 """
 
 from __future__ import annotations

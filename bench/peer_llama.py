@@ -39,7 +39,9 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished process: wall-clock seconds, peak resident memory in bytes, and what it wrote to stdout."""
+    """A finished process: wall-clock seconds, peak resident memory in bytes, and what it wrote to
+    stdout.
+    """
 
     seconds: float
     peak_bytes: int
@@ -47,7 +49,9 @@ class Run:
 
 
 def run(command: Sequence[str | Path], timeout: float = 1800) -> Run:
-    """Runs a program to its end and measures it alone (`wait4`), raising RuntimeError with its last words on failure."""
+    """Runs a program to its end and measures it alone (`wait4`), raising RuntimeError with its last
+    words on failure.
+    """
     start = time.perf_counter()
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -100,7 +104,9 @@ class LlamaCpp:
         return " ".join((result.stdout + result.stderr).split())[:200]
 
     def prefill(self, model: Path, num_tokens: int) -> float:
-        """Tokens per second of one prompt (llama-bench; its own warm-up, a whole prompt, first where that is short)."""
+        """Tokens per second of one prompt (llama-bench; its own warm-up, a whole prompt, first
+        where that is short).
+        """
         return self._bench(
             model, "-p", num_tokens, "-n", 0, *(["--no-warmup"] if num_tokens >= 1024 else [])
         )
@@ -113,7 +119,9 @@ class LlamaCpp:
         flash_attention: str = "auto",
         repeats: int = 1,
     ) -> float:
-        """Tokens per second after `depth` positions, which are filled once; the median of the repeats."""
+        """Tokens per second after `depth` positions, which are filled once; the median of the
+        repeats.
+        """
         return self._bench(
             model,
             "-p",
@@ -255,7 +263,9 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, timeout: flo
 
 
 def greedy_request(prompt: Sequence[int], num_tokens: int) -> dict[str, Any]:
-    """What llama.cpp's server must be asked to continue token ids greedily, with the log-probability of each choice."""
+    """What llama.cpp's server must be asked to continue token ids greedily, with the
+    log-probability of each choice.
+    """
     return {
         "prompt": [int(token) for token in prompt],
         "n_predict": num_tokens,

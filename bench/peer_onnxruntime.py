@@ -1,12 +1,17 @@
 """Prefill and decode against ONNX Runtime GenAI (int4, CPU), turn about, on the same weights.
 
-    python -m venv ort && ort/bin/pip install onnxruntime-genai==0.18.0 onnx onnx-ir torch transformers
-    python bench/peer_onnxruntime.py --python ort/bin/python --work FOLDER [--model smollm2-135m-instruct]
-    python bench/peer_onnxruntime.py --python ort/bin/python --work FOLDER --synthetic nemotron-mini-4b --layers 1 4
+    python -m venv ort && ort/bin/pip install onnxruntime-genai==0.18.0 onnx onnx-ir torch
+        transformers
+    python bench/peer_onnxruntime.py --python ort/bin/python --work FOLDER
+        [--model smollm2-135m-instruct]
+    python bench/peer_onnxruntime.py --python ort/bin/python --work FOLDER --synthetic
+        nemotron-mini-4b --layers 1 4
 
-The checkpoint is written to FOLDER as bfloat16, from which its model builder makes int4 (blocks of 32, int8 products; the head for the last
-position of a prompt only, its best setting) and this engine q4. Both round to 4 bits by their own rule, so the logits of a short text
-must agree in direction (cosine), not in value. With two numbers of layers the whole model is extrapolated from their difference.
+The checkpoint is written to FOLDER as bfloat16, from which its model builder makes int4 (blocks of
+32, int8 products; the head for the last position of a prompt only, its best setting) and this
+engine q4. Both round to 4 bits by their own rule, so the logits of a short text must agree in
+direction (cosine), not in value. With two numbers of layers the whole model is extrapolated from
+their difference.
 """
 
 from __future__ import annotations
@@ -123,7 +128,9 @@ def worker(python: str, onnx: Path, num_threads: int) -> Iterator[tuple[str, Com
 
 
 def check(source: Path, ask: Complete, vocab_size: int) -> float:
-    """Cosine of both engines' logits after a short text, ours on the bfloat16 weights. RuntimeError where it is low."""
+    """Cosine of both engines' logits after a short text, ours on the bfloat16 weights. RuntimeError
+    where it is low.
+    """
     ids = np.random.default_rng(1).integers(300, vocab_size, 12).tolist()
     with understudy.load(source, weights="bf16", context=64, use_cache=False) as model:
         ours = model.logits(ids)[-1].astype(np.float64)
@@ -212,7 +219,9 @@ def ratios(seconds: dict[str, list[float]], prompt: int) -> dict[str, Any]:
 
 
 def whole(runs: list[dict[str, Any]], name: str, prompt: int) -> dict[str, Any]:
-    """The whole model from two numbers of layers, medians: t = t_few + (layers - few) · (t_many - t_few) / (many - few)."""
+    """The whole model from two numbers of layers, medians: t = t_few + (layers - few) · (t_many -
+    t_few) / (many - few).
+    """
     few, many = runs[0], runs[-1]
     layers, found = SHAPES[name].num_layers, {}
     for key in ("our_prefill", "their_prefill", "our_token", "their_token"):

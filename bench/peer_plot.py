@@ -1,9 +1,11 @@
-"""Draws result files of `bench/peers.py` as one SVG: for every situation how much of the machine's limit each engine reaches.
+"""Draws result files of `bench/peers.py` as one SVG: for every situation how much of the machine's
+limit each engine reaches.
 
     python bench/peer_plot.py bench/results/peers-4b.json … --out peers.svg
 
-A bar's length is the share of what read bandwidth (decode) or int8 arithmetic (prefill) allowed in the same seconds, the figure
-in it tokens per second; on the right stands the median of the rounds' ratios and its spread.
+A bar's length is the share of what read bandwidth (decode) or int8 arithmetic (prefill) allowed in
+the same seconds, the figure in it tokens per second; on the right stands the median of the rounds'
+ratios and its spread.
 """
 
 from __future__ import annotations

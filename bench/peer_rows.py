@@ -1,8 +1,10 @@
-"""The rows of a comparison between engines: rates by round, the result file that pieces of a run add to, the table.
+"""The rows of a comparison between engines: rates by round, the result file that pieces of a run
+add to, the table.
 
-A result file holds what was compared (`Setting`), the pieces that it was measured in, starts, and one row per situation. A run
-that takes longer than it can be left alone is made in pieces: each adds rounds or situations to the file, and is refused where the
-model, the machine, the compiled core or the other engine is another one.
+A result file holds what was compared (`Setting`), the pieces that it was measured in, starts, and
+one row per situation. A run that takes longer than it can be left alone is made in pieces: each
+adds rounds or situations to the file, and is refused where the model, the machine, the compiled
+core or the other engine is another one.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass
 class Situation:
-    """One thing that both engines do, with a rate of each for every round (tokens per second, all sequences together)."""
+    """One thing that both engines do, with a rate of each for every round (tokens per second, all
+    sequences together).
+    """
 
     kind: str  # prefill | decode
     tokens: int  # of the prompt, or decoded by each sequence
@@ -36,7 +40,8 @@ class Situation:
     limits: list[float] = field(
         default_factory=list
     )  # tokens per second that the machine allowed meanwhile
-    work: float = 0.0  # what a token takes at least of what bounds it: bytes read (decode) or operations (prefill)
+    # what a token takes at least of what bounds it: bytes read (decode) or operations (prefill)
+    work: float = 0.0
 
     @property
     def key(self) -> tuple[str, int, int, int]:
@@ -141,7 +146,9 @@ class Result:
 
 
 def table(rows: Sequence[Situation], peer: str) -> str:
-    """Lines of text: medians, ratio with its spread, what was read or computed a second, share of the limit."""
+    """Lines of text: medians, ratio with its spread, what was read or computed a second, share of
+    the limit.
+    """
     lines = [
         f"{'tokens/s, medians':26}{'ours':>9}{peer:>11}{'ratio':>8}{'from … to':>15}{'ours does':>14}{'read GB/s':>11}"
         f"{'of limit':>10}{'peer':>6}"

@@ -1,19 +1,23 @@
 """This engine and stock llama.cpp on the same GGUF with the same threads, turn about in one run.
 
-    python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5] [--prefill 128 512 2048]
-                          [--depth 0 2048 3500] [--batch 4 8] [--kv int8] [--tokens 32] [--starts 3] [--json bench/results/NAME.json]
+    python bench/peers.py MODEL.gguf --llama-bin llama-build/bin [--rounds 5]
+        [--prefill 128 512 2048] [--depth 0 2048 3500] [--batch 4 8] [--kv int8] [--tokens 32]
+        [--starts 3] [--json bench/results/NAME.json]
 
-How to build llama.cpp: `bench/peer_llama.py`; a model of random weights in a published shape, with a share of zeros after the
-squared ReLU: `bench/synthetic.py`. The machine is measured first. In each round every situation is run by both, who goes first
-alternates, and the read bandwidth is measured before and after. What is reported is the median of the rounds' ratios with their
-spread, and the share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds allows. Before
-anything is timed, the tokens that llama.cpp chooses are checked against our logits; a model that the two compute differently is
-not timed. From a depth of 512 on llama.cpp decodes with flash attention on and off in the first round of a piece, and its faster
-one counts and goes on; as it fills the cache anew for each, it then decodes three times and its median counts.
+How to build llama.cpp: `bench/peer_llama.py`; a model of random weights in a published shape, with
+a share of zeros after the squared ReLU: `bench/synthetic.py`. The machine is measured first. In
+each round every situation is run by both, who goes first alternates, and the read bandwidth is
+measured before and after. What is reported is the median of the rounds' ratios with their spread,
+and the share of what the bandwidth (decode) or the int8 arithmetic (prefill) of the same seconds
+allows. Before anything is timed, the tokens that llama.cpp chooses are checked against our logits;
+a model that the two compute differently is not timed. From a depth of 512 on llama.cpp decodes with
+flash attention on and off in the first round of a piece, and its faster one counts and goes on; as
+it fills the cache anew for each, it then decodes three times and its median counts.
 
-A run can be made in pieces: with the same `--json` each adds its situations, or further rounds of those that are there, and is
-refused if the model, the machine, the compiled core or llama.cpp is another. `--starts 0` leaves out load time and memory,
-`--prefill`, `--depth` and `--batch` without a number leave out theirs. `bench/peer_plot.py` draws the files.
+A run can be made in pieces: with the same `--json` each adds its situations, or further rounds of
+those that are there, and is refused if the model, the machine, the compiled core or llama.cpp is
+another. `--starts 0` leaves out load time and memory, `--prefill`, `--depth` and `--batch` without
+a number leave out theirs. `bench/peer_plot.py` draws the files.
 """
 
 from __future__ import annotations
@@ -42,8 +46,12 @@ from understudy.judge.benchmark.speed import SpeedTest
 from understudy.spec import KvFormat
 
 CHECK_TOKENS = 48
-NEAR_TIE = 0.5  # logits; both engines round activations to 8 bits, which moves a logit by a few hundredths of its spread
-DEEP = 512  # positions from which llama.cpp is given the choice of flash attention, and several decodes for one prompt
+# logits; both engines round activations to 8 bits, which moves a logit by a few hundredths of its
+# spread
+NEAR_TIE = 0.5
+# positions from which llama.cpp is given the choice of flash attention, and several decodes for one
+# prompt
+DEEP = 512
 DEEP_REPEATS = 3
 KV_FORMATS = {"f16": "f16", "int8": "q8_0"}  # ours: llama.cpp's
 
@@ -55,7 +63,8 @@ def situations(arguments: argparse.Namespace) -> list[Situation]:
 
 
 def check_outputs(model: understudy.Model, llama: LlamaCpp, path: Path) -> dict[str, Any]:
-    """llama.cpp's greedy tokens under our logits: the share that we would choose too, and the largest gap where not.
+    """llama.cpp's greedy tokens under our logits: the share that we would choose too, and the
+    largest gap where not.
 
     Raises:
         RuntimeError: a token that we hold clearly worse than ours, or too little agreement.
@@ -137,7 +146,9 @@ class Contest:
         return self.test.prefill_operations(1)
 
     def limit(self, s: Situation, bandwidth: float) -> float:
-        """Tokens per second at most: arithmetic for a prompt; bytes, or arithmetic where it is less, for decoding."""
+        """Tokens per second at most: arithmetic for a prompt; bytes, or arithmetic where it is
+        less, for decoding.
+        """
         arithmetic = self.int8_ops / self.operations(s)
         if s.kind == "prefill":
             return arithmetic
@@ -174,13 +185,17 @@ class Contest:
 
 
 def measure_apart(num_threads: int, seconds: float) -> dict[str, Any]:
-    """`machine.measure` in a process of its own: what a process has used before it starts another counts as the other's peak."""
+    """`machine.measure` in a process of its own: what a process has used before it starts another
+    counts as the other's peak.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, num_threads, seconds).result()
 
 
 def our_start(path: Path, threads: int, context: int, kv: str) -> dict[str, float]:
-    """Seconds to a ready model and to the first token, peak memory with a full cache, of a process of its own."""
+    """Seconds to a ready model and to the first token, peak memory with a full cache, of a process
+    of its own.
+    """
     script = Path(__file__).with_name("first_token.py")
     done = run(
         [
@@ -205,9 +220,11 @@ def our_start(path: Path, threads: int, context: int, kv: str) -> dict[str, floa
 
 
 def starts(path: Path, llama: LlamaCpp, context: int, rounds: int) -> dict[str, Any]:
-    """Load time, first token and peak memory of both, alternately, warm page cache; with each format of the cache.
+    """Load time, first token and peak memory of both, alternately, warm page cache; with each
+    format of the cache.
 
-    llama.cpp's time to the first token is that of its whole process, which ends after it; its load time that of a ready server.
+    llama.cpp's time to the first token is that of its whole process, which ends after it; its load
+    time that of a ready server.
     """
     (
         our_start(path, llama.num_threads, context, "f16"),
@@ -249,7 +266,9 @@ def show_starts(found: dict[str, Any]) -> None:
 
 
 def share_of_zeros(model: understudy.Model) -> float | None:
-    """Exact zeros after the squared ReLU over a short random text; None where the activation has none."""
+    """Exact zeros after the squared ReLU over a short random text; None where the activation has
+    none.
+    """
     if model.spec.activation != "relu2":
         return None
     model.core_model.count_zeros(True)

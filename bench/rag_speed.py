@@ -1,4 +1,5 @@
-"""How fast an index is made and searched at size: pages indexed a second, and milliseconds a search at 100,000 chunks.
+"""How fast an index is made and searched at size: pages indexed a second, and milliseconds a search
+at 100,000 chunks.
 
     python bench/rag_speed.py [--chunks 100000] [--write bench/results/rag_speed.json]
 

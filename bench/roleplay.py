@@ -1,10 +1,12 @@
-"""What characters cost: first token cold and warm, resuming a saved session, and whether the form of turns ever breaks.
+"""What characters cost: first token cold and warm, resuming a saved session, and whether the form
+of turns ever breaks.
 
     python bench/roleplay.py [--model M] [--turns 60] [--write bench/results/roleplay.json]
 
-The persona has about 1,500 tokens. `cold` is the first turn of a fresh cache, `warm` are later ones, `resume` reads a saved
-session into a fresh model (text, keys and values) and speaks its next turn. `form`: turns of many seeds at a high temperature, each
-held against the schema of turns by jsonschema, actions against the state of the game.
+The persona has about 1,500 tokens. `cold` is the first turn of a fresh cache, `warm` are later
+ones, `resume` reads a saved session into a fresh model (text, keys and values) and speaks its next
+turn. `form`: turns of many seeds at a high temperature, each held against the schema of turns by
+jsonschema, actions against the state of the game.
 """
 
 from __future__ import annotations
@@ -103,7 +105,9 @@ def main() -> None:
 
 
 class Watch:
-    """Notes when the second output of each request came: the first is the forced beginning, which is there at once."""
+    """Notes when the second output of each request came: the first is the forced beginning, which
+    is there at once.
+    """
 
     def __init__(self, model: understudy.Model) -> None:
         self.seconds: list[float] = []

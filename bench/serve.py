@@ -1,10 +1,13 @@
-"""The server against llama-server, and what HTTP costs: one run, alternating, the same file and requests.
+"""The server against llama-server, and what HTTP costs: one run, alternating, the same file and
+requests.
 
-    python bench/serve.py --llama-bin DIR [--model NAME] [--clients 8] [--tokens 96] [--rounds 5] [--json FILE]
+    python bench/serve.py --llama-bin DIR [--model NAME] [--clients 8] [--tokens 96] [--rounds 5]
+        [--json FILE]
 
-Measured: tokens/s of all clients together on both servers (medians of paired ratios); one client streaming against `Model.generate`
-in this process (the share that HTTP takes); first token of a 1,500-token persona cold and warm; private memory of the idle
-server (`RssAnon`: all but files that are mapped, which the weights are).
+Measured: tokens/s of all clients together on both servers (medians of paired ratios); one client
+streaming against `Model.generate` in this process (the share that HTTP takes); first token of a
+1,500-token persona cold and warm; private memory of the idle server (`RssAnon`: all but files that
+are mapped, which the weights are).
 """
 
 from __future__ import annotations
@@ -97,7 +100,9 @@ def together(complete: Complete, clients: int, tokens: int, first: int) -> float
 
 
 def streamed(port: int, tokens: int, number: int) -> float:
-    """Seconds of one streamed answer to a client that only takes its bytes: another machine's work is not the server's."""
+    """Seconds of one streamed answer to a client that only takes its bytes: another machine's work
+    is not the server's.
+    """
     body = {
         "prompt": request_of(number, tokens)["prompt"],
         "max_tokens": tokens,

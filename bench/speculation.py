@@ -1,10 +1,13 @@
-"""What guessing from the text is worth: a copy-heavy greedy answer with and without it, and what checking guesses costs.
+"""What guessing from the text is worth: a copy-heavy greedy answer with and without it, and what
+checking guesses costs.
 
-    python bench/speculation.py [MODEL] [--only copy|check] [--guesses 4 8] [--rounds 5] [--speculate 8] [--json F]
+    python bench/speculation.py [MODEL] [--only copy|check] [--guesses 4 8] [--rounds 5]
+        [--speculate 8] [--json F]
 
-`copy`: the prompt holds a passage and asks for it again; both runs must give the same tokens. Needs a model that can copy: random weights in
-the shape of one (`bench/synthetic.py`) do not, so ask for `check` alone there. `check`: one step over 1 + n tokens at depth 512 against a step
-over one, alternating. Medians of ratios over the rounds, with their spread.
+`copy`: the prompt holds a passage and asks for it again; both runs must give the same tokens. Needs
+a model that can copy: random weights in the shape of one (`bench/synthetic.py`) do not, so ask for
+`check` alone there. `check`: one step over 1 + n tokens at depth 512 against a step over one,
+alternating. Medians of ratios over the rounds, with their spread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Writes a GGUF of random weights in the exact shape of a published model, for this engine and for others.
+"""Writes a GGUF of random weights in the exact shape of a published model, for this engine and for
+others.
 
-    python bench/synthetic.py nemotron-mini-4b /tmp/4b-q4.gguf [--weights q4] [--embedding q4] [--head q4]
-                              [--layers 2] [--zero-share 0.9] [--seed 0]
+    python bench/synthetic.py nemotron-mini-4b /tmp/4b-q4.gguf [--weights q4] [--embedding q4]
+        [--head q4] [--layers 2] [--zero-share 0.9] [--seed 0]
 
 Tensors are made one at a time, so the 4B shape needs a minute and the memory of its largest matrix.
 """

@@ -1,4 +1,6 @@
-"""Functions as tools: the model calls one, its result comes back, and the ledger says where the tokens went."""
+"""Functions as tools: the model calls one, its result comes back, and the ledger says where the
+tokens went.
+"""
 
 from typing import Literal
 

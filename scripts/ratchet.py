@@ -1,6 +1,8 @@
-"""Measures that may only fall: long classes and functions, fan-out, import cycles, names used twice, long lines.
+"""Measures that may only fall: long classes and functions, fan-out, import cycles, names used
+twice, long lines.
 
-    scripts/ratchet.py            says what exceeds a limit and is not in scripts/ratchet.json, or has grown beyond it
+    scripts/ratchet.py            says what exceeds a limit and is not in scripts/ratchet.json, or
+                                  has grown beyond it
     scripts/ratchet.py --tighten  lowers the entries of scripts/ratchet.json to what is true, and
                                   drops those that are mended
 
@@ -140,7 +142,7 @@ def _class_names(trees: Mapping[Path, ast.Module]) -> dict[str, int]:
     return count
 
 
-# ---- imports --------------------------------------------------------------------------------------
+# ---- imports ----
 
 
 def _module(path: Path) -> str:

@@ -642,7 +642,7 @@ def check_decoding() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     commands = parser.add_subparsers(required=True)
     made = commands.add_parser("prepare")
     for name in ("train", "test", "second"):

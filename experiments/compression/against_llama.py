@@ -1,10 +1,13 @@
-"""Our 4 bits against llama.cpp's with an importance matrix: the same float model, calibration text and held-out text.
+"""Our 4 bits against llama.cpp's with an importance matrix: the same float model, calibration text
+and held-out text.
 
-    python experiments/compression/against_llama.py LLAMA_BIN MODEL CALIBRATION HELD_OUT WORK RESULT.json [--length 512] [--types Q4_0 Q4_K_S]
+    python experiments/compression/against_llama.py LLAMA_BIN MODEL CALIBRATION HELD_OUT WORK
+        RESULT.json [--length 512] [--types Q4_0 Q4_K_S]
 
-LLAMA_BIN holds llama-imatrix and llama-quantize. All files are opened by this repository's own reader and measured by the
-same `compare` against the float model, so that nothing but the stored weights differs. Where a matrix has rows that are no
-multiple of 256, llama.cpp cannot store K-quants and takes a larger type: the bits a weight tell.
+LLAMA_BIN holds llama-imatrix and llama-quantize. All files are opened by this repository's own
+reader and measured by the same `compare` against the float model, so that nothing but the stored
+weights differs. Where a matrix has rows that are no multiple of 256, llama.cpp cannot store
+K-quants and takes a larger type: the bits a weight tell.
 """
 
 from __future__ import annotations
@@ -82,7 +85,7 @@ def our_files(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     for name in ("bin", "model", "calibration", "held_out", "work", "result"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--length", type=int, default=512)

@@ -1,8 +1,11 @@
-"""One process and two: do they distil with the same losses? And killed after any step: does the run go on bit for bit?
+"""One process and two: do they distil with the same losses? And killed after any step: does the run
+go on bit for bit?
 
-    python experiments/compression/processes.py [--steps 50] [--result bench/results/compress-processes.json]
+    python experiments/compression/processes.py [--steps 50]
+        [--result bench/results/compress-processes.json]
 
-A tiny Nemotron-shaped student under FSDP2 on gloo; the program that is run is tests/torch/compress/distill_worker.py.
+A tiny Nemotron-shaped student under FSDP2 on gloo; the program that is run is
+tests/torch/compress/distill_worker.py.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument(
         "--result", type=Path, default=ROOT / "bench/results/compress-processes.json"

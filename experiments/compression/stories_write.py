@@ -1,9 +1,12 @@
-"""The teacher's stories, written by this repository's own engine: twice as fast on a CPU as torch, 64 at once.
+"""The teacher's stories, written by this repository's own engine: twice as fast on a CPU as torch,
+64 at once.
 
-    python experiments/compression/stories_write.py FOLDER stories.st [--tokens 750000] [--first 0] [--threads 1]
+    python experiments/compression/stories_write.py FOLDER stories.st [--tokens 750000] [--first 0]
+        [--threads 1]
 
-FOLDER is what `experiments/compression/stories_teacher.py` wrote. Every second story is drawn at temperature 1, the others at 0.7; story i has the seed
-i, counted from --first, so that several processes write different ones. The file (`stories`: int16, rows of 257 student ids, closed and
+FOLDER is what `experiments/compression/stories_teacher.py` wrote. Every second story is drawn at
+temperature 1, the others at 0.7; story i has the seed i, counted from --first, so that several
+processes write different ones. The file (`stories`: int16, rows of 257 student ids, closed and
 filled with </s>) goes to `experiments/compression/stories.py --stories`.
 """
 
@@ -26,7 +29,7 @@ BEGIN, END = 1, 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokens", type=int, default=750_000)

@@ -1,4 +1,6 @@
-"""Weight formats: decoding and encoding against the `gguf` package, and the way into packed panels and back."""
+"""Weight formats: decoding and encoding against the `gguf` package, and the way into packed panels
+and back.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ TARGETS = ["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"]
 
 
 def random_blocks(format: str, count: int, seed: int = 0) -> np.ndarray:
-    """Flat bytes of `count` values: every code occurs, scales are ordinary finite halves of both signs."""
+    """Flat bytes of `count` values: every code occurs, scales are ordinary finite halves of both
+    signs.
+    """
     rng = np.random.default_rng(seed)
     values, size, scales = BLOCKS[format]
     if not scales:

@@ -1,4 +1,6 @@
-"""`core.sample` against a slow definition in NumPy: which tokens can come, how often, and what may not change them."""
+"""`core.sample` against a slow definition in NumPy: which tokens can come, how often, and what may
+not change them.
+"""
 
 from __future__ import annotations
 

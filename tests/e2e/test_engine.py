@@ -1,4 +1,6 @@
-"""The engine on the embedded model: what is shared, batched, taken away or guessed changes no token and no log-probability."""
+"""The engine on the embedded model: what is shared, batched, taken away or guessed changes no token
+and no log-probability.
+"""
 
 from __future__ import annotations
 

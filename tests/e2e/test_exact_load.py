@@ -1,4 +1,6 @@
-"""From a folder on disk through `understudy.load` to logits and words: exact, whatever the spelling and the sharding."""
+"""From a folder on disk through `understudy.load` to logits and words: exact, whatever the spelling
+and the sharding.
+"""
 
 from __future__ import annotations
 

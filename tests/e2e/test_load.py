@@ -1,4 +1,6 @@
-"""The embedded model through `understudy.load`: quality against float32, saved states, threads, perplexity."""
+"""The embedded model through `understudy.load`: quality against float32, saved states, threads,
+perplexity.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def test_the_fast_path_keeps_the_distribution(model, tokens):
-    """KL from float32 arithmetic on the same dequantised weights, on real text. All inputs in plain int8 would be 3.9e-3."""
+    """KL from float32 arithmetic on the same dequantised weights, on real text. All inputs in plain
+    int8 would be 3.9e-3.
+    """
     with understudy.load(
         "smollm2-135m-instruct", weights="f32", kv="f32", context=512, use_cache=False
     ) as exact:

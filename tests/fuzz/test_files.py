@@ -1,5 +1,6 @@
-"""Thousands of seeded mutations of small model files: each ends in an `UnderstudyError` or a valid load, in bounded time and
-memory. UNDERSTUDY_FUZZ_ROUNDS sets how many for each kind of file (default 200; `make test-slow` takes thousands).
+"""Thousands of seeded mutations of small model files: each ends in an `UnderstudyError` or a valid
+load, in bounded time and memory. UNDERSTUDY_FUZZ_ROUNDS sets how many for each kind of file
+(default 200; `make test-slow` takes thousands).
 
     UNDERSTUDY_FUZZ_ROUNDS=5000 pytest tests/fuzz
 """
@@ -91,7 +92,7 @@ def _spm() -> bytes:
     return out.getvalue()
 
 
-# ---- what is mutated: kind of file -> (bytes, a function that loads a mutated copy) ------------------------------------
+# ---- what is mutated: kind of file -> (bytes, a function that loads a mutated copy) ----
 
 
 def _load(path: Path) -> None:
@@ -173,7 +174,7 @@ def _pickle(path: Path, data: bytes) -> None:
         tensor.to_float32()
 
 
-# ---- mutation --------------------------------------------------------------------------------------------------------
+# ---- mutation ----
 
 _EXTREMES = (
     b"\xff" * 8,

@@ -1,7 +1,8 @@
 """Runs with the tools that quantize: one small layer in each of their layouts, and what they
 dequantise it to.
 
-    python quantized_tools.py FOLDER      # FOLDER/<case>.safetensors: layer.*, expected; the config in the header
+    python quantized_tools.py FOLDER      # FOLDER/<case>.safetensors: layer.*, expected; the config
+                                          in the header
 
 AWQ's and GPTQ's libraries need a GPU to install; their arithmetic is spelled out here (AutoAWQ
 0.2.9 `dequantize_gemm`, GPTQModel 7.7 `dequantize_weight`).

@@ -1,4 +1,6 @@
-"""The real page in a real Chromium against a real server with the embedded model. `make test-page`; skipped where no Chromium is."""
+"""The real page in a real Chromium against a real server with the embedded model. `make test-page`;
+skipped where no Chromium is.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, served):
-    """A function that opens the page; at the end nothing may have been asked elsewhere, and no script may have failed."""
+    """A function that opens the page; at the end nothing may have been asked elsewhere, and no
+    script may have failed.
+    """
     opened, faults = [], []
 
     def open_it(url=served.url, width=1200, height=800, **options):

@@ -6,7 +6,9 @@ import time
 
 
 def until(page, script, seconds=60.0):
-    """Waits for a script to be true. (Playwright's own wait runs in the page with eval, which the page's policy forbids.)"""
+    """Waits for a script to be true. (Playwright's own wait runs in the page with eval, which the
+    page's policy forbids.)
+    """
     deadline = time.monotonic() + seconds
     while not page.evaluate(script):
         assert time.monotonic() < deadline, f"never true: {script}"

@@ -1,4 +1,6 @@
-"""What must hold whatever is said: hostile text does nothing, every control has a name, contrasts and widths suffice."""
+"""What must hold whatever is said: hostile text does nothing, every control has a name, contrasts
+and widths suffice.
+"""
 
 from __future__ import annotations
 

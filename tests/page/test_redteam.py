@@ -38,7 +38,9 @@ def bench(loaded, tmp_path):
 
 @pytest.fixture
 def open_bench(chromium, bench):
-    """A function that opens the page as somebody; at the end nothing may have been asked elsewhere, and no script may have failed."""
+    """A function that opens the page as somebody; at the end nothing may have been asked elsewhere,
+    and no script may have failed.
+    """
     opened, faults = [], []
 
     def open_it(rater="rater-a", place="", width=1300, height=850, **options):

@@ -23,7 +23,8 @@ CARD = {
         "mes_example": "",
     },
 }
-# Characters beyond the first plane come before the quote: the server counts them once, a JavaScript string twice.
+# Characters beyond the first plane come before the quote: the server counts them once, a JavaScript
+# string twice.
 TEXT = f"🦀🦀🦀 {HOSTILE} The island.\n\nThe lighthouse on the island was built in 1812 from grey granite.\n\nThe ferry to the mainland leaves from the pier."
 
 

@@ -1,4 +1,6 @@
-"""The workbench over a store and a model that says what a test wants, through ASGI or behind uvicorn on a free port."""
+"""The workbench over a store and a model that says what a test wants, through ASGI or behind
+uvicorn on a free port.
+"""
 
 from __future__ import annotations
 

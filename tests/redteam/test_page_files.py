@@ -1,4 +1,6 @@
-"""The red team's page as files: no outside resource, no text ever taken for markup, and all that is linked is there."""
+"""The red team's page as files: no outside resource, no text ever taken for markup, and all that is
+linked is there.
+"""
 
 from __future__ import annotations
 

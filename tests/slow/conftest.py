@@ -1,5 +1,6 @@
-"""Stock llama.cpp for the slow tests: native programs if UNDERSTUDY_LLAMA_BIN names their folder, else the PyPI wheel
-`xllamacpp`, installed once into an environment of its own in the cache folder."""
+"""Stock llama.cpp for the slow tests: native programs if UNDERSTUDY_LLAMA_BIN names their folder,
+else the PyPI wheel `xllamacpp`, installed once into an environment of its own in the cache folder.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ Greedy = Callable[[Path, Sequence[int], int], list[tuple[int, float]]]
 
 @pytest.fixture(scope="session")
 def llama_greedy() -> Greedy:
-    """(GGUF, prompt ids, number of tokens) -> the ids that llama.cpp chooses, with their log-probabilities."""
+    """(GGUF, prompt ids, number of tokens) -> the ids that llama.cpp chooses, with their
+    log-probabilities.
+    """
     if folder := os.environ.get("UNDERSTUDY_LLAMA_BIN"):
         return _native(LlamaCpp(Path(folder), num_threads=2))
     return _wheel(_environment())

@@ -1,4 +1,5 @@
-"""Runs inside the environment that has `xllamacpp`: one request on stdin, the server's answer on stdout, both JSON.
+"""Runs inside the environment that has `xllamacpp`: one request on stdin, the server's answer on
+stdout, both JSON.
 
 {"model": path, "context": 256, "request": {...}}  ->  the body of llama.cpp's /completion
 """

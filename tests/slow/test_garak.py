@@ -1,4 +1,6 @@
-"""One offline probe of garak's own, for real: garak in its environment, its OpenAI generator, our server, our report."""
+"""One offline probe of garak's own, for real: garak in its environment, its OpenAI generator, our
+server, our report.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def garak() -> Path:
-    """The Python of an environment with garak: `UNDERSTUDY_TEST_GARAK`, or that of a `garak` on the path."""
+    """The Python of an environment with garak: `UNDERSTUDY_TEST_GARAK`, or that of a `garak` on the
+    path.
+    """
     command = shutil.which("garak")
     python = Path(
         os.environ.get("UNDERSTUDY_TEST_GARAK")

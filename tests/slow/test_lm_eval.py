@@ -1,7 +1,8 @@
-"""Our likelihood tasks beside lm-evaluation-harness's own: the same prompts, likelihoods and scores on the same items.
+"""Our likelihood tasks beside lm-evaluation-harness's own: the same prompts, likelihoods and scores
+on the same items.
 
-The harness lives in an environment of its own, made once in the cache folder (torch and lm-eval from the package index), or named by
-UNDERSTUDY_LM_EVAL (its interpreter).
+The harness lives in an environment of its own, made once in the cache folder (torch and lm-eval
+from the package index), or named by UNDERSTUDY_LM_EVAL (its interpreter).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Two replicas behind Ray Serve, one killed with signal 9 under load: every accepted request is answered, with its own text."""
+"""Two replicas behind Ray Serve, one killed with signal 9 under load: every accepted request is
+answered, with its own text.
+"""
 
 from __future__ import annotations
 

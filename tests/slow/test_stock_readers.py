@@ -1,9 +1,11 @@
-"""What `understudy convert` writes, opened by stock llama.cpp (GGUF) and stock transformers (folder): same greedy tokens.
+"""What `understudy convert` writes, opened by stock llama.cpp (GGUF) and stock transformers
+(folder): same greedy tokens.
 
-Weights are random, so the next-but-best token would often be a near tie that either engine's rounding decides. To make the
-choices clear, a part of every head row points along the embedding of one other token (`_with_clear_choices`); the test
-itself makes sure that every gap along the path is above 0.25, and that the path is not a short loop.
-The log-probabilities of the choices are compared too: they feel every layer, whatever wins.
+Weights are random, so the next-but-best token would often be a near tie that either engine's
+rounding decides. To make the choices clear, a part of every head row points along the embedding of
+one other token (`_with_clear_choices`); the test itself makes sure that every gap along the path is
+above 0.25, and that the path is not a short loop. The log-probabilities of the choices are compared
+too: they feel every layer, whatever wins.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ pytestmark = pytest.mark.slow
 NUM_TOKENS = 32
 PROMPT = [40, 77, 88, 12, 19, 5, 61]
 PRINTABLE = np.arange(3, 97)  # the tokens ! to ~ of the byte-level vocabulary
-# Rows of whole blocks; and llama.cpp opens a Nemotron only if its heads times head_dim are the hidden size.
+# Rows of whole blocks; and llama.cpp opens a Nemotron only if its heads times head_dim are the
+# hidden size.
 SHAPES: dict[str, ModelSpec] = {
     "nemotron": SPECS["nemotron"].replace(head_dim=16, rotary_dim=8),
     "llama": SPECS["llama"],
@@ -37,13 +40,15 @@ SHAPES: dict[str, ModelSpec] = {
         num_heads=12, head_dim=8, hidden_size=96, tied_embeddings=False
     ),
 }
-# format -> largest difference of a log-probability. Ours keeps activations in float32 over bf16 weights, llama.cpp
+# format -> largest difference of a log-probability. Ours keeps activations in float32 over bf16
+# weights, llama.cpp
 # rounds them to bf16; over integer weights both round them to 8 bits, but in groups of their own.
 FORMATS = {"bf16": 0.05, "q8": 0.1, "q4": 0.1}
 
 
 def _with_clear_choices(spec: ModelSpec, seed: int) -> Weights:
-    """Random weights whose head also knows a successor for every printable character: head[next(t)] += 40 E[t] / hidden.
+    """Random weights whose head also knows a successor for every printable character: head[next(t)]
+    += 40 E[t] / hidden.
 
     Only these, because llama.cpp's server tells log-probabilities of whole characters alone.
     """

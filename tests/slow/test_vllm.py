@@ -1,4 +1,6 @@
-"""vLLM's own configuration classes on folders that we write. The package is large and needs no GPU for this."""
+"""vLLM's own configuration classes on folders that we write. The package is large and needs no GPU
+for this.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Helpers of the tests: made-up checkpoints, tokenizers and the like. Nothing here needs torch, weights or a network."""
+"""Helpers of the tests: made-up checkpoints, tokenizers and the like. Nothing here needs torch,
+weights or a network.
+"""

@@ -1,4 +1,6 @@
-"""A small byte-level BPE tokenizer (GPT-2's pre-tokenizer) trained on a few lines: `write_tokenizer(folder, 512)`."""
+"""A small byte-level BPE tokenizer (GPT-2's pre-tokenizer) trained on a few lines:
+`write_tokenizer(folder, 512)`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ LINES = [
 
 
 def write_tokenizer(folder: Path, vocab_size: int) -> None:
-    """Writes `tokenizer.json` with at most `vocab_size` tokens, `<unk>`, `<s>`, `</s>` being 0, 1 and 2."""
+    """Writes `tokenizer.json` with at most `vocab_size` tokens, `<unk>`, `<s>`, `</s>` being 0, 1
+    and 2.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,10 +1,12 @@
-"""Small made-up checkpoints of every shape class: specs, random weights, and Hugging Face folders of them.
+"""Small made-up checkpoints of every shape class: specs, random weights, and Hugging Face folders
+of them.
 
     spec = SPECS["nemotron"]
     weights = random_weights(spec, seed=1)
     folder = write_folder(spec, weights, tmp_path / "model", dtype="bfloat16")
 
-Norm gains and all biases are random, so that a missing `+ 1`, a swapped pair of norms or a dropped bias shows.
+Norm gains and all biases are random, so that a missing `+ 1`, a swapped pair of norms or a dropped
+bias shows.
 """
 
 from __future__ import annotations
@@ -111,8 +113,8 @@ SPECS: dict[str, ModelSpec] = {
 def random_weights(spec: ModelSpec, seed: int = 0, head_scale: float = 1.0) -> Weights:
     """float32 weights whose activations stay around 1 in every layer.
 
-    Norm gains spread around their neutral value, biases around zero; matrices have variance 1 / columns, the embedding 1.
-    `head_scale` multiplies the logits of an untied head.
+    Norm gains spread around their neutral value, biases around zero; matrices have variance 1 /
+    columns, the embedding 1. `head_scale` multiplies the logits of an untied head.
     """
     rng = np.random.default_rng(seed)
     weights: Weights = {}
@@ -148,8 +150,9 @@ def _bfloat16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 def config_of(spec: ModelSpec, *, style: str = "transformers4", **changes: Any) -> dict[str, Any]:
     """The `config.json` of a spec.
 
-    `style` is the spelling: `"transformers4"` (rope_theta at the top, `head_dim`), `"transformers5"` (nested
-    `rope_parameters`), or `"megatron"` (what NVIDIA's conversions hold: `kv_channels`, `rope_percent`, no `head_dim`).
+    `style` is the spelling: `"transformers4"` (rope_theta at the top, `head_dim`),
+    `"transformers5"` (nested `rope_parameters`), or `"megatron"` (what NVIDIA's conversions hold:
+    `kv_channels`, `rope_percent`, no `head_dim`).
     """
     classes = {"nemotron": "Nemotron", "llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2"}
     eps_key = "norm_eps" if spec.architecture == "nemotron" else "rms_norm_eps"
@@ -218,9 +221,11 @@ def write_folder(
     num_shards: int = 1,
     config: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A Hugging Face folder of a made-up model: `config.json` and safetensors, sharded if asked. No tokenizer.
+    """A Hugging Face folder of a made-up model: `config.json` and safetensors, sharded if asked. No
+    tokenizer.
 
-    `dtype` is `"float32"`, `"float16"` or `"bfloat16"` (rounded to the nearest); `config` adds to or overrides keys.
+    `dtype` is `"float32"`, `"float16"` or `"bfloat16"` (rounded to the nearest); `config` adds to
+    or overrides keys.
     """
     path.mkdir(parents=True, exist_ok=True)
     keys = config_of(spec, style=style, torch_dtype=dtype) | dict(config or {})
@@ -250,7 +255,9 @@ def write_folder(
 def write_safetensors(
     weights: Mapping[str, NDArray[np.float32]], path: Path, dtype: str = "float32"
 ) -> None:
-    """One safetensors file, byte by byte: header length (8, little endian), JSON header, data. NumPy lacks bfloat16."""
+    """One safetensors file, byte by byte: header length (8, little endian), JSON header, data.
+    NumPy lacks bfloat16.
+    """
     code = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[dtype]
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     chunks, end = [], 0

@@ -16,7 +16,9 @@ def free_port():
 
 @contextlib.contextmanager
 def serving(server, *, start_s, stop_s):
-    """The block begins once the server has started, and the server has ended when it ends; seconds that each may take."""
+    """The block begins once the server has started, and the server has ended when it ends; seconds
+    that each may take.
+    """
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + start_s

@@ -1,4 +1,6 @@
-"""A .nemo archive made by hand: stacked layers as zarr chunks, fused query, key and value rows, as NeMo writes them."""
+"""A .nemo archive made by hand: stacked layers as zarr chunks, fused query, key and value rows, as
+NeMo writes them.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def nemo_config(spec: ModelSpec) -> dict[str, object]:
 def nemo_members(
     spec: ModelSpec, weights: Mapping[str, NDArray[np.float32]], ranks: int = 2
 ) -> dict[str, bytes]:
-    """Member name -> bytes, in bfloat16 (by truncation); matrices are cut over `ranks` along their rows."""
+    """Member name -> bytes, in bfloat16 (by truncation); matrices are cut over `ranks` along their
+    rows.
+    """
     arrays = {name: weights[canonical] for name, canonical in _GLOBAL.items()}
     layers = range(spec.num_layers)
     for name, canonical in _LAYER.items():

@@ -1,8 +1,11 @@
-"""A small stand-in for Nemotron's 256k vocabulary: a SentencePiece BPE model of the same layout, trained on our own lines.
+"""A small stand-in for Nemotron's 256k vocabulary: a SentencePiece BPE model of the same layout,
+trained on our own lines.
 
-    0 <pad>  1 <unk>  2 <s>  3 </s>  4 … 1003 <extra_id_0> … <extra_id_999>  1004 … 1259 bytes  then merges, then single characters
+    0 <pad>  1 <unk>  2 <s>  3 </s>  4 … 1003 <extra_id_0> … <extra_id_999>  1004 … 1259 bytes  then
+                                     merges, then single characters
 
-    python -m tests.support.nemotron_tokenizer        # writes tests/data/nemotron_stand_in.model anew; needs sentencepiece
+    python -m tests.support.nemotron_tokenizer        # writes tests/data/nemotron_stand_in.model
+                                                      anew; needs sentencepiece
 
 Tests read the committed file, so that they need no sentencepiece.
 """
@@ -74,7 +77,9 @@ def training_lines() -> list[str]:
 def train(
     *, add_dummy_prefix: bool = True, vocab_size: int = VOCAB_SIZE, **options: object
 ) -> bytes:
-    """The serialised model. Settings are those known of the original; `add_dummy_prefix` is not, so it is free."""
+    """The serialised model. Settings are those known of the original; `add_dummy_prefix` is not, so
+    it is free.
+    """
     import sentencepiece
 
     out = io.BytesIO()

@@ -1,4 +1,6 @@
-"""A pytorch_model.bin made by hand: the pickle that torch.save writes, spelled out, so that tests need no torch."""
+"""A pytorch_model.bin made by hand: the pickle that torch.save writes, spelled out, so that tests
+need no torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The native core against stock transformers, in float32: prefill, decoding, batches, greedy continuations."""
+"""The native core against stock transformers, in float32: prefill, decoding, batches, greedy
+continuations.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ ISA_TARGETS = core.isa_targets()
 
 
 def _rounded(weights):
-    """Matrices that bfloat16 holds exactly; norms and biases stay in float32, as the core keeps them."""
+    """Matrices that bfloat16 holds exactly; norms and biases stay in float32, as the core keeps
+    them.
+    """
     return {
         name: round_to_bfloat16(values) if values.ndim == 2 else values
         for name, values in weights.items()
@@ -28,7 +32,9 @@ def _rounded(weights):
     ids="-".join,
 )
 def pair(request):
-    """A spec, the format to pack in, weights that it holds exactly, and transformers' model of them."""
+    """A spec, the format to pack in, weights that it holds exactly, and transformers' model of
+    them.
+    """
     name, target = request.param
     spec = SPECS[name]
     weights = random_weights(spec, seed=11)

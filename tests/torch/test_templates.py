@@ -1,4 +1,6 @@
-"""Chat templates against transformers: the embedded model's, and templates that treat their data in many ways."""
+"""Chat templates against transformers: the embedded model's, and templates that treat their data in
+many ways.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Runs one driver's everyday things: `python run.py MODULE URL MODEL` prints a JSON object.
 
-A driver has functions plain, stream, tools, structured, wrong_model, too_long and cancel, those that
-its library has; each takes the address and the model's name. What it gives, or the class of what it
-raises, is the result, as a line of text.
+A driver has functions plain, stream, tools, structured, wrong_model, too_long and cancel, those
+that its library has; each takes the address and the model's name. What it gives, or the class of
+what it raises, is the result, as a line of text.
 """
 
 from __future__ import annotations

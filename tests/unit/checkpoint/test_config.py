@@ -19,7 +19,8 @@ from understudy.errors import CheckpointWarning, FormatError, InputError, Missin
 from understudy.formats.gguf import read_gguf, write_gguf
 from understudy.spec import QuantSpec
 
-# The classes' defaults in transformers 5.24: layers, hidden, inner, heads, kv heads, vocabulary, positions, eps.
+# The classes' defaults in transformers 5.24: layers, hidden, inner, heads, kv heads, vocabulary,
+# positions, eps.
 TRANSFORMERS = {
     "llama": (32, 4096, 11008, 32, 32, 32000, 2048, 1e-6),
     "mistral": (

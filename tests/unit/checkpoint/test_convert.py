@@ -1,4 +1,6 @@
-"""Folder -> GGUF -> folder is the identity; formats go where they were asked; nothing is written half or in the wrong place."""
+"""Folder -> GGUF -> folder is the identity; formats go where they were asked; nothing is written
+half or in the wrong place.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def test_folder_to_gguf_to_folder_is_the_identity(name: str, tmp_path: Path) -> 
 
 
 def test_gguf_holds_llama_cpps_conventions(tmp_path: Path) -> None:
-    """Read by the `gguf` package: names, the 1 of norm gains, interleaved q rows, F32 vectors, keys that llama.cpp asks for."""
+    """Read by the `gguf` package: names, the 1 of norm gains, interleaved q rows, F32 vectors, keys
+    that llama.cpp asks for.
+    """
     source, weights = _opened("nemotron", tmp_path / "n")
     save_checkpoint(source, tmp_path / "n.gguf", QuantSpec("q8"))
     reader = gguf.GGUFReader(tmp_path / "n.gguf")

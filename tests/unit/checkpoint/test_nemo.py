@@ -1,4 +1,6 @@
-"""A .nemo archive opens to the same spec and weights as the folder it stands for, tarred or unpacked."""
+"""A .nemo archive opens to the same spec and weights as the folder it stands for, tarred or
+unpacked.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LONGROPE = {"rope_type": "longrope", "short_factor": SHORT, "long_factor": LONG}
 
-# rope_parameters, tokens of the text, frequencies and attention factor of `ROPE_INIT_FUNCTIONS` of transformers 5.24
+# rope_parameters, tokens of the text, frequencies and attention factor of `ROPE_INIT_FUNCTIONS` of
+# transformers 5.24
 # for rope_theta 5000, head_dim 8, max_position_embeddings 512.
 TRANSFORMERS: list[tuple[dict[str, Any], int, list[float], float]] = [
     (

@@ -1,4 +1,6 @@
-"""The unit file and the Dockerfile start the server with options that it has, and as safely as the docs say."""
+"""The unit file and the Dockerfile start the server with options that it has, and as safely as the
+docs say.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`understudy safety redteam`: the terminal form with a model that says what the test wants, and records out and in."""
+"""`understudy safety redteam`: the terminal form with a model that says what the test wants, and
+records out and in.
+"""
 
 from __future__ import annotations
 

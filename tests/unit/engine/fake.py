@@ -1,7 +1,8 @@
 """A model without weights for testing the engine's policy.
 
-The fake's cache stores which token was written at which place, and the next token is a digest of what it reads back through
-the page table. Wrong pages, wrong positions or a page reused for other tokens therefore change the answer.
+The fake's cache stores which token was written at which place, and the next token is a digest of
+what it reads back through the page table. Wrong pages, wrong positions or a page reused for other
+tokens therefore change the answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The engine's promises, on a fake model whose answer depends on every cell of the cache that it reads."""
+"""The engine's promises, on a fake model whose answer depends on every cell of the cache that it
+reads.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def test_one_request_gives_the_models_own_continuation():
     assert engine.pool.num_free == 16
 
 
-# Beginnings of a few texts with short tails of two letters: prompts that share much, end anywhere in a page and differ late.
+# Beginnings of a few texts with short tails of two letters: prompts that share much, end anywhere
+# in a page and differ late.
 STEMS = [[(7 * i + k) % VOCAB for i in range(20)] for k in range(2)]
 prompts = st.builds(
     lambda stem, length, tail: STEMS[stem][:length] + tail,
@@ -88,7 +91,9 @@ works = st.builds(
     speculate=st.integers(0, 5),
 )
 def test_any_workload_ends_right(works, num_pages, budget, sequences, speculate):
-    """Batching, chunking, preemption, page reuse, speculation and cancels of others never change a text or lose a page."""
+    """Batching, chunking, preemption, page reuse, speculation and cancels of others never change a
+    text or lose a page.
+    """
     engine = make(
         num_pages, max_batch_tokens=budget, max_sequences=sequences, speculate=speculate, context=48
     )
@@ -214,7 +219,9 @@ def test_further_answers_share_the_prompts_scores():
 
 
 def test_another_answer_to_the_same_prompt_computes_one_token():
-    """Ask again after an answer: the page in the middle of which the prompt ends holds the old answer too."""
+    """Ask again after an answer: the page in the middle of which the prompt ends holds the old
+    answer too.
+    """
     engine = make(40)
     prompt = list(range(22))
     id = engine.add(Request(prompt, SamplingParams(max_tokens=9)))
@@ -257,7 +264,9 @@ def test_prompts_that_part_inside_a_page_share_its_beginning():
 
 
 def test_a_prompt_as_long_as_the_cache_starts_from_the_cache():
-    """Every page is known and taken over: the last one must be gone on with, for there is none to copy it to."""
+    """Every page is known and taken over: the last one must be gone on with, for there is none to
+    copy it to.
+    """
     engine = make(4, context=16)
     prompt = list(range(14))
     for _ in range(2):

@@ -1,4 +1,6 @@
-"""Grammars at the engine: what they allow is sampled, what they force is fed forward and told like everything else."""
+"""Grammars at the engine: what they allow is sampled, what they force is fed forward and told like
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ TEXT = [5, 4, 3, 2, 1, 10, 1, 2]
 
 
 class Spelled:
-    """Lets only one text come. `forces` are the stretches (begin, end) of it that are not asked of the model."""
+    """Lets only one text come. `forces` are the stretches (begin, end) of it that are not asked of
+    the model.
+    """
 
     def __init__(self, text: list[int], forces: list[tuple[int, int]]) -> None:
         self.text, self.forces, self.seen = text, forces, 0

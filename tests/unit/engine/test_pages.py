@@ -12,7 +12,9 @@ SIZE, NUM_PAGES = 3, 6
 
 
 class PoolAgainstModel(RuleBasedStateMachine):
-    """Texts over two letters write, share, go on and let go; `cells` is the truth about what each page holds."""
+    """Texts over two letters write, share, go on and let go; `cells` is the truth about what each
+    page holds.
+    """
 
     def __init__(self) -> None:
         super().__init__()

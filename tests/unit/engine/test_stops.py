@@ -1,4 +1,6 @@
-"""Stop strings: however the text is cut into pieces, it ends where letter by letter it would, and nothing waits without need."""
+"""Stop strings: however the text is cut into pieces, it ends where letter by letter it would, and
+nothing waits without need.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""GGUF: read what the `gguf` package writes and the other way round; refuse what is broken, in one line."""
+"""GGUF: read what the `gguf` package writes and the other way round; refuse what is broken, in one
+line.
+"""
 
 from __future__ import annotations
 

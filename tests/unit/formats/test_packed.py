@@ -1,4 +1,6 @@
-"""The packed cache: what is written comes back mapped; another key, damage or a half-written file is as if there were none."""
+"""The packed cache: what is written comes back mapped; another key, damage or a half-written file
+is as if there were none.
+"""
 
 from __future__ import annotations
 

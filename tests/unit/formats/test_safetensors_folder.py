@@ -1,4 +1,6 @@
-"""Safetensors: equal to the safetensors package; shards found, missing ones named, broken headers refused."""
+"""Safetensors: equal to the safetensors package; shards found, missing ones named, broken headers
+refused.
+"""
 
 from __future__ import annotations
 

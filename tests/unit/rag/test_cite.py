@@ -1,4 +1,6 @@
-"""Quotes: what the grammar lets through stands in the passages, and answers on a babbling model hold their form."""
+"""Quotes: what the grammar lets through stands in the passages, and answers on a babbling model
+hold their form.
+"""
 
 from __future__ import annotations
 

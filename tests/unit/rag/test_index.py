@@ -1,4 +1,6 @@
-"""The index: incremental, atomic, the same after any number of runs, and searches that find what is there."""
+"""The index: incremental, atomic, the same after any number of runs, and searches that find what is
+there.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ def word_file(body: str, **parts: str) -> bytes:
     """The bytes of a .docx.
 
     Args:
-        parts: what stands in `styles`, `numbering`, `footnotes`, `endnotes`, `settings`, `comments`, `header1`, `footer1` …
+        parts: what stands in `styles`, `numbering`, `footnotes`, `endnotes`, `settings`,
+            `comments`, `header1`, `footer1` …
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,4 +1,6 @@
-"""Grammars over a SentencePiece vocabulary, where a text of its own begins with a space that a text in the middle must not have."""
+"""Grammars over a SentencePiece vocabulary, where a text of its own begins with a space that a text
+in the middle must not have.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Markers: text can never give their ids, unknown characters survive, odd vocabularies keep their text."""
+"""Markers: text can never give their ids, unknown characters survive, odd vocabularies keep their
+text.
+"""
 
 from __future__ import annotations
 

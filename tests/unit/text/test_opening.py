@@ -1,4 +1,6 @@
-"""One beginning token, whatever template, post-processor and route say; closing tokens behind texts alone."""
+"""One beginning token, whatever template, post-processor and route say; closing tokens behind texts
+alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""SentencePiece vocabularies against the sentencepiece library itself, in the layout of Nemotron's 256k file."""
+"""SentencePiece vocabularies against the sentencepiece library itself, in the layout of Nemotron's
+256k file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TRAINING = [
 
 
 def train(**options) -> bytes:
-    """A model with <pad>, <unk>, <s>, </s> first, then <extra_id_*>, then bytes, merges and characters, as Nemotron has it."""
+    """A model with <pad>, <unk>, <s>, </s> first, then <extra_id_*>, then bytes, merges and
+    characters, as Nemotron has it.
+    """
     out = io.BytesIO()
     settings_ = {
         "model_type": "bpe",
@@ -59,7 +63,8 @@ def expected(original, text: str) -> list[int]:
     return original.encode(text.encode("utf-8", "replace").decode())
 
 
-# The library itself matches user-defined pieces in any text, and drops NUL; those are told apart below.
+# The library itself matches user-defined pieces in any text, and drops NUL; those are told apart
+# below.
 SAFE = [t for t in [*TEXTS, long_line()] if "<extra_id" not in t and "\x00" not in t]
 
 

@@ -1,4 +1,6 @@
-"""Tool calls: what is written is read back whatever it holds, sloppy ones are understood, hostile ones cost little."""
+"""Tool calls: what is written is read back whatever it holds, sloppy ones are understood, hostile
+ones cost little.
+"""
 
 from __future__ import annotations
 
