@@ -27,7 +27,7 @@ from understudy.data.overlap import EvaluationSets
 from understudy.data.parts import PartContext, part_of
 
 ALL = 1 << 40
-MOST_MEASURED = 60
+MAX_MEASURED = 60
 Say = Callable[[str], None]
 
 
@@ -88,7 +88,7 @@ class AlignRun:
         if run.first_step:
             self.say(f"going on from step {run.first_step}")
         report = run.train(progress=progress)
-        measured = before_and_after(run.network, run.adapters, mixture.held_out[:MOST_MEASURED])
+        measured = before_and_after(run.network, run.adapters, mixture.held_out[:MAX_MEASURED])
         made = made_of(run.adapters, self.recipe, self.bench, self.out)
         findings = Findings(self.recipe, self.bench, mixture, report, seen, measured, made)
         if self.tests and run.world.is_first:

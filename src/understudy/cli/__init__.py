@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "cache": "the packed models that are kept for a quick start: list, clear, limit",
     "show": "what a checkpoint is, before loading it",
     "convert": "write a checkpoint as GGUF or as a Hugging Face folder",
-    "prune": "trim a model's layers, heads, neurons or channels and refit the rest",
+    "prune": "trim a model's layers, heads, neurons or channels and reconstruct the rest",
     "distill": "train a smaller model on a bigger one's distribution",
     "quantize": "write a model in 4 or 8 bits, by calibration",
     "compress": "run a recipe: prune, distil, quantize",

@@ -28,7 +28,7 @@ from understudy.text.templates import ChatTemplate
 
 Groups = Iterator[Sequence[Dialogue]]
 MAX_ANSWER_WORDS = 40
-MOST_TOGETHER = 8  # conversations of one tree
+MAX_TOGETHER = 8  # conversations of one tree
 
 
 class LazyEmbedder:
@@ -215,7 +215,7 @@ def records(table: Mapping[str, Any], context: PartContext) -> Groups:
         if made := conversation_of(record, context):
             of_tools[json.dumps(made.tools) + "".join(made.contexts)].append(made)
     for group in of_tools.values():
-        yield from (group[at : at + MOST_TOGETHER] for at in range(0, len(group), MOST_TOGETHER))
+        yield from (group[at : at + MAX_TOGETHER] for at in range(0, len(group), MAX_TOGETHER))
 
 
 def conversation_of(record: Record, context: PartContext) -> Dialogue | None:

@@ -23,7 +23,7 @@ from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer
 from understudy.text.tokenizer import Segmenter
 
-LEAST_CONTEXT, MOST_CONTEXT = 4096, 32_768  # where none is asked for
+MIN_CONTEXT, MAX_CONTEXT = 4096, 32_768  # where none is asked for
 CACHE_SHARE = 4  # a cache that nobody sized takes at most this part of the memory that is free
 MAX_SEQUENCES = 64
 # Room for states of recurrent layers behind known beginnings (`engine/states.py`).
@@ -177,16 +177,16 @@ def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:
 def default_context(spec: ModelSpec, kv: KvFormat = "f16", free: int | None = None) -> int:
     """The context where none is asked for: what the model was trained for, within memory.
 
-    Doubled from `LEAST_CONTEXT` as long as keys and values of so many tokens take at most a quarter
-    of the free memory (`CACHE_SHARE`), up to `MOST_CONTEXT`.
+    Doubled from `MIN_CONTEXT` as long as keys and values of so many tokens take at most a quarter
+    of the free memory (`CACHE_SHARE`), up to `MAX_CONTEXT`.
 
     Args:
         free: bytes; default what the system could give now.
     """
     free = available_memory() if free is None else free
     fitting = _fitting_tokens(spec, kv, free)
-    context = LEAST_CONTEXT
-    while context < MOST_CONTEXT and 2 * context <= fitting:
+    context = MIN_CONTEXT
+    while context < MAX_CONTEXT and 2 * context <= fitting:
         context *= 2
     return min(spec.max_positions, context)
 
@@ -194,7 +194,7 @@ def default_context(spec: ModelSpec, kv: KvFormat = "f16", free: int | None = No
 def _fitting_tokens(spec: ModelSpec, kv: KvFormat, free: int | None) -> int:
     """Tokens whose keys and values take the share of the memory that a cache may have."""
     if free is None:
-        return LEAST_CONTEXT
+        return MIN_CONTEXT
     return free // CACHE_SHARE // max(1, kv_bytes_per_token(spec, kv))
 
 

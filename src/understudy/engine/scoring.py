@@ -273,11 +273,11 @@ def _compute(works: Sequence[_Work], runner: PieceRunner, limits: Limits) -> Non
         _run(step, runner)
 
 
-def _cut(work: _Work, most_tokens: int, most_rows: int) -> tuple[_Work | None, _Work | None]:
-    count = min(len(work.tokens), most_tokens)
+def _cut(work: _Work, max_tokens: int, max_rows: int) -> tuple[_Work | None, _Work | None]:
+    count = min(len(work.tokens), max_tokens)
     wanted = work.wanted()
-    if len(wanted) > most_rows:
-        count = min(count, wanted[most_rows] - work.first)
+    if len(wanted) > max_rows:
+        count = min(count, wanted[max_rows] - work.first)
     head = _Work(work.tokens[:count], work.first, work.pages, work.texts) if count else None
     is_whole = count == len(work.tokens)
     return head, None if is_whole else _Work(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LONGEST = 8  # tokens that are compared
-MOST_PLACES = 64  # earlier places that are looked at, the latest first
+MAX_PLACES = 64  # earlier places that are looked at, the latest first
 
 
 class Drafter:
@@ -29,7 +29,7 @@ class Drafter:
         if len(tokens) < 2:
             return []
         best, longest = -1, 0
-        for end in reversed(self._ends[tokens[-2], tokens[-1]][:-1][-MOST_PLACES:]):
+        for end in reversed(self._ends[tokens[-2], tokens[-1]][:-1][-MAX_PLACES:]):
             length = 2
             while (
                 length < LONGEST and length <= end and tokens[end - length] == tokens[-1 - length]

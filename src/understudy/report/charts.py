@@ -27,8 +27,8 @@ from understudy.report.text import number, visible
 
 _WIDTH, _LABELS, _RIGHT, _ROW, _TOP, _BOTTOM = 720, 210, 160, 24, 14, 40
 _LINES_LEFT, _LINES_HEIGHT, _LINES_RIGHT = 64, 240, 16  # of a chart of curves
-_MOST_POINTS = 500  # of one curve: more cannot be told apart in this width
-_MOST_SERIES = 4
+_MAX_POINTS = 500  # of one curve: more cannot be told apart in this width
+_MAX_SERIES = 4
 _LABEL_LENGTH = 34
 
 
@@ -172,7 +172,7 @@ def _bounds(chart: Intervals) -> tuple[float, float]:
 
 
 def _lines(chart: Lines) -> tuple[int, list[str]]:
-    shown = [one for one in chart.series[:_MOST_SERIES] if len(_drawable(one, chart)) > 1]
+    shown = [one for one in chart.series[:_MAX_SERIES] if len(_drawable(one, chart)) > 1]
     if not shown:
         return _ROW + 2 * _TOP, [_text(0, _ROW, "too few points to draw", kind="number")]
     points = [point for one in shown for point in _drawable(one, chart)]
@@ -221,7 +221,7 @@ def _left_axis(up: Scale) -> list[str]:
 
 def _curve(number: int, series: Series, chart: Lines, across: Scale, up: Scale) -> str:
     points = _drawable(series, chart)
-    step = max(1, len(points) // _MOST_POINTS)
+    step = max(1, len(points) // _MAX_POINTS)
     points = [*points[:-1:step], points[-1]]
     places = " ".join(f"{across.place(x):.1f},{up.place(y):.1f}" for x, y in points)
     return f'<polyline class="curve s{number}" points="{places}"/>'

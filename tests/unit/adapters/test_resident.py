@@ -11,7 +11,7 @@ from tests.support.checkpoints import SPECS
 from understudy import hub
 from understudy.adapters import peft
 
-MOST_BYTES = 6_000_000
+MAX_BYTES = 6_000_000
 FOLDER = hub.RESIDENT
 needs_one = pytest.mark.skipif(
     not (FOLDER / peft.CONFIG).is_file(), reason="no adapter ships with this version"
@@ -20,7 +20,7 @@ needs_one = pytest.mark.skipif(
 
 @needs_one
 def test_it_is_small_and_its_card_names_its_content():
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= MOST_BYTES
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= MAX_BYTES
     adapter = peft.read(FOLDER)
     card = (FOLDER / "README.md").read_text("utf-8")
     assert adapter.sha256 in card

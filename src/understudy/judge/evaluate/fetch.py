@@ -30,7 +30,7 @@ from understudy.report.provenance import file_sha256
 NOTED = (
     "fetched.json"  # sha256 of the files of a task's folder, for those that the table does not know
 )
-MOST_BYTES = 1 << 31
+MAX_BYTES = 1 << 31
 _CHUNK = 1 << 18
 Progress = Callable[[int, int], None]
 
@@ -125,7 +125,7 @@ def _download(url: str, part: Path, num_bytes: int, progress: Progress) -> None:
         with urllib.request.urlopen(request, timeout=60) as answer:
             done = begin if answer.status == 206 else 0
             total = done + int(answer.headers.get("Content-Length") or 0) or num_bytes
-            most = (num_bytes or MOST_BYTES) * 2
+            most = (num_bytes or MAX_BYTES) * 2
             done = _append(answer, part, done, most, lambda count: progress(count, total))
     except urllib.error.HTTPError as error:
         if error.code == 416 and begin:  # nothing more: what is there is whole, or another file

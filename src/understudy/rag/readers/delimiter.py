@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 CANDIDATES = ",;\t|"
 MAX_SAMPLE = 1 << 18
-MOST_SINGLE = 4  # one row in so many may hold one field only
+ROWS_PER_SINGLE = 4  # one row in so many may hold one field only
 _EXCEL = re.compile(r"sep=([^\n])\n", re.IGNORECASE)
 _QUOTED = r'"[^"]*(?:""[^"]*)*"'
 
@@ -34,7 +34,7 @@ class _Reading:
         """Whether the first row is cut, and few rows are left whole; or a field was quoted for this
         delimiter alone.
         """
-        is_cut = self.num_fields > 1 and self.num_single <= max(1, self.num_rows // MOST_SINGLE)
+        is_cut = self.num_fields > 1 and self.num_single <= max(1, self.num_rows // ROWS_PER_SINGLE)
         return is_cut or self.num_telling > 0
 
     @property

@@ -47,7 +47,7 @@ _BLOCK_STYLE = re.compile(
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 _LONG_CELL = 3  # paragraphs of a cell from which on its table is taken for a layout
 _INDENT = "  "
-_MOST_INDENTS = 8
+_MAX_INDENTS = 8
 _MARKER = "- "
 
 
@@ -138,7 +138,7 @@ class _Page:
 
     def _add_to_list(self, text: str) -> None:
         """A line of a list; what goes on an item stands under its first word."""
-        indent = _INDENT * min(len(self.lists) - 1, _MOST_INDENTS)
+        indent = _INDENT * min(len(self.lists) - 1, _MAX_INDENTS)
         hanging = indent + ("" if self.lists[-1] == "dl" else _INDENT)
         first = indent + self.marker if self.marker else hanging
         self.list_lines.append(first + text.replace("\n", f"\n{hanging}"))
@@ -266,7 +266,7 @@ class _Table:
     id: int
     is_layout: bool = False
     columns: int = 0  # of the row that is open
-    most_columns: int = 0
+    max_columns: int = 0
     paragraphs: int = 0  # of the cell that is open
 
 
@@ -280,7 +280,7 @@ def _layout_tables(root: LexborNode) -> set[int]:
         tag = node.tag or ""
         if tag == "table" and is_end:
             table = tables.pop()
-            if table.is_layout or table.most_columns < 2:
+            if table.is_layout or table.max_columns < 2:
                 found.add(table.id)
         elif tag == "table":
             if tables:
@@ -296,7 +296,7 @@ def _look(table: _Table, tag: str) -> None:
         table.columns = 0
     elif tag in ("td", "th"):
         table.columns, table.paragraphs = table.columns + 1, 0
-        table.most_columns = max(table.most_columns, table.columns)
+        table.max_columns = max(table.max_columns, table.columns)
     elif tag == "p":
         table.paragraphs += 1
         table.is_layout |= table.paragraphs > _LONG_CELL

@@ -37,7 +37,7 @@ export function shown(text) {
   });
 }
 
-const MOST_SHOWN = 100_000;
+const MAX_SHOWN = 100_000;
 
 /** Text that grows: what comes is added once a frame, and beyond 100,000 characters it is counted instead of shown. */
 export class Growing {
@@ -57,10 +57,10 @@ export class Growing {
   flush() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    this.write(Math.min(this.full.length, MOST_SHOWN));
-    if (this.full.length <= MOST_SHOWN) return;
+    this.write(Math.min(this.full.length, MAX_SHOWN));
+    if (this.full.length <= MAX_SHOWN) return;
     this.more ??= this.element.parentElement?.appendChild(make("p", { class: "note" })) ?? null;
-    if (this.more) this.more.textContent = t("{count} more characters are not shown.", { count: (this.full.length - MOST_SHOWN).toLocaleString() });
+    if (this.more) this.more.textContent = t("{count} more characters are not shown.", { count: (this.full.length - MAX_SHOWN).toLocaleString() });
   }
 
   /** Shows what has come up to `end`. */
