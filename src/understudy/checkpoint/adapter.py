@@ -10,11 +10,6 @@ from understudy.formats.gguf import GgufFile
 from understudy.formats.safetensors_folder import read_json
 
 _CONFIG, _WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
-_MERGE = (
-    "merge it into its model first (peft: `PeftModel.from_pretrained(model, "
-    "folder).merge_and_unload()`, then "
-    "`save_pretrained`) and open the result"
-)
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -32,7 +27,9 @@ def refuse_adapter(folder: Path) -> None:
     base = settings.get("base_model_name_or_path") or "a model that it does not name"
     rank = f" of rank {settings['r']}" if isinstance(settings.get("r"), int) else ""
     raise UnsupportedError(
-        f"a {kind} adapter{rank} for {base}, not a model", where=folder, do=_MERGE
+        f"a {kind} adapter{rank} for {base}, not a model",
+        where=folder,
+        do=_on_its_model(settings.get("base_model_name_or_path"), folder),
     )
 
 
@@ -47,5 +44,15 @@ def refuse_gguf_adapter(file: GgufFile) -> None:
     raise UnsupportedError(
         f"a {kind} adapter for {base}, not a model",
         where=file.path,
-        do="merge it into its model first (llama.cpp: `llama-export-lora`) and open the result",
+        do=_on_its_model(None, file.path),
+    )
+
+
+def _on_its_model(base: object, adapter: Path) -> str:
+    """How to use it: beside its model, or merged into it."""
+    model = base if isinstance(base, str) and base else "MODEL"
+    return (
+        f"open its model with it: `understudy chat {model} --adapter NAME={adapter}` (in Python "
+        f"`load(model, adapters=…)`), or merge it: `understudy convert --adapter {adapter} "
+        f"{model} OUT.gguf`"
     )

@@ -121,27 +121,6 @@ def size_metadata(arch: str, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def within_window(config: Config, sizes: dict[str, Any], window: Any) -> dict[str, Any]:
-    """The sizes of a model that attends to the last `window` tokens, as far as that is all of them.
-
-    Up to `window` tokens such a model computes what one without a window does; so the context ends
-    there.
-    """
-    if window is None:
-        return sizes
-    if type(window) is not int or window <= 0:
-        raise FormatError(
-            "not a positive whole number", where=f"{config.where}: sliding_window", found=window
-        )
-    if window >= sizes["max_positions"]:
-        return sizes
-    config.warn(
-        f"sliding windows are not implemented: the context ends with the window, at {window} of "
-        f"{sizes['max_positions']} tokens, up to where it makes no difference"
-    )
-    return sizes | {"max_positions": window}
-
-
 def shortest(value: float) -> float:
     """The shortest decimal behind a number that a file holds in single precision: 9.99999975e-06
     was 1e-05.

@@ -4,6 +4,7 @@ and convention.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
 from understudy.checkpoint.layout import from_file, undo_gguf
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
+from understudy.checkpoint.token_bias import (
+    NO_BIAS,
+    TokenBias,
+    folder_token_bias,
+    gguf_token_bias,
+)
 from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokenizer
 from understudy.checkpoint.weights import Weights
 from understudy.errors import FormatError, MissingError, UnsupportedError
@@ -46,6 +53,7 @@ class Checkpoint:
         path: of the file or folder.
         metadata: the file's config.
         tokenizer_files: of a folder, by name; None: those that lie at `path`.
+        token_bias: what its files add to the logits of every answer.
     """
 
     spec: ModelSpec
@@ -53,9 +61,8 @@ class Checkpoint:
     tokenizer_source: TokenizerSource | None
     path: Path
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    tokenizer_files: Mapping[str, bytes] | None = (
-        None  # of a folder; None: those that lie at `path`
-    )
+    tokenizer_files: Mapping[str, bytes] | None = None
+    token_bias: TokenBias = NO_BIAS
 
     def stored_bytes(self) -> int:
         """Bytes of all tensors on disk."""
@@ -106,7 +113,9 @@ def _open_folder(folder: Path) -> Checkpoint:
     spec = family.spec_of(without_quantization(config), folder / "config.json")
     weights = from_file(spec, family.folder_names, read_weights(folder, config), folder)
     spec = settle_head(spec, weights, folder)
-    return _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
+    opened = _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
+    bias = folder_token_bias(folder, config, spec.vocab_size)
+    return dataclasses.replace(opened, token_bias=bias)
 
 
 def _is_absurd(layers: object) -> bool:
@@ -202,7 +211,12 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
         raise UnsupportedError("unknown tensor", where=file.path, found=unknown[0])
     spec = settle_head(spec, weights, file.path)
     undo_gguf(family, spec, weights)
-    return _checked(spec, weights, gguf_tokenizer(file.metadata), file.path, file.metadata)
+    source, bias = (
+        gguf_tokenizer(file.metadata),
+        gguf_token_bias(file.metadata, file.path, spec.vocab_size),
+    )
+    opened = _checked(spec, weights, source, file.path, file.metadata)
+    return dataclasses.replace(opened, token_bias=bias)
 
 
 def _matrix_scales(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from understudy.errors import CheckpointWarning, FormatError, MissingError, UnsupportedError
 
@@ -156,6 +156,10 @@ HARMLESS_KEYS = frozenset(
     ]
 )
 
+NORM_EPS = (
+    *("rms_norm_eps", "norm_eps", "layer_norm_epsilon", "layer_norm_eps", "layernorm_epsilon"),
+    *("norm_epsilon", "rms_norm_epsilon"),
+)
 # Texts under such names tell who wrote a file, when and from what.
 _MARKS = (
     *("version", "_by", "_date", "_at", "_url", "_source", "_commit", "_hash", "_name", "_path"),
@@ -236,12 +240,21 @@ class Config:
             raise UnsupportedError(
                 "not implemented",
                 where=f"{self.where}: {name}",
-                expected=list(allowed),
+                expected=" or ".join(str(value) for value in allowed) or "null",
                 found=value,
             )
 
     def warn(self, what: str) -> None:
         warnings.warn(f"{self.where}: {what}", CheckpointWarning, stacklevel=2)
+
+    def norm_eps(self, name: str, default: float) -> float:
+        """The epsilon of a family's norms, under the one name that transformers reads there; others
+        that say something else are named."""
+        value = self.real(name, default=default)
+        for other in NORM_EPS:
+            if other != name and self.get(other) not in (None, value):
+                self.warn(f"{other} is not read for this architecture: {name} is {value:g}")
+        return value
 
     def pass_over(self, *names: str) -> None:
         """Keys that transformers has for other architectures and does not read for this one; those
@@ -277,6 +290,10 @@ class Config:
                 found=", ".join(unknown[:5]),
                 do="remove it if it does not change the arithmetic, or open an issue if it does",
             )
+
+
+def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
 
 
 def _asks_for_nothing(key: str, value: Any) -> bool:

@@ -127,6 +127,11 @@ def _save_gguf(
             f"{spec.hidden_size}), until its pull request 23343 is in; this file follows the "
             "specification and opens here"
         )
+    if windows := [block.window for block in spec.blocks if block.window and arch != "gemma3"]:
+        notes.append(
+            f"layers see {windows[0]} tokens; llama.cpp does not read the window of a {arch} file "
+            "and sees all: a longer text is answered otherwise there than here"
+        )
     file_plan = plan_file(spec, family.gguf_names, plan, gguf_shape)
     shapes = [(name, shape, format) for name, (_, shape, format) in file_plan.items()]
     shapes += [(name, values.shape, "F32") for name, values in rope_tensors.items()]
@@ -192,6 +197,7 @@ def _gguf_metadata(checkpoint: Checkpoint, plan: Plan, notes: list[str]) -> dict
     if any(format not in _FLOATS for format in sizes):
         metadata["general.quantization_version"] = 2
     metadata |= family.gguf_metadata(spec) | gguf_entries(checkpoint.metadata)
+    metadata |= checkpoint.token_bias.gguf_entries(notes)
     if spec.tied_embeddings and "lm_head.weight" in plan:
         metadata["understudy.tied_embeddings"] = True
     if checkpoint.tokenizer_source is None:
@@ -238,7 +244,12 @@ def _tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         return dict(checkpoint.tokenizer_files)
     if checkpoint.tokenizer_source is None:
         return {}
-    return tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
+    files = tokenizer_files(checkpoint.tokenizer_source, checkpoint.path)
+    if not checkpoint.path.is_dir() and "generation_config.json" in files:
+        settings = json.loads(files["generation_config.json"])
+        settings |= checkpoint.token_bias.generation_config_entries()
+        files["generation_config.json"] = json.dumps(settings, indent=2).encode()
+    return files
 
 
 def _folder_plan(

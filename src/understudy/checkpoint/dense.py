@@ -6,6 +6,7 @@ same names (`smollm3`, `granite`, `phi3`, `qwen3`; gguf 0.19).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -24,11 +25,13 @@ from understudy.checkpoint.naming import FOLDER_NAMES, GGUF_NAMES, Naming, gguf_
 from understudy.checkpoint.rope import read_rope, rope_config
 from understudy.checkpoint.windows import (
     every_layer,
+    gguf_windows,
     is_plain,
     layer_types,
     plain_window_config,
+    reached,
     read_layer_types,
-    without_window,
+    said_window,
 )
 from understudy.errors import UnsupportedError
 from understudy.spec import BlockSpec, ModelSpec
@@ -93,17 +96,22 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
         architecture=name,
         **sizes,
         norm="rms_norm",
-        norm_eps=config.real("rms_norm_eps", default=defaults.get("rms_norm_eps", 1e-6)),
+        norm_eps=config.norm_eps("rms_norm_eps", defaults.get("rms_norm_eps", 1e-6)),
         activation="silu",
         gated=True,
-        **read_rope(config, sizes, default_partial=1.0 if name == "phi3" else None),
+        **read_rope(
+            config,
+            sizes,
+            1.0 if name == "phi3" else None,
+            default_theta=defaults.get("rope_theta", 10000.0),
+        ),
         tied_embeddings=config.flag(
             "tie_word_embeddings", defaults.get("tie_word_embeddings", False)
         ),
         qkv_bias=has_bias,
         output_bias=has_bias,
         mlp_bias=name in ("smollm3", "granite") and config.flag("mlp_bias", False),
-        blocks=_blocks(name, config, sizes["num_layers"]),
+        blocks=reached(_blocks(name, config, sizes["num_layers"]), sizes["max_positions"]),
         qk_norm=name == "qwen3",
         **(_scales(config) if name == "granite" else {}),
     )
@@ -118,8 +126,6 @@ def _prepared(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any])
     made = dict(values)
     if name == "qwen3" and made.get("head_dim") is None:
         made["head_dim"] = defaults["head_dim"]
-    if "rope_theta" in defaults and not (made.get("rope_parameters") or {}).get("rope_theta"):
-        made.setdefault("rope_theta", defaults["rope_theta"])
     if name == "phi3":
         made.setdefault("original_max_position_embeddings", 4096)
         for key in ("rope_scaling", "rope_parameters"):
@@ -144,9 +150,10 @@ def _blocks(name: str, config: Config, num_layers: int) -> tuple[BlockSpec, ...]
         return every_layer(num_layers, config.get("sliding_window"), config)
     if name == "qwen3":
         is_used = config.flag("use_sliding_window", False)
+        window = said_window(config, 4096) if is_used else None
         first = config.get("max_window_layers", default=28)
-        default = [is_used and layer >= first for layer in range(num_layers)]
-        return read_layer_types(config, num_layers, default, window_default=4096)
+        default = [window is not None and layer >= first for layer in range(num_layers)]
+        return read_layer_types(config, num_layers, default, window)
     turned = config.get("no_rope_layers")
     step = config.whole("no_rope_layer_interval", default=4)
     if turned is None:
@@ -158,8 +165,9 @@ def _blocks(name: str, config: Config, num_layers: int) -> tuple[BlockSpec, ...]
             found=turned,
         )
     is_used = config.flag("use_sliding_window", False)
-    default = [is_used and not turn for turn in turned]
-    windows = read_layer_types(config, num_layers, default)
+    window = config.get("sliding_window") if is_used else None
+    default = [window is not None and not turn for turn in turned]
+    windows = read_layer_types(config, num_layers, default, window)
     blocks = windows or (BlockSpec(),) * num_layers
     made = tuple(
         BlockSpec(window=block.window, rotation="global" if turn else "none")
@@ -172,7 +180,7 @@ def spec_of_gguf(
     name: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
 ) -> ModelSpec:
     config = Config(metadata, where)
-    sizes = gguf_sizes(without_window(config) if name == "phi3" else config, name, shapes)
+    sizes = gguf_sizes(config, name, shapes)
     if name == "phi3":
         sizes |= {"mlp_bias": False, "qkv_bias": False}
     num_layers = sizes["num_layers"]
@@ -187,11 +195,11 @@ def spec_of_gguf(
         rope_theta=shortest(config.real(f"{name}.rope.freq_base", default=10000.0)),
         qk_norm=name == "qwen3",
     )
-    if name == "smollm3":
-        spec = spec.replace(blocks=_every_fourth(num_layers))
-    if name == "phi3":
-        window = config.get(f"{name}.attention.sliding_window") or None
-        spec = spec.replace(blocks=every_layer(num_layers, window, config))
+    windows = gguf_windows(config, name, num_layers) if name != "granite" else ()
+    turned = _every_fourth(num_layers) if name == "smollm3" else (BlockSpec(),) * num_layers
+    blocks = zip(windows or turned, turned, strict=True)
+    made = tuple(dataclasses.replace(turn, window=block.window) for block, turn in blocks)
+    spec = spec.replace(blocks=reached(made, spec.max_positions))
     if name == "granite":
         config.only(f"{name}.rope.scaling.finetuned", True)
         scales = {
@@ -245,11 +253,7 @@ def gguf_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
     """Raises UnsupportedError where llama.cpp has no place for what the spec says."""
     keys = plain_gguf_metadata(name, spec)
     blocks = [spec.block(layer) for layer in range(spec.num_layers)]
-    windows, rotations = {b.window for b in blocks}, [b.rotation for b in blocks]
-    if name == "phi3" and len(windows) == 1:
-        keys |= {f"{name}.attention.sliding_window": max(windows)} if max(windows) else {}
-    elif windows != {0}:
-        raise UnsupportedError("GGUF has no place for these windows", where=name, found=windows)
+    rotations = [block.rotation for block in blocks]
     expected = _every_fourth(spec.num_layers) if name == "smollm3" else [BlockSpec()] * len(blocks)
     if rotations != [block.rotation for block in expected]:
         raise UnsupportedError(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checkpoint.adapter import refuse_adapter
-from understudy.checkpoint.generation_notes import note_folder
 from understudy.checkpoint.quantized import dequantised, quantization_of
 from understudy.checkpoint.weights import Weights
 from understudy.formats.safetensors_folder import read_folder_tensors, read_json
@@ -16,15 +15,13 @@ IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "._extra_state", "attn_rot_embd.weigh
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, with a note on what generation_config.json asks for and is not done.
+    """config.json.
 
     Raises:
         UnsupportedError: the folder is an adapter's.
     """
     refuse_adapter(folder)
-    config = read_json(folder / "config.json")
-    note_folder(folder, config)
-    return config
+    return read_json(folder / "config.json")
 
 
 def without_quantization(config: dict[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,18 @@ from understudy.checkpoint.architecture import (
     size_keys,
     sound,
 )
-from understudy.checkpoint.config import HARMLESS_KEYS, Config
+from understudy.checkpoint.config import HARMLESS_KEYS, Config, is_object
 from understudy.checkpoint.llama import gguf_metadata as plain_gguf_metadata
 from understudy.checkpoint.llama import gguf_sizes
 from understudy.checkpoint.naming import gguf_naming
 from understudy.checkpoint.rope import read_rope, rope_config
-from understudy.checkpoint.windows import KINDS, read_layer_types, without_window
-from understudy.errors import UnsupportedError
+from understudy.checkpoint.windows import (
+    KINDS,
+    gguf_windows,
+    read_layer_types,
+    said_window,
+)
+from understudy.errors import FormatError, UnsupportedError
 from understudy.spec import BlockSpec, ModelSpec
 
 DEFAULTS = {
@@ -37,13 +42,14 @@ DEFAULTS = {
     "max_position_embeddings": 131072,
 }
 PATTERN = 6  # every sixth layer sees all
+HEAD_DIM, WINDOW = 256, 4096  # where a config.json lacks the key
 GLOBAL_THETA, LOCAL_THETA = 1_000_000.0, 10_000.0
 _27B_LAYERS = 62  # the one size whose attention scale llama.cpp takes from hidden / heads
 
 
 def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     values, local_theta = _without_local(values, where)
-    config = Config(values, where, HARMLESS_KEYS)
+    config = Config({"head_dim": HEAD_DIM} | values, where, HARMLESS_KEYS)
     sizes = common_sizes(config, DEFAULTS)
     config.only("hidden_activation", "gelu_pytorch_tanh")
     config.only("hidden_act", "gelu_pytorch_tanh")
@@ -56,13 +62,13 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
         config,
         num_layers,
         [bool((layer + 1) % step) for layer in range(num_layers)],
-        window_default=4096,
+        said_window(config, WINDOW),
     )
     has_bias = config.flag("attention_bias", False)
     spec = _spec(
         sizes,
-        norm_eps=config.real("rms_norm_eps", default=1e-6),
-        **read_rope(config, sizes, default_partial=None),
+        norm_eps=config.norm_eps("rms_norm_eps", 1e-6),
+        **read_rope(config, sizes, None, default_theta=GLOBAL_THETA),
         tied_embeddings=config.flag("tie_word_embeddings", True),
         qkv_bias=has_bias,
         output_bias=has_bias,
@@ -78,17 +84,27 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
 
 
 def _without_local(values: Mapping[str, Any], where: object) -> tuple[dict[str, Any], float]:
-    """The config with the rotary settings of its global layers alone, and the local base."""
+    """The config with the rotary settings of its global layers alone, and the local base.
+
+    `rope_parameters` has settings by the kind of layer, over which those of `rope_scaling` are laid
+    for the global ones; without kinds transformers does not read them.
+    """
     made = dict(values)
-    nested = made.get("rope_parameters") or {}
+    blocks = {name: made.pop(name, None) or {} for name in ("rope_parameters", "rope_scaling")}
+    nested = blocks["rope_parameters"]
+    parts = [*blocks.values(), *(nested.get(kind) or {} for kind in KINDS if is_object(nested))]
+    if not all(map(is_object, parts)):
+        raise FormatError("rope_parameters and rope_scaling must be objects", where=where)
+    if nested and not set(nested) & set(KINDS):
+        Config({}, where).warn(
+            f"rope_parameters without {' and '.join(KINDS)} are not read, as in transformers"
+        )
+    full = nested.get(KINDS[0]) or {"rope_type": "default"}
+    made["rope_parameters"] = {**full, **blocks["rope_scaling"]}
     local = {"rope_theta": made.pop("rope_local_base_freq", None) or LOCAL_THETA}
-    if isinstance(nested, Mapping) and set(nested) & set(KINDS):
-        local |= nested.get(KINDS[1]) or {}
-        made["rope_parameters"] = nested = nested.get(KINDS[0]) or {}
-    if not (isinstance(nested, Mapping) and nested.get("rope_theta")):
-        made.setdefault("rope_theta", GLOBAL_THETA)
-    inner = Config(local, f"{where}: rope_parameters: {KINDS[1]}")
+    inner = Config(local | (nested.get(KINDS[1]) or {}), f"{where}: rope_parameters: {KINDS[1]}")
     inner.only("rope_type", "default")
+    inner.only("type", "default")
     theta = inner.positive("rope_theta")
     inner.finish_with_warning()
     return made, theta
@@ -122,11 +138,11 @@ def spec_of_gguf(
     metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
 ) -> ModelSpec:
     config = Config(metadata, where)
-    sizes = gguf_sizes(without_window(config), "gemma3", shapes)
+    sizes = gguf_sizes(config, "gemma3", shapes)
     config.only("gemma3.final_logit_softcapping", 0)
     config.only("gemma3.attn_logit_softcapping", 0)
-    window = config.get("gemma3.attention.sliding_window") or 0
-    blocks = _pattern(sizes["num_layers"], window) if window else ()
+    config.only("gemma3.rope.scaling.attn_factor", 1)  # there it is of the windowed layers too
+    blocks = _turned(gguf_windows(config, "gemma3", sizes["num_layers"], PATTERN))
     is_27b = sizes["num_layers"] == _27B_LAYERS
     scalar = sizes["hidden_size"] / sizes["num_heads"] if is_27b else sizes["head_dim"]
     spec = _spec(
@@ -139,13 +155,6 @@ def spec_of_gguf(
         attention_scale=_attention_scale(scalar, sizes["head_dim"]),
     )
     return sound(spec, where)
-
-
-def _pattern(num_layers: int, window: int) -> tuple[BlockSpec, ...]:
-    return tuple(
-        BlockSpec(window=window, rotation="local") if (layer + 1) % PATTERN else BlockSpec()
-        for layer in range(num_layers)
-    )
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
@@ -167,21 +176,18 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
 
 def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     """Raises UnsupportedError where llama.cpp has no place for what the spec says."""
-    window = max(spec.block(layer).window for layer in range(spec.num_layers))
-    expected = _pattern(spec.num_layers, window) if window else ()
     is_27b = spec.num_layers == _27B_LAYERS
     scalar = spec.hidden_size / spec.num_heads if is_27b else spec.head_dim
-    if spec.blocks != expected or not math.isclose(
-        spec.attention_scale, _attention_scale(scalar, spec.head_dim), rel_tol=1e-6
-    ):
+    built_in = _attention_scale(scalar, spec.head_dim)
+    if not math.isclose(spec.attention_scale, built_in, rel_tol=1e-6):
         raise UnsupportedError(
-            "a GGUF of Gemma 3 has one layer in six that sees all, and one attention scale",
+            "a GGUF of Gemma 3 has one attention scale",
             where="gemma3",
-            found=f"{[b.window for b in spec.blocks]}, {spec.attention_scale}",
+            expected=built_in or spec.head_dim**-0.5,
+            found=spec.attention_scale or spec.head_dim**-0.5,
         )
-    keys = plain_gguf_metadata("gemma3", spec)
-    if window:
-        keys["gemma3.attention.sliding_window"] = window
+    keys = plain_gguf_metadata("gemma3", spec, PATTERN)
+    if any(block.window for block in spec.blocks):
         keys["gemma3.rope.freq_base_swa"] = float(spec.local_rope_theta)
     return keys
 

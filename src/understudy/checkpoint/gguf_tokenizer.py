@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.checkpoint.end_tokens import GGUF_ENDS, gguf_ends
-from understudy.checkpoint.generation_notes import note_gguf
 from understudy.errors import CheckpointWarning, FormatError
 from understudy.formats.tokenizer_source import AddedToken, TokenizerSource
 from understudy.text.pre_tokenizers import PRE_ADDS_BOS, PRE_ALIASES, PRE_WITHOUT_BOS
@@ -219,7 +218,6 @@ def _templates(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _warn_of_defaults(metadata: Mapping[str, Any], model: str, eos: int | None) -> None:
-    note_gguf(metadata)
     if model == "gpt2" and not metadata.get("tokenizer.ggml.pre"):
         _warn(
             "no tokenizer.ggml.pre; words are cut by llama.cpp's default, perhaps not as in "

@@ -20,6 +20,7 @@ from understudy.checkpoint.architecture import (
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.naming import Naming, gguf_naming
 from understudy.checkpoint.rope import read_rope, rope_config
+from understudy.checkpoint.windows import is_texts, named_kinds
 from understudy.errors import FormatError, UnsupportedError
 from understudy.spec import BlockSpec, ModelSpec
 
@@ -45,26 +46,19 @@ _KINDS = {"conv": _CONV, "full_attention": _ATTENTION}
 
 
 def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
-    config = Config(_with_theta(values), where, HARMLESS_KEYS | frozenset(_UNREAD))
+    config = Config(values, where, HARMLESS_KEYS | frozenset(_UNREAD))
     sizes = common_sizes(config, DEFAULTS)
     spec = _spec(
         sizes | {"intermediate_size": _inner_size(config, sizes["intermediate_size"])},
         _blocks(config, sizes["num_layers"]),
-        norm_eps=config.real("norm_eps", default=1e-5),
-        **read_rope(config, sizes, default_partial=None),
+        norm_eps=config.norm_eps("norm_eps", 1e-5),
+        **read_rope(config, sizes, None, default_theta=THETA),
         tied_embeddings=config.get("tie_word_embeddings", "tie_embedding", default=True),
         conv_bias=config.flag("conv_bias", False),
         conv_size=config.whole("conv_L_cache", default=3),
     )
     config.finish()
     return sound(spec, where)
-
-
-def _with_theta(values: Mapping[str, Any]) -> dict[str, Any]:
-    made = dict(values)
-    if not (made.get("rope_parameters") or {}).get("rope_theta"):
-        made.setdefault("rope_theta", made.get("theta") or THETA)
-    return made
 
 
 def _inner_size(config: Config, size: int) -> int:
@@ -81,11 +75,11 @@ def _inner_size(config: Config, size: int) -> int:
 
 
 def _blocks(config: Config, num_layers: int) -> tuple[BlockSpec, ...]:
-    kinds, attending = config.get("layer_types"), config.get("full_attn_idxs")
+    kinds, attending = named_kinds(config.get("layer_types")), config.get("full_attn_idxs")
     if kinds is None:
         every = range(num_layers) if attending is None else attending
         kinds = ["full_attention" if layer in every else "conv" for layer in range(num_layers)]
-    if not isinstance(kinds, list) or len(kinds) != num_layers or set(kinds) - set(_KINDS):
+    if not is_texts(kinds) or len(kinds) != num_layers or set(kinds) - set(_KINDS):
         raise UnsupportedError(
             "unknown layer",
             where=f"{config.where}: layer_types",
@@ -121,6 +115,7 @@ def spec_of_gguf(
             expected=layers,
             found=kv_heads,
         )
+    config.only("lfm2.attention.causal", True)
     hidden = config.whole("lfm2.embedding_length")
     head_dim = config.whole("lfm2.attention.key_length", default=hidden // heads)
     sizes = {

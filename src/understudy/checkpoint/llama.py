@@ -17,12 +17,21 @@ from understudy.checkpoint.architecture import (
     size_keys,
     size_metadata,
     sound,
-    within_window,
 )
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.rope import read_rope, rope_config
+from understudy.checkpoint.windows import (
+    every_layer,
+    gguf_windows,
+    layer_types,
+    plain_window_config,
+    reached,
+    read_layer_types,
+    said_window,
+    window_metadata,
+)
 from understudy.errors import FormatError, UnsupportedError
-from understudy.spec import ModelSpec
+from understudy.spec import BlockSpec, ModelSpec
 
 # What transformers 5.24 takes where a config.json lacks a key (`models/*/configuration_*.py`).
 DEFAULTS: dict[str, dict[str, int]] = {
@@ -65,9 +74,10 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
     is_llama = name == "llama"
     spec = ModelSpec(
         architecture=name,
-        **within_window(config, sizes, _window(name, config, sizes["num_layers"])),
+        **sizes,
+        blocks=reached(_windows(name, config, sizes["num_layers"]), sizes["max_positions"]),
         norm="rms_norm",
-        norm_eps=config.real("rms_norm_eps", "norm_eps", default=1e-6),
+        norm_eps=config.norm_eps("rms_norm_eps", 1e-6),
         activation="silu",
         gated=True,
         **read_rope(config, sizes, default_partial=None),
@@ -82,34 +92,21 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
     return sound(spec, where)
 
 
-def _window(name: str, config: Config, num_layers: int) -> Any:
-    """How many tokens a layer attends to, where transformers heeds that: in all layers of a
-    Mistral, and in those of a Qwen2 that `layer_types` names, or that come after the first
-    `max_window_layers`; in a Llama nowhere."""
+def _windows(name: str, config: Config, num_layers: int) -> tuple[BlockSpec, ...]:
+    """Which layers attend to how many tokens, as far as transformers heeds it: all of a Mistral;
+    of a Qwen2 those that `layer_types` names, or that come after the first `max_window_layers`; of
+    a Llama none."""
     if name == "llama":
         config.pass_over("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
-        return None
-    kinds = config.get("layer_types")
-    is_used, window = config.flag("use_sliding_window", False), config.get("sliding_window")
-    if window is None and "sliding_window" not in config.values:
-        window = DEFAULTS[name].get("sliding_window")
-    first = config.get("max_window_layers", default=DEFAULTS[name].get("max_window_layers", 0))
+        return ()
+    window = said_window(config, DEFAULTS[name]["sliding_window"])
     if name == "mistral":
-        return window
-    if kinds is None and not is_used:
-        return None
-    if kinds is None:
-        return window if num_layers > first else None
-    if set(kinds) == {"full_attention"}:
-        return None
-    if not is_used or not set(kinds) <= {"full_attention", "sliding_attention"}:
-        raise UnsupportedError(
-            "layers of another attention are not implemented",
-            where=f"{config.where}: layer_types",
-            expected="full_attention, or sliding_attention with use_sliding_window",
-            found=kinds,
-        )
-    return window
+        config.pass_over("use_sliding_window")
+        return every_layer(num_layers, window, config)
+    is_used = config.flag("use_sliding_window", False)
+    first = config.get("max_window_layers", default=DEFAULTS[name]["max_window_layers"])
+    default = [is_used and window is not None and layer >= first for layer in range(num_layers)]
+    return read_layer_types(config, num_layers, default, window=window if is_used else None)
 
 
 def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -141,7 +138,7 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
     }
     config.only(f"{arch}.expert_count", 0)
     config.only(f"{arch}.attention.causal", True)
-    return within_window(config, sizes, config.get(f"{arch}.attention.sliding_window") or None)
+    return sizes
 
 
 def _same_in_all(config: Config, key: str, num_layers: int, default: int | None) -> int:
@@ -166,6 +163,7 @@ def _same_in_all(config: Config, key: str, num_layers: int, default: int | None)
 def spec_of_gguf(
     arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
 ) -> ModelSpec:
+    """A Llama whose layers have a window is a Mistral, which its file calls "llama" too."""
     config = Config(metadata, where)
     sizes = gguf_sizes(config, arch, shapes)
     rotary_dim = config.whole(f"{arch}.rope.dimension_count", default=sizes["head_dim"])
@@ -176,19 +174,19 @@ def spec_of_gguf(
             expected=sizes["head_dim"],
             found=rotary_dim,
         )
-    return sound(
-        ModelSpec(
-            architecture=arch,
-            **sizes,
-            norm="rms_norm",
-            norm_eps=shortest(config.real(f"{arch}.attention.layer_norm_rms_epsilon")),
-            activation="silu",
-            gated=True,
-            rotary_dim=rotary_dim,
-            rope_theta=shortest(config.real(f"{arch}.rope.freq_base", default=10000.0)),
-        ),
-        where,
+    blocks = reached(gguf_windows(config, arch, sizes["num_layers"]), sizes["max_positions"])
+    spec = ModelSpec(
+        architecture="mistral" if arch == "llama" and blocks else arch,
+        **sizes,
+        norm="rms_norm",
+        norm_eps=shortest(config.real(f"{arch}.attention.layer_norm_rms_epsilon")),
+        activation="silu",
+        gated=True,
+        rotary_dim=rotary_dim,
+        rope_theta=shortest(config.real(f"{arch}.rope.freq_base", default=10000.0)),
+        blocks=blocks,
     )
+    return sound(spec, where)
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
@@ -201,13 +199,15 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
     if spec.architecture == "llama":
         keys |= {"attention_bias": spec.qkv_bias, "mlp_bias": spec.mlp_bias}
     if spec.architecture == "mistral":
-        keys["sliding_window"] = None
-    return keys
+        keys |= plain_window_config(spec)
+    return keys | (layer_types(spec) if spec.architecture == "qwen2" else {})
 
 
-def gguf_metadata(arch: str, spec: ModelSpec) -> dict[str, Any]:
+def gguf_metadata(arch: str, spec: ModelSpec, period: int = 1) -> dict[str, Any]:
+    """What all families write that are a Llama with options; `period` as in `gguf_windows`."""
     return {
         **size_metadata(arch, spec),
+        **window_metadata(arch, spec, period),
         f"{arch}.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         f"{arch}.rope.freq_base": float(spec.rope_theta),
         f"{arch}.rope.dimension_count": spec.rotary_dim,

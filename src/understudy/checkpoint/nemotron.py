@@ -18,9 +18,9 @@ from understudy.checkpoint.architecture import (
     size_metadata,
     sound,
 )
-from understudy.checkpoint.config import HARMLESS_KEYS, Config
+from understudy.checkpoint.config import HARMLESS_KEYS, NORM_EPS, Config
 from understudy.checkpoint.llama import gguf_sizes
-from understudy.checkpoint.rope import read_rope, rope_config
+from understudy.checkpoint.rope import MEGATRON_PARTIAL, read_rope, rope_config
 from understudy.spec import ModelSpec
 
 # What transformers 5.24 takes where a config.json lacks a key.
@@ -47,15 +47,25 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
         ),
         activation="relu2",
         gated=False,
-        **read_rope(config, sizes, default_partial=0.5),
+        **read_rope(config, sizes, 0.5, partial_names=("partial_rotary_factor", *MEGATRON_PARTIAL)),
         tied_embeddings=config.flag("tie_word_embeddings", False),
         qkv_bias=config.flag("attention_bias", False),
         output_bias=config.flag("attention_bias", False),
         mlp_bias=config.flag("mlp_bias", False),
     )
     config.pass_over("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
+    _name_megatron(config)
     config.finish()
     return sound(spec, where)
+
+
+def _name_megatron(config: Config) -> None:
+    """Warns where a key of Megatron's conversions counts that transformers does not read."""
+    keys = (("partial_rotary_factor", MEGATRON_PARTIAL, 0.5), ("norm_eps", NORM_EPS, 1e-5))
+    for name, others, default in keys:
+        said = [n for n in others if config.values.get(n) not in (None, default)]
+        if said and config.values.get(name) is None:
+            config.warn(f"{said[0]} counts; transformers reads {name} alone, else {default:g}")
 
 
 def spec_of_gguf(

@@ -73,15 +73,14 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     sizes["num_layers"] = len(blocks)
     config.only("mlp_hidden_act", "relu2")
     config.only("mamba_hidden_act", "silu")
-    config.only("sliding_window")
     if config.get("num_nextn_predict_layers", default=0):
         config.warn("the layers that predict further tokens are not read")
-    config.pass_over("attention_bias")
+    config.pass_over("attention_bias", "sliding_window", "use_sliding_window", "max_window_layers")
     groups = config.whole("n_groups", "mamba_n_groups", default=8)
     spec = _spec(
         sizes,
         blocks,
-        norm_eps=config.real("layer_norm_epsilon", "norm_eps", default=1e-5),
+        norm_eps=config.norm_eps("layer_norm_epsilon", 1e-5),
         tied_embeddings=config.flag("tie_word_embeddings", False),
         mlp_bias=config.flag("mlp_bias", False),
         mamba2=Mamba2(
@@ -160,6 +159,7 @@ def spec_of_gguf(
         "max_positions": config.whole("nemotron_h.context_length"),
     }
     config.only("nemotron_h.expert_count", 0)
+    config.only("nemotron_h.attention.causal", True)
     spec = _spec(
         sizes,
         blocks,

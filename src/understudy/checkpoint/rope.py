@@ -23,17 +23,18 @@ from understudy.rotary import (
 )
 from understudy.spec import ModelSpec
 
-_PARTIAL_NAMES = (
-    "partial_rotary_factor",
-    "rope_percent",
-    "rope_pct",
-    "rotary_percent",
-    "rotary_percentage",
-)
+_PARTIAL = "partial_rotary_factor"
+# What Megatron's conversions call it, which are Nemotrons; transformers does not read these.
+MEGATRON_PARTIAL = ("rope_percent", "rope_pct", "rotary_percent", "rotary_percentage")
 
 
 def read_rope(
-    config: Config, sizes: Mapping[str, Any], default_partial: float | None
+    config: Config,
+    sizes: Mapping[str, Any],
+    default_partial: float | None,
+    *,
+    default_theta: float = 10000.0,
+    partial_names: tuple[str, ...] = (_PARTIAL,),
 ) -> dict[str, Any]:
     """rotary_dim, rope_theta and rope_scaling of a config.
 
@@ -41,6 +42,8 @@ def read_rope(
         sizes: `head_dim` and `max_positions`.
         default_partial: the share of a head that turns; None for an architecture whose heads turn
             whole, whatever a partial factor says (transformers reads none there).
+        default_theta: the architecture's base where no key says another.
+        partial_names: the keys that say how much of a head turns.
 
     Raises:
         FormatError: a block that is no object, or a value of a wrong type.
@@ -50,7 +53,7 @@ def read_rope(
     parts = {name: config.get(name, default={}) for name in ("rope_parameters", "rope_scaling")}
     if not all(isinstance(block, Mapping) for block in parts.values()):
         raise FormatError("rope_parameters and rope_scaling must be objects", where=config.where)
-    reader = _Reader(config, sizes, default_partial)
+    reader = _Reader(config, sizes, default_partial, default_theta, partial_names)
     found = {name: reader.read(name, block) for name, block in parts.items() if block}
     if not found:
         return reader.read("rope_parameters", {})
@@ -65,19 +68,29 @@ class _Reader:
     """What stands beside a block of rotary settings, and is overruled by what stands in it."""
 
     def __init__(
-        self, config: Config, sizes: Mapping[str, Any], default_partial: float | None
+        self,
+        config: Config,
+        sizes: Mapping[str, Any],
+        default_partial: float | None,
+        default_theta: float,
+        partial_names: tuple[str, ...],
     ) -> None:
         self.config, self.sizes, self.default_partial = config, sizes, default_partial
-        self.theta = config.real("rope_theta", "rotary_base", default=10000.0)
+        self.partial_names = partial_names
+        self.theta = config.real("rope_theta", "rotary_base", default=default_theta)
         self.has_theta = any(
             config.values.get(n) is not None for n in ("rope_theta", "rotary_base")
         )
-        self.partial = config.get(*_PARTIAL_NAMES)
+        config.pass_over(*(name for name in MEGATRON_PARTIAL if name not in partial_names))
+        self.partial = config.get(*partial_names)
         self.original = config.get("original_max_position_embeddings")
 
     def read(self, name: str, block: Mapping[str, Any]) -> dict[str, Any]:
         inner = Config(block, f"{self.config.where}: {name}")
-        kind = inner.get("rope_type", "type", default="default")
+        old = inner.get("type", default="default")
+        kind = inner.get("rope_type", default=old)
+        if inner.get("type", default=kind) != kind:
+            inner.warn(f"rope_type {kind} counts, not the type {old} beside it")
         theta = inner.real("rope_theta", default=self.theta)
         if self.has_theta and theta != self.theta:
             inner.warn(f"rope_theta {theta:g} counts, not the {self.theta:g} beside it")
@@ -98,24 +111,20 @@ class _Reader:
         return {"rotary_dim": rotary_dim, "rope_theta": theta, "rope_scaling": scaling}
 
     def _partial(self, inner: Config, is_scaled: bool) -> float:
-        found = inner.get(*_PARTIAL_NAMES, default=self.partial)
+        found = inner.get(*self.partial_names, default=self.partial)
         if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
-            raise FormatError(
-                "not a number", where=f"{inner.where}: {_PARTIAL_NAMES[0]}", found=found
-            )
+            raise FormatError("not a number", where=f"{inner.where}: {_PARTIAL}", found=found)
         if self.default_partial is not None:
             return self.default_partial if found is None else float(found)
         if found not in (None, 1) and is_scaled:
             raise UnsupportedError(
                 "heads of this architecture turn whole, and rotary scaling for a part of them "
                 "fits none",
-                where=f"{inner.where}: {_PARTIAL_NAMES[0]}",
+                where=f"{inner.where}: {_PARTIAL}",
                 found=found,
             )
         if found not in (None, 1):
-            inner.warn(
-                f"{_PARTIAL_NAMES[0]} {found} is not read: heads of this architecture turn whole"
-            )
+            inner.warn(f"{_PARTIAL} {found} is not read: heads of this architecture turn whole")
         return 1.0
 
 

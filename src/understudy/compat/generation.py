@@ -1,9 +1,9 @@
 """How an answer is made, said as transformers says it: arguments before a GenerationConfig before
 the checkpoint's file.
 
-generation_config.json of a folder counts as it does there: lengths, sampling, penalties, suppressed
-tokens. What it asks for and is not implemented is named in a warning when the model is loaded; the
-same as an argument is refused.
+generation_config.json of a folder counts as it does there: lengths, sampling, penalties, tokens
+that are held back. What it asks for and is not implemented is named in a warning when the model is
+loaded; the same as an argument is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from understudy.checkpoint.token_bias import HELD_BACK
 from understudy.engine import SamplingParams
 from understudy.errors import CheckpointWarning, UsageError
 
@@ -61,7 +62,11 @@ _IDLE: dict[str, tuple[Any, ...]] = {
     "trust_remote_code": (True, False, None),
 }
 _MARKS = {"transformers_version", "chat_format", "_from_model_config", "decoder_start_token_id"}
-_FORBIDDEN = -1e9  # added to a logit
+_OF_ENGINE = {
+    "begin_suppress_tokens",
+    "bad_words_ids",
+    "sequence_bias",
+}  # every API obeys the file
 
 
 def read_generation_config(path: Path) -> SimpleNamespace:
@@ -76,7 +81,7 @@ def read_generation_config(path: Path) -> SimpleNamespace:
         except (ValueError, TypeError) as error:
             warnings.warn(f"{file}: not read ({error})", CheckpointWarning, stacklevel=2)
     settings = {name: value for name, value in found.items() if name in DEFAULTS}
-    if left := sorted(set(found) - set(settings) - _MARKS - _idle(found)):
+    if left := sorted(set(found) - set(settings) - _MARKS - _OF_ENGINE - _idle(found)):
         warnings.warn(
             f"{file}: not implemented, answers may differ: {', '.join(left)}",
             CheckpointWarning,
@@ -109,6 +114,10 @@ def settled(
         settings |= {k: v for k, v in source.items() if k in DEFAULTS and v is not None}
     if given.get("max_length") is not None and given.get("max_new_tokens") is None:
         settings["max_new_tokens"] = None
+    # What the file holds back and the call does not is free in this call.
+    settings["freed_tokens"] = {*(checkpoint.suppress_tokens or ())} - {
+        *(settings["suppress_tokens"] or ())
+    }
     idle = _idle({**between, **given})
     left = {k: v for k, v in given.items() if k not in DEFAULTS and k not in idle}
     return settings, left
@@ -145,7 +154,8 @@ def sampling_params(
         min_p=(settings["min_p"] or 0.0) if samples else 0.0,
         repetition_penalty=settings["repetition_penalty"],
         penalty_last_n=-1,  # transformers looks at the whole text
-        logit_bias=dict.fromkeys(settings["suppress_tokens"] or (), _FORBIDDEN),
+        logit_bias=dict.fromkeys(settings["freed_tokens"], 0.0)
+        | dict.fromkeys(settings["suppress_tokens"] or (), HELD_BACK),
         seed=seed,
         stop=(stops,) if isinstance(stops, str) else tuple(stops or ()),
         stop_token_ids=(ends,) if isinstance(ends, int) else tuple(ends or ()),

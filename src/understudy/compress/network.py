@@ -13,6 +13,7 @@ transformers and to `models.reference`.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from understudy.compress.masked_attention import attend
-from understudy.errors import MissingError, UnsupportedError
-from understudy.spec import ModelSpec, tensor_shapes
+from understudy.errors import CheckpointWarning, MissingError, UnsupportedError
+from understudy.spec import BlockSpec, ModelSpec, tensor_shapes
 
 Rotation = tuple[Tensor, Tensor]  # cos and sin, each (tokens, rotary_dim / 2), float32
 
@@ -170,11 +171,28 @@ class NetworkBody(nn.Module):
         self.norm = Norm(spec)
 
 
+def up_to_the_window(spec: ModelSpec) -> ModelSpec:
+    """The network without the windows of its attention, for texts as long as the shortest of them:
+    so far they make no difference. Warns (`CheckpointWarning`) that longer ones are not seen."""
+    windows = [block.window for block in spec.blocks if block.window]
+    plain = spec.replace(blocks=())
+    if not windows or set(spec.blocks) - {BlockSpec(window=w) for w in (0, *windows)}:
+        return spec
+    warnings.warn(
+        f"compression sees texts up to the sliding window alone: {min(windows)} of "
+        f"{spec.max_positions} tokens",
+        CheckpointWarning,
+        stacklevel=3,
+    )
+    return plain.replace(max_positions=min(windows))
+
+
 class Network(nn.Module):
     """A whole model. `lm_head` is None when the embedding is tied."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        spec = up_to_the_window(spec)
         if spec.activation not in ACTIVATIONS:
             raise UnsupportedError(
                 "activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS)

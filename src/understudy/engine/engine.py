@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.checkpoint.token_bias import NO_BIAS, TokenBias
 from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters, AdapterTable
 from understudy.engine.answers import AnswerBuilder, StepResult, add_prompt_scores, output_of
 from understudy.engine.breakers import Breakers
@@ -54,6 +55,7 @@ class Engine:
         speculate: tokens to guess from the text so far and check in one step; 0 switches it off. It
             never changes a text.
         adapters: what requests may choose; None: nothing.
+        token_bias: what the checkpoint's files add to the logits of every answer.
 
     Raises:
         UsageError: a setting is out of range.
@@ -70,6 +72,7 @@ class Engine:
         max_sequences: int = 64,
         speculate: int = 0,
         adapters: AdapterTable | None = None,
+        token_bias: TokenBias = NO_BIAS,
     ) -> None:
         _check("context", context, 1, 1 << 30)
         _check("max_batch_tokens", max_batch_tokens, 1, 1 << 20)
@@ -78,7 +81,7 @@ class Engine:
         self.runner, self.tokenizer = runner, tokenizer
         self.vocab_size = vocab_size or tokenizer.vocab_size
         self.context = min(context, runner.num_pages * runner.page_size)
-        self.speculate, self.adapters = speculate, adapters
+        self.speculate, self.adapters, self.token_bias = speculate, adapters, token_bias
         self.pool = PagePool(runner.num_pages, runner.page_size)
         self.scheduler = Scheduler(self.pool, max_batch_tokens, max_sequences, runner.copy_page)
         self.answers = AnswerBuilder(tokenizer, self.vocab_size)
@@ -145,7 +148,7 @@ class Engine:
             prompt,
             len(prompt),
             params,
-            settings_of(params, seed, self._breakers.of(params)),
+            settings_of(params, seed, self._breakers.of(params), self.token_bias.steady),
             StreamDecoder(self.tokenizer, continues=request.continues),
             StopFilter(params.stop),
             frozenset((*eos, *params.stop_token_ids)),
@@ -156,6 +159,7 @@ class Engine:
             priority=request.priority,
             timing=Timing(added=time.perf_counter()),
             adapters=self.choose_adapters(params.adapter),
+            token_bias=self.token_bias,
         )
 
     def _fit(self, request: Request) -> tuple[list[int], int]:

@@ -117,6 +117,7 @@ def load_engine(
         max_sequences=MAX_SEQUENCES,
         speculate=_speculate(spec, options.speculate),
         adapters=AdapterTable(spec, core_model, "f32" if is_float else "q8"),
+        token_bias=checkpoint.token_bias,
     )
     engine.scheduler.short_context = spec.short_context
     if num_states:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy import core
+from understudy.checkpoint.token_bias import NO_BIAS
 from understudy.engine.output import TokenLogprob
 from understudy.engine.params import SamplingParams
 from understudy.engine.sequence import Sequence
 
 
 def settings_of(
-    params: SamplingParams, seed: int, breakers: Collection[tuple[int, ...]] = ()
+    params: SamplingParams,
+    seed: int,
+    breakers: Collection[tuple[int, ...]] = (),
+    bias: Mapping[int, float] = NO_BIAS.steady,
 ) -> core.SampleSettings:
-    """What the core samples by; `breakers` are the tokens of `params.dry_sequence_breakers`."""
+    """What the core samples by.
+
+    Args:
+        breakers: the tokens of `params.dry_sequence_breakers`.
+        bias: of the checkpoint's own files, for tokens that `params.logit_bias` does not name.
+    """
     return core.SampleSettings(
         temperature=params.temperature,
         top_k=params.top_k,
@@ -34,7 +44,7 @@ def settings_of(
         dry_breakers=tuple(breakers),
         xtc_probability=params.xtc_probability,
         xtc_threshold=params.xtc_threshold,
-        logit_bias=params.logit_bias,
+        logit_bias={**bias, **params.logit_bias},
         seed=seed,
         num_top=params.logprobs or 0,
     )
@@ -49,7 +59,7 @@ def sample_next(row: NDArray[np.float32], sequence: Sequence) -> TokenLogprob:
         mask = np.pad(
             mask, (0, missing)
         )  # rows that only pad the model's matrix, which a grammar does not know
-    settings = sequence.sample_settings
+    settings = _settings_now(sequence)
     reads = settings.reads_history
     token, logprob, ids, values = core.sample(
         row,
@@ -60,6 +70,20 @@ def sample_next(row: NDArray[np.float32], sequence: Sequence) -> TokenLogprob:
         mask=mask,
     )
     return TokenLogprob(token, logprob, tuple(zip(ids, values, strict=True)))
+
+
+def _settings_now(sequence: Sequence) -> core.SampleSettings:
+    """The sequence's settings, and what its checkpoint adds behind these very tokens."""
+    settings, own = sequence.sample_settings, sequence.params.logit_bias
+    passing = sequence.token_bias.passing(sequence.tokens, sequence.num_prompt)
+    added = {token: bias for token, bias in passing.items() if token not in own}
+    if not added:
+        return settings
+    whole = {
+        t: settings.logit_bias.get(t, 0.0) + added.get(t, 0.0)
+        for t in {*settings.logit_bias, *added}
+    }
+    return dataclasses.replace(settings, logit_bias=whole)
 
 
 def score_prompt(rows: NDArray[np.float32], sequence: Sequence, first: int) -> list[TokenLogprob]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from understudy.checkpoint.token_bias import NO_BIAS, TokenBias
 from understudy.core import SampleSettings
 from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters
 from understudy.engine.output import Timing, TokenLogprob
@@ -56,6 +57,7 @@ class Sequence:
     timing: Timing = field(default_factory=Timing)
     is_finished: bool = False
     adapters: ActiveAdapters = NO_ADAPTERS
+    token_bias: TokenBias = NO_BIAS
 
     def turn_by(self, frequency_set: int) -> None:
         """Takes the rotary frequencies of this set; what is cached under others is not its own."""

@@ -21,8 +21,10 @@ def test_a_folder_of_an_adapter_is_named(has_config: bool, tmp_path: Path) -> No
     (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
     if has_config:
         (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UnsupportedError, match="LORA adapter of rank 16 for org/base"):
+    with pytest.raises(UnsupportedError, match="LORA adapter of rank 16 for org/base") as told:
         open_checkpoint(tmp_path)
+    assert f"understudy chat org/base --adapter NAME={tmp_path}" in str(told.value)
+    assert f"convert --adapter {tmp_path} org/base" in str(told.value)
 
 
 def test_weights_of_an_adapter_alone_are_known(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from understudy.checkpoint.convert import save_checkpoint
 from understudy.checkpoint.registry import ARCHITECTURES
 from understudy.errors import CheckpointWarning, FormatError, InputError, MissingError
 from understudy.formats.gguf import read_gguf, write_gguf
-from understudy.spec import QuantSpec
+from understudy.spec import BlockSpec, QuantSpec
 
 # The classes' defaults in transformers 5.24: layers, hidden, inner, heads, kv heads, vocabulary,
 # positions, eps.
@@ -30,9 +30,9 @@ TRANSFORMERS = {
         32,
         8,
         32000,
-        4096,
+        131072,
         1e-6,
-    ),  # 131072 positions, of which a window sees 4096
+    ),
     "qwen2": (32, 4096, 22016, 32, 32, 151936, 32768, 1e-6),
     "nemotron": (32, 6144, 24576, 48, 48, 256000, 4096, 1e-5),
 }
@@ -109,26 +109,40 @@ def test_keys_of_other_architectures_are_named(
         assert open_checkpoint(folder).spec == spec
 
 
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("mistral", {"sliding_window": 100}),
-        ("qwen2", {"sliding_window": 100, "use_sliding_window": True, "max_window_layers": 2}),
-        (
-            "qwen2",
-            {
-                "sliding_window": 100,
-                "use_sliding_window": True,
-                "layer_types": ["full_attention", "sliding_attention", "full_attention"],
-            },
-        ),
-    ],
-)
-def test_a_window_ends_the_context(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+MIXED = ["full_attention", "sliding_attention", "full_attention"]
+WINDOWS: list[tuple[str, dict[str, Any], list[int]]] = [
+    ("mistral", {"sliding_window": 100}, [100, 100, 100]),
+    ("mistral", {"sliding_window": 1}, [1, 1, 1]),
+    ("mistral", {"sliding_window": 511}, [511, 511, 511]),
+    ("qwen2", {"sliding_window": 100, "max_window_layers": 2}, [0, 0, 100]),
+    ("qwen2", {"sliding_window": 100, "max_window_layers": 0}, [100, 100, 100]),
+    ("qwen2", {"sliding_window": 100, "layer_types": MIXED}, [0, 100, 0]),
+    ("qwen2", {"sliding_window": 100, "layer_types": ["attention", *MIXED[1:]]}, [0, 100, 0]),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "windows"), WINDOWS)
+def test_windows_are_those_of_transformers(
+    name: str, changes: dict[str, Any], windows: list[int], tmp_path: Path
+) -> None:
     spec = SPECS[name]
+    changes = changes | ({"use_sliding_window": True} if name == "qwen2" else {})
     folder = write_folder(spec, random_weights(spec), tmp_path / "m", config=changes)
-    with pytest.warns(CheckpointWarning, match="sliding window"):
-        assert open_checkpoint(folder).spec == spec.replace(max_positions=100)
+    blocks = tuple(BlockSpec(window=window) for window in windows)
+    opened = open_checkpoint(folder)
+    assert opened.spec == spec.replace(blocks=blocks)
+    for path in (tmp_path / "copy", tmp_path / "copy.gguf"):
+        save_checkpoint(opened, path, QuantSpec("f32"))
+        assert open_checkpoint(path).spec == opened.spec
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "smollm3"])
+def test_a_window_without_a_width_is_refused(name: str) -> None:
+    kinds = ["sliding_attention"] * 36
+    for values in ({"use_sliding_window": False}, {"sliding_window": None}):
+        config = {"num_hidden_layers": 36, "layer_types": kinds, **values}
+        with pytest.raises(FormatError, match="no sliding_window"):
+            ARCHITECTURES[name].spec_of(config, "config.json")
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))

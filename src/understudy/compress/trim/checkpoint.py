@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def trimmed_checkpoint(
         tokenizer_source=source,
         metadata=metadata,
         tokenizer_files=_files(source, checkpoint.path, numbers),
+        token_bias=checkpoint.token_bias.renumbered(numbers),
     )
 
 
@@ -106,6 +107,14 @@ def _renumbered(settings: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]
     for key, value in settings.items():
         if key.endswith("_token_id") or key in _LISTS:
             changed[key] = _new_ids(value, numbers)
+    for key, words in _sequences(settings):
+        whole = [word for word in words if numbers.keys() >= set(_ids_of(key, word))]
+        changed[key] = [
+            [numbers[token] for token in word]
+            if key == "bad_words_ids"
+            else [[numbers[token] for token in word[0]], word[1]]
+            for word in whole
+        ]
     if isinstance(decoder := changed.get("added_tokens_decoder"), Mapping):
         changed["added_tokens_decoder"] = {
             str(numbers[int(token)]): entry
@@ -113,6 +122,17 @@ def _renumbered(settings: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]
             if int(token) in numbers
         }
     return changed
+
+
+def _sequences(settings: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Lists of sequences of ids (`bad_words_ids`), or of pairs of one and a bias."""
+    for key in ("bad_words_ids", "sequence_bias"):
+        if isinstance(settings.get(key), list):
+            yield key, settings[key]
+
+
+def _ids_of(key: str, word: list[Any]) -> list[int]:
+    return word if key == "bad_words_ids" else word[0]
 
 
 def _new_ids(value: Any, numbers: Numbers) -> Any:
