@@ -41,8 +41,6 @@ from understudy.generation.reply import Reply
 from understudy.generation.text_interface import (
     PromptLike,
     TextInterface,
-    is_chat_prompt,
-    may_hold_calls,
 )
 from understudy.spec import KvFormat, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
@@ -157,7 +155,8 @@ class Model:
     Methods that answer (`generate`, `stream`, … and those of asyncio) take:
         prompt: a text to go on with, messages (a chat), a rendered prompt, or token ids.
         options: every field of `SamplingParams`, or `params`; `tools`, `contexts` (with messages),
-            and those of `Request`: `overflow`, `make_mask`, `priority`.
+            those of `Request`: `overflow`, `make_mask`, `priority`; of models that think before
+            they answer `thinking` (whether) and `reasoning_budget` (most tokens of it).
     They raise UsageError for an unknown option and ContextError where the prompt does not fit.
     """
 
@@ -250,12 +249,11 @@ class Model:
 
     def generate_all(self, prompt: PromptLike, **options: Any) -> list[Reply]:
         """As `generate`, all `n` answers."""
-        is_chat, may_call = is_chat_prompt(prompt), may_hold_calls(prompt, options)
-        request = self._text.request(prompt, options)
+        request, read = self._text.asked(prompt, options)
         parts: list[list[Output]] = [[] for _ in range(request.params.n)]
         for output in self.outputs(request):
             parts[output.index].append(output)
-        return [self._text.reply(outputs, is_chat, may_call) for outputs in parts]
+        return [read(outputs) for outputs in parts]
 
     def stream(self, prompt: PromptLike, **options: Any) -> Iterator[str]:
         """As `generate`, the raw text of the first answer piece by piece, with tool calls as the
@@ -270,10 +268,8 @@ class Model:
 
     async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
         """As `generate`, for asyncio: cancelling the task cancels the request."""
-        outputs = [
-            output async for output in self.astream_outputs(prompt, **options) if output.index == 0
-        ]
-        return self._text.reply(outputs, is_chat_prompt(prompt), may_hold_calls(prompt, options))
+        request, read = await asyncio.to_thread(self._text.asked, prompt, options)
+        return read([output async for output in self._astream(request) if output.index == 0])
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
         """As `stream`, for asyncio."""
@@ -284,6 +280,10 @@ class Model:
     async def astream_outputs(self, prompt: PromptLike, **options: Any) -> AsyncIterator[Output]:
         """As `stream_outputs`, for asyncio."""
         request = await asyncio.to_thread(self._text.request, prompt, options)
+        async for output in self._astream(request):
+            yield output
+
+    async def _astream(self, request: Request) -> AsyncIterator[Output]:
         outputs = aiter(self.driver.submit(request))
         try:
             async for output in outputs:

@@ -110,7 +110,8 @@ class Exchange:
         """Calls of one message, and what was said before them."""
         self.calls += calls
         parsed, ids = tuple(call.parsed for call in calls), tuple(call.id for call in calls)
-        self.newest.append(Turn("assistant", [Block("tools", text)], parsed, ids))
+        thought = self.parser.reasoning
+        self.newest.append(Turn("assistant", [Block("tools", text)], parsed, ids, thought))
 
     def note_result(self, result: ToolResult) -> None:
         self.results.append(result)

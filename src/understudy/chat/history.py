@@ -54,13 +54,15 @@ class History:
         self.start = len(plan.dropped_turns)
         return sum(turn.role in ("user", "assistant") and not turn.calls for turn in newly)
 
-    def add(self, newest: Iterable[Turn], answer: str) -> None:
-        """An exchange that is over: the message, its calls and results, and the answer."""
+    def add(self, newest: Iterable[Turn], answer: str, reasoning: str = "") -> None:
+        """An exchange that is over: the message, its calls and results, the answer, and what was
+        thought before it.
+        """
         for turn in newest:
             for block in turn.blocks:
                 block.origin = "history" if block.origin == "user" else block.origin
             self.turns.append(turn)
-        self.turns.append(Turn("assistant", [Block("history", answer)]))
+        self.turns.append(Turn("assistant", [Block("history", answer)], reasoning=reasoning))
 
     def undo(self) -> None:
         """Forgets the last exchange."""

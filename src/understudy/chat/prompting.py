@@ -88,7 +88,7 @@ def form_of_reply(
         lark = exchange.grounding.grammar(exchange.num_passages, setup.model.spec)
         answer = AnswerForm(lark=lark)
     return reply_mask(
-        setup.model.chat_template,
+        setup.chat_template,
         setup.model.tokenizer,
         tools,
         intent,

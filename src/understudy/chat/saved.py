@@ -135,7 +135,8 @@ def load_state(path: str | Path, model: Model, document: dict[str, Any]) -> None
 
 def turn_document(turn: Turn) -> dict[str, Any]:
     calls = [asdict(call) for call in turn.calls]
-    return {"role": turn.role, "text": turn.text, "calls": calls, "ids": list(turn.ids)}
+    thought = {"reasoning": turn.reasoning} if turn.reasoning else {}
+    return {"role": turn.role, "text": turn.text, "calls": calls, "ids": list(turn.ids), **thought}
 
 
 def read_turn(document: dict[str, Any]) -> Turn:
@@ -145,7 +146,8 @@ def read_turn(document: dict[str, Any]) -> Turn:
         raise ValueError("not a message")
     calls = tuple(ParsedCall(call["name"], dict(call["arguments"])) for call in document["calls"])
     ids = tuple(str(id) for id in document.get("ids", ()))  # files of version 0.1 have none
-    return Turn(role, [Block("tools" if role == "tool" or calls else "history", text)], calls, ids)
+    blocks = [Block("tools" if role == "tool" or calls else "history", text)]
+    return Turn(role, blocks, calls, ids, str(document.get("reasoning", "")))
 
 
 def _state_path(path: Path) -> Path:

@@ -195,7 +195,7 @@ class Session(AsyncReplies, SavedConversation):
         if answer.reason == "tool_calls":
             self._waiting = exchange
             return
-        self.history.add(exchange.newest, self.last.text)
+        self.history.add(exchange.newest, self.last.text, self.last.reasoning)
         if self.character is not None:
             was_cut = answer.reason == "cancelled"
             self.character.commit(exchange.text, self.last.text, was_cut=was_cut)

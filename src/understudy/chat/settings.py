@@ -9,6 +9,7 @@ from typing import Literal
 from understudy.errors import UsageError
 from understudy.generation.intent import CallSettings
 from understudy.generation.reply import ToolCall
+from understudy.generation.thinking import Thinking
 
 Approve = Callable[[ToolCall], bool]
 """Asked before a tool runs; False refuses the call."""
@@ -41,6 +42,8 @@ class SessionSettings:
         stops_at_speakers: a character's reply ends where somebody else's turn would begin.
         stays_in_character: a sentence with which a character becomes an assistant ("As an AI …") is
             not given out: before anything else was said the reply is drawn once more.
+        thinking: whether the model thinks before it answers; default as its template has it.
+        reasoning_budget: most tokens of thoughts; default half of those of an answer.
         user, seed, greeting: for characters: the user's name, of random macros, which greeting.
     """
 
@@ -58,6 +61,8 @@ class SessionSettings:
     repeats_question: bool | None = None
     stops_at_speakers: bool = True
     stays_in_character: bool = True
+    thinking: bool | None = None
+    reasoning_budget: int | None = None
     user: str = "User"
     seed: int = 0
     greeting: int = 0
@@ -77,6 +82,7 @@ class SessionSettings:
                     expected=f"at least {low}",
                     found=getattr(self, name),
                 )
+        Thinking(self.thinking, self.reasoning_budget)
         if not self.timeout_s > 0:
             raise UsageError(
                 "setting is out of range",

@@ -9,8 +9,10 @@ from typing import Any
 from understudy.chat.settings import Approve, SessionSettings
 from understudy.chat.sources import ActiveCharacter, Documents
 from understudy.generation.moderation import TextGuard
+from understudy.generation.thinking import Thinking
 from understudy.generation.tools import Tool
 from understudy.model import Model
+from understudy.text.templates import ChatTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class SessionSetup:
         return min(self.settings.context or self.model.context, self.model.context)
 
     @property
+    def chat_template(self) -> ChatTemplate:
+        """The model's, with thoughts switched as the settings say."""
+        thinking = Thinking(self.settings.thinking, self.settings.reasoning_budget)
+        return thinking.template_of(self.model.chat_template)
+
+    @property
     def is_grounded(self) -> bool:
         """Whether answers must quote the documents."""
         if self.documents is None or self.settings.grounded is not None:
@@ -50,7 +58,14 @@ class SessionSetup:
     def sampling(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options of `Model.generate` for one reply, its limit of tokens among them."""
         room = min(self.settings.reserve, self.context // 2)
-        sampling = {**options, "max_tokens": options.get("max_tokens") or room}
+        limit = options.get("max_tokens") or room
+        sampling = {**options, "max_tokens": limit}
+        if self.model.chat_template.reasoning is not None:
+            budget = self.settings.reasoning_budget
+            sampling |= {
+                "thinking": self.settings.thinking,
+                "reasoning_budget": limit // 2 if budget is None else budget,
+            }
         if self.character is not None and self.settings.stops_at_speakers:
             given = options.get("stop") or ()
             own = (given,) if isinstance(given, str) else tuple(given)

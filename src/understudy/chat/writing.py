@@ -19,6 +19,7 @@ from understudy.generation.plan import count_passages, fit
 from understudy.generation.reader import StreamParser
 from understudy.generation.reply import ReplyEnd, ToolResult
 from understudy.generation.results import ResultCheck
+from understudy.generation.thinking import starts_inside
 from understudy.generation.tools import Tool
 from understudy.text.templates import Prompt
 
@@ -128,7 +129,11 @@ class ReplyWriter:
         self._history.adapter = options.get("adapter")
         if (make_mask := form_of_reply(self._setup, exchange, tools, intent)) is not None:
             options["make_mask"] = make_mask
-        text_out = exchange.text_out = self._reply_text(intent, is_strict=make_mask is not None)
+        text_out = exchange.text_out = self._reply_text(
+            intent,
+            is_strict=make_mask is not None,
+            is_thinking=starts_inside(self._setup.chat_template, prompt),
+        )
         outputs = self._setup.model.stream_outputs(prompt, **options)
         with contextlib.closing(outputs):  # type: ignore[type-var]
             for output in outputs:
@@ -152,7 +157,7 @@ class ReplyWriter:
         plan, tools = plan_prompt(setup, self._history, exchange)
         prompt, exchange.ledger = fit(
             plan,
-            setup.model.chat_template,
+            setup.chat_template,
             tokenizer,
             context=setup.context,
             reserve=reserve,
@@ -172,11 +177,15 @@ class ReplyWriter:
     def _intent(self, choice: str, tools: Sequence[Tool]) -> Intent:
         return self._exchange.intent(self._policy, self._history.turns, tools, choice)
 
-    def _reply_text(self, intent: Intent, *, is_strict: bool) -> ReplyText:
+    def _reply_text(self, intent: Intent, *, is_strict: bool, is_thinking: bool) -> ReplyText:
         setup = self._setup
         may_call = setup.tools if intent.choice != "none" else ()
         parser = StreamParser(
-            setup.model.chat_template, may_call, is_strict=is_strict, keeps_space=True
+            setup.chat_template,
+            may_call,
+            is_strict=is_strict,
+            keeps_space=True,
+            is_thinking=is_thinking,
         )
         speech = None
         if setup.character is not None and setup.settings.stays_in_character:

@@ -16,7 +16,7 @@ from typing import Any
 from understudy.chat.session import Session
 from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
-from understudy.cli.session_options import add_sources, add_tools, session_of
+from understudy.cli.session_options import add_sources, add_thinking, add_tools, session_of
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.formats.packed import cache_folder
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", help="system message")
     add_tools(parser)
     add_sources(parser)
+    add_thinking(parser)
     add_guard(parser)
     add_sampling(parser, max_tokens=512)
     add_loading(parser)

@@ -59,6 +59,19 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--user", default="User", help="your name, for characters")
 
 
+def add_thinking(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("thoughts, of models that think before they answer")
+    group.add_argument(
+        "--thinking", choices=("on", "off"), help="default: as the model's chat template has it"
+    )
+    group.add_argument(
+        "--reasoning-budget",
+        type=int,
+        metavar="TOKENS",
+        help="most tokens of thoughts (default: half of those of an answer)",
+    )
+
+
 @contextlib.contextmanager
 def tools_of(arguments: argparse.Namespace) -> Iterator[tuple[GivenTool, ...]]:
     """The tools that the arguments name; MCP servers run until the end of the block."""
@@ -92,7 +105,12 @@ def session_of(
             from understudy.roleplay.card_files import read_card
 
             character = read_card(arguments.character)
-        settings = SessionSettings(timeout_s=arguments.timeout, user=arguments.user)
+        settings = SessionSettings(
+            timeout_s=arguments.timeout,
+            user=arguments.user,
+            thinking=None if arguments.thinking is None else arguments.thinking == "on",
+            reasoning_budget=arguments.reasoning_budget,
+        )
         yield Session(
             model,
             system=arguments.system or "",

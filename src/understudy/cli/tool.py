@@ -9,7 +9,13 @@ import dataclasses
 import json
 
 from understudy.cli.options import add_loading, add_sampling, load_model, sampling_of
-from understudy.cli.session_options import add_sources, add_tools, session_of, tools_of
+from understudy.cli.session_options import (
+    add_sources,
+    add_thinking,
+    add_tools,
+    session_of,
+    tools_of,
+)
 from understudy.cli.terminal import write
 from understudy.generation.tools import as_tools
 from understudy.hub import DEFAULT_MODEL
@@ -31,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (listing, ask):
         add_tools(action)
     add_sources(ask)
+    add_thinking(ask)
     add_sampling(ask, max_tokens=384)
     add_loading(ask)
 

@@ -149,7 +149,7 @@ class Engine:
             len(prompt),
             params,
             settings_of(params, seed, self._breakers.of(params), self.token_bias.steady),
-            StreamDecoder(self.tokenizer, continues=request.continues),
+            StreamDecoder(self.tokenizer, continues=request.continues, shown=request.shown),
             StopFilter(params.stop),
             frozenset((*eos, *params.stop_token_ids)),
             self.context

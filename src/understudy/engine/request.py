@@ -36,7 +36,9 @@ class Request:
     `overflow` says what to do with a prompt that, with `max_tokens`, does not fit the context:
     refuse (an error with the numbers), keep its start, or keep its end; what was dropped is
     reported. `make_mask` gives a fresh mask for each answer. Lower `priority` numbers go first,
-    always. With `continues` the answer goes on a text, so that its first space counts.
+    always. With `continues` the answer goes on a text, so that its first space counts. `shown` are
+    special tokens that leave their text in the answer, `thinks` tells whoever reads the answer that
+    it begins inside of its reasoning.
     """
 
     prompt: Sequence[int]
@@ -45,6 +47,8 @@ class Request:
     make_mask: MaskFactory | None = None
     priority: int = 0
     continues: bool = False
+    shown: frozenset[int] = frozenset()
+    thinks: bool = False
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):

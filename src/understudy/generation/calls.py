@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import SchemaError, TemplateError, UsageError
-from understudy.generation.contract import said_of
+from understudy.generation.call_rules import CallRules, lark_text, rule_of
+from understudy.generation.contract import contract_of
 from understudy.generation.tools import Tool, as_tools, find_fault
+from understudy.generation.value_rules import regex_text
+from understudy.text.call_forms import CallForm
 from understudy.text.grammar import Grammar, GrammarMask
 from understudy.text.templates import ChatTemplate
-from understudy.text.templates.base import CallForm
-from understudy.text.tokenizer import Marker, Tokenizer
+from understudy.text.tokenizer import Tokenizer
 from understudy.text.toolcalls import ParsedCall
 
 MAX_CALLS = 8
@@ -91,7 +92,7 @@ def callable_tools(
     for given in tools:
         try:
             tool = given if isinstance(given, Tool) else Tool.from_openai(given)
-            _rule_of(tool)
+            rule_of(tool)
         except SchemaError as error:
             last = error
             if wanted is not None and wanted == _name_of_tool(given):
@@ -165,14 +166,14 @@ def call_grammar(
             where=chat_template.name,
             do="use a checkpoint with a chat template",
         )
-    opening = _lark_text(tokenizer, form.open)
+    opening = lark_text(tokenizer, form.open)
     has_marker = tokenizer.marker_id(form.open) is not None
     if answer is not None:
         text, lead = _renamed(answer), [f"lead: {opening}"]
     elif has_marker:  # a marker is never text
         text, lead = ["text: TEXT", f"TEXT: {anything}"], [f"lead: TEXT {opening}"]
     else:  # one lexeme that ends with the first opening, beside text that has none
-        pattern = _pattern(form.open)
+        pattern = regex_text(form.open)
         text = ["text: TEXT", f"TEXT: {anything} & ~/(.|\\n)*{pattern}(.|\\n)*/"]
         lead = [f"lead[lazy]: /(.|\\n)*{pattern}/"]
     if choice == "none":
@@ -193,55 +194,22 @@ def _calls(
     requests: Sequence[Sequence[Tool]] = (),
 ) -> list[str]:
     first, close, again, last = (
-        _lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
+        lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
     )
     more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
     body = f"call {close}{more}"
     if requests:
         body = f" {again} ".join(f"request_{i} {close}" for i in range(len(requests)))
+    written = CallRules(form, tokenizer)
     rules = [
         f"calls: {first} {body} {last} end",
         # many models end their turn with a line feed, which must not open the next call
         'end: "" | /[\\n ]{1,2}/',
-        *_choice("call", tools, form),
+        *written.choice("call", tools),
     ]
     for i, chosen in enumerate(requests):
-        rules += _choice(f"request_{i}", chosen, form)
+        rules += written.choice(f"request_{i}", chosen)
     return rules
-
-
-def _choice(name: str, tools: Sequence[Tool], form: CallForm) -> list[str]:
-    """The rule of a call of one of these tools, and those that it stands on."""
-    rules = [f"{name}: " + " | ".join(f"{name}_{i}" for i in range(len(tools)))]
-    for i, tool in enumerate(tools):
-        head = (
-            json.dumps({"name": tool.name}, ensure_ascii=False)[:-1] + f', "{form.arguments_key}": '
-        )
-        rules.append(f'{name}_{i}: {json.dumps(head)} {name}_arguments_{i} "}}"')
-        rules.append(f"{name}_arguments_{i}: {_rule_of(tool)}")
-    return rules
-
-
-def _rule_of(tool: Tool) -> str:
-    try:
-        return tool.contract.rule
-    except SchemaError as error:
-        raise said_of(tool.name, error) from error
-
-
-def _lark_text(tokenizer: Tokenizer, text: str) -> str:
-    """A fixed text in Lark; markers in it are tokens, which no string can stand for."""
-    pieces = []
-    for piece in tokenizer.split(text):
-        if isinstance(piece, Marker):
-            pieces.append(f"<[{piece.token}]>" if not piece.is_text else json.dumps(piece.text))
-        elif piece:
-            pieces.append(json.dumps(piece))
-    return " ".join(pieces) or '""'
-
-
-def _pattern(text: str) -> str:
-    return re.sub(r"([^\w<>])", r"\\\1", text)
 
 
 def _renamed(grammar: str) -> list[str]:
@@ -301,23 +269,27 @@ def fitted(tools: Sequence[Tool], call: ParsedCall) -> tuple[ParsedCall, tuple[s
     takes_more = is_open or tool.parameters.get("additionalProperties") not in (None, False)
     dropped = () if takes_more else tuple(name for name in call.arguments if name not in properties)
     arguments = {
-        name: _typed(properties.get(name), value) if call.is_text else value
+        name: _typed(properties.get(name), value, tool.parameters) if call.is_text else value
         for name, value in call.arguments.items()
         if name not in dropped
     }
     return ParsedCall(call.name, arguments), dropped
 
 
-def _typed(schema: Any, value: Any) -> Any:
+def _typed(schema: Any, value: Any, root: Mapping[str, Any]) -> Any:
     """A value that came as text, as its schema wants it; text where that cannot be."""
     if not isinstance(value, str) or not isinstance(schema, Mapping):
-        return value
-    kinds = schema.get("type", ())
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    if value in schema.get("enum", ()) or ("string" in kinds and value != "null"):
         return value
     try:
         read = json.loads(_PYTHON_WORDS.get(value.strip(), value))
     except (ValueError, RecursionError):
         return value
-    return value if read is None and "string" in kinds and "null" not in kinds else read
+    kinds = schema.get("type", ())
+    is_text = value in schema.get("enum", ()) or "string" in kinds
+    may_be = [value, read] if is_text and value != "null" else [read, value]
+    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
+    try:
+        contract = contract_of({**schema, **shared})
+    except SchemaError:
+        return may_be[0]
+    return next((one for one in may_be if contract.fault(one) is None), may_be[0])

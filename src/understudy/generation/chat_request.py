@@ -13,6 +13,7 @@ from typing import Any
 from understudy.engine.request import Overflow
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import callable_tools
+from understudy.generation.thinking import Thinking
 from understudy.generation.tools import Tool
 from understudy.text.templates import Message
 
@@ -59,6 +60,7 @@ class ChatRequest:
     notes: tuple[str, ...] = ()
     prefill: str = ""
     opens_turn: bool = True
+    thinking: Thinking = field(default_factory=Thinking)
     offered: OfferedTools | None = None
 
     def with_tools_read(self) -> ChatRequest:

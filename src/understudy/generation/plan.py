@@ -46,14 +46,16 @@ class Block:
 
 @dataclass(slots=True)
 class Turn:
-    """One message: its blocks, the tool calls that an assistant's message holds with their ids, and
-    the id of the call that a tool's message answers.
+    """One message: its blocks, the tool calls that an assistant's message holds with their ids, or
+    the id of the call that a tool's message answers; and what was thought before it, which goes
+    into a prompt where the chat template says so.
     """
 
     role: str
     blocks: list[Block]
     calls: tuple[ParsedCall, ...] = ()
     ids: tuple[str, ...] = ()
+    reasoning: str = ""
 
     @property
     def text(self) -> str:
@@ -61,6 +63,8 @@ class Turn:
 
     def to_message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": self.role, "content": self.text}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
         if self.calls:
             ids = self.ids or ("",) * len(self.calls)
             message["tool_calls"] = [

@@ -23,6 +23,13 @@ from understudy.generation.contract import contract_of, said_of
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
 from understudy.generation.results import ResultCheck
 from understudy.generation.sizes import check_num_messages, check_size
+from understudy.generation.thinking import (
+    NO_THOUGHTS,
+    Thinking,
+    closed,
+    starts_inside,
+    thinking_mask,
+)
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar
@@ -106,31 +113,30 @@ def prepare_chat(
         UnderstudyError: what is wrong with the request, in a line.
     """
     chat = chat.with_tools_read()
-    shown = chat.tools if chat.choice != "none" else ()
     check_num_messages(len(chat.messages), limits.context)
     check_size([chat.messages, chat.prefill], tokenizer, limits.context)
-    prompt = chat_template.render(
-        chat.messages,
-        tools=[tool.to_openai() for tool in shown] or None,
-        add_generation_prompt=chat.opens_turn,
-    )
-    prompt = _with_prefill(prompt, chat) if chat.prefill else prompt
+    thinking = NO_THOUGHTS if chat.prefill else chat.thinking
+    template = thinking.template_of(chat_template)
+    prompt = _prompt_of(template, chat, thinking)
     intent = _intent_of(chat, limits.calls)
     mask = reply_mask(
-        chat_template,
+        template,
         tokenizer,
         chat.tools,
         intent,
         is_parallel=chat.is_parallel,
         answer=chat.answer,
     )
+    mask = thinking_mask(template, prompt, mask, thinking)
     request = make_request(
         prompt.encode(tokenizer),
         sampling_params(limits.with_job_adapter(chat.sampling, _is_job(chat, intent)), limits),
         limits,
-        stops=chat_template.stops,
+        stops=template.stops,
         overflow=chat.overflow,
         make_mask=mask,
+        shown=template.shown_tokens(may_call=bool(chat.tools)),
+        thinks=starts_inside(template, prompt),
     )
     capped = _capped(request, chat.sampling.get("max_tokens"))
     if chat.prefill:
@@ -139,12 +145,23 @@ def prepare_chat(
         request,
         prompt,
         chat.tools if intent.callable_tools else (),
-        (*chat.notes, *capped),
+        (*chat.notes, *capped, *chat.thinking.notes_of(chat_template)),
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
         check=_check_of(chat, limits.calls),
     )
+
+
+def _prompt_of(template: ChatTemplate, chat: ChatRequest, thinking: Thinking) -> Prompt:
+    shown = chat.tools if chat.choice != "none" else ()
+    prompt = template.render(
+        chat.messages,
+        tools=[tool.to_openai() for tool in shown] or None,
+        add_generation_prompt=chat.opens_turn,
+    )
+    prompt = closed(template, prompt, thinking) if chat.opens_turn else prompt
+    return _with_prefill(prompt, chat) if chat.prefill else prompt
 
 
 def _check_of(chat: ChatRequest, policy: CallPolicy | None) -> ResultCheck | None:
@@ -200,17 +217,19 @@ def make_request(
     overflow: Overflow = "refuse",
     make_mask: MaskFactory | None = None,
     priority: int = 0,
+    **told: Any,
 ) -> Request:
     """A request, with all that the engine would refuse refused here.
 
     Args:
         stops: what ends the answers of a chat template; None: a text is continued.
+        told: `shown` and `thinks` of the request.
     """
     ids = as_ids(tokens)
     params = params if stops is None else with_stops(params, stops)
     if limits.caps_answers and overflow == "refuse":
         params = _fitting(params, len(ids), limits.context)
-    request = Request(ids, params, overflow, make_mask, priority, continues=stops is None)
+    request = Request(ids, params, overflow, make_mask, priority, continues=stops is None, **told)
     check_prompt(ids, params, overflow, context=limits.context, vocab_size=limits.vocab_size)
     return request
 

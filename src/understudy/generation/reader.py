@@ -5,15 +5,14 @@ for output in outputs: pieces = parser.push(output.text)
 pieces = parser.finish(); parser.text, parser.reasoning, parser.calls
 
 Where a grammar holds the calls (`is_strict`), the arguments of a call of the template's own form
-are handed on while they are written: joined they are what the whole reply gives, and if the reply
-is cut, they are closed, so that they always are JSON. Calls of every other form (fenced, bare, a
-list, XML, Python) are held back from their first character and read at the end by `read_calls`;
-what turns out to be no call is text.
+are handed on while they are written (`written_calls.py`): joined they are what the whole reply
+gives, and if the reply is cut, they are closed, so that they always are JSON. Calls of every other
+form (fenced, bare, a list, XML, Python) are held back from their first character and read at the
+end by `read_calls`; what turns out to be no call is text.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Sequence
@@ -21,13 +20,12 @@ from dataclasses import dataclass
 
 from understudy.generation.calls import Calls, check_calls, read_calls
 from understudy.generation.openings import Opening, find_opening, num_begun
-from understudy.generation.partial_json import PartialJson
 from understudy.generation.tools import Tool
+from understudy.generation.written_calls import WrittenCall, begun_call
+from understudy.text.call_forms import json_text
 from understudy.text.templates import ChatTemplate
-from understudy.text.templates.base import REASONING
 from understudy.text.toolcalls import ParsedCall
 
-_HEAD = re.compile(r'\s*\{"name": (?P<name>"(?:[^"\\]|\\.)*"), "(?:arguments|parameters)": ')
 _OWN = re.compile(r"\s*(?:\[\s*)?(?:\{|\Z)")
 
 
@@ -68,6 +66,7 @@ class StreamParser:
         is_strict: a grammar holds calls to the template's form and to the tools' schemas.
         continues: the answer goes on a text, so that white space at its beginning counts.
         keeps_space: white space at the end of a text is handed on too.
+        is_thinking: the answer begins inside of its reasoning; None: as the template's prompts do.
     """
 
     def __init__(
@@ -78,18 +77,20 @@ class StreamParser:
         is_strict: bool,
         continues: bool = False,
         keeps_space: bool = False,
+        is_thinking: bool | None = None,
     ) -> None:
         self._trimmed = str if keeps_space else str.rstrip  # of a text, as far as it goes out
         self._template, self._tools = chat_template, tools
         self._names = None if tools is None else [tool.name for tool in tools]
-        self._own_form = _own_form(chat_template) if is_strict and tools else ""
+        self._form = chat_template.call_form if is_strict and tools else None
+        self._own_form = "" if self._form is None else self._form.open
         self._buffer = ""  # read, and not yet handed on
-        self._state = "reasoning" if chat_template.opens_with_reasoning else "start"
+        thinks = chat_template.opens_with_reasoning if is_thinking is None else is_thinking
+        self._state = "text" if continues else "reasoning" if thinks else "start"
         self._is_fenced = False
         self._opening: Opening | None = None  # of what is held back
-        self._written: _WrittenCall | None = None  # one that has begun and not ended
+        self._written: WrittenCall | None = None  # one that has begun and not ended
         self._texts: list[str] = [""] if continues else []
-        self._state = "text" if continues else self._state
         self._thoughts: list[str] = []
         self.calls: list[ParsedCall] = []
         self.refused: list[Refused] = []
@@ -122,7 +123,7 @@ class StreamParser:
         """The end: what was held back, as calls or as text, and the end of a call that was cut."""
         pieces: list[ReplyPiece] = []
         if (call := self._written) is not None:
-            pieces += self._begun(call) if call.is_held else ()
+            pieces += self._start_of(call.name, call.arguments) if call.is_held else ()
             pieces += [CallPiece(self.num_calls - 1, end)] if (end := call.closing()) else ()
         elif self._state == "reasoning":
             _add(pieces, ReasoningPiece, self._buffer.rstrip(), self._thoughts)
@@ -135,15 +136,13 @@ class StreamParser:
 
     def _read(self, pieces: list[ReplyPiece]) -> bool:
         """Reads on; returns whether there may be more to read at once."""
-        if self._state == "start":
-            return self._read_start()
         readers = {"reasoning": self._read_reasoning, "text": self._read_text}
         readers |= {"held": self._read_held, "calls": self._read_calls}
-        return readers[self._state](pieces)
+        return self._read_start() if self._state == "start" else readers[self._state](pieces)
 
     def _read_start(self) -> bool:
         begun = self._buffer.lstrip()
-        opening = REASONING[0] if self._template.has_reasoning else ""
+        opening = (self._template.reasoning or ("", ""))[0]
         if opening and begun.startswith(opening):
             self._buffer, self._state = begun[len(opening) :], "reasoning"
             return True
@@ -153,7 +152,7 @@ class StreamParser:
         return True
 
     def _read_reasoning(self, pieces: list[ReplyPiece]) -> bool:
-        closing = REASONING[1]
+        closing = (self._template.reasoning or ("", ""))[1]
         at = self._buffer.find(closing)
         end = at if at >= 0 else len(self._buffer) - num_begun(self._buffer, closing)
         ready = self._buffer[:end].rstrip()
@@ -210,9 +209,7 @@ class StreamParser:
         rest = found.text.strip() if found.calls else self._buffer.rstrip()
         _add(pieces, TextPiece, gap + rest if rest else "", self._texts)
         for call in found.calls:
-            whole = _WrittenCall(call.name, is_held=True)
-            whole.arguments = json.dumps(call.arguments, ensure_ascii=False)
-            pieces += self._begun(whole)
+            pieces += self._start_of(call.name, json_text(call.arguments))
 
     def _note(self, found: Calls) -> None:
         self.calls += found.calls
@@ -222,19 +219,20 @@ class StreamParser:
     @property
     def _is_foreign(self) -> bool:
         """Whether the template's opening stands before something else than its own form."""
-        is_own = self._own_form.endswith('"') or _OWN.match(self._buffer, len(self._own_form))
+        is_json = self._form is None or self._form.notation == "json"
+        is_own = not is_json or _OWN.match(self._buffer, len(self._own_form))
         is_begun = self.num_calls or self.failed or self.refused
         return self._state == "calls" and not is_begun and not is_own
 
     def _read_calls(self, pieces: list[ReplyPiece]) -> bool:
         if self._written is None:
-            match = _HEAD.search(self._buffer)
-            if match is None:
+            assert self._form is not None
+            begun = begun_call(self._form, self._buffer, self._tools or ())
+            if begun is None:
                 return False
-            name = str(json.loads(match["name"]))
-            self._written = _WrittenCall(name, is_held=_is_loosened(self._tools or (), name))
-            self._buffer = self._buffer[match.end() :]
-            pieces += () if self._written.is_held else self._begun(self._written)
+            self._written, self._buffer = begun
+            if not self._written.is_held:
+                pieces += self._start_of(self._written.name, self._written.arguments)
         call = self._written
         piece, self._buffer = call.push(self._buffer), ""
         if piece and not call.is_held:
@@ -245,76 +243,36 @@ class StreamParser:
         self._take(pieces, call)
         return bool(self._buffer)
 
-    def _take(self, pieces: list[ReplyPiece], call: _WrittenCall) -> None:
+    def _take(self, pieces: list[ReplyPiece], call: WrittenCall) -> None:
         """A whole call, which a grammar that is wider than its schema may have let pass."""
         found = check_calls([call.parsed], self._tools)
         if call.is_held and found.refused:
             self.failed += found.refused
             return
-        pieces += self._begun(call) if call.is_held else ()
+        if call.is_held:
+            pieces += self._start_of(call.name, json_text(found.calls[0].arguments))
         self._note(found)
 
-    def _begun(self, call: _WrittenCall) -> list[ReplyPiece]:
+    def _start_of(self, name: str, arguments: str) -> list[ReplyPiece]:
         """The beginning of a call, with the arguments that there are."""
         self.num_calls += 1
-        start = CallStart(self.num_calls - 1, f"call_{secrets.token_hex(12)}", call.name)
-        return [start, CallPiece(start.index, call.arguments)] if call.arguments else [start]
-
-
-class _WrittenCall:
-    """A call of the template's own form while it is written; `is_held`: handed on only when it is
-    whole and checked."""
-
-    def __init__(self, name: str, *, is_held: bool) -> None:
-        self.name, self.is_held, self.arguments = name, is_held, ""
-        self._json = PartialJson()
-
-    @property
-    def is_done(self) -> bool:
-        return self._json.is_done
-
-    @property
-    def rest(self) -> str:
-        return self._json.rest
-
-    @property
-    def parsed(self) -> ParsedCall:
-        return ParsedCall(self.name, json.loads(self.arguments))
-
-    def push(self, text: str) -> str:
-        piece = self._json.push(text)
-        self.arguments += piece
-        return piece
-
-    def closing(self) -> str:
-        return self._json.closing()
-
-
-def _is_loosened(tools: Sequence[Tool], name: str) -> bool:
-    return any(tool.name == name and tool.contract.loosened for tool in tools)
+        start = CallStart(self.num_calls - 1, f"call_{secrets.token_hex(12)}", name)
+        return [start, CallPiece(start.index, arguments)] if arguments else [start]
 
 
 def read_reply(
-    chat_template: ChatTemplate, raw: str, tools: Sequence[Tool] | None, *, is_strict: bool = False
+    chat_template: ChatTemplate,
+    raw: str,
+    tools: Sequence[Tool] | None,
+    *,
+    is_strict: bool = False,
+    is_thinking: bool | None = None,
 ) -> StreamParser:
     """A finished reply, read: the parser with its `text`, `reasoning`, `calls` and `refused`."""
-    parser = StreamParser(chat_template, tools, is_strict=is_strict)
+    parser = StreamParser(chat_template, tools, is_strict=is_strict, is_thinking=is_thinking)
     parser.push(raw)
     parser.finish()
     return parser
-
-
-def _own_form(chat_template: ChatTemplate) -> str:
-    """What opens a call of the template's own form in the text, "" where it has none.
-
-    A special token leaves no text: then it is the beginning of the call itself.
-    """
-    form = chat_template.call_form
-    if form is None:
-        return ""
-    marker = chat_template.tokenizer.marker_id(form.open)
-    is_hidden = marker is not None and chat_template.tokenizer.is_special(marker)
-    return f'{form.first}{{"name": "' if is_hidden else form.open
 
 
 def _add(

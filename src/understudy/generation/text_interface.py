@@ -4,15 +4,27 @@ gives becomes replies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.engine import Output, Request, as_ids
+from understudy.engine import Output, Request, SamplingParams, as_ids
 from understudy.errors import MissingError, UsageError
-from understudy.generation.prepare import RequestLimits, make_request, sampling_params
-from understudy.generation.reader import read_reply
+from understudy.generation.prepare import (
+    MaskFactory,
+    RequestLimits,
+    make_request,
+    sampling_params,
+)
+from understudy.generation.reader import StreamParser, read_reply
 from understudy.generation.reply import Reply, numbered
+from understudy.generation.thinking import (
+    NO_THOUGHTS,
+    Thinking,
+    closed,
+    starts_inside,
+    thinking_mask,
+)
 from understudy.spec import ModelSpec
 from understudy.text import Tokenizer
 from understudy.text.templates import ChatTemplate, Message, Prompt, chat_template_for
@@ -84,8 +96,10 @@ class TextInterface:
             UsageError: an unknown option, or one out of range.
             ContextError: prompt and answer do not fit.
         """
+        may_call = may_hold_calls(prompt, options) or options.get("make_mask") is not None
         rendered = {name: options.pop(name, None) for name in ("tools", "contexts")}
-        given = {
+        thinking = Thinking(*(options.pop(name, None) for name in ("thinking", "reasoning_budget")))
+        given: dict[str, Any] = {
             name: options.pop(name)
             for name in ("overflow", "make_mask", "priority")
             if name in options
@@ -93,40 +107,76 @@ class TextInterface:
         params = options.pop("params", None)
         if params is not None and options:
             raise UsageError("give either params or single settings", found=", ".join(options))
+        params = params or sampling_params(options, self._limits)
+        if not is_chat_prompt(prompt):
+            return make_request(self.encode(prompt), params, self._limits, **given)
+        return self._chat_request(prompt, rendered, thinking, params, given, may_call)
+
+    def _chat_request(
+        self,
+        prompt: PromptLike,
+        rendered: Mapping[str, Any],
+        thinking: Thinking,
+        params: SamplingParams,
+        given: dict[str, Any],
+        may_call: bool,
+    ) -> Request:
+        mask: MaskFactory | None = given.pop("make_mask", None)
+        if mask is not None and thinking == Thinking():
+            thinking = NO_THOUGHTS  # what a grammar asks for is wanted at once
+        template = thinking.template_of(self.chat_template)
+        if not isinstance(prompt, Prompt):
+            messages: Sequence[Message] = prompt  # type: ignore[assignment]
+            prompt = template.render(messages, **rendered)
+        prompt = closed(template, prompt, thinking)
+        mask = thinking_mask(template, prompt, mask, thinking)
         return make_request(
-            self.encode(prompt, **rendered),
-            params or sampling_params(options, self._limits),
+            prompt.encode(self.tokenizer),
+            params,
             self._limits,
-            stops=self.chat_template.stops if is_chat_prompt(prompt) else None,
+            stops=template.stops,
+            shown=template.shown_tokens(may_call=may_call),
+            thinks=starts_inside(template, prompt),
+            make_mask=mask,
             **given,
         )
 
-    def reply(self, outputs: list[Output], is_chat: bool, may_call: bool) -> Reply:
-        """The reply that the outputs of one answer make up.
+    def asked(
+        self, prompt: PromptLike, options: dict[str, Any]
+    ) -> tuple[Request, Callable[[list[Output]], Reply]]:
+        """As `request`, and what makes a reply of the outputs of one of its answers."""
+        is_chat, may_call = is_chat_prompt(prompt), may_hold_calls(prompt, options)
+        request = self.request(prompt, options)
+        template = self._chat_template if is_chat else None
+        tools = None if may_call else ()
 
-        Args:
-            is_chat: not the continuation of a text.
-            may_call: tool calls are looked for.
-        """
-        last = outputs[-1]
-        assert last.finish_reason is not None
-        assert last.usage is not None
-        raw = "".join(output.text for output in outputs)
-        read = read_reply(self.chat_template, raw, None if may_call else ()) if is_chat else None
-        calls = read.calls if read is not None else []
-        return Reply(
-            self.chat_template.clean(read.text) if read is not None else raw,
-            last.finish_reason,
-            (last.usage,),
-            raw_text=raw,
-            tokens=tuple(token for output in outputs for token in output.new_tokens),
-            reasoning=read.reasoning if read is not None else "",
-            logprobs=tuple(entry for output in outputs for entry in output.logprobs),
-            prompt_logprobs=next(
-                (o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None
-            ),
-            tool_calls=tuple(numbered(calls)),
-        )
+        def read(outputs: list[Output]) -> Reply:
+            raw = "".join(output.text for output in outputs)
+            if template is None:
+                return _reply(outputs, raw, None, raw)
+            parser = read_reply(template, raw, tools, is_thinking=request.thinks)
+            return _reply(outputs, raw, parser, template.clean(parser.text))
+
+        return request, read
+
+
+def _reply(outputs: list[Output], raw: str, read: StreamParser | None, text: str) -> Reply:
+    last = outputs[-1]
+    assert last.finish_reason is not None
+    assert last.usage is not None
+    return Reply(
+        text,
+        last.finish_reason,
+        (last.usage,),
+        raw_text=raw,
+        tokens=tuple(token for output in outputs for token in output.new_tokens),
+        reasoning=read.reasoning if read is not None else "",
+        logprobs=tuple(entry for output in outputs for entry in output.logprobs),
+        prompt_logprobs=next(
+            (o.prompt_logprobs for o in outputs if o.prompt_logprobs is not None), None
+        ),
+        tool_calls=tuple(numbered(read.calls if read is not None else [])),
+    )
 
 
 def is_chat_prompt(prompt: PromptLike) -> bool:

@@ -140,4 +140,4 @@ def prompt_of(
         {"role": "system", "content": instructions},
         {"role": "user", "content": question},
     ]
-    return model.chat_template.render(messages, contexts=contexts)
+    return model.chat_template.without_thoughts.render(messages, contexts=contexts)

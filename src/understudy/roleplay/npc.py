@@ -155,7 +155,7 @@ class Npc(PlayedCharacter, SavedConversation):
             plan = self._plan(player_text, state)
             prompt, ledger = fit(
                 plan,
-                self.model.chat_template,
+                self.model.chat_template.without_thoughts,
                 self.model.tokenizer,
                 context=self._context,
                 reserve=self.settings.reserve,

@@ -188,6 +188,7 @@ class _Answer:
             prepared.tools,
             is_strict=True,
             continues=prepared.continues,
+            is_thinking=prepared.request.thinks,
         )
 
     @property
@@ -245,6 +246,7 @@ class _Answer:
         pieces = [*self._held, *parser.finish()]
         if self._gate is not None:
             pieces = [*self._gate.push(pieces), *self._gate.end()]
+        self._work.note_reasoning(parser.reasoning)
         self._work.count_calls(parser.num_calls - parser.is_cut, int(parser.is_cut))
         if is_stopped:
             return pieces, "filter"

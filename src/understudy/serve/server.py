@@ -93,6 +93,7 @@ class RequestContext:
         self.started = time.monotonic()
         self.handles: list[AsyncOutputs] = []
         self.usages: list[Usage] = []
+        self.num_reasoning = 0  # tokens of thoughts, counted from their text
         self.stops: dict[int, Verdict] = {}  # by answer
         self._is_closed = False
         request.state.record["model"] = self.name
@@ -106,6 +107,9 @@ class RequestContext:
     def note(self, usage: Usage | None) -> None:
         if usage is not None:
             self.usages.append(usage)
+
+    def note_reasoning(self, text: str) -> None:
+        self.num_reasoning += len(self.model.tokenizer.encode(text)) if text else 0
 
     def count_calls(self, num_whole: int, num_cut: int) -> None:
         for end, number in (("whole", num_whole), ("cut", num_cut)):
@@ -154,6 +158,7 @@ class RequestContext:
             "prompt": sum(min(len(r.prompt), context - (r.params.max_tokens or 1)) for r in asked),
             "cached": min((usage.cached_tokens for usage in self.usages), default=0),
             "completion": sum(usage.completion_tokens for usage in self.usages),
+            "reasoning": self.num_reasoning,
         }
 
     def close(self, how: str = "done") -> None:

@@ -29,9 +29,18 @@ def compiled(pattern: str) -> Any:
     import regex
 
     try:
-        return regex.compile("".join(_pieces(pattern)), regex.VERSION1)
+        return regex.compile(translated(pattern), regex.VERSION1)
     except (regex.error, IndexError, OverflowError) as error:
         raise ValueError(str(error) or "it ends too early") from None
+
+
+def translated(pattern: str) -> str:
+    """The pattern as `regex` writes it.
+
+    Raises:
+        IndexError: it ends too early.
+    """
+    return "".join(_pieces(pattern))
 
 
 def _pieces(pattern: str) -> Iterator[str]:

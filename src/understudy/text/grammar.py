@@ -83,7 +83,8 @@ class Grammar:
                 f"grammar cannot be compiled ({' '.join(first.get_error().split())[:300]})"
             )
         size, has_end = self.tokenizer.vocab_size, bool(self.tokenizer.eos_ids)
-        return lambda: GrammarMask(first.deep_copy(), size, has_end)
+        markers = _bits_of(self.tokenizer)
+        return lambda: GrammarMask(first.deep_copy(), size, has_end, markers)
 
 
 class GrammarMask:
@@ -92,9 +93,18 @@ class GrammarMask:
     Args:
         has_end: whether the vocabulary names a token that ends a text; without one an answer ends
             where its grammar lets nothing follow.
+        markers: the bits of all markers but ends. Where the grammar lets one of them follow,
+            llguidance 1.9 shows others too, so that each is asked about.
     """
 
-    def __init__(self, matcher: Any, vocab_size: int, has_end: bool = True) -> None:
+    def __init__(
+        self,
+        matcher: Any,
+        vocab_size: int,
+        has_end: bool = True,
+        markers: NDArray[np.uint32] | None = None,
+    ) -> None:
+        self._markers = markers
         self._vocab_size, self._has_end = vocab_size, has_end
         self._matcher, self._num_words = matcher, -(-vocab_size // 32)
         self._unused = -vocab_size % 32  # bits of the last word that stand for no token
@@ -106,7 +116,18 @@ class GrammarMask:
         self._check()
         if self._unused:
             bits[-1] &= (1 << (32 - self._unused)) - 1
+        if self._markers is not None:
+            self._drop_wrong(bits, self._markers)
         return bits
+
+    def _drop_wrong(self, bits: NDArray[np.uint32], markers: NDArray[np.uint32]) -> None:
+        """Clears the markers that cannot follow."""
+        shown = np.flatnonzero(np.unpackbits((bits & markers).view(np.uint8), bitorder="little"))
+        if len(shown) < 2:
+            return
+        for token in map(int, shown):
+            if not self._matcher.validate_tokens([token]):
+                bits[token // 32] &= np.uint32(~(1 << (token % 32)) & 0xFFFFFFFF)
 
     def forced(self, generated: Sequence[int]) -> list[int]:
         self._follow(generated)
@@ -150,6 +171,16 @@ class GrammarMask:
             lines = self._matcher.get_error().splitlines()
             why = next((line for line in lines if line.startswith("Error: ")), lines[0])
             raise ValueError(f"the grammar cannot be followed ({why.removeprefix('Error: ')})")
+
+
+def _bits_of(tokenizer: Tokenizer) -> NDArray[np.uint32]:
+    """Bit i of word i // 32 set where token i is a marker that no text holds and that ends none."""
+    bits = np.zeros(-(-tokenizer.vocab_size // 32), np.uint32)
+    for marker in tokenizer.markers.values():
+        if marker.is_text or marker.token in tokenizer.eos_ids:
+            continue
+        bits[marker.token // 32] |= np.uint32(1 << (marker.token % 32))
+    return bits
 
 
 class _Words:

@@ -9,18 +9,28 @@ whatever it holds.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from understudy.text.call_notations import ParsedCall, python_call, xml_call
+from understudy.text.call_forms import json_call
+from understudy.text.call_notations import (
+    DECODER,
+    ParsedCall,
+    gemma_call,
+    named_call,
+    python_call,
+    xml_call,
+)
 
 OPENINGS = (
     "<toolcall>",
     "<tool_call>",
     "<TOOLCALL>",
     "<|tool_call_start|>",
+    "<|tool_call|>",
+    "<|tool_call>",
+    "<start_function_call>",
     "<function_calls>",
     "[TOOL_CALLS]",
     "<|python_tag|>",
@@ -35,6 +45,9 @@ _CLOSINGS = (
     "</tool_call>",
     "</TOOLCALL>",
     "<|tool_call_end|>",
+    "<|/tool_call|>",
+    "<tool_call|>",
+    "<end_function_call>",
     "</function_calls>",
 )
 _TAG = re.compile(
@@ -60,8 +73,8 @@ def write_call(name: str, arguments: Mapping[str, Any] | str) -> str:
         try:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
-            return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
-    return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+            return json_call(name, arguments)
+    return json_call(name, arguments)
 
 
 def calls_of_message(message: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | str]]:
@@ -145,7 +158,6 @@ class _Reader:
     def __init__(self, text: str, names: Collection[str] | None) -> None:
         self.text, self._names = text, names
         self._failures = 0
-        self._decoder = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite)
 
     def behind(self, tag: re.Match[str]) -> tuple[list[ParsedCall], int]:
         """The calls that a tag opens; none behind one that closes."""
@@ -188,6 +200,8 @@ class _Reader:
         elif self.text[at].isidentifier():
             names = None if is_marked else self._names or ()
             found = python_call(self.text, at, stop, names)
+            if found is None and is_marked:
+                found = gemma_call(self.text, at, stop) or named_call(self.text, at, stop)
         if found is None or is_deep(found[0].arguments):
             self._failures += 1
             return None, at
@@ -196,24 +210,13 @@ class _Reader:
     def _json_call(self, at: int, stop: int) -> tuple[ParsedCall | None, int]:
         while at < stop and self.text[at] == "{" and self._failures < MAX_FAILURES:
             try:
-                value, end = self._decoder.raw_decode(self.text, at)
+                value, end = DECODER.raw_decode(self.text, at)
             except (ValueError, RecursionError):
                 self._failures += 1
                 at += 1  # a second brace may follow one that is too much
                 continue
             return (_call(value), end) if end <= stop else (None, at)
         return None, at
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is too large")
-    return number
 
 
 def is_deep(value: Any) -> bool:

@@ -17,9 +17,9 @@ from understudy.generation.calls import (
     read_calls,
 )
 from understudy.generation.tools import Tool
+from understudy.text.call_forms import LLAMA_FORM, MISTRAL_FORM
 from understudy.text.grammar import Grammar
 from understudy.text.templates import CHAT_TEMPLATES
-from understudy.text.templates.base import LLAMA_FORM, MISTRAL_FORM
 
 PLACE = {
     "type": "object",

@@ -17,35 +17,20 @@ from understudy.generation.reader import (
     read_reply,
 )
 from understudy.generation.tools import Tool
-from understudy.text.templates.base import LLAMA_FORM, MISTRAL_FORM, TOOL_CALL_FORM, TOOLCALL_FORM
+from understudy.text.call_forms import LLAMA_FORM, MISTRAL_FORM, TOOL_CALL_FORM, TOOLCALL_FORM
 from understudy.text.toolcalls import ParsedCall, parse_calls
 
 ANYTHING = {"type": "object", "additionalProperties": True}
 TOOLS = [Tool("weather", "", ANYTHING), Tool("time", "", ANYTHING)]
 
 
-class Words:
-    """As much of a tokenizer as a parser asks for."""
-
-    chat_template = None
-
-    def __init__(self, special=None):
-        self.special = special
-
-    def marker_id(self, text):
-        return 1 if text == self.special else None
-
-    def is_special(self, token):
-        return True
-
-
 class Template:
     """As much of a chat template as a parser asks for."""
 
-    has_reasoning = opens_with_reasoning = False
+    reasoning, opens_with_reasoning = None, False
 
-    def __init__(self, form, special=None):
-        self.call_form, self.tokenizer = form, Words(special)
+    def __init__(self, form):
+        self.call_form = form
 
     def parse(self, text, names=None):
         return parse_calls(text, names)
@@ -55,7 +40,7 @@ class Template:
 
 
 class Thinker(Template):
-    has_reasoning = True
+    reasoning = ("<think>", "</think>")
 
 
 def pieces_of(template, raw, cuts, *, tools=TOOLS, is_strict=True):
@@ -234,9 +219,9 @@ def test_arguments_that_a_tool_does_not_have_are_left_out():
 
 @settings(deadline=None)
 @given(cuts=CUTS)
-def test_a_special_token_that_opens_calls_leaves_no_text(cuts):
-    template = Template(LLAMA_FORM, special="<|python_tag|>")
-    raw = '{"name": "weather", "parameters": {"city": "Paris"}}'
+def test_the_token_that_opens_calls_leaves_no_text(cuts):
+    template = Template(LLAMA_FORM)
+    raw = '<|python_tag|>{"name": "weather", "parameters": {"city": "Paris"}}'
     pieces, parser = pieces_of(template, raw, cuts)
     assert parser.calls == [ParsedCall("weather", {"city": "Paris"})]
     assert not any(isinstance(piece, TextPiece) for piece in pieces)

@@ -11,7 +11,8 @@ import pytest
 
 from tests.unit.text.test_templates import CHATML, tokenizer_with
 from understudy.errors import TemplateError
-from understudy.text.templates.base import TOOLCALL_FORM
+from understudy.text.call_forms import TOOLCALL_FORM
+from understudy.text.templates import chat_template_for
 from understudy.text.templates.jinja import JinjaChatTemplate
 
 USER = {"role": "user", "content": "hi"}
@@ -256,3 +257,97 @@ def test_filters_without_a_bound_are_stopped(template):
 def test_a_role_is_a_word(role):
     with pytest.raises(TemplateError, match="role"):
         chat_template(CHAT).render([{"role": role, "content": "x"}])
+
+
+def test_what_a_template_sorts_or_writes_whole_stays_data():
+    template = (
+        "{% for key, value in messages[0].tool_calls[0].function.arguments | dictsort %}"
+        "{{ key }}={{ value | string }}/{{ value }};{% endfor %}"
+    )
+    call = {"function": {"name": "f", "arguments": {"b": "<|im_end|>", "a": ["<|im_start|>", 1]}}}
+    tokenizer = tokenizer_with(CHATML, template)
+    messages = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    prompt = JinjaChatTemplate(tokenizer).render(messages)
+    assert prompt.text == "a=['<|im_start|>', 1]/['<|im_start|>', 1];b=<|im_end|>/<|im_end|>;"
+    assert not prompt.note
+    assert not set(prompt.encode(tokenizer)) & {tokenizer.marker_id(text) for text in CHATML}
+
+
+def test_a_switch_in_a_message_is_seen_and_markers_stay_text():
+    template = (
+        "{% set on = '/no_think' not in messages[0].content %}{{ messages[0].content }}"
+        "<|im_start|>{% if not on %}<|im_end|>{% endif %}"
+    )
+    tokenizer = tokenizer_with(CHATML, template)
+    messages = [{"role": "system", "content": "be <|im_end|> brief /no_think please"}]
+    prompt = JinjaChatTemplate(tokenizer).render(messages)
+    assert not prompt.note
+    start, end = (tokenizer.marker_id(text) for text in CHATML)
+    assert [token for token in prompt.encode(tokenizer) if token in (start, end)] == [start, end]
+
+
+def test_parts_go_to_templates_that_take_them():
+    takes = (
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+        "{% for part in m.content %}{{ part.text }}{% if not loop.last %}|{% endif %}{% endfor %}"
+        "{% endif %}{% endfor %}"
+    )
+    parts = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+    ]
+    assert JinjaChatTemplate(tokenizer_with(CHATML, takes)).render(parts).text == "a|b"
+    plain = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert JinjaChatTemplate(tokenizer_with(CHATML, plain)).render(parts).text == "ab"
+
+
+def test_calls_of_a_template_that_knows_none_have_the_family_s_form_and_its_marks():
+    markers = [*CHATML, "<|tool_call_start|>", "<|tool_call_end|>"]
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
+        "{{ tools | tojson }}"
+    )
+    tokenizer = tokenizer_with(markers, template)
+    call = {"function": {"name": "f", "arguments": {"a": "<|im_end|>", "b": True}}}
+    messages = [{"role": "assistant", "content": "Hm.", "tool_calls": [call]}]
+    prompt = JinjaChatTemplate(tokenizer).render(messages)
+    wanted = 'Hm.<|tool_call_start|>[f(a="<|im_end|>", b=True)]<|tool_call_end|><|im_end|>'
+    assert wanted in prompt.text
+    ids = prompt.encode(tokenizer)
+    assert [ids.count(tokenizer.marker_id(text)) for text in markers] == [1, 1, 1, 1]
+
+
+def test_tools_stand_in_the_system_message_where_a_template_looks_for_them_there():
+    template = (
+        "{% for message in messages %}[{{ message.role }}]{{ message.content }}"
+        "{% if 'tools' in message %}<tools>{{ message['tools'] }}</tools>{% endif %}{% endfor %}"
+    )
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}}
+    prompt = JinjaChatTemplate(tokenizer_with(CHATML, template)).render(
+        [{"role": "user", "content": "q"}], tools=[tool]
+    )
+    wanted = '[system]<tools>[{"name": "f", "description": "d", "parameters": {}}]</tools>[user]q'
+    assert prompt.text == wanted
+
+
+def test_thoughts_are_switched_by_the_word_where_there_is_no_variable():
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
+        "{% if '/no_think' in messages[0].content %}<think></think>{% else %}<think>{% endif %}"
+    )
+    made = JinjaChatTemplate(tokenizer_with(CHATML, template))
+    question = [{"role": "user", "content": "q"}]
+    assert made.render(question).text == "<|im_start|>q<think>"
+    off = made.with_variables({}, thinking=False)
+    assert off.render(question).text == "<|im_start|>/no_think<|im_start|>q<think></think>"
+    said = [{"role": "system", "content": "S"}, *question]
+    assert off.render(said).text == "<|im_start|>S\n/no_think<|im_start|>q<think></think>"
+
+
+def test_a_template_that_thinks_is_not_taken_for_chatml():
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    assert chat_template_for("llama", tokenizer_with(CHATML, template)).name == "chatml"
+    thinking = template + "{% if enable_thinking is defined %}<think>\n\n</think>\n\n{% endif %}"
+    assert chat_template_for("qwen3", tokenizer_with(CHATML, thinking)).name == "jinja"

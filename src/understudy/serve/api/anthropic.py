@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from understudy.generation.chat_request import AnswerForm, ChatRequest, OfferedTools
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
+from understudy.generation.thinking import Thinking
 from understudy.serve.answers import Answers
 from understudy.serve.api.anthropic_bodies import CountRequest, MessagesRequest
 from understudy.serve.errors import ApiError
@@ -86,6 +87,7 @@ def _ask(
         answer=answer or AnswerForm(),
         sampling=sampling,
         prefill=prefill,
+        thinking=body.thinking.asked() if body.thinking is not None else Thinking(),
         offered=_offered(body),
     )
 

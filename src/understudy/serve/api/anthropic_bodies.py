@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from understudy.generation.thinking import Thinking
 from understudy.serve.api.bodies import (
     Body,
     DrawSamplers,
@@ -33,7 +34,7 @@ class RedactedBlock(Body):
 
 
 class ThinkingBlock(Body):
-    """An earlier answer's reasoning, which the conversation goes on without."""
+    """An earlier answer's reasoning; what of it is still in a prompt its chat template decides."""
 
     type: Literal["thinking"]
     thinking: str
@@ -99,13 +100,12 @@ class AnthropicMessage(Body):
             for b in self.content
             if isinstance(b, ToolUseBlock)
         ]
+        thoughts = "".join(b.thinking for b in self.content if isinstance(b, ThinkingBlock))
+        said: dict[str, Any] = {"role": self.role, "content": text}
+        said |= {"reasoning_content": thoughts} if thoughts else {}
         if calls:
-            return [*results, {"role": self.role, "content": text, "tool_calls": calls}]
-        return (
-            [*results, {"role": self.role, "content": text}]
-            if text or not results
-            else list(results)
-        )
+            return [*results, {**said, "tool_calls": calls}]
+        return [*results, said] if text or not results else list(results)
 
 
 def result_text(block: ToolResultBlock) -> str:
@@ -147,12 +147,16 @@ class Metadata(Body):
     user_id: str | None = None
 
 
-class Thinking(Body):
-    """Taken whatever it says: a model thinks as its own template has it."""
+class ThinkingBody(Body):
+    """Whether the model thinks, and for how many tokens; `adaptive` is as its template has it."""
 
     type: Literal["disabled", "enabled", "adaptive"]
     budget_tokens: Annotated[int, Field(ge=1)] | None = None
     display: str | None = None
+
+    def asked(self) -> Thinking:
+        enabled = {"disabled": False, "enabled": True}.get(self.type)
+        return Thinking(enabled, self.budget_tokens if enabled else None)
 
 
 class OutputFormat(Body):
@@ -171,7 +175,7 @@ class CountRequest(Body):
     system: str | list[TextBlock] | None = None
     tools: list[AnthropicTool] | None = None
     tool_choice: AnthropicChoice | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingBody | None = None
     output_config: OutputConfig | None = None
     cache_control: JsonObject | None = None
     context_management: JsonObject | None = None  # nothing is edited here: what is sent is read

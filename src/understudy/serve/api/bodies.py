@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.generation.chat_request import AnswerForm
+from understudy.generation.thinking import Thinking
 from understudy.serve.errors import ApiError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -57,6 +58,44 @@ class RepetitionSamplers(Body):
     def repetition_sampling(self) -> dict[str, Any]:
         """These settings, as `SamplingParams` takes them."""
         return {name: getattr(self, name) for name in RepetitionSamplers.model_fields}
+
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+def thinks(effort: Effort | None) -> bool | None:
+    """Whether an answer is thought about, as an effort says it; how much is the model's affair."""
+    return None if effort is None else effort != "none"
+
+
+class ThinkingFields(Body):
+    """Thoughts as OpenAI's clients, vLLM (`thinking_token_budget`) and llama-server (the next two)
+    ask for them.
+    """
+
+    reasoning_effort: Effort | None = None
+    chat_template_kwargs: JsonObject | None = None
+    reasoning_budget: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    thinking_token_budget: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    thinking_budget_tokens: Annotated[int, Field(ge=-1, le=1 << 30)] | None = None
+    reasoning_budget_tokens: Annotated[int, Field(ge=-1, le=1 << 30)] | None = None
+
+    def thinking(self) -> Thinking:
+        given = (
+            *(self.reasoning_budget, self.thinking_token_budget),
+            *(self.thinking_budget_tokens, self.reasoning_budget_tokens),
+        )
+        budget = next((number for number in given if number is not None), None)
+        variables = dict(self.chat_template_kwargs or {})
+        enabled = variables.pop("enable_thinking", thinks(self.reasoning_effort))
+        if enabled is not None and not isinstance(enabled, bool):
+            raise ApiError(
+                400,
+                "chat_template_kwargs.enable_thinking: true or false",
+                param="chat_template_kwargs",
+                code="invalid_value",
+            )
+        return Thinking(enabled, None if budget == -1 else budget, variables)
 
 
 class LoraScale(Body):

@@ -74,6 +74,7 @@ def chat_ask(body: ChatCompletionsBody) -> ChatRequest:
         overflow=body.overflow or "refuse",
         prefill=prefill,
         opens_turn=body.continue_final_message or body.add_generation_prompt is not False,
+        thinking=body.thinking(),
         offered=_offered(body),
     )
 
@@ -140,6 +141,7 @@ def usage_document(context: RequestContext, ledger: dict[str, Any] | None = None
         "completion_tokens": used["completion"],
         "total_tokens": used["prompt"] + used["completion"],
         "prompt_tokens_details": {"cached_tokens": used["cached"]},
+        "completion_tokens_details": {"reasoning_tokens": used["reasoning"]},
         **context.guard_document(),
     }
     return document if ledger is None else {**document, "context": ledger}

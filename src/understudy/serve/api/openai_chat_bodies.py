@@ -17,6 +17,7 @@ from understudy.serve.api.bodies import (
     Stop,
     StreamOptions,
     Temperature,
+    ThinkingFields,
     Tokens,
 )
 
@@ -56,6 +57,7 @@ class ChatMessage(Body):
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None  # vLLM's name of it
     annotations: list[Any] | None = None
     audio: None = None
     function_call: None = None
@@ -68,8 +70,8 @@ class ChatMessage(Body):
                 part.text if isinstance(part, TextPart) else part.refusal for part in content
             )
         message: dict[str, Any] = {"role": self.role, "content": content or self.refusal or ""}
-        if self.reasoning_content:
-            message["reasoning_content"] = self.reasoning_content
+        if thought := self.reasoning_content or self.reasoning:
+            message["reasoning_content"] = thought
         if self.tool_calls:
             message["tool_calls"] = [
                 {
@@ -118,7 +120,7 @@ class AllowedChoice(Body):
     allowed_tools: AllowedTools
 
 
-class ChatCompletionsBody(Samplers):
+class ChatCompletionsBody(Samplers, ThinkingFields):
     model: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     frequency_penalty: Penalty | None = None
@@ -150,6 +152,5 @@ class ChatCompletionsBody(Samplers):
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
     modalities: list[Literal["text"]] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     verbosity: Literal["medium"] | None = None
     prediction: JsonObject | None = None  # a guess that could only save time

@@ -14,7 +14,9 @@ from starlette.responses import Response
 
 from understudy.generation.chat_request import AnswerForm, ChatRequest, OfferedTools
 from understudy.generation.reader import ReplyPiece
+from understudy.generation.thinking import Thinking
 from understudy.serve.answers import Answers
+from understudy.serve.api.bodies import thinks
 from understudy.serve.api.responses_bodies import (
     Item,
     MessageItem,
@@ -123,6 +125,7 @@ def _ask(body: ResponsesRequest, items: list[Item]) -> ChatRequest:
         answer=answer,
         sampling=sampling,
         overflow=overflow,
+        thinking=Thinking(thinks(body.reasoning.effort if body.reasoning is not None else None)),
         offered=_offered(body),
     )
 
@@ -207,7 +210,7 @@ class _Response:
             "input_tokens": used["prompt"],
             "input_tokens_details": {"cached_tokens": used["cached"]},
             "output_tokens": used["completion"],
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": used["reasoning"]},
             "total_tokens": used["prompt"] + used["completion"],
             "context": await self.answers.ledger(),
             **self.context.guard_document(),

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from understudy.serve.api.bodies import (
     Body,
     DrawSamplers,
+    Effort,
     JsonObject,
     Probability,
     StreamOptions,
@@ -73,7 +74,7 @@ class ResultItem(Body):
 
 
 class ReasoningItem(Body):
-    """An earlier answer's reasoning, which the conversation goes on without."""
+    """An earlier answer's reasoning; of what is still in a prompt its chat template decides."""
 
     type: Literal["reasoning"]
     id: str | None = None
@@ -81,6 +82,12 @@ class ReasoningItem(Body):
     content: list[Any] | None = None
     encrypted_content: str | None = None
     status: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What was thought, or its summary."""
+        parts = [part for part in self.content or self.summary or () if isinstance(part, dict)]
+        return "".join(str(part.get("text", "")) for part in parts)
 
 
 class ReferenceItem(Body):
@@ -109,8 +116,11 @@ def _kind_of_item(item: Any) -> str:
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
     """As chat templates take it; neighbouring calls are one message."""
     messages: list[dict[str, Any]] = []
+    thought: dict[str, str] = {}
     for item in items:
-        if isinstance(item, CallItem):
+        if isinstance(item, ReasoningItem):
+            thought = {"reasoning_content": item.text} if item.text else {}
+        elif isinstance(item, CallItem):
             call = {
                 "type": "function",
                 "id": item.call_id,
@@ -119,12 +129,16 @@ def messages_of(items: list[Item]) -> list[dict[str, Any]]:
             if messages and messages[-1]["role"] == "assistant":
                 messages[-1].setdefault("tool_calls", []).append(call)
             else:
-                messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+                message = {"role": "assistant", "content": "", "tool_calls": [call]}
+                messages.append(message | thought)
+                thought = {}
         elif isinstance(item, ResultItem):
             result = {"role": "tool", "tool_call_id": item.call_id}
             messages.append({**result, "content": text_of(item.output)})
         elif isinstance(item, MessageItem):
-            messages.append({"role": item.role, "content": text_of(item.content)})
+            said = {"role": item.role, "content": text_of(item.content)}
+            messages.append(said | thought if item.role == "assistant" else said)
+            thought = {}
     return messages
 
 
@@ -170,9 +184,9 @@ class TextOptions(Body):
 
 
 class ReasoningOptions(Body):
-    """Taken whatever they say: a model thinks as its own template has it."""
+    """Whether the model thinks; how much, and what a summary says, is its own affair."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    effort: Effort | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
 

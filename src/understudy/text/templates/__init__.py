@@ -58,7 +58,7 @@ def chat_template_for(
             else PlainChatTemplate(tokenizer)
         )
     own = JinjaChatTemplate(tokenizer, template)
-    if tokenizer.marker_id("<|im_start|>") is not None:
+    if tokenizer.marker_id("<|im_start|>") is not None and own.reasoning is None:
         chatml = ChatmlChatTemplate(tokenizer, template)
         if _write_the_same(chatml, own, knows_tools="tools" in template):
             return chatml

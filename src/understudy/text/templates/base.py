@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from understudy.errors import TemplateError
+from understudy.text.call_forms import CallForm
 from understudy.text.tokenizer import Marker, Tokenizer
 from understudy.text.toolcalls import ParsedCall, parse_calls
 
@@ -100,36 +101,12 @@ class Prompt:
         return tokenizer.encode_segments(segments, add_opening=add_opening)
 
 
-@dataclass(frozen=True, slots=True)
-class CallForm:
-    """How a reply with tool calls is written: `open first CALL close (again CALL close)* last`;
-    CALL is a JSON object of name and arguments. An empty `again` means one call only.
-    """
-
-    open: str
-    first: str
-    close: str
-    again: str
-    last: str = ""
-    arguments_key: str = "arguments"
-
-    def write(self, calls: Sequence[str]) -> str:
-        return (
-            self.open
-            + self.first
-            + self.again.join(call + self.close for call in calls)
-            + self.last
-        )
-
-
-TOOLCALL_FORM = CallForm("<toolcall>", " ", " </toolcall>", "\n<toolcall> ")
-TOOL_CALL_FORM = CallForm("<tool_call>", "\n", "\n</tool_call>", "\n<tool_call>\n")
-MISTRAL_FORM = CallForm("[TOOL_CALLS]", "[", "", ", ", "]")
-LLAMA_FORM = CallForm("<|python_tag|>", "", "", "", arguments_key="parameters")
-
-
-REASONING = ("<think>", "</think>")
-"""What opens and closes the reasoning before an answer."""
+REASONING = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|channel>thought\n", "<channel|>"),
+)
+"""What opens and closes the reasoning before an answer, family by family."""
 
 
 class ChatTemplate(ABC):
@@ -171,15 +148,61 @@ class ChatTemplate(ABC):
         before = self.render(messages, add_generation_prompt=False).text
         return self.render(messages).text.removeprefix(before)
 
+    @property
+    def source(self) -> str:
+        """The text of the checkpoint's own template; empty where it has none."""
+        return self.tokenizer.chat_template or ""
+
     @functools.cached_property
-    def has_reasoning(self) -> bool:
-        """Whether answers may begin with reasoning: the checkpoint's own template speaks of it."""
-        return REASONING[1] in (self.tokenizer.chat_template or "")
+    def reasoning(self) -> tuple[str, str] | None:
+        """What opens and closes the reasoning of an answer; None where the checkpoint's own
+        template does not speak of it.
+        """
+        return next((tags for tags in REASONING if tags[1] in self.source), None)
 
     @functools.cached_property
     def opens_with_reasoning(self) -> bool:
         """Whether the prompt ends inside of the reasoning, so that the answer goes on with it."""
-        return self.has_reasoning and self.generation_prompt.rstrip().endswith(REASONING[0])
+        tags = self.reasoning
+        return tags is not None and self.generation_prompt.rstrip().endswith(tags[0].rstrip())
+
+    @functools.cached_property
+    def reasoning_gap(self) -> tuple[str, str]:
+        """What stands between reasoning and its closing mark, and between that and the answer."""
+        message = {"role": "assistant", "content": "A", "reasoning_content": "T", "thinking": "T"}
+        closing = self.reasoning[1] if self.reasoning is not None else ""
+        try:
+            text = self.render(
+                [{"role": "user", "content": "?"}, message], add_generation_prompt=False
+            ).text
+        except TemplateError:
+            return "\n", "\n\n"
+        match = re.search(rf"T(\s*){re.escape(closing)}(\s*)A", text)
+        return (match[1], match[2]) if match else ("\n", "\n\n")
+
+    def with_variables(
+        self, variables: Mapping[str, Any], *, thinking: bool | None = None
+    ) -> ChatTemplate:
+        """The same with further variables, and with reasoning switched on or off, where the
+        template knows of that.
+        """
+        _ = variables, thinking
+        return self
+
+    @property
+    def without_thoughts(self) -> ChatTemplate:
+        """The same, for answers that are wanted at once."""
+        return self.with_variables({}, thinking=False)
+
+    def shown_tokens(self, *, may_call: bool) -> frozenset[int]:
+        """Markers of reasoning and calls, which a reader of answers must see even where the
+        vocabulary calls them special.
+        """
+        marks = self.reasoning or ()
+        if may_call and self.call_form is not None:
+            marks = (*marks, *self.call_form.marks)
+        pieces = (piece for mark in marks for piece in self.tokenizer.split(mark))
+        return frozenset(piece.token for piece in pieces if isinstance(piece, Marker))
 
     def tool_result(self, content: str) -> Prompt:
         """The turn in which a tool's result comes back, alone: for feeding it to a sequence that

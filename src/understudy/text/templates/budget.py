@@ -20,10 +20,13 @@ MAX_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Run:
-    """One rendering: what it has used, and how `tojson` hides the data it writes."""
+    """One rendering: what it has used, how lists and objects are written so that what is data in
+    them stays hidden, and what hidden data are.
+    """
 
     now: datetime.datetime
-    json_filter: Callable[[Any, Callable[[Any], str]], str] = lambda value, dump: dump(value)
+    write: Callable[[Any, Callable[[Any], str]], str] = lambda value, write: write(value)
+    plain: Callable[[Any], Any] = lambda value: value
     made: int = 0
     steps: int = 0
     deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)

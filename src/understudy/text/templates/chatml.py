@@ -18,8 +18,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from understudy.text.call_forms import TOOL_CALL_FORM
 from understudy.text.templates.base import (
-    TOOL_CALL_FORM,
     ChatTemplate,
     Context,
     Message,

@@ -14,20 +14,15 @@ nothing given is dropped.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.errors import TemplateError
+from understudy.text.call_forms import CallForm, form_of
 from understudy.text.templates import sandbox
 from understudy.text.templates.base import (
-    LLAMA_FORM,
-    MISTRAL_FORM,
-    TOOL_CALL_FORM,
-    TOOLCALL_FORM,
-    CallForm,
     ChatTemplate,
     Context,
     Message,
@@ -37,16 +32,12 @@ from understudy.text.templates.base import (
     Stops,
     checked,
     content_of,
-    context_text,
-    last_user_index,
-    origin_of,
 )
 from understudy.text.templates.budget import Run
 from understudy.text.templates.call_ids import with_short_ids
-from understudy.text.templates.chatml import announcements
-from understudy.text.templates.masking import DataMask, Hide, hidden
+from understudy.text.templates.conversation import Conversation
+from understudy.text.templates.masking import DataMask
 from understudy.text.tokenizer import Marker, Tokenizer
-from understudy.text.toolcalls import calls_of_message, write_call
 
 _TURN_ENDS = (
     "<|im_end|>",
@@ -58,72 +49,25 @@ _TURN_ENDS = (
     "</s>",
     "<extra_id_1>",
 )
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{0,128}")
-_FORMS = (TOOLCALL_FORM, TOOL_CALL_FORM, MISTRAL_FORM, LLAMA_FORM)
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """What a template is given; `notes` are announcements that end the system message."""
+_SWITCHES = ("/no_think", "/nothink", "/think")  # which users write into their messages
 
-    turns: tuple[Message, ...]
-    tools: tuple[Mapping[str, Any], ...]
-    contexts: tuple[Context, ...]
-    notes: tuple[PromptPart, ...] = ()
-    call_form: CallForm | None = (
-        None  # for templates that do not know `tool_calls`: they become text
+
+_THINKING = ("enable_thinking", "thinking")  # variables under which templates know the switch
+
+
+MAX_OTHERS = 8
+
+
+def _switched_off(turns: Sequence[Message]) -> list[Message]:
+    """The conversation with the word in its system message that switches reasoning off."""
+    head = {"role": "system", "content": "", "origin": "template"}
+    system, rest = (
+        (turns[0], turns[1:]) if turns and turns[0]["role"] == "system" else (head, turns)
     )
-
-    def lacking(self, name: str) -> Conversation:
-        emptied: dict[str, Any] = {name: ()}
-        return replace(self, **emptied)
-
-    def announcing(self, names: set[str]) -> Conversation:
-        """The tools or contexts moved into the system message."""
-        turns = self.turns
-        if not turns or turns[0]["role"] != "system":
-            turns = ({"role": "system", "content": "", "origin": "template"}, *turns)
-        left = {
-            name: () if name in names else getattr(self, name) for name in ("tools", "contexts")
-        }
-        said = {
-            name: getattr(self, name) if name in names else () for name in ("tools", "contexts")
-        }
-        notes = announcements(bool(content_of(turns[0])), said["tools"], said["contexts"])
-        return replace(
-            self, turns=turns, notes=tuple(notes), tools=left["tools"], contexts=left["contexts"]
-        )
-
-    def values(self, hide: Hide) -> dict[str, Any]:
-        """The template's variables, each text of the data through `hide`."""
-        last_user = last_user_index(self.turns)
-        messages = [
-            _message(turn, hide, origin_of(turn, i, last_user), self.call_form)
-            for i, turn in enumerate(self.turns)
-        ]
-        if self.notes:
-            messages[0]["content"] += "".join(hide(note.text, note.origin) for note in self.notes)
-        contexts = [hide(context_text(context), "documents") for context in self.contexts]
-        documents = [
-            c if isinstance(c, Mapping) else {"title": "", "text": c} for c in self.contexts
-        ]
-        return {
-            "messages": messages,
-            "tools": [hidden(tool, hide, "tools") for tool in self.tools] or None,
-            "contexts": contexts or None,
-            "documents": [hidden(each, hide, "documents") for each in documents] or None,
-        }
-
-    def texts(self) -> list[str]:
-        """Every text of the data."""
-        found: list[str] = []
-
-        def note(text: str, _: Origin) -> str:
-            found.append(text)
-            return text
-
-        self.values(note)
-        return [*found, *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
+    text = content_of(system)
+    return [{**system, "content": f"{text}\n/no_think" if text else "/no_think"}, *rest]
 
 
 def _same(text: str, run: Callable[[Conversation], str], given: Conversation) -> bool:
@@ -136,47 +80,6 @@ def _same(text: str, run: Callable[[Conversation], str], given: Conversation) ->
 
 def _as_it_is(text: str, _: Origin) -> str:
     return text
-
-
-def _with_reasoning(turn: Message) -> Message:
-    """The thoughts of a turn under both names that templates read (transformers 5.24)."""
-    names = ("reasoning_content", "thinking", "reasoning")
-    said = next((turn[name] for name in names if turn.get(name) is not None), None)
-    return turn if said is None else {"thinking": said, **turn, "reasoning_content": said}
-
-
-def _message(
-    turn: Message, hide: Hide, origin: Origin, call_form: CallForm | None
-) -> dict[str, Any]:
-    """Content as a string, tool calls in OpenAI's form with their arguments as an object: what
-    transformers' templates expect.
-    """
-    known = ("role", "content", "origin", "tool_calls", "tool_call_id")
-    message = {
-        key: hidden(value, hide, origin, key)
-        for key, value in _with_reasoning(turn).items()
-        if key not in known and value is not None
-    }
-    calls = []
-    for name, arguments in calls_of_message(turn):
-        call = json.loads(write_call(name, arguments))
-        calls.append({"type": "function", "id": "", "function": hidden(call, hide, origin)})
-    for call, given in zip(calls, turn.get("tool_calls") or [], strict=False):
-        call["id"] = _id(given.get("id"), hide, origin)
-    if turn.get("tool_call_id") is not None:
-        message["tool_call_id"] = _id(turn["tool_call_id"], hide, origin)
-    text = content_of(turn)
-    written = [write_call(*call) for call in calls_of_message(turn)]
-    if call_form is not None and written:
-        text, calls = "\n".join([*([text] if text else []), call_form.write(written)]), []
-    content = {"role": turn["role"], "content": hide(text, origin)}
-    return message | content | ({"tool_calls": calls} if calls else {})
-
-
-def _id(given: Any, hide: Hide, origin: Origin) -> str:
-    """An id of plain letters can hold no marker, and templates look at its length."""
-    text = "" if given is None else str(given)
-    return text if _PLAIN_ID.fullmatch(text) else hide(text, origin)
 
 
 class JinjaChatTemplate(ChatTemplate):
@@ -198,8 +101,12 @@ class JinjaChatTemplate(ChatTemplate):
             raise TemplateError(
                 "the checkpoint has no chat template", do="use a completion instead of messages"
             )
-        self._template = sandbox.compile_template(source)
+        self._others: dict[str, JinjaChatTemplate] = {}  # with other variables
+        self._source, self._template = source, sandbox.compile_template(source)
         self._knows_calls = "tool_calls" in source
+        self._takes_system_tools = "'tools' in message" in source
+        self._needs_switch = "/no_think" in source and not any(t in source for t in _THINKING)
+        self._switches = [word for word in _SWITCHES if word in source]
         ends = [
             token
             for text in _TURN_ENDS
@@ -213,9 +120,24 @@ class JinjaChatTemplate(ChatTemplate):
         self.stops = Stops(
             tuple(dict.fromkeys([*tokenizer.eos_ids, *ends, *self._turn_ends()])), strings
         )
-        self.call_form: CallForm = next(
-            (form for form in _FORMS if form.open in source), TOOL_CALL_FORM
-        )
+        self.call_form: CallForm = form_of(source, lambda text: text in tokenizer.markers)
+
+    @property
+    def source(self) -> str:
+        return self._source
+
+    def with_variables(
+        self, variables: Mapping[str, Any], *, thinking: bool | None = None
+    ) -> JinjaChatTemplate:
+        given = {**self._variables, **variables}
+        if thinking is not None:
+            given = dict.fromkeys(_THINKING, thinking) | given
+        key = json.dumps(given, sort_keys=True, default=repr)
+        if key not in self._others:
+            while len(self._others) >= MAX_OTHERS:
+                self._others.pop(next(iter(self._others)))
+            self._others[key] = JinjaChatTemplate(self.tokenizer, self._source, given)
+        return self._others[key]
 
     def render(
         self,
@@ -249,28 +171,25 @@ class JinjaChatTemplate(ChatTemplate):
         def run(given: Conversation, mask: DataMask | None = None) -> str:
             values = given.values(mask.hide if mask else _as_it_is)
             values |= self.tokenizer.special_tokens | self._variables
-            limits = Run(now, mask.json) if mask else Run(now)
+            limits = Run(now, mask.written, mask.plain) if mask else Run(now)
             return sandbox.render(
                 self._template, limits, values | {"add_generation_prompt": add_generation_prompt}
             )
 
-        form = None if self._knows_calls else self.call_form
-        given = Conversation(
-            tuple(checked(messages, roles=None)),
-            tuple(tools or ()),
-            tuple(contexts or ()),
-            call_form=form,
-        )
+        given = self._given(messages, tools, contexts)
         plain = run(given)
         unsaid = {
             name
             for name in ("tools", "contexts")
             if getattr(given, name) and _same(plain, run, given.lacking(name))
         }
+        if "tools" in unsaid and self._takes_system_tools:
+            given, unsaid = given.with_system_tools(), unsaid - {"tools"}
+            plain = run(given)
         if unsaid:
             given = given.announcing(unsaid)
             plain = run(given)
-        mask = DataMask()
+        mask = DataMask(self._switches)
         masked = run(given, mask)
         if mask.show(masked) == plain:
             return Prompt(mask.parts(masked))
@@ -279,6 +198,37 @@ class JinjaChatTemplate(ChatTemplate):
             (PromptPart(plain, True),),
             note="this chat template looks into the messages: the prompt has no origins",
         )
+
+    def _given(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        contexts: Sequence[Context] | None,
+    ) -> Conversation:
+        turns = checked(messages, roles=None)
+        if self._variables.get("enable_thinking") is False and self._needs_switch:
+            turns = _switched_off(turns)
+        return Conversation(
+            tuple(turns),
+            tuple(tools or ()),
+            tuple(contexts or ()),
+            call_form=None if self._knows_calls else self.call_form,
+            takes_parts=self._takes_parts,
+        )
+
+    @functools.cached_property
+    def _takes_parts(self) -> bool:
+        """Whether the template knows content that is a list of parts."""
+
+        def text(content: Any) -> str:
+            values = {"messages": [{"role": "user", "content": content}]}
+            run = Run(datetime.datetime.now())
+            return sandbox.render(self._template, run, self.tokenizer.special_tokens | values)
+
+        try:
+            return text([{"type": "text", "text": "?"}]) == text("?")
+        except TemplateError:
+            return False
 
     def _refuse_markers(self, plain: str, masked: str, given: Conversation) -> None:
         """The markers of the output must be those that the template writes whatever the data

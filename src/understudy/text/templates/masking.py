@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy.errors import TemplateError
@@ -33,9 +33,12 @@ Hide = Callable[[str, Origin], str]
 
 
 class DataMask:
-    """Hides texts and shows them again."""
+    """Hides texts and shows them again; `switches` are words that stay visible, since a template
+    looks for them in what users say.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, switches: Sequence[str] = ()) -> None:
+        self._switches = re.compile("|".join(map(re.escape, switches))) if switches else None
         self._tables: dict[Origin, dict[int, int]] = {}
         self._meaning: dict[int, tuple[str, Origin]] = {}
 
@@ -45,6 +48,12 @@ class DataMask:
         Raises:
             TemplateError: more different characters than there are private ones.
         """
+        if self._switches is not None and (found := self._switches.search(text)):
+            before, after = text[: found.start()], text[found.end() :]
+            return self._hide(before, origin) + found[0] + self.hide(after, origin)
+        return self._hide(text, origin)
+
+    def _hide(self, text: str, origin: Origin) -> str:
         table = self._tables.setdefault(origin, {})
         for character in set(text):
             if ord(character) not in table and not character.isspace():
@@ -82,21 +91,27 @@ class DataMask:
             at += length
         return tuple(parts)
 
-    def json(self, value: Any, dump: Callable[[Any], str]) -> str:
-        """What `tojson` writes is data as a whole, braces included."""
-        found: list[Origin] = []
+    def plain(self, value: Any) -> Any:
+        """A value with all its texts shown."""
+        if isinstance(value, str):
+            return self.show(value)
+        if isinstance(value, Mapping):
+            return {self.plain(key): self.plain(inner) for key, inner in value.items()}
+        return [self.plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-        def plain(node: Any) -> Any:
-            if isinstance(node, str):
-                origin = self.origin(node)
-                found.extend([origin] if origin else [])
-                return self.show(node)
-            if isinstance(node, Mapping):
-                return {plain(key): plain(inner) for key, inner in node.items()}
-            return [plain(inner) for inner in node] if isinstance(node, (list, tuple)) else node
+    def written(self, value: Any, write: Callable[[Any], str]) -> str:
+        """What is written of a list or an object (`tojson`, `string`) is data as a whole, braces
+        included.
+        """
+        return self.hide(write(self.plain(value)), self._origin_in(value) or "tools")
 
-        text = dump(plain(value))
-        return self.hide(text, found[0] if found else "tools")
+    def _origin_in(self, value: Any) -> Origin | None:
+        if isinstance(value, str):
+            return self.origin(value)
+        inner: Iterable[Any] = value if isinstance(value, list | tuple) else ()
+        if isinstance(value, Mapping):
+            inner = itertools.chain.from_iterable(value.items())
+        return next((found for entry in inner if (found := self._origin_in(entry))), None)
 
 
 def hidden(value: Any, hide: Hide, origin: Origin, parent: str = "") -> Any:

@@ -35,6 +35,19 @@ class NamedChatTemplates(ChatTemplate):
         self.stops = Stops(tuple(dict.fromkeys(ids)), tuple(dict.fromkeys(strings)))
         self.call_form = known[-1].call_form if known else None
 
+    @property
+    def source(self) -> str:
+        return "\n".join(one.source for one in (self._default, self._tool_use) if one is not None)
+
+    def with_variables(
+        self, variables: Mapping[str, Any], *, thinking: bool | None = None
+    ) -> NamedChatTemplates:
+        default, tool_use = (
+            None if one is None else one.with_variables(variables, thinking=thinking)
+            for one in (self._default, self._tool_use)
+        )
+        return NamedChatTemplates(self.tokenizer, default, tool_use)
+
     def _for(self, has_tools: bool) -> ChatTemplate:
         chosen = self._tool_use if has_tools and self._tool_use is not None else self._default
         if chosen is None:

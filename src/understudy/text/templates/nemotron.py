@@ -24,8 +24,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from understudy.text.call_forms import TOOLCALL_FORM
 from understudy.text.templates.base import (
-    TOOLCALL_FORM,
     ChatTemplate,
     Context,
     Message,

@@ -32,6 +32,8 @@ from understudy.text.templates.sandbox_filters import (
     refuse,
     replaced,
     short_range,
+    sorted_items,
+    string,
     to_json,
 )
 
@@ -188,7 +190,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         """What stands in the prompt for a value."""
         if not isinstance(value, str):
             pay(costs.written(value, MAX_STEP))
-        return str(value)
+        return string(value)
 
     @staticmethod
     def read(value: Any) -> Any:
@@ -272,6 +274,8 @@ def _environment() -> _Environment:
     environment.filters |= bounded(environment.filters)
     environment.filters |= {
         "tojson": to_json,
+        "string": string,
+        "dictsort": sorted_items,
         "replace": replaced,
         "join": joined,
         "indent": indented,

@@ -71,7 +71,28 @@ def to_json(
         return text
 
     run = RUN.get()
-    return str(run.json_filter(value, dump) if run is not None else dump(value))
+    return str(run.write(value, dump) if run is not None else dump(value))
+
+
+def string(value: Any) -> str:
+    """Jinja's `string`."""
+    run = RUN.get()
+    if run is None or not isinstance(value, list | tuple | dict):
+        return str(value)
+    return run.write(value, str)
+
+
+def sorted_items(
+    value: Mapping[str, Any], case_sensitive: bool = False, by: str = "key", reverse: bool = False
+) -> list[tuple[str, Any]]:
+    """Jinja's `dictsort`, by what is behind hidden texts."""
+    run, place = RUN.get(), {"key": 0, "value": 1}[by]
+
+    def order(item: tuple[str, Any]) -> Any:
+        entry = item[place] if run is None else run.plain(item[place])
+        return entry.lower() if isinstance(entry, str) and not case_sensitive else entry
+
+    return sorted(value.items(), key=order, reverse=reverse)
 
 
 def refuse(message: object) -> None:
