@@ -33,14 +33,12 @@ class Norm(nn.Module):
     * w; in float32.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, size: int | None = None) -> None:
         super().__init__()
         self.kind, self.eps = spec.norm, spec.norm_eps
-        is_centred = spec.norm == "layer_norm_1p"
-        self.weight = nn.Parameter(
-            torch.zeros(spec.hidden_size) if is_centred else torch.ones(spec.hidden_size)
-        )
-        self.bias = nn.Parameter(torch.zeros(spec.hidden_size)) if is_centred else None
+        is_centred, size = spec.norm == "layer_norm_1p", size or spec.hidden_size
+        self.weight = nn.Parameter(torch.zeros(size) if is_centred else torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size)) if is_centred else None
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = (
@@ -82,9 +80,11 @@ class _RmsNorm(torch.autograd.Function):
 class Attention(nn.Module):
     """Causal attention of grouped query heads: (batch, tokens, hidden) -> the same."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, block: BlockSpec) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.turns = spec, block.rotation != "none"
+        self.q_norm = Norm(spec, spec.head_dim) if spec.qk_norm else None
+        self.k_norm = Norm(spec, spec.head_dim) if spec.qk_norm else None
         self.q_proj = nn.Linear(spec.hidden_size, spec.query_size, bias=spec.qkv_bias)
         self.k_proj = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
         self.v_proj = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
@@ -117,9 +117,10 @@ class Attention(nn.Module):
         return scores.masked_fill(later, -math.inf).softmax(-1)
 
     def _queries_and_keys(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        return rotate(self._heads(self.q_proj(x)), rotation), rotate(
-            self._heads(self.k_proj(x)), rotation
-        )
+        q, k = self._heads(self.q_proj(x)), self._heads(self.k_proj(x))
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        return (rotate(q, rotation), rotate(k, rotation)) if self.turns else (q, k)
 
     def _heads(self, x: Tensor) -> Tensor:
         """(batch, tokens, heads · head_dim) -> (batch, heads, tokens, head_dim)."""
@@ -151,10 +152,10 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, block: BlockSpec) -> None:
         super().__init__()
         self.input_layernorm = Norm(spec)
-        self.self_attn = Attention(spec)
+        self.self_attn = Attention(spec, block)
         self.post_attention_layernorm = Norm(spec)
         self.mlp = Mlp(spec)
 
@@ -167,7 +168,9 @@ class NetworkBody(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(spec.vocab_size, spec.hidden_size)
-        self.layers = nn.ModuleList(Layer(spec) for _ in range(spec.num_layers))
+        self.layers = nn.ModuleList(
+            Layer(spec, spec.block(layer)) for layer in range(spec.num_layers)
+        )
         self.norm = Norm(spec)
 
 
@@ -187,6 +190,22 @@ def up_to_the_window(spec: ModelSpec) -> ModelSpec:
     return plain.replace(max_positions=min(windows))
 
 
+_KNOWN_BLOCKS = {BlockSpec(), BlockSpec(rotation="none")}
+
+
+def _check_known(spec: ModelSpec) -> None:
+    """Raises UnsupportedError for what these modules do not compute."""
+    known = {"qk_norm", *(["blocks"] if set(spec.blocks) <= _KNOWN_BLOCKS else [])}
+    if options := [name for name in spec.options() if name not in known]:
+        raise UnsupportedError(
+            "compression knows blocks of attention and MLP without these options",
+            where=spec.architecture,
+            expected="nemotron llama mistral qwen2 qwen3 smollm3 phi3",
+            found=", ".join(options),
+            do="run or convert it instead",
+        )
+
+
 class Network(nn.Module):
     """A whole model. `lm_head` is None when the embedding is tied."""
 
@@ -197,14 +216,7 @@ class Network(nn.Module):
             raise UnsupportedError(
                 "activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS)
             )
-        if options := spec.options():
-            raise UnsupportedError(
-                "compression knows blocks of attention and MLP without these options",
-                where=spec.architecture,
-                expected="nemotron llama mistral qwen2",
-                found=", ".join(options),
-                do="run or convert it instead",
-            )
+        _check_known(spec)
         self.spec = spec
         self.rotations: dict[tuple[int, torch.device], Rotation] = {}
         self.model = NetworkBody(spec)

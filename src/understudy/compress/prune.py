@@ -112,6 +112,8 @@ def select(
         *(_choose_heads(importance.heads[i], source, student) for i in layers), strict=True
     )
     inner = tuple(best(importance.inner[i], student.intermediate_size) for i in layers)
+    if source.blocks:
+        student = student.replace(blocks=tuple(source.blocks[i] for i in layers))
     return Selection(
         student, layers, best(importance.hidden, student.hidden_size), inner, heads, groups
     )
@@ -167,9 +169,12 @@ def _rows_and_columns(
     source: ModelSpec, selection: Selection, target: int
 ) -> dict[str, tuple[Tensor, Tensor]]:
     hidden, inner = selection.hidden, selection.inner[target]
+    every = torch.arange(source.head_dim)
     queries = spread(selection.heads[target], source.head_dim)
     values = spread(selection.groups[target], source.head_dim)
     return {
+        "self_attn.q_norm": (every, None),
+        "self_attn.k_norm": (every, None),
         "self_attn.q_proj": (queries, hidden),
         "self_attn.k_proj": (values, hidden),
         "self_attn.v_proj": (values, hidden),

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from tests.support.checkpoints import SPECS, random_weights
+from tests.support.families import FAMILIES
 from understudy.compress.data import Sequences
 from understudy.compress.network import Network, network_from_weights
 from understudy.spec import ModelSpec
 
 
 def tiny_teacher(name: str = "nemotron", seed: int = 1, **changes: object) -> Network:
-    spec: ModelSpec = SPECS[name].replace(**changes)
+    spec: ModelSpec = (SPECS | FAMILIES)[name].replace(**changes)
     return network_from_weights(spec, random_weights(spec, seed)).requires_grad_(False)
 
 

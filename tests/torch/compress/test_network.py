@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
+from tests.support.families import FAMILIES
 from tests.torch.stock import stock_logits, stock_model
 from understudy.checkpoint import reference
 from understudy.compress.network import (
@@ -31,6 +32,16 @@ def test_logits_equal_transformers_and_the_reference(name: str) -> None:
         ours = network(torch.from_numpy(tokens.astype(np.int64))[None])[0].numpy()
     np.testing.assert_allclose(ours, stock_logits(stock_model(spec, weights), tokens), atol=1e-4)
     np.testing.assert_allclose(ours, reference.forward(spec, weights, tokens), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "smollm3", "phi3", "phi3_longrope"])
+def test_logits_of_further_families_equal_the_reference(name: str) -> None:
+    """Which is held to transformers in `tests/torch/test_families.py`."""
+    spec = FAMILIES[name]
+    weights, tokens = random_weights(spec, seed=3), random_tokens(spec, 70, seed=3)
+    with torch.inference_mode():
+        ours = network_from_weights(spec, weights)(torch.from_numpy(tokens.astype(np.int64))[None])
+    np.testing.assert_allclose(ours[0], reference.forward(spec, weights, tokens), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", SPECS)

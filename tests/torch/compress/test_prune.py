@@ -15,10 +15,13 @@ from understudy.compress.evaluate import compare
 from understudy.compress.importance import CRITERIA
 from understudy.compress.prune import Shape, select, trim
 from understudy.compress.reconstruct import reconstruct
-from understudy.errors import MissingError, UsageError
+from understudy.errors import MissingError, UnsupportedError, UsageError
 from understudy.spec import tensor_shapes
 
-SHAPES = ["nemotron", "llama", "llama_tied", "mistral", "qwen2", "nemotron_biases"]
+SHAPES = [
+    *("nemotron", "llama", "llama_tied", "mistral", "qwen2", "nemotron_biases"),
+    *("qwen3", "smollm3", "phi3"),
+]
 
 
 def _statistics(teacher, rows, tmp_path):
@@ -128,10 +131,35 @@ def test_every_axis_at_once_gives_a_sound_smaller_network(name: str, tmp_path) -
         selection.spec
     )
     assert not student.spec.problems()
+    weights = {name: value.numpy() for name, value in student.state_dict().items()}
+    sliced = reference.forward(student.spec, weights, rows.tokens[0, :-1])
+    np.testing.assert_allclose(logits_of(student, rows)[0], sliced, rtol=1e-3, atol=1e-4)
     assert torch.isfinite(logits_of(student, rows)).all()
     before = compare(student, teacher, rows).kl
     reconstruct(teacher, student, selection, rows)
     assert compare(student, teacher, rows).kl < before
+
+
+def test_a_layer_without_positions_stays_one_when_others_go(tmp_path) -> None:
+    teacher = tiny_teacher("smollm3")
+    scores = CRITERIA["minitron"](
+        teacher, _statistics(teacher, random_rows(teacher.spec), tmp_path), 0
+    )
+    selection = select(teacher, Shape(num_layers=2), scores, kept_layers=(1, 3))
+    assert [block.rotation for block in selection.spec.blocks] == ["global", "none"]
+    assert [layer.self_attn.turns for layer in trim(teacher, selection).model.layers] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("gemma3", "gelu_tanh"), ("granite", "residual_scale"), ("lfm2", "blocks")],
+)
+def test_what_these_modules_do_not_compute_is_refused_by_name(name: str, found: str) -> None:
+    with pytest.raises(UnsupportedError, match=found):
+        tiny_teacher(name)
 
 
 def test_units_that_do_nothing_are_trimmed_without_a_trace(tmp_path) -> None:
