@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from understudy.rag.store import ChunkRow, Passage
+from understudy.text.sentence_ends import sentence_spans
 
 NOT_SAID = "The documents do not say."
 MIN_QUOTE = 12  # characters; an empty quote is a span of everything
 MAX_ANSWER = 600  # characters
-SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[\"'”’)\]」』）]*|\Z)", re.DOTALL)
 _FULL_WIDTH = re.compile(r"[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
 _LINE = re.compile(r'\[(\d+)\] "(.*)"')
 
@@ -111,8 +111,8 @@ def sentences_of(text: str) -> list[str]:
     """
     found: list[str] = []
     for line in text.splitlines():
-        for sentence in SENTENCE.findall(line.strip()):
-            words = shown(sentence).strip()
+        for start, end in sentence_spans(line):
+            words = shown(line[start:end])
             is_long = quote_length(words) >= MIN_QUOTE
             if is_long and not words.startswith("#") and words not in found:
                 found.append(words)

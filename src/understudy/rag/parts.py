@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from understudy.rag.cite import MIN_QUOTE, SENTENCE, quote_length, shown
+from understudy.rag.cite import MIN_QUOTE, quote_length, shown
+from understudy.text.sentence_ends import sentence_spans
 
 MAX_LIST = 320  # characters of a list that is quoted whole
 MAX_HEAD = 400  # of the line with the names of columns
@@ -137,12 +138,11 @@ def _sentences(passage: str, line: _Line) -> Iterator[Part]:
     """Without headings, and without what is too short to say anything."""
     if line.text.startswith("#"):
         return
-    for match in SENTENCE.finditer(line.text):
-        text = match[0].strip()
-        is_short_line = match[0] == line.text and len(text.split()) > 1
+    for start, end in sentence_spans(line.text):
+        text = line.text[start:end]
+        is_short_line = text == line.text and len(text.split()) > 1
         if quote_length(shown(text)) >= MIN_QUOTE or is_short_line:
-            start = line.start + match.start() + match[0].index(text)
-            yield _part(passage, start, start + len(text))
+            yield _part(passage, line.start + start, line.start + end)
 
 
 def _list(passage: str, lead: _Line | None, items: Sequence[_Line]) -> Iterator[Part]:
