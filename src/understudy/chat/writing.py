@@ -152,19 +152,23 @@ class ReplyWriter:
         return "length" if output.finish_reason == "length" else "stop", piece
 
     def _prompt(self, *, reserve: int) -> tuple[Prompt, Sequence[Tool]]:
-        """The prompt as it fits the context, and the tools that it shows."""
+        """The prompt as it fits the context, and the tools that it shows. What of a character's play
+        leaves it for want of room stands in the summary of this very prompt.
+        """
         setup, exchange, tokenizer = self._setup, self._exchange, self._setup.model.tokenizer
-        plan, tools = plan_prompt(setup, self._history, exchange)
-        prompt, exchange.ledger = fit(
-            plan,
-            setup.chat_template,
-            tokenizer,
-            context=setup.context,
-            reserve=reserve,
-            where="session",
-        )
-        num_messages = self._history.drop(plan)
-        if setup.character is not None and num_messages:
+        for _ in range(2):
+            plan, tools = plan_prompt(setup, self._history, exchange)
+            prompt, exchange.ledger = fit(
+                plan,
+                setup.chat_template,
+                tokenizer,
+                context=setup.context,
+                reserve=reserve,
+                where="session",
+            )
+            num_messages = self._history.drop(plan)
+            if setup.character is None or not num_messages:
+                break
             setup.character.absorb(num_messages)
         exchange.num_passages = count_passages(plan)
         self._history.tokens = prompt.encode(tokenizer)

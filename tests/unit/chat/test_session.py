@@ -295,6 +295,25 @@ def test_history_leaves_first_and_is_said(model):
     assert session.turns == before
 
 
+def test_what_leaves_a_characters_prompt_stands_in_the_summary_of_the_same_prompt(model):
+    session = Session(
+        model,
+        character=card(),
+        settings=SessionSettings(reserve=20, context=1000),
+        ignore_eos=True,
+    )
+    for i in range(30):
+        reply = session.say(f"Message {i} about rye and the mill. " * 2, max_tokens=8)
+        prompt = model.tokenizer.decode(session.history.tokens)
+        has_dropped = any(line.startswith("history") for line in reply.ledger.dropped)
+        assert ("So far: " in prompt) == has_dropped
+        assert bool(reply.ledger.tokens["memory"]) == has_dropped
+        if has_dropped:
+            break
+    assert has_dropped
+    assert reply.ledger.total <= 980
+
+
 def test_blocks_leave_in_order(model):
     blocks = [
         Block(origin, f"{rule} {i} " * 20, rule, i, f"{rule}{i}")
