@@ -83,16 +83,22 @@ class ResultCheck:
         return None
 
     def mended(self, answer: str) -> str:
-        """The answer with the results that it leaves out; those alone where its figures are not
-        theirs.
+        """The answer with the results that it leaves out; all results alone where its figures are
+        not theirs, or where it tells some of several without a word of what they are.
         """
         if not self.is_complete:
             return answer
         answer = answer.strip()
-        shown = self.results if self._invented(answer) is not None else self._untold(answer)
+        untold = self._untold(answer)
+        is_bare = 0 < len(untold) < len(self.results) and not self._names_any(answer)
+        shown = self.results if is_bare or self._invented(answer) is not None else untold
         kept = "" if shown is self.results else answer
         lines = [_in_words(name, text) for name, text in shown]
         return "\n".join(line for line in (kept, *lines) if line)
+
+    def _names_any(self, answer: str) -> bool:
+        """Whether an answer says what its figures are of, in words of the results."""
+        return is_foreign(answer) or bool(content_words(answer) & content_words(self._told))
 
     @property
     def _told(self) -> str:

@@ -57,6 +57,12 @@ def test_every_result_is_told():
     )
 
 
+@pytest.mark.parametrize("answer", ["The answer is 14.", "14", "It is 14."])
+def test_a_bare_figure_gives_way_to_all_results(answer):
+    assert ResultCheck([ROPES, BREADS], ASKED).mended(answer) == f"{ROPES[1]}\n{BREADS[1]}"
+    assert ResultCheck([ROPES], ASKED).mended(answer) == answer
+
+
 def test_results_stand_alone_where_the_figures_are_not_theirs():
     check = ResultCheck([ROPES, BREADS], ASKED)
     assert check.mended("They cost 77 silver coins.") == f"{ROPES[1]}\n{BREADS[1]}"
