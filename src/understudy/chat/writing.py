@@ -152,8 +152,8 @@ class ReplyWriter:
         return "length" if output.finish_reason == "length" else "stop", piece
 
     def _prompt(self, *, reserve: int) -> tuple[Prompt, Sequence[Tool]]:
-        """The prompt as it fits the context, and the tools that it shows. What of a character's play
-        leaves it for want of room stands in the summary of this very prompt.
+        """The prompt as it fits the context, and the tools that it shows. What leaves a character's
+        prompt for want of room stands in its summary at once.
         """
         setup, exchange, tokenizer = self._setup, self._exchange, self._setup.model.tokenizer
         for _ in range(2):
