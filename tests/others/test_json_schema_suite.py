@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.others.support import source_of
-from tests.support.byte_level_folder import write_byte_level_folder
-from understudy.checkpoint.tokenizer_source import folder_tokenizer
+from tests.support.written import byte_level_tokenizer, is_written
 from understudy.errors import SchemaError
-from understudy.generation.contract import Contract, contract_of
-from understudy.text import Tokenizer, open_tokenizer
-from understudy.text.grammar import Grammar
+from understudy.generation.contract import contract_of
+from understudy.text import Tokenizer
 
 pytestmark = pytest.mark.others
 DRAFTS = {
@@ -61,22 +58,7 @@ def cases(draft: str) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    config = write_byte_level_folder(folder, {"tokenizer_class": "GPT2Tokenizer"})
-    source = folder_tokenizer(folder, config)
-    assert source is not None
-    return open_tokenizer(source)
-
-
-def is_written(tokenizer: Tokenizer, contract: Contract, value: Any) -> bool:
-    """Whether the grammar of a contract lets a value be written, with the usual blanks."""
-    mask = Grammar(tokenizer).lark(f"start: {contract.rule}")()
-    tokens = tokenizer.encode(json.dumps(value, ensure_ascii=False))
-    for count, token in enumerate([*tokens, tokenizer.eos_ids[0]]):
-        bits = mask.allowed(tokens[:count]).view(np.uint32)
-        if not bits[token // 32] >> np.uint32(token % 32) & np.uint32(1):
-            return False
-    return True
+    return byte_level_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 @pytest.mark.parametrize("draft", sorted(DRAFTS))

@@ -19,12 +19,13 @@ from typing import Any
 from understudy.generation import schema_logic, schema_numbers
 from understudy.generation.json_schema import PARTS, parts_of, target_of
 from understudy.generation.schema_check import place_of
+from understudy.text import ecma
 
 FORMATS = frozenset(
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"]
 )
 ANY = "any_value"
-_KEPT = ("type", "required", "minItems", "maxItems", "minLength", "maxLength", "pattern")
+_KEPT = ("type", "required", "minItems", "maxItems", "minLength", "maxLength")
 _OPENING = ("additionalProperties", "unevaluatedProperties")
 
 
@@ -59,7 +60,8 @@ class Known:
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> Known:
-        return cls(tuple(node.get("properties", ())), tuple(node.get("patternProperties", ())))
+        patterns = tuple(ecma.for_grammar(one) for one in node.get("patternProperties", ()))
+        return cls(tuple(node.get("properties", ())), patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class _Holder:
     def _keyword(
         self, key: str, entry: Any, said: Mapping[str, Any], way: tuple[str | int, ...]
     ) -> dict[str, Any]:
+        if key == "pattern":
+            return {key: ecma.for_grammar(entry)}
         if key in _KEPT:
             bounds = schema_numbers.bounds(said, lambda word: self.loosen(way, word))
             return {key: entry, **(bounds if key == "type" else {})}
@@ -179,7 +183,9 @@ class _Holder:
             is_named = key == "properties"
             return {
                 key: {
-                    name: self.value(inner, (*way, name if is_named else f"/{name}/"))
+                    name if is_named else ecma.for_grammar(name): self.value(
+                        inner, (*way, name if is_named else f"/{name}/")
+                    )
                     if inner is not True
                     else True
                     for name, inner in entry.items()
@@ -233,6 +239,7 @@ class _Holder:
         listed = schema_logic.listed_names(names)
         if listed is not None:  # a pattern would leave a comma behind the last name that is free
             return {"properties": dict.fromkeys(listed, rest), "additionalProperties": False}
+        pattern = ecma.for_grammar(pattern)
         return {"patternProperties": {pattern: rest}, "additionalProperties": False}
 
     # ---- compositions ----

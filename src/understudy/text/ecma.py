@@ -8,11 +8,14 @@ ends, `\\d`, `\\w` and `\\b` know ASCII, `\\s` all blanks, `[^]` is anything, `\
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
 _WORD = "A-Za-z0-9_"
 _BLANK = r"\t\n\v\f\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_RUST_BLANK = re.sub(r"\\u(....)", r"\\x{\1}", _BLANK)
+_RUST_ESCAPES = "bBcdDfknpPrtuvwWx"  # that mean the same, or what is refused there
 _SETS = {"d": "0-9", "w": _WORD, "s": _BLANK}
 _BOUNDARY = f"(?:(?<=[{_WORD}])(?![{_WORD}])|(?<![{_WORD}])(?=[{_WORD}]))"
 _INSIDE = f"(?:(?<=[{_WORD}])(?=[{_WORD}])|(?<![{_WORD}])(?![{_WORD}]))"
@@ -41,6 +44,42 @@ def translated(pattern: str) -> str:
         IndexError: it ends too early.
     """
     return "".join(_pieces(pattern))
+
+
+@functools.lru_cache(maxsize=1024)
+def for_grammar(pattern: str) -> str:
+    """The pattern in the syntax of Rust's `regex`, which llguidance reads: what that means
+    otherwise is written out, all else stays as it is.
+    """
+    return "".join(_rust_pieces(pattern))
+
+
+def _rust_pieces(pattern: str) -> Iterator[str]:
+    at, is_set = 0, False
+    while at < len(pattern):
+        letter, after = pattern[at], pattern[at + 1 : at + 2]
+        if letter == "\\" and after:
+            yield _rust_escape(after, is_set)
+            at += 2
+            continue
+        if is_set:
+            is_set = letter != "]"
+            yield "\\" + letter if letter in "[&~" or (letter, after) == ("-", "-") else letter
+        elif letter == "[":
+            is_set = not pattern.startswith("[]", at)
+            yield letter
+        else:
+            yield r"[^\n\r\x{2028}\x{2029}]" if letter == "." else letter
+        at += 1
+
+
+def _rust_escape(letter: str, is_set: bool) -> str:
+    if letter == "s":
+        return _RUST_BLANK if is_set else f"[{_RUST_BLANK}]"
+    if letter == "S":
+        return f"[^{_RUST_BLANK}]"
+    is_itself = letter.isascii() and letter.isalpha() and letter not in _RUST_ESCAPES
+    return letter if is_itself else "\\" + letter
 
 
 def _pieces(pattern: str) -> Iterator[str]:
