@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import random
 import re
 import shutil
 import subprocess
@@ -51,8 +52,8 @@ def words(text: str) -> Counter[str]:
     return Counter(_WORD.findall(unicodedata.normalize("NFKC", text.replace("\u00ad", ""))))
 
 
-def pdf_text(path: Path) -> str:
-    command = [program("pdftotext"), "-enc", "UTF-8", str(path), "-"]
+def pdf_text(path: Path, *options: str) -> str:
+    command = [program("pdftotext"), "-enc", "UTF-8", *options, str(path), "-"]
     return subprocess.run(command, capture_output=True, check=True).stdout.decode(
         "utf-8", "replace"
     )
@@ -129,19 +130,87 @@ BODY = "".join(
 )
 
 
-def test_word_files_show_what_libreoffice_prints(tmp_path):
+def converted(folder: Path, kind: str, *names: str) -> None:
+    """What LibreOffice makes of files of a folder, beside them."""
+    command = [program("soffice"), "--headless", f"-env:UserInstallation=file://{folder}/profile"]
+    command += ["--convert-to", kind, "--outdir", str(folder)]
+    files = [str(folder / name) for name in names]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", ["docx", "odt"])
+def test_texts_show_what_libreoffice_prints(tmp_path, kind):
     (tmp_path / "x.docx").write_bytes(word_file(BODY, **PARTS))
-    command = [program("soffice"), "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path)]
-    profile = f"-env:UserInstallation=file://{tmp_path}/profile"
-    subprocess.run([*command, profile, str(tmp_path / "x.docx")], check=True, capture_output=True)
+    if kind == "odt":
+        converted(tmp_path, "odt", "x.docx")
+    converted(tmp_path, "pdf", f"x.{kind}")
     theirs, ours = (
         words(
             _NUMBER.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
         )  # a note's own stands close to it
-        for text in (pdf_text(tmp_path / "x.pdf"), read_document(tmp_path / "x.docx").text)
+        for text in (pdf_text(tmp_path / "x.pdf"), read_document(tmp_path / f"x.{kind}").text)
     )
     assert theirs - ours == Counter()
     assert ours - theirs == Counter()
+
+
+FORMS = ["decimal", "lowerLetter", "upperRoman", "lowerRoman", "upperLetter", "bullet", "none"]
+
+
+def random_lists(draw: random.Random) -> tuple[str, dict[str, str]]:
+    """A document of numbered paragraphs: three kinds of lists of four levels, two of which are
+    also begun anew; a level is entered from the one above.
+    """
+    kinds = []
+    for kind in range(3):
+        levels = []
+        for i in range(4):
+            form = draw.choice(FORMS)
+            shown = [f"%{i + 1}.", f"(%{i + 1})", f"Art %{i + 1}"]
+            shown.append("".join(f"%{j + 1}." for j in range(i + 1)))
+            text = {"bullet": "•", "none": draw.choice(["", "Ex"])}.get(form, draw.choice(shown))
+            levels.append(
+                f'<w:lvl w:ilvl="{i}"><w:start w:val="{draw.choice([1, 1, 3])}"/>'
+                f'<w:numFmt w:val="{form}"/><w:lvlText w:val="{text}"/></w:lvl>'
+            )
+        kinds.append(f'<w:abstractNum w:abstractNumId="{kind}">{"".join(levels)}</w:abstractNum>')
+    anew = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride>'
+    for number in range(5):
+        kind = f'<w:abstractNumId w:val="{number % 3}"/>{anew if number > 2 else ""}'
+        kinds.append(f'<w:num w:numId="{number + 1}">{kind}</w:num>')
+    body, deepest, number = "", dict[int, int](), 1
+    for i in range(draw.randint(4, 14)):
+        if draw.random() < 0.25:
+            body += paragraph(f"word{i}x")
+            continue
+        number = draw.randint(1, 5) if draw.random() < 0.3 else number
+        level = deepest[number] = min(draw.choice([0, 0, 1, 1, 2, 3]), deepest.get(number, -1) + 1)
+        place = f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{number}"/></w:numPr>'
+        body += paragraph(f"word{i}x", properties=place)
+    return body, {"numbering": "".join(kinds)}
+
+
+@pytest.mark.parametrize("kind", ["docx", "odt"])
+def test_lists_have_the_numbers_that_libreoffice_prints(tmp_path, kind):
+    names = [f"x{seed}" for seed in range(60)]
+    for seed, name in enumerate(names):
+        body, parts = random_lists(random.Random(seed))
+        (tmp_path / f"{name}.docx").write_bytes(word_file(body, **parts))
+    if kind == "odt":
+        converted(tmp_path, "odt", *(f"{name}.docx" for name in names))
+    converted(tmp_path, "pdf", *(f"{name}.{kind}" for name in names))
+    wrong = []
+    for name in names:
+        theirs, ours = (
+            re.sub(r"[\s•]+", "", text)
+            for text in (
+                pdf_text(tmp_path / f"{name}.pdf", "-layout"),
+                read_document(tmp_path / f"{name}.{kind}").text,
+            )
+        )
+        if theirs != ours:
+            wrong.append((name, theirs, ours))
+    assert not wrong
 
 
 # ---- HTML ----

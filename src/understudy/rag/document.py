@@ -91,3 +91,21 @@ def table_text(rows: Sequence[Sequence[str]]) -> str:
         for row in rows
         if any(cell.strip() for cell in row)
     )
+
+
+def add_table(rows: Sequence[Sequence[Builder]], builder: Builder) -> None:
+    """Adds rows of cells as lines; a cell that holds more than paragraphs, and a table of one
+    column, gives its blocks instead.
+    """
+    lines: list[list[str]] = []
+    is_narrow = all(len(row) <= 1 for row in rows)
+    for row in rows:
+        blocks = [block for cell in row for block in cell.contents()]
+        if is_narrow or any(b.kind in ("heading", "table") for _, b in blocks):
+            builder.add(table_text(lines), "table")
+            lines.clear()
+            for text, block in blocks:
+                builder.add(text, block.kind, block.level)
+        else:
+            lines.append([" ".join(text for text, _ in cell.contents()) for cell in row])
+    builder.add(table_text(lines), "table")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.rag.odf_files import item, listed, odf_file, p
 from tests.unit.rag.test_readers import pdf_of
 from tests.unit.rag.word_files import cell, paragraph, table, word_file
 
@@ -117,6 +118,30 @@ WORD = {
     "open": "<w:p>" * FOLD,
 }
 
+OPEN_DOCUMENT = {
+    "spans": p(nested("<text:span>", "x", "</text:span>")),
+    "lists": nested("<text:list><text:list-item>", p("x"), "</text:list-item></text:list>"),
+    "items": listed(*[item(p("x")) for _ in range(FOLD)]),
+    "tables": nested(
+        "<table:table><table:table-row><table:table-cell>",
+        p("x"),
+        "</table:table-cell></table:table-row></table:table>",
+    ),
+    "sections": nested("<text:section>", p("x"), "</text:section>"),
+    "frames": nested(
+        "<text:p><draw:frame><draw:text-box>", p("x"), "</draw:text-box></draw:frame></text:p>"
+    ),
+    "groups": nested("<draw:g>", p("x"), "</draw:g>"),
+    "notes": nested(
+        "<text:p><text:note><text:note-body>", p("x"), "</text:note-body></text:note></text:p>"
+    ),
+    "blanks": p('<text:s text:c="999999999"/>' * FOLD),
+    "math": p(
+        "<draw:frame><draw:object><math>"
+        + nested("<msup>", "<mi>x</mi>", "</msup>")
+        + "</math></draw:object></draw:frame>"
+    ),
+}
 
 PDF = {
     "saves": "q " * FOLD,
@@ -134,6 +159,10 @@ def files(kind: str, folder: Path) -> None:
     if kind == "docx":
         for name, body in WORD.items():
             (folder / f"{name}.docx").write_bytes(word_file(body))
+        return
+    if kind == "odt":
+        for name, body in OPEN_DOCUMENT.items():
+            (folder / f"{name}.odt").write_bytes(odf_file("text", body))
         return
     if kind == "pdf":
         for name, inside in PDF.items():
@@ -156,7 +185,9 @@ def bounded() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")
-@pytest.mark.parametrize("kind", ["html", "md", "json", "jsonl", "csv", "docx", "pdf", "txt"])
+@pytest.mark.parametrize(
+    "kind", ["html", "md", "json", "jsonl", "csv", "docx", "odt", "pdf", "txt"]
+)
 def test_deep_and_open_files_end(tmp_path, kind):
     files(kind, tmp_path)
     done = subprocess.run(
@@ -171,5 +202,5 @@ def test_deep_and_open_files_end(tmp_path, kind):
     rows = [line.split() for line in done.stdout.splitlines()]
     assert len(rows) == len(list(tmp_path.iterdir()))
     for name, size, num_bytes, seconds in rows:
-        assert int(size) <= 8 * int(num_bytes) + 65536 or kind == "docx", name
+        assert int(size) <= 8 * int(num_bytes) + 65536 or kind in ("docx", "odt"), name
         assert float(seconds) < MAX_CPU_S / 2, name

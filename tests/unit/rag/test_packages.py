@@ -1,4 +1,6 @@
-"""Excel, PowerPoint and EPUB: the parts of a package in the order in which people see them."""
+"""Excel, PowerPoint, EPUB and OpenDocument: the parts of a package in the order in which people
+see them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import zipfile
 
 import pytest
 
+from tests.unit.rag import odf_files as odf
 from understudy.errors import DocumentError
 from understudy.rag.document import Document
 from understudy.rag.readers import read_document
@@ -148,7 +151,7 @@ def test_books_are_read_along_their_spine(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["x.xlsx", "x.pptx", "x.epub", "x.docx"])
+@pytest.mark.parametrize("name", ["x.xlsx", "x.pptx", "x.epub", "x.docx", "x.odt", "x.ods"])
 def test_damaged_packages_are_one_line(tmp_path, name):
     with pytest.raises(DocumentError, match="it lacks a part"):
         read(tmp_path, name, {"other.xml": "<a/>"})
@@ -189,7 +192,26 @@ def test_a_package_has_a_bounded_number_of_parts(tmp_path):
         read_document(path)
 
 
-PACKAGES = {"x.xlsx": sheet_parts, "x.pptx": slide_parts, "x.epub": book_parts}
+def text_parts() -> dict[str, str]:
+    style = f'<text:list-style style:name="L">{odf.level(1, num_format="1")}</text:list-style>'
+    note = f"<text:note><text:note-body>{odf.p('n')}</text:note-body></text:note>"
+    cells = odf.row(odf.cell(odf.p("x"), attributes='table:number-columns-repeated="2"'))
+    body = odf.h("A") + odf.listed(odf.item(odf.p("b", note)), style="L") + odf.table(cells)
+    return odf.odf_parts("text", body, automatic=style)
+
+
+def cell_parts() -> dict[str, str]:
+    cell = odf.cell(odf.p("x"), attributes='table:number-columns-repeated="2"')
+    return odf.odf_parts("spreadsheet", odf.table(odf.row(cell), odf.row(odf.cell(), cell)))
+
+
+PACKAGES = {
+    "x.xlsx": sheet_parts,
+    "x.pptx": slide_parts,
+    "x.epub": book_parts,
+    "x.odt": text_parts,
+    "x.ods": cell_parts,
+}
 SPICE = ['"-1"', '"99999999999999999999"', '""', '"NaN"', '"ZZZ999999"', '"../../x"', "<", "&", ">"]
 
 
@@ -213,7 +235,7 @@ def spoiled(source: random.Random, parts: dict[str, str]) -> dict[str, bytes]:
     return {part: text.encode() for part, text in changed.items()}
 
 
-@pytest.mark.parametrize("name", ["x.xlsx", "x.pptx", "x.epub"])
+@pytest.mark.parametrize("name", list(PACKAGES))
 def test_mutated_packages_are_a_document_or_one_line(tmp_path, name):
     source, path = random.Random(9), tmp_path / name
     num_read, lines = 0, []

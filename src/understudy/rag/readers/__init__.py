@@ -34,7 +34,29 @@ READERS: dict[str, str] = {
     ".xlsx": "xlsx",
     ".pptx": "pptx",
     ".epub": "epub",
+    ".odt": "odf",
+    ".ott": "odf",
+    ".ods": "ods",
+    ".ots": "ods",
+    ".odp": "odp",
+    ".otp": "odp",
+    ".docm": "docx",
+    ".dotx": "docx",
+    ".xlsm": "xlsx",
+    ".xltx": "xlsx",
+    ".pptm": "pptx",
+    ".ppsx": "pptx",
+    ".potx": "pptx",
     ".py": "plain",
+}
+# Formats without a reader, and the one to save them in.
+SAVE_AS: dict[str, str] = {
+    **dict.fromkeys((".doc", ".dot", ".rtf", ".wps", ".wpd", ".pages", ".fodt", ".sxw"), ".docx"),
+    **dict.fromkeys((".xls", ".xlt", ".xlsb", ".numbers", ".fods", ".sxc"), ".xlsx"),
+    **dict.fromkeys((".ppt", ".pps", ".key", ".fodp", ".sxi"), ".pptx"),
+    **dict.fromkeys((".mobi", ".azw", ".azw3", ".fb2"), ".epub"),
+    **dict.fromkeys((".djvu", ".xps", ".ps", ".tex"), ".pdf"),
+    **dict.fromkeys((".mht", ".mhtml", ".eml", ".msg"), ".html"),
 }
 MAX_FILE_BYTES = 256 << 20
 
@@ -48,6 +70,24 @@ def can_read(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
+def reader_of(path: Path) -> str:
+    """The name of the reader for a file.
+
+    Raises:
+        DocumentError: there is none; with the format to save it in, where that is known.
+    """
+    ending = path.suffix.lower()
+    if ending in READERS:
+        return READERS[ending]
+    raise DocumentError(
+        "no reader for this kind of file",
+        where=path if path.name else "file",
+        expected=" ".join(READERS),
+        found=path.suffix or "no ending",
+        do=f"save it as {SAVE_AS[ending]}" if ending in SAVE_AS else None,
+    )
+
+
 def read_document(path: str | Path) -> Document:
     """Reads one file.
 
@@ -56,14 +96,7 @@ def read_document(path: str | Path) -> Document:
         MissingError: the library for this kind of file is not installed.
     """
     path = Path(path)
-    name = READERS.get(path.suffix.lower())
-    if name is None:
-        raise DocumentError(
-            "no reader for this kind of file",
-            where=path,
-            expected=" ".join(READERS),
-            found=path.suffix or "no ending",
-        )
+    name = reader_of(path)
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:

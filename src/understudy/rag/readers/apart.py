@@ -23,9 +23,9 @@ from typing import Any
 
 from understudy.errors import DocumentError, MissingError
 from understudy.rag.document import Document, DocumentBlock
-from understudy.rag.readers import can_read, read_document
+from understudy.rag.readers import read_document, reader_of
 
-__all__ = ["can_read", "read_apart"]
+__all__ = ["read_apart", "reader_of"]
 SECONDS = 30.0
 MEMORY = 1 << 30  # bytes beyond what the process has when it begins
 

@@ -11,16 +11,16 @@ from collections import Counter
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from understudy.rag.document import Builder, Document, table_text
+from understudy.rag.document import Builder, Document, add_table
 from understudy.rag.readers.docx_runs import HIDDEN, Paragraph, Runs, visible_part
 from understudy.rag.readers.docx_styles import Styles, is_on, roman
 from understudy.rag.readers.package import Package, walk
+from understudy.rag.readers.symbols import raised
 
 MAX_DEPTH = (
     30  # of tables in tables and boxes in boxes; below, only their paragraphs are told apart
 )
 MAX_SPAN = 64  # columns
-_RAISED = str.maketrans("0123456789ivxlcm", "⁰¹²³⁴⁵⁶⁷⁸⁹ⁱᵛˣˡᶜᵐ")
 
 
 def read(path: Path, data: bytes) -> Document:
@@ -145,7 +145,7 @@ class _Word:
                 self.num_notes[kind] += 1
                 count = self.num_notes[kind]
                 mark = str(count) if kind == "footnote" else roman(count) or str(count)
-                mark = mark.translate(_RAISED)
+                mark = raised(mark)
             marks.append(mark)
             if note is not None:
                 (below if kind == "footnote" else self.endnotes).append((mark, note))
@@ -178,27 +178,9 @@ class _Word:
     # ---- tables ----
 
     def _table(self, table: Element, builder: Builder, depth: int) -> None:
-        """Rows as lines; a cell that holds more than paragraphs, and a table of one column, gives
-        its blocks instead.
-        """
-        rows: list[list[str]] = []
-
-        def flush() -> None:
-            builder.add(table_text(rows), "table")
-            rows.clear()
-
         elements = [e for e in walk(table, visible_part, hidden=HIDDEN) if e.tag == "w.tr"]
-        cells = [self._cells(row, depth) for row in elements if row.find("w.trPr/w.del") is None]
-        is_narrow = all(len(row) <= 1 for row in cells)
-        for row in cells:
-            blocks = [block for cell in row for block in cell.contents()]
-            if is_narrow or any(b.kind in ("heading", "table") for _, b in blocks):
-                flush()
-                for text, block in blocks:
-                    builder.add(text, block.kind, block.level)
-            else:
-                rows.append([" ".join(text for text, _ in cell.contents()) for cell in row])
-        flush()
+        shown = [row for row in elements if row.find("w.trPr/w.del") is None]
+        add_table([self._cells(row, depth) for row in shown], builder)
 
     def _cells(self, row: Element, depth: int) -> list[Builder]:
         """The cells of a row; a cell that spans columns is followed by empty ones, one that goes on

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 MAX_STYLES = 20  # length of a chain of styles that are based on each other
 NUM_LEVELS = 9
 _HEADING_NAME = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_PLACE = re.compile("%([1-9])([^%]*)")  # of a number, and what parts it from the next
 _BODY_LEVEL = 9  # the outline level of text that is no heading
 _ROMAN = (
     (1000, "m"),
@@ -185,17 +186,20 @@ class Numbering:
             after = levels[i].restarts_after if i in levels else None
             if after is None or at < after:
                 del counts[i]
-        if levels[at].form in ("bullet", "none"):
+        if levels[at].form == "bullet":
             return ""
-        return re.sub(
-            r"%([1-9])", lambda m: self._shown(levels, counts, at, int(m[1]) - 1), levels[at].text
-        )
+        return _PLACE.sub(lambda place: self._shown(levels, counts, at, place), levels[at].text)
 
     @staticmethod
-    def _shown(levels: dict[int, _Level], counts: dict[int, int], at: int, wanted: int) -> str:
+    def _shown(
+        levels: dict[int, _Level], counts: dict[int, int], at: int, place: re.Match[str]
+    ) -> str:
+        """The number of a level with what follows it; one of the form `none` leaves neither."""
+        wanted = int(place[1]) - 1
         level = levels.get(wanted, _Level())
         form = "decimal" if levels[at].is_legal else level.form
-        return numeral(counts.get(wanted, level.start), form)
+        text = numeral(counts.get(wanted, level.start), form)
+        return "" if form == "none" else text + place[2]
 
     def levels(self, number: str) -> dict[int, _Level]:
         if number not in self._levels:

@@ -1,7 +1,7 @@
-"""Zip packages of XML parts (Word, Excel, PowerPoint, EPUB): opened with limits, tags in short
+"""Zip packages of XML parts (Office, OpenDocument, EPUB): opened with limits, tags in short
 names, any fault one line.
 
-Not a reader: `docx.py`, `xlsx.py`, `pptx.py` and `epub.py` stand on it.
+Not a reader: those of these kinds stand on it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ _PREFIXES = {
     "officeDocument/relationships": "r.",
     "spreadsheetml/main": "s.",
     "presentationml/main": "p.",
+    "xmlns:text:1.0": "text.",
+    "xmlns:table:1.0": "table.",
+    "xmlns:office:1.0": "office.",
+    "xmlns:style:1.0": "style.",
+    "xmlns:presentation:1.0": "presentation.",
+    "xmlns:form:1.0": "form.",
+    "xmlns:drawing:1.0": "draw.",
+    "xmlns:svg-compatible:1.0": "svg.",
 }
 _RELATIONS = "r."
 

@@ -91,3 +91,11 @@ def symbol(font: str, code: str) -> str:
         return table.get(number, plain)
     is_character = number >= 0x20 and not 0xD800 <= number < 0xE000 and number < 0x110000
     return chr(number) if is_character else "\ufffd"
+
+
+_RAISED = str.maketrans("0123456789ivxlcm", "⁰¹²³⁴⁵⁶⁷⁸⁹ⁱᵛˣˡᶜᵐ")
+
+
+def raised(mark: str) -> str:
+    """The number of a note as it stands in a sentence."""
+    return mark.translate(_RAISED)

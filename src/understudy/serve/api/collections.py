@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document
-from understudy.rag.readers.apart import can_read, read_apart
+from understudy.rag.readers.apart import read_apart, reader_of
 from understudy.rag.schema import StoreError
 from understudy.serve.api.bodies import Body
 from understudy.serve.collections import Collections
@@ -137,8 +137,7 @@ async def add_documents(request: Request) -> Response:
 
 def _read_upload(name: str, data: bytes) -> Document:
     """Reads a file from a folder of its own, since readers go by its ending."""
-    if not name or not can_read(Path(name)):
-        raise DocumentError("no reader for this kind of file", where=name or "file")
+    reader_of(Path(name))  # a kind without a reader is said before anything is written
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         path = Path(folder) / f"document{Path(name).suffix}"
         path.write_bytes(data)
@@ -146,7 +145,11 @@ def _read_upload(name: str, data: bytes) -> Document:
             return read_apart(path)
         except DocumentError as error:
             raise DocumentError(
-                error.what, where=name, expected=error.expected, found=error.found
+                error.what,
+                where=name,
+                expected=error.expected,
+                found=error.found,
+                do=error.do,
             ) from error
 
 
