@@ -133,7 +133,7 @@ def spec_of_gguf(
         tuple(_ATTENTION if number else _CONV for number in kv_heads),
         norm_eps=shortest(config.real("lfm2.attention.layer_norm_rms_epsilon")),
         rotary_dim=config.whole("lfm2.rope.dimension_count", default=head_dim),
-        rope_theta=shortest(config.real("lfm2.rope.freq_base", default=THETA)),
+        rope_theta=shortest(config.real("lfm2.rope.freq_base", default=10000.0)),
         tied_embeddings="output.weight" not in shapes,
         conv_bias=any(name.endswith("shortconv.conv.bias") for name in shapes),
         conv_size=config.whole("lfm2.shortconv.l_cache"),

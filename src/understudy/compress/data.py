@@ -5,15 +5,14 @@ mask of what is learnt.
     sequences.tokens  (sequences, length + 1) int32     sequences.mask  (sequences, length) uint8:
     mask[r, t] = 1 if predicting t + 1 counts
 
-A JSONL record is `{"text": ...}` (all of it counts) or `{"messages": [{"role", "content"}, ...]}`
-(only what the assistant says counts, as the chat chat template renders it). Documents are packed
+A record is a text (all of it counts) or a chat (only what the assistant says counts, as the chat
+template renders it); `compress.records` has the forms. Documents are packed
 end to end, an end-of-text token between them. The order of batches is a function of seed and step
 alone, so a run resumes without any state of its own.
 """
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.compress.record_files import is_records, opened_lines
 from understudy.compress.records import Chat, read_records
 from understudy.errors import DocumentError, TemplateError, UsageError
 
@@ -130,8 +130,8 @@ def read_sequences(
         raise UsageError("sequences are too short", expected="a length of at least 2", found=length)
     paths = [Path(path) for path in paths]
     for path in paths:
-        if not path.is_file():
-            raise DocumentError("data file is not there", where=path)
+        with opened_lines(path):
+            pass  # all that cannot be read are named before the first is
     documents = (document for path in paths for document in read_documents(path, encoder))
     sequences = pack(documents, length, encoder.end_id, max_sequences)
     if not len(sequences):
@@ -148,18 +148,11 @@ def read_sequences(
 def read_documents(path: Path, encoder: Encoder) -> Iterator[TokenizedDocument]:
     """The records of a `.jsonl` or `.json` file, or a text file in pieces of over a thousand
     characters; either may be `.gz`."""
-    name = path.name.removesuffix(".gz")
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as lines:
-            if name.endswith((".jsonl", ".ndjson", ".json")):
-                yield from _documents(read_records(lines, str(path)), encoder)
-            else:
-                yield from _text(lines, encoder)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise DocumentError(
-            "data file cannot be read", where=path, found=str(error), expected="UTF-8 text"
-        ) from error
+    with opened_lines(path) as lines:
+        if is_records(path):
+            yield from _documents(read_records(lines, str(path)), encoder)
+        else:
+            yield from _text(lines, encoder)
 
 
 def _documents(

@@ -1,47 +1,32 @@
 """Records of training data, whoever wrote them: text, or chats in the forms that data sets have.
 
     {"text": …}                                                   text, all of it learnt
-    {"messages": [{"role", "content", "tool_calls"}], "tools": …} OpenAI; content may be null or a
-                                                                  list of text parts
-    {"conversations": [{"from": "human", "value": …}], "system"}  ShareGPT; role and content are
-                                                                  taken there too
+    {"messages": [{"role", "content", "tool_calls"}], "tools": …} OpenAI; a list of messages alone
+    {"conversations": [{"from": "human", "value": …}], "system"}  ShareGPT
     {"instruction": …, "input": …, "output": …, "history": …}     Alpaca
     {"prompt": …, "completion": …}                                texts or lists of messages
+    {"question": …, "answer": …}                                  and other names of such a pair
 
-A file of records is JSON Lines, or one JSON array; either may be `.gz` and begin with a byte order
-mark.
+Messages are read by `compress.messages`, files by `compress.record_files`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.compress.messages import Message, read_message, read_tools, text_of
+from understudy.compress.record_files import is_messages, parse_json, read_values
 from understudy.errors import DocumentError
 
-Message = dict[str, Any]
 FORMS = "text, messages, conversations, instruction and output, or prompt and completion"
-ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-    "developer": "system",
-    "function_call": "call",
-    "tool_call": "call",
-    "observation": "tool",
-    "function_response": "tool",
-    "function": "tool",
-    "tool": "tool",
-}
-_KEPT = ("name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+_LISTS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
+_SYSTEMS = ("system", "system_prompt", "system_message")
+# What data sets call the two sides of one exchange, and what stands beside the question.
+_QUESTIONS = ("instruction", "prompt", "question", "query", "input", "inputs")
+_CONTEXTS = ("input", "context")
+_ANSWERS = ("output", "completion", "response", "answer", "target", "targets")
 
 
 @dataclass(frozen=True)
@@ -58,158 +43,103 @@ def read_records(lines: Iterable[str], name: str) -> Iterator[tuple[str, str | C
     Raises:
         DocumentError: a line is not JSON, or a record is of no known form; the place is named.
     """
-    for where, record in _parsed(lines, name):
+    for where, record in read_values(lines, name):
         yield where, to_record(record, where)
-
-
-def _parsed(lines: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
-    """The values of JSON Lines, or of one JSON array over all lines."""
-    numbered = enumerate(lines, 1)
-    for number, line in numbered:
-        if not line.strip():
-            continue
-        if line.lstrip().startswith("["):
-            text = line + "".join(rest for _, rest in numbered)
-            records = _json(text, name)
-            yield from ((f"{name}[{i}]", record) for i, record in enumerate(records))
-        else:
-            where = f"{name}:{number}"
-            yield where, _json(line, where)
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        found = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise DocumentError("record is not JSON", where=where, found=found) from error
 
 
 def to_record(record: Any, where: str) -> str | Chat:
     """One record as text or chat. Raises DocumentError with `where` if it is neither."""
-    match record:
-        case {"messages": [_, *_] as messages}:
-            return _chat(messages, record, where)
-        case {"conversations": [_, *_] as messages}:
-            return _chat(messages, record, where)
-        case {"instruction": str(instruction), "output": str(output)}:
-            return _alpaca(instruction, output, record, where)
-        case {"prompt": prompt, "completion": completion}:
-            return _completion(prompt, completion, record, where)
-        case {"text": str(text)} if text:
-            return text
-    found = sorted(map(str, record)) if isinstance(record, dict) else type(record).__name__
+    if isinstance(record, str) and record:
+        return record
+    if is_messages(record):
+        return _chat(record, {}, where)
+    if isinstance(record, dict):
+        _refuse_preference(record, where)
+        for name in _LISTS:
+            if messages := _messages(record.get(name), where):
+                return _chat(messages, record, where)
+        if (found := _exchange(record, where)) is not None:
+            return found
+    keys = sorted(map(str, record)) if isinstance(record, dict) else type(record).__name__
     raise DocumentError(
-        "record has neither text nor messages", where=where, expected=FORMS, found=found
+        "record has neither text nor messages", where=where, expected=FORMS, found=keys
     )
+
+
+def _refuse_preference(record: Mapping[str, Any], where: str) -> None:
+    if record.get("chosen") is not None and record.get("rejected") is not None:
+        raise DocumentError(
+            "a record of preferences has two answers",
+            where=where,
+            expected=FORMS,
+            found="chosen, rejected",
+            do="make messages of the prompt and what was chosen",
+        )
+
+
+def _messages(given: Any, where: str) -> list[Any]:
+    """A list of messages, which may be JSON text; of pairs {"input", "output"} their messages."""
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        given = parse_json(given, where)
+    if not isinstance(given, list):
+        return []
+    if is_messages(given, ("input",)) and is_messages(given, ("output",)):
+        return [message for pair in given for message in _pair(pair["input"], pair["output"])]
+    return given
+
+
+def _exchange(record: Mapping[str, Any], where: str) -> str | Chat | None:
+    """One question and its answer, or a text; of several the form that says more."""
+    question = next((name for name in _QUESTIONS if name in record), None)
+    answer = next((name for name in _ANSWERS if name in record), None)
+    is_known = (question, answer) in (("instruction", "output"), ("prompt", "completion"))
+    text = record.get("text")
+    if isinstance(text, str) and text and not is_known:
+        return text
+    if question is not None and answer is not None:
+        return _asked_and_answered(record, question, answer, where)
+    content = record.get("content")
+    return content if isinstance(content, str) and content and "role" not in record else None
+
+
+def _asked_and_answered(record: Mapping[str, Any], question: str, answer: str, where: str) -> Chat:
+    asked, answered = record[question], record[answer]
+    for name, value in ((question, asked), (answer, answered)):
+        if not isinstance(value, str) and not is_messages(value):
+            kind = type(value).__name__
+            raise DocumentError(
+                "a question or answer is no text", where=f"{where}: {name}", found=kind
+            )
+    context = next((record[name] for name in _CONTEXTS if name != question and name in record), "")
+    if isinstance(asked, str) and isinstance(context, str) and context:
+        asked = f"{asked}\n{context}"
+    before = [message for turn in record.get("history") or () for message in _turn(turn, where)]
+    first = asked if isinstance(asked, list) else [{"role": "user", "content": asked}]
+    last = answered if isinstance(answered, list) else [{"role": "assistant", "content": answered}]
+    return _chat([*before, *first, *last], record, where)
+
+
+def _turn(turn: Any, where: str) -> list[Message]:
+    """A turn of a history: a question and its answer, or one message."""
+    if isinstance(turn, dict):
+        return [turn]
+    if isinstance(turn, list) and len(turn) == 2:
+        return _pair(text_of(turn[0], where), text_of(turn[1], where))
+    raise DocumentError(
+        "a turn of a history is a question and an answer", where=where, found=str(turn)[:80]
+    )
+
+
+def _pair(asked: Any, answered: Any) -> list[Message]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
 
 
 def _chat(messages: Sequence[Any], record: Mapping[str, Any], where: str) -> Chat:
-    found = [_message(message, where) for message in messages]
-    system = record.get("system")
-    if isinstance(system, str) and system and found[0]["role"] != "system":
+    found = [read_message(message, where) for message in messages]
+    systems = [record[name] for name in _SYSTEMS if isinstance(record.get(name), str)]
+    system = next(filter(None, systems), None)
+    if system is not None and found[0]["role"] != "system":
         found.insert(0, {"role": "system", "content": system})
-    return Chat(found, _tools(record.get("tools"), where))
-
-
-def _message(message: Any, where: str) -> Message:
-    fault = DocumentError("message needs a role and a content", where=where, found=message)
-    if not isinstance(message, dict):
-        raise fault
-    role = message.get("role", message.get("from"))
-    content = message.get("content", message.get("value"))
-    calls = message.get("tool_calls")
-    if not calls and isinstance(legacy := message.get("function_call"), dict):
-        calls = [{"type": "function", "function": legacy}]
-    if not isinstance(role, str) or (content is None and not calls):
-        raise fault
-    kind = ROLES.get(role, role)
-    text = _text(content, where)
-    if kind == "call":
-        return {"role": "assistant", "content": "", "tool_calls": _calls(text, where)}
-    kept = {key: message[key] for key in _KEPT if message.get(key)}
-    calls = {"tool_calls": calls} if calls else {}
-    unlearnt = {"weight": 0} if message.get("weight") == 0 else {}
-    return {"role": kind, "content": text, **calls, **kept, **unlearnt}
-
-
-def _text(content: Any, where: str) -> str:
-    """A content as text: null is none, parts are joined; a part that is no text is refused by its
-    kind."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(_part(part, where) for part in content)
-    raise DocumentError("message needs a role and a content", where=where, found=content)
-
-
-def _part(part: Any, where: str) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-    raise DocumentError(
-        "a part of a message is not text", where=where, expected="text parts", found=kind
-    )
-
-
-def _calls(text: str, where: str) -> list[dict[str, Any]]:
-    """ShareGPT's calls: a JSON object with name and arguments, or a list of them."""
-    found = _json(text, where)
-    calls = found if isinstance(found, list) else [found]
-    if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
-        raise DocumentError("a call needs a name", where=where, found=text)
-    return [
-        {"type": "function", "function": {"name": call["name"], "arguments": _arguments(call)}}
-        for call in calls
-    ]
-
-
-def _arguments(call: Mapping[str, Any]) -> str:
-    arguments = call.get("arguments", {})
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _tools(tools: Any, where: str) -> list[dict[str, Any]] | None:
-    """OpenAI's list; ShareGPT has it as JSON text, and may leave the wrapper around a function
-    out."""
-    if not tools:
-        return None
-    listed = _json(tools, where) if isinstance(tools, str) else tools
-    if not isinstance(listed, list) or not all(isinstance(tool, dict) for tool in listed):
-        raise DocumentError("tools are no list of objects", where=where, found=tools)
-    return [
-        tool if "function" in tool else {"type": "function", "function": tool} for tool in listed
-    ]
-
-
-def _alpaca(instruction: str, output: str, record: Mapping[str, Any], where: str) -> Chat:
-    more = record.get("input")
-    question = f"{instruction}\n{more}" if isinstance(more, str) and more else instruction
-    messages = [
-        {"role": role, "content": _text(text, where)}
-        for pair in record.get("history") or ()
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    ]
-    messages += [
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": output},
-    ]
-    return _chat(messages, record, where)
-
-
-def _completion(prompt: Any, completion: Any, record: Mapping[str, Any], where: str) -> Chat:
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    answer = (
-        [{"role": "assistant", "content": completion}]
-        if isinstance(completion, str)
-        else completion
-    )
-    if not isinstance(asked, list) or not isinstance(answer, list) or not asked + answer:
-        raise DocumentError(
-            "prompt and completion are texts or lists of messages", where=where, found=record
-        )
-    return _chat([*asked, *answer], record, where)
+    elif system is not None and found[0]["content"] != system:
+        raise DocumentError("a record with two system messages", where=where, found=system[:80])
+    return Chat(found, read_tools(record.get("tools"), where))

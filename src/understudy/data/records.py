@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy.compress.record_files import opened_lines, read_values
 from understudy.compress.records import Chat, to_record
 from understudy.errors import DocumentError
 
@@ -65,35 +66,16 @@ class Record:
 
 
 def read_data(paths: Iterable[str | Path]) -> Iterator[Record]:
-    """The records of `.jsonl` files, each in any of the forms; a file may be `.gz`.
+    """The records of files of JSON, each in any of the forms; a file may be `.gz`.
 
     Raises:
-        DocumentError: a file is not there, or a line is no record; the place is named.
+        DocumentError: a file is not there or of another format, or a line is no record; the place
+            is named.
     """
     for path in map(Path, paths):
-        if not path.is_file():
-            raise DocumentError("data file is not there", where=path)
-        opened = gzip.open if path.suffix == ".gz" else open
-        try:
-            with opened(path, "rt", encoding="utf-8-sig") as lines:
-                yield from read_lines(lines, path.name)
-        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-            raise DocumentError(
-                "data file cannot be read", where=path, found=str(error), expected="UTF-8 JSON"
-            ) from error
-
-
-def read_lines(lines: Iterable[str], name: str) -> Iterator[Record]:
-    """The records of JSON Lines."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{name}:{number}"
-        try:
-            document = json.loads(line)
-        except ValueError as error:
-            raise DocumentError("record is not JSON", where=where, found=str(error)) from error
-        yield record_of(document, where)
+        with opened_lines(path) as lines:
+            for where, document in read_values(lines, path.name):
+                yield record_of(document, where)
 
 
 def record_of(document: Any, where: str) -> Record:

@@ -120,6 +120,16 @@ def _gguf(name: str, path: Path, keys: dict[str, Any]) -> Path:
     return path / "m.gguf"
 
 
+@pytest.mark.parametrize("name", ["lfm2", "gemma3", "qwen3"])
+def test_llama_cpp_has_one_base_where_a_file_has_none(name: str, tmp_path: Path) -> None:
+    save_checkpoint(made_checkpoint(FAMILIES[name]), tmp_path / "plain.gguf", QuantSpec("f32"))
+    file = read_gguf(tmp_path / "plain.gguf")
+    kept = {k: v for k, v in file.metadata.items() if not k.endswith("rope.freq_base")}
+    shapes = [(t.name, t.shape, t.format) for t in file.tensors.values()]
+    write_gguf(tmp_path / "m.gguf", kept, shapes, file.tensors.values())
+    assert open_checkpoint(tmp_path / "m.gguf").spec.rope_theta == 10000.0
+
+
 @pytest.mark.parametrize(
     ("pattern", "windows"),
     [
