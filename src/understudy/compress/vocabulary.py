@@ -11,7 +11,9 @@ import dataclasses
 from understudy.compress.folder import Source
 from understudy.compress.network import network_on
 from understudy.errors import UsageError
+from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import open_tokenizer
+from understudy.text.spm import UNUSED
 
 _MATRICES = ("model.embed_tokens.weight", "lm_head.weight")
 
@@ -39,15 +41,23 @@ def _num_tokens(teacher: Source, student: Source) -> int | None:
     Raises:
         UsageError: a token is not the same in both.
     """
-    sources = [one.checkpoint.tokenizer_source for one in (teacher, student)]
-    if sources[0] is None or sources[1] is None:
+    one, other = (source.checkpoint.tokenizer_source for source in (teacher, student))
+    if one is None or other is None:
         return None
-    first, second = (open_tokenizer(source) for source in sources if source is not None)
-    for token in range(min(first.vocab_size, second.vocab_size)):
+    first, second = open_tokenizer(one), open_tokenizer(other)
+    counts = [_without_padding(one, first.vocab_size), _without_padding(other, second.vocab_size)]
+    for token in range(min(counts)):
         ours, theirs = first.id_to_piece(token), second.id_to_piece(token)
         if ours != theirs:
             raise _different(f"token {token} {ours!r}", repr(theirs))
-    return max(first.vocab_size, second.vocab_size)
+    return max(counts)
+
+
+def _without_padding(source: TokenizerSource, size: int) -> int:
+    """How many tokens a vocabulary has before those that only fill the rows of a GGUF."""
+    if source.kind != "gguf" or len(source.types) != size:
+        return size
+    return max((id + 1 for id, kind in enumerate(source.types) if kind != UNUSED), default=size)
 
 
 def _different(expected: str, found: str) -> UsageError:

@@ -14,6 +14,8 @@ import torch
 
 from tests.torch.compress.support import random_rows, tiny_teacher
 from tests.torch.compress.world import write_world
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.convert import save_checkpoint
 from understudy.compress.data import Sequences, chat_document, read_sequences
 from understudy.compress.distill import DistillSettings, distill
 from understudy.compress.folder import open_source, save_network
@@ -24,6 +26,7 @@ from understudy.compress.records import Chat, to_record
 from understudy.compress.teacher import Labels, LiveTeacher
 from understudy.compress.vocabulary import share_vocabulary
 from understudy.errors import DocumentError, UsageError
+from understudy.spec import QuantSpec
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,17 @@ def test_vocabularies_that_differ_by_padding_alone_are_cut_to_one(
     assert spec.vocab_size == open_source(world / "teacher").encoder.tokenizer.vocab_size
     final = result.reports[-1].figures["final"]
     assert final["kl"] < 0.2  # both are the same model, but for what nobody means
+
+
+@pytest.mark.parametrize("rows", [(48, 16), (16, 48)])
+def test_the_padding_of_a_gguf_is_no_token(world: Path, tmp_path: Path, rows) -> None:
+    folder, other = (padded(world, tmp_path / str(count), count) for count in rows)
+    save_checkpoint(open_checkpoint(other), tmp_path / "m.gguf", QuantSpec("f32"))
+    num_tokens = open_source(world / "teacher").encoder.tokenizer.vocab_size
+    teacher, student = open_source(folder), open_source(tmp_path / "m.gguf")
+    for pair in ((teacher, student), (student, teacher)):
+        shared = share_vocabulary(*pair)
+        assert [one.network.spec.vocab_size for one in shared] == [num_tokens, num_tokens]
 
 
 def test_other_tokenizers_are_refused_and_the_token_is_named(world: Path, tmp_path: Path) -> None:
