@@ -239,6 +239,7 @@ class ModelSpec:
 
 # Formats that the core computes on (packed panels of 16 rows, see docs/kernels.md).
 PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"]
+WeightFormat = Literal["f32", "bf16", "q8", "q4"]
 KvFormat = Literal["f16", "int8", "f32"]
 
 
@@ -251,9 +252,9 @@ class QuantSpec:
         embedding, head: the first and the last matrix; None: as `weights`.
     """
 
-    weights: Literal["f32", "bf16", "q8", "q4"] = "bf16"
-    embedding: Literal["f32", "bf16", "q8", "q4"] | None = None
-    head: Literal["f32", "bf16", "q8", "q4"] | None = None
+    weights: WeightFormat = "bf16"
+    embedding: WeightFormat | None = None
+    head: WeightFormat | None = None
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -386,11 +387,16 @@ _PARTS = (
 )
 
 
+def part_of(name: str) -> str:
+    """The part of the network that a tensor belongs to; norms are what is none of the others."""
+    return next((part for mark, part in _PARTS if mark in name), "norms")
+
+
 def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters by part: embedding, attention, mlp, norms, head (0 when tied), recurrent (only
     where there are such layers) and total."""
     parts = {"embedding": 0, "attention": 0, "mlp": 0, "norms": 0, "head": 0}
     for name, shape in tensor_shapes(spec).items():
-        part = next((part for mark, part in _PARTS if mark in name), "norms")
+        part = part_of(name)
         parts[part] = parts.get(part, 0) + math.prod(shape)
     return parts | {"total": sum(parts.values())}

@@ -26,7 +26,7 @@ from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
-from understudy.spec import ModelSpec, PackedFormat, QuantSpec, is_convolution
+from understudy.spec import ModelSpec, PackedFormat, QuantSpec, is_convolution, part_of
 
 Progress = Callable[[int, int], None]
 
@@ -102,6 +102,21 @@ def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict
             format = packed_layout(checkpoint.spec, name, packed_format(name, tensor.format, quant))
             sizes[name] = core.packed_bytes(format, *tensor.shape)
     return sizes
+
+
+def bytes_per_token(spec: ModelSpec, sizes: Mapping[str, int]) -> dict[str, int]:
+    """What one decoded token reads of tensors of these packed sizes, by part and in total: all of
+    them once, of the embedding one row, and again the whole where it is the head too."""
+    parts: dict[str, int] = {}
+    for name, size in sizes.items():
+        part = part_of(name)
+        if part == "embedding":
+            parts[part] = size // spec.vocab_size
+            if spec.tied_embeddings:
+                parts["head"] = size
+        else:
+            parts[part] = parts.get(part, 0) + size
+    return parts | {"total": sum(parts.values())}
 
 
 def pack(

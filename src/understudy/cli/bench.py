@@ -7,16 +7,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from understudy import core
-from understudy.cli.options import add_loading, add_model, load_model
+from understudy.checkpoint.checkpoint import open_checkpoint
+from understudy.checkpoint.pack import bytes_per_token, packed_sizes
+from understudy.cli.options import add_loading, add_model, load_model, traffic_table
 from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters, describe
 from understudy.engine.loading import int12_matrices
 from understudy.judge.benchmark.memory import peak_memory_bytes
-from understudy.judge.benchmark.speed import SpeedTest, measure_speed
+from understudy.judge.benchmark.speed import SpeedReport, SpeedTest, measure_speed
 from understudy.report.provenance import describe_run
-from understudy.spec import ModelSpec, QuantSpec
+from understudy.spec import ModelSpec, QuantSpec, WeightFormat
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,17 +56,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     benched = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
-    model, spec, path, active = benched
     longest = max(
         [*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64]
     )
     test = SpeedTest(
-        model,
-        spec,
+        benched.model,
+        benched.spec,
         kv_format=arguments.kv,
         max_positions=longest,
         max_batch=max(arguments.batch, default=1),
-        adapters=active.packed,
+        adapters=benched.adapters.packed,
     )
 
     def show(what: str) -> None:
@@ -81,32 +84,53 @@ def run(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print(f"\r{'':60}\r", end="", file=sys.stderr)
     if arguments.json:
-        run = None if path is None else describe_run(path, describe(active))
-        print(
-            json.dumps(
-                report.as_dict() | {"peak_memory_bytes": peak_memory_bytes(), "run": run}, indent=1
-            )
-        )
+        print(json.dumps(_document(report, benched), indent=1))
     else:
         print(report.table())
+        print(f"\n{traffic_table(benched.traffic)}\n")
         print(f"peak memory {peak_memory_bytes() / 1e9:.2f} GB")
     return 0
 
 
-Benched = tuple[core.CoreModel, ModelSpec, Path | None, ActiveAdapters]
+def _document(report: SpeedReport, benched: Benched) -> dict[str, Any]:
+    path = benched.path
+    return report.as_dict() | {
+        "bytes_read_per_token": benched.traffic,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "run": None if path is None else describe_run(path, describe(benched.adapters)),
+    }
+
+
+@dataclass(frozen=True)
+class Benched:
+    """What is timed; `traffic` are the bytes that a token reads, by part, as the file has them and
+    as they run."""
+
+    model: core.CoreModel
+    spec: ModelSpec
+    path: Path | None
+    adapters: ActiveAdapters
+    traffic: dict[str, dict[str, int]]
 
 
 def _loaded(arguments: argparse.Namespace) -> Benched:
     model = load_model(arguments)
-    return model.core_model, model.spec, model.path, model.active_adapters()
+    checkpoint = open_checkpoint(model.path)
+    formats: dict[str, QuantSpec | None] = {"as stored": None}
+    if arguments.weights:
+        formats[arguments.weights] = QuantSpec(weights=arguments.weights)
+    traffic = {
+        name: bytes_per_token(model.spec, packed_sizes(checkpoint, quant))
+        for name, quant in formats.items()
+    }
+    return Benched(model.core_model, model.spec, model.path, model.active_adapters(), traffic)
 
 
 def _synthetic(arguments: argparse.Namespace) -> Benched:
     from understudy.judge.benchmark.synthetic import synthetic_packed
 
-    packed = synthetic_packed(
-        arguments.synthetic, QuantSpec(weights=arguments.weights or "q4"), arguments.layers
-    )
+    weights: WeightFormat = arguments.weights or "q4"
+    packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=weights), arguments.layers)
     int12 = int12_matrices(packed.spec, arguments.activations)
     model = core.CoreModel(
         packed.spec,
@@ -115,4 +139,6 @@ def _synthetic(arguments: argparse.Namespace) -> Benched:
         num_threads=core.choose_threads(arguments.threads),
         int12=int12,
     )
-    return model, packed.spec, None, NO_ADAPTERS
+    sizes = {name: tensor.data.size for name, tensor in packed.tensors.items()}
+    traffic: dict[str, dict[str, int]] = {weights: bytes_per_token(packed.spec, sizes)}
+    return Benched(model, packed.spec, None, NO_ADAPTERS, traffic)

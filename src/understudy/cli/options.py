@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from understudy.cli.environment import ISA_TARGETS
@@ -252,3 +252,13 @@ def cache_tokens(arguments: argparse.Namespace) -> int:
 
     per_token = kv_bytes_per_token(open_checkpoint(hub.resolve(arguments.model)).spec, arguments.kv)
     return max(1, min(1024 * int(arguments.parallel), KV_BUDGET // per_token))
+
+
+def traffic_table(formats: Mapping[str, Mapping[str, int]]) -> str:
+    """Lines of text: megabytes that a token reads, by part, in each format."""
+    heads = "".join(f"{name:>12}" for name in formats)
+    lines = [f"{'MB read a token':20}{heads}"]
+    for part in next(iter(formats.values())):
+        sizes = "".join(f"{found[part] / 1e6:>12,.2f}" for found in formats.values())
+        lines.append(f"  {part:18}{sizes}")
+    return "\n".join(lines)

@@ -7,14 +7,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy import hub
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from understudy.checkpoint.pack import packed_sizes
+from understudy.checkpoint.pack import bytes_per_token, packed_sizes
 from understudy.checkpoint.summary import tokenizer_summary
-from understudy.cli.options import add_model
+from understudy.cli.options import add_model, traffic_table
 from understudy.engine.loading import kv_bytes_per_token
 from understudy.generation.presets import JOBS, preset_of
 from understudy.spec import QuantSpec, parameter_counts
@@ -39,12 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
     print("\nbytes")
     print(
         f"  {'on disk':20} {facts['stored_bytes'] / 1e6:>13,.1f} MB  "
-        f"({', '.join(facts['stored_formats'])})"
+        f"({', '.join(facts['stored_formats'])}; {facts['bits_per_weight']:.2f} bits a weight)"
     )
     for name, size in facts["memory_bytes"].items():
         print(f"  {'in memory, ' + name:20} {size / 1e6:>13,.1f} MB")
     for kv, size in facts["kv_bytes_per_token"].items():
         print(f"  {'cache, ' + kv:20} {size / 1e3:>13,.1f} kB a token")
+    print(f"\n{traffic_table(facts['bytes_read_per_token'])}")
     print(f"\ntokenizer              {facts['tokenizer']}")
     print(f"\npreset: {facts['preset']['name']}")
     for job in JOBS:
@@ -53,19 +55,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def stored_bits(checkpoint: Checkpoint) -> float:
+    """Bits a weight over all tensors, norms and biases included."""
+    weights = checkpoint.weights
+    count = sum(math.prod(weights.stored(name).shape) for name in weights)
+    return 8 * checkpoint.stored_bytes() / count
+
+
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The same facts as plain data."""
     weights = checkpoint.weights
-    memory = {"as stored": sum(packed_sizes(checkpoint).values())}
+    sizes = {"as stored": packed_sizes(checkpoint)}
     for name in ("bf16", "q8", "q4"):
-        memory[name] = sum(packed_sizes(checkpoint, QuantSpec(weights=name)).values())
+        sizes[name] = packed_sizes(checkpoint, QuantSpec(weights=name))
     return {
         "path": str(checkpoint.path),
         "spec": {k: v for k, v in dataclasses.asdict(checkpoint.spec).items() if v is not None},
         "parameters": parameter_counts(checkpoint.spec),
         "stored_bytes": checkpoint.stored_bytes(),
         "stored_formats": sorted({weights.stored(name).format for name in weights}),
-        "memory_bytes": memory,
+        "bits_per_weight": stored_bits(checkpoint),
+        "memory_bytes": {name: sum(found.values()) for name, found in sizes.items()},
+        "bytes_read_per_token": {
+            name: bytes_per_token(checkpoint.spec, found) for name, found in sizes.items()
+        },
         "kv_bytes_per_token": {
             kv: kv_bytes_per_token(checkpoint.spec, kv) for kv in ("f16", "int8")
         },

@@ -119,6 +119,15 @@ def test_json_outputs_parse(capsys, tmp_path):
     assert shown["preset"]["name"] == "SmolLM2-135M-Instruct"
     assert "preset: SmolLM2-135M-Instruct" in call(capsys, "show")[1]
     assert shown["parameters"]["total"] == 134_515_008
+    assert shown["bits_per_weight"] == pytest.approx(8 * shown["stored_bytes"] / 134_515_008)
+    read = shown["bytes_read_per_token"]
+    assert read.keys() == shown["memory_bytes"].keys()
+    for name, parts in read.items():  # tied: the embedding is read as the head, and one row more
+        row = shown["memory_bytes"][name] + parts["embedding"]
+        assert parts["total"] == sum(parts[key] for key in parts if key != "total") == row
+    assert read["bf16"]["head"] == 49152 * 576 * 2
+    assert read["q8"]["mlp"] == 30 * 3 * 1536 * 576 * 34 // 32
+    assert "MB read a token" in call(capsys, "show")[1]
     answers = json.loads(
         call(
             capsys,
