@@ -204,12 +204,13 @@ class Tokenizer:
         yield pieces, None
 
     def missing_opening(self, segments: Iterable[str | Marker]) -> list[int]:
-        """Those of `opening_ids` that the markers in front of a text are not already."""
+        """Those of `opening_ids` that the markers in front of a text are not already; blanks before
+        or between them are passed over."""
         written: list[int] = []
         for segment in segments:
             if isinstance(segment, Marker):
                 written.append(segment.token)
-            elif segment:
+            elif segment.strip():
                 break
         opening = list(self.opening_ids)
         first = next(

@@ -33,6 +33,13 @@ def tokenizer(**settings: Any) -> Tokenizer:
     return open_tokenizer(replace(source, **settings))
 
 
+@pytest.mark.parametrize("blanks", [" ", "\n", "\n  "])
+def test_blanks_before_the_beginning_do_not_make_it_two(blanks: str) -> None:
+    ours = tokenizer(opening_ids=(BEGIN,), chat_template=f"{{{{ '{blanks}' }}}}{WRITES}")
+    prompt = chat_template_for("llama", ours).render([{"role": "user", "content": "x"}])
+    assert prompt.encode(ours) == [*ours.encode(blanks), BEGIN, USER, *ours.encode("x"), END]
+
+
 @pytest.mark.parametrize("template", [WRITES, WRITES.removeprefix("{{ bos_token }}")])
 def test_a_chat_begins_with_one(template: str) -> None:
     ours = tokenizer(opening_ids=(BEGIN,), chat_template=template)
