@@ -9,6 +9,8 @@ import numpy as np
 import openai
 import pytest
 
+from tests.serve.conftest import live
+
 TEXT = "Once upon a time there was a lighthouse"
 
 
@@ -152,3 +154,11 @@ def test_embeddings(served):
         model="wordllama", input="a sailing boat", encoding_format="float"
     )
     assert np.allclose(floats.data[0].embedding, vectors[0], atol=1e-6)
+
+
+def test_a_second_server_of_a_model_leaves_the_limits_of_the_first(served):
+    before = httpx.get(served.url + "/props").json()["total_slots"]
+    with live(served.model, max_running=3) as second:
+        assert httpx.get(second.url + "/props").json()["total_slots"] == 3
+    assert httpx.get(served.url + "/props").json()["total_slots"] == before
+    assert len(httpx.get(served.url + "/slots").json()) == before

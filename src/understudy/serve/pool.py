@@ -26,7 +26,9 @@ Loader = Callable[[], Model]
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory, for a server. `num_users` leases are open."""
+    """A model in memory, for a server. `num_users` leases are open; `admission_before` is what the
+    model took before, as another server of it may have said.
+    """
 
     name: str
     model: Model
@@ -34,11 +36,18 @@ class LoadedModel:
     last_used: float = field(default_factory=time.time)
     num_users: int = 0
     guard: TextGuard | None = None
+    admission_before: Admission | None = None
     verdicts: dict[bytes, Verdict] = field(default_factory=dict)  # of messages, by their digest
 
     @property
     def driver(self) -> Driver:
         return self.model.driver
+
+    @property
+    def num_slots(self) -> int:
+        """Requests that are computed together."""
+        admitted: int = self.driver.dispatcher.admission.max_running
+        return min(admitted, self.model.engine.scheduler.max_sequences)
 
 
 class Pool:
@@ -134,11 +143,11 @@ class Pool:
             raise ApiError(
                 503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded"
             ) from error
-        settings = self.settings
+        settings, before = self.settings, model.driver.dispatcher.admission
         model.driver.configure(
             Admission(settings.max_running, settings.max_waiting, settings.request_timeout_s)
         )
-        served = self._loaded[name] = LoadedModel(name, model)
+        served = self._loaded[name] = LoadedModel(name, model, admission_before=before)
         self.num_loads += 1
         if self.on_load is not None:
             self.on_load(served)
@@ -159,7 +168,7 @@ class Pool:
         for served in self.loaded:
             if served.name in self._pinned:
                 served.driver.fail_clients("the server is stopping")
-                served.driver.configure()
+                served.driver.configure(served.admission_before)
             else:
                 await asyncio.to_thread(served.model.close)
 

@@ -39,7 +39,7 @@ async def props(request: Request) -> Response:
         return json_response(
             {
                 "default_generation_settings": generation,
-                "total_slots": driver.dispatcher.admission.max_running,
+                "total_slots": served.num_slots,
                 "model_path": served.name,
                 "model_alias": served.name,
                 "chat_template": tokenizer.chat_template or "",

@@ -31,11 +31,11 @@ async def slots(request: Request) -> Response:
     free.
     """
     async with server_of(request).pool.lease(None) as served:
-        driver, context = served.driver, served.model.engine.context
+        num_running, context = served.driver.num_running, served.model.engine.context
         return json_response(
             [
-                {"id": slot, "n_ctx": context, "is_processing": slot < driver.num_running}
-                for slot in range(driver.dispatcher.admission.max_running)
+                {"id": slot, "n_ctx": context, "is_processing": slot < num_running}
+                for slot in range(served.num_slots)
             ]
         )
 
