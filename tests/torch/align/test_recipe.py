@@ -50,3 +50,9 @@ def test_files_become_one_part_with_defaults(tmp_path: Path) -> None:
     assert recipe.adapter.rank == 4
     assert (recipe.training.epochs, recipe.training.learning_rate) == (3.0, 5e-4)
     assert recipe.parts[0]["name"] == "records"
+
+
+def test_the_second_course_can_be_read_and_has_an_adapter_of_the_same_shape():
+    first, second = read_recipe(SHIPPED), read_recipe(SHIPPED.with_name("jobs-second.toml"))
+    assert (second.adapter.rank, second.adapter.scale) == (first.adapter.rank, first.adapter.scale)
+    assert {part["name"] for part in second.parts} == {part["name"] for part in first.parts}

@@ -9,7 +9,7 @@ import pytest
 
 from understudy.compress.recipe import read_recipe
 
-TRAINING = {"jobs"}  # of `understudy align`: read by the test of its own package
+TRAINING = {"jobs", "jobs-second"}  # of `understudy align`: read by tests of its own package
 RECIPES = [
     path
     for path in sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
