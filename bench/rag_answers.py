@@ -28,7 +28,7 @@ from rag_retrieval import document
 
 import understudy
 from understudy.rag.abstain import OperatingPoint
-from understudy.rag.ask import ask, prompt_of
+from understudy.rag.answering import ask, prompt_of
 from understudy.rag.cite import answer_grammar, parse_answer
 from understudy.rag.ground import contexts_of
 from understudy.rag.index import Index

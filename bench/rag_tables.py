@@ -23,7 +23,7 @@ from pathlib import Path
 from rag_answers import ALWAYS, interval, normal
 
 import understudy
-from understudy.rag.ask import ask
+from understudy.rag.answering import ask
 from understudy.rag.document import Builder, table_text
 from understudy.rag.index import Index
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import understudy
-from understudy.rag.ask import ask
+from understudy.rag.answering import ask
 from understudy.rag.index import Index
 
 with tempfile.TemporaryDirectory() as folder, Index(Path(folder) / "notes.index") as index:

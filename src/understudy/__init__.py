@@ -59,10 +59,11 @@ if TYPE_CHECKING:
     from understudy.generation.tools import Tool
     from understudy.judge.safety.moderation import Guard
     from understudy.model import Model, load
-    from understudy.rag.ask import ask
+    from understudy.rag.answering import ask
     from understudy.rag.index import Index
     from understudy.roleplay.card import Card
     from understudy.roleplay.card_files import read_card, write_card
+    from understudy.roleplay.knowledge import Knowledge
     from understudy.roleplay.lorebook import Lorebook
     from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
     from understudy.roleplay.state import Action, ActionKind, GameState, Reducer, Refused
@@ -89,6 +90,7 @@ _PLACES = {
     "Guard": "understudy.judge.safety.moderation",
     "Index": "understudy.rag.index",
     "InputError": "understudy.errors",
+    "Knowledge": "understudy.roleplay.knowledge",
     "Lorebook": "understudy.roleplay.lorebook",
     "MemoryBudgetError": "understudy.errors",
     "MissingError": "understudy.errors",
@@ -116,7 +118,7 @@ _PLACES = {
     "UnderstudyError": "understudy.errors",
     "UnsupportedError": "understudy.errors",
     "UsageError": "understudy.errors",
-    "ask": "understudy.rag.ask",
+    "ask": "understudy.rag.answering",
     "create_app": "understudy.serve.app",
     "load": "understudy.model",
     "open_checkpoint": "understudy.checkpoint.checkpoint",
@@ -143,6 +145,7 @@ __all__ = [
     "Guard",
     "Index",
     "InputError",
+    "Knowledge",
     "Lorebook",
     "MemoryBudgetError",
     "MissingError",

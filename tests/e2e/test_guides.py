@@ -6,8 +6,12 @@ What takes minutes (compression, whole suites) is read, not run.
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import shlex
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -88,3 +92,26 @@ def test_the_guide_of_probes_lists_them(capsys, world):
 
 def test_the_guide_of_evaluation_lists_its_tasks(capsys, world):
     assert "ifeval" in run(capsys, "eval.md", "understudy eval --list").lower()
+
+
+@pytest.mark.parametrize("page", ["chat.md", "roleplay.md"])
+def test_the_python_of_a_guide_runs_as_it_stands(page, capsys, world, monkeypatch):
+    if page == "roleplay.md":
+        run(capsys, page, "understudy card new")
+    blocks = FENCE.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    code = next(text for kind, text in blocks if kind == "python")
+    source = world / "guide.py"  # a tool's parameters are read from its source
+    source.write_text(code, encoding="utf-8")
+    module = types.ModuleType("guide")
+    monkeypatch.setitem(sys.modules, "guide", module)
+    exec(compile(code, source, "exec"), module.__dict__, module.__dict__)
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_line_of_an_action_in_the_guide_of_characters_runs(capsys, world, monkeypatch):
+    run(capsys, "roleplay.md", "understudy card new")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("I would like to buy bread.\n"))
+    line = next(line for name, line in COMMANDS if line.startswith("understudy npc hilde.json"))
+    assert main([*shlex.split(line)[1:], "--json"]) == 0
+    turn = json.loads(capsys.readouterr().out)
+    assert all(1 <= action["price"] <= 5 for action in turn["actions"])

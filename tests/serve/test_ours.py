@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -10,6 +11,8 @@ import httpx
 import pytest
 
 from tests.serve.test_load import wait_until_quiet
+from understudy.roleplay.npc import NpcSettings
+from understudy.serve.api.session_bodies import SessionRequest
 
 CARD = {
     "spec": "chara_card_v2",
@@ -188,6 +191,14 @@ def test_a_session_takes_a_history_and_settings(http, session):
     bad = http.post("/v1/sessions", json={**body, "lorebooks": [{"no": "book"}]})
     assert bad.status_code == 400
     assert "lorebooks[0]" in bad.json()["error"]["message"]
+
+
+def test_every_setting_of_a_character_is_one_of_a_session():
+    fields = {field.name for field in dataclasses.fields(NpcSettings)} - {"adapter"}
+    assert not fields - set(SessionRequest.model_fields)
+    given = {"character": "x", "max_memory": 3, "context": 900, "rules": "v3"}
+    settings = SessionRequest(**given).npc_settings()
+    assert (settings.max_memory, settings.context, settings.rules) == (3, 900, "v3")
 
 
 def test_collections(http):

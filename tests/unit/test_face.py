@@ -1,6 +1,7 @@
 """The public face: what `__all__` names is there, is listed for type checkers, and has words."""
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -99,3 +100,18 @@ def test_every_method_of_the_face_says_what_it_does_and_takes(name):
         if not words or missing:
             wordless.append((member, missing))
     assert wordless == []
+
+
+@pytest.mark.parametrize("package", ["chat", "compress", "rag", "roleplay", "serve"])
+def test_a_package_shows_those_names_that_lie_in_it(package):
+    shown = importlib.import_module(f"understudy.{package}")
+    begins = f"understudy.{package}."
+    ours = {name for name, place in understudy._PLACES.items() if place.startswith(begins)}
+    assert sorted(shown.__all__) == sorted(ours)
+    extra = {"compress": "torch", "serve": "starlette"}.get(package)
+    if extra is not None:
+        pytest.importorskip(extra)
+    for name in ours:
+        assert getattr(shown, name) is getattr(understudy, name)
+    with pytest.raises(AttributeError, match=f"understudy.{package}.*nothing"):
+        shown.nothing  # noqa: B018

@@ -11,3 +11,16 @@ sources.py      what documents and characters must offer to a session
 saved.py        a conversation as files | stepping.py: `asay` and `astream`
 mcp.py          tools of an MCP server (extra `mcp`) | mcp_results.py: what they give back
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from understudy.shown import shown
+
+if TYPE_CHECKING:
+    from understudy.chat.session import Session
+    from understudy.chat.settings import SessionSettings
+
+__all__ = ["Session", "SessionSettings"]
+__getattr__ = shown(__name__, __all__)

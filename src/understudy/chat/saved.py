@@ -68,12 +68,20 @@ class SavedConversation(ABC):
                 f"not a saved session ({type(error).__name__})", where=where
             ) from error
 
-    def save(self, path: str | Path) -> None:
-        """Writes the conversation (`path`) and its keys and values (`path` + `.kv`)."""
+    def save(self, path: str | Path, *, with_state: bool = True) -> None:
+        """Writes the conversation (`path`) and its keys and values (`path` + `.kv`).
+
+        Args:
+            with_state: without it `path` alone is written, some kilobytes; `resume` then computes
+                the prompt again.
+        """
         active = self.model.active_adapters(self.adapter)
         tokens, adapter = self.computed
-        if tokens:
-            self.model.save_state(_state_path(Path(path)), tokens, adapter)
+        state = _state_path(Path(path))
+        if with_state and tokens:
+            self.model.save_state(state, tokens, adapter)
+        else:  # what an earlier save left belongs to another prompt
+            state.unlink(missing_ok=True)
         document = {"adapters": active.identity, **self.to_document()}
         save(path, self.model, self.owner, document)
 
@@ -104,12 +112,15 @@ def read(path: str | Path, owner: str) -> dict[str, Any]:
     """The document of a saved conversation.
 
     Raises:
-        DocumentError: not one, or of another owner.
+        DocumentError: not there, not one, or of another owner.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         found = document["format"], document["owner"], document["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise DocumentError(what, where=path, do="name a file that `save` wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise DocumentError(f"not a saved session ({type(error).__name__})", where=path) from error
     if found[:2] != (FORMAT, owner):
         raise DocumentError(

@@ -16,6 +16,7 @@ from typing import Any
 from understudy.chat.session import Session
 from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
+from understudy.cli.saving import SAVE_HELP, file_named, save_to
 from understudy.cli.session_options import add_sources, add_thinking, add_tools, session_of
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
@@ -75,13 +76,10 @@ class ChatTerminal:
             "stats": ("figures of the last reply", self._stats),
             "ledger": ("where the tokens of the last prompt went", self._ledger),
             "tools": ("the tools", self._tools),
-            "save": (
-                "FILE: write the conversation, and what is computed of it",
-                lambda name: self.session.save(name or _no_file()),
-            ),
+            "save": (SAVE_HELP, lambda rest: save_to(self.session, rest)),
             "load": (
                 "FILE: go on with such a conversation",
-                lambda name: self.session.resume(name or _no_file()),
+                lambda name: self.session.resume(file_named(name)),
             ),
             "undo": ("forget the last exchange", lambda _: self.session.undo()),
             "quit": ("leave", lambda _: None),
@@ -163,7 +161,3 @@ class ChatTerminal:
     def _tools(self, _: str) -> None:
         for tool in self.session.tools:
             write(f"{tool.name}: {tool.description}\n")
-
-
-def _no_file() -> str:
-    raise UsageError("no file named", where="/save, /load")

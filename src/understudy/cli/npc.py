@@ -12,17 +12,20 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from understudy.cli.game_options import add_game, game_of, read_fact
 from understudy.cli.options import add_loading, add_model, load_model
+from understudy.cli.saving import SAVE_HELP, file_named, save_to
 from understudy.cli.terminal import Commands, run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 from understudy.formats.packed import cache_folder
 from understudy.roleplay.card_files import read_card
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
-from understudy.roleplay.state import ActionKind, GameState
+from understudy.roleplay.state import Action, GameState
 from understudy.roleplay.turn import SAMPLERS
 
 
@@ -39,21 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--persona", default="", help="who the player is, for {{persona}}")
     parser.add_argument("--user", default="Traveller", help="the player's name")
-    parser.add_argument("--scene", default="", help="what the character sees")
-    parser.add_argument(
-        "--action",
-        action="append",
-        default=[],
-        metavar="NAME[:TARGET,TARGET]",
-        help="something it may do (repeatable)",
-    )
-    parser.add_argument(
-        "--fact",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="what is so in the game, such as silver=5 (repeatable)",
-    )
+    add_game(parser)
     parser.add_argument("--temperature", type=float)
     parser.add_argument(
         "--sampler",
@@ -73,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     books = [
         Lorebook.parse(_read(path), path, rules=arguments.rules) for path in arguments.lorebook
     ]
-    facts = dict(_fact(text) for text in arguments.fact)
-    state = GameState(arguments.scene, facts, tuple(_action(text) for text in arguments.action))
+    state = game_of(arguments)
+    facts = dict(state.facts)
     settings = NpcSettings(
         **{"temperature": arguments.temperature, **_samplers(arguments.sampler)},
         user=arguments.user,
@@ -85,13 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
     npc = Npc(load_model(arguments), card, lorebooks=books, settings=settings)
     num_said = _say_warnings(npc, 0)
-    commands = _commands(npc)
+    commands = _commands(npc, facts)
     if not arguments.json and npc.memory.history:
         write(f"{card.shown_name}: {npc.memory.history[0].text}\n")
     for line in _lines():
         try:
             if not line.startswith("/"):
-                _turn(npc, line, state, arguments.json)
+                _turn(npc, line, replace(state, facts=facts), arguments.json)
             elif not run_command(commands, line):
                 break
         except UnderstudyError as error:
@@ -122,23 +111,8 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"cannot read: {error.strerror}", where=path) from error
 
 
-def _action(text: str) -> ActionKind:
-    name, _, targets = text.partition(":")
-    return ActionKind(name, targets=tuple(target for target in targets.split(",") if target))
-
-
-def _fact(text: str, where: str = "--fact") -> tuple[str, object]:
-    name, mark, value = text.partition("=")
-    if not name or not mark:
-        raise UsageError("not a name and its value", where=where, expected="NAME=VALUE", found=text)
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
 def _samplers(texts: Iterable[str]) -> dict[str, Any]:
-    given = dict(_fact(text, "--sampler") for text in texts)
+    given = dict(read_fact(text, "--sampler") for text in texts)
     if unknown := set(given) - set(SAMPLERS):
         raise UsageError(
             "no such sampler",
@@ -165,11 +139,16 @@ def _turn(npc: Npc, line: str, state: GameState, is_json: bool) -> None:
     if turn is None or turn is before:  # cut in before anything was begun
         write("\n")
         return
-    wants = "".join(
-        f" · {action.name}{f' → {action.target}' if action.target else ''}"
-        for action in turn.actions
-    )
+    wants = "".join(f" · {_in_words(action)}" for action in turn.actions)
     write(f"\n  [{turn.emotion}{wants}]\n")
+    for action, reason in turn.refused:
+        write(f"  refused: {_in_words(action)} ({reason})\n")
+
+
+def _in_words(action: Action) -> str:
+    target = f" → {action.target}" if action.target else ""
+    values = ", ".join(f"{name} {value}" for name, value in action.arguments.items())
+    return f"{action.name}{target}{f' ({values})' if values else ''}"
 
 
 def _document(turn: NpcTurn) -> dict[str, object]:
@@ -180,10 +159,8 @@ def _document(turn: NpcTurn) -> dict[str, object]:
         "emotion": turn.emotion,
         "memory": turn.memory,
         "fault": turn.fault,
-        "actions": [
-            {"name": a.name, **({"target": a.target} if a.target else {}), **a.arguments}
-            for a in turn.actions
-        ],
+        "actions": [_plain(action) for action in turn.actions],
+        "refused": [{**_plain(action), "reason": reason} for action, reason in turn.refused],
         "ledger": {
             **tokens,
             "reserve": turn.ledger.reserve,
@@ -193,7 +170,12 @@ def _document(turn: NpcTurn) -> dict[str, object]:
     }
 
 
-def _commands(npc: Npc) -> Commands:
+def _plain(action: Action) -> dict[str, object]:
+    target = {"target": action.target} if action.target else {}
+    return {"name": action.name, **target, **action.arguments}
+
+
+def _commands(npc: Npc, facts: dict[str, object]) -> Commands:
     def help_(_: str) -> None:
         for name, (meaning, _run) in commands.items():
             write(f"/{name:8} {meaning}\n")
@@ -202,8 +184,9 @@ def _commands(npc: Npc) -> Commands:
         "help": ("this list", help_),
         "ledger": ("where the tokens of the last prompt went", lambda _: _ledger(npc)),
         "cut": ("N: only N characters of the last reply were heard", lambda rest: _cut(npc, rest)),
-        "save": ("FILE: write the play", lambda name: npc.save(_file(name))),
-        "resume": ("FILE: go on with such a play", lambda name: npc.resume(_file(name))),
+        "fact": ("NAME=VALUE: it is so in the game from now on", lambda text: _set(facts, text)),
+        "save": (SAVE_HELP, lambda rest: save_to(npc, rest)),
+        "resume": ("FILE: go on with such a play", lambda name: npc.resume(file_named(name))),
         "quit": ("leave", lambda _: None),
     }
     return commands
@@ -226,7 +209,6 @@ def _cut(npc: Npc, rest: str) -> None:
     write(f"  heard: {npc.interrupt(int(rest))}\n")
 
 
-def _file(name: str) -> str:
-    if not name:
-        raise UsageError("no file named", where="/save, /resume")
-    return name
+def _set(facts: dict[str, object], text: str) -> None:
+    name, value = read_fact(text, "/fact")
+    facts[name] = value

@@ -134,7 +134,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from understudy.rag.ask import ask
+    from understudy.rag.answering import ask
 
     point = DEFAULT_POINT
     if arguments.threshold is not None:

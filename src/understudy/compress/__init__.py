@@ -23,3 +23,16 @@ Pipeline(read_recipe(Path("recipe.toml"))).run() -> Result(folder, gguf, reports
 
 Nothing here is imported by what runs models; importing this package does not import torch.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from understudy.shown import shown
+
+if TYPE_CHECKING:
+    from understudy.compress.pipeline import Pipeline
+    from understudy.compress.recipe import Recipe, read_recipe
+
+__all__ = ["Pipeline", "Recipe", "read_recipe"]
+__getattr__ = shown(__name__, __all__)

@@ -14,3 +14,34 @@ turns for games.
     state.py               the game and its reducer
     knowledge.py           what a character may know and say
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from understudy.shown import shown
+
+if TYPE_CHECKING:
+    from understudy.roleplay.card import Card
+    from understudy.roleplay.card_files import read_card, write_card
+    from understudy.roleplay.knowledge import Knowledge
+    from understudy.roleplay.lorebook import Lorebook
+    from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
+    from understudy.roleplay.state import Action, ActionKind, GameState, Reducer, Refused
+
+__all__ = [
+    "Action",
+    "ActionKind",
+    "Card",
+    "GameState",
+    "Knowledge",
+    "Lorebook",
+    "Npc",
+    "NpcSettings",
+    "NpcTurn",
+    "Reducer",
+    "Refused",
+    "read_card",
+    "write_card",
+]
+__getattr__ = shown(__name__, __all__)

@@ -66,14 +66,21 @@ def holds(text: str, values: Mapping[str, Any]) -> bool:
         Unknown: it names what `values` lacks.
         UsageError: it is no condition, or compares what cannot be compared.
     """
-    named = {_name(key): value for key, value in values.items()}
+    named = {name_of(key): value for key, value in values.items()}
     try:
         return bool(_value(parse(text), named))
     except TypeError as error:
         raise UsageError("values cannot be compared", where="when", found=text) from error
 
 
-def _name(key: str) -> str:
+def names_in(text: str) -> set[str]:
+    """The names that a condition looks up; none in an empty one."""
+    nodes = ast.walk(parse(text)) if text else ()
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def name_of(key: str) -> str:
+    """How a condition names a fact or an argument."""
     return re.sub(r"\W+", "_", key.strip())
 
 

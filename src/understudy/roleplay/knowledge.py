@@ -74,8 +74,14 @@ DEFLECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """`secrets` maps a topic to the words that would give it away; `outside` are words from outside
-    the character's world. A character that `is_program`, as its card says, may speak as one.
+    """What a character may know and say.
+
+    Attributes:
+        name: the character's.
+        secrets: a topic -> the words that would give it away.
+        outside: words from outside the character's world.
+        deflections: lines that are said instead.
+        is_program: the character is one, as its card says, and may speak as one.
     """
 
     name: str = ""

@@ -56,15 +56,17 @@ class Npc(PlayedCharacter, SavedConversation):
         knowledge: Knowledge | None = None,
         content_guard: TextGuard | None = None,
         settings: NpcSettings | None = None,
+        **changed: Any,
     ) -> None:
         """Args:
         lorebooks, settings: further books beside the card's own; how turns are made.
+        changed: fields of `settings` by name, as `user="Ann"`.
         knowledge: what the character may know and say; default that of the card.
         content_guard: of what may be said at all, to the character and by it; None: nothing is
         checked.
         """
         self.model, self.content_guard = model, content_guard
-        self.settings = settings or NpcSettings()
+        self.settings = replace(settings or NpcSettings(), **changed)
         knowledge = knowledge or Knowledge.from_card(card)
         if not self.settings.stays_in_character:
             knowledge = replace(knowledge, outside=(), is_program=True)

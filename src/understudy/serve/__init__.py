@@ -15,3 +15,16 @@ documents, over HTTP.
     events.py, errors.py  how an answer goes out | errors as each protocol has them
     metrics.py            what Prometheus reads
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from understudy.shown import shown
+
+if TYPE_CHECKING:
+    from understudy.serve.app import create_app
+    from understudy.serve.settings import Settings as ServeSettings
+
+__all__ = ["ServeSettings", "create_app"]
+__getattr__ = shown(__name__, __all__)

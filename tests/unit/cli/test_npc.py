@@ -12,6 +12,8 @@ import time
 import pytest
 
 from understudy.cli import main
+from understudy.cli.game_options import read_action
+from understudy.roleplay.state import ActionKind
 
 CARD = {
     "spec": "chara_card_v2",
@@ -108,3 +110,56 @@ def _read_until(terminal: int, part: str) -> str:
         assert piece, seen
         seen += piece
     return seen
+
+
+def test_an_action_has_targets_numbers_a_condition_and_cues():
+    line = "sell: sword, bread; price=1..9; kind=old,new; when price <= silver"
+    line += "; cues buy, deal; about trade"
+    assert read_action(line) == ActionKind(
+        "sell",
+        "trade",
+        ("sword", "bread"),
+        {"price": (1, 9), "kind": ("old", "new")},
+        "price <= silver",
+        ("buy", "deal"),
+    )
+    assert read_action("wait") == ActionKind("wait")
+    assert read_action("warm;heat=-2..0").arguments == {"heat": (-2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--action", ":sword"], "without a name"),
+        (["--action", "sell; price"], "not a part of an action; expected NAME"),
+        (["--action", "sell; price="], "found price="),
+        (["--action", "sell; price=9..1"], "an empty range"),
+        (["--action", "sell; when price <="], "not a condition"),
+        (
+            ["--action", "sell; price=1..9; when price <= gold"],
+            "expected price, target; found gold",
+        ),
+        (["--action", "sell; when f(1)"], "not a condition"),
+    ],
+)
+def test_what_is_no_action_is_said_in_one_line(card, words, named, capsys):
+    assert main(["npc", card, *words]) == 2
+    said = capsys.readouterr().err
+    assert named in said
+    assert said.count("\n") == 1
+
+
+def test_a_condition_from_the_command_line_holds_what_is_done(card, tmp_path, monkeypatch, capsys):
+    buying = "I want to buy the sword. Please sell me the sword."
+    lines = [buying, "/fact silver=0", buying, f"/save --text {tmp_path / 'play'}", "/fact silver"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
+    action = "sell:sword; price=3..9; when price <= silver"
+    options = ["--action", action, "--fact", "silver=9", "--context", "1024", "--json"]
+    assert main(["npc", card, *options]) == 0
+    captured = capsys.readouterr()
+    rich, poor = map(json.loads, captured.out.splitlines())
+    assert all(3 <= done["price"] <= 9 for done in rich["actions"])
+    assert not poor["actions"]
+    assert all("price <= silver" in refused["reason"] for refused in poor["refused"])
+    assert "/fact: not a name and its value" in captured.err
+    assert sorted(path.name for path in tmp_path.glob("play*")) == ["play"]

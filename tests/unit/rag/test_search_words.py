@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.errors import DocumentError
-from understudy.rag.ask import ask
+from understudy.rag.answering import ask
 from understudy.rag.chunk import chunk_document
 from understudy.rag.document import Builder
 from understudy.rag.index import Index

@@ -237,6 +237,24 @@ def test_a_saved_session_goes_on(model, tmp_path):
         again.resume(tmp_path / "play.json")
 
 
+def test_a_session_is_saved_without_what_can_be_computed_again(model, tmp_path):
+    path = tmp_path / "play.json"
+    npc = Npc(model, card(), user="Ann")
+    assert npc.settings == NpcSettings(user="Ann")
+    npc.turn("Hello", STATE)
+    npc.save(path)
+    assert path.with_name("play.json.kv").is_file()
+    npc.save(path, with_state=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["play.json"]
+    again = Npc(model, card(), user="Ann")
+    again.resume(path)
+    assert again.turn("And?", STATE).say == npc.turn("And?", STATE).say
+    with pytest.raises(DocumentError, match="no such file"):
+        again.resume(tmp_path / "gone.json")
+    with pytest.raises(TypeError, match="mood"):
+        Npc(model, card(), mood="sad")
+
+
 def test_the_reducer_decides():
     def give(state: GameState, action: Action) -> GameState:
         left = state.facts["sacks"] - action.arguments["count"]

@@ -28,7 +28,7 @@ from understudy.judge.benchmark.bfcl import BfclCase, tools_of
 from understudy.judge.benchmark.perplexity import Perplexity, perplexity
 from understudy.judge.evaluate.likelihood import ModelScorer, Scorer
 from understudy.model import Model
-from understudy.rag.ask import ask
+from understudy.rag.answering import ask
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
 from understudy.roleplay.card import Card

@@ -16,7 +16,7 @@ from understudy.judge.evaluate.judge import available_embedder
 from understudy.judge.jobs.job import Item, Job, Settings, Switch
 from understudy.model import Model
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
-from understudy.rag.ask import ask
+from understudy.rag.answering import ask
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
 from understudy.rag.settings import AnswerSettings

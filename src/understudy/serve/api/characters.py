@@ -21,6 +21,7 @@ from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.card_notes import card_notes
 from understudy.roleplay.memory import Said
 from understudy.roleplay.npc import Npc, NpcTurn
+from understudy.roleplay.state import Action
 from understudy.serve.api.bodies import JsonObject
 from understudy.serve.api.session_bodies import (
     InterruptRequest,
@@ -277,17 +278,18 @@ async def _last(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> dict[str, 
 
 
 def _turn_document(turn: NpcTurn) -> dict[str, Any]:
-    actions = [
-        {"name": a.name, "target": a.target, "arguments": dict(a.arguments)} for a in turn.actions
-    ]
     document: dict[str, Any] = {
         "object": "turn",
         "say": turn.say,
         "emotion": turn.emotion,
-        "actions": actions,
+        "actions": [_action_document(action) for action in turn.actions],
+        "refused": [
+            {**_action_document(action), "reason": reason} for action, reason in turn.refused
+        ],
         "memory": list(turn.memory),
         "fault": turn.fault,
         "is_cut": turn.is_cut,
+        "was_redrawn": turn.was_redrawn,
     }
     if turn.verdict is not None:
         document["guard"] = turn.verdict.to_document()
@@ -301,6 +303,10 @@ def _turn_document(turn: NpcTurn) -> dict[str, Any]:
             "prompt_tokens_details": {"cached_tokens": turn.usage.cached_tokens},
         }
     return {**document, "usage": usage}
+
+
+def _action_document(action: Action) -> dict[str, Any]:
+    return {"name": action.name, "target": action.target, "arguments": dict(action.arguments)}
 
 
 async def interrupt(request: Request) -> Response:

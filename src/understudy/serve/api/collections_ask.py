@@ -12,7 +12,7 @@ from starlette.responses import Response
 from understudy.engine.handles import CancelScope
 from understudy.generation.moderation import Verdict
 from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
-from understudy.rag.ask import Answer, ask
+from understudy.rag.answering import Answer, ask
 from understudy.rag.index import Index
 from understudy.serve.api.bodies import Body, Probability, Seed
 from understudy.serve.api.collections import collections_of

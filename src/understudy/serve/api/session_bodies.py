@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from understudy.roleplay.lorebook import Lorebook
+from understudy.roleplay.lorebook import Lorebook, Rules
 from understudy.roleplay.npc import EMOTIONS, NpcSettings
 from understudy.roleplay.state import ActionKind, GameState
 from understudy.roleplay.turn import SAMPLERS
@@ -49,7 +49,10 @@ class SessionRequest(DrawSamplers):
     )
     max_say: Annotated[int, Field(ge=20, le=2000)] = 240
     max_actions: Annotated[int, Field(ge=0, le=16)] = 2
+    max_memory: Annotated[int, Field(ge=0, le=16)] = 1
     reserve: Annotated[int, Field(ge=64, le=1 << 20)] = 320
+    context: Annotated[int | None, Field(ge=64, le=1 << 20)] = None
+    rules: Rules | None = None
     remembers: bool | None = None
     lorebooks: Annotated[list[JsonObject], Field(max_length=16)] = Field(default_factory=list)
     history: Annotated[list[SaidBody], Field(max_length=2000)] | None = None
@@ -71,14 +74,17 @@ class SessionRequest(DrawSamplers):
             emotions=tuple(self.emotions),
             max_say=self.max_say,
             max_actions=self.max_actions,
+            max_memory=self.max_memory,
             reserve=self.reserve,
+            context=self.context,
+            rules=self.rules,
             remembers=self.remembers,
         )
 
     def books(self) -> list[Lorebook]:
         """Raises DocumentError for one that is none."""
         return [
-            Lorebook.parse(json.dumps(book), f"lorebooks[{number}]")
+            Lorebook.parse(json.dumps(book), f"lorebooks[{number}]", rules=self.rules)
             for number, book in enumerate(self.lorebooks)
         ]
 
