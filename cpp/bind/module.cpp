@@ -9,10 +9,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <stdexcept>
 
 #include "../blocks.h"
 #include "../cache.h"
+#include "../file_map.h"
 #include "../measure.h"
 #include "../model.h"
 #include "../sample.h"
@@ -139,6 +141,7 @@ Spec read_spec(const nb::dict& d) {
 // A model keeps its packed arrays alive.
 struct BoundModel {
   std::vector<nb::object> arrays;
+  std::set<const FileRegion*> files;  // that the arrays lie in
   std::unique_ptr<Model> model;
 
   BoundModel(const nb::dict& spec, const nb::dict& tensors, const std::string& isa, int num_threads,
@@ -158,9 +161,14 @@ struct BoundModel {
         refuse("tensor " + name + " has " + std::to_string(data.size()) + " bytes, expected " +
                std::to_string(expected));
       map.emplace(name, t);
+      if (const FileRegion* file = region_of(t.data)) files.insert(file);
       arrays.push_back(nb::cast<nb::object>(entry[3]));
     }
     model = std::make_unique<Model>(read_spec(spec), map, *kernels, num_threads, int12);
+  }
+  bool is_cut() const {
+    return std::any_of(files.begin(), files.end(),
+                       [](const auto* file) { return file->is_cut.load(); });
   }
 };
 
@@ -556,6 +564,16 @@ void bind_blocks(nb::module_& m) {
       "target"_a, "rows"_a, "columns"_a);
 }
 
+void bind_files(nb::module_& m) {
+  nb::class_<FileMap>(m, "FileMap")
+      .def(nb::init<int>(), "descriptor"_a)
+      .def_prop_ro("is_cut", &FileMap::is_cut)
+      .def_prop_ro("data", [](const FileMap& map) {
+        using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>>;
+        return Bytes(map.data(), {map.size()}, nb::find(map));
+      });
+}
+
 void bind_model(nb::module_& m) {
   nb::class_<BoundModel>(m, "Model")
       .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, int,
@@ -565,6 +583,7 @@ void bind_model(nb::module_& m) {
       .def_prop_ro("num_threads", [](const BoundModel& b) { return b.model->num_threads(); })
       .def_prop_ro("weight_bytes_per_token",
                    [](const BoundModel& b) { return b.model->weight_bytes_per_token(); })
+      .def_prop_ro("is_cut", &BoundModel::is_cut)
       .def(
           "count_zeros", [](BoundModel& b, bool is_on) { b.model->count_zeros(is_on); }, "is_on"_a)
       .def("zero_shares", [](const BoundModel& b) { return b.model->zero_shares(); });
@@ -623,6 +642,7 @@ NB_MODULE(_core, m) {
   m.attr("GROUP_SIZE") = GROUP;
   m.def("isa_targets", &isa_targets);
   bind_blocks(m);
+  bind_files(m);
   bind_model(m);
   bind_cache(m);
   bind_sampler(m);

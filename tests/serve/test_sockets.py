@@ -177,14 +177,31 @@ def test_an_answer_may_take_longer_than_a_pause_of_a_client(stories, impatient):
     assert answer.status_code == 200
 
 
-def test_a_prompt_that_cannot_fit_is_refused_while_others_are_served(stories):
-    answers = []
+WIDE = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(20_000)}}
+TALK = {"role": "user", "content": "hi"}
+HUGE = {
+    "a long text": {"messages": [{"role": "user", "content": "ab " * 1_000_000}]},
+    "many messages": {"messages": [TALK] * 90_000},
+    "many wrong messages": {"messages": [{"role": "user", "content": 7}] * 90_000},
+    "a wide tool": {
+        "messages": [TALK],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": WIDE}}],
+    },
+    "a wide form": {
+        "messages": [TALK],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": WIDE}},
+    },
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_what_cannot_be_served_is_refused_while_others_are(stories, name):
+    data, answers = json.dumps({**HUGE[name], "max_tokens": 4}).encode(), []
 
     def ask() -> None:
-        chat = {"messages": [{"role": "user", "content": "ab " * 1_000_000}], "max_tokens": 4}
-        answers.append(httpx.post(f"{stories.url}/v1/chat/completions", json=chat, timeout=60))
+        answers.append(httpx.post(f"{stories.url}/v1/chat/completions", content=data, timeout=60))
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     slowest = 0.0
@@ -192,6 +209,6 @@ def test_a_prompt_that_cannot_fit_is_refused_while_others_are_served(stories):
         started = time.monotonic()
         assert httpx.get(f"{stories.url}/health", timeout=20).status_code == 200
         slowest = max(slowest, time.monotonic() - started)
-    assert [answer.status_code for answer in answers] == [400] * 4
-    assert all("too long" in answer.json()["error"]["message"] for answer in answers)
-    assert slowest < 5  # far below the seconds that encoding these would take
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert len({answer.json()["error"]["message"] for answer in answers}) == 1
+    assert slowest < 3  # far below the seconds that any of these would take

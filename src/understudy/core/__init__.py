@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from understudy.core import _core
 from understudy.core.cpus import default_threads, usable_cpus
-from understudy.errors import UnderstudyWarning, UsageError
+from understudy.errors import UnderstudyError, UnderstudyWarning, UsageError
 from understudy.spec import KvFormat, ModelSpec, PackedFormat
 
 PAGE_SIZE: int = _core.PAGE_SIZE  # positions in a page of the cache
@@ -298,9 +298,33 @@ def step(
     with recurrent layers needs `states` (sequences, 2): the state that a sequence goes on from, -1
     for none, and the one that is kept; `state_saves` (n,) names the states that are kept behind a
     token as well, -1 for none. Returns float32 (m, vocab): the logits of batch rows `logit_rows`.
+
+    Raises:
+        UnderstudyError: the file in which the weights lie was cut; no step of this model can be
+        trusted any more.
     """
     arrays = (tokens, positions, slots, page_tables, logit_rows)
-    return _core.step(model, cache, *arrays, frequency_sets, adapters, states, state_saves)
+    logits = _core.step(model, cache, *arrays, frequency_sets, adapters, states, state_saves)
+    if model.is_cut:
+        raise UnderstudyError(
+            "the file of the packed weights was cut while the model ran",
+            do="load the model again: the weights are packed anew",
+        )
+    return logits
+
+
+def map_file(descriptor: int) -> NDArray[np.uint8]:
+    """The bytes of an open file, mapped read-only. Where the file is cut later, they read as zeros,
+    and a model whose weights they are says so (`step`).
+
+    Raises:
+        OSError: it cannot be mapped.
+        ValueError: it is empty.
+    """
+    try:
+        return _core.FileMap(descriptor).data
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 _NO_IDS = np.empty(0, np.int32)

@@ -52,6 +52,19 @@ def measure_bandwidth(num_threads: int, megabytes: int = 1024, seconds: float = 
 def measure_int8_peak(num_threads: int, seconds: float = 0.2) -> float:
     """int8 operations per second in registers, a multiply-add counted as two."""
 
+class FileMap:
+    """A file as read-only memory. Where it is cut, what is lost reads as zeros and `is_cut` says
+    so; without this the process would end by a signal."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Of an open file, which may be closed afterwards. ValueError where it is empty."""
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """Its bytes (n,); they keep the map."""
+    @property
+    def is_cut(self) -> bool:
+        """Whether something was read that the file has no longer."""
+
 class Model:
     """A network ready to run; holds the arrays of `tensors`."""
 
@@ -73,6 +86,9 @@ class Model:
     @property
     def weight_bytes_per_token(self) -> int:
         """Bytes of weights that a decode step of one token reads."""
+    @property
+    def is_cut(self) -> bool:
+        """Whether weights were read that their file has no longer."""
     def count_zeros(self, is_on: bool) -> None:
         """Switches the counting of zeros behind the MLP's activation on or off, from zero."""
     def zero_shares(self) -> list[float]:

@@ -106,17 +106,25 @@ class Dispatcher:
     def _step(self) -> None:
         try:
             outputs = self.engine.step()
+        except UnderstudyError as error:
+            _log.error("a step of the engine failed: %s", error)
+            self._end_all(error.what, error)
+            return
         except Exception as error:  # a fault of ours must not leave anybody waiting for ever
             _log.exception("a step of the engine failed")
-            for failed in list(self.running.values()):
-                fault = UnderstudyError(f"the engine failed ({type(error).__name__})")
-                fault.__cause__ = error
-                self.end(failed, fault)
+            self._end_all(f"the engine failed ({type(error).__name__})", error)
             return
         for output in outputs:
             handle = self.running.get(output.id)
             if handle is not None:
                 self._hand_out(handle, output)
+
+    def _end_all(self, what: str, cause: Exception) -> None:
+        do = cause.do if isinstance(cause, UnderstudyError) else None
+        for handle in list(self.running.values()):
+            fault = UnderstudyError(what, where=self.where if do else None, do=do)
+            fault.__cause__ = cause
+            self.end(handle, fault)
 
     def _hand_out(self, handle: RequestHandle, output: Output) -> None:
         if output.error is not None:

@@ -5,7 +5,8 @@ Layout: the magic, the length of a JSON header, a checksum, the header (key, ten
 rows, columns, offset, size), then the tensors at multiples of 4096. The key names the source (path,
 size, time), the formats and `LAYOUT`; another key, another file. The checksum is the SHA-256 of the
 header and of the sums of all pages, so that it costs no more than reading the memory once; it is
-compared at each load.
+compared at each load. A file that is cut while a model runs on it ends in an error of the next step
+(`core.map_file`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import struct
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy import core
 from understudy.atomic import written_aside
 from understudy.core import PackedTensor
 from understudy.errors import FormatError
@@ -107,7 +108,7 @@ def read_packed(path: Path, key: dict[str, Any]) -> dict[str, PackedTensor] | No
     """
     try:
         with path.open("rb") as file:
-            mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            mapped = core.map_file(file.fileno())
         tensors = _tensors(mapped, key)
     except (OSError, ValueError, KeyError, TypeError, FormatError, struct.error):
         return None

@@ -21,6 +21,7 @@ from understudy.generation.json_schema import standard
 from understudy.generation.schema_check import Fault, SchemaCheck
 from understudy.generation.schema_grammar import Loosened, hold
 from understudy.generation.schema_settle import settled
+from understudy.generation.sizes import check_schema
 from understudy.text.grammar import json_fault, json_rule
 
 _UNSATISFIABLE = "Unsatisfiable"
@@ -64,10 +65,12 @@ def contract_of(schema: Any) -> Contract:
     each turn.
 
     Raises:
-        SchemaError: no JSON Schema, or one that points at nothing; `where` is the place in it.
+        SchemaError: no JSON Schema, one that points at nothing, or a very large one; `where` is the
+            place in it.
     """
     if not isinstance(schema, Mapping):
         raise SchemaError("not a JSON Schema", found=type(schema).__name__)
+    check_schema(schema)
     try:
         return _remembered(json.dumps(schema))
     except (TypeError, ValueError) as error:

@@ -114,7 +114,8 @@ def prepare_chat(
     """
     chat = chat.with_tools_read()
     check_num_messages(len(chat.messages), limits.context)
-    check_size([chat.messages, chat.prefill], tokenizer, limits.context)
+    shown = [tool.to_openai() for tool in chat.tools if chat.choice != "none"]
+    check_size([chat.messages, chat.prefill, shown], tokenizer, limits.context)
     thinking = NO_THOUGHTS if chat.prefill else chat.thinking
     template = thinking.template_of(chat_template)
     prompt = _prompt_of(template, chat, thinking)

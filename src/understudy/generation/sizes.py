@@ -1,4 +1,4 @@
-"""Prompts that cannot fit, refused before anything renders, encodes or copies them.
+"""Prompts that cannot fit, and schemas beyond all measure, refused before any work.
 
 No token is longer than the vocabulary's longest, and a message takes a token at least: so a text of
 more than `context` times so many bytes is too long, whatever stands in it, and so are more messages
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.errors import ContextError
+from understudy.errors import ContextError, SchemaError
 from understudy.text import Tokenizer
 
+MAX_SUBSCHEMAS = 5_000  # in a schema; OpenAI takes as many properties
+MAX_TOOL_SCHEMAS = 10_000  # in the schemas of all tools of a request
 SHORT = 16  # characters a token below which nobody need ask for the longest token
 
 
@@ -54,3 +56,23 @@ def num_characters(given: Any) -> int:
     if isinstance(given, (list, tuple)):
         return sum(map(num_characters, given))
     return 0
+
+
+def check_schema(schema: Any) -> None:
+    """Raises SchemaError where a schema has more parts than are read in a bearable time."""
+    if (found := num_subschemas(schema)) > MAX_SUBSCHEMAS:
+        expected = f"at most {MAX_SUBSCHEMAS:,} objects in it"
+        raise SchemaError("the schema is too large", expected=expected, found=f"{found:,}")
+
+
+def num_subschemas(given: Any) -> int:
+    """The mappings in a schema, at any depth: schemas, and lists of them by name."""
+    number, waiting = 0, [given]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            number += 1
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += [one for one in value if isinstance(one, (Mapping, list, tuple))]
+    return number

@@ -59,11 +59,10 @@ class Npc(PlayedCharacter, SavedConversation):
         **changed: Any,
     ) -> None:
         """Args:
-        lorebooks, settings: further books beside the card's own; how turns are made.
-        changed: fields of `settings` by name, as `user="Ann"`.
+        lorebooks, settings, changed: further books beside the card's own; how turns are made, and
+        fields of that by name, as `user="Ann"`.
         knowledge: what the character may know and say; default that of the card.
-        content_guard: of what may be said at all, to the character and by it; None: nothing is
-        checked.
+        content_guard: of what may be said, to the character and by it; None: nothing is checked.
         """
         self.model, self.content_guard = model, content_guard
         self.settings = replace(settings or NpcSettings(), **changed)

@@ -49,6 +49,11 @@ class LoadedModel:
         admitted: int = self.driver.dispatcher.admission.max_running
         return min(admitted, self.model.engine.scheduler.max_sequences)
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the file of its weights was cut: nothing that it computes is given out."""
+        return self.model.core_model.is_cut
+
 
 class Pool:
     """The first name is the default. Values are loaded models, or functions that load one."""
@@ -116,7 +121,11 @@ class Pool:
     async def take(self, name: str | None) -> LoadedModel:
         name = self.resolve(name)
         async with self._lock:
-            served = self._loaded.get(name) or await self._load(name)
+            served = self._loaded.get(name)
+            if served is not None and served.is_damaged and self._is_idle(served):
+                await self._unload(served)
+                served = None
+            served = served or await self._load(name)
             self._loaded.move_to_end(name)
             served.num_users += 1
             served.last_used = time.time()

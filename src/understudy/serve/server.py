@@ -4,6 +4,7 @@ its model to its end.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import json
@@ -29,6 +30,7 @@ from understudy.serve.stores import Stores
 
 B = TypeVar("B", bound=BaseModel)
 Endpoint = Callable[[Request], Awaitable[Response]]
+LONG_BODY = 64 << 10  # bytes from which a body is checked beside the event loop
 
 
 @dataclass(eq=False)
@@ -41,6 +43,7 @@ class Server:
     started: float = field(default_factory=time.time)
     is_stopping: bool = False
     stores: Stores = field(default_factory=Stores)
+    long_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 def server_of(request: Request) -> Server:
@@ -50,13 +53,21 @@ def server_of(request: Request) -> Server:
 
 
 async def read_body(request: Request, kind: type[B]) -> B:
-    """The body, checked.
+    """The body, checked; a long one beside the event loop, so that nobody else waits for it.
 
     Raises:
         ApiError: no JSON, or not such a body; the first fault, named.
     """
+    data = await request.body()
+    if len(data) < LONG_BODY:
+        return _checked(data, kind)
+    async with server_of(request).long_bodies:
+        return await asyncio.to_thread(_checked, data, kind)
+
+
+def _checked(data: bytes, kind: type[B]) -> B:
     try:
-        return kind.model_validate_json(await request.body())
+        return kind.model_validate_json(data)
     except ValidationError as error:
         raise from_validation(error) from error
 

@@ -4,12 +4,17 @@ is as if there were none.
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from understudy import core
 from understudy.formats.packed import MAGIC, PackedEntry, cache_folder, read_packed, write_packed
 
 KEY = {"layout": 1, "path": "x"}
@@ -81,3 +86,49 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     assert MAGIC.endswith(b"\n")
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+from understudy import core
+path = Path(sys.argv[1])
+path.write_bytes(bytes([7]) * 40_000)
+with path.open("rb") as file:
+    data = core.map_file(file.fileno())
+whole = data[:].copy()
+os.truncate(path, 5000)
+print(len(data), int(data[4000]), int(data[39_999]), int(whole.sum()), data.flags.writeable)
+"""
+FOREIGN = """
+import mmap, os, sys
+from understudy import core
+with open(sys.argv[1], "wb") as file:
+    file.write(bytes(40_000))
+with open(sys.argv[1], "rb") as file:
+    data, ours = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), core.map_file(file.fileno())
+os.truncate(sys.argv[1], 100)
+print(data[39_999])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_file_that_is_cut_reads_as_zeros_from_there_on(tmp_path: Path) -> None:
+    run = _run(CUT, tmp_path / "file")
+    assert run.stdout.split() == ["40000", "7", "0", "280000", "False"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_the_signal_of_another_map_is_left_to_others(tmp_path: Path) -> None:
+    assert _run(FOREIGN, tmp_path / "file").returncode == -signal.SIGBUS
+
+
+def _run(program: str, path: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_an_empty_file_cannot_be_mapped(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with (tmp_path / "empty").open("rb") as file, pytest.raises(ValueError, match="empty"):
+        core.map_file(file.fileno())

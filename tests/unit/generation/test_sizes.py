@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from understudy.checkpoint.checkpoint import open_checkpoint
-from understudy.errors import ContextError
-from understudy.generation.sizes import check_num_messages, check_size, num_characters
+from understudy.errors import ContextError, SchemaError
+from understudy.generation.contract import contract_of
+from understudy.generation.sizes import (
+    MAX_SUBSCHEMAS,
+    check_num_messages,
+    check_size,
+    num_characters,
+    num_subschemas,
+)
 from understudy.text import open_tokenizer
 
 
@@ -31,3 +38,14 @@ def test_more_messages_than_tokens_are_refused():
     check_num_messages(100, 100)
     with pytest.raises(ContextError, match="101 messages"):
         check_num_messages(101, 100)
+
+
+def test_parts_of_a_schema_count_at_any_depth():
+    deep = {"type": "object", "properties": {"a": {"items": [{"enum": [1, 2]}, True]}}}
+    assert num_subschemas(deep) == 4
+    wide = {"properties": {f"p{i}": {"type": "string"} for i in range(MAX_SUBSCHEMAS - 2)}}
+    assert num_subschemas(wide) == MAX_SUBSCHEMAS
+    wide["properties"]["more"] = {}
+    with pytest.raises(SchemaError, match="too large; expected at most 5,000 objects in it"):
+        contract_of(wide)
+    assert contract_of({"enum": list(range(3 * MAX_SUBSCHEMAS))}).fault(7) is None

@@ -35,7 +35,8 @@ async def messages(context: RequestContext, body: MessagesRequest) -> Response:
         "stop": tuple(body.stop_sequences or ()),
     }
     form = body.output_config.format if body.output_config is not None else None
-    ask = _ask(body, sampling, AnswerForm(json_schema=form.schema_ if form is not None else None))
+    answer = AnswerForm(json_schema=form.schema_ if form is not None else None)
+    ask = await asyncio.to_thread(_ask, body, sampling, answer)
     message = _Message(context, body, await Answers.begin(context, ask))
     if not body.stream:
         return await respond(context, whole=message.whole())
@@ -50,7 +51,7 @@ async def messages(context: RequestContext, body: MessagesRequest) -> Response:
 async def count_tokens(context: RequestContext, body: CountRequest) -> Response:
     """Tokens that a conversation would have as a prompt."""
     _refuse_threads(body)
-    ask = _ask(body, {}).with_tools_read()
+    ask = await asyncio.to_thread(lambda: _ask(body, {}).with_tools_read())
     tools = [tool.to_openai() for tool in ask.tools] if ask.choice != "none" else []
     tokens = await asyncio.to_thread(context.model.encode_prompt, ask.messages, tools=tools or None)
     num_begun = len(context.model.tokenizer.encode(ask.prefill)) if ask.prefill else 0

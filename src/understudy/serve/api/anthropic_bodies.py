@@ -13,6 +13,7 @@ from understudy.serve.api.bodies import (
     DrawSamplers,
     JsonObject,
     Probability,
+    Several,
     StopText,
     Tokens,
 )
@@ -25,7 +26,7 @@ class AnthropicBlock(Body):
 class TextBlock(AnthropicBlock):
     type: Literal["text"]
     text: str
-    citations: list[Any] | None = None
+    citations: Several[Any] | None = None
 
 
 class RedactedBlock(Body):
@@ -63,7 +64,7 @@ ResultPart = Annotated[TextBlock | ToolReference, Field(discriminator="type")]
 class ToolResultBlock(AnthropicBlock):
     type: Literal["tool_result"]
     tool_use_id: str
-    content: str | list[ResultPart] | None = None
+    content: str | Several[ResultPart] | None = None
     is_error: bool | None = None
 
 
@@ -71,7 +72,7 @@ class AnthropicMessage(Body):
     role: Literal["user", "assistant", "system"]
     content: (
         str
-        | list[
+        | Several[
             Annotated[
                 TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock | ToolResultBlock,
                 Field(discriminator="type"),
@@ -171,9 +172,9 @@ class OutputConfig(Body):
 
 class CountRequest(Body):
     model: str | None = None
-    messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
-    system: str | list[TextBlock] | None = None
-    tools: list[AnthropicTool] | None = None
+    messages: Annotated[Several[AnthropicMessage], Field(min_length=1)]
+    system: str | Several[TextBlock] | None = None
+    tools: Several[AnthropicTool] | None = None
     tool_choice: AnthropicChoice | None = None
     thinking: ThinkingBody | None = None
     output_config: OutputConfig | None = None
@@ -209,7 +210,7 @@ class CountRequest(Body):
 
 class MessagesRequest(CountRequest, DrawSamplers):
     max_tokens: Tokens
-    stop_sequences: Annotated[list[StopText], Field(max_length=32)] | None = None
+    stop_sequences: Annotated[Several[StopText], Field(max_length=32)] | None = None
     stream: bool | None = None
     temperature: Probability | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,13 +10,16 @@ from understudy.generation.chat_request import AnswerForm
 from understudy.generation.thinking import Thinking
 from understudy.serve.errors import ApiError
 
+T = TypeVar("T")
+# One fault is enough: a million are not looked for.
+Several = Annotated[list[T], Field(fail_fast=True)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Seed = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
 Tokens = Annotated[int, Field(ge=1, le=1 << 30)]
 StopText = Annotated[str, Field(min_length=1)]
-Stop = StopText | Annotated[list[StopText], Field(max_length=32)] | None
+Stop = StopText | Annotated[Several[StopText], Field(max_length=32)] | None
 JsonObject = dict[str, Any]
 
 
@@ -51,7 +54,7 @@ class RepetitionSamplers(Body):
     dry_base: Annotated[float, Field(ge=0, le=100)] | None = None
     dry_allowed_length: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
     dry_penalty_last_n: _Window | None = None
-    dry_sequence_breakers: list[Annotated[str, Field(min_length=1)]] | None = None
+    dry_sequence_breakers: Several[Annotated[str, Field(min_length=1)]] | None = None
     xtc_probability: Probability | None = None
     xtc_threshold: Probability | None = None
 
@@ -108,7 +111,7 @@ class LoraScale(Body):
 class AdapterBody(Body):
     """A request that may choose adapters."""
 
-    lora: list[LoraScale] | None = None
+    lora: Several[LoraScale] | None = None
 
 
 class DrawSamplers(RepetitionSamplers):

@@ -21,13 +21,13 @@ from understudy.roleplay.card_files import card_from_bytes
 from understudy.roleplay.card_notes import card_notes
 from understudy.roleplay.memory import Said
 from understudy.roleplay.npc import Npc, NpcTurn
-from understudy.roleplay.state import Action
 from understudy.serve.api.bodies import JsonObject
 from understudy.serve.api.session_bodies import (
     InterruptRequest,
     SavedSession,
     SessionRequest,
     TurnRequest,
+    action_document,
 )
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event, respond
@@ -282,9 +282,9 @@ def _turn_document(turn: NpcTurn) -> dict[str, Any]:
         "object": "turn",
         "say": turn.say,
         "emotion": turn.emotion,
-        "actions": [_action_document(action) for action in turn.actions],
+        "actions": [action_document(action) for action in turn.actions],
         "refused": [
-            {**_action_document(action), "reason": reason} for action, reason in turn.refused
+            {**action_document(action), "reason": reason} for action, reason in turn.refused
         ],
         "memory": list(turn.memory),
         "fault": turn.fault,
@@ -303,10 +303,6 @@ def _turn_document(turn: NpcTurn) -> dict[str, Any]:
             "prompt_tokens_details": {"cached_tokens": turn.usage.cached_tokens},
         }
     return {**document, "usage": usage}
-
-
-def _action_document(action: Action) -> dict[str, Any]:
-    return {"name": action.name, "target": action.target, "arguments": dict(action.arguments)}
 
 
 async def interrupt(request: Request) -> Response:

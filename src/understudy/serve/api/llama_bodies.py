@@ -12,6 +12,7 @@ from understudy.serve.api.bodies import (
     Probability,
     RepetitionSamplers,
     Seed,
+    Several,
 )
 from understudy.serve.errors import ApiError
 
@@ -108,7 +109,7 @@ class LlamaCompletionBody(RepetitionSamplers, AdapterBody):
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
-    prompt: str | list[int] = ""
+    prompt: str | Several[int] = ""
     model: str | None = None
     n_predict: _LOW_INT | None = None
     max_tokens: _LOW_INT | None = None
@@ -126,10 +127,10 @@ class LlamaCompletionBody(RepetitionSamplers, AdapterBody):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: Seed | None = None
-    stop: str | list[str] | None = None
-    stopping_strings: list[str] | None = None
-    stop_sequence: list[str] | None = None
-    logit_bias: list[list[int | float | bool | str]] | dict[str, float] | None = None
+    stop: str | Several[str] | None = None
+    stopping_strings: Several[str] | None = None
+    stop_sequence: Several[str] | None = None
+    logit_bias: Several[Several[int | float | bool | str]] | dict[str, float] | None = None
     grammar: str | None = None
     grammar_string: str | None = None
     json_schema: JsonObject | None = None

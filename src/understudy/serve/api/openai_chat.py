@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -31,7 +32,9 @@ FINISH: dict[Finish, str] = {
 
 @with_model(ChatCompletionsBody)
 async def chat_completions(context: RequestContext, body: ChatCompletionsBody) -> Response:
-    chat = _Chat(context, body, await Answers.begin(context, chat_ask(body)))
+    chat = _Chat(
+        context, body, await Answers.begin(context, await asyncio.to_thread(chat_ask, body))
+    )
     return await (
         respond(context, events=chat.events())
         if body.stream
@@ -47,7 +50,7 @@ async def apply_template(context: RequestContext, body: ChatCompletionsBody) -> 
     A beginning token that the tokenizer adds anyway is left out, as there. Markers that stand in
     the messages are markers to whoever sends the text to `/completion`.
     """
-    prepared = await prepare(context, chat_ask(body))
+    prepared = await prepare(context, await asyncio.to_thread(chat_ask, body))
     tokenizer = context.model.tokenizer
     opening = "".join(map(tokenizer.id_to_piece, tokenizer.opening_ids))
     text = "" if prepared.prompt is None else prepared.prompt.text

@@ -14,6 +14,7 @@ from understudy.serve.api.bodies import (
     ResponseFormat,
     Samplers,
     Seed,
+    Several,
     Stop,
     StreamOptions,
     Temperature,
@@ -51,14 +52,14 @@ class ChatMessage(Body):
     """A message. Answers of this server can be sent back as they are."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ChatPart] | None = None
+    content: str | Several[ChatPart] | None = None
     name: str | None = None
-    tool_calls: list[MessageCall] | None = None
+    tool_calls: Several[MessageCall] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None  # vLLM's name of it
-    annotations: list[Any] | None = None
+    annotations: Several[Any] | None = None
     audio: None = None
     function_call: None = None
 
@@ -112,7 +113,7 @@ class NamedChoice(Body):
 
 class AllowedTools(Body):
     mode: Literal["auto", "required"]
-    tools: list[JsonObject]
+    tools: Several[JsonObject]
 
 
 class AllowedChoice(Body):
@@ -122,7 +123,7 @@ class AllowedChoice(Body):
 
 class ChatCompletionsBody(Samplers, ThinkingFields):
     model: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[Several[ChatMessage], Field(min_length=1)]
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: dict[str, float] | None = None
@@ -138,7 +139,7 @@ class ChatCompletionsBody(Samplers, ThinkingFields):
     temperature: Temperature | None = None
     top_p: Probability | None = None
     response_format: ResponseFormat | None = None
-    tools: list[ChatTool] | None = None
+    tools: Several[ChatTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
     continue_final_message: bool | None = None  # vLLM's: the answer goes on the last message
@@ -151,6 +152,6 @@ class ChatCompletionsBody(Samplers, ThinkingFields):
     prompt_cache_retention: str | None = None
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Several[Literal["text"]] | None = None
     verbosity: Literal["medium"] | None = None
     prediction: JsonObject | None = None  # a guess that could only save time

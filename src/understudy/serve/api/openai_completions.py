@@ -23,6 +23,7 @@ from understudy.serve.api.bodies import (
     ResponseFormat,
     Samplers,
     Seed,
+    Several,
     Stop,
     StreamOptions,
     Temperature,
@@ -43,7 +44,7 @@ from understudy.serve.tokens import CompletionLogprobs, shown_logprobs
 
 class CompletionsBody(Samplers):
     model: str | None = None
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Several[str] | Several[int] | Several[Several[int]]
     best_of: Annotated[int, Field(ge=1, le=128)] | None = None
     echo: bool | None = None
     frequency_penalty: Penalty | None = None

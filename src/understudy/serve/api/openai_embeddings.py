@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from understudy.serve.api.bodies import (
     Body,
+    Several,
 )
 from understudy.serve.errors import ApiError
 from understudy.serve.openapi import RouteEntry
@@ -23,7 +24,7 @@ from understudy.text.embed import Embedder, normalised, open_embedder
 
 class EmbeddingsBody(Body):
     model: str | None = None
-    input: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
+    input: str | Annotated[Several[str], Field(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
     user: str | None = None

@@ -12,6 +12,7 @@ from understudy.serve.api.bodies import (
     Effort,
     JsonObject,
     Probability,
+    Several,
     StreamOptions,
     Temperature,
     Tokens,
@@ -22,8 +23,8 @@ from understudy.serve.api.openai_chat_bodies import FunctionTool
 class TextContent(Body):
     type: Literal["input_text", "output_text"]
     text: str
-    annotations: list[Any] | None = None
-    logprobs: list[Any] | None = None
+    annotations: Several[Any] | None = None
+    logprobs: Several[Any] | None = None
 
 
 class RefusalContent(Body):
@@ -47,7 +48,7 @@ def _kind_of_content(part: Any) -> str:
 class MessageItem(Body):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Content]
+    content: str | Several[Content]
     id: str | None = None
     status: str | None = None
     phase: str | None = None
@@ -68,7 +69,7 @@ class CallItem(Body):
 class ResultItem(Body):
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[TextContent]
+    output: str | Several[TextContent]
     id: str | None = None
     status: str | None = None
 
@@ -78,8 +79,8 @@ class ReasoningItem(Body):
 
     type: Literal["reasoning"]
     id: str | None = None
-    summary: list[Any] | None = None
-    content: list[Any] | None = None
+    summary: Several[Any] | None = None
+    content: Several[Any] | None = None
     encrypted_content: str | None = None
     status: str | None = None
 
@@ -115,7 +116,7 @@ def _kind_of_item(item: Any) -> str:
 
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
     """As chat templates take it; neighbouring calls are one message."""
-    messages: list[dict[str, Any]] = []
+    messages: Several[dict[str, Any]] = []
     thought: dict[str, str] = {}
     for item in items:
         if isinstance(item, ReasoningItem):
@@ -196,11 +197,11 @@ Include = Literal["reasoning.encrypted_content"]  # reasoning is not encrypted: 
 
 class ResponsesRequest(DrawSamplers):
     model: str | None = None
-    input: str | Annotated[list[Item], Field(min_length=1)]
+    input: str | Annotated[Several[Item], Field(min_length=1)]
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
-    tools: list[ResponsesTool] | None = None
+    tools: Several[ResponsesTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | ResponsesChoice | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: Tokens | None = None
@@ -216,7 +217,7 @@ class ResponsesRequest(DrawSamplers):
     truncation: Literal["auto", "disabled"] | None = None
     service_tier: Literal["auto", "default"] | None = None
     background: Literal[False] | None = None
-    include: list[Include] | None = None
+    include: Several[Include] | None = None
     reasoning: ReasoningOptions | None = None
     top_logprobs: Literal[0] | None = None
     prompt_cache_retention: str | None = None

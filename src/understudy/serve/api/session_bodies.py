@@ -9,13 +9,13 @@ from pydantic import Field
 
 from understudy.roleplay.lorebook import Lorebook, Rules
 from understudy.roleplay.npc import EMOTIONS, NpcSettings
-from understudy.roleplay.state import ActionKind, GameState
+from understudy.roleplay.state import Action, ActionKind, GameState
 from understudy.roleplay.turn import SAMPLERS
-from understudy.serve.api.bodies import Body, DrawSamplers, JsonObject
+from understudy.serve.api.bodies import Body, DrawSamplers, JsonObject, Several
 
 Values = (
     Annotated[list[str], Field(min_length=1)]
-    | Annotated[list[int], Field(min_length=2, max_length=2)]
+    | Annotated[Several[int], Field(min_length=2, max_length=2)]
 )
 
 
@@ -44,7 +44,7 @@ class SessionRequest(DrawSamplers):
     stays_in_character: bool = True
     speaks_in_sentences: bool = True
     persona: Annotated[str, Field(max_length=20_000)] = ""
-    emotions: Annotated[list[Emotion], Field(min_length=1, max_length=64)] = Field(
+    emotions: Annotated[Several[Emotion], Field(min_length=1, max_length=64)] = Field(
         default_factory=lambda: list(EMOTIONS)
     )
     max_say: Annotated[int, Field(ge=20, le=2000)] = 240
@@ -54,8 +54,8 @@ class SessionRequest(DrawSamplers):
     context: Annotated[int | None, Field(ge=64, le=1 << 20)] = None
     rules: Rules | None = None
     remembers: bool | None = None
-    lorebooks: Annotated[list[JsonObject], Field(max_length=16)] = Field(default_factory=list)
-    history: Annotated[list[SaidBody], Field(max_length=2000)] | None = None
+    lorebooks: Annotated[Several[JsonObject], Field(max_length=16)] = Field(default_factory=list)
+    history: Annotated[Several[SaidBody], Field(max_length=2000)] | None = None
 
     def npc_settings(self) -> NpcSettings:
         # a server names its adapters by its models: none is a field here
@@ -105,8 +105,8 @@ class ActionBody(Body):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     description: str = ""
     when: Annotated[str, Field(max_length=1000)] = ""
-    cues: Annotated[list[str], Field(max_length=64)] = Field(default_factory=list)
-    targets: list[str] = Field(default_factory=list)
+    cues: Annotated[Several[str], Field(max_length=64)] = Field(default_factory=list)
+    targets: Several[str] = Field(default_factory=list)
     arguments: dict[str, Values] = Field(default_factory=dict)
 
 
@@ -114,7 +114,7 @@ class TurnRequest(Body):
     text: Annotated[str, Field(min_length=1, max_length=20_000)]
     scene: str = ""
     facts: JsonObject = Field(default_factory=dict)
-    actions: list[ActionBody] = Field(default_factory=list, max_length=64)
+    actions: Several[ActionBody] = Field(default_factory=list, max_length=64)
     stream: bool = False
 
     def state(self) -> GameState:
@@ -138,3 +138,8 @@ class TurnRequest(Body):
 
 class InterruptRequest(Body):
     heard_chars: Annotated[int, Field(ge=0, le=1 << 30)]
+
+
+def action_document(action: Action) -> JsonObject:
+    """An action as answers tell it."""
+    return {"name": action.name, "target": action.target, "arguments": dict(action.arguments)}

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.serve.api.bodies import Body
+from understudy.serve.api.bodies import Body, Several
 from understudy.serve.errors import ApiError
 from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import json_response, read_body, server_of
@@ -32,7 +32,7 @@ class TokenizeBody(Body):
 
 class DetokenizeBody(Body):
     model: str | None = None
-    tokens: Annotated[list[int], Field(max_length=1 << 20)]
+    tokens: Annotated[Several[int], Field(max_length=1 << 20)]
 
 
 async def tokenize(request: Request) -> Response:
