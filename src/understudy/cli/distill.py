@@ -22,6 +22,7 @@ _SETTINGS = (
     "seed",
     "checkpoint_steps",
     "precision",
+    "activation_megabytes",
 )
 
 
@@ -55,7 +56,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="sequences of one step, over all processes (default 8)",
     )
     group.add_argument(
-        "--micro-batch-size", type=int, metavar="N", help="sequences in memory at once (default 4)"
+        "--micro-batch-size",
+        type=int,
+        metavar="N",
+        help="most sequences in memory at once (default 4)",
     )
     group.add_argument("--learning-rate", type=float, help="peak learning rate (default 2e-4)")
     group.add_argument(
@@ -63,6 +67,13 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--schedule", help="cosine, linear, constant or plateau (default cosine)")
     group.add_argument("--precision", help="float32 (default) or bfloat16")
+    group.add_argument(
+        "--activation-megabytes",
+        type=int,
+        metavar="N",
+        help="kept of a pass for its backward pass: fewer sequences at once, and what one alone "
+        "has beyond it is computed again (default 128 on a CPU, all on a GPU)",
+    )
     group.add_argument("--seed", type=int)
     group.add_argument(
         "--checkpoint-steps", type=int, metavar="N", help="steps between checkpoints (default 50)"

@@ -8,6 +8,8 @@ from typing import Any
 
 from understudy.compress.context import Context
 from understudy.compress.distill import DistillSettings, check
+from understudy.compress.memory import activation_bytes
+from understudy.compress.recipe import TrainRecipe
 from understudy.compress.shapes import candidates
 from understudy.compress.stages.quantize import check_quantize
 from understudy.compress.teacher import Labels
@@ -98,19 +100,32 @@ def _disk_needed(context: Context) -> int:
 
 
 def _memory_needed(context: Context) -> int:
-    """About: float32 copies of teacher and student, what a stage adds to them, the libraries."""
+    """About, at the peak: the stage that holds most."""
     recipe, student = context.recipe, _student(context)
-    training = recipe.distill or recipe.correct
     ours, theirs = (
         parameter_counts(spec)["total"] for spec in (student, context.source.network.spec)
     )
-    states = 0
-    if training is not None:  # what the backward pass needs of every layer
-        width = 4 * student.hidden_size + 3 * student.intermediate_size + 2 * student.query_size
-        tokens = training.settings.micro_batch_size * recipe.data.length
-        states = tokens * student.num_layers * width
-    copies = 3 if training is None else 5  # two to compare with | gradient and two moments
-    return 4 * (theirs + copies * ours + states) + (700 << 20)
+    needed = 4 * (theirs + 3 * ours) + (700 << 20)  # float32: teacher, student, two to compare with
+    for training in (recipe.correct, recipe.distill):
+        if training is not None:
+            needed = max(needed, _training_needs(context, training, student, theirs))
+    return needed
+
+
+def _training_needs(
+    context: Context, training: TrainRecipe, student: ModelSpec, theirs: int
+) -> int:
+    """Weights, gradient and two moments in float32, what is kept for the backward pass, a live
+    teacher, the libraries."""
+    settings, ours = training.settings, parameter_counts(student)["total"]
+    length = context.recipe.data.length
+    num_tokens = length * settings.num_at_once(student, length, context.device)
+    layer = activation_bytes(student, num_tokens, settings.precision)
+    again = settings.num_recomputed(student, num_tokens, context.device)
+    kept = (student.num_layers - again) * layer
+    live = 4 * theirs if training.teacher == "live" and training is context.recipe.distill else 0
+    narrow = 2 * ours if settings.precision == "bfloat16" else 0
+    return 16 * ours + live + narrow + kept + (500 << 20)
 
 
 def _existing(path: Path) -> Path:

@@ -24,11 +24,17 @@ from torch import Tensor, nn
 from understudy.compress import parallel
 from understudy.compress.data import Progress, Sequences, check_vocabulary, quiet, sequences_of_step
 from understudy.compress.losses import LOSSES, LiveTarget, Target, dynamic_weight, forward_kl
-from understudy.compress.memory import keep_freed_memory
+from understudy.compress.memory import (
+    CPU_ACTIVATION_BYTES,
+    keeps_freed_memory,
+    num_at_once,
+    num_recomputed,
+)
 from understudy.compress.network import Network
 from understudy.compress.state import RunFolder
 from understudy.compress.teacher import LiveTeacher, Teacher
 from understudy.errors import UnderstudyError, UsageError
+from understudy.spec import ModelSpec
 
 Schedule = Callable[
     [float], float
@@ -45,8 +51,8 @@ SCHEDULES: dict[str, Schedule] = {
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """tokens: predicted tokens in all; batch_size: sequences a step; micro_batch_size: sequences in
-    memory at once."""
+    """tokens: predicted tokens in all; batch_size: sequences a step; micro_batch_size: most of them
+    in memory at once."""
 
     tokens: int
     batch_size: int = 8
@@ -66,6 +72,9 @@ class DistillSettings:
     zero_pressure: float = 0.0  # weight of the L1 of relu2 activations at the end of its ramp
     # or bfloat16: products (a live teacher's too), weights and optimizer stay float32
     precision: str = "float32"
+    # Kept of a pass for its backward pass: fewer sequences at once, and where one alone has more,
+    # the rest is computed again. None: 128 on a CPU, all on a GPU.
+    activation_megabytes: int | None = None
 
     def problems(self) -> list[str]:
         found = []
@@ -82,10 +91,32 @@ class DistillSettings:
             or self.learning_rate <= 0
         ):
             found.append("tokens, batch_size, micro_batch_size and learning_rate must be positive")
+        if self.activation_megabytes is not None and self.activation_megabytes < 0:
+            found.append("activation_megabytes must not be negative")
         return found
 
     def num_steps(self, sequences: Sequences) -> int:
         return max(1, self.tokens // (self.batch_size * sequences.mask.shape[1]))
+
+    def activation_budget(self, device: str) -> int | None:
+        """Bytes that are kept of a pass for its backward pass; None: all."""
+        if self.activation_megabytes is not None:
+            return self.activation_megabytes << 20
+        return CPU_ACTIVATION_BYTES if device == "cpu" else None
+
+    def num_at_once(self, spec: ModelSpec, length: int, device: str) -> int:
+        """Sequences of `length` tokens that go through a student together."""
+        if (budget := self.activation_budget(device)) is None:
+            return self.micro_batch_size
+        return min(self.micro_batch_size, num_at_once(spec, length, self.precision, budget))
+
+    def num_recomputed(self, spec: ModelSpec, num_tokens: int, device: str) -> int:
+        """Of how many layers the activations of a pass over so many tokens are computed again; none
+        under a pressure, which hooks into the layers."""
+        budget = self.activation_budget(device)
+        if budget is None or self.zero_pressure:
+            return 0
+        return num_recomputed(spec, num_tokens, self.precision, budget)
 
     def sequences_needed(self, sequences: Sequences) -> Sequences:
         """As many sequences as all steps see, drawn from all by the seed: a cache of the teacher
@@ -201,6 +232,18 @@ def distill(
     check(student, teacher, sequences, settings)
     if trains_all:
         student.requires_grad_(True)
+    with keeps_freed_memory():
+        return _distilled(student, teacher, sequences, settings, folder, progress)
+
+
+def _distilled(
+    student: Network,
+    teacher: Teacher,
+    sequences: Sequences,
+    settings: DistillSettings,
+    folder: Path,
+    progress: Progress,
+) -> DistillReport:
     run = _Run(student, teacher, sequences, settings, folder)
     started = time.monotonic()
     for step in range(run.first_step, run.num_steps):
@@ -265,7 +308,13 @@ class _Run:
         self.objective = parallel.shard(
             Objective(student, settings, teacher).to(self.device), self.world
         )
-        keep_freed_memory()
+        length = sequences.mask.shape[1]
+        self.num_at_once = settings.num_at_once(student.spec, length, self.device.type)
+        if self.world.size == 1:  # a sharded network's weights would come twice
+            num_tokens = self.num_at_once * length
+            student.num_recomputed = settings.num_recomputed(
+                student.spec, num_tokens, self.device.type
+            )
         self.optimizer = torch.optim.AdamW(
             _groups(self.objective, settings), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True
         )
@@ -287,8 +336,8 @@ class _Run:
             return None
         mine = numbers[self.world.rank :: self.world.size]
         total = 0.0
-        for start in range(0, len(mine), settings.micro_batch_size):
-            total += self._backward(mine[start : start + settings.micro_batch_size], count, step)
+        for start in range(0, len(mine), self.num_at_once):
+            total += self._backward(mine[start : start + self.num_at_once], count, step)
         nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -300,8 +349,9 @@ class _Run:
         tokens = torch.from_numpy(self.sequences.tokens[numbers].astype(np.int64)).to(self.device)
         mask = torch.from_numpy(self.sequences.mask[numbers]).float().flatten().to(self.device)
         theirs = self.teacher.states(tokens) if self.settings.state_loss is not None else None
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        is_narrow = self.settings.precision == "bfloat16"
+        with torch.autocast(  # no weight is used twice: kept ones would only take memory
+            self.device.type, torch.bfloat16, enabled=is_narrow, cache_enabled=False
         ):
             target = self._target(numbers, tokens, theirs)
             kl, state, size = self.objective(tokens, target, mask, theirs)
@@ -335,6 +385,7 @@ class _Run:
             self.folder.save(step + 1, self.objective, self.optimizer)
 
     def finish(self) -> None:
+        self.student.num_recomputed = 0
         self.folder.save(self.num_steps, self.objective, self.optimizer)
         parallel.gather_into(self.objective, self.student, self.world)
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from understudy.compress.masked_attention import attend
 from understudy.errors import CheckpointWarning, MissingError, UnsupportedError
@@ -207,7 +208,8 @@ def _check_known(spec: ModelSpec) -> None:
 
 
 class Network(nn.Module):
-    """A whole model. `lm_head` is None when the embedding is tied."""
+    """A whole model. `lm_head` is None when the embedding is tied; of the first `num_recomputed`
+    layers the activations are not kept in training but computed again in the backward pass."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -217,7 +219,7 @@ class Network(nn.Module):
                 "activation is not implemented", found=spec.activation, expected=list(ACTIVATIONS)
             )
         _check_known(spec)
-        self.spec = spec
+        self.spec, self.num_recomputed = spec, 0
         self.rotations: dict[tuple[int, torch.device], Rotation] = {}
         self.model = NetworkBody(spec)
         self.lm_head = (
@@ -247,8 +249,11 @@ class Network(nn.Module):
         tokens, hidden)."""
         x = self.model.embed_tokens(tokens)
         rotation, states = self.rotation(tokens.shape[1]), [x]
-        for layer in self.model.layers:
-            x = layer(x, rotation)
+        for index, layer in enumerate(self.model.layers):
+            if index < self.num_recomputed and torch.is_grad_enabled():
+                x = recomputed(layer, x, rotation, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(x, rotation)
             states.append(x)
         return states
 

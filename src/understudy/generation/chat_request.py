@@ -69,8 +69,7 @@ class ChatRequest:
 
         Raises:
             UsageError: very large schemas, two of one name, no such choice, or one of which a call
-                is required cannot
-                be called.
+                is required cannot be called.
         """
         if self.offered is None:
             return self

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from understudy.compress.context import Context
 from understudy.compress.distill import check, distill
+from understudy.compress.memory import rest
 from understudy.compress.network import Network, network_from_weights, network_on
 from understudy.compress.recipe import TrainRecipe
 from understudy.compress.report import StageReport
@@ -70,6 +71,11 @@ def _train(
     folder: Path,
 ) -> tuple[Network, StageReport]:
     student = network_from_weights(network.spec, network.state_dict())
+    idle = {network, context.source.network, context.start.network, context.teacher}
+    if isinstance(teacher, LiveTeacher):
+        idle -= {teacher.network}
+    for one in idle:
+        rest(one, folder)
     sequences = recipe.settings.sequences_needed(context.training_sequences)
     done = distill(
         student, teacher, sequences, recipe.settings, folder / "run", progress=context.progress
