@@ -26,6 +26,7 @@ _WISH = re.compile(
     r"|could i|let me|i'll|here (?:is|are)|have (?:a|an|the|some|this|that)|pay)\b",
     re.IGNORECASE,
 )
+_WHO_SPEAKS = {"player", "the player", "user", "you", "me", "him", "her", "them", "self", "myself"}
 _NOISE = re.compile(r"[\x00-\x1f{}<>|\\\[\]]")
 
 
@@ -56,8 +57,9 @@ def is_asked_for(kind: ActionKind, text: str) -> bool:
         return True
     words = content_words(text) | _stems(text)
     names_it = bool(_stems(kind.name.replace("_", " ")) & words)
-    names_target = any(content_words(target) & words for target in kind.targets)
-    if not kind.targets:
+    telling = [target for target in kind.targets if target.casefold() not in _WHO_SPEAKS]
+    names_target = any(content_words(target) & words for target in telling)
+    if not telling:
         return names_it
     return names_target and (names_it or bool(_WISH.search(text)))
 

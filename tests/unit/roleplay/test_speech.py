@@ -123,6 +123,15 @@ def test_a_wish_offers_its_action(text):
     assert [kind.name for kind in wanted] == ["give_item"]
 
 
+def test_whom_an_action_is_done_to_is_no_reason_for_it():
+    attack = ActionKind("attack", targets=("player", "wolf"))
+    state = GameState(actions=(attack, ActionKind("follow", targets=("player",))))
+    for text in ("I can play whenever I want.", "Do you want to show me a game for two players?"):
+        assert wanted_actions(text, state) == ()
+    assert wanted_actions("Attack the wolf!", state) == (attack,)
+    assert [kind.name for kind in wanted_actions("Please follow me.", state)] == ["follow"]
+
+
 def test_conditions_are_checked_by_the_library():
     cheap, dear = (
         Action("give_item", "sword", {"price": 3}),
