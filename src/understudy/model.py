@@ -7,11 +7,10 @@ for piece in model.stream([{"role": "user", "content": "Hello"}]): print(piece, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +44,8 @@ from understudy.generation.text_interface import (
 from understudy.spec import KvFormat, QuantSpec
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import ChatTemplate
+
+T = TypeVar("T")
 
 RESIDENT = "resident"  # the adapter that ships with the default model
 
@@ -268,7 +269,7 @@ class Model:
 
     async def agenerate(self, prompt: PromptLike, **options: Any) -> Reply:
         """As `generate`, for asyncio: cancelling the task cancels the request."""
-        request, read = await asyncio.to_thread(self._text.asked, prompt, options)
+        request, read = await _in_thread(self._text.asked, prompt, options)
         return read([output async for output in self._astream(request) if output.index == 0])
 
     async def astream(self, prompt: PromptLike, **options: Any) -> AsyncIterator[str]:
@@ -279,7 +280,7 @@ class Model:
 
     async def astream_outputs(self, prompt: PromptLike, **options: Any) -> AsyncIterator[Output]:
         """As `stream_outputs`, for asyncio."""
-        request = await asyncio.to_thread(self._text.request, prompt, options)
+        request = await _in_thread(self._text.request, prompt, options)
         async for output in self._astream(request):
             yield output
 
@@ -345,3 +346,9 @@ class Model:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+async def _in_thread(function: Callable[..., T], *given: Any) -> T:
+    import asyncio  # a loop has imported it: those who have none start without
+
+    return await asyncio.to_thread(function, *given)

@@ -6,16 +6,19 @@ ended the request.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from understudy.engine.output import Output
 from understudy.engine.request import Request
 from understudy.errors import Cancelled, UnderstudyError
+
+if TYPE_CHECKING:
+    import asyncio
 
 Delivered = Output | Exception
 FRAME_S = 1 / 60  # how often an answer under way is looked at: a screen shows no more
@@ -109,6 +112,8 @@ class AsyncOutputs:
     """
 
     def __init__(self, num_answers: int) -> None:
+        import asyncio  # a loop has imported it: those who have none start without
+
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Delivered] = asyncio.Queue()
         self._posted: deque[Delivered] = deque()  # by the engine's thread, for the loop to fetch

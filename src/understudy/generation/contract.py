@@ -14,15 +14,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import SchemaError
-from understudy.generation.json_schema import standard
-from understudy.generation.schema_check import Fault, SchemaCheck
-from understudy.generation.schema_grammar import Loosened, hold
-from understudy.generation.schema_settle import settled
 from understudy.generation.sizes import check_schema
-from understudy.text.grammar import json_fault, json_rule
+
+if TYPE_CHECKING:
+    from understudy.generation.schema_check import Fault
+    from understudy.generation.schema_grammar import Loosened
 
 _UNSATISFIABLE = "Unsatisfiable"
 
@@ -31,6 +30,10 @@ class Contract:
     """See the module's docstring. Made by `contract_of`."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        # A model that is asked for text alone starts without what reads schemas.
+        from understudy.generation.json_schema import standard
+        from understudy.generation.schema_check import SchemaCheck
+
         self._standard = standard(schema)
         self._check = SchemaCheck(self._standard)
 
@@ -53,6 +56,10 @@ class Contract:
 
     @functools.cached_property
     def _held(self) -> tuple[str, tuple[Loosened, ...]]:
+        from understudy.generation.schema_grammar import hold
+        from understudy.generation.schema_settle import settled
+        from understudy.text.grammar import json_fault, json_rule
+
         held = settled(hold(self._standard), _fault_that_counts)
         fault = json_fault(held.schema)
         if fault:
@@ -92,6 +99,8 @@ def said_of(name: str, error: SchemaError) -> SchemaError:
 
 def _fault_that_counts(schema: Mapping[str, Any]) -> str:
     """One that nothing satisfies is no fault of the grammar; the whole is looked at in the end."""
+    from understudy.text.grammar import json_fault
+
     fault = json_fault(schema)
     return "" if _UNSATISFIABLE in fault else fault
 

@@ -9,6 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import methodcaller
 from typing import Any
 
 from tokenizers import Tokenizer as FastTokenizer
@@ -266,13 +267,15 @@ def segmenter_of_gguf(source: TokenizerSource) -> tuple[FastSegmenter, list[Mark
         for i, (t, kind) in enumerate(zip(source.tokens, types, strict=True))
         if kind in (3, 4)
     ]
-    vocab = {token: i for i, token in enumerate(source.tokens)}
+    hidden = {m.text for m in markers if not m.is_text}
+    vocab = {token: i for i, token in enumerate(source.tokens) if token not in hidden}
     with _as_format_error("merges do not fit the tokens"):
-        model = _without(
-            {"vocab": vocab, "merges": source.merges}, {m.text for m in markers if not m.is_text}
-        )
-        merges = [merged_pair(merge) for merge in model["merges"]]
-        fast = FastTokenizer(models.BPE(model["vocab"], merges, ignore_merges=takes_words))
+        merges = [
+            (left, right)
+            for left, right in map(methodcaller("split", " ", 1), source.merges)
+            if left + right not in hidden and left not in hidden and right not in hidden
+        ]
+        fast = FastTokenizer(models.BPE(vocab, merges, ignore_merges=takes_words))
     fast.pre_tokenizer = make()
     fast.decoder = decoders.ByteLevel()
     return FastSegmenter(fast, fast, len(source.tokens), is_byte_level=True), markers
