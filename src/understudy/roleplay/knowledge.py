@@ -92,6 +92,11 @@ class Knowledge:
 
     @classmethod
     def from_card(cls, card: Card) -> Knowledge:
+        """What a `card` says of it in `extensions["understudy/knowledge"]`.
+
+        Raises:
+            DocumentError: that has the wrong shape.
+        """
         extensions = card.data.get("extensions") or {}
         given = extensions.get("understudy/knowledge") or extensions.get("understudy/guard") or {}
         try:
@@ -116,12 +121,12 @@ class Knowledge:
         return replace(self, outside=tuple(word for word in self.outside if word not in OUTSIDE))
 
     def may_know(self, entry: LoreEntry) -> bool:
-        """Whether an entry of the world's lore is this character's to know."""
+        """Whether an `entry` of the world's lore is this character's to know."""
         names = (entry.source.get("extensions") or {}).get("understudy/known_by")
         return not isinstance(names, list) or self.name in names
 
     def asked_about(self, text: str) -> list[str]:
-        """Topics of secrets that the player's words touch."""
+        """Topics of secrets that a `text` of the player touches."""
         return [
             topic
             for topic, words in self.secrets.items()
@@ -129,8 +134,8 @@ class Knowledge:
         ]
 
     def fault(self, sentence: str, player_text: str) -> str | None:
-        """Why a sentence may not be said, None if it may. Words that the player used first give
-        nothing away.
+        """Why a `sentence` may not be said, None if it may. Words of `player_text`, which came
+        first, give nothing away.
         """
         for word in self.outside:
             if stands_in(word, sentence):
@@ -145,7 +150,7 @@ class Knowledge:
         return None
 
     def deflection(self, context: MacroContext) -> str:
-        """One of the character's own lines, the same for the same seed and turn."""
+        """One of the character's own lines, the same for the seed and turn of a `context`."""
         line = context.chance("deflection", context.turn).choice(self.deflections)
         return expand(line, context)
 
