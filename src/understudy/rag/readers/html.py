@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 << 20
 _NOT_SHOWN = names(
-    """head script style template noscript nav iframe object embed audio video canvas datalist
-    noembed noframes title desc metadata defs annotation annotation-xml rp area map param source
-    track link meta"""
+    """head script style template noscript nav iframe embed audio video canvas datalist progress
+    meter noembed noframes title desc metadata defs annotation annotation-xml rp area map param
+    source track link meta"""
 )
 _BLOCKS = names(
     """address article aside blockquote body button-group center dd details dialog dir div dl dt
@@ -42,7 +42,9 @@ _HIDING = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE
 )
 _BLOCK_STYLE = re.compile(
-    r"(?:^|;)\s*display\s*:\s*(?:block|flex|grid|table|list-item|flow-root)\b(?!-)", re.IGNORECASE
+    r"(?:^|;)\s*(?:display\s*:\s*(?:block|flex|grid|table|list-item|flow-root)\b(?!-)"
+    r"|float\s*:\s*(?:left|right)\b|position\s*:\s*(?:absolute|fixed)\b)",
+    re.IGNORECASE,
 )
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 _LONG_CELL = 3  # paragraphs of a cell from which on its table is taken for a layout
@@ -257,6 +259,8 @@ def _is_hidden(node: LexborNode) -> bool:
     if "hidden" in attributes and (attributes["hidden"] or "").lower() != "until-found":
         return True
     if tag == "dialog" and "open" not in attributes:
+        return True
+    if tag == "object" and "data" in attributes:  # else what stands in it is shown
         return True
     return _HIDING.search(attributes.get("style") or "") is not None
 
