@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.rag.test_readers import pdf_of, read
 from understudy.errors import DocumentError
+from understudy.rag.readers.pdf_lines import Glyph, lines_of
 
 
 def page(*instructions: str, font: str = "F1 10") -> bytes:
@@ -43,6 +44,62 @@ def test_lines_run_on_and_cut_words_are_joined(tmp_path):
     )
     text = "The keeper of the light at the river mouth wrote that the international fleet came in by night, and the harbour was full of salt and rope. The toll is four pence, and it is well-known to all who come here."
     assert read(tmp_path, "a.pdf", column).text.strip() == text
+
+
+@pytest.mark.parametrize(
+    ("instructions", "text"),
+    [
+        (r"[(L) -111 (\310) 444 (uck)] TJ", "Lück"),
+        (r"[(r) -111 (\303) 444 (ole)] TJ", "rôle"),
+        (r"[(na) 55 (\310) 278 (\365ve)] TJ", "naïve"),
+        (r"(a \302 b) Tj", "a ´ b"),
+    ],
+)
+def test_accents_that_stand_over_a_letter_are_one_with_it(tmp_path, instructions, text):
+    document = read(tmp_path, "a.pdf", page("1 0 0 1 72 600 Tm", instructions))
+    assert document.text.strip() == text
+
+
+def test_what_is_drawn_twice_to_look_bold_is_read_once():
+    """Ligatures, of which PDFium gives each letter; two equal letters side by side are two."""
+    places = [("o", 0, 0), ("f", 10, 0), ("f", 15, 0), ("f", 10, 0.7), ("f", 15, 0.7), ("t", 20, 0)]
+    glyphs = [Glyph(letter, left, left + 5, y, 10) for letter, left, y in places]
+    assert [line.text for line in lines_of(glyphs)] == ["o fft"]
+
+
+@pytest.mark.parametrize("turn", ["0 1 -1 0", "-1 0 0 -1", "0 -1 1 0"])
+def test_lines_that_are_turned_are_read_along(tmp_path, turn):
+    column = page(f"{turn} 300 400 Tm 12 TL (The toll is four pence) Tj T* (and due at once.) Tj")
+    text = read(tmp_path, "a.pdf", column).text
+    assert text.split() == ["The", "toll", "is", "four", "pence", "and", "due", "at", "once."]
+
+
+def test_the_number_of_a_note_stands_apart(tmp_path):
+    note = page("1 0 0 1 72 600 Tm 3 Ts (12) Tj 0 Ts (The toll is due.) Tj")
+    assert read(tmp_path, "a.pdf", note).text.strip() == "12 The toll is due."
+
+
+WORDS = "the keeper of the light at the river mouth wrote that the inter-"
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_line_numbers_in_the_margin_do_not_cut_sentences(tmp_path, is_apart):
+    """As part of each line, and written as lines of their own."""
+    places = [(f"1 0 0 1 50 {700 - 12 * i} Tm ({i + 7}) Tj", 700 - 12 * i) for i in range(12)]
+    texts = [f"1 0 0 1 72 {y} Tm ({WORDS}) Tj" for _, y in places]
+    numbers = [number for number, _ in places]
+    mixed = [part for pair in zip(numbers, texts, strict=True) for part in pair]
+    document = read(tmp_path, "a.pdf", page(*(numbers + texts if is_apart else mixed)))
+    assert document.text.count("interthe") == 11
+    assert all(str(number) in document.text.split() for number in range(7, 19))
+
+
+def test_numbers_before_rows_stay_there(tmp_path):
+    rows = [
+        f"1 0 0 1 50 {700 - 12 * i} Tm ({i + 1}) Tj 1 0 0 1 72 {700 - 12 * i} Tm ({'x' * i}) Tj"
+        for i in range(1, 16)
+    ]
+    assert "9 xxxxxxxx" in read(tmp_path, "a.pdf", page(*rows)).text
 
 
 def test_short_lines_keep_their_end_and_gaps_part_paragraphs(tmp_path):

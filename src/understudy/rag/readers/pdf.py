@@ -5,6 +5,7 @@ are filled in with.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document
 from understudy.rag.readers.pdf_lines import Glyph, PageLine, lines_of, paragraphs_of
+from understudy.rag.readers.pdf_margins import without_line_numbers
 from understudy.rag.readers.pdf_source import with_last_movements
 
 MAX_PAGES = 20_000
@@ -77,10 +79,11 @@ def _add_page(file: Any, number: int, builder: Builder) -> bool:
         return False
     text = page.get_textpage()
     try:
-        lines = lines_of(_glyphs(text.raw))
+        lines, numbers = without_line_numbers(lines_of(_glyphs(text.raw)))
         alone = [line for line in _form_values(page, file.formenv) if not _joins(line, lines)]
         before = len(builder.blocks)
-        for paragraph in (*paragraphs_of(lines), *(line.text for line in alone)):
+        rest = [*(line.text for line in alone), " ".join(numbers)]
+        for paragraph in (*paragraphs_of(lines), *rest):
             builder.add(paragraph)
         return len(builder.blocks) > before
     finally:
@@ -95,6 +98,7 @@ def _glyphs(text: Any) -> Iterator[Glyph]:
     box, origin_x, origin_y = pdfium.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
     at = ctypes.byref(box), ctypes.byref(origin_x), ctypes.byref(origin_y)
     starts_line, blank, width = False, None, 0.0
+    level, turns = math.nan, 0  # PDFium counts angles clockwise
     for i in range(pdfium.FPDFText_CountChars(text)):
         code = pdfium.FPDFText_GetUnicode(text, i)
         if code in (10, 13):
@@ -108,11 +112,31 @@ def _glyphs(text: Any) -> Iterator[Glyph]:
             continue
         pdfium.FPDFText_GetCharOrigin(text, i, at[1], at[2])
         character = _REPLACEMENT if 0xD800 <= code < 0xE000 or code > 0x10FFFF else chr(code)
-        height = max(box.top - box.bottom, 0.1)
-        yield Glyph(
-            character, box.left, box.right, origin_y.value, height, starts_line, blank, width
-        )
+        if origin_y.value != level:  # along a line it stays as it is
+            level = origin_y.value
+            turns = round(-2 * pdfium.FPDFText_GetCharAngle(text, i) / math.pi) % 4
+        sides = _turned(turns, box, origin_x.value, origin_y.value)
+        yield Glyph(character, *sides, turns, starts_line, None if turns else blank, width)
         starts_line, blank = False, None
+
+
+def _turned(turns: int, box: Any, x: float, y: float) -> tuple[float, float, float, float]:
+    """(left, right, baseline, height) of a character as whoever reads along its line sees them. It
+    begins at its origin: the box of a slanted one reaches back over the one before.
+
+    Args:
+        turns: quarters of a turn by which the line is turned, counterclockwise.
+    """
+    width, height = max(box.right - box.left, 0.1), max(box.top - box.bottom, 0.1)
+    if turns == 1:
+        left, right, start, baseline, height = box.bottom, box.top, y, -x, width
+    elif turns == 2:
+        left, right, start, baseline = -box.right, -box.left, -x, -y
+    elif turns == 3:
+        left, right, start, baseline, height = -box.top, -box.bottom, -y, x, width
+    else:
+        left, right, start, baseline = box.left, box.right, x, y
+    return start if left < start < right else left, right, baseline, height
 
 
 def _form_values(page: Any, form: Any) -> Iterator[PageLine]:

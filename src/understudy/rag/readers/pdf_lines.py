@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 WORD_GAP = 0.1  # of the height of a line
 SAME_LINE = 0.6  # heights that a baseline may move within a line: raised and lowered signs
@@ -19,6 +21,18 @@ NEW_PARAGRAPH = 1.3  # distances of lines from which on a gap parts paragraphs
 FEW_LINES = 3
 COLUMN = 12.0  # units: lines that begin nearer than this stand in one column
 INDENT = 0.7  # heights
+SAME_PLACE = 0.1  # heights between a character and its copy
+RAISED = 0.15  # heights that the number of a note stands above its line
+# Accents as signs of their own, and as marks of the letter before them.
+_ACCENTS = dict(
+    zip(
+        "`´ˆ^˜~¯˘˙¨˚ˇ¸˛˝",
+        "\u0300\u0301\u0302\u0302\u0303\u0303\u0304\u0306"
+        "\u0307\u0308\u030a\u030c\u0327\u0328\u030b",
+        strict=True,
+    )
+)
+_DOTLESS = {"ı": "i", "ȷ": "j"}
 _HYPHENS = "-\u2010\u00ad\u0002"
 _LETTER = re.compile(r"[^\W\d_]")
 _MEAN_WIDTH = 0.45  # of a character, in heights: how much room the next word would have needed
@@ -26,13 +40,16 @@ _MEAN_WIDTH = 0.45  # of a character, in heights: how much room the next word wo
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
-    """A character with the box of its advance; `y` is its baseline, upwards."""
+    """A character with the box of its advance; `y` is its baseline, upwards. In a line that is
+    turned by quarters of a turn all are as whoever reads along it sees them.
+    """
 
     character: str
     left: float
     right: float
     y: float
     height: float
+    turns: int = 0
     starts_line: bool = False
     after_blank: float | None = (
         None  # where the blank before it begins and, behind the sign, how wide it is
@@ -47,6 +64,9 @@ class PageLine:
     right: float
     y: float
     height: float
+    turns: int = 0
+    number_end: float = 0.0  # where a number that the line begins with ends
+    behind_number: float | None = None  # and where the rest begins
 
     @property
     def is_hyphenated(self) -> bool:
@@ -60,21 +80,33 @@ def lines_of(glyphs: Iterable[Glyph]) -> list[PageLine]:
     found: list[PageLine] = []
     pieces: list[str] = []
     previous: Glyph | None = None
-    for glyph in glyphs:
+    for glyph in _with_accents(_once(glyphs)):
         if previous is None or _begins_line(previous, glyph):
             _finish(found, pieces)
             pieces = []
-            found.append(PageLine("", glyph.left, glyph.right, glyph.y, glyph.height))
+            found.append(PageLine("", glyph.left, glyph.right, glyph.y, glyph.height, glyph.turns))
         else:
-            if _ends_word(previous, glyph):
-                pieces.append(" ")
             line = found[-1]
+            if _ends_word(previous, glyph) or _is_behind_mark(pieces, previous, glyph):
+                if all(piece.isdecimal() for piece in pieces):
+                    line.number_end, line.behind_number = previous.right, glyph.left
+                pieces.append(" ")
             line.left, line.right = min(line.left, glyph.left), max(line.right, glyph.right)
             line.height = max(line.height, glyph.height)
         pieces.append(glyph.character)
         previous = glyph
     _finish(found, pieces)
-    return [line for line in found if line.text.strip()]
+    return list(_downwards(line for line in found if line.text.strip()))
+
+
+def _downwards(lines: Iterable[PageLine]) -> Iterator[PageLine]:
+    """Lines in their order; turned ones, which PDFium may give from the left to the right of the
+    page, from the first to the last.
+    """
+    for turns, group in itertools.groupby(lines, key=lambda line: line.turns):
+        run = list(group)
+        rises = sum(1 if b.y > a.y else -1 for a, b in itertools.pairwise(run))
+        yield from reversed(run) if turns and rises > 0 else run
 
 
 def _finish(found: list[PageLine], pieces: list[str]) -> None:
@@ -83,6 +115,8 @@ def _finish(found: list[PageLine], pieces: list[str]) -> None:
 
 
 def _begins_line(previous: Glyph, glyph: Glyph) -> bool:
+    if glyph.turns != previous.turns:
+        return True
     height = max(previous.height, glyph.height)
     is_level = abs(glyph.y - previous.y) < SAME_LINE * height
     if is_level and glyph.left >= previous.right - height:
@@ -98,6 +132,66 @@ def _ends_word(previous: Glyph, glyph: Glyph) -> bool:
     advance = glyph.left - glyph.after_blank
     is_kerned_away = gap < 0.02 * height and advance < 0.4 * glyph.blank_width
     return not is_kerned_away
+
+
+def _is_behind_mark(pieces: list[str], previous: Glyph, glyph: Glyph) -> bool:
+    """Whether a line begins with the raised number of a note, which ends here."""
+    is_number = len(pieces) <= 3 and all(piece.isdigit() for piece in pieces)
+    return is_number and previous.y - glyph.y > RAISED * glyph.height
+
+
+def _once(glyphs: Iterable[Glyph]) -> Iterator[Glyph]:
+    """Characters without those that are drawn a second time to look bold."""
+    last: deque[Glyph] = deque(maxlen=4)
+    for glyph in glyphs:
+        reach = SAME_PLACE * glyph.height
+        if not any(
+            one.character == glyph.character
+            and abs(one.left - glyph.left) < reach
+            and abs(one.y - glyph.y) < reach
+            for one in last
+        ):
+            yield glyph
+        last.append(glyph)
+
+
+def _with_accents(glyphs: Iterable[Glyph]) -> Iterator[Glyph]:
+    """Characters with the accents that stand over them as signs of their own, as TeX's older fonts
+    have it, put into one letter.
+    """
+    held: Glyph | None = None
+    for glyph in glyphs:
+        if held is not None and (letter := _accented(held, glyph)) is not None:
+            yield letter
+            held = None
+            continue
+        if held is not None:
+            yield held
+        held = glyph
+    if held is not None:
+        yield held
+
+
+def _accented(first: Glyph, second: Glyph) -> Glyph | None:
+    """Both as one letter, if one of them is an accent in the other's place."""
+    accent, letter = (first, second) if first.character in _ACCENTS else (second, first)
+    mark = _ACCENTS.get(accent.character)
+    if mark is None or accent.turns != letter.turns:
+        return None
+    middle = (accent.left + accent.right) / 2
+    if not letter.left < middle < letter.right or abs(accent.y - letter.y) > letter.height:
+        return None
+    base = _DOTLESS.get(letter.character, letter.character)
+    whole = unicodedata.normalize("NFC", base + mark)
+    if len(whole) > 1:
+        return None
+    return replace(
+        letter,
+        character=whole,
+        starts_line=first.starts_line,
+        after_blank=first.after_blank,
+        blank_width=first.blank_width,
+    )
 
 
 @dataclass(slots=True)
