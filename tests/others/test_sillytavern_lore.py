@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from tests.others.sillytavern import SillyTavern
-from tests.others.sillytavern.situations import make_chat, make_settings, make_sources, make_world
+from tests.others.sillytavern.situations import (
+    make_chat,
+    make_foreign,
+    make_settings,
+    make_sources,
+    make_world,
+)
 from understudy.roleplay.lore import Found, Line, LoreMemory, ScanSettings, WorldInfoSettings
 from understudy.roleplay.lorebook import Lorebook
 from understudy.roleplay.macros import MacroContext
@@ -159,3 +165,18 @@ def test_every_situation_is_as_in_sillytavern(theirs: SillyTavern, seed: int) ->
         assert our_shape(found) == their_shape(answer)
         memory, timed = found.memory, answer["timed"]
         texts = [*texts, *make_chat(chance, 2 * chance.randint(0, 2))]
+
+
+@pytest.mark.parametrize("kind", ["NovelLorebook", "AgnaiMemoryBook", "RisuLorebook"])
+@pytest.mark.parametrize("seed", range(100))
+def test_books_of_other_programs_say_what_sillytavern_makes_of_them(
+    theirs: SillyTavern, kind: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    given, settings = make_foreign(chance, kind), make_settings(chance)
+    book = Lorebook.parse(json.dumps(given), rules="sillytavern")
+    lines, draws = lines_of(make_chat(chance, 4)), [chance.random() for _ in range(200)]
+    world = theirs.ask("import", kind=kind, book=given)
+    answer = in_sillytavern(theirs, lines, settings, world=world, draws=draws, context=4000)
+    found = here(book, lines, settings, {}, LoreMemory(), draws, 1000)
+    assert our_shape(found) == their_shape(answer)

@@ -235,6 +235,7 @@ def _read_risu(document: dict[str, Any], where: object) -> ReadBook:
                 "selective": bool(entry.get("selective")),
                 "insertion_order": entry.get("insertorder") or 0,
                 "enabled": True,
+                "position": "before_char",
                 "use_regex": bool(entry.get("useRegex")),
                 "extensions": {},
             }

@@ -2,6 +2,7 @@
 //   node sillytavern.mjs FOLDER_OF_THE_PACKAGE
 //   {"do": "scan", "book" | "world": …, "chat": [newest first], "settings": {…}, "context": 1000, "draws": [0.5, …], …}
 //   {"do": "export", "name": …, "entries": {…}}          a World Info file as SillyTavern writes it into a card
+//   {"do": "import", "kind": "NovelLorebook", "book": {…}} another program's file as a World Info file
 //   {"do": "matches", "pairs": [[key, text], …]}          null where a key is no pattern
 //   {"do": "expand", "texts": [...], "names": {…}, "character": {…}, "draws": [...]}
 // Chance is `draws`, one after the other; a token is a run of characters that are not blank.
@@ -176,7 +177,13 @@ function describe() {
 
 const exportBook = (request) => convertWorldInfoToCharacterBook(request.name, request.entries);
 
-const actions = { scan, export: exportBook, expand: expandAll, describe,
+const parts = { newWorldInfoEntryTemplate: world.newWorldInfoEntryTemplate, world_info_logic: world.world_info_logic,
+    world_info_position: world.world_info_position, DEFAULT_WEIGHT: world.DEFAULT_WEIGHT, extension_prompt_roles: globalThis.stubs.extension_prompt_roles };
+const converters = Object.fromEntries(['NovelLorebook', 'AgnaiMemoryBook', 'RisuLorebook']
+    .map((name) => [name, cut(S + 'world-info.js', 'convert' + name, parts)]));
+const importBook = (request) => converters[request.kind](request.book);
+
+const actions = { scan, export: exportBook, import: importBook, expand: expandAll, describe,
     matches: (request) => request.pairs.map(([key, text]) => {
         const pattern = world.parseRegexFromString(key);
         return pattern === null ? null : pattern.test(text);

@@ -180,3 +180,35 @@ def make_sources(chance: random.Random) -> dict[str, str]:
 def make_chat(chance: random.Random, number: int) -> list[str]:
     """Messages, the oldest first; every other is the user's, who speaks last."""
     return [chance.choice(TEXTS) for _ in range(number)]
+
+
+def make_foreign(chance: random.Random, kind: str) -> dict[str, Any]:
+    """A book as another program writes it: NovelLorebook, AgnaiMemoryBook or RisuLorebook."""
+
+    def entry() -> dict[str, Any]:
+        keys, content = chance.sample(KEYS, chance.randint(0, 3)), chance.choice(CONTENTS[:5])
+        order, is_on = chance.choice([0, 10, 100, 400]), chance.random() < 0.9
+        if kind == "NovelLorebook":
+            rank = {"contextConfig": {"budgetPriority": order}} if chance.random() < 0.8 else {}
+            return {"text": content, "keys": keys, "enabled": is_on, "displayName": "n", **rank}
+        if kind == "AgnaiMemoryBook":
+            named = {"name": "n", "entry": content, "keywords": keys, "enabled": is_on}
+            return {**named, "weight": order, "priority": chance.randint(0, 9)}
+        seconds = chance.sample(KEYS, chance.randint(0, 2)) if chance.random() < 0.5 else []
+        return {
+            "key": ", ".join(keys),
+            "secondkey": ",".join(seconds),
+            "comment": "n",
+            "content": content,
+            "alwaysActive": chance.random() < 0.15,
+            "selective": chance.random() < 0.5,
+            "insertorder": order,
+        }
+
+    heads = {
+        "NovelLorebook": {"lorebookVersion": 5},
+        "AgnaiMemoryBook": {"kind": "memory", "name": "b"},
+        "RisuLorebook": {"type": "risu", "ver": 1},
+    }
+    name = "data" if kind == "RisuLorebook" else "entries"
+    return {**heads[kind], name: [entry() for _ in range(chance.randint(1, 6))]}
