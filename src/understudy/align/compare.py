@@ -1,6 +1,6 @@
 """Base against adapter on records that were kept apart: the same prompts, greedy, right or not.
 
-    found = compare(model, adapter, tasks)
+    found = compare(model, made, tasks)      # an adapter, or the folder of a tuned model
     found["calls"].interval, found["calls"].p_value
 
 A reply is right where its reward (`rewards.py`) is at least `RIGHT`. Calls are held to their
@@ -10,7 +10,8 @@ schemas as the server holds them; whether to call is the model's own choice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,32 +78,43 @@ class Paired:
 
 def compare(
     model: Model,
-    made: Adapter | Model,
+    made: Adapter | Path,
     tasks: Sequence[RolloutTask],
     *,
     progress: Progress = quiet,
 ) -> dict[str, Paired]:
-    """Asks each task twice: the base, and the base with an adapter or another model. Results by
-    kind of record.
+    """Asks each task twice: the base, and what was made of it, an adapter or a model's folder.
+    Results by kind of record.
     """
+    found: dict[str, Paired] = defaultdict(Paired)
+    with _tuned(model, made) as (tuned, adapter):
+        for number, task in enumerate(tasks, 1):
+            reward = reward_of(task.record, model.chat_template)
+            texts = _answer(model, task, None), _answer(tuned, task, adapter)
+            most = RIGHT_ANSWER if task.record.kind == "rag" else RIGHT
+            was_right, is_right = (reward(text) >= most for text in texts)
+            paired = found[task.record.kind]
+            paired.add(was_right, is_right)
+            message = str(task.record.messages[-2].get("content", ""))
+            paired.samples.append((message, *texts))
+            progress(number, len(tasks), "comparing base and adapter")
+    return dict(found)
+
+
+@contextmanager
+def _tuned(model: Model, made: Adapter | Path) -> Iterator[tuple[Model, str | None]]:
+    """Who answers after tuning, and with which adapter."""
     if isinstance(made, Adapter):
         model.adapters.add(NAME, made)
-    tuned = (model, NAME) if isinstance(made, Adapter) else (made, None)
-    asked: list[tuple[Model, str | None]] = [(model, None), tuned]
-    found: dict[str, Paired] = defaultdict(Paired)
-    for number, task in enumerate(tasks, 1):
-        reward = reward_of(task.record, model.chat_template)
-        texts = [_answer(who, task, chosen) for who, chosen in asked]
-        most = RIGHT_ANSWER if task.record.kind == "rag" else RIGHT
-        was_right, is_right = (reward(text) >= most for text in texts)
-        paired = found[task.record.kind]
-        paired.add(was_right, is_right)
-        message = str(task.record.messages[-2].get("content", ""))
-        paired.samples.append((message, texts[0], texts[1]))
-        progress(number, len(tasks), "comparing base and adapter")
-    if isinstance(made, Adapter):
-        model.adapters.drop(NAME)
-    return dict(found)
+        try:
+            yield model, NAME
+        finally:
+            model.adapters.drop(NAME)
+        return
+    from understudy.model import load
+
+    with load(made, adapter=None) as tuned:
+        yield tuned, None
 
 
 def compare_on(
@@ -118,10 +130,7 @@ def compare_on(
 
     tasks = tasks_of(list(read_data(files)), context, bench.encoder())
     with load(bench.path, adapter=None) as model:
-        if isinstance(made, Adapter):
-            return compare(model, made, tasks, progress=progress)
-        with load(made, adapter=None) as tuned:
-            return compare(model, tuned, tasks, progress=progress)
+        return compare(model, made, tasks, progress=progress)
 
 
 def _answer(model: Model, task: RolloutTask, adapter: str | None) -> str:

@@ -11,7 +11,6 @@ from understudy.align.report import Findings, card_text, document
 from understudy.align.whole import WholeWeights
 from understudy.align.workbench import Workbench
 from understudy.compress.folder import save_network
-from understudy.report.provenance import file_sha256
 from understudy.report.write import write_page, write_text
 
 
@@ -48,7 +47,7 @@ def adapter_of(
     settings = recipe.adapter
     lineage = {
         "base": bench.name,
-        "base_sha256": file_sha256(bench.path) if bench.path.is_file() else "",
+        "base_sha256": bench.sha256,
         "recipe": recipe.where.name,
         "seed": recipe.seed,
     }

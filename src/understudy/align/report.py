@@ -201,10 +201,9 @@ An adapter (LoRA, rank {made.rank}, alpha {made.alpha:g}) for {bench.name}.
 - base: `{bench.path.name}`, sha256 `{made.metadata["lineage"]["base_sha256"]}`"""
     files = sorted(made.glob("*.safetensors"))
     hashes = "\n".join(f"- sha256 of `{file.name}`: `{file_sha256(file)}`" for file in files)
-    base = file_sha256(bench.path) if bench.path.is_file() else ""
     return f"""# {findings.recipe.where.stem}
 
 All weights of {bench.name}, tuned.
 
 {hashes}
-- base: `{bench.path.name}`{f", sha256 `{base}`" if base else ""}"""
+- base: `{bench.path.name}`{f", sha256 `{bench.sha256}`" if bench.sha256 else ""}"""

@@ -22,6 +22,7 @@ from understudy.data.encode import ConversationEncoder
 from understudy.data.trees import Tree
 from understudy.errors import UsageError
 from understudy.hub import resolve
+from understudy.report.provenance import file_sha256
 from understudy.spec import ModelSpec, parameter_counts
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import ChatTemplate, chat_template_for
@@ -58,6 +59,11 @@ class Workbench:
     @property
     def spec(self) -> ModelSpec:
         return self.checkpoint.spec
+
+    @property
+    def sha256(self) -> str:
+        """Of the model's file; empty for a folder."""
+        return file_sha256(self.path) if self.path.is_file() else ""
 
     def encoder(self, *, is_even: bool = False) -> ConversationEncoder:
         return ConversationEncoder.of(self.tokenizer, self.chat_template, is_even=is_even)

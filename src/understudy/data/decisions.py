@@ -28,6 +28,7 @@ JOINED = (
     "First {a2}, then {b}",
     "{a} After that {b}",
 )
+DECLINED_FROM = 0.86  # of what is drawn: from here on it is declined
 NEIGHBOURS = 60  # of how many functions the nearest are sought
 NUM_TOOLS = (1, 1, 1, 2, 2, 3, 3, 4, 5)
 
@@ -90,7 +91,7 @@ class ToolDecisions:
     ) -> Wish | None:
         if self.declined is not None and chance.random() < self.declined:
             return self._foreign(tools, chance)
-        draw = chance.random() * (1.0 if self.declined is None else 0.86)
+        draw = chance.random() * (1.0 if self.declined is None else DECLINED_FROM)
         if draw < 0.58:
             return self._call(tools, makers, chance)
         if draw < 0.70:
@@ -98,7 +99,7 @@ class ToolDecisions:
             return None if first is None or second is None else _joined(first, second, chance)
         if draw < 0.77:
             return _incomplete(chance.choice(list(tools)), chance)
-        if draw < 0.86 and self.smalltalk:
+        if draw < DECLINED_FROM and self.smalltalk:
             text, answer = chance.choice(list(self.smalltalk))
             return Wish(text, words=answer)
         return self._foreign(tools, chance)
@@ -134,25 +135,23 @@ class ToolDecisions:
 
     def _near(self, tools: Sequence[Mapping[str, Any]], chance: random.Random) -> Wish | None:
         """A wish for a neighbour of the functions on offer, declined."""
-        makers = self._neighbours(tools)
-        shown = chance.sample(sorted(makers), min(len(makers), NEIGHBOURS))
-        found = neighbour(
-            tools, [_tool_of(makers[name], self.families, name) for name in shown], chance
-        )
-        made = None if found is None else self._make(makers[found["name"]], chance)
+        known = self._neighbours(tools)
+        shown = chance.sample(sorted(known), min(len(known), NEIGHBOURS))
+        found = neighbour(tools, [known[name][0] for name in shown], chance)
+        made = None if found is None else self._make(known[found["name"]][1], chance)
         return None if made is None else Wish(made.text, words=declined(tools, chance))
 
-    def _neighbours(self, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Makers of messages by function, of the kind that `tools` are of."""
+    def _neighbours(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
+        """Functions of the kind that `tools` are of, with what makes their messages, by name."""
         if self.messages:
-            return self.messages
+            return {name: (self.families[name][0], made) for name, made in self.messages.items()}
         names = {tool["name"] for tool in tools}
         if any(p.tool["name"] in names for p in self.phrased):
-            return {p.tool["name"]: p for p in self.phrased}
+            return {p.tool["name"]: (p.tool, p) for p in self.phrased}
         family = next(
             (f for f in self.families.values() if any(t["name"] in names for t in f)), self.listed
         )
-        return {tool["name"]: tool for tool in family}
+        return {tool["name"]: (tool, tool) for tool in family}
 
     @staticmethod
     def _conversation(wish: Wish, varied: Variation) -> Dialogue:
@@ -163,14 +162,6 @@ class ToolDecisions:
         messages = [{"role": "user", "content": wish.text}, answer]
         kind = "calls" if wish.calls else "no_call"
         return Dialogue(messages, openai_tools(varied.tools), kind=kind)
-
-
-def _tool_of(
-    maker: Any, families: Mapping[str, Sequence[Mapping[str, Any]]], name: str
-) -> Mapping[str, Any]:
-    if isinstance(maker, Phrased):
-        return maker.tool
-    return maker if isinstance(maker, Mapping) else families[name][0]
 
 
 def _joined(first: Wish, second: Wish, chance: random.Random) -> Wish:

@@ -8,28 +8,27 @@ function might serve as well, are left out.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.data.requests import words_of
+from understudy.generation.words import content_words
 
 TWIN = 0.4  # share of words in common from which on two functions may mean the same
 NEAREST = 4
-_SMALL = re.compile("an?|the|of|in|on|for|to|and|or|with|by|such|as|given|from|is|are|it|get")
 
 
-def words_about(tool: Mapping[str, Any]) -> frozenset[str]:
-    """The words of a function's name and description, without endings."""
-    said = f"{words_of(tool['name'])} {tool.get('description', '')}".lower()
-    found = (re.sub(r"(ing|es|s)$", "", word) for word in re.findall(r"[a-z]{2,}", said))
-    return frozenset(word for word in found if not _SMALL.fullmatch(word))
+def words_about(tool: Mapping[str, Any]) -> set[str]:
+    """What a function's name and description tell."""
+    return content_words(f"{tool['name']} {tool.get('description', '')}")
 
 
 def likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """Words in common over all words of two functions, 0 to 1."""
-    a, b = words_about(one), words_about(other)
-    return len(a & b) / (len(a | b) or 1)
+    return _in_common(words_about(one), words_about(other))
+
+
+def _in_common(one: set[str], other: set[str]) -> float:
+    return len(one & other) / (len(one | other) or 1)
 
 
 def neighbour(
@@ -43,11 +42,12 @@ def neighbour(
         tools: the functions on offer.
         others: functions that may be asked for in vain; those of `tools` among them are skipped.
     """
-    names = {tool["name"] for tool in tools}
+    offered = {tool["name"]: words_about(tool) for tool in tools}
     ranked = []
     for other in others:
-        nearness = max(likeness(other, tool) for tool in tools)
-        if other["name"] not in names and nearness < TWIN:
+        words = words_about(other)
+        nearness = max(_in_common(words, those) for those in offered.values())
+        if other["name"] not in offered and nearness < TWIN:
             ranked.append((nearness, other))
     ranked.sort(key=lambda pair: -pair[0])
     return chance.choice(ranked[:NEAREST])[1] if ranked else None
