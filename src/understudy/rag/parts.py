@@ -52,13 +52,8 @@ class _Line:
     @property
     def cells(self) -> list[str]:
         """Of a row of a table, else none."""
-        line = self.whole
-        if line.startswith("|"):  # Markdown
-            line = self.text.removeprefix("|").removesuffix("|")
-        elif " | " not in f"{line} ":
-            return []
-        cells = [cell.strip() for cell in _BAR.split(line)]
-        return cells if len(cells) > 1 else []
+        row = _row(self.whole)
+        return [cell.strip() for cell in _BAR.split(row)] if row else []
 
 
 def parts_of(passage: str, head: str = "") -> list[Part]:
@@ -75,9 +70,9 @@ def parts_of(passage: str, head: str = "") -> list[Part]:
 
 def head_before(before: str) -> str:
     """The first row of the table that a text ends in, empty where it ends in none."""
-    head = ""
-    for line in reversed(before.splitlines()):
-        if not _line(line, 0).cells:
+    head, table = "", before.rpartition("\n\n")[2]  # a blank line ends one
+    for line in reversed(table.splitlines()):
+        if not _row(line):
             break
         head = line
     return head if len(head) <= MAX_HEAD else ""
@@ -102,6 +97,14 @@ def _lines(passage: str) -> list[_Line]:
 def _line(line: str, at: int) -> _Line:
     text = line.strip()
     return _Line(text, at + line.index(text), line.rstrip("\r\n"))
+
+
+def _row(line: str) -> str:
+    """The cells of a row with the bars between them; nothing of another line."""
+    if line.startswith("|"):  # Markdown
+        inside = line.strip().removeprefix("|").removesuffix("|")
+        return inside if _BAR.search(inside) else ""
+    return line if " | " in f"{line} " else ""
 
 
 def _all_parts(passage: str, lines: Sequence[_Line], head: str) -> Iterator[Part]:
@@ -159,7 +162,7 @@ def _list(passage: str, lead: _Line | None, items: Sequence[_Line]) -> Iterator[
 def _rows(passage: str, lines: Sequence[_Line], head: str) -> Iterator[Part]:
     rows = [line for line in lines if not _RULE.fullmatch(line.text)]
     names = _line(head, 0).cells
-    if not names:
+    if not names and rows:
         has_rule = len(rows) < len(lines)
         names = rows[0].cells
         if len(rows) > 1 and (has_rule or _is_head(names, [row.cells for row in rows[1:]])):

@@ -6,6 +6,7 @@ The two rankings are joined by reciprocal rank (Cormack, Clarke and Büttcher 20
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from understudy.rag.counts import WordCounts
 from understudy.rag.parts import begins_in_table, head_before
-from understudy.rag.store import ChunkRow, Passage, Store
+from understudy.rag.store import Passage, Store
 from understudy.rag.words import query_words
 from understudy.text.embed import Embedder
 
@@ -112,19 +113,14 @@ def _fused(store: Store, words: list[int], near: list[tuple[int, float]], k: int
     best = sorted(scores, key=lambda id: (-scores[id], id))[:k]
     word_ranks = {id: rank for rank, id in enumerate(words, 1)}
     vector_ranks = {id: (rank, similarity) for rank, (id, similarity) in enumerate(near, 1)}
+    text_of = functools.cache(store.text_of)
     found = []
     for row in store.rows(best):
         vector_rank, similarity = vector_ranks.get(row.id, (None, 0.0))
         ranks = word_ranks.get(row.id), vector_rank
-        found.append(Passage(row, scores[row.id], *ranks, similarity, _table_head(store, row)))
+        head = head_before(text_of(row.path)[: row.start]) if begins_in_table(row.text) else ""
+        found.append(Passage(row, scores[row.id], *ranks, similarity, head))
     return found
-
-
-def _table_head(store: Store, row: ChunkRow) -> str:
-    """The first row of the table in the middle of which a chunk begins."""
-    if row.start == row.parent[0] or not begins_in_table(row.text):
-        return ""
-    return head_before(store.text_of(row.path)[row.parent[0] : row.start])
 
 
 def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:

@@ -43,6 +43,7 @@ def test_rows_say_the_names_of_their_columns(text):
             ["Ropes; 2018: 12; 2019: 14", "Lamps; 2018: 3; 2019: 4"],
         ),
         ("Only | one row", ["Only | one row"]),
+        ("- | -\n- | -", []),
         ("A | B | C\nd | e | f | g\nh | | i", ["d | e | f | g", "A: h; C: i"]),
     ],
 )
@@ -94,8 +95,8 @@ def test_the_head_of_a_table_that_began_before():
     assert parts_of("Rope | 7", "Item | Price")[0].said == "Item: Rope; Price: 7"
 
 
-def long_table(folder):
-    names = [f"Thing{i}" for i in range(120)]
+def long_table(folder, num_rows):
+    names = [f"Thing{i}" for i in range(num_rows)]
     rows = [
         ["Item", "Price", "Stock"],
         *([name, str(100 + i), "5"] for i, name in enumerate(names)),
@@ -106,13 +107,17 @@ def long_table(folder):
     return path
 
 
-def test_a_row_far_from_its_head(tmp_path):
+@pytest.mark.parametrize("num_rows", [120, 400])
+def test_a_row_far_from_its_head(tmp_path, num_rows):
+    """Also farther than what is kept of the section around a chunk."""
     with Index(tmp_path / "x.index") as index:
-        index.add([long_table(tmp_path)])
+        index.add([long_table(tmp_path, num_rows)])
         found = index.ground("What is the price of Thing97?")
         best = found.sentences[0]
+        heads = {passage.table_head for passage in found.passages}
         assert best.said == "Item: Thing97; Price: 197; Stock: 5"
         text, citations = found.read("197", len(found.passages))
+    assert heads == {"", "Item | Price | Stock"}
     assert text == "197"
     assert citations[0].quote == "Thing97 | 197 | 5"
 
