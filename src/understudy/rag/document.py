@@ -5,7 +5,7 @@ or code.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,6 +73,19 @@ class Builder:
     def contents(self) -> Iterator[tuple[str, DocumentBlock]]:
         """(text, block) of what was added so far."""
         return zip(self.parts[::2], self.blocks, strict=True)
+
+    def add_note(self, mark: str, note: Builder) -> None:
+        """Adds what a note holds as one block behind its mark; nothing of an empty one."""
+        texts = [text.strip() for text, _ in note.contents()]
+        self.add(f"{mark} " * bool(mark) + "\n".join(texts) if texts else "")
+
+    def warn_of(self, left_out: Mapping[str, int]) -> None:
+        """Names what a reader does not show, with its count."""
+        self.warnings += [
+            f"left out: {count} {what}{'s' if count > 1 else ''}"
+            for what, count in sorted(left_out.items())
+            if count
+        ]
 
     def build(self) -> Document:
         return Document(

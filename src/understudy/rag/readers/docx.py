@@ -56,11 +56,7 @@ class _Word:
             self._blocks(part, self.builder, 1)
         comments = self._part("comments")
         self.left_out["comment"] += 0 if comments is None else len(comments.findall("w.comment"))
-        self.builder.warnings += [
-            f"left out: {count} {what}{'s' if count > 1 else ''}"
-            for what, count in sorted(self.left_out.items())
-            if count
-        ]
+        self.builder.warn_of(self.left_out)
         self.builder.title = self.builder.title or self.package.path.stem
         return self.builder.build()
 
@@ -166,8 +162,7 @@ class _Word:
     def _note(self, mark: str, note: Element, builder: Builder, depth: int) -> None:
         inner = Builder()
         self._blocks(note, inner, depth)
-        texts = [text.strip() for text, _ in inner.contents()]
-        builder.add(f"{mark} " * bool(mark) + "\n".join(texts) if texts else "")
+        builder.add_note(mark, inner)
 
     def _diagram(self, id: str, builder: Builder) -> None:
         """SmartArt: the texts of its points, in the order of its data."""

@@ -77,10 +77,7 @@ class OdfBlocks:
 
     def built(self) -> Document:
         """The document, with a line for what was left out."""
-        self.builder.warnings += [
-            f"left out: {count} {what}{'s' if count > 1 else ''}"
-            for what, count in sorted(self.left_out.items())
-        ]
+        self.builder.warn_of(self.left_out)
         self.builder.title = self.builder.title or self.package.path.stem
         return self.builder.build()
 
@@ -123,9 +120,7 @@ class OdfBlocks:
         if element.tag == "text.h":
             level = _level(element.get("outline-level"))
             if not label and text.strip() and element.get("is-list-header") != "true":
-                start = element.get("start-value")
-                anew = int(start) if start and start.isdecimal() else None
-                label = self._headings.label(level, self.styles.outline, anew)
+                label = self._headings.label(level, self.styles.outline, _start(element))
         if label.strip() and text.strip():
             text = f"{label.strip()} {text.strip()}"
         if element.tag == "text.h":
@@ -159,7 +154,7 @@ class OdfBlocks:
     ) -> None:
         """What hangs on a paragraph: its frames and footnotes."""
         for frame in paragraph.frames:
-            self.blocks(_holding(frame), builder, depth + 1)
+            self.blocks(holding(frame), builder, depth + 1)
         self.left_out.update(paragraph.left_out)
         for mark, note in notes:
             self._note(mark, note, builder, depth + 1)
@@ -167,8 +162,7 @@ class OdfBlocks:
     def _note(self, mark: str, note: Element, builder: Builder, depth: int) -> None:
         inner = Builder()
         self.blocks(note, inner, depth)
-        texts = [text.strip() for text, _ in inner.contents()]
-        builder.add(f"{mark} " * bool(mark) + "\n".join(texts) if texts else "")
+        builder.add_note(mark, inner)
 
     # ---- lists ----
 
@@ -187,7 +181,7 @@ class OdfBlocks:
         items = [element] if element.tag == "text.numbered-paragraph" else list(element)
         for item in items:
             is_numbered = item.tag != "text.list-header"
-            start, other = item.get("start-value", ""), item.get("style-override")
+            other = item.get("style-override")
             levels = self.styles.levels(other or style)
             if other:
                 self._lists[f"style {other}"] = counters
@@ -196,12 +190,11 @@ class OdfBlocks:
                     inner = other or style
                     self._list(block, builder, depth + 1, inner, level + 1, counters)
                 elif block.tag in ("text.p", "text.h"):
-                    anew = int(start) if start.isdecimal() and len(start) < 7 else None
-                    label = counters.label(level, levels, anew) if is_numbered else ""
+                    label = counters.label(level, levels, _start(item)) if is_numbered else ""
                     self._paragraph(block, builder, depth, label, "list")
                     is_numbered = False
                 else:
-                    self.blocks(_holding(block), builder, depth + 1)
+                    self.blocks(holding(block), builder, depth + 1)
 
     def _counters(self, element: Element, style: str) -> Counters:
         """Those of the list that this one goes on from, or new ones."""
@@ -219,8 +212,11 @@ class OdfBlocks:
     # ---- tables ----
 
     def _table(self, table: Element, builder: Builder, depth: int) -> None:
-        rows = [self._cells(row, depth) for row in rows_of(table) for _ in range(_repeated(row))]
-        add_table(rows, builder)
+        rows = rows_of(table)
+        cells = [
+            self._cells(row, depth) for row in rows for _ in range(repeated(row, "rows", MAX_SPAN))
+        ]
+        add_table(cells, builder)
 
     def _cells(self, row: Element, depth: int) -> list[Builder]:
         """The cells of a row; those that another one covers are empty."""
@@ -231,7 +227,7 @@ class OdfBlocks:
             inner = Builder()
             if cell.tag == "table.table-cell":
                 self.blocks(cell, inner, depth + 1)
-            found += [inner] * _repeated(cell, "columns")
+            found += [inner] * repeated(cell, "columns", MAX_SPAN)
         return found
 
 
@@ -241,16 +237,25 @@ def rows_of(table: Element) -> Iterator[Element]:
     return (row for row in inside if row.tag == "table.table-row")
 
 
-def _repeated(element: Element, what: str = "rows") -> int:
+def repeated(element: Element, what: str, most: int) -> int:
+    """How often a row or cell comes, at most so often."""
     count = element.get(f"number-{what}-repeated", "1")
-    return min(int(count) if count.isdecimal() and len(count) < 7 else MAX_SPAN, MAX_SPAN)
+    if not count.isdecimal():
+        return 1
+    return min(int(count), most) if len(count) < 9 else most
+
+
+def _start(element: Element) -> int | None:
+    """The number with which counting begins anew at a heading or an item."""
+    start = element.get("start-value", "")
+    return int(start) if start.isdecimal() and len(start) < 7 else None
 
 
 def _level(text: str | None) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < 3 else 1
 
 
-def _holding(element: Element) -> Element:
+def holding(element: Element) -> Element:
     """An element that holds nothing but this one."""
     holder = Element("holder")
     holder.append(element)

@@ -14,7 +14,6 @@ from xml.etree.ElementTree import Element
 from understudy.rag.readers.docx_styles import numeral
 
 MAX_STYLES = 20  # length of a chain of styles that are based on each other
-NUM_LEVELS = 10
 _FORMS = {
     "1": "decimal",
     "a": "lowerLetter",
@@ -117,11 +116,7 @@ class OdfStyles:
 
     def is_hidden(self, name: str | None) -> bool:
         """Whether text of a style is not shown."""
-        for style in self.chain(name):
-            properties = style.find("style.text-properties")
-            if properties is not None and properties.get("display") is not None:
-                return properties.get("display") == "none"
-        return False
+        return self.property(name, "text", "display") == "none"
 
     def property(self, name: str | None, group: str, key: str) -> str | None:
         """A property of a style, as the nearest of its chain has it."""

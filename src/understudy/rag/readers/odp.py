@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from understudy.rag.document import Builder, Document
-from understudy.rag.readers.odf import OdfBlocks, package_of
+from understudy.rag.readers.odf import OdfBlocks, holding, package_of
 
 _NOT_SHOWN = ("header", "footer", "date-time", "page-number", "page")
 
@@ -37,9 +37,8 @@ def _add(shape: Element, blocks: OdfBlocks) -> None:
         return
     if shape.get("placeholder") == "true":
         return
-    inner, holder = Builder(), Element("holder")
-    holder.append(shape)
-    blocks.blocks(holder, inner, 1)
+    inner = Builder()
+    blocks.blocks(holding(shape), inner, 1)
     for text, block in inner.contents():
         is_title = kind == "title"
         blocks.builder.add(text, "heading" if is_title else block.kind, int(is_title))

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from understudy.rag.document import Builder, Document
-from understudy.rag.readers.odf import OdfBlocks, package_of, rows_of
+from understudy.rag.readers.odf import OdfBlocks, package_of, repeated, rows_of
 from understudy.rag.readers.table import add_rows
 
 MAX_COLUMNS = 16_384
@@ -44,17 +44,12 @@ def _rows(sheet: Element, blocks: OdfBlocks) -> Iterator[tuple[list[str], int]]:
         cells: list[str] = []
         for cell in row:
             if cell.tag in ("table.table-cell", "table.covered-table-cell"):
-                count = min(_count(cell, "columns"), MAX_COLUMNS - len(cells))
+                count = repeated(cell, "columns", MAX_COLUMNS - len(cells))
                 cells += [_shown(cell, blocks)] * count
         while cells and not cells[-1]:
             cells.pop()
         if cells:
-            yield cells, _count(row, "rows")
-
-
-def _count(element: Element, what: str) -> int:
-    count = element.get(f"number-{what}-repeated", "1")
-    return int(count) if count.isdecimal() and len(count) < 9 else 1
+            yield cells, repeated(row, "rows", MAX_CELLS)
 
 
 def _shown(cell: Element, blocks: OdfBlocks) -> str:
