@@ -25,7 +25,7 @@ from understudy.align.lora import Adapters
 from understudy.align.preference import token_log_probabilities
 from understudy.align.rewards import reward_of
 from understudy.align.rollouts import Draw, Rollout, Rollouts, RolloutTask
-from understudy.align.rows import RowTensors
+from understudy.align.rows import RowTensors, as_base
 from understudy.compress import parallel
 from understudy.compress.data import Progress, quiet
 from understudy.compress.network import Network
@@ -133,9 +133,8 @@ class GrpoRun:
         rows = [(self._row(tree), self._advantages(tree, gain)) for tree, gain in useful]
         with torch.no_grad():
             old = [token_log_probabilities(self.network, row) for row, _ in rows]
-            self.adapters.set_enabled(False)
-            base = [token_log_probabilities(self.network, row) for row, _ in rows]
-            self.adapters.set_enabled(True)
+            with as_base(self.adapters):
+                base = [token_log_probabilities(self.network, row) for row, _ in rows]
         total = sum(len(row.labels) for row, _ in rows)
         drift = 0.0
         for _ in range(self.settings.updates):

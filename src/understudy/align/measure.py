@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from understudy.align.rows import RowTensors, Trained, row_loss
+from understudy.align.rows import RowTensors, Trained, as_base, row_loss
 from understudy.compress.network import Network
 from understudy.data.trees import Tree
 
@@ -30,9 +30,6 @@ def before_and_after(
 ) -> dict[str, tuple[float, float]]:
     """{part: (loss of the base, loss with the adapter)}."""
     after = losses_by_part(network, trees)
-    adapters.set_enabled(False)
-    try:
+    with as_base(adapters):
         before = losses_by_part(network, trees)
-    finally:
-        adapters.set_enabled(True)
     return {kind: (before[kind], after[kind]) for kind in after}

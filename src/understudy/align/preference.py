@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from understudy.align.lora import Adapters
-from understudy.align.rows import RowTensors, hidden_of
+from understudy.align.rows import RowTensors, as_base, hidden_of
 from understudy.compress.network import Network
 from understudy.data.encode import ConversationEncoder, Dialogue
 from understudy.data.forms import openai_message, openai_tools
@@ -129,12 +129,8 @@ def preference_loss(
 
 def base_replies(network: Network, adapters: Adapters, pairs: Sequence[Tree]) -> Replies:
     """What the base makes of the pairs, without a gradient."""
-    adapters.set_enabled(False)
-    try:
-        with torch.no_grad():
-            return replies(network, pairs)
-    finally:
-        adapters.set_enabled(True)
+    with torch.no_grad(), as_base(adapters):
+        return replies(network, pairs)
 
 
 def replies(network: Network, pairs: Sequence[Tree]) -> Replies:

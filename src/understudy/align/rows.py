@@ -8,6 +8,7 @@ of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from understudy.compress.losses import LiveTarget, cross_entropy, forward_kl
 from understudy.compress.network import Network
 from understudy.data.trees import PackedRow, Tree, plant
 
+HIDDEN = -1e30  # what is added to the score of a token that may not be seen
+
 
 class Trained(Protocol):
     """What is tuned: low-rank terms (`lora.Adapters`) or all weights (`whole.WholeWeights`)."""
@@ -29,7 +32,14 @@ class Trained(Protocol):
         """Whether the network answers as tuned or as its base."""
 
 
-HIDDEN = -1e30  # what is added to the score of a token that may not be seen
+@contextmanager
+def as_base(trained: Trained) -> Iterator[None]:
+    """The network answers as its base, until the end."""
+    trained.set_enabled(False)
+    try:
+        yield
+    finally:
+        trained.set_enabled(True)
 
 
 @dataclass(frozen=True)
@@ -122,9 +132,5 @@ def row_loss(
 
 def base_of(network: Network, trained: Trained, row: RowTensors) -> LiveTarget:
     """What the base answers where a token is learnt: the network with its tuning switched off."""
-    trained.set_enabled(False)
-    try:
-        with torch.no_grad():
-            return LiveTarget(hidden_of(network, row), network.head_weight.detach())
-    finally:
-        trained.set_enabled(True)
+    with torch.no_grad(), as_base(trained):
+        return LiveTarget(hidden_of(network, row), network.head_weight.detach())
