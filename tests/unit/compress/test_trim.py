@@ -149,6 +149,9 @@ def test_settings_name_the_new_ids(tmp_path):
         spec, random_weights(spec), tmp_path / "source", config={"eos_token_id": 2}
     )
     _byte_level(folder)
+    path = folder / "generation_config.json"
+    held = {"bad_words_ids": [[5, 2], [3], [5, 3]], "sequence_bias": [[[2, 5], 1.5], [[4, 2], 2.0]]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | held))
     source = open_checkpoint(folder)
     kept = _kept(source, LINES[:10], 600)
     save_checkpoint(trimmed_checkpoint(source, kept), tmp_path / "made")
@@ -156,7 +159,12 @@ def test_settings_name_the_new_ids(tmp_path):
     tool = kept.index(5)  # two reserved markers are gone
     assert tool == 3
     assert list(json.loads(made["tokenizer_config.json"])["added_tokens_decoder"]) == ["3"]
-    assert json.loads(made["generation_config.json"]) == {"eos_token_id": [2], "temperature": 0.5}
+    assert json.loads(made["generation_config.json"]) == {
+        "eos_token_id": [2],
+        "temperature": 0.5,
+        "bad_words_ids": [[3, 2]],
+        "sequence_bias": [[[2, 3], 1.5]],
+    }
     assert json.loads(made["config.json"])["vocab_size"] == len(kept)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +102,20 @@ def _files(source: TokenizerSource, path: Path, numbers: Numbers) -> dict[str, b
 
 
 def _renumbered(settings: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
-    """Settings whose ids are the new ones; ids that are gone are left out."""
+    """Settings whose ids are the new ones; ids that are gone, and sequences with one of them, are
+    left out.
+    """
     changed = dict(settings)
     for key, value in settings.items():
         if key.endswith("_token_id") or key in _LISTS:
             changed[key] = _new_ids(value, numbers)
-    for key, words in _sequences(settings):
-        whole = [word for word in words if numbers.keys() >= set(_ids_of(key, word))]
-        changed[key] = [
-            [numbers[token] for token in word]
-            if key == "bad_words_ids"
-            else [[numbers[token] for token in word[0]], word[1]]
-            for word in whole
+    if isinstance(words := settings.get("bad_words_ids"), list):
+        changed["bad_words_ids"] = [
+            _new_ids(word, numbers) for word in words if numbers.keys() >= set(word)
+        ]
+    if isinstance(biased := settings.get("sequence_bias"), list):
+        changed["sequence_bias"] = [
+            [_new_ids(word, numbers), bias] for word, bias in biased if numbers.keys() >= set(word)
         ]
     if isinstance(decoder := changed.get("added_tokens_decoder"), Mapping):
         changed["added_tokens_decoder"] = {
@@ -122,17 +124,6 @@ def _renumbered(settings: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]
             if int(token) in numbers
         }
     return changed
-
-
-def _sequences(settings: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """Lists of sequences of ids (`bad_words_ids`), or of pairs of one and a bias."""
-    for key in ("bad_words_ids", "sequence_bias"):
-        if isinstance(settings.get(key), list):
-            yield key, settings[key]
-
-
-def _ids_of(key: str, word: list[Any]) -> list[int]:
-    return word if key == "bad_words_ids" else word[0]
 
 
 def _new_ids(value: Any, numbers: Numbers) -> Any:
