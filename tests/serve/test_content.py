@@ -4,6 +4,7 @@ nothing of it is ever sent.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 
@@ -18,6 +19,8 @@ from tests.serve.test_ours import CARD, TEXT
 from understudy.cli import main
 from understudy.generation.moderation import Flag
 from understudy.judge.safety.moderation import Guard
+from understudy.serve.pool import Pool
+from understudy.serve.settings import Settings
 
 STORY = [{"role": "user", "content": "Tell me about the sea in four sentences."}]
 BAD = "How was he murdered?"
@@ -400,6 +403,20 @@ def test_a_guard_that_fails_lets_nothing_out(http, guard, running):
     ).text
     assert "internal_error" in streamed
     assert '"content":"' not in streamed.replace('"content":""', "")
+
+
+def test_a_model_whose_guard_cannot_be_made_is_not_served(running):
+    def fail(_):
+        raise ValueError("no guard")
+
+    async def ask_twice():
+        pool = Pool({MODEL: running.model}, Settings())
+        pool.on_load = fail
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no guard"):
+                await pool.take(MODEL)
+
+    asyncio.run(ask_twice())
 
 
 def test_the_model_itself_as_a_guard(running, client, guard, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import httpx
@@ -162,3 +163,30 @@ def test_a_second_server_of_a_model_leaves_the_limits_of_the_first(served):
         assert httpx.get(second.url + "/props").json()["total_slots"] == 3
     assert httpx.get(served.url + "/props").json()["total_slots"] == before
     assert len(httpx.get(served.url + "/slots").json()) == before
+
+
+def test_servers_of_a_model_may_end_in_any_order(served):
+    def slots(server):
+        return httpx.get(server.url + "/props").json()["total_slots"]
+
+    before = slots(served)
+    with contextlib.ExitStack() as second, contextlib.ExitStack() as third:
+        second.enter_context(live(served.model, max_running=2))
+        last = third.enter_context(live(served.model, max_running=3))
+        second.close()
+        assert slots(last) == slots(served) == 3
+    assert slots(served) == before
+
+
+def test_a_server_counts_on_when_another_of_its_model_has_ended(served):
+    def tokens():
+        lines = httpx.get(served.url + "/metrics").text.splitlines()
+        counts = [line for line in lines if line.startswith("understudy_completion_tokens_total")]
+        return sum(float(line.split()[-1]) for line in counts)
+
+    with live(served.model):
+        pass
+    before = tokens()
+    body = {"prompt": TEXT, "n_predict": 4, "ignore_eos": True}
+    assert httpx.post(served.url + "/completion", json=body, timeout=60).status_code == 200
+    assert tokens() == before + 4

@@ -10,7 +10,7 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from understudy.engine.engine import Engine
 from understudy.engine.handles import RequestHandle, TimeoutExceeded
@@ -33,6 +33,17 @@ class Admission:
     max_running: int = 1 << 30
     max_waiting: int = 1 << 30
     timeout_s: float = math.inf
+
+
+OnOutput = Callable[[RequestHandle, Output], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Terms:
+    """What one user of a driver says: how many requests are taken, and who is told of outputs."""
+
+    admission: Admission = field(default_factory=Admission)
+    on_output: OnOutput | None = None
 
 
 class FairQueue:
@@ -81,11 +92,15 @@ class Dispatcher:
         self, engine: Engine, on_end: Callable[[RequestHandle], None], where: object = None
     ) -> None:
         self.engine, self.where = engine, where
-        self.admission = Admission()
-        self.on_output: Callable[[RequestHandle, Output], None] | None = None
+        self.terms = [Terms()]  # the last ones hold
         self.running: dict[int, RequestHandle] = {}
         self.waiting = FairQueue()
         self._on_end = on_end
+
+    @property
+    def admission(self) -> Admission:
+        """The one that holds now."""
+        return self.terms[-1].admission
 
     @property
     def has_work(self) -> bool:
@@ -136,8 +151,8 @@ class Dispatcher:
             handle.num_left -= 1
             if not handle.num_left:
                 self._forget(handle)
-        if self.on_output is not None:
-            self.on_output(handle, output)
+        if (on_output := self.terms[-1].on_output) is not None:
+            on_output(handle, output)
         handle.deliver(output)
 
     def enqueue(self, handle: RequestHandle) -> None:

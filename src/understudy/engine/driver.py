@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from understudy.engine.dispatch import Admission, Dispatcher
+from understudy.engine.dispatch import Admission, Dispatcher, OnOutput, Terms
 from understudy.engine.engine import Engine
 from understudy.engine.handles import (
     CANCEL_SCOPE,
@@ -78,13 +78,13 @@ class Driver:
         return len(self.dispatcher.waiting)
 
     def configure(
-        self,
-        admission: Admission | None = None,
-        on_output: Callable[[RequestHandle, Output], None] | None = None,
-    ) -> None:
-        """How many requests are taken, and who is told of outputs; default no limit, nobody."""
-        self.dispatcher.admission = admission or Admission()
-        self.dispatcher.on_output = on_output
+        self, admission: Admission, on_output: OnOutput | None = None
+    ) -> Callable[[], None]:
+        """How many requests are taken, and who is told of outputs; at first no limit, nobody. What
+        was said last holds, until the function that is returned takes it back."""
+        terms, said = Terms(admission, on_output), self.dispatcher.terms
+        said.append(terms)
+        return lambda: said.remove(terms)
 
     # ---- for all threads ----
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from understudy.engine import Driver
-from understudy.engine.dispatch import Admission
+from understudy.engine.dispatch import Admission, OnOutput
 from understudy.errors import UnderstudyError
 from understudy.generation.moderation import TextGuard, Verdict
 from understudy.model import Model
@@ -26,8 +26,8 @@ Loader = Callable[[], Model]
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory, for a server. `num_users` leases are open; `admission_before` is what the
-    model took before, as another server of it may have said.
+    """A model in memory, for a server. `num_users` leases are open; `leave` takes back what the
+    server has said to its driver.
     """
 
     name: str
@@ -36,7 +36,8 @@ class LoadedModel:
     last_used: float = field(default_factory=time.time)
     num_users: int = 0
     guard: TextGuard | None = None
-    admission_before: Admission | None = None
+    on_output: OnOutput | None = None
+    leave: Callable[[], None] = lambda: None
     verdicts: dict[bytes, Verdict] = field(default_factory=dict)  # of messages, by their digest
 
     @property
@@ -152,14 +153,16 @@ class Pool:
             raise ApiError(
                 503, f"the model cannot be loaded ({error})", param="model", code="model_not_loaded"
             ) from error
-        settings, before = self.settings, model.driver.dispatcher.admission
-        model.driver.configure(
-            Admission(settings.max_running, settings.max_waiting, settings.request_timeout_s)
-        )
-        served = self._loaded[name] = LoadedModel(name, model, admission_before=before)
-        self.num_loads += 1
+        served = LoadedModel(name, model)
         if self.on_load is not None:
             self.on_load(served)
+        settings = self.settings
+        served.leave = served.driver.configure(
+            Admission(settings.max_running, settings.max_waiting, settings.request_timeout_s),
+            served.on_output,
+        )
+        self._loaded[name] = served
+        self.num_loads += 1
         return served
 
     def _is_idle(self, served: LoadedModel) -> bool:
@@ -177,9 +180,10 @@ class Pool:
         for served in self.loaded:
             if served.name in self._pinned:
                 served.driver.fail_clients("the server is stopping")
-                served.driver.configure(served.admission_before)
+                served.leave()
             else:
                 await asyncio.to_thread(served.model.close)
+        self._loaded.clear()
 
 
 def _returns(model: Model) -> Loader:

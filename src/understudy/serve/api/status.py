@@ -182,7 +182,7 @@ def watch(server: Server, served: LoadedModel) -> None:
                 model=name,
             )
 
-    served.driver.dispatcher.on_output = on_output
+    served.on_output = on_output
 
 
 ROUTES = (
