@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.serve.adapters import named_scales
-from understudy.serve.api.bodies import LoraScale
+from understudy.serve.api.bodies import LoraScale, Several
 from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import json_response, read_body, server_of
 
 
-class LoraScales(RootModel[list[LoraScale]]):
+class LoraScales(RootModel[Several[LoraScale]]):
     """Scales by number; those not named act no more."""
 
 

@@ -187,9 +187,8 @@ class _Chat:
         }
 
     async def events(self) -> AsyncIterator[bytes]:
-        begun = (
-            None if self.answers.prepared.tools else ""
-        )  # a call alone has no content, as OpenAI has it
+        # a call alone has no content, as OpenAI has it
+        begun = None if self.answers.prepared.tools else ""
         for index in range(self.body.n or 1):
             yield self._chunk(index, {"role": "assistant", "content": begun})
         async for output, pieces, finish in self.answers:

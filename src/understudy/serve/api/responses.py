@@ -4,6 +4,7 @@ unused forgotten first.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -76,7 +77,7 @@ async def responses(context: RequestContext, body: ResponsesRequest) -> Response
             for i, item in enumerate(new)
         ),
     ]
-    answers = await Answers.begin(context, _ask(body, items))
+    answers = await Answers.begin(context, await asyncio.to_thread(_ask, body, items))
     response = _Response(context, body, answers, items, len(before))
     if not body.stream:
         return await respond(context, whole=response.whole())

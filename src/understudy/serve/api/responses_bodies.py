@@ -116,7 +116,7 @@ def _kind_of_item(item: Any) -> str:
 
 def messages_of(items: list[Item]) -> list[dict[str, Any]]:
     """As chat templates take it; neighbouring calls are one message."""
-    messages: Several[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     thought: dict[str, str] = {}
     for item in items:
         if isinstance(item, ReasoningItem):

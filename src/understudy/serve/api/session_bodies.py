@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Annotated, Any, Literal
 
@@ -10,11 +11,10 @@ from pydantic import Field
 from understudy.roleplay.lorebook import Lorebook, Rules
 from understudy.roleplay.npc import EMOTIONS, NpcSettings
 from understudy.roleplay.state import Action, ActionKind, GameState
-from understudy.roleplay.turn import SAMPLERS
 from understudy.serve.api.bodies import Body, DrawSamplers, JsonObject, Several
 
 Values = (
-    Annotated[list[str], Field(min_length=1)]
+    Annotated[Several[str], Field(min_length=1)]
     | Annotated[Several[int], Field(min_length=2, max_length=2)]
 )
 
@@ -59,27 +59,9 @@ class SessionRequest(DrawSamplers):
 
     def npc_settings(self) -> NpcSettings:
         # a server names its adapters by its models: none is a field here
-        samplers: dict[str, Any] = {
-            name: getattr(self, name) for name in SAMPLERS if name in type(self).model_fields
-        }
-        return NpcSettings(
-            **samplers,
-            user=self.user,
-            stops_at_speakers=self.stops_at_speakers,
-            stays_in_character=self.stays_in_character,
-            speaks_in_sentences=self.speaks_in_sentences,
-            seed=self.seed,
-            greeting=self.greeting,
-            persona=self.persona,
-            emotions=tuple(self.emotions),
-            max_say=self.max_say,
-            max_actions=self.max_actions,
-            max_memory=self.max_memory,
-            reserve=self.reserve,
-            context=self.context,
-            rules=self.rules,
-            remembers=self.remembers,
-        )
+        named = (field.name for field in dataclasses.fields(NpcSettings) if field.name != "adapter")
+        given = {name: getattr(self, name) for name in named}
+        return NpcSettings(**{**given, "emotions": tuple(self.emotions)})
 
     def books(self) -> list[Lorebook]:
         """Raises DocumentError for one that is none."""

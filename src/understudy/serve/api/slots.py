@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy.serve.api.bodies import Body
+from understudy.serve.api.bodies import Body, Several
 from understudy.serve.errors import ApiError
 from understudy.serve.openapi import RouteEntry
 from understudy.serve.pool import LoadedModel
@@ -22,7 +22,7 @@ class SlotBody(Body):
     """`filename` without a folder; `prompt` says what to save: a text, or the ids of its tokens."""
 
     filename: str | None = None
-    prompt: str | list[int] | None = None
+    prompt: str | Several[int] | None = None
     model: str | None = None
 
 
