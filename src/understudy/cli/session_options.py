@@ -18,7 +18,7 @@ from understudy.cli.terminal import write
 from understudy.errors import UsageError
 from understudy.generation.moderation import TextGuard
 from understudy.generation.reply import ToolCall
-from understudy.generation.tools import GivenTool, Tool, as_tools
+from understudy.generation.tools import GivenTool, Tool
 from understudy.model import Model
 
 
@@ -84,7 +84,6 @@ def tools_of(arguments: argparse.Namespace) -> Iterator[tuple[GivenTool, ...]]:
             if not words:
                 raise UsageError("no command", where="--mcp")
             tools.append(stack.enter_context(McpServer(words[0], words[1:])))
-        as_tools(tools)
         yield tuple(tools)
 
 
