@@ -8,6 +8,7 @@ import asyncio
 import json
 
 import anthropic
+import httpx
 import openai
 import pytest
 
@@ -279,3 +280,16 @@ def test_a_call_of_another_notation_is_a_call(client, raw, is_streamed):
         text = choice.message.content or ""
     assert (name, json.loads(arguments)) == ("weather", {"city": "Paris", "unit": "C"})
     assert (text, finish) == ("", "tool_calls")
+
+
+@pytest.mark.parametrize("route", ["chat/completions", "messages", "messages/count_tokens"])
+def test_more_tools_than_are_read_are_refused(served, route):
+    names = [f"tool{i}" for i in range(129)]
+    tools = [{"type": "function", "function": {"name": name, "parameters": TIME}} for name in names]
+    if route != "chat/completions":
+        tools = [{"name": name, "input_schema": TIME} for name in names]
+    body = {"messages": ASK, "tools": tools}
+    body |= {"max_tokens": 4} if route != "messages/count_tokens" else {}
+    answer = httpx.post(f"{served.url}/v1/{route}", json=body, timeout=60)
+    assert answer.status_code == 400
+    assert "tools: too many; expected at most 128; found 129" in answer.json()["error"]["message"]

@@ -13,7 +13,7 @@ from typing import Any
 from understudy.engine.request import Overflow
 from understudy.errors import SchemaError, UsageError
 from understudy.generation.calls import callable_tools
-from understudy.generation.sizes import MAX_TOOL_SCHEMAS, num_subschemas
+from understudy.generation.sizes import MAX_TOOL_SCHEMAS, MAX_TOOLS, num_subschemas
 from understudy.generation.thinking import Thinking
 from understudy.generation.tools import Tool
 from understudy.text.templates import Message
@@ -68,11 +68,14 @@ class ChatRequest:
         """The request with those offered tools that can be called, and a note for each that cannot.
 
         Raises:
-            UsageError: very large schemas, two of one name, no such choice, or one of which a call
-                is required cannot be called.
+            UsageError: too many, very large schemas, two of one name, no such choice, or one of
+                which a call is required cannot be called.
         """
         if self.offered is None:
             return self
+        if (number := len(self.offered.tools)) > MAX_TOOLS:
+            expected = f"at most {MAX_TOOLS}"
+            raise UsageError("too many", where="tools", expected=expected, found=str(number))
         if (found := num_subschemas(self.offered.tools)) > MAX_TOOL_SCHEMAS:
             expected = f"at most {MAX_TOOL_SCHEMAS:,} objects in their schemas"
             raise UsageError("too much", where="tools", expected=expected, found=f"{found:,}")

@@ -14,6 +14,7 @@ from understudy.errors import ContextError, SchemaError
 from understudy.text import Tokenizer
 
 MAX_SUBSCHEMAS = 5_000  # in a schema; OpenAI takes as many properties
+MAX_TOOLS = 128  # of a request; OpenAI's limit
 MAX_TOOL_SCHEMAS = 10_000  # in the schemas of all tools of a request
 SHORT = 16  # characters a token below which nobody need ask for the longest token
 

@@ -34,15 +34,12 @@ from understudy.serve.content import Outputs, checked, input_verdict, refused, t
 from understudy.serve.errors import ApiError
 from understudy.serve.server import RequestContext
 
-MAX_TOOLS = 128  # OpenAI's limit
 Finish = Literal["stop", "length", "calls", "filter"]
 Read = tuple[Output, list[ReplyPiece], Finish | None]
 
 
 async def prepare(context: RequestContext, chat: ChatRequest) -> PreparedRequest:
     """A conversation as a request, made in a thread: a schema can take a while."""
-    if chat.offered is not None and len(chat.offered.tools) > MAX_TOOLS:
-        raise ApiError(400, f"tools: at most {MAX_TOOLS}", param="tools", code="invalid_value")
     model = context.model
     return await asyncio.to_thread(
         prepare_chat, model.chat_template, model.tokenizer, context.limits, chat
