@@ -92,7 +92,10 @@ FileMap::FileMap(int descriptor) {
 }
 
 FileMap::~FileMap() {
-  if (region_ != nullptr) region_->end = region_->begin = 0;
+  if (region_ != nullptr) {
+    region_->end = 0;  // first: a region from 0 on would hold what is not ours
+    region_->begin = 0;
+  }
   munmap(const_cast<uint8_t*>(data_), size_);
   if (region_ != nullptr) region_->is_taken = false;
 }
