@@ -14,6 +14,7 @@ are looked for in English alone.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -38,7 +39,7 @@ _FAILED = re.compile(
 _ERROR = re.compile(r'\s*(?:\{\s*"error"\s*:|error\b|traceback\b)', re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResultCheck:
     """`results` are names of tools with what they gave, `said` is the conversation before them.
 
@@ -114,19 +115,32 @@ class ResultCheck:
         return None if found is None else found[0]
 
     def _first_invented(self, answer: str, start: int = 0) -> re.Match[str] | None:
-        told = _numbers(self._told)
-        if not told and not self.is_complete:
+        if not self._figures and not self.is_complete:
             return None  # results without figures contradict none
-        known = [*told, *_numbers(self.said)]
         unnumbered = _NUMBERING.sub(lambda numbering: " " * len(numbering[0]), answer)
         for found in _NUMBER.finditer(unnumbered, start):
-            if not _stands_in(found[0], known) and not self._is_derived(found[0]):
+            if not _stands_in(found[0], self._known) and not self._is_derived(found[0]):
                 return found
         return None
 
+    # An answer that streams is looked at with each of its pieces, so numbers are read once.
+
+    @functools.cached_property
+    def _figures(self) -> list[float]:
+        """The numbers of the results."""
+        return _numbers(self._told)
+
+    @functools.cached_property
+    def _known(self) -> list[float]:
+        """Those, and the numbers of the conversation before them."""
+        return [*self._figures, *_numbers(self.said)]
+
+    @functools.cached_property
+    def _derived(self) -> list[float]:
+        return _sums(self._figures) if len(self._figures) <= MAX_FIGURES else []
+
     def _is_derived(self, number: str) -> bool:
-        held = _numbers(self._told)
-        return len(held) <= MAX_FIGURES and _stands_in(number, _sums(held))
+        return _stands_in(number, self._derived)
 
     def _untold(self, answer: str) -> list[tuple[str, str]]:
         """Results of which the answer tells nothing."""
