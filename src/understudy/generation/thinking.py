@@ -9,6 +9,7 @@ behind them. At the end of the budget the closing mark is written for it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -119,8 +120,7 @@ class _Reader:
         if same is None and len(rest) < len(after):
             return _Place("gap", missing=after[len(rest) :].decode())
         behind = end + (len(after) if same is None else same)
-        number = next((i for i, start in enumerate(self._starts) if start >= behind), None)
-        return _Place("answer", len(self._seen) if number is None else number)
+        return _Place("answer", bisect_left(self._starts, behind))
 
     @property
     def text(self) -> bytes:
