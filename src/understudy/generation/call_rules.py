@@ -93,7 +93,7 @@ class CallRules:
     def _gemma_call(self, name: str, tool: str, properties: Sequence[Property]) -> list[str] | None:
         rules = Rules(name)
         values = GemmaValues(rules, self._form.quote, self._quote, self._is_quote_marker)
-        body = values.object_of([(p.name, p.schema, p.is_required) for p in properties])
+        body = values.object_of(properties)
         return (
             None if body is None else [f"{name}: {json.dumps('call:' + tool)} {body}", *rules.lines]
         )

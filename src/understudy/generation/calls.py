@@ -21,6 +21,7 @@ from typing import Any
 from understudy.errors import SchemaError, TemplateError, UsageError
 from understudy.generation.call_rules import CallRules, lark_text, rule_of
 from understudy.generation.contract import contract_of
+from understudy.generation.plain_objects import definitions_of
 from understudy.generation.tools import Tool, as_tools, find_fault
 from understudy.generation.value_rules import regex_text
 from understudy.text.call_forms import CallForm
@@ -287,9 +288,8 @@ def _typed(schema: Any, value: Any, root: Mapping[str, Any]) -> Any:
     kinds = schema.get("type", ())
     is_text = value in schema.get("enum", ()) or "string" in kinds
     may_be = [value, read] if is_text and value != "null" else [read, value]
-    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
     try:
-        contract = contract_of({**schema, **shared})
+        contract = contract_of({**schema, **definitions_of(root)})
     except SchemaError:
         return may_be[0]
     return next((one for one in may_be if contract.fault(one) is None), may_be[0])

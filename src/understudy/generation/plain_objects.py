@@ -51,7 +51,7 @@ def properties_of(schema: Mapping[str, Any]) -> list[Property] | None:
         return None
     if not isinstance(required, list | tuple) or not set(required) <= set(listed):
         return None
-    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    shared = definitions_of(schema)
     found = []
     for name, inner in listed.items():
         own = {**inner, **shared} if isinstance(inner, Mapping) else shared if inner else None
@@ -59,6 +59,11 @@ def properties_of(schema: Mapping[str, Any]) -> list[Property] | None:
             return None
         found.append(Property(name, own, name in required))
     return found
+
+
+def definitions_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part of a schema needs beside itself to stand alone."""
+    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
 def _is_whole(schema: Mapping[str, Any]) -> bool:

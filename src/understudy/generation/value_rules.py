@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.generation.contract import contract_of
-from understudy.generation.plain_objects import properties_of
+from understudy.generation.plain_objects import Property, definitions_of, properties_of
 from understudy.text import ecma
 from understudy.text.call_forms import KEYS
 
@@ -85,9 +85,8 @@ def xml_value(rules: Rules, schema: Schema) -> str | None:
     closing = "\n</parameter>\n"
     found = []
     for text in parts.texts:
-        if (words := _words_of(text)) is not None:
-            choice = " | ".join(json.dumps(word, ensure_ascii=False) for word in words)
-            found.append(f"({choice}) {json.dumps(closing)}")
+        if "enum" in text:
+            found.append(f"({_choice_of(text)}) {json.dumps(closing)}")
         else:
             terminal = rules.terminal(_text_pattern(text, _XML_ENDS))
             found.append(rules.add(terminal, options=f"[suffix={json.dumps(closing)}]"))
@@ -114,7 +113,6 @@ def split_texts(schema: Schema) -> SplitSchema | None:
 
 def _split(schema: Schema, root: Schema, split: SplitSchema, depth: int) -> bool:
     said = {key: value for key, value in schema.items() if key not in _NOTES}
-    shared = {key: root[key] for key in ("$defs", "definitions") if key in root}
     if depth == 0:
         return False
     if set(said) == {"$ref"}:
@@ -139,7 +137,7 @@ def _split(schema: Schema, root: Schema, split: SplitSchema, depth: int) -> bool
         split.texts.append({**said, "type": "string"})
     for kind in kinds:
         if kind != "string":
-            split.others.append({**said, "type": kind, **shared})
+            split.others.append({**said, "type": kind, **definitions_of(root)})
     return set(kinds) <= {"string", *_KINDS}
 
 
@@ -149,10 +147,9 @@ def _target(ref: Any, root: Schema) -> Schema | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _words_of(text: Schema) -> list[str] | None:
-    if "enum" in text:
-        return list(text["enum"])
-    return None
+def _choice_of(text: Schema) -> str:
+    """The texts of a list, one of which it is."""
+    return " | ".join(json.dumps(word, ensure_ascii=False) for word in text["enum"])
 
 
 def _text_pattern(text: Schema, ends: Sequence[str]) -> str:
@@ -210,16 +207,13 @@ class GemmaValues:
         self._rules, self._quote, self._written = rules, quote, written
         self._is_marker = is_marker
 
-    def object_of(
-        self, properties: Sequence[tuple[str, Schema, bool]], depth: int = 8
-    ) -> str | None:
-        """An object of (name, schema, whether it must be there)."""
+    def object_of(self, properties: Sequence[Property], depth: int = 8) -> str | None:
         entries = []
-        for name, schema, is_required in properties:
-            value = self.value(schema, depth) if KEYS["gemma"].match(name) else None
+        for one in properties:
+            value = self.value(one.schema, depth) if KEYS["gemma"].match(one.name) else None
             if value is None:
                 return None
-            entries.append((f"{json.dumps(name + ':')} {value}", is_required))
+            entries.append((f"{json.dumps(one.name + ':')} {value}", one.is_required))
         return f'"{{" {self._rules.listed(entries, _COMMA)} "}}"'
 
     def value(self, schema: Schema, depth: int) -> str | None:
@@ -236,9 +230,8 @@ class GemmaValues:
         return self._rules.add(" | ".join(found))
 
     def _text(self, text: Schema) -> str:
-        if (words := _words_of(text)) is not None:
-            choice = " | ".join(json.dumps(word, ensure_ascii=False) for word in words)
-            return f"{self._written} ({choice}) {self._written}"
+        if "enum" in text:
+            return f"{self._written} ({_choice_of(text)}) {self._written}"
         terminal = self._rules.terminal(_text_pattern(text, [self._quote]))
         if self._is_marker:
             return f"{self._written} {terminal} {self._written}"
@@ -251,10 +244,7 @@ class GemmaValues:
             return self._list(schema, depth)
         if kind == "object":
             properties = properties_of(schema)
-            if properties is None:
-                return None
-            listed = [(one.name, one.schema, one.is_required) for one in properties]
-            return self.object_of(listed, depth - 1)
+            return None if properties is None else self.object_of(properties, depth - 1)
         return self._rules.add(contract_of(schema).rule)
 
     def _list(self, schema: Schema, depth: int) -> str | None:
@@ -262,8 +252,7 @@ class GemmaValues:
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         if not isinstance(inner, Mapping) or schema.keys() & {"prefixItems", "contains"}:
             return None
-        shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-        value = self.value({**inner, **shared}, depth - 1)
+        value = self.value({**inner, **definitions_of(schema)}, depth - 1)
         if value is None:
             return None
         if most == 0:
