@@ -45,12 +45,15 @@ class CallForm:
     quote: str = ""
 
     @property
+    def end_tags(self) -> tuple[str, ...]:
+        return tuple(tag for text in (self.close, self.last) if (tag := text.strip().lstrip("]")))
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """What may be markers of a vocabulary."""
-        found = (self.open, self.close, self.last.lstrip("]"), self.quote)
-        return tuple(text.strip() for text in found if text.strip()) + (
-            ("[ARGS]",) if self.notation == "named" else ()
-        )
+        quotes = (self.quote,) if self.quote else ()
+        between = ("[ARGS]",) if self.notation == "named" else ()
+        return (self.open, *self.end_tags, *quotes, *between)
 
     def write(self, calls: Sequence[str]) -> str:
         """Calls that are written already, between their tags."""
@@ -171,6 +174,10 @@ _FORMS: tuple[tuple[CallForm, tuple[str, ...]], ...] = (  # and what a template 
     (LLAMA_FORM, ("<|python_tag|>",)),
 )
 _OF_VOCABULARY = (PYTHON_FORM, GEMMA_FORM, GEMMA4_FORM, PHI_FORM, GRANITE_FORM)
+TAGS = tuple(dict.fromkeys(form.open for form, _ in _FORMS))
+"""What opens the calls of one form or another."""
+END_TAGS = tuple(dict.fromkeys(tag for form, _ in _FORMS for tag in form.end_tags))
+"""What closes them."""
 
 
 def form_of(template: str, is_marker: Callable[[str], bool]) -> CallForm:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from understudy.text.call_forms import json_call
+from understudy.text.call_forms import END_TAGS, TAGS, TOOL_CALL_FORM
 from understudy.text.call_notations import (
     DECODER,
     ParsedCall,
@@ -23,33 +23,13 @@ from understudy.text.call_notations import (
     xml_call,
 )
 
-OPENINGS = (
-    "<toolcall>",
-    "<tool_call>",
-    "<TOOLCALL>",
-    "<|tool_call_start|>",
-    "<|tool_call|>",
-    "<|tool_call>",
-    "<start_function_call>",
-    "<function_calls>",
-    "[TOOL_CALLS]",
-    "<|python_tag|>",
-)
+OPENINGS = (*TAGS, "<function_calls>")
 """Tags with calls behind them."""
 XML_OPENINGS = ("<function=", "<function name=", "<invoke name=")
 """Tags that are the beginning of a call themselves."""
 _ARGUMENTS = {"arguments", "parameters"}
 _BESIDE = {"name", "type", "id", "index", "call_id"}  # what may stand in a call without arguments
-_CLOSINGS = (
-    "</toolcall>",
-    "</tool_call>",
-    "</TOOLCALL>",
-    "<|tool_call_end|>",
-    "<|/tool_call|>",
-    "<tool_call|>",
-    "<end_function_call>",
-    "</function_calls>",
-)
+_CLOSINGS = (*END_TAGS, "</function_calls>")
 _TAG = re.compile(
     "(?P<open>{})|(?P<xml>{})|{}".format(
         *("|".join(map(re.escape, tags)) for tags in (OPENINGS, XML_OPENINGS, _CLOSINGS))
@@ -69,12 +49,7 @@ def write_call(name: str, arguments: Mapping[str, Any] | str) -> str:
     """`{"name": ..., "arguments": {...}}` as transformers' `tojson` writes it; arguments given as a
     JSON string are kept.
     """
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            return json_call(name, arguments)
-    return json_call(name, arguments)
+    return TOOL_CALL_FORM.write_call(name, arguments)
 
 
 def calls_of_message(message: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | str]]:
