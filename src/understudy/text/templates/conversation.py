@@ -54,6 +54,13 @@ class Conversation:
         system = {**turns[0], "tools": json_text(functions)}
         return replace(self, turns=(system, *turns[1:]), tools=())
 
+    def switched_off(self) -> Conversation:
+        """With the word in the system message that switches reasoning off."""
+        system, *rest = self._with_system()
+        text = content_of(system)
+        system = {**system, "content": f"{text}\n/no_think" if text else "/no_think"}
+        return replace(self, turns=(system, *rest))
+
     def _with_system(self) -> tuple[Message, ...]:
         if self.turns and self.turns[0]["role"] == "system":
             return self.turns

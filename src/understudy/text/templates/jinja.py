@@ -31,7 +31,6 @@ from understudy.text.templates.base import (
     PromptPart,
     Stops,
     checked,
-    content_of,
 )
 from understudy.text.templates.budget import Run
 from understudy.text.templates.call_ids import with_short_ids
@@ -49,25 +48,9 @@ _TURN_ENDS = (
     "</s>",
     "<extra_id_1>",
 )
-
-
 _SWITCHES = ("/no_think", "/nothink", "/think")  # which users write into their messages
-
-
 _THINKING = ("enable_thinking", "thinking")  # variables under which templates know the switch
-
-
 MAX_OTHERS = 8
-
-
-def _switched_off(turns: Sequence[Message]) -> list[Message]:
-    """The conversation with the word in its system message that switches reasoning off."""
-    head = {"role": "system", "content": "", "origin": "template"}
-    system, rest = (
-        (turns[0], turns[1:]) if turns and turns[0]["role"] == "system" else (head, turns)
-    )
-    text = content_of(system)
-    return [{**system, "content": f"{text}\n/no_think" if text else "/no_think"}, *rest]
 
 
 def _same(text: str, run: Callable[[Conversation], str], given: Conversation) -> bool:
@@ -205,16 +188,15 @@ class JinjaChatTemplate(ChatTemplate):
         tools: Sequence[Mapping[str, Any]] | None,
         contexts: Sequence[Context] | None,
     ) -> Conversation:
-        turns = checked(messages, roles=None)
-        if self._variables.get("enable_thinking") is False and self._needs_switch:
-            turns = _switched_off(turns)
-        return Conversation(
-            tuple(turns),
+        given = Conversation(
+            tuple(checked(messages, roles=None)),
             tuple(tools or ()),
             tuple(contexts or ()),
             call_form=None if self._knows_calls else self.call_form,
             takes_parts=self._takes_parts,
         )
+        is_off = self._variables.get("enable_thinking") is False and self._needs_switch
+        return given.switched_off() if is_off else given
 
     @functools.cached_property
     def _takes_parts(self) -> bool:
