@@ -118,7 +118,7 @@ def prepare_chat(
     check_size([chat.messages, chat.prefill, shown], tokenizer, limits.context)
     thinking = NO_THOUGHTS if chat.prefill else chat.thinking
     template = thinking.template_of(chat_template)
-    prompt = _prompt_of(template, chat, thinking)
+    prompt = _prompt_of(template, chat, shown, thinking)
     intent = _intent_of(chat, limits.calls)
     mask = reply_mask(
         template,
@@ -154,12 +154,14 @@ def prepare_chat(
     )
 
 
-def _prompt_of(template: ChatTemplate, chat: ChatRequest, thinking: Thinking) -> Prompt:
-    shown = chat.tools if chat.choice != "none" else ()
+def _prompt_of(
+    template: ChatTemplate,
+    chat: ChatRequest,
+    shown: Sequence[Mapping[str, Any]],
+    thinking: Thinking,
+) -> Prompt:
     prompt = template.render(
-        chat.messages,
-        tools=[tool.to_openai() for tool in shown] or None,
-        add_generation_prompt=chat.opens_turn,
+        chat.messages, tools=shown or None, add_generation_prompt=chat.opens_turn
     )
     prompt = closed(template, prompt, thinking) if chat.opens_turn else prompt
     return _with_prefill(prompt, chat) if chat.prefill else prompt
