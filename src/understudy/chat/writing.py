@@ -78,26 +78,26 @@ class ReplyWriter:
     @property
     def _is_checked(self) -> bool:
         """Whether what is written now is held back until it was held against results."""
-        policy, setup = self._policy, self._setup
-        is_off = policy is None or policy.settings.check_results == "off"
-        return not is_off and setup.character is None and bool(self._exchange.results)
+        return self._check is not None
 
     @property
     def _check(self) -> ResultCheck | None:
-        policy = self._policy
-        is_complete = policy is None or policy.settings.check_results == "complete"
-        return self._exchange.check(is_complete=is_complete)
+        policy, setup = self._policy, self._setup
+        level = "off" if policy is None else policy.settings.check_results
+        if level == "off" or setup.character is not None:
+            return None
+        return self._exchange.check(is_complete=level == "complete")
 
     def _is_to_redraw(self, reason: ReplyEnd) -> bool:
         check, exchange = self._check, self._exchange
         is_over = reason != "stop" or bool(exchange.parser.calls)
-        if is_over or exchange.is_redrawn or check is None or not self._is_checked:
+        if is_over or exchange.is_redrawn or check is None:
             return False
         return check.fault(exchange.written) is not None
 
     def _mended(self, text: str | None, reason: ReplyEnd) -> str | None:
         """An answer to results; with a fault the second time, the results stand in it."""
-        check = self._check if self._is_checked and reason == "stop" else None
+        check = self._check if reason == "stop" else None
         if text is None or check is None or check.fault(text) is None:
             return text
         return check.mended(text)
