@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from tests.others.support import source_of
+from tests.support.byte_chat import byte_level
 from understudy.errors import TemplateError
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import Tokenizer, open_tokenizer
@@ -80,11 +79,7 @@ WORDS = [
 
 @functools.cache
 def vocabulary() -> tuple[str, int]:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    fast = FastTokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.decoder = decoders.ByteLevel()
-    fast.add_special_tokens(MARKERS)
+    fast = byte_level(MARKERS)
     return fast.to_str(), fast.token_to_id("</s>")
 
 

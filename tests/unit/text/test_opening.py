@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
-from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import AddedToken
 
+from tests.support.byte_chat import byte_level
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import chat_template_for
@@ -21,12 +21,7 @@ WRITES = "{{ bos_token }}{% for m in messages %}<|user|>{{ m.content }}<|end|>{%
 
 
 def tokenizer(**settings: Any) -> Tokenizer:
-    fast = FastTokenizer(
-        models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
-    )
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.decoder = decoders.ByteLevel()
-    fast.add_special_tokens(
+    fast = byte_level(
         [AddedToken(text, special=True) for text in ("<|begin|>", "<|end|>", "<|user|>")]
     )
     source = TokenizerSource("tokenizer.json", fast.to_str().encode(), bos_id=BEGIN, eos_ids=(END,))

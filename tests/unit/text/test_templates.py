@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers
 
+from tests.support.byte_chat import byte_level
 from understudy import hub
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.errors import TemplateError
@@ -22,11 +22,7 @@ from understudy.text.toolcalls import ParsedCall, parse_calls, write_call
 
 @functools.cache
 def fast_with(markers: tuple[str, ...]) -> str:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    fast = FastTokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.decoder = decoders.ByteLevel()
-    fast.add_special_tokens([m for m in markers if not m.startswith("<extra")])
+    fast = byte_level([m for m in markers if not m.startswith("<extra")])
     fast.add_tokens([m for m in markers if m.startswith("<extra")])
     return fast.to_str()
 
