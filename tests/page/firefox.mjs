@@ -1,25 +1,19 @@
-// The page in a stock Firefox, driven over WebDriver BiDi: node firefox.mjs URL FIREFOX FOLDER -> one JSON object of findings.
+// The page in a stock Firefox, driven over WebDriver BiDi: node firefox.mjs URL FIREFOX FOLDER MODULES JSON -> one JSON object of findings.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [url, firefox, folder, modules] = process.argv.slice(2);
+const [url, firefox, folder, modules, told] = process.argv.slice(2);
+const { views, answer } = JSON.parse(told); // the page's views, and an answer in Markdown as it is streamed
 const require = createRequire(join(modules, "index.js"));
 const puppeteer = require("puppeteer-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const found = { faults: [], steps: {} };
 
-const MARKDOWN =
-  "Some **bold** words.\n\n| Item | Price |\n|---|---:|\n| Apple | 2 |\n\n```python\ndef greet(name):\n    return name\n```\n\nSo $x^2$ it is.\n";
-const stream = [{ content: MARKDOWN }]
-  .map((delta) => `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`)
-  .concat("data: [DONE]\n\n")
-  .join("");
-
 const browser = await puppeteer.launch({ browser: "firefox", executablePath: firefox, headless: true });
 const page = await browser.newPage();
 await page.setViewport({ width: 1200, height: 800 });
-let isAnswered = false; // whether the next answer is the Markdown above
+let isAnswered = false; // whether the next answer is the told one
 page.on("pageerror", (error) => found.faults.push(`error: ${error.message}`));
 page.on("console", (line) => {
   if (/Content.Security.Policy/i.test(line.text())) found.faults.push(line.text());
@@ -67,7 +61,7 @@ await step("markdown is shown", async () => {
   await page.setRequestInterception(true);
   page.on("request", (asked) =>
     isAnswered && asked.url().endsWith("/v1/chat/completions")
-      ? asked.respond({ status: 200, contentType: "text/event-stream", body: stream })
+      ? asked.respond({ status: 200, contentType: "text/event-stream", body: answer })
       : asked.continue(),
   );
   isAnswered = true;
@@ -90,7 +84,7 @@ await step("a reload keeps the conversation", async () => {
 await step("a phone needs no sideways scrolling", async () => {
   await page.setViewport({ width: 375, height: 800 });
   const wide = [];
-  for (const view of ["chat", "characters", "documents", "tools"]) {
+  for (const view of views) {
     await page.evaluate((name) => { location.hash = name; }, view);
     await new Promise((go) => setTimeout(go, 300));
     if (await page.evaluate("document.documentElement.scrollWidth > innerWidth")) wide.push(view);
@@ -113,7 +107,7 @@ await step("a quote is marked in its source", async () => {
 });
 await step("axe", async () => {
   const faults = {};
-  for (const view of ["chat", "characters", "documents", "tools"]) {
+  for (const view of views) {
     await page.evaluate((name) => { location.hash = name; }, view);
     await new Promise((go) => setTimeout(go, 300));
     faults[view] = await checked();

@@ -14,14 +14,19 @@ pytestmark = pytest.mark.slow
 VIEWS = ("chat", "characters", "documents", "tools")
 
 
-def answer_with(page, text, size=4000):
-    """Makes the server's next answers a stream of this text."""
+def stream_of(text, size=4000):
+    """A server's answer that streams this text."""
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
     lines = [
         json.dumps({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
         for piece in pieces
     ]
-    body = "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"])
+    return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"])
+
+
+def answer_with(page, text, size=4000):
+    """Makes the server's next answers a stream of this text."""
+    body = stream_of(text, size)
     page.route(
         "**/v1/chat/completions",
         lambda route: route.fulfill(body=body, content_type="text/event-stream"),
