@@ -11,7 +11,7 @@ import pytest
 import understudy
 from tests.others.support import assert_likeliest, in_llama_cpp
 from tests.support.byte_tokenizer import write_tokenizer
-from tests.support.families import FAMILIES, hybrid, made_checkpoint
+from tests.support.families import FAMILIES, GRANITE_HYBRIDS, hybrid, made_checkpoint
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.spec import QuantSpec
@@ -24,6 +24,8 @@ CASES = {name: FAMILIES[name] for name in NAMES} | {
     "nemotron_h_one_group": hybrid(
         "M-*M", num_heads=8, head_dim=16, num_groups=1, norm_groups=1, state_size=32
     ),
+    "granite_hybrid": GRANITE_HYBRIDS["attention_first"],
+    "granite_hybrid_turned": GRANITE_HYBRIDS["turned"],
 }
 
 

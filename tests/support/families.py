@@ -140,6 +140,49 @@ FAMILIES["lfm2_biases"] = FAMILIES["lfm2"].replace(conv_bias=True, conv_size=4)
 FAMILIES |= {f"nemotron_h_{name}": HYBRIDS[name] for name in ("mlp_first", "wide_heads")}
 
 
+_HYBRID = FAMILIES["granite"].replace(
+    architecture="granitemoehybrid",
+    tied_embeddings=True,
+    rotary_dim=0,
+    rope_theta=1e4,
+    norm_eps=1e-6,
+)
+
+
+def granite_hybrid(pattern: str, **changes: object) -> ModelSpec:
+    """A Granite 4 hybrid of `M` and `*` layers (`o`: attention whose heads turn), an MLP behind
+    each; sizes of the mixers and what else is given are changed."""
+    sizes = {field.name for field in dataclasses.fields(Mamba2)}
+    own = {key: value for key, value in changes.items() if key in sizes}
+    kinds = {"M": BlockSpec("mamba2"), "*": BlockSpec(rotation="none"), "o": BlockSpec()}
+    return _HYBRID.replace(
+        num_layers=len(pattern),
+        blocks=tuple(kinds[kind] for kind in pattern),
+        mamba2=dataclasses.replace(Mamba2(8, 24, 32, 1, 1, 4), **own) if "M" in pattern else None,
+        **{key: value for key, value in changes.items() if key not in sizes},
+    )
+
+
+# Patterns scaled down from Granite 4.0-H-350M (four attention layers of 32) and 1B (of 40).
+GRANITE_HYBRIDS: dict[str, ModelSpec] = {
+    "350m": granite_hybrid("M" * 10 + "*MM*" + "M" * 3 + "*" + "M" * 9 + "*MMM"),
+    "1b": granite_hybrid("MMMMM*MMMMMMMMM*MMMMMMMMM*MMMMMMMMM*MMMM", hidden_size=64, head_dim=16),
+    "attention_first": granite_hybrid("*M*", tied_embeddings=False, head_dim=12),
+    "turned": granite_hybrid("MoM", rotary_dim=16, rope_theta=5e5),
+    "biases": granite_hybrid("M*M", proj_bias=True, qkv_bias=True, output_bias=True),
+    "groups": granite_hybrid("MM*", num_groups=4, norm_groups=4, state_size=20, conv_size=2),
+    "odd_heads": granite_hybrid("M*", hidden_size=66, num_heads=6),
+    "time_steps": granite_hybrid("M*M", min_time_step=0.001, conv_bias=False),
+    "attention_alone": granite_hybrid("**"),
+}
+for _name, _spec in GRANITE_HYBRIDS.items():
+    if _spec.mamba2 is not None:  # transformers knows mixers of twice the hidden size alone
+        _heads = _spec.mamba2.num_heads
+        _mixers = dataclasses.replace(_spec.mamba2, head_dim=2 * _spec.hidden_size // _heads)
+        GRANITE_HYBRIDS[_name] = _spec.replace(mamba2=_mixers)
+FAMILIES |= {f"granite_hybrid_{name}": GRANITE_HYBRIDS[name] for name in ("turned", "biases")}
+
+
 def calm_weights(spec: ModelSpec, seed: int = 0) -> Weights:
     """Random weights whose layers add less to the stream the more of them there are: or the
     roundings of two programs would grow apart from layer to layer."""

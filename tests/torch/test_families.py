@@ -9,7 +9,13 @@ import pytest
 import transformers
 
 from tests.support.checkpoints import random_tokens, random_weights
-from tests.support.families import FAMILIES, HYBRIDS, calm_weights, made_checkpoint
+from tests.support.families import (
+    FAMILIES,
+    GRANITE_HYBRIDS,
+    HYBRIDS,
+    calm_weights,
+    made_checkpoint,
+)
 from tests.support.native import NativeRun, native_model
 from tests.torch.stock import stock_decode_logits, stock_greedy, stock_logits
 from understudy.checkpoint import reference
@@ -75,9 +81,9 @@ def test_our_own_folder_is_read_as_the_same_model(case) -> None:
         np.testing.assert_array_equal(again.weights[name].to_float32(), values)
 
 
-@pytest.mark.parametrize("name", HYBRIDS)
+@pytest.mark.parametrize("name", [*HYBRIDS, *(f"granite_{name}" for name in GRANITE_HYBRIDS)])
 def test_hybrids_of_every_pattern_equal_transformers(name: str, tmp_path: Path) -> None:
-    spec = HYBRIDS[name]
+    spec = GRANITE_HYBRIDS[name[8:]] if name.startswith("granite_") else HYBRIDS[name]
     weights, tokens = calm_weights(spec, seed=7), random_tokens(spec, 140, seed=7)
     save_checkpoint(made_checkpoint(spec, weights), tmp_path / "ours")
     model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -21,6 +21,12 @@ from understudy.checkpoint.architecture import (
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.llama import gguf_metadata as plain_gguf_metadata
 from understudy.checkpoint.llama import gguf_sizes
+from understudy.checkpoint.multipliers import (
+    gguf_multipliers,
+    multiplier_config,
+    multiplier_metadata,
+    read_multipliers,
+)
 from understudy.checkpoint.naming import FOLDER_NAMES, GGUF_NAMES, Naming, gguf_naming
 from understudy.checkpoint.rope import read_rope, rope_config
 from understudy.checkpoint.windows import (
@@ -79,11 +85,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 NO_ROTATION_STEP = 4  # llama.cpp turns all but every fourth layer of a SmolLM3
-_SCALES = {  # config.json: (GGUF, field)
-    "embedding_multiplier": ("embedding_scale", "embedding_scale"),
-    "residual_multiplier": ("residual_scale", "residual_scale"),
-    "attention_multiplier": ("attention.scale", "attention_scale"),
-}
 
 
 def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
@@ -113,7 +114,7 @@ def spec_of(name: str, values: Mapping[str, Any], where: object) -> ModelSpec:
         mlp_bias=name in ("smollm3", "granite") and config.flag("mlp_bias", False),
         blocks=reached(_blocks(name, config, sizes["num_layers"]), sizes["max_positions"]),
         qk_norm=name == "qwen3",
-        **(_scales(config) if name == "granite" else {}),
+        **(read_multipliers(config) if name == "granite" else {}),
     )
     config.pass_over("attention_bias", "mlp_bias", "layer_types", "sliding_window")
     config.pass_over("use_sliding_window", "max_window_layers", "no_rope_layer_interval")
@@ -136,11 +137,6 @@ def _prepared(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any])
                     for k, v in block.items()
                 }
     return made
-
-
-def _scales(config: Config) -> dict[str, Any]:
-    scales = {field: config.positive(key, default=1.0) for key, (_, field) in _SCALES.items()}
-    return scales | {"logit_scale": 1 / config.positive("logits_scaling", default=1.0)}
 
 
 def _blocks(name: str, config: Config, num_layers: int) -> tuple[BlockSpec, ...]:
@@ -202,14 +198,7 @@ def spec_of_gguf(
     spec = spec.replace(blocks=reached(made, spec.max_positions))
     if name == "granite":
         config.only(f"{name}.rope.scaling.finetuned", True)
-        scales = {
-            field: shortest(config.real(f"{name}.{key}", default=0.0)) or 1.0
-            for key, field in _SCALES.values()
-            if field != "attention_scale"
-        }
-        attention = shortest(config.real(f"{name}.attention.scale", default=0.0))
-        logits = shortest(config.positive(f"{name}.logit_scale"))
-        spec = spec.replace(**scales, attention_scale=attention, logit_scale=1 / logits)
+        spec = spec.replace(**gguf_multipliers(config, name))
     return sound(spec, where)
 
 
@@ -236,9 +225,7 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
             keys["original_max_position_embeddings"] = original
         case "granite":
             keys |= {"attention_bias": spec.qkv_bias, "mlp_bias": spec.mlp_bias}
-            keys |= {key: getattr(spec, field) for key, (_, field) in _SCALES.items()}
-            keys["attention_multiplier"] = spec.attention_scale or spec.head_dim**-0.5
-            keys["logits_scaling"] = 1 / spec.logit_scale
+            keys |= multiplier_config(spec)
         case _:
             keys |= {"attention_bias": spec.qkv_bias} | layer_types(spec)
     if spec.architecture == "smollm3":
@@ -260,8 +247,7 @@ def gguf_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
             "GGUF has no place for these layers without positions", where=name, found=rotations
         )
     if name == "granite":
-        keys |= {f"{name}.{key}": float(getattr(spec, field)) for key, field in _SCALES.values()}
-        keys[f"{name}.logit_scale"] = float(1 / spec.logit_scale)
+        keys |= multiplier_metadata(name, spec)
     return keys
 
 

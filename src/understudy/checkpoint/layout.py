@@ -117,7 +117,8 @@ def _gguf_change(
     if family.norm_offset and name.endswith("norm.weight"):
         offset = np.float32(-family.norm_offset if is_reading else family.norm_offset)
         return lambda t: StoredTensor.of(t.name, t.to_float32() + offset)
-    if family.permutes_rope and (".q_proj." in name or ".k_proj." in name):
+    is_permuted = family.permutes_rope and spec.head_dim % 2 == 0
+    if is_permuted and (".q_proj." in name or ".k_proj." in name):
         order = interleaved_order(
             spec.num_heads if ".q_proj." in name else spec.num_kv_heads, spec.head_dim
         )

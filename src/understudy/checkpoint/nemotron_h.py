@@ -21,6 +21,7 @@ from understudy.checkpoint.architecture import (
     sound,
 )
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
+from understudy.checkpoint.mamba import by_layer, gguf_mamba, has_tensor, mamba_metadata
 from understudy.checkpoint.naming import Naming, gguf_naming
 from understudy.errors import FormatError, UnsupportedError
 from understudy.spec import BlockSpec, Mamba2, ModelSpec
@@ -140,12 +141,12 @@ def spec_of_gguf(
 ) -> ModelSpec:
     config = Config(metadata, where)
     layers = config.whole("nemotron_h.block_count")
-    kv_heads = _by_layer(config, "attention.head_count_kv", layers)
-    inner = _by_layer(config, "feed_forward_length", layers)
+    kv_heads = by_layer(config, "nemotron_h.attention.head_count_kv", layers)
+    inner = by_layer(config, "nemotron_h.feed_forward_length", layers)
     blocks = tuple(
         _MLP if inner[i] else _ATTENTION if kv_heads[i] else _MAMBA for i in range(layers)
     )
-    heads = max(_by_layer(config, "attention.head_count", layers))
+    heads = max(by_layer(config, "nemotron_h.attention.head_count", layers))
     hidden = config.whole("nemotron_h.embedding_length")
     sizes = {
         "num_layers": layers,
@@ -165,47 +166,12 @@ def spec_of_gguf(
         blocks,
         norm_eps=shortest(config.real("nemotron_h.attention.layer_norm_rms_epsilon")),
         tied_embeddings="output.weight" not in shapes,
-        qkv_bias=_has(shapes, "attn_q.bias"),
-        output_bias=_has(shapes, "attn_output.bias"),
-        mlp_bias=_has(shapes, "ffn_up.bias"),
-        mamba2=_gguf_mamba(config, shapes),
+        qkv_bias=has_tensor(shapes, "attn_q.bias"),
+        output_bias=has_tensor(shapes, "attn_output.bias"),
+        mlp_bias=has_tensor(shapes, "ffn_up.bias"),
+        mamba2=gguf_mamba(config, "nemotron_h", shapes, MIN_TIME_STEP),
     )
     return sound(spec, where)
-
-
-def _gguf_mamba(config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Mamba2:
-    heads = config.whole("nemotron_h.ssm.time_step_rank")
-    groups = config.whole("nemotron_h.ssm.group_count")
-    floor = config.real("understudy.min_time_step", default=MIN_TIME_STEP)
-    return Mamba2(
-        num_heads=heads,
-        head_dim=config.whole("nemotron_h.ssm.inner_size") // heads,
-        state_size=config.whole("nemotron_h.ssm.state_size"),
-        num_groups=groups,
-        norm_groups=groups,
-        conv_size=config.whole("nemotron_h.ssm.conv_kernel"),
-        conv_bias=_has(shapes, "ssm_conv1d.bias"),
-        proj_bias=_has(shapes, "ssm_in.bias"),
-        min_time_step=shortest(floor),
-    )
-
-
-def _has(shapes: Mapping[str, tuple[int, ...]], ending: str) -> bool:
-    return any(name.endswith(ending) for name in shapes)
-
-
-def _by_layer(config: Config, key: str, num_layers: int) -> list[int]:
-    """One number for each layer, of a list or of one number for all."""
-    value = config.require(f"nemotron_h.{key}")
-    values = value if isinstance(value, list) else [value] * num_layers
-    if len(values) < num_layers or any(type(v) is not int or v < 0 for v in values):
-        raise FormatError(
-            "not one whole number for each layer",
-            where=f"{config.where}: nemotron_h.{key}",
-            expected=num_layers,
-            found=value,
-        )
-    return values[:num_layers]
 
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
@@ -243,13 +209,8 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
         ],
         "nemotron_h.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         "nemotron_h.attention.layer_norm_epsilon": float(spec.norm_eps),
-        "nemotron_h.ssm.conv_kernel": mamba.conv_size,
-        "nemotron_h.ssm.inner_size": mamba.inner_size,
-        "nemotron_h.ssm.state_size": mamba.state_size,
-        "nemotron_h.ssm.time_step_rank": mamba.num_heads,
-        "nemotron_h.ssm.group_count": mamba.num_groups,
         "nemotron_h.rope.dimension_count": spec.head_dim,
-        "understudy.min_time_step": float(mamba.min_time_step),
+        **mamba_metadata("nemotron_h", mamba),
     }
 
 

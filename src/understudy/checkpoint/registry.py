@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.checkpoint.architecture import Architecture
 from understudy.checkpoint.dense import GRANITE, PHI3, QWEN3, SMOLLM3
 from understudy.checkpoint.gemma3 import GEMMA3
+from understudy.checkpoint.granite_hybrid import GRANITE_HYBRID
 from understudy.checkpoint.lfm2 import LFM2
 from understudy.checkpoint.llama import LLAMA, MISTRAL, QWEN2
 from understudy.checkpoint.nemotron import NEMOTRON
@@ -13,6 +14,7 @@ from understudy.errors import UnsupportedError
 
 _ALL = (
     *(NEMOTRON, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, PHI3, GEMMA3, NEMOTRON_H, LFM2),
+    GRANITE_HYBRID,
 )
 ARCHITECTURES: dict[str, Architecture] = {family.name: family for family in _ALL}
 # Where two have one name there, the plainer one is taken: a Mistral's file says "llama".
