@@ -42,7 +42,7 @@ def test_no_request_is_a_fault_of_ours(tmp_path):
             "--no-color",
         ]
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=400, check=False, cwd=tmp_path
+            command, capture_output=True, text=True, timeout=900, check=False, cwd=tmp_path
         )
         assert "Server error" not in result.stdout, result.stdout[-6000:]
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-2000:]
