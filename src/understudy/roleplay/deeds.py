@@ -2,9 +2,9 @@
 that were said.
 
 Small models do something whenever they may. So an action is offered only where the player's words
-ask for it: they hold one of its cues, or its name, or one of its targets together with a wish; and
-only where its condition may hold. The model then chooses whether to do it, with which target and
-values, under a grammar.
+ask for it (`wishes`): they hold one of its cues, or ask to do what its name says, or wish for one
+of its targets; and only where its condition may hold. The model then chooses whether to do it, with
+which target and values, under a grammar.
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.generation.words import content_words
+from understudy.generation.words import content_words, telling_words, words_of
 from understudy.roleplay.knowledge import stands_in
 from understudy.roleplay.state import Action, ActionKind, GameState, turn_schema
-
-MIN_SHARED = 0.5  # of a fact's telling words must stand in the exchange
-_WISH = re.compile(
-    r"\b(?:give|hand|pass|bring|sell|buy|trade|take|get|fetch|show|lend|borrow|please|want|need|"
-    r"(?:i'd|would) like|can i|may i"
-    r"|could i|let me|i'll|here (?:is|are)|have (?:a|an|the|some|this|that)|pay)\b",
-    re.IGNORECASE,
+from understudy.roleplay.wishes import (
+    LIGHT_VERBS,
+    asks_to,
+    is_bare,
+    is_english,
+    names,
+    sentences,
+    wishes,
 )
+
+LONGEST = 4000  # characters of a message in which a wish is looked for
+MIN_SHARED = 0.5  # of a fact's telling words must stand in the exchange
 _WHO_SPEAKS = {"player", "the player", "user", "you", "me", "him", "her", "them", "self", "myself"}
+_TELLS_NOTHING = {"item", "thing", "the", "a", "an", "and", "to", "of", "with", *_WHO_SPEAKS}
 _NOISE = re.compile(r"[\x00-\x1f{}<>|\\\[\]]")
 
 
@@ -52,26 +57,30 @@ def wanted_actions(player_text: str, state: GameState) -> tuple[ActionKind, ...]
 
 
 def is_asked_for(kind: ActionKind, text: str) -> bool:
-    """Whether a text asks for an action: see the module's docstring."""
+    """Whether a text asks for an action: see the module's docstring and `wishes`."""
     if any(stands_in(cue, text) for cue in kind.cues):
         return True
-    words = content_words(text) | _stems(text)
-    names_it = bool(_stems(kind.name.replace("_", " ")) & words)
-    telling = [target for target in kind.targets if target.casefold() not in _WHO_SPEAKS]
-    names_target = any(content_words(target) & words for target in telling)
-    if not telling:
-        return names_it
-    return names_target and (names_it or bool(_WISH.search(text)))
+    text = text[:LONGEST]
+    words = words_of(kind.name)
+    name = [word for word in words if word not in _TELLS_NOTHING] or words
+    things = {
+        word for target in kind.targets for word in telling_words(target) if word not in _WHO_SPEAKS
+    }
+    if not is_english(text):
+        return names(text, things or name)
+    return any(_asks_for(sentence, name, things) for sentence in sentences(text))
 
 
-def _stems(text: str) -> set[str]:
-    """Words without the commonest endings, those too that tell little by themselves: "give" is a
-    name of an action.
+def _asks_for(sentence: str, name: list[str], things: set[str]) -> bool:
+    """Whether a sentence asks for what words name: with a thing to do it to where there are some,
+    else by its verb, or by what else its name tells together with a wish.
     """
-    return {
-        re.sub(r"(?:ing|ed|es|s|e)$", "", word.casefold())
-        for word in re.findall(r"[^\W\d_]{3,}", text)
-    } - {"item", "th", "and", "you", "player"}
+    if things:
+        return names(sentence, things) and (asks_to(sentence, name) or wishes(sentence))
+    objects = name[1:]
+    if objects and names(sentence, objects):
+        return is_bare(sentence, name) or asks_to(sentence, name) or wishes(sentence)
+    return asks_to(sentence, [word for word in name if not objects or word not in LIGHT_VERBS])
 
 
 def deeds_schema(

@@ -4,6 +4,8 @@ reason.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from understudy.engine import Output
@@ -130,6 +132,68 @@ def test_whom_an_action_is_done_to_is_no_reason_for_it():
         assert wanted_actions(text, state) == ()
     assert wanted_actions("Attack the wolf!", state) == (attack,)
     assert [kind.name for kind in wanted_actions("Please follow me.", state)] == ["follow"]
+
+
+WAIT, DANCE, HELP = ActionKind("wait"), ActionKind("dance"), ActionKind("help")
+OPEN, KEY, GUARDS = ActionKind("open_door"), ActionKind("give_key"), ActionKind("call_guards")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (WAIT, "Oh, cool! I can't wait to hear it."),
+        (WAIT, "I actually started out as a waiter."),
+        (DANCE, "I like to dance too! What do you like to dance to?"),
+        (DANCE, "I take dance lessons once a week."),
+        (HELP, "I'm happy to help."),
+        (OPEN, "What is your favorite chess opening?"),
+        (OPEN, "I've always liked fresh air and open space."),
+        (KEY, "You should give it a try!"),
+        (ActionKind("play_music"), "I like to run, play basketball, and hang out with friends."),
+        (ActionKind("start_quest"), "That is a good question, I'd like to know."),
+        (ActionKind("attack"), "Please don't attack me."),
+        (ActionKind("attack"), "They attack the village every night."),
+        (GIVE, "Do you have a sword?"),
+        (GIVE, "Where can I get a sword?"),
+        (GIVE, "I've always wanted a sword, but I don't have the space."),
+    ],
+)
+def test_the_name_of_an_action_in_small_talk_is_no_request(kind, text):
+    assert wanted_actions(text, GameState(facts={"silver": 5}, actions=(kind,))) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (WAIT, "Could you please wait here?"),
+        (WAIT, "Stay here and wait."),
+        (DANCE, "Shall we dance?"),
+        (DANCE, "Would you like to dance?"),
+        (HELP, "I need your help."),
+        (HELP, "Help!"),
+        (OPEN, "Open it!"),
+        (OPEN, "Grom, open the door."),
+        (OPEN, "Take the key and open the door."),
+        (KEY, "Can I have the key?"),
+        (GUARDS, "Guards!"),
+        (GUARDS, "Someone call the guards!"),
+        (ActionKind("attack"), "*draws a knife and attacks*"),
+        (ActionKind("attack"), "I attack you!"),
+        (ActionKind("tell_story"), "Tell me a story."),
+        (ActionKind("warten"), "Bitte hier warten, mein guter Freund!"),
+        (ActionKind("buy", targets=("apples",)), "I have apples to sell."),
+        (GIVE, "I’ll take the swords."),
+    ],
+)
+def test_a_request_offers_the_action_that_it_names(kind, text):
+    assert wanted_actions(text, GameState(facts={"silver": 5}, actions=(kind,))) == (kind,)
+
+
+@pytest.mark.parametrize("text", ["please " * 100_000, "wait " * 100_000, "a," * 100_000])
+def test_a_long_message_is_read_in_bounded_time(text):
+    began = time.process_time()
+    wanted_actions(text, GameState(actions=(WAIT, OPEN, GIVE)))
+    assert time.process_time() - began < 2
 
 
 def test_conditions_are_checked_by_the_library():
