@@ -20,6 +20,7 @@ from understudy.generation import schema_logic, schema_numbers
 from understudy.generation.json_schema import PARTS, parts_of, target_of
 from understudy.generation.schema_check import place_of
 from understudy.text import ecma
+from understudy.text.grammar import json_fault
 
 FORMATS = frozenset(
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"]
@@ -57,6 +58,9 @@ class Known:
 
     def __bool__(self) -> bool:
         return bool(self.names or self.patterns)
+
+    def covers(self, other: Known) -> bool:
+        return {*other.names} <= {*self.names} and {*other.patterns} <= {*self.patterns}
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> Known:
@@ -107,7 +111,7 @@ class _Holder:
         rest = node.get("unevaluatedProperties", True)
         if rest is False:
             known = None if _opens(said, self._source) else Known()
-            if "dependentSchemas" in said:
+            if known is None:  # what opens may be an alternative that does not hold
                 self.loosen(way, "unevaluatedProperties")
         elif rest is not True and (target_of(node) or any(True for _ in parts_of(node))):
             self.loosen(way, "unevaluatedProperties")
@@ -128,6 +132,8 @@ class _Holder:
         made |= composed
         if known is None:
             return self._opened(made)
+        if not known.covers(conditional_of(node, self._source)):
+            self.loosen(way, "unevaluatedProperties")
         return _closed(made, known | known_of(node, self._source))
 
     def _variant(self, name: str, known: Known | None) -> str:
@@ -203,7 +209,7 @@ class _Holder:
                 self.loosen(way, key)
             return values
         if key == "format":
-            return {key: entry} if entry in FORMATS else {}
+            return {key: entry} if _is_held_format(entry, said) else {}
         return self._counted(key, entry, said, way)
 
     def _counted(
@@ -282,6 +288,32 @@ def known_of(node: Any, defs: Mapping[str, Any], seen: frozenset[str] = frozense
     return known
 
 
+def conditional_of(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Known:
+    """What only alternatives speak of that do not close themselves: those below an allOf or a
+    condition. Their names are known to a grammar whichever of them holds.
+    """
+    fork = next((key for key in ("oneOf", "anyOf") if key in node), None)
+    besides = {key: entry for key, entry in node.items() if key != fork}
+    sure = _sure_of(besides, defs)
+    spoken = known_of(besides, defs)
+    return Known(
+        tuple(name for name in spoken.names if name not in sure.names),
+        tuple(pattern for pattern in spoken.patterns if pattern not in sure.patterns),
+    )
+
+
+def _sure_of(node: Any, defs: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> Known:
+    """What the parts that always hold speak of."""
+    if not isinstance(node, Mapping):
+        return Known()
+    known, name = Known.of(node), target_of(node)
+    for part in node.get("allOf", ()):
+        known |= _sure_of(part, defs, seen)
+    if name and name not in seen:
+        known |= _sure_of(defs.get(name), defs, seen | {name})
+    return known
+
+
 def _opens(node: Any, defs: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
     """Whether some part of a composition looks at all properties."""
     if not isinstance(node, Mapping):
@@ -310,6 +342,16 @@ def _unwrapped(made: dict[str, Any]) -> dict[str, Any]:
         if set(made) == {key} and len(made[key]) == 1 and isinstance(made[key][0], dict):
             return dict(made[key][0])
     return made
+
+
+def _is_held_format(name: str, said: Mapping[str, Any]) -> bool:
+    """A format is an annotation: one that contradicts what else is said of the text says nothing."""
+    if name not in FORMATS or said.keys() & {"enum", "const"}:
+        return False
+    beside = {key: said[key] for key in ("minLength", "maxLength") if key in said}
+    if "pattern" in said:
+        beside["pattern"] = ecma.for_grammar(said["pattern"])
+    return not beside or not json_fault({"type": "string", "format": name, **beside})
 
 
 def _rule_of_names(said: Mapping[str, Any]) -> bool:

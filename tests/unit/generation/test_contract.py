@@ -26,6 +26,10 @@ NODE = {
     },
     "required": ["v"],
 }
+XY = [
+    {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
+    {"type": "object", "properties": {"y": {"type": "string"}}, "required": ["y"]},
+]
 NUMBERED = {"enum": ["a", "b"]}
 TUPLE = [{"type": "integer"}, {"type": "string"}]
 
@@ -261,6 +265,38 @@ TABLE = [
         "",
     ),
     ({"type": "string", "format": "cuid"}, ["abc"], [1], ""),
+    (
+        {"type": "string", "format": "date", "pattern": r"^\d{2}\.\d{2}\.\d{4}$"},
+        ["01.02.2024"],
+        ["2024-02-01"],
+        "",
+    ),
+    ({"type": "string", "format": "uuid", "enum": ["none"]}, ["none"], ["x"], ""),
+    ({"type": "string", "format": "uuid", "maxLength": 8}, ["abc"], ["a" * 9], ""),
+    (
+        {
+            "type": "object",
+            "properties": {"k": NUMBERED},
+            "if": {"properties": {"k": {"const": "a"}}},
+            "then": {"properties": {"v": {"type": "integer"}}},
+            "unevaluatedProperties": False,
+        },
+        [{"k": "a", "v": 1}, {"k": "b"}],
+        [{"k": "b", "v": 1}],
+        "unevaluatedProperties",
+    ),
+    (
+        {"allOf": [{"anyOf": XY}], "unevaluatedProperties": False},
+        [{"x": 1}, {"y": "s"}, {"x": 1, "y": "s"}],
+        [{"x": 1, "y": 5}],
+        "unevaluatedProperties",
+    ),
+    (
+        {"anyOf": [{**XY[0], "additionalProperties": True}, XY[1]], "unevaluatedProperties": False},
+        [{"x": 1, "z": 1}, {"y": "s"}],
+        [{"y": "s", "z": 1}],
+        "unevaluatedProperties",
+    ),
     ({"type": "string", "pattern": r"^\p{L}+$"}, ["Größe"], ["1"], ""),
     ({"type": "string", "pattern": r"^(?<y>\d{4})$"}, ["2024"], ["24"], ""),
     ({"type": "string", "pattern": r"^(?!x)\w+$"}, ["ab"], ["xb"], "pattern"),
