@@ -52,6 +52,20 @@ def test_one_that_cannot_is_an_error_that_names_it(served, stream):
     assert "tool_calls" not in answer.text
 
 
+def test_the_error_event_of_responses_is_one(served):
+    """Flat as the reference has it, nested as openai's and Vercel's clients read it."""
+    items = {"const": 1}
+    schema = {"type": "array", "items": items, "minItems": 2, "maxItems": 2, "uniqueItems": True}
+    form = {"format": {"type": "json_schema", "name": "x", "schema": schema}}
+    body = {"input": "Hi", "max_output_tokens": 30, "text": form, "stream": True}
+    text = httpx.post(served.url + "/v1/responses", json=body, timeout=120).text
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    last = events[-1]
+    assert (last["type"], last["code"]) == ("error", "schema_broken")
+    assert last["sequence_number"] == len(events) - 1
+    assert last["error"]["message"] == last["message"]
+
+
 def test_an_answer_is_held_and_checked_like_a_call(served):
     schema = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2}
     for unique, status in ((False, 200), (True, 422)):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
+
+from tests.serve.conftest import live
+from understudy.serve.keys import new_key
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "temperature": 0}
 CALL = {
@@ -36,6 +41,17 @@ def responses(served, **body):
         {"verbosity": "medium", "functions": None, "web_search_options": None},
         {"functions": [], "mcp_servers": [], "tools": [], "stop": [], "extra_body": {}},
         {"tools": [], "tool_choice": "auto", "logit_bias": {}, "metadata": {}},
+        {"top_k": -1, "service_tier": "flex"},
+        {"tools": [{**CALL, "cache_control": {"type": "ephemeral"}}]},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "cache_control": {"type": "ephemeral"},
+                    "content": [{"type": "text", "text": "Hi", "cache_control": {}}],
+                }
+            ]
+        },
         {
             "messages": [
                 {"role": "assistant", "content": None, "audio": None, "function_call": None}
@@ -120,6 +136,8 @@ def test_responses_takes(served, more):
             "input[0].call_id",
         ),
         (lambda s: responses(s, input=[{"type": "computer_call"}]), "input[0].type"),
+        (lambda s: responses(s, tools=[{"type": "web_search"}]), "tools[0].type"),
+        (lambda s: responses(s, tools=[{"type": "mcp", "server_label": "x"}]), "tools[0].type"),
         (
             lambda s: chat(
                 s, messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]
@@ -133,6 +151,43 @@ def test_what_is_wrong_is_named(served, ask, param):
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param, answer.text
     assert "<|" not in answer.text
+
+
+def test_a_list_that_is_empty_is_called_one(served):
+    assert "list" in responses(served, input=[]).json()["error"]["message"].lower()
+
+
+def test_chunks_have_a_usage_to_come(served):
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    for route, body in (("chat/completions", CHAT), ("completions", {"prompt": "Hi"})):
+        lines = post(served, f"/v1/{route}", **{"max_tokens": 2, **body, **options}).text.split(
+            "\n"
+        )
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+        assert chunks[-1]["usage"]["completion_tokens"] == 2
+    plain = post(served, "/v1/chat/completions", **CHAT, stream=True).text
+    assert '"usage"' not in plain
+
+
+def test_limits_of_a_parameter_and_words_of_the_message_do_not_shut_each_other_out(served):
+    """The smallest models copy values out of the message; where none fits, any may be written."""
+    port = {"type": "integer", "minimum": 1024, "maximum": 9999}
+    name = {"type": "string", "minLength": 5, "maxLength": 8}
+    parameters = {"type": "object", "properties": {"port": port, "name": name}}
+    listen = {"name": "listen", "parameters": {**parameters, "required": ["port", "name"]}}
+    answer = chat(
+        served,
+        messages=[{"role": "user", "content": "Open 5 up"}],
+        tools=[{"type": "function", "function": listen}],
+        tool_choice="required",
+        max_tokens=60,
+    )
+    assert answer.status_code == 200, answer.text
+    call = answer.json()["choices"][0]["message"]["tool_calls"][0]["function"]
+    given = json.loads(call["arguments"])
+    assert 1024 <= given["port"] <= 9999
+    assert 5 <= len(given["name"]) <= 8
 
 
 def test_an_item_of_an_earlier_response_can_be_named(served):
@@ -229,6 +284,21 @@ def test_models_are_listed_for_both_big_protocols(served):
     assert listed["has_more"] is False
     assert listed["first_id"] == listed["data"][0]["id"]
     assert {"type", "display_name", "created_at", "object", "created"} <= set(listed["data"][0])
+
+
+def test_a_page_that_may_ask_reads_why_it_was_refused(served, tmp_path):
+    """Without the header a browser shows the SDK a connection error."""
+    keys = tmp_path / "keys"
+    new_key(keys)
+    page, foreign = "http://localhost:3000", "https://evil.example"
+    with live(served.model, key_file=keys) as closed:
+        for origin, status in ((page, 401), (foreign, 403)):
+            answer = httpx.post(
+                closed.url + "/v1/chat/completions", json=CHAT, headers={"Origin": origin}
+            )
+            assert answer.status_code == status
+            allowed = answer.headers.get("access-control-allow-origin")
+            assert allowed == (page if origin == page else None)
 
 
 def test_an_origin_that_may_ask_may_send_what_it_asks_for(served):

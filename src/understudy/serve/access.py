@@ -26,6 +26,7 @@ OPEN_PATHS = ("/health", "/ready", "/")
 PAGE_PATHS = (
     "/page/"  # the page asks for the key, so it has to come without one; it holds nothing of anyone
 )
+FOREIGN = ("host_not_allowed", "origin_not_allowed")  # other faults a page may read: 401, 413
 UPLOAD_PATHS = ("/v1/characters", "/v1/collections")
 
 
@@ -78,7 +79,7 @@ class AccessControl:
         try:
             fault = self._fault(scope, headers)
             if fault is not None:
-                origin = None
+                origin = None if fault.code in FOREIGN else origin
                 await self._refuse(fault, scope, receive, sending)
             elif scope["method"] == "OPTIONS" and origin:
                 await json_response({}, 200, _preflight(headers))(scope, receive, sending)

@@ -108,10 +108,10 @@ def from_validation(error: ValidationError) -> ApiError:
     the one that fits best.
     """
     faults = error.errors(include_url=False)
-    beginning = param_name(faults[0]["loc"])
+    beginning = param_name(_of_kind(faults)["loc"])
     first = max(
         (fault for fault in faults if param_name(fault["loc"]).startswith(beginning)),
-        key=lambda fault: len(fault["loc"]),
+        key=lambda fault: (len(fault["loc"]), not fault["type"].endswith("_type")),
     )
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is no JSON ({first['msg']})", code="invalid_json")
@@ -123,6 +123,13 @@ def from_validation(error: ValidationError) -> ApiError:
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _wrong_kind(param, first.get("ctx", {}))
     return ApiError(400, f"{param}: {first['msg']}", param=param, code="invalid_value")
+
+
+def _of_kind(faults: list[Any]) -> Any:
+    """The first fault, or that of the `type` beside it, which explains it."""
+    first = faults[0]
+    place = (*first["loc"][:-1], "type")
+    return next((fault for fault in faults if fault["loc"] == place), first)
 
 
 def _wrong_kind(param: str, context: dict[str, Any]) -> ApiError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from understudy.generation.chat_request import AnswerForm
 from understudy.generation.thinking import Thinking
@@ -44,6 +44,9 @@ class Body(BaseModel):
         }
 
 
+Tier = Literal["auto", "default", "flex", "priority"]  # one queue here: nothing changes
+# -1 is vLLM's word for all of them.
+TopK = Annotated[int, Field(ge=-1, le=1 << 30), AfterValidator(lambda top_k: max(top_k, 0))]
 _Window = Annotated[int, Field(ge=-1, le=1 << 30)]
 
 
@@ -119,7 +122,7 @@ class DrawSamplers(RepetitionSamplers):
     `SamplingParams`.
     """
 
-    top_k: Annotated[int, Field(ge=0, le=1 << 30)] | None = None
+    top_k: TopK | None = None
     min_p: Probability | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     penalty_last_n: _Window | None = None
@@ -141,6 +144,11 @@ class Samplers(DrawSamplers, AdapterBody):
 class StreamOptions(Body):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+
+
+def usage_to_come(options: StreamOptions | None) -> dict[str, Any]:
+    """What each chunk has in the place of a usage that the last one brings."""
+    return {"usage": None} if options is not None and options.include_usage else {}
 
 
 class SchemaFormat(Body):

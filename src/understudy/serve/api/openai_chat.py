@@ -14,7 +14,7 @@ from understudy.engine import TokenLogprob, Usage
 from understudy.generation.chat_request import ChatRequest, OfferedTools
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.answers import Answers, Finish, prepare
-from understudy.serve.api.bodies import answer_of, bias_of, sampled, stops_of
+from understudy.serve.api.bodies import answer_of, bias_of, sampled, stops_of, usage_to_come
 from understudy.serve.api.openai_chat_bodies import AllowedChoice, ChatCompletionsBody, NamedChoice
 from understudy.serve.errors import ApiError
 from understudy.serve.events import event, respond
@@ -96,7 +96,8 @@ def _offered(body: ChatCompletionsBody) -> OfferedTools:
         }
         tools = tuple(tool for tool in tools if tool.function.name in names)
         choice = choice.allowed_tools.mode
-    given = [tool.model_dump(exclude={"function": {"strict"}}, exclude_none=True) for tool in tools]
+    left_out: Any = {"cache_control": True, "function": {"strict"}}
+    given = [tool.model_dump(exclude=left_out, exclude_none=True) for tool in tools]
     return OfferedTools(given, choice)
 
 
@@ -174,6 +175,7 @@ class _Chat:
             "created": int(time.time()),
             "model": context.name,
             "system_fingerprint": context.model.fingerprint,
+            **(usage_to_come(body.stream_options) if body.stream else {}),
         }
 
     def _logprobs(self, entries: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from understudy.serve.api.bodies import (
     StreamOptions,
     Temperature,
     ThinkingFields,
+    Tier,
     Tokens,
 )
 
@@ -26,6 +27,7 @@ from understudy.serve.api.bodies import (
 class TextPart(Body):
     type: Literal["text"]
     text: str
+    cache_control: JsonObject | None = None  # the cache here needs no hints
 
 
 class RefusalPart(Body):
@@ -62,6 +64,7 @@ class ChatMessage(Body):
     annotations: Several[Any] | None = None
     audio: None = None
     function_call: None = None
+    cache_control: JsonObject | None = None
 
     def to_message(self) -> dict[str, Any]:
         """As chat templates take it."""
@@ -100,6 +103,7 @@ class FunctionTool(Body):
 class ChatTool(Body):
     type: Literal["function"]
     function: FunctionTool
+    cache_control: JsonObject | None = None
 
 
 class NamedFunction(Body):
@@ -151,7 +155,7 @@ class ChatCompletionsBody(Samplers, ThinkingFields):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     store: Literal[False] | None = None
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Tier | None = None
     modalities: Several[Literal["text"]] | None = None
     verbosity: Literal["medium"] | None = None
     prediction: JsonObject | None = None  # a guess that could only save time

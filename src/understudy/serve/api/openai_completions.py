@@ -31,6 +31,7 @@ from understudy.serve.api.bodies import (
     bias_of,
     sampled,
     stops_of,
+    usage_to_come,
 )
 from understudy.serve.api.openai_chat import timings, usage_document
 from understudy.serve.content import Outputs
@@ -165,6 +166,7 @@ class _Completion:
             "created": int(time.time()),
             "model": context.name,
             "system_fingerprint": context.model.fingerprint,
+            **(usage_to_come(body.stream_options) if body.stream else {}),
         }
 
     async def _choices(self) -> AsyncIterator[dict[str, Any]]:

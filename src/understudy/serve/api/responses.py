@@ -28,7 +28,7 @@ from understudy.serve.api.responses_bodies import (
 )
 from understudy.serve.api.responses_output import ItemEvents, OutputItems, as_item
 from understudy.serve.errors import ApiError
-from understudy.serve.events import event, respond
+from understudy.serve.events import respond
 from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import RequestContext, json_response, server_of, with_model
 from understudy.serve.stores import StoredResponse
@@ -84,7 +84,7 @@ async def responses(context: RequestContext, body: ResponsesRequest) -> Response
     return await respond(
         context,
         events=response.events(),
-        write_error=lambda error: event({"type": "error", **error.to_openai()["error"]}, "error"),
+        write_error=response.failed,
     )
 
 
@@ -152,6 +152,7 @@ class _Response:
         self.num_before, self.is_stopped = num_before, False
         self.id, self.created = f"resp_{secrets.token_hex(16)}", int(time.time())
         self.output, self.status = OutputItems(), "in_progress"
+        self.write = ItemEvents(self.output)
 
     def _document(self, usage: dict[str, Any] | None = None) -> dict[str, Any]:
         body, params = self.body, self.answers.prepared.request.params
@@ -236,12 +237,20 @@ class _Response:
             item["status"] = self._item_status(item)
         return await self._finished()
 
+    def failed(self, error: ApiError) -> bytes:
+        """The event of a fault after the beginning: its fields as the reference lists them, and
+        under `error`, where openai's and Vercel's clients look for them.
+        """
+        inner = error.to_openai()["error"]
+        fields = {key: inner[key] for key in ("code", "message", "param")}
+        return self.write.event("error", **fields, error=inner)
+
     def _item_status(self, item: dict[str, Any]) -> str:
         is_cut = self.status == "incomplete" and item is self.output.last
         return "incomplete" if is_cut else "completed"
 
     async def events(self) -> AsyncIterator[bytes]:
-        output, write = self.output, ItemEvents(self.output)
+        output, write = self.output, self.write
         yield write.event("response.created", response=self._document())
         yield write.event("response.in_progress", response=self._document())
         async for piece in self._pieces():

@@ -15,6 +15,7 @@ from understudy.serve.api.bodies import (
     Several,
     StreamOptions,
     Temperature,
+    Tier,
     Tokens,
 )
 from understudy.serve.api.openai_chat_bodies import FunctionTool
@@ -215,7 +216,7 @@ class ResponsesRequest(DrawSamplers):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Tier | None = None
     background: Literal[False] | None = None
     include: Several[Include] | None = None
     reasoning: ReasoningOptions | None = None
