@@ -18,7 +18,7 @@ from typing import Any
 
 from understudy.generation import schema_logic, schema_numbers
 from understudy.generation.json_schema import PARTS, parts_of, target_of
-from understudy.generation.schema_check import place_of
+from understudy.generation.schema_check import SchemaCheck, place_of
 from understudy.text import ecma
 from understudy.text.grammar import json_fault
 
@@ -27,6 +27,7 @@ FORMATS = frozenset(
 )
 ANY = "any_value"
 _KEPT = ("type", "required", "minItems", "maxItems", "minLength", "maxLength")
+_OF_SCALARS = (*schema_numbers.LIMITS, "multipleOf", "pattern", "minLength", "maxLength")
 _OPENING = ("additionalProperties", "unevaluatedProperties")
 
 
@@ -123,6 +124,7 @@ class _Holder:
         if name:
             said["allOf"] = [{"$ref": said.pop("$ref")}, *said.get("allOf", ())]
         said = schema_logic.without_logic(said, self._source, lambda key: self.loosen(way, key))
+        said = _chosen(said)
         made: dict[str, Any] = {}
         for key, entry in said.items():
             made |= self._keyword(key, entry, said, way)
@@ -344,8 +346,22 @@ def _unwrapped(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _chosen(said: dict[str, Any]) -> dict[str, Any]:
+    """A choice of values, those alone that the rules of texts and numbers beside it take: a grammar
+    divides in binary, and looks around nowhere.
+    """
+    choices = [key for key in ("enum", "const") if key in said]
+    beside = {key: said[key] for key in (*_OF_SCALARS, *choices[1:]) if key in said}
+    if not choices or not beside:
+        return said
+    check = SchemaCheck(beside)
+    values = said["enum"] if choices[0] == "enum" else [said["const"]]
+    rest = {key: entry for key, entry in said.items() if key not in (*beside, *choices)}
+    return {**rest, "enum": [value for value in values if check.fault(value) is None]}
+
+
 def _is_held_format(name: str, said: Mapping[str, Any]) -> bool:
-    """A format is an annotation: one that contradicts what else is said of the text says nothing."""
+    """A format is an annotation: one that contradicts what else is said of a text says nothing."""
     if name not in FORMATS or said.keys() & {"enum", "const"}:
         return False
     beside = {key: said[key] for key in ("minLength", "maxLength") if key in said}

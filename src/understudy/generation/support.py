@@ -7,21 +7,36 @@ Two rules, each a switch of its own, both on the schema that the grammar holds a
   the required parameters use up. Small models fill in every parameter they see; five of fourteen
   wrong calls of a 0.5B model only added one that nobody mentioned.
 - **Copied values** (for the smallest models): a text without a format or a list of values must be a
-  run of words of the conversation, a number one of its numbers. Where nothing can be copied the
-  parameter stays as it is.
+  run of words of the conversation, a number one of its numbers. Where nothing can be copied that
+  the parameter's own limits take, it stays as it is.
+
+Where a schema says more of its properties than what each is (conditions, alternatives, how many,
+others that may follow), none is left out.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from understudy.generation.contract import contract_of
 from understudy.generation.words import content_words
 
 MAX_SPAN_WORDS = 8
 MAX_SPANS = 1500
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w)")
+# Beside these, a schema's root speaks of properties by name or number.
+_LISTING = frozenset(
+    (
+        *("type", "properties", "required", "unevaluatedProperties", "$defs", "definitions"),
+        *("title", "description", "default", "examples", "$schema", "$id", "id", "$comment"),
+    )
+)
+_COMPOSED = ("enum", "const", "format", "pattern", "$ref", "anyOf", "oneOf", "allOf", "not", "if")
+_LENGTHS = ("minLength", "maxLength")
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _SPACE = re.compile(r"\s+")
 _EDGE = ".,;:!?()[]{}\"'“”‘’"
 _NUMBER_WORDS = [
@@ -61,7 +76,7 @@ def supported(schema: Mapping[str, Any], said: str) -> dict[str, Any]:
         said: the conversation that may hold values: messages, results, defaults.
     """
     properties = schema.get("properties")
-    if not isinstance(properties, Mapping):
+    if not isinstance(properties, Mapping) or not _only_lists(schema):
         return dict(schema)
     required = set(schema.get("required") or ())
     words = content_words(said)
@@ -158,20 +173,39 @@ def _named(schema: Any, words: set[str]) -> Any:
     return {**schema, "enum": named} if named else schema
 
 
+def _only_lists(schema: Mapping[str, Any]) -> bool:
+    """Whether a property that is left out is missed nowhere else in the schema."""
+    if schema.get("additionalProperties") is not False and "additionalProperties" in schema:
+        return False
+    is_plain = schema.keys() <= _LISTING | {"additionalProperties"}
+    return is_plain and "#/properties/" not in json.dumps(schema)
+
+
 def _copied(schema: Any, spans: list[str], numbers: list[str]) -> Any:
-    if not isinstance(schema, Mapping) or any(
-        key in schema for key in ("enum", "const", "format", "pattern", "$ref", "anyOf", "oneOf")
-    ):
+    if not isinstance(schema, Mapping) or any(key in schema for key in _COMPOSED):
         return schema
-    kind = schema.get("type")
-    if kind == "string" and spans:
-        return {**schema, "pattern": f"^(?:{'|'.join(re.escape(s) for s in spans)})$"}
-    whole = [number for number in numbers if "." not in number]
-    if kind == "integer" and whole:
-        return {**schema, "enum": [int(number) for number in whole]}
-    if kind == "number" and numbers:
-        return {**schema, "enum": [float(n) if "." in n else int(n) for n in numbers]}
-    if kind == "array":
-        items = schema.get("items")
-        return {**schema, "items": _copied(items, spans, numbers)} if items else schema
+    values = _copies(schema, spans, numbers)
+    if schema.get("type") == "string" and values:
+        return {**schema, "pattern": f"^(?:{'|'.join(map(re.escape, values))})$"}
+    if values:
+        return {**schema, "enum": values}
+    items = schema.get("items")
+    if schema.get("type") == "array" and isinstance(items, Mapping):
+        narrow = _copied(items, spans, numbers)
+        num_values = len(_copies(items, spans, numbers)) if schema.get("uniqueItems") else None
+        is_enough = num_values is None or num_values >= schema.get("minItems", 0)
+        return {**schema, "items": narrow} if is_enough else schema
     return schema
+
+
+def _copies(schema: Mapping[str, Any], spans: list[str], numbers: list[str]) -> list[Any]:
+    """What of a conversation may be copied into a text or a number with these limits."""
+    kind = schema.get("type")
+    if kind == "string":
+        least, most = (schema.get(key) for key in _LENGTHS)
+        return [s for s in spans if (least or 0) <= len(s) <= (len(s) if most is None else most)]
+    if kind not in ("integer", "number"):
+        return []
+    given = [float(n) if "." in n else int(n) for n in numbers if kind == "number" or "." not in n]
+    limits = contract_of({key: schema[key] for key in _LIMITS if key in schema})
+    return [value for value in given if limits.fault(value) is None]

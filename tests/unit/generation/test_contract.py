@@ -264,6 +264,9 @@ TABLE = [
         [0.065],
         "",
     ),
+    ({"type": "number", "enum": [0.25, 0.3, 7], "multipleOf": 0.1}, [0.3, 7], [0.25, 0.4], ""),
+    ({"enum": ["ab", "xb", 5], "pattern": r"^(?!x)", "maximum": 4}, ["ab"], ["xb", 5], ""),
+    ({"const": "a", "enum": ["a", "b"]}, ["a"], ["b"], ""),
     ({"type": "string", "format": "cuid"}, ["abc"], [1], ""),
     (
         {"type": "string", "format": "date", "pattern": r"^\d{2}\.\d{2}\.\d{4}$"},

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.generation.chat_request import ChatRequest
+from understudy.generation.contract import contract_of
 from understudy.generation.intent import CallPolicy, CallSettings, read_intent
 from understudy.generation.prepare import RequestLimits, prepare_chat
 from understudy.generation.relevance import SURE, Gate, Relevance
@@ -28,6 +29,7 @@ def tool(name: str, description: str, required: list[str] | None = None, **prope
 
 
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
+UNIT = "#/properties/unit"
 WEATHER = tool(
     "get_weather",
     "The current weather of a city.",
@@ -160,6 +162,46 @@ def test_optional_numbers_need_a_number_to_spare():
     }
     assert list(supported(schema, "the root of 16")["properties"]) == ["x"]
     assert "tolerance" in supported(schema, "the root of 16 with a step of 0.1")["properties"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"minProperties": 1},
+        {"anyOf": [{"required": ["unit"]}, {"required": ["days"]}]},
+        {"dependentRequired": {"city": ["unit"]}},
+        {"additionalProperties": True},
+        {"patternProperties": {"^x-": {}}},
+        {"required": ["twin"]},
+    ],
+)
+def test_no_parameter_is_left_out_that_the_schema_speaks_of_elsewhere(more):
+    city, unit = TEXT, {"type": "string", "enum": ["kelvin"]}
+    properties = {"city": city, "unit": unit, "days": NUMBER, "twin": {"$ref": UNIT}}
+    schema = {"type": "object", "properties": properties, "required": ["city", "twin"], **more}
+    assert supported(schema, "the weather in Paris") == schema
+
+
+@pytest.mark.parametrize(
+    ("inner", "said", "enum"),
+    [
+        ({"type": "string", "minLength": 5}, "Hi", None),
+        ({"type": "integer", "minimum": 1024}, "use 8080 for 5 of them", [8080]),
+        ({"type": "integer", "minimum": 1024}, "5 of them", None),
+        ({"type": "number", "exclusiveMaximum": 1, "multipleOf": 0.1}, "0.25, 0.3 and 1", [0.3]),
+    ],
+)
+def test_only_what_the_limits_take_is_copied(inner, said, enum):
+    schema = copied({"type": "object", "properties": {"x": inner}, "required": ["x"]}, said)
+    assert schema["properties"]["x"] == (inner if enum is None else {**inner, "enum": enum})
+    assert contract_of(schema).rule
+
+
+def test_a_list_of_different_copies_needs_enough_of_them():
+    ports = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "uniqueItems": True}
+    schema = {"type": "object", "properties": {"ports": ports}}
+    assert copied(schema, "port 80") == schema
+    assert copied(schema, "80 and 443") != schema
 
 
 def test_copied_values_stand_in_what_was_said():
