@@ -28,7 +28,8 @@ constexpr int64_t SPLIT_COLUMNS = 1024;  // of one
 size_t Model::weight_bytes_per_token() const {
   size_t bytes = head_.weight.bytes();
   for (const Layer& l : layers_)
-    for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.in, &l.out})
+    for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.in, &l.in_z,
+                            &l.in_b, &l.in_a, &l.out})
       if (w->weight.data != nullptr) bytes += w->weight.bytes();
   return bytes;
 }
@@ -91,6 +92,7 @@ void Model::reserve(int64_t n) {
   b.x.reserve(n * padded_columns(s.hidden_size));
   b.h.reserve(n * padded_columns(s.hidden_size));
   b.q.reserve(n * padded_columns(s.query_size()));
+  if (s.output_gate) b.gated_q.reserve(n * padded_columns(s.projected_query_size()));
   b.attention.reserve(n * padded_columns(s.query_size()));
   b.k.reserve(n * padded_columns(s.kv_size()));
   b.v.reserve(n * padded_columns(s.kv_size()));
@@ -99,14 +101,22 @@ void Model::reserve(int64_t n) {
   for (auto* angles : {&b.cos, &b.sin}) angles->reserve(n * (s.rotary_dim / 2));
   if (!s.local_frequencies.empty())
     for (auto* angles : {&b.local_cos, &b.local_sin}) angles->reserve(n * (s.rotary_dim / 2));
-  const bool has_mamba = s.count(Mixer::MAMBA2) > 0, has_conv = s.count(Mixer::SHORT_CONV) > 0;
-  const int projected =
-      std::max(has_mamba ? s.mamba2.projected_size() : 0, has_conv ? 3 * s.hidden_size : 0);
-  const int mixed = std::max(s.mamba2.inner_size(), has_conv ? s.hidden_size : 0);
-  b.projected.reserve(n * padded_columns(projected));
+  const int mixed = std::max({s.mamba2.inner_size(), s.gated_delta.value_size(),
+                              s.count(Mixer::SHORT_CONV) > 0 ? s.hidden_size : 0});
+  b.projected.reserve(n * projected_stride());
   b.mixed.reserve(n * padded_columns(mixed));
   multiplier_.reserve(n, std::max({s.hidden_size, s.query_size(), s.intermediate_size, mixed}),
                       has_int12_);
+}
+
+// Of a row of what a recurrent mixer's products give.
+int64_t Model::projected_stride() const {
+  const GatedDelta& g = spec_.gated_delta;
+  const int64_t mamba = spec_.mamba2.projected_size(),
+                conv = spec_.count(Mixer::SHORT_CONV) > 0 ? 3 * spec_.hidden_size : 0,
+                delta = padded_columns(g.conv_channels()) + padded_columns(g.value_size()) +
+                        2 * padded_columns(g.num_heads);
+  return std::max(padded_columns(std::max(mamba, conv)), delta);
 }
 
 void Model::find_angles(const Batch& batch) {
@@ -138,18 +148,56 @@ void Model::run_attention(const Layer& layer, const Batch& batch, Cache& cache) 
                 kv_stride = padded_columns(spec_.kv_size());
   Buffers& b = buffers_;
   norm_and_quantize(layer.mixer_norm, n, nullptr, {&layer.q, &layer.k, &layer.v});
-  multiply({{&layer.q, b.q.data(), query_stride},
+  const int64_t q_stride =
+      spec_.output_gate ? padded_columns(spec_.projected_query_size()) : query_stride;
+  multiply({{&layer.q, spec_.output_gate ? b.gated_q.data() : b.q.data(), q_stride},
             {&layer.k, b.k.data(), kv_stride},
             {&layer.v, b.v.data(), kv_stride}},
            {b.h.data(), spec_.hidden_size, n});
   rotate_and_store(layer, batch, cache);
   attention_.attend(layer.index, layer.block.window, batch, cache, b.q.data(), b.attention.data());
+  if (spec_.output_gate) gate_attention(n);
   const Activations attention{b.attention.data(), spec_.query_size(), n};
   multiplier_.quantize(attention, layer.o);
   add_to_stream(layer.o, attention, layer.mixer_post_norm);
 }
 
+// attention = attention · sigmoid(gate), head by head.
+void Model::gate_attention(int num_tokens) {
+  const int d = spec_.head_dim;
+  const int64_t stride = padded_columns(spec_.query_size()),
+                q_stride = padded_columns(spec_.projected_query_size());
+  pool_.share(num_tokens, 1, [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t)
+      for (int64_t h = 0; h < spec_.num_heads; ++h)
+        kernels_.sigmoid_gate(buffers_.gated_q.data() + t * q_stride + (2 * h + 1) * d,
+                              buffers_.attention.data() + t * stride + h * d, d);
+  });
+}
+
+void Model::run_gated_delta(const Layer& layer, const Batch& batch, StatePool& states) {
+  const int n = batch.num_tokens;
+  const GatedDelta& g = spec_.gated_delta;
+  Buffers& b = buffers_;
+  const int64_t stride = projected_stride();
+  float *qkv = b.projected.data(), *z = qkv + padded_columns(g.conv_channels()),
+        *beta = z + padded_columns(g.value_size()), *time = beta + padded_columns(g.num_heads);
+  norm_and_quantize(layer.mixer_norm, n, nullptr,
+                    {&layer.in, &layer.in_z, &layer.in_b, &layer.in_a});
+  multiply({{&layer.in, qkv, stride},
+            {&layer.in_z, z, stride},
+            {&layer.in_b, beta, stride},
+            {&layer.in_a, time, stride}},
+           {b.h.data(), spec_.hidden_size, n});
+  recurrent_.gated_delta(layer.index, layer.recurrent, batch, states, {qkv, z, beta, time, stride},
+                         b.mixed.data());
+  const Activations mixed{b.mixed.data(), layer.out.weight.columns, n};
+  multiplier_.quantize(mixed, layer.out);
+  add_to_stream(layer.out, mixed, layer.mixer_post_norm);
+}
+
 void Model::run_recurrent(const Layer& layer, const Batch& batch, StatePool& states) {
+  if (layer.block.mixer == Mixer::GATED_DELTA) return run_gated_delta(layer, batch, states);
   const int n = batch.num_tokens;
   const bool is_mamba = layer.block.mixer == Mixer::MAMBA2;
   Buffers& b = buffers_;
@@ -269,6 +317,10 @@ void Model::rotate_token(const Layer& layer, int t, const Batch& batch, Cache& c
   const float scale =
       spec_.attention_scale != 0 ? spec_.attention_scale : 1.0f / std::sqrt(static_cast<float>(d));
   float* q = buffers_.q.data() + t * padded_columns(spec_.query_size());
+  if (spec_.output_gate) {
+    const float* gated = buffers_.gated_q.data() + t * padded_columns(spec_.projected_query_size());
+    for (int h = 0; h < spec_.num_heads; ++h) std::copy_n(gated + 2 * h * d, d, q + h * d);
+  }
   for (int h = 0; h < spec_.num_heads; ++h) rotate(q + h * d, layer.q_norm);
   for (int i = 0; i < spec_.query_size(); ++i) q[i] *= scale;
   float* k = buffers_.k.data() + t * padded_columns(spec_.kv_size());

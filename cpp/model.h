@@ -34,7 +34,8 @@ struct Layer {
   int index = 0;  // among the layers with attention, or among the recurrent ones
   NormWeights mixer_norm, mixer_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
   Linear q, k, v, o, gate, up, down;
-  Linear in, out;  // of a recurrent mixer
+  Linear in, out;           // of a recurrent mixer
+  Linear in_z, in_b, in_a;  // of a gated delta mixer, beside `in`, which gives q, k and v
   RecurrentWeights recurrent;
 };
 
@@ -66,7 +67,7 @@ class Model {
   class Loader;
   struct Buffers {
     Memory<float> x, h, q, k, v, attention, up, gate, cos, sin, local_cos, local_sin, projected,
-        mixed;
+        mixed, gated_q;
   };
 
   void reserve(int64_t num_tokens);
@@ -75,6 +76,9 @@ class Model {
                    float* sin) const;
   void run_attention(const Layer& layer, const Batch& batch, Cache& cache);
   void run_recurrent(const Layer& layer, const Batch& batch, StatePool& states);
+  void run_gated_delta(const Layer& layer, const Batch& batch, StatePool& states);
+  int64_t projected_stride() const;
+  void gate_attention(int num_tokens);
   void run_mlp(int index, int num_tokens);
   void add_to_stream(const Linear& linear, const Activations& input, const NormWeights& post_norm);
   void scale_logits(int64_t num_rows, float* logits);

@@ -58,6 +58,7 @@ class Model::Loader {
       layer.mixer_post_norm = norm(prefix + "post_attention_layernorm");
     if (block.mixer == Mixer::ATTENTION) load_attention(prefix + "self_attn.", layer);
     if (block.mixer == Mixer::MAMBA2) load_mamba(prefix + "mamba.", layer);
+    if (block.mixer == Mixer::GATED_DELTA) load_gated_delta(prefix + "linear_attn.", layer);
     if (block.mixer == Mixer::SHORT_CONV) load_short_conv(prefix + "conv.", layer);
     if (!has_mlp) return layer;
     layer.mlp_norm = norm(
@@ -72,7 +73,7 @@ class Model::Loader {
 
   void load_attention(const std::string& prefix, Layer& layer) {
     const int64_t hidden = spec_.hidden_size;
-    layer.q = linear(prefix + "q_proj", spec_.query_size(), hidden);
+    layer.q = linear(prefix + "q_proj", spec_.projected_query_size(), hidden);
     layer.k = linear(prefix + "k_proj", spec_.kv_size(), hidden);
     layer.v = linear(prefix + "v_proj", spec_.kv_size(), hidden);
     layer.o = linear(prefix + "o_proj", hidden, spec_.query_size());
@@ -89,9 +90,35 @@ class Model::Loader {
     layer.recurrent.dt_bias = vector(prefix + "dt_bias", m.num_heads);
     layer.recurrent.d = vector(prefix + "D", m.num_heads);
     layer.recurrent.norm = vector(prefix + "norm.weight", m.inner_size());
-    float* a = vector(prefix + "A_log", m.num_heads);
-    for (int h = 0; h < m.num_heads; ++h) a[h] = -std::exp(a[h]);
-    layer.recurrent.a = a;
+    layer.recurrent.a = decay(prefix, m.num_heads);
+  }
+
+  void load_gated_delta(const std::string& prefix, Layer& layer) {
+    const GatedDelta& g = spec_.gated_delta;
+    const int64_t hidden = spec_.hidden_size;
+    layer.in = linear(prefix + "in_proj_qkv", g.conv_channels(), hidden);
+    layer.in_z = linear(prefix + "in_proj_z", g.value_size(), hidden);
+    layer.in_b = linear(prefix + "in_proj_b", g.num_heads, hidden);
+    layer.in_a = linear(prefix + "in_proj_a", g.num_heads, hidden);
+    layer.out = linear(prefix + "out_proj", hidden, g.value_size());
+    layer.recurrent = taps(prefix + "conv1d", g.conv_size, g.conv_channels());
+    layer.recurrent.dt_bias = vector(prefix + "dt_bias", g.num_heads);
+    layer.recurrent.norm = vector(prefix + "norm.weight", g.value_dim);
+    layer.recurrent.a = decay(prefix, g.num_heads);
+    // x / sqrt(mean x² + eps / n) · n^-1/2 is of length 1; a query is divided by sqrt(n) once more
+    const float length = std::sqrt(static_cast<float>(g.key_dim));
+    float *key = room(g.key_dim), *query = room(g.key_dim);
+    std::fill_n(key, g.key_dim, 1.0f / length);
+    std::fill_n(query, g.key_dim, 1.0f / static_cast<float>(g.key_dim));
+    layer.recurrent.unit_key = key;
+    layer.recurrent.unit_query = query;
+  }
+
+  // By head, -exp(A_log).
+  const float* decay(const std::string& prefix, int64_t num_heads) {
+    float* a = vector(prefix + "A_log", num_heads);
+    for (int64_t h = 0; h < num_heads; ++h) a[h] = -std::exp(a[h]);
+    return a;
   }
 
   void load_short_conv(const std::string& prefix, Layer& layer) {

@@ -11,6 +11,9 @@ constexpr int64_t CHANNELS_OF_A_PIECE = 512;
 constexpr int MAX_HEAD_DIM = 1024;
 constexpr float SOFTPLUS_LINEAR = 20;  // from here on softplus(x) = x, as transformers has it
 
+constexpr float L2_EPS = 1e-6f;  // of the norms of query and key
+
+float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 float softplus(float x) { return x > SOFTPLUS_LINEAR ? x : std::log1p(std::exp(x)); }
 
 }  // namespace
@@ -68,6 +71,35 @@ struct Recurrent::Convolution {
   }
 };
 
+// What one head remembers while the tokens of a run pass: begun from nothing or from the state that
+// the run goes on from, kept where the batch wants it.
+struct Recurrent::HeadState {
+  StatePool& states;
+  const Batch& batch;
+  int layer;
+  int64_t at, size;  // among all heads' values
+  float* values;
+
+  HeadState(StatePool& pool, const Batch& batch, int layer, const Run& run, int64_t at,
+            int64_t size)
+      : states(pool),
+        batch(batch),
+        layer(layer),
+        at(at),
+        size(size),
+        values(pool.heads(layer, run.target) + at) {
+    if (run.source < 0)
+      std::fill(values, values + size, 0.0f);
+    else if (run.source != run.target)
+      std::memcpy(values, pool.heads(layer, run.source) + at, bytes());
+  }
+  size_t bytes() const { return static_cast<size_t>(size) * sizeof(float); }
+  void save(int token) const {
+    if (batch.state_saves != nullptr && batch.state_saves[token] >= 0)
+      std::memcpy(states.heads(layer, batch.state_saves[token]) + at, values, bytes());
+  }
+};
+
 void Recurrent::plan(const Batch& batch) {
   runs_.clear();
   num_tokens_ = batch.num_tokens;
@@ -122,13 +154,8 @@ void Recurrent::scan_head(int layer, const RecurrentWeights& weights, const Run&
                           float* out) {
   const Mamba2& m = spec_.mamba2;
   const int padded = static_cast<int>(round_up(m.head_dim, SCAN_PADDING));
-  const int64_t size = static_cast<int64_t>(m.state_size) * padded, at = head * size;
-  float* state = states.heads(layer, run.target) + at;
-  if (run.source < 0)
-    std::fill(state, state + size, 0.0f);
-  else if (run.source != run.target)
-    std::memcpy(state, states.heads(layer, run.source) + at,
-                static_cast<size_t>(size) * sizeof(float));
+  const int64_t size = static_cast<int64_t>(m.state_size) * padded;
+  const HeadState state(states, batch, layer, run, head * size, size);
   const int group = head / (m.num_heads / m.num_groups);
   float x[MAX_HEAD_DIM] = {}, y[MAX_HEAD_DIM];
   for (int t = run.first_token; t < run.first_token + run.num_tokens; ++t) {
@@ -138,13 +165,11 @@ void Recurrent::scan_head(int layer, const RecurrentWeights& weights, const Run&
                                 m.conv_channels() + head];
     const float dt = std::max(softplus(raw + weights.dt_bias[head]), m.min_time_step);
     std::memcpy(x, mixed + static_cast<int64_t>(head) * m.head_dim, m.head_dim * sizeof(float));
-    kernels_.scan({state, x, b, b + static_cast<int64_t>(m.num_groups) * m.state_size,
+    kernels_.scan({state.values, x, b, b + static_cast<int64_t>(m.num_groups) * m.state_size,
                    std::exp(dt * weights.a[head]), dt, weights.d[head], m.state_size, padded, y});
     std::memcpy(out + t * padded_columns(m.inner_size()) + static_cast<int64_t>(head) * m.head_dim,
                 y, m.head_dim * sizeof(float));
-    if (batch.state_saves != nullptr && batch.state_saves[t] >= 0)
-      std::memcpy(states.heads(layer, batch.state_saves[t]) + at, state,
-                  static_cast<size_t>(size) * sizeof(float));
+    state.save(t);
   }
 }
 
@@ -161,6 +186,62 @@ void Recurrent::gate_and_norm(const RecurrentWeights& weights, int num_tokens,
         kernels_.rms_norm(y + at, weights.norm + at, size, spec_.norm_eps, y + at);
     }
   });
+}
+
+void Recurrent::gated_delta(int layer, const RecurrentWeights& weights, const Batch& batch,
+                            StatePool& states, const DeltaInputs& inputs, float* out) {
+  const GatedDelta& g = spec_.gated_delta;
+  const int64_t stride = padded_columns(g.conv_channels()),
+                out_stride = padded_columns(g.value_size());
+  mixed_.reserve(static_cast<size_t>(num_tokens_ * stride) + MAX_HEAD_DIM);
+  convolve({weights, batch, states, layer, g.conv_size, g.conv_channels(), inputs.qkv,
+            inputs.stride, mixed_.data(), stride, true});
+  pool_.share(num_tokens_, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first * 2 * g.num_key_heads; i < last * 2 * g.num_key_heads; ++i) {
+      const int64_t t = i / (2 * g.num_key_heads), head = i % (2 * g.num_key_heads);
+      float* x = mixed_.data() + t * stride + head * g.key_dim;
+      kernels_.rms_norm(x, head < g.num_key_heads ? weights.unit_query : weights.unit_key,
+                        g.key_dim, L2_EPS / static_cast<float>(g.key_dim), x);
+    }
+  });
+  pool_.share(static_cast<int64_t>(runs_.size()) * g.num_heads, 1,
+              [&](int64_t first, int64_t last) {
+                for (int64_t i = first; i < last; ++i)
+                  delta_head(layer, weights, runs_[static_cast<size_t>(i / g.num_heads)],
+                             static_cast<int>(i % g.num_heads), batch, states, inputs, out);
+              });
+  pool_.share(num_tokens_, 1, [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t) {
+      float* y = out + t * out_stride;
+      for (int64_t at = 0; at < g.value_size(); at += g.value_dim)
+        kernels_.rms_norm(y + at, weights.norm, g.value_dim, spec_.norm_eps, y + at);
+      kernels_.silu_gate(inputs.z + t * inputs.stride, y, g.value_size());
+    }
+  });
+}
+
+// The tokens of a run through one value head.
+void Recurrent::delta_head(int layer, const RecurrentWeights& weights, const Run& run, int head,
+                           const Batch& batch, StatePool& states, const DeltaInputs& inputs,
+                           float* out) {
+  const GatedDelta& g = spec_.gated_delta;
+  const int padded = static_cast<int>(round_up(g.value_dim, SCAN_PADDING));
+  const int64_t size = static_cast<int64_t>(g.key_dim) * padded;
+  const HeadState state(states, batch, layer, run, head * size, size);
+  const int64_t key = static_cast<int64_t>(head / g.group_size()) * g.key_dim,
+                value = static_cast<int64_t>(head) * g.value_dim;
+  const size_t value_bytes = static_cast<size_t>(g.value_dim) * sizeof(float);
+  float v[MAX_HEAD_DIM] = {}, y[MAX_HEAD_DIM];
+  for (int t = run.first_token; t < run.first_token + run.num_tokens; ++t) {
+    const float* mixed = mixed_.data() + t * padded_columns(g.conv_channels());
+    std::memcpy(v, mixed + 2 * g.key_size() + value, value_bytes);
+    const float time = softplus(inputs.a[t * inputs.stride + head] + weights.dt_bias[head]);
+    kernels_.delta({state.values, mixed + key, mixed + g.key_size() + key, v,
+                    std::exp(weights.a[head] * time), sigmoid(inputs.b[t * inputs.stride + head]),
+                    g.key_dim, padded, y});
+    std::memcpy(out + t * padded_columns(g.value_size()) + value, y, value_bytes);
+    state.save(t);
+  }
 }
 
 void Recurrent::short_conv(int layer, const RecurrentWeights& weights, const Batch& batch,

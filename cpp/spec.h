@@ -8,7 +8,7 @@ namespace understudy {
 
 constexpr int MAX_GROUP_SIZE = 256;  // query heads that share a key/value head
 
-enum class Mixer { NONE, ATTENTION, MAMBA2, SHORT_CONV };
+enum class Mixer { NONE, ATTENTION, MAMBA2, SHORT_CONV, GATED_DELTA };
 enum class Rotation { NONE, GLOBAL, LOCAL };
 enum class Activation { SILU, RELU2, GELU_TANH };
 
@@ -29,6 +29,17 @@ struct Mamba2 {
   int projected_size() const { return inner_size() + conv_channels() + num_heads; }
 };
 
+// Sizes of all gated delta mixers of a model: num_heads value heads, key heads shared by as many of
+// them that follow each other.
+struct GatedDelta {
+  int num_heads = 0, num_key_heads = 1, key_dim = 0, value_dim = 0, conv_size = 1;
+
+  int key_size() const { return num_key_heads * key_dim; }
+  int value_size() const { return num_heads * value_dim; }
+  int conv_channels() const { return 2 * key_size() + value_size(); }
+  int group_size() const { return num_heads / num_key_heads; }
+};
+
 struct Spec {
   int num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim, vocab_size;
   int rotary_dim;
@@ -46,8 +57,11 @@ struct Spec {
   float attention_scale = 0;  // 0: 1 / sqrt(head_dim)
   int conv_size = 0;          // of SHORT_CONV
   Mamba2 mamba2 = {};
+  GatedDelta gated_delta = {};
+  bool output_gate = false;  // each head's row of q is followed by that of its gate
 
   int query_size() const { return num_heads * head_dim; }
+  int projected_query_size() const { return query_size() * (output_gate ? 2 : 1); }
   int kv_size() const { return num_kv_heads * head_dim; }
   int group_size() const { return num_heads / num_kv_heads; }
   BlockSpec block(int layer) const { return blocks.empty() ? BlockSpec{} : blocks[layer]; }
@@ -56,7 +70,9 @@ struct Spec {
     for (int i = 0; i < num_layers; ++i) number += block(i).mixer == mixer;
     return number;
   }
-  bool has_state() const { return count(Mixer::MAMBA2) + count(Mixer::SHORT_CONV) > 0; }
+  bool has_state() const {
+    return count(Mixer::MAMBA2) + count(Mixer::SHORT_CONV) + count(Mixer::GATED_DELTA) > 0;
+  }
 };
 
 }  // namespace understudy

@@ -16,18 +16,28 @@ size_t StatePool::lay_out(const Spec& spec) {
   constexpr int64_t LINE_VALUES = 16;
   int64_t at = 0;
   const Mamba2& m = spec.mamba2;
-  for (int i = 0; i < spec.num_layers; ++i) {
-    const Mixer mixer = spec.block(i).mixer;
-    if (mixer != Mixer::MAMBA2 && mixer != Mixer::SHORT_CONV) continue;
-    const bool is_mamba = mixer == Mixer::MAMBA2;
+  const GatedDelta& g = spec.gated_delta;
+  const auto add_layer = [&](int conv_size, int channels, int64_t head_values) {
     tails_.push_back(static_cast<size_t>(at));
-    at += is_mamba ? static_cast<int64_t>(m.conv_size - 1) * m.conv_channels()
-                   : static_cast<int64_t>(spec.conv_size - 1) * spec.hidden_size;
-    at = round_up(at, LINE_VALUES);
+    at = round_up(at + static_cast<int64_t>(conv_size - 1) * channels, LINE_VALUES);
     heads_.push_back(static_cast<size_t>(at));
-    if (is_mamba)
-      at += static_cast<int64_t>(m.num_heads) * m.state_size * round_up(m.head_dim, SCAN_PADDING);
-  }
+    at += head_values;
+  };
+  for (int i = 0; i < spec.num_layers; ++i) switch (spec.block(i).mixer) {
+      case Mixer::MAMBA2:
+        add_layer(
+            m.conv_size, m.conv_channels(),
+            static_cast<int64_t>(m.num_heads) * m.state_size * round_up(m.head_dim, SCAN_PADDING));
+        break;
+      case Mixer::GATED_DELTA:
+        add_layer(
+            g.conv_size, g.conv_channels(),
+            static_cast<int64_t>(g.num_heads) * g.key_dim * round_up(g.value_dim, SCAN_PADDING));
+        break;
+      case Mixer::SHORT_CONV: add_layer(spec.conv_size, spec.hidden_size, 0); break;
+      case Mixer::NONE:
+      case Mixer::ATTENTION: break;
+    }
   return static_cast<size_t>(at);
 }
 

@@ -1,5 +1,6 @@
-// Recurrent states of sequences: the last inputs of every convolution, and what every Mamba-2 head
-// remembers. A pool of states as the cache is one of pages; layers are counted among the recurrent.
+// Recurrent states of sequences: the last inputs of every convolution, and what every head of a
+// Mamba-2 or gated delta layer remembers. A pool of states as the cache is one of pages; layers are
+// counted among the recurrent.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,7 @@ class StatePool {
   size_t state_bytes() const { return num_values_ * sizeof(float); }
   // (conv_size - 1, channels): oldest first.
   float* tail(int layer, int64_t state) const { return values(state) + tails_[layer]; }
-  // (num_heads, state_size, padded_dim)
+  // (num_heads, state_size or key_dim, padded_dim)
   float* heads(int layer, int64_t state) const { return values(state) + heads_[layer]; }
 
   void read(int64_t state, uint8_t* out) const;  // state_bytes

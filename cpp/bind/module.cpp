@@ -55,6 +55,7 @@ BlockSpec read_block(const nb::dict& d) {
                     {{"none", Mixer::NONE},
                      {"attention", Mixer::ATTENTION},
                      {"mamba2", Mixer::MAMBA2},
+                     {"gated_delta", Mixer::GATED_DELTA},
                      {"short_conv", Mixer::SHORT_CONV}}),
       nb::cast<bool>(d["has_mlp"]), nb::cast<int>(d["window"]),
       choice<Rotation>(
@@ -78,6 +79,17 @@ Mamba2 read_mamba2(const nb::dict& d) {
   return m;
 }
 
+GatedDelta read_gated_delta(const nb::dict& d) {
+  const auto number = [&](const char* name) { return nb::cast<int>(d[name]); };
+  const GatedDelta g{number("num_heads"), number("num_key_heads"), number("key_dim"),
+                     number("value_dim"), number("conv_size")};
+  const bool is_sound = g.num_heads > 0 && g.num_key_heads > 0 &&
+                        g.num_heads % g.num_key_heads == 0 && g.key_dim > 0 && g.value_dim > 0 &&
+                        g.value_dim <= 1024 && g.conv_size > 0;
+  if (!is_sound) refuse("the spec's gated delta sizes contradict each other");
+  return g;
+}
+
 // What is beside the sizes that every spec has.
 void read_options(const nb::dict& d, Spec& s) {
   s.qk_norm = nb::cast<bool>(d["qk_norm"]);
@@ -90,12 +102,17 @@ void read_options(const nb::dict& d, Spec& s) {
   s.local_frequencies = nb::cast<std::vector<float>>(d["local_frequencies"]);
   if (nb::object mamba = d["mamba2"]; !mamba.is_none())
     s.mamba2 = read_mamba2(nb::cast<nb::dict>(mamba));
+  if (nb::object delta = d["gated_delta"]; !delta.is_none())
+    s.gated_delta = read_gated_delta(nb::cast<nb::dict>(delta));
+  s.output_gate = nb::cast<bool>(d["output_gate"]);
   for (const auto& block : nb::cast<nb::tuple>(d["blocks"]))
     s.blocks.push_back(read_block(nb::cast<nb::dict>(block)));
   if (!s.blocks.empty() && static_cast<int>(s.blocks.size()) != s.num_layers)
     refuse("the spec has not one block for each layer");
   if (s.count(Mixer::MAMBA2) > 0 && s.mamba2.num_heads == 0)
     refuse("the spec has no Mamba-2 sizes");
+  if (s.count(Mixer::GATED_DELTA) > 0 && s.gated_delta.num_heads == 0)
+    refuse("the spec has no gated delta sizes");
   if (s.count(Mixer::SHORT_CONV) > 0 && s.conv_size < 1)
     refuse("the spec has no size of its convolutions");
   for (const BlockSpec& block : s.blocks)

@@ -70,6 +70,9 @@ static void gelu_gate(const float* gate, float* x, int64_t n) {
 static void relu2_gate(const float* gate, float* x, int64_t n) {
   UNDERSTUDY_MAP(x, gate, n, mul(relu2_of(b), a));
 }
+static void sigmoid_gate(const float* gate, float* x, int64_t n) {
+  UNDERSTUDY_MAP(x, gate, n, div(a, add(set(1.0f), exponential(sub(zero(), b)))));
+}
 static void add_to(const float* y, float* x, int64_t n) { UNDERSTUDY_MAP(x, y, n, add(a, b)); }
 #undef UNDERSTUDY_MAP
 
@@ -229,6 +232,45 @@ static void scan(const ScanStep& s) {
   for (; first < s.padded_dim; first += LANES) scan_columns<1>(s, first);
 }
 
+// VECTORS columns of a value head's state, from column `first` on: they pass the state twice, once
+// to see what it knows of the key, once to correct it and to read it.
+template <int VECTORS>
+UNDERSTUDY_INLINE void delta_columns(const DeltaStep& s, int first) {
+  F change[VECTORS], y[VECTORS];
+  UNDERSTUDY_UNROLL
+  for (int v = 0; v < VECTORS; ++v) change[v] = y[v] = zero();
+  const F decay = set(s.decay);
+  float* row = s.state + first;
+  for (int n = 0; n < s.key_dim; ++n, row += s.padded_dim) {
+    const F key = set(s.k[n]);
+    UNDERSTUDY_UNROLL
+    for (int v = 0; v < VECTORS; ++v)
+      change[v] = fma(key, mul(load(row + v * LANES), decay), change[v]);
+  }
+  UNDERSTUDY_UNROLL
+  for (int v = 0; v < VECTORS; ++v)
+    change[v] = mul(set(s.beta), sub(load(s.v + first + v * LANES), change[v]));
+  row = s.state + first;
+  for (int n = 0; n < s.key_dim; ++n, row += s.padded_dim) {
+    const F key = set(s.k[n]), query = set(s.q[n]);
+    UNDERSTUDY_UNROLL
+    for (int v = 0; v < VECTORS; ++v) {
+      const F h = fma(key, change[v], mul(load(row + v * LANES), decay));
+      store(row + v * LANES, h);
+      y[v] = fma(query, h, y[v]);
+    }
+  }
+  UNDERSTUDY_UNROLL
+  for (int v = 0; v < VECTORS; ++v) store(s.y + first + v * LANES, y[v]);
+}
+
+static void delta(const DeltaStep& s) {
+  constexpr int MOST = 4;
+  int first = 0;
+  for (; first + MOST * LANES <= s.padded_dim; first += MOST * LANES) delta_columns<MOST>(s, first);
+  for (; first < s.padded_dim; first += LANES) delta_columns<1>(s, first);
+}
+
 #include "attention.inl"
 #include "low_rank.inl"
 #include "matmul.inl"
@@ -273,6 +315,8 @@ static Kernels make_table(const char* name) {
   k.gelu = gelu;
   k.gelu_gate = gelu_gate;
   k.scan = scan;
+  k.delta = delta;
+  k.sigmoid_gate = sigmoid_gate;
   k.add = add_to;
   k.shrink[index_of(Format::F32)] = shrink<Format::F32>;
   k.shrink[index_of(Format::BF16)] = shrink<Format::BF16>;

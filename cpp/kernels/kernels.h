@@ -155,6 +155,17 @@ struct ScanStep {
 };
 constexpr int SCAN_PADDING = 16;
 
+// One token of one value head of a gated delta mixer. The state is (key_dim, padded_dim), v and y
+// are padded_dim.
+//   state = decay·state;  state += k (beta·(v - kᵀ state));  y = qᵀ state
+struct DeltaStep {
+  float* state;
+  const float *q, *k, *v;
+  float decay, beta;
+  int key_dim, padded_dim;  // the second a multiple of SCAN_PADDING
+  float* y;
+};
+
 struct Kernels {
   const char* name = nullptr;
   int tile_tokens = 0;     // best tile width, <= MAX_TILE
@@ -188,9 +199,11 @@ struct Kernels {
   void (*silu_gate)(const float* gate, float* x, int64_t n) = nullptr;   // x = silu(gate)·x
   void (*relu2_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = relu(gate)²·x
   void (*gelu)(float* x, int64_t n) = nullptr;  // x = x/2 (1 + tanh(√(2/π)(x + 0.044715 x³)))
-  void (*gelu_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x = gelu(gate)·x
-  void (*add)(const float* a, float* x, int64_t n) = nullptr;           // x += a
+  void (*gelu_gate)(const float* gate, float* x, int64_t n) = nullptr;     // x = gelu(gate)·x
+  void (*sigmoid_gate)(const float* gate, float* x, int64_t n) = nullptr;  // x /= 1 + exp(-gate)
+  void (*add)(const float* a, float* x, int64_t n) = nullptr;              // x += a
   void (*scan)(const ScanStep& step) = nullptr;
+  void (*delta)(const DeltaStep& step) = nullptr;
   // sums[t·rank + k] = factor·scales[k] Σ_c A[k, c]·x[t·stride + c], and y[t·stride + r] += Σ_k
   // B[r, k]·sums[t·rank + k], for `width` tokens; indexed by Format, of F32, BF16 and Q8.
   void (*shrink[NUM_LOW_RANK_FORMATS])(const LowRank& w, const float* x, int64_t stride, int width,

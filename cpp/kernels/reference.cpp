@@ -190,6 +190,25 @@ void scan(const ScanStep& s) {
   }
 }
 
+void delta(const DeltaStep& s) {
+  for (int d = 0; d < s.padded_dim; ++d) {
+    float known = 0, sum = 0;
+    for (int n = 0; n < s.key_dim; ++n)
+      known += s.k[n] * (s.decay * s.state[static_cast<int64_t>(n) * s.padded_dim + d]);
+    const float change = s.beta * (s.v[d] - known);
+    for (int n = 0; n < s.key_dim; ++n) {
+      float& h = s.state[static_cast<int64_t>(n) * s.padded_dim + d];
+      h = s.decay * h + s.k[n] * change;
+      sum += s.q[n] * h;
+    }
+    s.y[d] = sum;
+  }
+}
+
+void sigmoid_gate(const float* gate, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] /= 1.0f + std::exp(-gate[i]);
+}
+
 void add(const float* a, float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += a[i];
 }
@@ -321,6 +340,8 @@ Kernels make_table() {
   k.gelu = gelu;
   k.gelu_gate = gelu_gate;
   k.scan = scan;
+  k.delta = delta;
+  k.sigmoid_gate = sigmoid_gate;
   k.add = add;
   for (const Format format : {Format::F32, Format::BF16, Format::Q8}) {
     k.shrink[index_of(format)] = shrink;

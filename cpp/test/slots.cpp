@@ -304,7 +304,41 @@ void check_elementwise(const Kernels& target) {
   one("silu", &Kernels::silu, ROUNDING);
   two("relu2_gate", &Kernels::relu2_gate, 0);
   two("silu_gate", &Kernels::silu_gate, ROUNDING);
+  two("sigmoid_gate", &Kernels::sigmoid_gate, ROUNDING);
   two("add", &Kernels::add, 0);
+}
+
+// Three tokens through one head of every recurrent mixer: what it gives, and what it remembers.
+void check_recurrence(const Kernels& target) {
+  Random random(11);
+  Check scans(target, "scan"), deltas(target, "delta");
+  for (const int rows : {1, 7, 128})
+    for (const int padded : {16, 32, 80, 128}) {
+      const std::string what = std::to_string(rows) + " x " + std::to_string(padded);
+      const std::vector<float> x = random.normals(3 * padded), b = random.normals(3 * rows, 0.3f),
+                               c = random.normals(3 * rows, 0.3f);
+      const auto run = [&](const Kernels& kernels, bool is_delta, std::vector<float>& state) {
+        std::vector<float> out(static_cast<size_t>(3 * padded));
+        for (int t = 0; t < 3; ++t) {
+          const float *xs = &x[t * padded], *bs = &b[t * rows], *cs = &c[t * rows];
+          if (is_delta)
+            kernels.delta({state.data(), cs, bs, xs, 0.9f, 0.6f, rows, padded, &out[t * padded]});
+          else
+            kernels.scan(
+                {state.data(), xs, bs, cs, 0.9f, 0.4f, 0.2f, rows, padded, &out[t * padded]});
+        }
+        return out;
+      };
+      const std::vector<float> begin = random.normals(static_cast<int64_t>(rows) * padded);
+      for (const bool is_delta : {false, true}) {
+        std::vector<float> ours = begin, theirs = begin;
+        const std::vector<float> found = run(target, is_delta, ours),
+                                 expected = run(reference_kernels(), is_delta, theirs);
+        Check& check = is_delta ? deltas : scans;
+        check.equal(found.data(), expected.data(), 3 * padded, ROUNDING, what);
+        check.equal(ours.data(), theirs.data(), rows * padded, ROUNDING, what + ", state");
+      }
+    }
 }
 
 void check_reductions(const Kernels& target) {
@@ -436,7 +470,10 @@ void check_overrides(const Kernels& target) {
   one("silu", &Kernels::silu);
   one("relu2_gate", &Kernels::relu2_gate);
   one("silu_gate", &Kernels::silu_gate);
+  one("sigmoid_gate", &Kernels::sigmoid_gate);
   one("add", &Kernels::add);
+  one("scan", &Kernels::scan);
+  one("delta", &Kernels::delta);
   one("attend", &Kernels::attend);
   one("merge", &Kernels::merge);
   one("sum_exp", &Kernels::sum_exp);
@@ -511,6 +548,7 @@ void check_slots(const Kernels& target) {
   check_quantize(target);
   check_norms(target);
   check_elementwise(target);
+  check_recurrence(target);
   check_reductions(target);
   check_attend(target);
   check_low_rank(target);

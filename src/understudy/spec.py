@@ -13,11 +13,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from understudy import gated_delta
+from understudy.gated_delta import GatedDelta
 from understudy.rotary import LongRopeScaling, RopeScaling, frequencies, plain_frequencies
 
 Norm = Literal["layer_norm_1p", "rms_norm", "rms_norm_1p"]
 Activation = Literal["relu2", "silu", "gelu_tanh"]
-Mixer = Literal["attention", "mamba2", "short_conv", "none"]
+Mixer = Literal["attention", "mamba2", "short_conv", "gated_delta", "none"]
+RECURRENT: tuple[Mixer, ...] = ("mamba2", "short_conv", "gated_delta")
 Rotation = Literal["global", "local", "none"]
 
 
@@ -120,6 +123,8 @@ class ModelSpec:
     conv_size: int = 0  # taps of short_conv mixers
     conv_bias: bool = False
     mamba2: Mamba2 | None = None
+    gated_delta: GatedDelta | None = None
+    output_gate: bool = False  # q_proj gives a gate behind each query head, for what it mixes
 
     def block(self, layer: int) -> BlockSpec:
         """What the layer of this number, from 0, consists of."""
@@ -134,7 +139,7 @@ class ModelSpec:
     @property
     def has_state(self) -> bool:
         """Whether something besides keys and values goes on from token to token."""
-        return self.count("mamba2", "short_conv") > 0
+        return self.count(*RECURRENT) > 0
 
     def options(self) -> list[str]:
         """What this network has beyond those of Nemotron, Llama, Mistral and Qwen2, by field."""
@@ -142,6 +147,7 @@ class ModelSpec:
         names = [
             *("blocks", "qk_norm", "post_norms", "embedding_scale", "residual_scale"),
             *("logit_scale", "attention_scale", "mamba2"),
+            *("gated_delta", "output_gate"),
         ]
         return [name for name in names if getattr(self, name) != plain[name]]
 
@@ -155,6 +161,11 @@ class ModelSpec:
     def query_size(self) -> int:
         """Values of all query heads together."""
         return self.num_heads * self.head_dim
+
+    @property
+    def projected_query_size(self) -> int:
+        """Rows of q_proj: of each head its query, then its gate where there is one."""
+        return self.query_size * (2 if self.output_gate else 1)
 
     @property
     def kv_size(self) -> int:
@@ -224,7 +235,8 @@ class ModelSpec:
         return found + self._block_problems()
 
     def _block_problems(self) -> list[str]:
-        found = [] if self.mamba2 is None else self.mamba2.problems()
+        sizes = (self.mamba2, self.gated_delta)
+        found = [problem for part in sizes if part is not None for problem in part.problems()]
         if self.blocks and len(self.blocks) != self.num_layers:
             found.append(f"{len(self.blocks)} blocks for {self.num_layers} layers")
             return found
@@ -232,6 +244,8 @@ class ModelSpec:
             found.append("a block must have a mixer or an MLP")
         if self.count("mamba2") and self.mamba2 is None:
             found.append("the sizes of its Mamba-2 mixers are missing")
+        if self.count("gated_delta") and self.gated_delta is None:
+            found.append("the sizes of its gated delta mixers are missing")
         if self.count("short_conv") and self.conv_size < 1:
             found.append(f"conv_size must be positive, is {self.conv_size}")
         return found
@@ -275,6 +289,9 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
                 shapes |= _attention_shapes(spec, f"{prefix}self_attn.")
             case "mamba2":
                 shapes |= _mamba2_shapes(spec, f"{prefix}mamba.")
+            case "gated_delta":
+                assert spec.gated_delta is not None
+                shapes |= spec.gated_delta.shapes(f"{prefix}linear_attn.", hidden)
             case "short_conv":
                 shapes |= _short_conv_shapes(spec, f"{prefix}conv.")
         if block.has_mlp:
@@ -288,6 +305,12 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     if not spec.tied_embeddings:
         shapes["lm_head.weight"] = (spec.vocab_size, hidden)
     return shapes
+
+
+def has_centred_gain(spec: ModelSpec, name: str) -> bool:
+    """Whether a tensor is the gain of a norm that multiplies by 1 + it."""
+    is_gain = name.endswith("norm.weight") and not name.endswith(gated_delta.NORM)
+    return is_gain and spec.norm.endswith("_1p")
 
 
 def norm_names(spec: ModelSpec, block: BlockSpec) -> list[str]:
@@ -304,7 +327,7 @@ def _attention_shapes(spec: ModelSpec, prefix: str) -> dict[str, tuple[int, ...]
     hidden = spec.hidden_size
     norms = {f"{prefix}{name}.weight": (spec.head_dim,) for name in ("q_norm", "k_norm")}
     return {
-        f"{prefix}q_proj.weight": (spec.query_size, hidden),
+        f"{prefix}q_proj.weight": (spec.projected_query_size, hidden),
         f"{prefix}k_proj.weight": (spec.kv_size, hidden),
         f"{prefix}v_proj.weight": (spec.kv_size, hidden),
         f"{prefix}o_proj.weight": (hidden, spec.query_size),
@@ -359,7 +382,7 @@ def _layer_biases(spec: ModelSpec, block: BlockSpec, prefix: str) -> dict[str, t
     shapes: dict[str, tuple[int, ...]] = {}
     has_attention = block.mixer == "attention"
     if spec.qkv_bias and has_attention:
-        shapes[f"{prefix}self_attn.q_proj.bias"] = (spec.query_size,)
+        shapes[f"{prefix}self_attn.q_proj.bias"] = (spec.projected_query_size,)
         shapes[f"{prefix}self_attn.k_proj.bias"] = (spec.kv_size,)
         shapes[f"{prefix}self_attn.v_proj.bias"] = (spec.kv_size,)
     if spec.output_bias and has_attention:
@@ -383,6 +406,7 @@ _PARTS = (
     ("self_attn", "attention"),
     (".mlp.", "mlp"),
     (".mamba.", "recurrent"),
+    (".linear_attn.", "recurrent"),
     (".conv.", "recurrent"),
 )
 

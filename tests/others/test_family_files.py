@@ -11,7 +11,13 @@ import pytest
 import understudy
 from tests.others.support import assert_likeliest, in_llama_cpp
 from tests.support.byte_tokenizer import write_tokenizer
-from tests.support.families import FAMILIES, GRANITE_HYBRIDS, hybrid, made_checkpoint
+from tests.support.families import (
+    FAMILIES,
+    GRANITE_HYBRIDS,
+    delta_hybrid,
+    hybrid,
+    made_checkpoint,
+)
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.spec import QuantSpec
@@ -26,6 +32,10 @@ CASES = {name: FAMILIES[name] for name in NAMES} | {
     ),
     "granite_hybrid": GRANITE_HYBRIDS["attention_first"],
     "granite_hybrid_turned": GRANITE_HYBRIDS["turned"],
+    "qwen3_5": delta_hybrid("DDD*D", 6, 2, 32, 32, 4, head_dim=32, rotary_dim=16),
+    "qwen3_5_as_many_keys": delta_hybrid(
+        "DDD*", 4, 4, 16, 16, 4, head_dim=64, rotary_dim=16, tied_embeddings=True
+    ),
 }
 
 

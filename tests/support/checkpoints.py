@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.rotary import Llama3Scaling
-from understudy.spec import ModelSpec, tensor_shapes
+from understudy.spec import ModelSpec, has_centred_gain, tensor_shapes
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -122,7 +122,8 @@ def random_weights(spec: ModelSpec, seed: int = 0, head_scale: float = 1.0) -> W
         values = rng.standard_normal(shape, dtype=np.float32)
         if len(shape) == 1:
             values *= 0.2
-            if name.endswith("norm.weight") and spec.norm == "rms_norm":
+            is_gain = name.endswith("norm.weight") and spec.norm.startswith("rms_norm")
+            if is_gain and not has_centred_gain(spec, name):
                 values += 1
         elif "embed_tokens" not in name or spec.tied_embeddings:
             values /= np.float32(np.sqrt(shape[1]))

@@ -11,7 +11,8 @@ from tests.support.checkpoints import SPECS, Weights, random_weights
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.weights import Weights as StoredWeights
 from understudy.formats.tensor import StoredTensor
-from understudy.rotary import LinearScaling, LongRopeScaling
+from understudy.gated_delta import GatedDelta
+from understudy.rotary import LinearScaling, LongRopeScaling, YarnScaling
 from understudy.spec import BlockSpec, Mamba2, ModelSpec
 
 _BASE = SPECS["llama"].replace(num_layers=4, max_positions=512)
@@ -72,6 +73,44 @@ HYBRIDS: dict[str, ModelSpec] = {
     "wide_heads": hybrid("MM*-", num_heads=2, head_dim=80, num_groups=2, state_size=128),
     "short_taps": hybrid("M-M*", conv_size=2),
     "mamba_alone": hybrid("MMM"),
+}
+
+
+_DELTA = BlockSpec("gated_delta")
+_DELTAS = {"D": _DELTA, "*": _FULL}
+
+
+def delta_hybrid(pattern: str, *sizes: int, **changes: object) -> ModelSpec:
+    """A Qwen3.5 of this pattern, D for the gated delta rule and * for attention; `sizes` are those
+    of `GatedDelta`, in its order."""
+    heads = {"head_dim": 24, "rotary_dim": 6} | changes
+    return _BASE.replace(
+        architecture="qwen3_5_text",
+        num_layers=len(pattern),
+        blocks=tuple(_DELTAS[kind] for kind in pattern),
+        norm="rms_norm_1p",
+        norm_eps=1e-6,
+        qk_norm=True,
+        output_gate=True,
+        rope_theta=1e7,
+        gated_delta=GatedDelta(*sizes),
+        **heads,
+    )
+
+
+# Key heads for as many, twice and three times the value heads, odd numbers and sizes of them,
+# patterns that begin or end with each kind.
+DELTA_HYBRIDS: dict[str, ModelSpec] = {
+    "published": delta_hybrid("DDD*", 4, 2, 16, 16, 4, tied_embeddings=True),
+    "two_periods": delta_hybrid("DDD*DDD*", 6, 2, 32, 32, 4),
+    "as_many_keys": delta_hybrid("DD*", 3, 3, 16, 16, 4),
+    "odd_heads": delta_hybrid("D*D", 9, 3, 7, 11, 4, num_heads=5, num_kv_heads=1),
+    "one_key": delta_hybrid("*D", 5, 1, 20, 12, 3),
+    "wide_values": delta_hybrid("DDDD", 2, 1, 8, 80, 4),
+    "wide_keys": delta_hybrid("*D*", 4, 2, 128, 32, 4, head_dim=40, rotary_dim=10),
+    "biases": delta_hybrid("DD*D", 4, 2, 16, 16, 2, qkv_bias=True, output_bias=True),
+    "odd_sizes": delta_hybrid("D*", 3, 1, 13, 9, 4, hidden_size=72, intermediate_size=172),
+    "yarn": delta_hybrid("D*", 2, 2, 16, 16, 4, rope_scaling=YarnScaling(4.0, 64, 1.1386)),
 }
 
 
@@ -138,6 +177,7 @@ FAMILIES["lfm2"] = _BASE.replace(
 )
 FAMILIES["lfm2_biases"] = FAMILIES["lfm2"].replace(conv_bias=True, conv_size=4)
 FAMILIES |= {f"nemotron_h_{name}": HYBRIDS[name] for name in ("mlp_first", "wide_heads")}
+FAMILIES |= {f"qwen3_5_{name}": DELTA_HYBRIDS[name] for name in ("published", "odd_heads")}
 
 
 _HYBRID = FAMILIES["granite"].replace(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.core import PackedTensor
-from understudy.spec import KvFormat, ModelSpec, PackedFormat, is_convolution
+from understudy.spec import KvFormat, ModelSpec, PackedFormat, has_centred_gain, is_convolution
 
 Array = NDArray[np.float32]
 
@@ -27,8 +27,8 @@ def pack_weights(
     packed = {}
     for name, values in weights.items():
         if values.ndim == 1 or is_convolution(name):
-            is_offset = spec.norm.endswith("_1p") and name.endswith("norm.weight")
-            vector = (values + np.float32(1 if is_offset else 0)).reshape(-1)
+            offset = np.float32(1 if has_centred_gain(spec, name) else 0)
+            vector = (values + offset).reshape(-1)
             packed[name] = PackedTensor("f32", 1, len(vector), vector.view(np.uint8))
         else:
             data = core.pack("F32", values.reshape(-1).view(np.uint8), *values.shape, target)

@@ -10,6 +10,7 @@ import transformers
 
 from tests.support.checkpoints import random_tokens, random_weights
 from tests.support.families import (
+    DELTA_HYBRIDS,
     FAMILIES,
     GRANITE_HYBRIDS,
     HYBRIDS,
@@ -22,6 +23,11 @@ from understudy.checkpoint import reference
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 
+_RECURRENT = {
+    **HYBRIDS,
+    **{f"granite_{name}": spec for name, spec in GRANITE_HYBRIDS.items()},
+    **{f"qwen3_5_{name}": spec for name, spec in DELTA_HYBRIDS.items()},
+}
 TOLERANCE = 1e-4  # logits are around 1; what is seen is below 1e-5
 
 
@@ -81,9 +87,9 @@ def test_our_own_folder_is_read_as_the_same_model(case) -> None:
         np.testing.assert_array_equal(again.weights[name].to_float32(), values)
 
 
-@pytest.mark.parametrize("name", [*HYBRIDS, *(f"granite_{name}" for name in GRANITE_HYBRIDS)])
+@pytest.mark.parametrize("name", _RECURRENT)
 def test_hybrids_of_every_pattern_equal_transformers(name: str, tmp_path: Path) -> None:
-    spec = GRANITE_HYBRIDS[name[8:]] if name.startswith("granite_") else HYBRIDS[name]
+    spec = _RECURRENT[name]
     weights, tokens = calm_weights(spec, seed=7), random_tokens(spec, 140, seed=7)
     save_checkpoint(made_checkpoint(spec, weights), tmp_path / "ours")
     model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -23,7 +23,7 @@ from understudy.checkpoint.folder import (
 )
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
-from understudy.checkpoint.layout import from_file, undo_gguf
+from understudy.checkpoint.layout import from_file, undo_gguf, without_further_layers
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.token_bias import (
     NO_BIAS,
@@ -198,9 +198,10 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
         scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
         spec = spec.replace(rope_scaling=scaling)
     scales = _matrix_scales(file)
+    names = without_further_layers(list(shapes), file.metadata, spec.num_layers, file.path)
     stored = {
-        name: tensor
-        for name, tensor in file.tensors.items()
+        name: file.tensors[name]
+        for name in names
         if name not in {*TENSORS, *scales} and not name.endswith(IGNORED_SUFFIXES)
     }
     found = Weights(stored)

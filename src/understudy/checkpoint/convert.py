@@ -28,6 +28,7 @@ from understudy.checkpoint.layout import (
     Plan,
     folder_shape,
     folder_tensors,
+    gguf_format,
     gguf_shape,
     gguf_tensors,
     plan_file,
@@ -41,7 +42,7 @@ from understudy.errors import UsageError
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
 from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
-from understudy.spec import QuantSpec, is_convolution, tensor_shapes
+from understudy.spec import ModelSpec, QuantSpec, is_convolution, tensor_shapes
 
 Progress = Callable[[int, int], None]
 
@@ -181,6 +182,7 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
             wanted = (
                 checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
             )
+            wanted = _settled(checkpoint.spec, name, wanted, notes)
             if shape[-1] % BLOCKS[wanted][0]:
                 uneven.setdefault((shape[-1], wanted), []).append(name)
                 wanted = "BF16"
@@ -195,6 +197,14 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     if checkpoint.spec.tied_embeddings and checkpoint.spec.architecture == "nemotron":
         plan["lm_head.weight"] = plan["model.embed_tokens.weight"]
     return plan
+
+
+def _settled(spec: ModelSpec, name: str, wanted: str, notes: list[str]) -> str:
+    """The format with blocks that no head shares where heads trade places."""
+    settled = gguf_format(spec, name, wanted)
+    if settled != wanted:
+        notes.append(f"{name}: written as {settled}, heads change places inside blocks of {wanted}")
+    return settled
 
 
 def _gguf_metadata(checkpoint: Checkpoint, plan: Plan, notes: list[str]) -> dict[str, Any]:

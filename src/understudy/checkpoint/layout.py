@@ -1,20 +1,24 @@
 """From the tensors of a file to those of a spec, and back: names, fused rows, shapes with idle
 axes, and GGUF's own conventions (norm gains with their offset, interleaved q and k rows, Mamba's
--exp(A_log))."""
+-exp(A_log), the order of value heads)."""
 
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from understudy.checkpoint.architecture import Architecture, interleaved_order
 from understudy.checkpoint.naming import Naming, file_tensors
+from understudy.checkpoint.tiled_heads import reordering, written_format
 from understudy.checkpoint.weights import Weights
-from understudy.errors import FormatError
+from understudy.errors import CheckpointWarning, FormatError
 from understudy.formats.tensor import StoredTensor
-from understudy.spec import ModelSpec, is_convolution, tensor_shapes
+from understudy.spec import ModelSpec, has_centred_gain, is_convolution, tensor_shapes
 
 Change = Callable[[StoredTensor], StoredTensor]
 Plan = dict[str, tuple[tuple[int, ...], str]]  # canonical name -> shape, format
@@ -95,6 +99,29 @@ def joined(name: str, tensors: list[StoredTensor]) -> StoredTensor:
     return StoredTensor(name, shape, first.format, np.concatenate([t.data for t in same]))
 
 
+def without_further_layers(
+    names: list[str], metadata: Mapping[str, Any], num_layers: int, where: object
+) -> list[str]:
+    """The tensors of a GGUF but for the layers behind the last, which predict further tokens
+    (`nextn_predict_layers`)."""
+    if not any(key.endswith(".nextn_predict_layers") and metadata[key] for key in metadata):
+        return names
+    kept = [name for name in names if _layer_of(name) < num_layers]
+    if len(kept) < len(names):
+        warnings.warn(
+            f"{where}: {len(names) - len(kept)} tensors of layers that predict further tokens are "
+            "left out",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+    return kept
+
+
+def _layer_of(name: str) -> int:
+    match = re.match(r"blk\.(\d+)\.", name)
+    return int(match[1]) if match else -1
+
+
 def undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:
     """GGUF's own conventions back into Hugging Face's."""
     for name in weights:
@@ -112,9 +139,19 @@ def to_gguf(family: Architecture, spec: ModelSpec, tensor: StoredTensor) -> Stor
 def _gguf_change(
     family: Architecture, spec: ModelSpec, name: str, *, is_reading: bool
 ) -> Change | None:
+    values = _value_change(family, spec, name, is_reading=is_reading)
+    order = reordering(spec, name, is_reading=is_reading)
+    if values is None or order is None:
+        return values or order
+    return lambda tensor: order(values(tensor))
+
+
+def _value_change(
+    family: Architecture, spec: ModelSpec, name: str, *, is_reading: bool
+) -> Change | None:
     if name.endswith(".A_log"):
         return _log_of_decay if is_reading else _decay_of_log
-    if family.norm_offset and name.endswith("norm.weight"):
+    if family.norm_offset and has_centred_gain(spec, name):
         offset = np.float32(-family.norm_offset if is_reading else family.norm_offset)
         return lambda t: StoredTensor.of(t.name, t.to_float32() + offset)
     is_permuted = family.permutes_rope and spec.head_dim % 2 == 0
@@ -135,10 +172,15 @@ def _decay_of_log(tensor: StoredTensor) -> StoredTensor:
     return StoredTensor.of(tensor.name, -np.exp(tensor.to_float32()))
 
 
+def gguf_format(spec: ModelSpec, name: str, wanted: str) -> str:
+    """The format in which a GGUF can hold a tensor: blocks do not span heads that change places."""
+    return written_format(spec, name, wanted)
+
+
 def gguf_shape(spec: ModelSpec, name: str) -> tuple[int, ...]:
     """The shape in which llama.cpp wants a tensor."""
     shape = tensor_shapes(spec)[name]
-    if name.endswith((".A_log", ".mamba.D")):
+    if name.endswith((".mamba.A_log", ".mamba.D")):
         return (*shape, 1)
     if name.endswith(".mamba.norm.weight") and spec.mamba2 is not None:
         return (spec.mamba2.norm_groups, shape[0] // spec.mamba2.norm_groups)

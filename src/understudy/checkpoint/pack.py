@@ -26,7 +26,14 @@ from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
 from understudy.formats.packed import LAYOUT, PackedEntry, cache_folder, read_packed, write_packed
-from understudy.spec import ModelSpec, PackedFormat, QuantSpec, is_convolution, part_of
+from understudy.spec import (
+    ModelSpec,
+    PackedFormat,
+    QuantSpec,
+    has_centred_gain,
+    is_convolution,
+    part_of,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -239,7 +246,7 @@ def _entry(
     stored = checkpoint.weights.stored(name)
     where = f"{checkpoint.path}: {name}"
     if len(stored.shape) == 1 or is_convolution(name):
-        is_offset = checkpoint.spec.norm.endswith("_1p") and name.endswith("norm.weight")
+        is_offset = has_centred_gain(checkpoint.spec, name)
 
         def fill_vector(out: NDArray[np.uint8]) -> None:
             check_finite(checkpoint.weights[name], where)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.gated_delta import L2_EPS, GatedDelta
 from understudy.spec import Mamba2, ModelSpec, Rotation, norm_names
 
 Array = NDArray[np.floating[Any]]  # float32, or float64 throughout if the weights are
@@ -132,11 +133,13 @@ def attention(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
     """Causal attention of grouped query heads: (tokens, hidden) -> (tokens, hidden).
 
     Query head j reads key/value head j // group:  a_j = softmax(scale · q_j Kᵀ + mask) V. Queries
-    and keys are normed head by head where the spec says so, then turned where the block does.
+    and keys are normed head by head where the spec says so, then turned where the block does. With
+    an output gate q_proj gives (q_j, g_j) by head, and o_proj reads a_j · sigmoid(g_j).
     """
     block, prefix = spec.block(layer), f"model.layers.{layer}.self_attn."
     positions = np.arange(len(h))
-    q = linear(weights, f"{prefix}q_proj", h).reshape(len(h), spec.num_heads, spec.head_dim)
+    q = linear(weights, f"{prefix}q_proj", h).reshape(len(h), spec.num_heads, -1)
+    q, gate = q[..., : spec.head_dim], q[..., spec.head_dim :]
     k = linear(weights, f"{prefix}k_proj", h).reshape(len(h), spec.num_kv_heads, spec.head_dim)
     v = linear(weights, f"{prefix}v_proj", h).reshape(len(h), spec.num_kv_heads, spec.head_dim)
     if spec.qk_norm:
@@ -150,6 +153,7 @@ def attention(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
     distance = positions[:, None] - positions[None, :]
     is_hidden = (distance < 0) | (distance >= (block.window or len(h)))
     mixed = np.einsum("jqk,kjd->qjd", softmax(np.where(is_hidden, -np.inf, scores)), v)
+    mixed = mixed * sigmoid(gate) if spec.output_gate else mixed
     return linear(weights, f"{prefix}o_proj", mixed.reshape(len(h), spec.query_size))
 
 
@@ -196,6 +200,53 @@ def scan(
     return y.reshape(-1, m.inner_size)
 
 
+def gated_delta(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
+    """The gated delta rule (arXiv 2412.06464) in its plain recurrence: h (tokens, hidden) alike.
+
+    q, k, v = silu(conv(in_proj_qkv h)), q and k of length 1, q / √key_dim
+    β = sigmoid(in_proj_b h)
+    state = exp(-exp(A_log) softplus(in_proj_a h + dt_bias)) state
+    state = state + k (β (v - stateᵀ k))ᵀ;  y = stateᵀ q        for each value head
+    out_proj (norm(y) · silu(in_proj_z h)), normed head by head
+    """
+    m, prefix = spec.gated_delta, f"model.layers.{layer}.linear_attn."
+    assert m is not None
+    mixed = linear(weights, f"{prefix}in_proj_qkv", h)
+    mixed = silu(convolve(mixed, weights[f"{prefix}conv1d.weight"], None))
+    q, k, v = np.split(mixed, [m.key_size, 2 * m.key_size], axis=1)
+    beta = sigmoid(linear(weights, f"{prefix}in_proj_b", h))
+    time = linear(weights, f"{prefix}in_proj_a", h) + weights[f"{prefix}dt_bias"]
+    decay = np.exp(-np.exp(weights[f"{prefix}A_log"]) * np.logaddexp(0, time))
+    y = delta_scan(m, q, k, v, decay.astype(h.dtype), beta)  # (tokens, heads, value_dim)
+    y = y / np.sqrt(np.mean(y * y, axis=-1, keepdims=True) + np.float32(spec.norm_eps))
+    y = (y * weights[f"{prefix}norm.weight"]).reshape(len(h), m.value_size)
+    return linear(weights, f"{prefix}out_proj", y * silu(linear(weights, f"{prefix}in_proj_z", h)))
+
+
+def delta_scan(m: GatedDelta, q: Array, k: Array, v: Array, decay: Array, beta: Array) -> Array:
+    """The recurrence of `gated_delta`, token by token: q and k (tokens, key_size), v (tokens,
+    value_size), decay and beta (tokens, heads) -> (tokens, heads, value_dim).
+    """
+    shape = (len(q), m.num_key_heads, m.key_dim)
+    q, k = unit(q.reshape(shape)) * q.dtype.type(m.key_dim**-0.5), unit(k.reshape(shape))
+    q, k = np.repeat(q, m.group_size, axis=1), np.repeat(k, m.group_size, axis=1)
+    v = v.reshape(len(v), m.num_heads, m.value_dim)
+    state = np.zeros((m.num_heads, m.key_dim, m.value_dim), v.dtype)
+    rows = []
+    for t in range(len(v)):
+        state = decay[t, :, None, None] * state
+        known = np.einsum("hkv,hk->hv", state, k[t])
+        state = state + k[t][:, :, None] * (beta[t, :, None] * (v[t] - known))[:, None, :]
+        rows.append(np.einsum("hkv,hk->hv", state, q[t]))
+    return np.stack(rows)
+
+
+def unit(x: Array) -> Array:
+    """x / sqrt(Σ x² + ε) along the last axis."""
+    y: Array = x / np.sqrt(np.sum(x * x, axis=-1, keepdims=True) + np.float32(L2_EPS))
+    return y
+
+
 def short_conv(spec: ModelSpec, weights: Weights, layer: int, h: Array) -> Array:
     """The gated short convolution of LFM2: out_proj(c · conv(b · x)) with b, c, x = in_proj h."""
     prefix = f"model.layers.{layer}.conv."
@@ -216,6 +267,7 @@ def convolve(x: Array, taps: Array, bias: Array | None) -> Array:
 MIXERS: dict[str, Callable[[ModelSpec, Weights, int, Array], Array]] = {
     "attention": attention,
     "mamba2": mamba2,
+    "gated_delta": gated_delta,
     "short_conv": short_conv,
 }
 
@@ -276,6 +328,13 @@ def activation(spec: ModelSpec, x: Array) -> Array:
         y: Array = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return y
     return silu(x)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x))"""
+    with np.errstate(over="ignore"):
+        y: Array = 1 / (1 + np.exp(-x))
+    return y
 
 
 def silu(x: Array) -> Array:

@@ -10,11 +10,13 @@ from understudy.checkpoint.lfm2 import LFM2
 from understudy.checkpoint.llama import LLAMA, MISTRAL, QWEN2
 from understudy.checkpoint.nemotron import NEMOTRON
 from understudy.checkpoint.nemotron_h import NEMOTRON_H
+from understudy.checkpoint.qwen3_5 import QWEN3_5
 from understudy.errors import UnsupportedError
 
 _ALL = (
     *(NEMOTRON, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, PHI3, GEMMA3, NEMOTRON_H, LFM2),
     GRANITE_HYBRID,
+    QWEN3_5,
 )
 ARCHITECTURES: dict[str, Architecture] = {family.name: family for family in _ALL}
 # Where two have one name there, the plainer one is taken: a Mistral's file says "llama".

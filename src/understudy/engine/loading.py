@@ -133,6 +133,10 @@ def state_bytes(spec: ModelSpec) -> int:
         m = spec.mamba2
         heads = m.num_heads * m.state_size * (-(-m.head_dim // 16) * 16)
         values += spec.count("mamba2") * ((m.conv_size - 1) * m.conv_channels + heads)
+    if spec.gated_delta is not None:
+        g = spec.gated_delta
+        heads = g.num_heads * g.key_dim * (-(-g.value_dim // 16) * 16)
+        values += spec.count("gated_delta") * ((g.conv_size - 1) * g.conv_channels + heads)
     return 4 * values
 
 

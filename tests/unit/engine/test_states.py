@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import understudy
-from tests.support.families import hybrid, made_checkpoint
+from tests.support.families import delta_hybrid, hybrid, made_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.engine import states
 from understudy.engine.pages import PagePool
@@ -16,13 +16,17 @@ from understudy.engine.request import Request
 from understudy.engine.states import StateKeeper
 from understudy.spec import QuantSpec
 
-SPEC = hybrid("M*-M", hidden_size=32, intermediate_size=48, state_size=8, vocab_size=64)
+_SMALL = {"hidden_size": 32, "intermediate_size": 48, "vocab_size": 64}
+SPECS = {
+    "mamba2": hybrid("M*-M", state_size=8, **_SMALL),
+    "gated_delta": delta_hybrid("DD*D", 4, 2, 8, 8, 4, **_SMALL),
+}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=SPECS)
+def folder(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("hybrid") / "model.gguf"
-    save_checkpoint(made_checkpoint(SPEC), path, QuantSpec("f32"))
+    save_checkpoint(made_checkpoint(SPECS[request.param]), path, QuantSpec("f32"))
     return path
 
 

@@ -30,7 +30,15 @@ from understudy.errors import UsageError
 from understudy.formats.tensor import StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.rotary import Llama3Scaling
-from understudy.spec import BlockSpec, Mamba2, ModelSpec, QuantSpec, is_convolution, tensor_shapes
+from understudy.spec import (
+    BlockSpec,
+    Mamba2,
+    ModelSpec,
+    QuantSpec,
+    has_centred_gain,
+    is_convolution,
+    tensor_shapes,
+)
 
 _MINITRON_4B = ModelSpec(
     architecture="nemotron",
@@ -243,7 +251,8 @@ class SyntheticWeights(Weights):
         """Neutral gains and no biases, but for the one that sets the share of zeros."""
         if name.endswith("post_attention_layernorm.bias"):
             return np.full(length, self.mlp_norm_bias, np.float32)
-        is_neutral_one = name.endswith("norm.weight") and self.spec.norm == "rms_norm"
+        is_gain = name.endswith("norm.weight")
+        is_neutral_one = is_gain and not has_centred_gain(self.spec, name)
         taps = 0.25 if is_convolution(name) else 0.0
         return np.full(length, 1.0 if is_neutral_one else taps, np.float32)
 
@@ -373,8 +382,7 @@ def synthetic_packed(
     for key in weights:
         tensor = weights[key]
         if len(tensor.shape) == 1 or is_convolution(key):
-            is_offset = spec.norm.endswith("_1p") and key.endswith("norm.weight")
-            values = tensor.to_float32() + np.float32(is_offset)
+            values = tensor.to_float32() + np.float32(has_centred_gain(spec, key))
             packed[key] = PackedTensor("f32", 1, values.size, values.reshape(-1).view(np.uint8))
             continue
         target = packed_layout(spec, key, natural_format(tensor.format))

@@ -40,6 +40,7 @@ NORMS = {"layer_norm_1p": "LayerNorm1P", "rms_norm": "RMSNorm", "rms_norm_1p": "
 MIXERS: dict[Mixer, str] = {
     "attention": "attention",
     "mamba2": "Mamba-2",
+    "gated_delta": "the gated delta rule",
     "short_conv": "a short convolution",
 }
 
