@@ -27,11 +27,11 @@ import numpy as np
 from rag_retrieval import document
 
 import understudy
-from understudy.rag.abstain import OperatingPoint
 from understudy.rag.answering import ask, prompt_of
 from understudy.rag.cite import answer_grammar, parse_answer
 from understudy.rag.ground import contexts_of
 from understudy.rag.index import Index
+from understudy.rag.operating_point import OperatingPoint
 from understudy.text.grammar import Grammar
 
 ALWAYS = OperatingPoint(0.0, 1.0, 0.0, "everything is answered")

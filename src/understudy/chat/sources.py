@@ -5,10 +5,11 @@ anything else may.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from understudy.generation.plan import Plan, Turn
-from understudy.spec import ModelSpec
+if TYPE_CHECKING:
+    from understudy.generation.plan import Plan, Turn
+    from understudy.spec import ModelSpec
 
 
 class Grounding(Protocol):

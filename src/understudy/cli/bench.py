@@ -9,18 +9,15 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy import core
-from understudy.checkpoint.checkpoint import open_checkpoint
-from understudy.checkpoint.pack import bytes_per_token, packed_sizes
 from understudy.cli.options import add_loading, add_model, load_model, traffic_table
-from understudy.engine.adapters import NO_ADAPTERS, ActiveAdapters, describe
-from understudy.engine.loading import int12_matrices
-from understudy.judge.benchmark.memory import peak_memory_bytes
-from understudy.judge.benchmark.speed import SpeedReport, SpeedTest, measure_speed
-from understudy.report.provenance import describe_run
-from understudy.spec import ModelSpec, QuantSpec, WeightFormat
+
+if TYPE_CHECKING:
+    from understudy import core
+    from understudy.engine.adapters import ActiveAdapters
+    from understudy.judge.benchmark.speed import SpeedReport
+    from understudy.spec import ModelSpec, QuantSpec, WeightFormat
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.judge.benchmark.memory import peak_memory_bytes
+    from understudy.judge.benchmark.speed import SpeedTest, measure_speed
+
     benched = _synthetic(arguments) if arguments.synthetic else _loaded(arguments)
     longest = max(
         [*arguments.prefill, *(depth + arguments.tokens for depth in arguments.depth), 64]
@@ -93,6 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _document(report: SpeedReport, benched: Benched) -> dict[str, Any]:
+    from understudy.engine.adapters import describe
+    from understudy.judge.benchmark.memory import peak_memory_bytes
+    from understudy.report.provenance import describe_run
+
     path = benched.path
     return report.as_dict() | {
         "bytes_read_per_token": benched.traffic,
@@ -114,6 +118,10 @@ class Benched:
 
 
 def _loaded(arguments: argparse.Namespace) -> Benched:
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.checkpoint.pack import bytes_per_token, packed_sizes
+    from understudy.spec import QuantSpec
+
     model = load_model(arguments)
     checkpoint = open_checkpoint(model.path)
     formats: dict[str, QuantSpec | None] = {"as stored": None}
@@ -127,7 +135,12 @@ def _loaded(arguments: argparse.Namespace) -> Benched:
 
 
 def _synthetic(arguments: argparse.Namespace) -> Benched:
+    from understudy import core
+    from understudy.checkpoint.pack import bytes_per_token
+    from understudy.engine.adapters import NO_ADAPTERS
+    from understudy.engine.loading import int12_matrices
     from understudy.judge.benchmark.synthetic import synthetic_packed
+    from understudy.spec import QuantSpec
 
     weights: WeightFormat = arguments.weights or "q4"
     packed = synthetic_packed(arguments.synthetic, QuantSpec(weights=weights), arguments.layers)

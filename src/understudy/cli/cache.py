@@ -6,17 +6,12 @@ import argparse
 import datetime
 import json
 import re
+from typing import TYPE_CHECKING
 
 from understudy.errors import UnderstudyError, UsageError
-from understudy.formats.cache_files import (
-    CachedModel,
-    apply_limit,
-    cached_models,
-    limit,
-    remove,
-    set_limit,
-)
-from understudy.formats.packed import cache_folder
+
+if TYPE_CHECKING:
+    from understudy.formats.cache_files import CachedModel
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -40,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.formats.cache_files import apply_limit, cached_models, set_limit
+
     if arguments.task == "list":
         _list(cached_models(), arguments.json)
     elif arguments.task == "clear":
@@ -62,6 +59,9 @@ def parse_size(text: str) -> int:
 
 
 def _list(models: list[CachedModel], is_json: bool) -> None:
+    from understudy.formats.cache_files import limit
+    from understudy.formats.packed import cache_folder
+
     total = sum(model.num_bytes for model in models)
     if is_json:
         entries = [
@@ -93,6 +93,8 @@ def _list(models: list[CachedModel], is_json: bool) -> None:
 
 
 def _clear(names: list[str]) -> None:
+    from understudy.formats.cache_files import cached_models, remove
+
     models = cached_models()
     chosen = [m for m in models if not names or any(m.path.stem.startswith(n) for n in names)]
     for name in names:

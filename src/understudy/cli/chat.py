@@ -11,16 +11,17 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy.chat.session import Session
 from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.saving import SAVE_HELP, file_named, save_to
 from understudy.cli.session_options import add_sources, add_thinking, add_tools, session_of
 from understudy.cli.terminal import run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
-from understudy.formats.packed import cache_folder
+
+if TYPE_CHECKING:
+    from understudy.chat.session import Session
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.formats.packed import cache_folder
+
     guard = guard_of(arguments)
     model = load_model(arguments)
     with session_of(arguments, model, guard=guard(model) if guard is not None else None) as session:

@@ -7,15 +7,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from understudy import hub
-from understudy.adapters import Adapter, read_adapter
-from understudy.adapters.merge import merged
-from understudy.checkpoint.checkpoint import open_checkpoint
-from understudy.checkpoint.convert import save_checkpoint
 from understudy.cli.options import Progress, split_scale
 from understudy.errors import UsageError
-from understudy.spec import ModelSpec, QuantSpec
+
+if TYPE_CHECKING:
+    from understudy.adapters import Adapter
+    from understudy.spec import ModelSpec
 
 FORMATS = ["f32", "bf16", "q8", "q4"]
 
@@ -54,6 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.adapters.merge import merged
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.checkpoint.convert import save_checkpoint
+    from understudy.spec import QuantSpec
+
     quant = None
     if arguments.format or arguments.embedding or arguments.head:
         quant = QuantSpec(arguments.format or "bf16", arguments.embedding, arguments.head)
@@ -74,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_adapters(words: list[str], spec: ModelSpec) -> list[tuple[Adapter, float]]:
+    from understudy.adapters import read_adapter
+
     mix = []
     for word in words:
         path, scale = split_scale(word)

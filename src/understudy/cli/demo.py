@@ -13,30 +13,27 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from understudy import core
-from understudy.chat.session import Session, SessionSettings
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.terminal import write
 from understudy.errors import UnderstudyError
-from understudy.generation.reply import Reply
-from understudy.judge.benchmark.memory import peak_memory_bytes
-from understudy.model import Model
-from understudy.roleplay.card import Card
 
-KEEPER = Card(
-    {
-        "spec": "chara_card_v2",
-        "spec_version": "2.0",
-        "data": {
-            "name": "Ada Vane",
-            "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and "
-            "kind, and speaks of the sea.",
-            "first_mes": "Come in out of the storm, {{user}}.",
-        },
-    }
-)
+if TYPE_CHECKING:
+    from understudy.chat.session import Session
+    from understudy.generation.reply import Reply
+    from understudy.model import Model
+
+KEEPER = {
+    "spec": "chara_card_v2",
+    "spec_version": "2.0",
+    "data": {
+        "name": "Ada Vane",
+        "description": "{{char}} keeps the lighthouse on a small island. {{char}} is old and "
+        "kind, and speaks of the sea.",
+        "first_mes": "Come in out of the storm, {{user}}.",
+    },
+}
 PAGE = (
     "# The lighthouse\n\nThe lighthouse on the island was built in 1812 from grey granite. Its "
     "lamp burns rape oil, and its light "
@@ -77,16 +74,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _character(model: Model, max_tokens: int) -> Reply:
+    from understudy.chat.session import Session, SessionSettings
+    from understudy.roleplay.card import Card
+
+    keeper = Card(KEEPER)
     session = Session(
-        model, character=KEEPER, settings=SessionSettings(user="traveller"), max_tokens=max_tokens
+        model, character=keeper, settings=SessionSettings(user="traveller"), max_tokens=max_tokens
     )
-    write(f"1  A character speaks\n\n{KEEPER.shown_name}: {session.turns[0].text}\n")
-    reply = _say(session, "What is the light for?", KEEPER.shown_name)
+    write(f"1  A character speaks\n\n{keeper.shown_name}: {session.turns[0].text}\n")
+    reply = _say(session, "What is the light for?", keeper.shown_name)
     write(f"   {reply.ledger}\n")
     return reply
 
 
 def _document(model: Model, max_tokens: int) -> list[Reply]:
+    from understudy.chat.session import Session
     from understudy.rag.index import Index
 
     write("\n2  A document answers, with a quote\n\n")
@@ -109,6 +111,8 @@ def _document(model: Model, max_tokens: int) -> list[Reply]:
 
 
 def _function(model: Model, max_tokens: int) -> list[Reply]:
+    from understudy.chat.session import Session
+
     write("\n3  A function is called where one is wanted, and its result used\n\n")
     session = Session(model, tools=[price], max_tokens=max_tokens)
     replies = []
@@ -142,6 +146,9 @@ def _shown(session: Session, pieces: Iterable[str], name: str) -> Reply:
 
 
 def _figures(model: Model, loaded: float, replies: list[Reply]) -> None:
+    from understudy import core
+    from understudy.judge.benchmark.memory import peak_memory_bytes
+
     longest = max(
         (u for reply in replies for u in reply.usages),
         key=lambda usage: usage.prompt_tokens - usage.cached_tokens,

@@ -12,12 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from understudy import __version__, core
-from understudy.checkpoint.pack import available_memory
+from understudy import __version__
 from understudy.cli.environment import VARIABLES
-from understudy.formats.packed import cache_folder
 from understudy.hub import DEFAULT_MODEL, list_models
-from understudy.text.open import check_nemotron_tokenizer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.text.open import check_nemotron_tokenizer
+
     facts = examine()
     if arguments.tokenizer is not None:
         facts["nemotron tokenizer"] = (
@@ -48,6 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Facts by name, in the order in which they are shown."""
+    from understudy import core
+    from understudy.checkpoint.pack import available_memory
+    from understudy.formats.packed import cache_folder
+
     threads = core.choose_threads()
     folder = cache_folder()
     cached = sum(f.stat().st_size for f in folder.glob("*.pack")) if folder.is_dir() else 0

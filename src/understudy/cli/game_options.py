@@ -12,11 +12,12 @@ import argparse
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import UsageError
-from understudy.roleplay.conditions import name_of, names_in
-from understudy.roleplay.state import ActionKind, GameState
+
+if TYPE_CHECKING:
+    from understudy.roleplay.state import ActionKind, GameState
 
 ACTION = (
     "NAME[:TARGET,…][; ARGUMENT=LEAST..MOST or A,B][; when CONDITION][; cues WORD,…][; about …]"
@@ -50,6 +51,8 @@ def game_of(arguments: argparse.Namespace) -> GameState:
         UsageError: an action or a fact is none, or a condition names what is neither a fact nor an
         argument.
     """
+    from understudy.roleplay.state import GameState
+
     facts = dict(read_fact(text) for text in arguments.fact)
     kinds = tuple(read_action(text) for text in arguments.action)
     for kind in kinds:
@@ -70,6 +73,8 @@ def read_fact(text: str, where: str = "--fact") -> tuple[str, object]:
 
 def read_action(text: str) -> ActionKind:
     """An action as the module's docstring writes it."""
+    from understudy.roleplay.state import ActionKind
+
     first, *parts = (part.strip() for part in text.split(";"))
     name, _, targets = first.partition(":")
     if not name.strip():
@@ -106,6 +111,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _check_names(kind: ActionKind, facts: Mapping[str, object]) -> None:
+    from understudy.roleplay.conditions import name_of, names_in
+
     known = {name_of(name) for name in ("target", *kind.arguments, *facts)}
     if unknown := names_in(kind.when) - known:
         raise UsageError(

@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.terminal import write
 from understudy.errors import MissingError, UsageError
-from understudy.generation.reply import Reply
-from understudy.generation.text_interface import PromptLike
-from understudy.model import Model
+
+if TYPE_CHECKING:
+    from understudy.generation.reply import Reply
+    from understudy.generation.text_interface import PromptLike
+    from understudy.model import Model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import UsageError
-from understudy.model import Model
 
 if TYPE_CHECKING:
     from understudy.judge.safety.moderation import Guard
+    from understudy.model import Model
 
 CHECKS = ("words", "pii", "model")
 

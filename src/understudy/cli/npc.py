@@ -14,19 +14,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli.game_options import add_game, game_of, read_fact
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.cli.saving import SAVE_HELP, file_named, save_to
 from understudy.cli.terminal import Commands, run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
-from understudy.formats.packed import cache_folder
-from understudy.roleplay.card_files import read_card
-from understudy.roleplay.lorebook import Lorebook
-from understudy.roleplay.npc import Npc, NpcSettings, NpcTurn
-from understudy.roleplay.state import Action, GameState
-from understudy.roleplay.turn import SAMPLERS
+
+if TYPE_CHECKING:
+    from understudy.roleplay.npc import Npc, NpcTurn
+    from understudy.roleplay.state import Action, GameState
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +56,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.roleplay.card_files import read_card
+    from understudy.roleplay.lorebook import Lorebook
+    from understudy.roleplay.npc import Npc, NpcSettings
+
     card = read_card(arguments.card)
     books = [
         Lorebook.parse(_read(path), path, rules=arguments.rules) for path in arguments.lorebook
@@ -99,6 +101,8 @@ def _say_warnings(npc: Npc, num_said: int) -> int:
 
 
 def _lines() -> Iterator[str]:
+    from understudy.formats.packed import cache_folder
+
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     lines = typed_lines(cache_folder() / "npc-history") if is_terminal else sys.stdin
     return (line.strip() for line in lines if line.strip())
@@ -112,6 +116,8 @@ def _read(path: Path) -> bytes:
 
 
 def _samplers(texts: Iterable[str]) -> dict[str, Any]:
+    from understudy.roleplay.turn import SAMPLERS
+
     given = dict(read_fact(text, "--sampler") for text in texts)
     if unknown := set(given) - set(SAMPLERS):
         raise UsageError(

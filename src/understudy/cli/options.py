@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli.environment import ISA_TARGETS
 from understudy.errors import UsageError
 from understudy.hub import DEFAULT_MODEL
-from understudy.model import RESIDENT, Model, load
+
+if TYPE_CHECKING:
+    from understudy.model import Model
 
 KV_BUDGET = 1 << 29  # bytes of keys and values for answers under way at once, beyond one context
 
@@ -140,6 +142,8 @@ def adapters_of(arguments: argparse.Namespace, scale: float = 1.0) -> dict[str, 
     Args:
         scale: of those without one.
     """
+    from understudy.model import RESIDENT
+
     paths: dict[str, str] = {}
     scales: dict[str, float] = {}
     for word in arguments.adapter:
@@ -170,6 +174,8 @@ def load_model(arguments: argparse.Namespace, **more: Any) -> Model:
     """The model that the arguments ask for; packing shows a bar on a terminal, since it can take a
     minute.
     """
+    from understudy.model import load
+
     with Progress("packing weights") as progress:
         return load(
             arguments.model,

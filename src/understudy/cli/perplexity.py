@@ -9,7 +9,6 @@ from pathlib import Path
 
 from understudy.cli.options import add_loading, add_model, load_model
 from understudy.errors import MissingError, UsageError
-from understudy.judge.benchmark.perplexity import perplexity
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.judge.benchmark.perplexity import perplexity
+
     try:
         text = arguments.file.read_text(encoding="utf-8")
     except OSError as error:

@@ -9,15 +9,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.cli.options import add_loading, load_model
 from understudy.cli.terminal import write
 from understudy.hub import DEFAULT_MODEL, resolve
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
-from understudy.rag.index import Added, Index
-from understudy.text import open_tokenizer
+from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
+
+if TYPE_CHECKING:
+    from understudy.rag.index import Added
 
 SHOWN_NAMES = 3
 
@@ -58,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.rag.index import Index
+    from understudy.text import open_tokenizer
+
     checkpoint = open_checkpoint(resolve(arguments.model))
     assert checkpoint.tokenizer_source is not None
     tokenizer = open_tokenizer(checkpoint.tokenizer_source)
@@ -112,6 +116,8 @@ def _as_document(added: Added) -> dict[str, Any]:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    from understudy.rag.index import Index
+
     with Index(arguments.index) as index:
         passages = index.search(arguments.question, arguments.k, mode=arguments.mode)
     for i, passage in enumerate(passages, 1):
@@ -135,6 +141,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
 def _ask(arguments: argparse.Namespace) -> int:
     from understudy.rag.answering import ask
+    from understudy.rag.index import Index
 
     point = DEFAULT_POINT
     if arguments.threshold is not None:

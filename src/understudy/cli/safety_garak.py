@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.cli.options import Progress, add_loading, add_model, load_model
 from understudy.cli.terminal import write
-from understudy.engine.adapters import describe
 from understudy.errors import MissingError, UnderstudyError, UsageError
-from understudy.report.provenance import describe_run, describe_served
 
 if TYPE_CHECKING:
     from understudy.judge.safety.garak import GarakRun, Target
@@ -153,7 +151,9 @@ def _ask(run: GarakRun, probes: list[str]) -> int:
 
 @contextlib.contextmanager
 def _target(arguments: argparse.Namespace) -> Iterator[Target]:
+    from understudy.engine.adapters import describe
     from understudy.judge.safety.garak import Target
+    from understudy.report.provenance import describe_run, describe_served
 
     if arguments.url is not None:
         yield Target(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from understudy.chat.saved import SavedConversation
+from typing import TYPE_CHECKING
+
 from understudy.errors import UsageError
+
+if TYPE_CHECKING:
+    from understudy.chat.saved import SavedConversation
 
 SAVE_HELP = "[--text] FILE: write the conversation; --text: without FILE.kv, what is computed of it"
 

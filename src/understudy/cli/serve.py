@@ -14,9 +14,9 @@ from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import adapters_of, add_loading
 from understudy.errors import MissingError, UsageError
 from understudy.hub import DEFAULT_MODEL, resolve
-from understudy.model import Model, load
 
 if TYPE_CHECKING:
+    from understudy.model import Model
     from understudy.serve.settings import Settings
 
 
@@ -247,6 +247,8 @@ def _named(word: str, arguments: argparse.Namespace) -> tuple[str, Callable[[], 
     """The name that requests use, and what loads it; a path that does not exist is said before the
     server starts.
     """
+    from understudy.model import load
+
     name, mark, source = word.partition("=")
     source = source if mark else word
     path = resolve(source)

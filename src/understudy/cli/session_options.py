@@ -11,15 +11,17 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy.chat.session import Session, SessionSettings
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
-from understudy.generation.moderation import TextGuard
-from understudy.generation.reply import ToolCall
-from understudy.generation.tools import GivenTool, Tool
-from understudy.model import Model
+
+if TYPE_CHECKING:
+    from understudy.chat.session import Session
+    from understudy.generation.moderation import TextGuard
+    from understudy.generation.reply import ToolCall
+    from understudy.generation.tools import GivenTool, Tool
+    from understudy.model import Model
 
 
 def add_tools(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +94,8 @@ def session_of(
     arguments: argparse.Namespace, model: Model, *, guard: TextGuard | None = None, **sampling: Any
 ) -> Iterator[Session]:
     """The session that the arguments ask for."""
+    from understudy.chat.session import Session, SessionSettings
+
     with contextlib.ExitStack() as stack:
         tools = stack.enter_context(tools_of(arguments))
         documents = character = None
@@ -139,6 +143,8 @@ def read_tools(path: Path) -> list[Tool]:
     Raises:
         UsageError: it cannot be read, or holds no tools.
     """
+    from understudy.generation.tools import Tool
+
     if path.suffix == ".py":
         functions = _functions(path)
         if not functions:

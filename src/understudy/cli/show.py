@@ -9,16 +9,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy import hub
-from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from understudy.checkpoint.pack import bytes_per_token, packed_sizes
-from understudy.checkpoint.summary import tokenizer_summary
 from understudy.cli.options import add_model, traffic_table
-from understudy.engine.loading import kv_bytes_per_token
-from understudy.generation.presets import JOBS, preset_of
-from understudy.spec import QuantSpec, parameter_counts
+
+if TYPE_CHECKING:
+    from understudy.checkpoint.checkpoint import Checkpoint
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from understudy.checkpoint.checkpoint import open_checkpoint
+    from understudy.generation.presets import JOBS
+
     facts = describe(open_checkpoint(hub.resolve(arguments.model)))
     if arguments.json:
         print(json.dumps(facts, indent=1))
@@ -64,6 +64,12 @@ def stored_bits(checkpoint: Checkpoint) -> float:
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The same facts as plain data."""
+    from understudy.checkpoint.pack import bytes_per_token, packed_sizes
+    from understudy.checkpoint.summary import tokenizer_summary
+    from understudy.engine.loading import kv_bytes_per_token
+    from understudy.generation.presets import preset_of
+    from understudy.spec import QuantSpec, parameter_counts
+
     weights = checkpoint.weights
     sizes = {"as stored": packed_sizes(checkpoint)}
     for name in ("bf16", "q8", "q4"):

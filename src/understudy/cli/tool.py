@@ -17,7 +17,6 @@ from understudy.cli.session_options import (
     tools_of,
 )
 from understudy.cli.terminal import write
-from understudy.generation.tools import as_tools
 from understudy.hub import DEFAULT_MODEL
 
 
@@ -47,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from understudy.generation.tools import as_tools
+
     with tools_of(arguments) as tools:
         listed = [tool.to_openai() for tool in as_tools(tools)]
     write(json.dumps(listed, ensure_ascii=False, indent=1) + "\n")

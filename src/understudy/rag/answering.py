@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import UsageError
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.cite import Citation
 from understudy.rag.ground import SYSTEM, PassageGrounding, ground
 from understudy.rag.index import Index, as_utf8
+from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import Passage
 from understudy.text.grammar import Grammar

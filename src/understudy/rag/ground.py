@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint, confidence_of, features
+from understudy.rag.abstain import confidence_of, features
 from understudy.rag.cite import (
     MAX_ANSWER,
     MIN_QUOTE,
@@ -25,6 +25,7 @@ from understudy.rag.cite import (
     parse_answer,
     shown,
 )
+from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.rag.sentences import (
     Sentence,
     choose_quotes,

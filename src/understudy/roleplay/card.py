@@ -14,13 +14,15 @@ import json
 import re
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from understudy.chat.sources import ActiveCharacter
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay.card_formats import read_character
 from understudy.roleplay.card_mending import mended
 from understudy.roleplay.json_text import parse_json
+
+if TYPE_CHECKING:
+    from understudy.chat.sources import ActiveCharacter
 
 STRINGS = {
     1: ("name", "description", "personality", "scenario", "first_mes", "mes_example"),

@@ -31,10 +31,11 @@ def card(tmp_path):
 
 def test_samplers_are_named_as_in_llama_cpp(card, monkeypatch, capsys):
     from understudy.cli import npc as command
+    from understudy.roleplay import npc
 
     seen = []
     monkeypatch.setattr(command, "load_model", lambda _: seen.append("model") or None)
-    monkeypatch.setattr(command, "Npc", lambda *_, settings, **__: seen.append(settings) or _Stop())
+    monkeypatch.setattr(npc, "Npc", lambda *_, settings, **__: seen.append(settings) or _Stop())
     with pytest.raises(KeyError):
         command.run(_npc_arguments(card, "--sampler", "dry_multiplier=0.8", "--temperature", "1"))
     assert (seen[-1].dry_multiplier, seen[-1].temperature) == (0.8, 1.0)

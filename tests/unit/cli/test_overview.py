@@ -102,7 +102,12 @@ def test_only_the_command_that_runs_is_imported():
 
 
 @pytest.mark.parametrize(
-    ("words", "heavy"), [(["--help"], ("numpy", "hashlib", "inspect")), (["list"], ("numpy",))]
+    ("words", "heavy"),
+    [
+        (["--help"], ("numpy", "hashlib", "inspect")),
+        (["list"], ("numpy",)),
+        *(([name, "--help"], ("numpy", "tokenizers", "asyncio")) for name in COMMANDS),
+    ],
 )
 def test_what_starts_at_once_brings_nothing_heavy(words, heavy):
     code = (

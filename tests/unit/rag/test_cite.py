@@ -8,11 +8,12 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.errors import DocumentError, UsageError
-from understudy.rag.abstain import FEATURES, OperatingPoint, features
+from understudy.rag.abstain import FEATURES, features
 from understudy.rag.answering import ask, prompt_of
 from understudy.rag.cite import NOT_SAID, answer_grammar, cite, parse_answer, shown
 from understudy.rag.ground import contexts_of
 from understudy.rag.index import Index
+from understudy.rag.operating_point import OperatingPoint
 from understudy.rag.settings import AnswerSettings
 from understudy.text.grammar import Grammar
 

@@ -15,10 +15,10 @@ from understudy.judge.evaluate.applications import normalized
 from understudy.judge.evaluate.judge import available_embedder
 from understudy.judge.jobs.job import Item, Job, Settings, Switch
 from understudy.model import Model
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.answering import ask
 from understudy.rag.document import Builder
 from understudy.rag.index import Index
+from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.rag.settings import AnswerSettings
 
 MAX_TOKENS = 96

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from understudy.engine.handles import CancelScope
 from understudy.generation.moderation import Verdict
-from understudy.rag.abstain import DEFAULT_POINT, OperatingPoint
 from understudy.rag.answering import Answer, ask
 from understudy.rag.index import Index
+from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.serve.api.bodies import Body, Probability, Seed
 from understudy.serve.api.collections import collections_of
 from understudy.serve.content import input_verdict, verdict_of
