@@ -2,7 +2,7 @@
 SQuAD, and at what price.
 
     python bench/rag_answers.py --squad requests.jsonl.gz [--model M] [--questions 200] [--first 0]
-    [--write FILE]
+    [--draw SEED] [--write FILE]
 
 (`--squad` as in `rag_retrieval.py`.) Each question is asked of all passages of the file at once.
 Side by side, on the same questions: `ask` as it is; and quotes that the model picks itself, under
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import re
 import string
 import tempfile
@@ -45,10 +46,13 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--draw", type=int, metavar="SEED", help="questions in this random order")
     parser.add_argument("--without-quoting", action="store_true", help="leave out the old way")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     passages, questions = read(arguments.squad)
+    if arguments.draw is not None:
+        random.Random(arguments.draw).shuffle(questions)
     model = understudy.load(arguments.model)
     ways = {"ask": by_ask} if arguments.without_quoting else {"ask": by_ask, "quoting": by_quoting}
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in ways}

@@ -21,7 +21,7 @@ from understudy.data.encode import Dialogue
 from understudy.data.records import Message, Record
 from understudy.generation.plan import Block, Turn
 from understudy.rag.cite import NOT_SAID
-from understudy.rag.ground import NUM_EXCERPTS, PassageGrounding
+from understudy.rag.ground import PassageGrounding
 from understudy.rag.sentences import rank_sentences
 from understudy.rag.settings import AnswerSettings
 from understudy.rag.store import ChunkRow, Passage
@@ -80,7 +80,7 @@ def documents(
     found = found.for_model(spec, AnswerSettings(may_abstain=may_abstain))
     contexts = found.contexts
     # rows of tables are shown with the names of their columns, and quoted as they stand
-    seen = [s.text for s in found.sentences[:NUM_EXCERPTS]] if found.is_excerpt else []
+    seen = [s.text for s in found.sentences[: found.num_shown or 0]]
     if record.kind == "rag" and not _holds(record, [*contexts, *seen]):
         return None
     said = NOT_SAID if record.kind == "no_answer" else answer

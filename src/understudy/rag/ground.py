@@ -29,6 +29,7 @@ from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.rag.sentences import (
     Sentence,
     choose_quotes,
+    only_repeats,
     rank_sentences,
     rarity_of,
     unsupported,
@@ -44,7 +45,8 @@ SYSTEM = "Answer the question in a few words, with what the passages say."
 QUOTES_FIRST = "Quote the sentences of the passages that answer the question, then answer it."
 OR_SAY_SO = f" If they do not hold the answer, say: {NOT_SAID}"
 WHOLE = AnswerSettings(excerpts=False, may_abstain=False)
-NUM_EXCERPTS = 6  # sentences that a model sees which is not shown whole passages
+NUM_EXCERPTS = 6  # most sentences that a model sees which is not shown whole passages
+NEAR_BEST = 1.0  # how far below the best sentence's score another is still shown
 MAX_SHORT = 16  # telling words of an answer of which each must stand in a quote
 _QUOTED = re.compile(rf'["“”«»„]([^"“”«»„]{{{MIN_QUOTE},400}})["“”«»„]')
 _NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
@@ -66,8 +68,8 @@ class PassageGrounding:
     """Passages for one question, the best first. Where a method takes a `count`, the rest found no
     room in the prompt.
 
-    `sentences` are theirs, the one that fits the question best first. With `is_excerpt` the model
-    sees only the best of them.
+    `sentences` are theirs, the one that fits the question best first. The model sees the best
+    `num_shown` of them, or the whole passages where that is None.
     """
 
     passages: tuple[Passage, ...]
@@ -76,7 +78,7 @@ class PassageGrounding:
     question: str = ""
     sentences: tuple[Sentence, ...] = field(default=(), repr=False)
     settings: AnswerSettings = WHOLE
-    is_excerpt: bool = False
+    num_shown: int | None = None
 
     @property
     def is_enough(self) -> bool:
@@ -90,10 +92,10 @@ class PassageGrounding:
     @property
     def contexts(self) -> list[str]:
         """The passages as the model sees them, numbered from 1."""
-        if not self.is_excerpt:
+        if self.num_shown is None:
             return contexts_of(self.passages)
         shown_of: dict[int, list[Sentence]] = {}
-        for sentence in self.sentences[:NUM_EXCERPTS]:
+        for sentence in self.sentences[: self.num_shown]:
             shown_of.setdefault(sentence.passage, []).append(sentence)
         return [
             f"[{number}] {_heading(self.passages[number - 1])}"
@@ -108,7 +110,9 @@ class PassageGrounding:
         settings = (settings or AnswerSettings()).for_model(spec)
         if not settings.excerpts or settings.form == "quotes" or not self.sentences:
             return replace(self, settings=settings)
-        return replace(self._excerpt(NUM_EXCERPTS), settings=settings)
+        near = self.sentences[0].score - NEAR_BEST
+        most = sum(sentence.score > near for sentence in self.sentences[:NUM_EXCERPTS])
+        return replace(self._excerpt(most), settings=settings)
 
     def _excerpt(self, most: int) -> PassageGrounding:
         """The passages of the best sentences alone, numbered anew."""
@@ -122,20 +126,15 @@ class PassageGrounding:
                 for s in self.sentences
                 if s.passage in number_of
             ),
-            is_excerpt=True,
+            num_shown=most,
         )
 
-    def narrowed(self) -> PassageGrounding:
-        """With half of the sentences, for a second try."""
-        most = NUM_EXCERPTS // 2
-        return replace(self, sentences=self.sentences[:most])._excerpt(most)
-
     def second_try(self, raw: str, count: int) -> PassageGrounding | None:
-        """With fewer sentences, once, where an answer says more than its quotes hold."""
-        is_second = self.is_excerpt and len(self.sentences) <= NUM_EXCERPTS // 2
-        if is_second or not self.settings.asks_again or not self.missing(raw, count):
+        """With half of the sentences, once, where an answer says more than its quotes hold."""
+        fewer = (self.num_shown or 0) // 2
+        if not fewer or not self.settings.asks_again or not self.missing(raw, count):
             return None
-        return self.narrowed()
+        return replace(self, sentences=self.sentences[:fewer])._excerpt(fewer)
 
     def grammar(self, count: int, spec: ModelSpec) -> str:
         """The form of an answer, in llguidance's Lark: a paragraph that does not begin with a
@@ -149,8 +148,8 @@ class PassageGrounding:
         return f"start: ANSWER{or_not}\nANSWER: /[^\\s\\[][^\\n]{{0,{MAX_ANSWER}}}/"
 
     def missing(self, answer: str, count: int) -> tuple[str, ...]:
-        """What an answer says and no quote holds; of a long one its numbers only. Nothing where
-        answers are not to be checked.
+        """What an answer says and no quote holds; of a long one its numbers only, and all of one
+        that only repeats the question. Nothing where answers are not to be checked.
         """
         if self.settings.form == "quotes" or not self.settings.is_checked:
             return ()
@@ -186,6 +185,8 @@ class PassageGrounding:
         return (widened(chosen[0], self.question, answer, seen, self.passages),)
 
     def _missing(self, answer: str, quotes: Sequence[Sentence]) -> tuple[str, ...]:
+        if only_repeats(answer, self.question):
+            return (answer,)
         said = unsupported(answer, self.question, [sentence.said for sentence in quotes])
         if len(query_words(answer, most=None)) > MAX_SHORT:
             return tuple(word for word in said if word[0].isdigit())

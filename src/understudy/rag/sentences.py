@@ -210,6 +210,13 @@ def said_in(answer: str, question: str) -> tuple[set[str], set[str]]:
     return words, numbers
 
 
+def only_repeats(answer: str, question: str) -> bool:
+    """Whether an answer holds nothing that the question does not, where this offers no choice
+    ("a or b").
+    """
+    return not any(said_in(answer, question)) and "or" not in question.casefold().split()
+
+
 def unsupported(answer: str, question: str, quotes: Sequence[str]) -> tuple[str, ...]:
     """Numbers and telling words of an answer that stand in no quote and not in the question."""
     words, numbers = said_in(answer, question)

@@ -62,6 +62,8 @@ _ASKING = {
         )
     ),
 }
+# What asks for an amount: "How many days" is a question about days.
+_AMOUNT = regex.compile(r"\bhow (?:many|much|long|often|far|old)\b")
 # Words that stand in nearly every passage: they cost time and decide nothing.
 STOPWORDS = frozenset(
     (  # noqa: SIM905 - as a list of literals it reads worse
@@ -115,6 +117,7 @@ def _asked(text: str) -> Iterator[str]:
 
 
 def _what_is_asked(text: str) -> str:
+    text = _AMOUNT.sub(" ", text)
     if text.isascii():
         return text
     asking = _ASKING["japanese" if _KANA.search(text) else "chinese"]

@@ -174,3 +174,15 @@ def test_names_and_questions_of_any_bytes(tmp_path):
         assert index.search(os.fsdecode(b"mill \xff"))
         (docs / os.fsdecode(b"a\xff.txt")).unlink()
         assert len(index.add([docs]).removed) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("How many days do I have for refunds?", ["days", "refunds"]),
+        ("How long is the long bridge?", ["long", "bridge"]),
+        ("How much?", ["how", "much"]),
+    ],
+)
+def test_what_asks_for_an_amount_is_not_looked_for(question, words):
+    assert query_words(question) == words

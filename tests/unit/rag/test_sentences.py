@@ -12,7 +12,7 @@ from tests.support.random_model import babbler
 from understudy.errors import UsageError
 from understudy.rag.cite import NOT_SAID, parse_answer
 from understudy.rag.index import Index
-from understudy.rag.sentences import choose_quotes, rank_sentences, unsupported
+from understudy.rag.sentences import choose_quotes, only_repeats, rank_sentences, unsupported
 from understudy.rag.settings import AnswerSettings
 
 ISLAND = (
@@ -74,6 +74,7 @@ def test_what_no_quote_holds_is_named():
         ("Answer: 1812", "1812"),
         ("It was built in 1950.", "The lighthouse was built in 1812 from grey granite."),
         ("2", "The lighthouse was built in 1812 from grey granite."),
+        ("The lighthouse.", "The lighthouse was built in 1812 from grey granite."),
         ("The documents do not say.", None),
         ("", None),
     ],
@@ -87,11 +88,40 @@ def test_an_answer_says_what_its_quote_holds(index, raw, text):
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "question", "is_empty"),
+    [
+        ("The Rhine.", "The Rhine and what other river drained the Alps?", True),
+        ("The Danube.", "The Rhine and what other river drained the Alps?", False),
+        ("In 1950.", "What happened in 1950?", True),
+        ("Granite.", "Is it built of granite or of brick?", False),
+    ],
+)
+def test_an_answer_adds_to_its_question(answer, question, is_empty):
+    assert only_repeats(answer, question) == is_empty
+
+
+def test_a_sentence_that_stands_out_is_shown_alone(index, tmp_path):
+    """Those far below the best one only lead astray; a second try sees half of what was shown."""
+    with babbler(tmp_path) as model:
+        found = index.ground("How many days of paid vacation do I get a year?")
+        level = tuple(replace(s, score=1.0) for s in found.sentences)
+        alone = found.for_model(model.spec)
+        several = replace(found, sentences=level).for_model(model.spec)
+    assert alone.num_shown == 1
+    assert alone.contexts == ["[1] You get 28 days of paid vacation a year."]
+    assert alone.second_try("It was built in 1950.", 1) is None
+    assert several.num_shown == min(len(level), 6)
+    again = several.second_try("It was built in 1950.", len(several.passages))
+    assert again.num_shown == several.num_shown // 2
+    assert several.second_try("You get 28 days.", len(several.passages)) is None
+
+
 def test_small_models_see_the_best_sentences(index, tmp_path):
     found = index.ground("When was the lighthouse built?")
     with babbler(tmp_path) as model:
         small = found.for_model(model.spec)
-    assert small.is_excerpt
+    assert small.num_shown
     assert "1812" in " ".join(small.contexts)
     assert small.contexts[0].startswith("[1] ")
     assert len(small.contexts) == len(small.passages)
@@ -125,7 +155,7 @@ def test_switches_of_answers(index, tmp_path):
     assert unchecked.missing("It was built in 1950.", 2) == ()
     assert unchecked.read("It was built in 1950.", 2)[0] == "It was built in 1950."
     assert usual.read("It was built in 1950.", 2)[0] != "It was built in 1950."
-    assert not whole.is_excerpt
+    assert whole.num_shown is None
     assert NOT_SAID in whole.instructions
     assert "quote_1" in forms[0]
     assert "quote" not in forms[1]

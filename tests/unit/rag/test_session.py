@@ -12,6 +12,7 @@ from understudy.chat.session import Session, SessionSettings
 from understudy.rag.cite import NOT_SAID, sentences_of, shown
 from understudy.rag.ground import PassageGrounding
 from understudy.rag.index import Index
+from understudy.rag.settings import AnswerSettings
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,8 @@ def test_quotes_in_free_text_are_found(index):
     assert citation.quote == "Ada Vane keeps the light."
 
 
-def test_passages_leave_before_the_message(model, index, sure):
+def test_passages_leave_before_the_message(model, index, sure, monkeypatch):
+    monkeypatch.setattr(index, "answers", AnswerSettings(excerpts=False))
     session = Session(
         model,
         documents=index,
