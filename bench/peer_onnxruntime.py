@@ -36,8 +36,9 @@ import understudy
 from understudy import core, hub
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
+from understudy.judge.benchmark.shapes import SHAPES
 from understudy.judge.benchmark.speed import SpeedTest
-from understudy.judge.benchmark.synthetic import SHAPES, synthetic_checkpoint
+from understudy.judge.benchmark.synthetic import synthetic_checkpoint
 from understudy.spec import QuantSpec
 
 LEAST_COSINE = 0.8

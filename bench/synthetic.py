@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checkpoint.convert import save_checkpoint
-from understudy.judge.benchmark.synthetic import SHAPES, synthetic_checkpoint
+from understudy.judge.benchmark.shapes import SHAPES
+from understudy.judge.benchmark.synthetic import synthetic_checkpoint
 from understudy.spec import QuantSpec
 
 FORMATS = ("q4", "q8", "bf16")

@@ -42,9 +42,15 @@ int64_t Multiplier::num_tiles(int num_tokens) const {
 TileOut Multiplier::tile(const Activations& activations, int64_t index, bool is_int12) {
   const int width = kernels_.tile_tokens;
   const int64_t from = index * width, stride = padded_columns(activations.columns);
-  uint8_t* q = integers(is_int12) + from * (stride / GROUP) * tile_bytes_per_token_group(is_int12);
   return {static_cast<int>(std::min<int64_t>(width, activations.num_tokens - from)),
-          activations.x + from * stride, stride, q, is_int12};
+          activations.x + from * stride, stride, integers(activations, from, is_int12), is_int12};
+}
+
+// Where those of a row begin.
+uint8_t* Multiplier::integers(const Activations& activations, int64_t row, bool is_int12) {
+  const int64_t groups = padded_columns(activations.columns) / GROUP;
+  return (is_int12 ? int12_ : int8_).data() +
+         (activations.first_row + row) * groups * tile_bytes_per_token_group(is_int12);
 }
 
 void Multiplier::quantize(const TileOut& tile, int64_t from, int64_t count) const {
@@ -77,8 +83,32 @@ void Multiplier::multiply(std::initializer_list<Product> products, const Activat
     if (product.linear->bias != nullptr) add_bias(product, activations.num_tokens);
 }
 
+void Multiplier::multiply_each(const std::vector<Task>& tasks) {
+  std::vector<Plan> plans;
+  int64_t num_panels = 0, grain = 1;
+  for (const Task& task : tasks) {
+    plans.push_back(make_plan({task.product}, task.input, plans.size()));
+    num_panels += plans.back().num_panels;
+  }
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    plans[i].num_panels = num_panels;
+    const PackedTensor& w = tasks[i].product.linear->weight;
+    grain = std::max(grain, panels_of_a_piece(w, plans[i], w.panel_bytes()));
+  }
+  pool_.share(num_panels, grain, [&](int64_t first, int64_t last) {
+    int64_t before = 0;  // panels of the tasks passed
+    for (size_t i = 0; i < tasks.size() && before < last; ++i) {
+      const int64_t panels = tasks[i].product.linear->weight.panels();
+      const Span span{tasks[i].product, std::max<int64_t>(first - before, 0),
+                      std::min(last - before, panels)};
+      if (span.first < span.last) multiply_span(span, tasks[i].input, plans[i]);
+      before += panels;
+    }
+  });
+}
+
 Multiplier::Plan Multiplier::make_plan(std::initializer_list<Product> products,
-                                       const Activations& activations) {
+                                       const Activations& activations, size_t task) {
   Plan plan;
   size_t panel_bytes = 1;
   for (const Product& product : products) {
@@ -88,7 +118,7 @@ Multiplier::Plan Multiplier::make_plan(std::initializer_list<Product> products,
   const Linear& only =
       *products.begin()->linear;  // a matrix in Q4_SPARSE shares its input with no other
   plan.in_blocks = kernels_.block_tokens > 0 && activations.num_tokens >= kernels_.block_tokens;
-  plan.lines = find_lines(only, activations);
+  plan.lines = find_lines(only, activations, task);
   plan.grain = panels_of_a_piece(only.weight, plan, panel_bytes);
   return plan;
 }
@@ -113,17 +143,20 @@ int64_t Multiplier::panels_of_a_piece(const PackedTensor& weight, const Plan& pl
 
 // What one token's integers need of Q4_SPARSE weights, found once for all panels; null where all
 // are read.
-const Lines* Multiplier::find_lines(const Linear& linear, const Activations& activations) {
+const Lines* Multiplier::find_lines(const Linear& linear, const Activations& activations,
+                                    size_t task) {
   const bool can_skip = activations.num_tokens == 1 && !linear.is_int12 &&
                         linear.weight.format == Format::Q4_SPARSE && kernels_.find_lines != nullptr;
+  if (!can_skip) return nullptr;
+  while (lines_.size() <= task) lines_.emplace_back(new Lines);
   const int64_t groups = padded_columns(activations.columns) / GROUP;
-  return can_skip && kernels_.find_lines(integers(false), groups, lines_.get()) ? lines_.get()
-                                                                                : nullptr;
+  Lines* lines = lines_[task].get();
+  return kernels_.find_lines(integers(activations, 0, false), groups, lines) ? lines : nullptr;
 }
 
 void Multiplier::multiply_span(Span span, const Activations& activations, const Plan& plan) {
   const Product& product = span.product;
-  if (plan.lines == nullptr) span.first = multiply_together(span, activations.num_tokens, plan);
+  if (plan.lines == nullptr) span.first = multiply_together(span, activations, plan);
   if (span.first == span.last) return;
   for (int64_t index = 0; index < num_tiles(activations.num_tokens); ++index) {
     const TileOut made = tile(activations, index, product.linear->is_int12);
@@ -136,7 +169,8 @@ void Multiplier::multiply_span(Span span, const Activations& activations, const 
 
 // The first panels of a span, as far as whole slices of 16 rows lie inside the output, for all
 // tokens in one call, where this target can; returns the first panel that is left.
-int64_t Multiplier::multiply_together(const Span& span, int num_tokens, const Plan& plan) {
+int64_t Multiplier::multiply_together(const Span& span, const Activations& activations,
+                                      const Plan& plan) {
   const Product& product = span.product;
   const PackedTensor& w = product.linear->weight;
   const auto& slots = plan.in_blocks ? kernels_.matmul_block : kernels_.matmul_panels;
@@ -151,8 +185,8 @@ int64_t Multiplier::multiply_together(const Span& span, int num_tokens, const Pl
   const int slices = static_cast<int>((last_row - span.first * rows) / PANEL_ROWS);
   const bool is_int12 = product.linear->is_int12;
   matmul({w.panel(span.first), static_cast<int64_t>(w.panel_bytes()), w.groups(), slices,
-          num_tokens, integers(is_int12), is_int12, product.out + span.first * rows, product.stride,
-          product.accumulate});
+          activations.num_tokens, integers(activations, 0, is_int12), is_int12,
+          product.out + span.first * rows, product.stride, product.accumulate});
   return last;
 }
 

@@ -10,7 +10,6 @@
 #include "model.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "blocks.h"
@@ -31,6 +30,8 @@ size_t Model::weight_bytes_per_token() const {
     for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.in, &l.in_z,
                             &l.in_b, &l.in_a, &l.out})
       if (w->weight.data != nullptr) bytes += w->weight.bytes();
+  for (const Layer& l : layers_)
+    if (l.block.has_experts) bytes += l.experts.bytes_per_token(spec_.experts.used);
   return bytes;
 }
 
@@ -96,8 +97,9 @@ void Model::reserve(int64_t n) {
   b.attention.reserve(n * padded_columns(s.query_size()));
   b.k.reserve(n * padded_columns(s.kv_size()));
   b.v.reserve(n * padded_columns(s.kv_size()));
-  b.up.reserve(n * padded_columns(s.intermediate_size));
-  if (s.gated) b.gate.reserve(n * padded_columns(s.intermediate_size));
+  const int inner_size = std::max(s.intermediate_size, s.experts.shared_size);
+  b.up.reserve(n * padded_columns(inner_size));
+  if (s.gated) b.gate.reserve(n * padded_columns(inner_size));
   for (auto* angles : {&b.cos, &b.sin}) angles->reserve(n * (s.rotary_dim / 2));
   if (!s.local_frequencies.empty())
     for (auto* angles : {&b.local_cos, &b.local_sin}) angles->reserve(n * (s.rotary_dim / 2));
@@ -105,8 +107,7 @@ void Model::reserve(int64_t n) {
                               s.count(Mixer::SHORT_CONV) > 0 ? s.hidden_size : 0});
   b.projected.reserve(n * projected_stride());
   b.mixed.reserve(n * padded_columns(mixed));
-  multiplier_.reserve(n, std::max({s.hidden_size, s.query_size(), s.intermediate_size, mixed}),
-                      has_int12_);
+  multiplier_.reserve(n, std::max({s.hidden_size, s.query_size(), inner_size, mixed}), has_int12_);
 }
 
 // Of a row of what a recurrent mixer's products give.
@@ -215,21 +216,26 @@ void Model::run_recurrent(const Layer& layer, const Batch& batch, StatePool& sta
   add_to_stream(layer.out, mixed, layer.mixer_post_norm);
 }
 
+// An MLP, or a mixture of experts, of which one may be shared: a plain MLP beside them.
 void Model::run_mlp(int index, int n) {
-  const int inner_size = spec_.intermediate_size;
-  const int64_t inner_stride = padded_columns(inner_size);
   const Layer& layer = layers_[index];
+  const int64_t inner_size = layer.up.weight.rows, inner_stride = padded_columns(inner_size);
+  const bool has_experts = layer.block.has_experts;
   Buffers& b = buffers_;
   const Activations normed{b.h.data(), spec_.hidden_size, n};
   const Product up{&layer.up, b.up.data(), inner_stride},
       gate{&layer.gate, b.gate.data(), inner_stride};
   norm_and_quantize(layer.mlp_norm, n, nullptr, {&layer.up, spec_.gated ? &layer.gate : &layer.up});
-  if (spec_.gated)
-    multiply({up, gate}, normed);
-  else
-    multiply({up}, normed);
-  activate(index, n);
-  add_to_stream(layer.down, {b.up.data(), inner_size, n}, layer.mlp_post_norm);
+  if (has_experts) experts_.run(layer.experts, b.h.data(), n, has_int12_);
+  if (inner_size > 0) {
+    if (spec_.gated)
+      multiply({up, gate}, normed);
+    else
+      multiply({up}, normed);
+    activate(index, n);
+    add_to_stream(layer.down, {b.up.data(), inner_size, n}, layer.mlp_post_norm);
+  }
+  if (has_experts) experts_.add(n, spec_.residual_scale, b.x.data());
 }
 
 // x += scale · norm(W input + b), where there is a norm.
@@ -335,7 +341,7 @@ void Model::rotate_token(const Layer& layer, int t, const Batch& batch, Cache& c
 
 // up = act(up) or act(gate)·up, and its tiles. Few tokens: columns are shared instead of tiles.
 void Model::activate(int layer, int num_tokens) {
-  const int64_t inner = spec_.intermediate_size, tiles = multiplier_.num_tiles(num_tokens);
+  const int64_t inner = layers_[layer].up.weight.rows, tiles = multiplier_.num_tiles(num_tokens);
   const int64_t columns =
       tiles >= TILES_PER_THREAD * pool_.size() ? padded_columns(inner) : SPLIT_COLUMNS;
   const int64_t splits = (inner + columns - 1) / columns;
@@ -355,20 +361,15 @@ void Model::activate(int layer, int num_tokens) {
 
 // Some columns of the tokens of a tile; returns how many zeros there are then, if they are counted.
 int64_t Model::activate_columns(const TileOut& tile, int64_t from, int64_t count) {
-  using Act = decltype(kernels_.silu);
-  using ActGate = decltype(kernels_.silu_gate);
-  const int kind = static_cast<int>(spec_.activation);
-  const Act act = std::array<Act, 3>{kernels_.silu, kernels_.relu2, kernels_.gelu}[kind];
-  const ActGate act_gate =
-      std::array<ActGate, 3>{kernels_.silu_gate, kernels_.relu2_gate, kernels_.gelu_gate}[kind];
+  const ActivationKernel act = activation_kernel(kernels_, spec_.activation);
   int64_t zeros = 0;
   for (int t = 0; t < tile.width; ++t) {
     const int64_t at = tile.x - buffers_.up.data() + t * tile.x_stride + from;
     float* x = buffers_.up.data() + at;
     if (spec_.gated)
-      act_gate(buffers_.gate.data() + at, x, count);
+      act.gated(buffers_.gate.data() + at, x, count);
     else
-      act(x, count);
+      act.plain(x, count);
     if (count_zeros_) zeros += std::count(x, x + count, 0.0f);
   }
   return zeros;

@@ -11,6 +11,7 @@
 #include "attention.h"
 #include "batch.h"
 #include "cache.h"
+#include "experts.h"
 #include "kernels/kernels.h"
 #include "linear.h"
 #include "memory.h"
@@ -37,6 +38,7 @@ struct Layer {
   Linear in, out;           // of a recurrent mixer
   Linear in_z, in_b, in_a;  // of a gated delta mixer, beside `in`, which gives q, k and v
   RecurrentWeights recurrent;
+  ExpertWeights experts;  // whose shared one, if there is, is gate, up and down
 };
 
 class Model {
@@ -99,6 +101,7 @@ class Model {
   Adapters adapters_;
   MatrixSizes matrices_;
   Recurrent recurrent_;
+  Experts experts_;
   PackedTensor embedding_;
   Linear head_;
   NormWeights final_norm_;

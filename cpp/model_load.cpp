@@ -64,11 +64,34 @@ class Model::Loader {
     layer.mlp_norm = norm(
         prefix + (spec_.post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"));
     if (spec_.post_norms) layer.mlp_post_norm = norm(prefix + "post_feedforward_layernorm");
-    const int64_t hidden = spec_.hidden_size, inner = spec_.intermediate_size;
-    if (spec_.gated) layer.gate = linear(prefix + "mlp.gate_proj", inner, hidden);
-    layer.up = linear(prefix + "mlp.up_proj", inner, hidden);
-    layer.down = linear(prefix + "mlp.down_proj", hidden, inner);
+    if (block.has_experts)
+      load_mixture(prefix + "mlp.", layer);
+    else
+      load_mlp(prefix + "mlp.", spec_.intermediate_size, layer);
     return layer;
+  }
+
+  void load_mlp(const std::string& prefix, int64_t inner, Layer& layer) {
+    const int64_t hidden = spec_.hidden_size;
+    if (spec_.gated) layer.gate = linear(prefix + "gate_proj", inner, hidden);
+    layer.up = linear(prefix + "up_proj", inner, hidden);
+    layer.down = linear(prefix + "down_proj", hidden, inner);
+  }
+
+  void load_mixture(const std::string& prefix, Layer& layer) {
+    const ExpertsSpec& e = spec_.experts;
+    const int64_t hidden = spec_.hidden_size, inner = e.inner_size;
+    if (e.shared_size > 0) load_mlp(prefix + "shared_expert.", e.shared_size, layer);
+    layer.experts.router = unnumbered(prefix + "router", e.count, hidden);
+    layer.experts.correction = optional_vector(prefix + "router.correction", e.count);
+    for (int i = 0; i < e.count; ++i) {
+      const std::string own = prefix + "experts." + std::to_string(i) + ".";
+      Expert expert;
+      if (spec_.gated) expert.gate = unnumbered(own + "gate_proj", inner, hidden);
+      expert.up = unnumbered(own + "up_proj", inner, hidden);
+      expert.down = unnumbered(own + "down_proj", hidden, inner);
+      layer.experts.experts.push_back(expert);
+    }
   }
 
   void load_attention(const std::string& prefix, Layer& layer) {
@@ -145,12 +168,22 @@ class Model::Loader {
                 optional_vector(name + ".bias", rows));
   }
 
+  // One that adapters cannot change.
+  Linear unnumbered(const std::string& name, int64_t rows, int64_t columns) {
+    const PackedTensor& weight = require(tensors_, name + ".weight", rows, columns);
+    return {weight, nullptr, takes_int12(name, weight), -1};
+  }
+
   Linear make(const std::string& name, const PackedTensor& weight, const float* bias) {
+    return {weight, bias, takes_int12(name, weight), number(name, weight.rows, weight.columns)};
+  }
+
+  bool takes_int12(const std::string& name, const PackedTensor& weight) {
     const std::string last_name = name.substr(name.rfind('.') + 1);
     const bool is_named = std::find(int12_.begin(), int12_.end(), last_name) != int12_.end();
     const bool is_int12 = is_named && is_integer(weight.format);
     model_.has_int12_ = model_.has_int12_ || is_int12;
-    return {weight, bias, is_int12, number(name, weight.rows, weight.columns)};
+    return is_int12;
   }
 
   int number(const std::string& name, int64_t rows, int64_t columns) {
@@ -194,7 +227,8 @@ Model::Model(const Spec& spec, const TensorMap& tensors, const Kernels& kernels,
       multiplier_(kernels_, pool_),
       attention_(spec_, kernels_, pool_),
       adapters_(kernels_, pool_),
-      recurrent_(spec_, kernels_, pool_) {
+      recurrent_(spec_, kernels_, pool_),
+      experts_(spec_, kernels_, pool_) {
   Loader(*this, tensors, int12).load();
   zeros_.assign(spec.num_layers, 0);
   activations_.assign(spec.num_layers, 0);

@@ -10,6 +10,7 @@ constexpr int MAX_GROUP_SIZE = 256;  // query heads that share a key/value head
 
 enum class Mixer { NONE, ATTENTION, MAMBA2, SHORT_CONV, GATED_DELTA };
 enum class Rotation { NONE, GLOBAL, LOCAL };
+enum class Scoring { SOFTMAX, SIGMOID };
 enum class Activation { SILU, RELU2, GELU_TANH };
 
 struct BlockSpec {
@@ -17,6 +18,7 @@ struct BlockSpec {
   bool has_mlp = true;
   int window = 0;  // tokens that attention sees, its own included; 0: all
   Rotation rotation = Rotation::GLOBAL;
+  bool has_experts = false;  // its MLP is a mixture of them
 };
 
 // Sizes of all Mamba-2 mixers of a model.
@@ -40,6 +42,14 @@ struct GatedDelta {
   int group_size() const { return num_heads / num_key_heads; }
 };
 
+// Sizes of all mixtures of experts, and how a token's experts are chosen.
+struct ExpertsSpec {
+  int count = 0, used = 0, inner_size = 0, shared_size = 0, num_groups = 1, used_groups = 1;
+  Scoring scoring = Scoring::SOFTMAX;
+  bool is_normalised = true;
+  float scale = 1;
+};
+
 struct Spec {
   int num_layers, hidden_size, intermediate_size, num_heads, num_kv_heads, head_dim, vocab_size;
   int rotary_dim;
@@ -59,6 +69,7 @@ struct Spec {
   Mamba2 mamba2 = {};
   GatedDelta gated_delta = {};
   bool output_gate = false;  // each head's row of q is followed by that of its gate
+  ExpertsSpec experts = {};
 
   int query_size() const { return num_heads * head_dim; }
   int projected_query_size() const { return query_size() * (output_gate ? 2 : 1); }

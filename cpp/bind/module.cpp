@@ -50,17 +50,38 @@ T choice(const nb::dict& d, const char* key, std::initializer_list<std::pair<con
 }
 
 BlockSpec read_block(const nb::dict& d) {
-  return {
-      choice<Mixer>(d, "mixer",
-                    {{"none", Mixer::NONE},
-                     {"attention", Mixer::ATTENTION},
-                     {"mamba2", Mixer::MAMBA2},
-                     {"gated_delta", Mixer::GATED_DELTA},
-                     {"short_conv", Mixer::SHORT_CONV}}),
-      nb::cast<bool>(d["has_mlp"]), nb::cast<int>(d["window"]),
-      choice<Rotation>(
-          d, "rotation",
-          {{"none", Rotation::NONE}, {"global", Rotation::GLOBAL}, {"local", Rotation::LOCAL}})};
+  return {choice<Mixer>(d, "mixer",
+                        {{"none", Mixer::NONE},
+                         {"attention", Mixer::ATTENTION},
+                         {"mamba2", Mixer::MAMBA2},
+                         {"gated_delta", Mixer::GATED_DELTA},
+                         {"short_conv", Mixer::SHORT_CONV}}),
+          nb::cast<bool>(d["has_mlp"]), nb::cast<int>(d["window"]),
+          choice<Rotation>(
+              d, "rotation",
+              {{"none", Rotation::NONE}, {"global", Rotation::GLOBAL}, {"local", Rotation::LOCAL}}),
+          nb::cast<bool>(d["has_experts"])};
+}
+
+ExpertsSpec read_experts(const nb::dict& d) {
+  const auto number = [&](const char* name) { return nb::cast<int>(d[name]); };
+  const ExpertsSpec e{
+      number("count"),
+      number("used"),
+      number("inner_size"),
+      number("shared_size"),
+      number("num_groups"),
+      number("used_groups"),
+      choice<Scoring>(d, "scoring", {{"softmax", Scoring::SOFTMAX}, {"sigmoid", Scoring::SIGMOID}}),
+      nb::cast<bool>(d["is_normalised"]),
+      nb::cast<float>(d["scale"])};
+  const bool is_sound = e.count > 0 && e.inner_size > 0 && e.shared_size >= 0 && e.used > 0 &&
+                        e.num_groups > 0 && e.count % e.num_groups == 0 && e.used_groups > 0 &&
+                        e.used_groups <= e.num_groups &&
+                        e.used <= e.count / e.num_groups * e.used_groups &&
+                        (e.num_groups == 1 || e.count / e.num_groups > 1);
+  if (!is_sound) refuse("the spec's sizes of experts contradict each other");
+  return e;
 }
 
 Mamba2 read_mamba2(const nb::dict& d) {
@@ -105,10 +126,14 @@ void read_options(const nb::dict& d, Spec& s) {
   if (nb::object delta = d["gated_delta"]; !delta.is_none())
     s.gated_delta = read_gated_delta(nb::cast<nb::dict>(delta));
   s.output_gate = nb::cast<bool>(d["output_gate"]);
+  if (nb::object experts = d["experts"]; !experts.is_none())
+    s.experts = read_experts(nb::cast<nb::dict>(experts));
   for (const auto& block : nb::cast<nb::tuple>(d["blocks"]))
     s.blocks.push_back(read_block(nb::cast<nb::dict>(block)));
   if (!s.blocks.empty() && static_cast<int>(s.blocks.size()) != s.num_layers)
     refuse("the spec has not one block for each layer");
+  for (const BlockSpec& block : s.blocks)
+    if (block.has_experts && s.experts.count == 0) refuse("the spec has no sizes of experts");
   if (s.count(Mixer::MAMBA2) > 0 && s.mamba2.num_heads == 0)
     refuse("the spec has no Mamba-2 sizes");
   if (s.count(Mixer::GATED_DELTA) > 0 && s.gated_delta.num_heads == 0)

@@ -2,8 +2,8 @@
 
 `ModelSpec` is read by the NumPy reference (`checkpoint/reference.py`), the native core
 (`cpp/spec.h`) and the torch modules of `compress`. Its table of blocks says layer by layer which
-mixer stands there and whether an MLP follows. It holds no weights and imports nothing but `rotary`.
-A pruned model is just another `ModelSpec`.
+mixer stands there and whether an MLP follows. It holds no weights and imports nothing but `rotary`
+and `experts`. A pruned model is just another `ModelSpec`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from understudy import gated_delta
+from understudy.experts import Experts, is_router, mixture_shapes
 from understudy.gated_delta import GatedDelta
 from understudy.rotary import LongRopeScaling, RopeScaling, frequencies, plain_frequencies
 
@@ -30,12 +31,14 @@ class BlockSpec:
 
     `window` and `rotation` are of attention: how many tokens it sees, its own included (0: all),
     and whether heads turn by the model's frequencies, by those of its local layers, or not at all.
+    With `has_experts` the MLP is a mixture of them, of the sizes in `ModelSpec.experts`.
     """
 
     mixer: Mixer = "attention"
     has_mlp: bool = True
     window: int = 0
     rotation: Rotation = "global"
+    has_experts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class ModelSpec:
     mamba2: Mamba2 | None = None
     gated_delta: GatedDelta | None = None
     output_gate: bool = False  # q_proj gives a gate behind each query head, for what it mixes
+    experts: Experts | None = None
 
     def block(self, layer: int) -> BlockSpec:
         """What the layer of this number, from 0, consists of."""
@@ -146,8 +150,7 @@ class ModelSpec:
         plain = {field.name: field.default for field in dataclasses.fields(self)}
         names = [
             *("blocks", "qk_norm", "post_norms", "embedding_scale", "residual_scale"),
-            *("logit_scale", "attention_scale", "mamba2"),
-            *("gated_delta", "output_gate"),
+            *("logit_scale", "attention_scale", "mamba2", "gated_delta", "output_gate", "experts"),
         ]
         return [name for name in names if getattr(self, name) != plain[name]]
 
@@ -235,13 +238,16 @@ class ModelSpec:
         return found + self._block_problems()
 
     def _block_problems(self) -> list[str]:
-        sizes = (self.mamba2, self.gated_delta)
+        sizes = (self.mamba2, self.gated_delta, self.experts)
         found = [problem for part in sizes if part is not None for problem in part.problems()]
         if self.blocks and len(self.blocks) != self.num_layers:
             found.append(f"{len(self.blocks)} blocks for {self.num_layers} layers")
             return found
         if any(block.mixer == "none" and not block.has_mlp for block in self.blocks):
             found.append("a block must have a mixer or an MLP")
+        has_experts = any(block.has_experts for block in self.blocks)
+        if has_experts and (self.experts is None or self.post_norms or self.mlp_bias):
+            found.append("experts need their sizes, and know neither post norms nor biases")
         if self.count("mamba2") and self.mamba2 is None:
             found.append("the sizes of its Mamba-2 mixers are missing")
         if self.count("gated_delta") and self.gated_delta is None:
@@ -294,7 +300,9 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
                 shapes |= spec.gated_delta.shapes(f"{prefix}linear_attn.", hidden)
             case "short_conv":
                 shapes |= _short_conv_shapes(spec, f"{prefix}conv.")
-        if block.has_mlp:
+        if block.has_mlp and block.has_experts and spec.experts is not None:
+            shapes |= mixture_shapes(spec.experts, f"{prefix}mlp.", hidden, spec.gated)
+        elif block.has_mlp:
             shapes |= _mlp_shapes(spec, f"{prefix}mlp.")
         if spec.norm == "layer_norm_1p":
             shapes |= {f"{prefix}{name}.bias": (hidden,) for name in norms}
@@ -400,10 +408,16 @@ def is_convolution(name: str) -> bool:
     return name.endswith(("conv1d.weight", "conv.conv.weight"))
 
 
+def stays_float(name: str) -> bool:
+    """Whether a tensor is never rounded to blocks: a convolution's taps, and a router."""
+    return is_convolution(name) or is_router(name)
+
+
 _PARTS = (
     ("embed_tokens", "embedding"),
     ("lm_head", "head"),
     ("self_attn", "attention"),
+    (".experts.", "experts"),
     (".mlp.", "mlp"),
     (".mamba.", "recurrent"),
     (".linear_attn.", "recurrent"),
@@ -417,8 +431,8 @@ def part_of(name: str) -> str:
 
 
 def parameter_counts(spec: ModelSpec) -> dict[str, int]:
-    """Parameters by part: embedding, attention, mlp, norms, head (0 when tied), recurrent (only
-    where there are such layers) and total."""
+    """Parameters by part: embedding, attention, mlp, norms, head (0 when tied), recurrent and
+    experts (only where there are such layers) and total."""
     parts = {"embedding": 0, "attention": 0, "mlp": 0, "norms": 0, "head": 0}
     for name, shape in tensor_shapes(spec).items():
         part = part_of(name)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
 from tests.support.native import NativeRun, native_model
 from understudy import core
-from understudy.judge.benchmark import synthetic
+from understudy.judge.benchmark import shapes, synthetic
 from understudy.spec import QuantSpec
 
 ISA_TARGETS = core.isa_targets()
@@ -157,7 +157,7 @@ def test_skipping_what_zeros_would_meet_does_not_change_a_bit(
     so does `q4`.
     """
     monkeypatch.setitem(
-        synthetic.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024)
+        shapes.SHAPES, "tiny", SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024)
     )
     made = synthetic.synthetic_packed("tiny", QuantSpec("q4"), zero_share=zero_share)
     tokens = random_tokens(made.spec, 12, seed=5)

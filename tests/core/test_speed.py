@@ -13,7 +13,7 @@ from understudy import core
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.errors import UsageError
-from understudy.judge.benchmark import synthetic
+from understudy.judge.benchmark import shapes, synthetic
 from understudy.judge.benchmark.speed import SpeedTest, measure_speed
 from understudy.spec import QuantSpec, parameter_counts
 
@@ -22,19 +22,21 @@ TINY = SPECS["nemotron"].replace(hidden_size=256, intermediate_size=1024, num_la
 
 @pytest.fixture(autouse=True)
 def _tiny_shape(monkeypatch) -> None:
-    monkeypatch.setitem(synthetic.SHAPES, "tiny", TINY)
+    monkeypatch.setitem(shapes.SHAPES, "tiny", TINY)
 
 
 def test_published_shapes_have_the_published_sizes() -> None:
     totals = {
         name: parameter_counts(spec)["total"]
-        for name, spec in synthetic.SHAPES.items()
+        for name, spec in shapes.SHAPES.items()
         if name != "tiny"
     }
     assert totals["nemotron-mini-4b"] == 4_190_509_056  # 8,381,018,112 bytes of bfloat16 on the hub
     assert round(totals["minitron-8b"] / 1e9, 2) == 8.27
     assert round(totals["llama-3.1-minitron-4b-width"] / 1e9, 2) == 4.51
     assert round(totals["mistral-nemo-minitron-8b"] / 1e9, 2) == 8.41
+    assert round(totals["nemotron-3-nano-30b-a3b"] / 1e9, 1) == 31.6
+    assert round(totals["granite-4.0-h-tiny"] / 1e9, 1) == 6.9
 
 
 @pytest.mark.parametrize("weights", ["q4", "q8"])
@@ -66,7 +68,7 @@ def test_a_synthetic_checkpoint_is_written_and_read_like_any_other(tmp_path) -> 
 
 def test_impossible_requests_are_refused() -> None:
     with pytest.raises(UsageError, match="no such shape"):
-        synthetic.shape_of("nemotron-giant")
+        shapes.shape_of("nemotron-giant")
     with pytest.raises(UsageError, match="share of zeros"):
         synthetic.synthetic_checkpoint("tiny", QuantSpec(), zero_share=1.0)
     with pytest.raises(UsageError, match="longer than the context"):

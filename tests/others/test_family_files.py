@@ -14,6 +14,8 @@ from tests.support.byte_tokenizer import write_tokenizer
 from tests.support.families import (
     FAMILIES,
     GRANITE_HYBRIDS,
+    GRANITE_MIXTURES,
+    NEMOTRON_MIXTURES,
     delta_hybrid,
     hybrid,
     made_checkpoint,
@@ -36,6 +38,9 @@ CASES = {name: FAMILIES[name] for name in NAMES} | {
     "qwen3_5_as_many_keys": delta_hybrid(
         "DDD*", 4, 4, 16, 16, 4, head_dim=64, rotary_dim=16, tied_embeddings=True
     ),
+    "granite_hybrid_tiny": GRANITE_HYBRIDS["tiny"],
+    **GRANITE_MIXTURES,
+    **{f"nemotron_h_moe_{n}": NEMOTRON_MIXTURES[n] for n in ("groups", "not_normalised", "all")},
 }
 
 

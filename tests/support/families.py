@@ -10,6 +10,7 @@ import numpy as np
 from tests.support.checkpoints import SPECS, Weights, random_weights
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.weights import Weights as StoredWeights
+from understudy.experts import Experts
 from understudy.formats.tensor import StoredTensor
 from understudy.gated_delta import GatedDelta
 from understudy.rotary import LinearScaling, LongRopeScaling, YarnScaling
@@ -34,7 +35,8 @@ _GEMMA = _BASE.replace(
 _MAMBA = BlockSpec("mamba2", has_mlp=False)
 _POSITIONLESS = BlockSpec("attention", has_mlp=False, rotation="none")
 _MLP = BlockSpec("none", has_mlp=True)
-_KINDS = {"M": _MAMBA, "*": _POSITIONLESS, "-": _MLP}
+_MIXTURE = BlockSpec("none", has_mlp=True, has_experts=True)
+_KINDS = {"M": _MAMBA, "*": _POSITIONLESS, "-": _MLP, "E": _MIXTURE}
 
 
 def hybrid(pattern: str, **changes: object) -> ModelSpec:
@@ -42,8 +44,11 @@ def hybrid(pattern: str, **changes: object) -> ModelSpec:
     sizes = {field.name for field in dataclasses.fields(Mamba2)}
     own = {key: value for key, value in changes.items() if key in sizes}
     mamba = dataclasses.replace(Mamba2(6, 20, 24, 2, 2, 4, min_time_step=0.001), **own)
+    experts = changes.get("experts")
+    if isinstance(experts, Experts) and "-" not in pattern:
+        changes |= {"intermediate_size": experts.inner_size}  # which no layer has
     return _BASE.replace(
-        architecture="nemotron_h",
+        architecture="nemotron_h_moe" if experts else "nemotron_h",
         num_layers=len(pattern),
         blocks=tuple(_KINDS[kind] for kind in pattern),
         activation="relu2",
@@ -73,6 +78,20 @@ HYBRIDS: dict[str, ModelSpec] = {
     "wide_heads": hybrid("MM*-", num_heads=2, head_dim=80, num_groups=2, state_size=128),
     "short_taps": hybrid("M-M*", conv_size=2),
     "mamba_alone": hybrid("MMM"),
+}
+_SIGMOID = Experts(8, 3, 40, shared_size=72, scoring="sigmoid", scale=2.5)
+# The pattern of Nemotron 3 Nano 30B-A3B, and mixtures whose experts are chosen otherwise.
+NEMOTRON_MIXTURES: dict[str, ModelSpec] = {
+    "30b": hybrid(
+        "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME",
+        hidden_size=48,
+        experts=dataclasses.replace(_SIGMOID, count=16, used=6),
+    ),
+    "groups": hybrid("ME*E", experts=dataclasses.replace(_SIGMOID, num_groups=4, used_groups=2)),
+    "not_normalised": hybrid("EM*E", experts=dataclasses.replace(_SIGMOID, is_normalised=False)),
+    "one_of_two": hybrid("*EME", experts=dataclasses.replace(_SIGMOID, count=2, used=1)),
+    "all": hybrid("ME*", experts=dataclasses.replace(_SIGMOID, used=8, inner_size=33)),
+    "with_mlps": hybrid("M-E*-E", experts=_SIGMOID),
 }
 
 
@@ -178,6 +197,7 @@ FAMILIES["lfm2"] = _BASE.replace(
 FAMILIES["lfm2_biases"] = FAMILIES["lfm2"].replace(conv_bias=True, conv_size=4)
 FAMILIES |= {f"nemotron_h_{name}": HYBRIDS[name] for name in ("mlp_first", "wide_heads")}
 FAMILIES |= {f"qwen3_5_{name}": DELTA_HYBRIDS[name] for name in ("published", "odd_heads")}
+FAMILIES |= {f"nemotron_h_moe_{name}": NEMOTRON_MIXTURES[name] for name in ("groups", "with_mlps")}
 
 
 _HYBRID = FAMILIES["granite"].replace(
@@ -195,9 +215,14 @@ def granite_hybrid(pattern: str, **changes: object) -> ModelSpec:
     sizes = {field.name for field in dataclasses.fields(Mamba2)}
     own = {key: value for key, value in changes.items() if key in sizes}
     kinds = {"M": BlockSpec("mamba2"), "*": BlockSpec(rotation="none"), "o": BlockSpec()}
+    blocks = tuple(kinds[kind] for kind in pattern)
+    experts = changes.get("experts")
+    if isinstance(experts, Experts):
+        blocks = tuple(dataclasses.replace(block, has_experts=True) for block in blocks)
+        changes |= {"intermediate_size": experts.inner_size}  # as the files have it
     return _HYBRID.replace(
         num_layers=len(pattern),
-        blocks=tuple(kinds[kind] for kind in pattern),
+        blocks=blocks,
         mamba2=dataclasses.replace(Mamba2(8, 24, 32, 1, 1, 4), **own) if "M" in pattern else None,
         **{key: value for key, value in changes.items() if key not in sizes},
     )
@@ -214,13 +239,37 @@ GRANITE_HYBRIDS: dict[str, ModelSpec] = {
     "odd_heads": granite_hybrid("M*", hidden_size=66, num_heads=6),
     "time_steps": granite_hybrid("M*M", min_time_step=0.001, conv_bias=False),
     "attention_alone": granite_hybrid("**"),
+    "tiny": granite_hybrid("MMMMM*MMMM", experts=Experts(16, 4, 40, shared_size=72)),
+    "experts_alone": granite_hybrid("M*", experts=Experts(6, 2, 33), tied_embeddings=False),
+}
+_MIXTURES = (BlockSpec(has_experts=True),) * 4
+GRANITE_MIXTURES: dict[str, ModelSpec] = {
+    "granitemoe": FAMILIES["granite"].replace(
+        architecture="granitemoe", blocks=_MIXTURES, experts=Experts(8, 2, 48), intermediate_size=48
+    ),
+    "granitemoe_many": FAMILIES["granite"].replace(
+        architecture="granitemoe",
+        blocks=_MIXTURES,
+        experts=Experts(40, 8, 17),
+        intermediate_size=17,
+        qkv_bias=True,
+        output_bias=True,
+    ),
+    "granitemoeshared": FAMILIES["granite"].replace(
+        architecture="granitemoeshared",
+        blocks=_MIXTURES,
+        experts=Experts(4, 4, 24, shared_size=56),
+        intermediate_size=24,
+        tied_embeddings=True,
+    ),
 }
 for _name, _spec in GRANITE_HYBRIDS.items():
     if _spec.mamba2 is not None:  # transformers knows mixers of twice the hidden size alone
         _heads = _spec.mamba2.num_heads
         _mixers = dataclasses.replace(_spec.mamba2, head_dim=2 * _spec.hidden_size // _heads)
         GRANITE_HYBRIDS[_name] = _spec.replace(mamba2=_mixers)
-FAMILIES |= {f"granite_hybrid_{name}": GRANITE_HYBRIDS[name] for name in ("turned", "biases")}
+FAMILIES |= {f"granite_hybrid_{name}": GRANITE_HYBRIDS[name] for name in ("turned", "tiny")}
+FAMILIES |= GRANITE_MIXTURES
 
 
 def calm_weights(spec: ModelSpec, seed: int = 0) -> Weights:

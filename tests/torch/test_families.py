@@ -13,7 +13,9 @@ from tests.support.families import (
     DELTA_HYBRIDS,
     FAMILIES,
     GRANITE_HYBRIDS,
+    GRANITE_MIXTURES,
     HYBRIDS,
+    NEMOTRON_MIXTURES,
     calm_weights,
     made_checkpoint,
 )
@@ -23,10 +25,12 @@ from understudy.checkpoint import reference
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 
-_RECURRENT = {
+_EVERY = {
     **HYBRIDS,
     **{f"granite_{name}": spec for name, spec in GRANITE_HYBRIDS.items()},
     **{f"qwen3_5_{name}": spec for name, spec in DELTA_HYBRIDS.items()},
+    **{f"mixtures_{name}": spec for name, spec in NEMOTRON_MIXTURES.items()},
+    **GRANITE_MIXTURES,
 }
 TOLERANCE = 1e-4  # logits are around 1; what is seen is below 1e-5
 
@@ -37,7 +41,7 @@ def case(request, tmp_path_factory):
     spec, folder = FAMILIES[request.param], tmp_path_factory.mktemp(request.param)
     save_checkpoint(made_checkpoint(spec), folder / "ours")
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder / "ours", attn_implementation="eager"
+        folder / "ours", attn_implementation="eager", experts_implementation="eager"
     )
     return spec, random_weights(spec), model.eval(), folder
 
@@ -87,13 +91,13 @@ def test_our_own_folder_is_read_as_the_same_model(case) -> None:
         np.testing.assert_array_equal(again.weights[name].to_float32(), values)
 
 
-@pytest.mark.parametrize("name", _RECURRENT)
+@pytest.mark.parametrize("name", _EVERY)
 def test_hybrids_of_every_pattern_equal_transformers(name: str, tmp_path: Path) -> None:
-    spec = _RECURRENT[name]
+    spec = _EVERY[name]
     weights, tokens = calm_weights(spec, seed=7), random_tokens(spec, 140, seed=7)
     save_checkpoint(made_checkpoint(spec, weights), tmp_path / "ours")
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        tmp_path / "ours", attn_implementation="eager"
+        tmp_path / "ours", attn_implementation="eager", experts_implementation="eager"
     ).eval()
     has_attention = any(block.mixer == "attention" for block in spec.blocks)
     model.config.use_cache = has_attention  # transformers' cache wants a layer of it

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import FormatError, UnsupportedError
+from understudy.experts import expert_number, is_router
 from understudy.spec import ModelSpec, tensor_shapes
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -132,5 +133,6 @@ def matrix_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
         name.removesuffix(".weight"): (shape[0], shape[1])
         for name, shape in tensor_shapes(spec).items()
         if len(shape) == 2 and name.endswith(".weight")
+        if not is_router(name) and expert_number(name) is None
     }
     return shapes | {HEAD: (spec.vocab_size, spec.hidden_size)}

@@ -25,13 +25,14 @@ class Architecture:
     """One family of checkpoints.
 
     Attributes:
-        name: `model_type` of a config.json and `general.architecture` of a GGUF file.
+        name: `ModelSpec.architecture`; `model_type` of a config.json and `general.architecture` of
+            a GGUF file, where these are not named apart.
         class_name: what transformers calls it.
         spec_of: config.json -> ModelSpec.
         spec_of_gguf: GGUF metadata, names of the tensors -> ModelSpec.
         config_of: ModelSpec -> config.json (without tokenizer ids).
         gguf_metadata: ModelSpec -> `<arch>.*` keys as llama.cpp reads them.
-        gguf_architecture: the GGUF name where it differs from `name`.
+        gguf_architecture, model_type: the GGUF's and the folder's name where it differs.
         permutes_rope: GGUF stores q and k rows interleaved (llama.cpp's "norm" rotation).
         norm_offset: what GGUF adds to a norm gain.
         folder_names, gguf_names: what its files call its tensors.
@@ -44,6 +45,7 @@ class Architecture:
     config_of: Callable[[ModelSpec], dict[str, Any]]
     gguf_metadata: Callable[[ModelSpec], dict[str, Any]]
     gguf_architecture: str = ""
+    model_type: str = ""
     permutes_rope: bool = False
     norm_offset: float = 0.0
     folder_names: Naming = FOLDER_NAMES

@@ -42,7 +42,7 @@ from understudy.errors import UsageError
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
 from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
-from understudy.spec import ModelSpec, QuantSpec, is_convolution, tensor_shapes
+from understudy.spec import ModelSpec, QuantSpec, stays_float, tensor_shapes
 
 Progress = Callable[[int, int], None]
 
@@ -178,7 +178,7 @@ def _gguf_plan(checkpoint: Checkpoint, quant: QuantSpec | None, notes: list[str]
     uneven: dict[tuple[int, str], list[str]] = {}
     for name, shape in tensor_shapes(checkpoint.spec).items():
         wanted = "F32"
-        if len(shape) > 1 and not is_convolution(name):
+        if len(shape) > 1 and not stays_float(name):
             wanted = (
                 checkpoint.weights.stored(name).format if quant is None else _chosen(name, quant)
             )
@@ -312,10 +312,12 @@ def _folder_plan(
             set(formats.values()),
             key=lambda f: sum(np.prod(shapes[n]) for n in formats if formats[n] == f),
         )
-    return {
-        name: (shape, formats.get(name, main) if len(shape) > 1 else main)
+    vectors = {
+        name: "F32" if stays_float(name) else main
         for name, shape in shapes.items()
-    }, main
+        if len(shape) == 1
+    }
+    return {name: (shape, (formats | vectors)[name]) for name, shape in shapes.items()}, main
 
 
 def _check_replaceable(path: Path) -> None:
@@ -354,7 +356,7 @@ def _config(checkpoint: Checkpoint, main: str) -> dict[str, Any]:
     lineage = lineage_of(checkpoint.metadata)
     return {
         "architectures": [family.class_name],
-        "model_type": family.name,
+        "model_type": family.model_type or family.name,
         **family.config_of(checkpoint.spec),
         **ids,
         "torch_dtype": dtype,

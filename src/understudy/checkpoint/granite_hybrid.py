@@ -1,12 +1,14 @@
-"""Granite 4 hybrid (`granitemoehybrid`): Mamba-2 and attention, an MLP behind each, multipliers.
+"""Granite 4 hybrid (`granitemoehybrid`): Mamba-2 and attention, an MLP or a mixture of experts
+behind each, multipliers.
 
 Sources: transformers 5.23 `models/granitemoehybrid`, llama.cpp architecture "granitehybrid" (gguf
 0.19), where a layer without key/value heads is Mamba-2 and `rope.scaling.finetuned` says whether
-heads turn. A model of attention alone is written as "granite", as llama.cpp's converter does.
+heads turn. One of attention alone is a "granite" or a "granitemoe", as in llama.cpp's converter.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,13 @@ from understudy.checkpoint.architecture import (
     sound,
 )
 from understudy.checkpoint.config import HARMLESS_KEYS, Config, is_object
+from understudy.checkpoint.granite_moe import (
+    EXPERT_NAMES,
+    expert_config,
+    expert_metadata,
+    gguf_experts,
+    read_experts,
+)
 from understudy.checkpoint.mamba import by_layer, gguf_mamba, has_tensor, mamba_metadata
 from understudy.checkpoint.multipliers import (
     gguf_multipliers,
@@ -30,6 +39,7 @@ from understudy.checkpoint.naming import GGUF_NAMES, Naming
 from understudy.checkpoint.rope import read_rope, rope_config
 from understudy.checkpoint.windows import is_texts, named_kinds
 from understudy.errors import FormatError, UnsupportedError
+from understudy.experts import Experts
 from understudy.spec import BlockSpec, Mamba2, ModelSpec
 
 ARCH = "granitehybrid"
@@ -38,15 +48,17 @@ DEFAULTS = {
     "vocab_size": 32000,
     "hidden_size": 4096,
     "intermediate_size": 1024,
+    "shared_intermediate_size": 1024,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
     "max_position_embeddings": 2048,
 }
 _MAMBA, _TURNED, _STRAIGHT = BlockSpec("mamba2"), BlockSpec(), BlockSpec(rotation="none")
-_NAMES = {_MAMBA: "mamba", _TURNED: "attention", _STRAIGHT: "attention"}
-# Of a kernel, of training, or of experts where there are none.
+# Of a kernel or of training, and of positions where there are none.
 _UNREAD = (
-    *("mamba_chunk_size", "init_method", "normalization_function", "num_experts_per_tok"),
+    *("mamba_chunk_size", "init_method", "normalization_function"),
     *("rope_theta", "rope_scaling", "rope_parameters"),
 )
 _MIXER_KEYS = (
@@ -56,23 +68,20 @@ _MIXER_KEYS = (
 
 
 def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
-    config = Config(_prepared(values), where, HARMLESS_KEYS | frozenset(_UNREAD))
+    has_experts = values.get("num_local_experts", DEFAULTS["num_local_experts"]) != 0
+    prepared = values if has_experts else _with_mlp_size(values)
+    config = Config(prepared, where, HARMLESS_KEYS | frozenset(_UNREAD))
     config.only("hidden_act", "silu", "swish")
     config.only("position_embedding_type", "rope", "nope")
-    if config.get("num_local_experts", default=8) != 0:
-        raise UnsupportedError(
-            "layers of experts are not implemented",
-            where=f"{where}: num_local_experts",
-            expected=0,
-            found=config.get("num_local_experts", default=8),
-        )
     sizes = common_sizes(config, DEFAULTS)
+    experts = read_experts(config, sizes, DEFAULTS) if has_experts else None
     is_turned = config.get("position_embedding_type") == "rope"
     blocks = _blocks(config, sizes["num_layers"], _TURNED if is_turned else _STRAIGHT)
     has_bias = config.flag("attention_bias", False)
     spec = _spec(
         sizes,
         blocks,
+        experts,
         norm_eps=config.norm_eps("rms_norm_eps", 1e-6),
         **(read_rope(config, sizes, None) if is_turned else _NO_ROPE),
         tied_embeddings=config.flag("tie_word_embeddings", False),
@@ -81,7 +90,7 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
         mamba2=_mamba(config, sizes["hidden_size"]) if _MAMBA in blocks else None,
         **read_multipliers(config),
     )
-    config.seen |= set(_MIXER_KEYS)  # that a model of attention alone has too
+    config.seen |= {*_MIXER_KEYS, "num_experts_per_tok", "num_local_experts"}  # may stand idle
     config.pass_over("mlp_bias", "sliding_window", "use_sliding_window")
     config.finish()
     return sound(_plain(spec), where)
@@ -90,8 +99,8 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
 _NO_ROPE: dict[str, Any] = {"rotary_dim": 0, "rope_theta": 10000.0}
 
 
-def _prepared(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`intermediate_size` is that of experts; that of the MLP stands under another name."""
+def _with_mlp_size(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`intermediate_size` is that of experts; that of an MLP stands under another name."""
     made = dict(values) | {"intermediate_size": values.get("shared_intermediate_size")}
     return {key: value for key, value in made.items() if key != "shared_intermediate_size"}
 
@@ -156,21 +165,29 @@ def _time_steps(config: Config) -> tuple[float, float]:
     return float(limits[0]), float(limits[1])
 
 
-def _spec(sizes: Mapping[str, Any], blocks: tuple[BlockSpec, ...], **settings: Any) -> ModelSpec:
+def _spec(
+    sizes: Mapping[str, Any],
+    blocks: tuple[BlockSpec, ...],
+    experts: Experts | None,
+    **settings: Any,
+) -> ModelSpec:
     return ModelSpec(
         architecture="granitemoehybrid",
         **(dict(sizes) | settings),
         norm="rms_norm",
         activation="silu",
         gated=True,
-        blocks=blocks,
+        blocks=tuple(dataclasses.replace(b, has_experts=experts is not None) for b in blocks),
+        experts=experts,
     )
 
 
 def _plain(spec: ModelSpec) -> ModelSpec:
-    """Attention with positions in every layer is a plain Granite's network."""
-    if set(spec.blocks) != {_TURNED}:
+    """Attention with positions in every layer is a Granite's network."""
+    if any(block.mixer != "attention" or block.rotation == "none" for block in spec.blocks):
         return spec
+    if spec.experts is not None:
+        return spec.replace(architecture="granitemoeshared")
     return spec.replace(architecture="granite", blocks=())
 
 
@@ -193,7 +210,6 @@ def spec_of_gguf(
         or config.whole(f"{ARCH}.vocab_size"),
         "max_positions": config.whole(f"{ARCH}.context_length"),
     }
-    config.only(f"{ARCH}.expert_count", 0)
     config.only(f"{ARCH}.attention.causal", True)
     is_turned = config.flag(f"{ARCH}.rope.scaling.finetuned", True)
     attention = _TURNED if is_turned else _STRAIGHT
@@ -204,6 +220,7 @@ def spec_of_gguf(
     spec = _spec(
         sizes,
         tuple(attention if number else _MAMBA for number in kv_heads),
+        gguf_experts(config, ARCH, sizes["intermediate_size"]),
         norm_eps=shortest(config.real(f"{ARCH}.attention.layer_norm_rms_epsilon")),
         **(rope if is_turned else _NO_ROPE),
         tied_embeddings="output.weight" not in shapes,
@@ -218,15 +235,16 @@ def spec_of_gguf(
 
 def config_of(spec: ModelSpec) -> dict[str, Any]:
     """Raises UnsupportedError where transformers has no place for what the spec says."""
-    is_turned = _TURNED in spec.blocks
+    is_turned = spec.rotary_dim > 0
+    kinds = ["mamba" if block.mixer == "mamba2" else "attention" for block in spec.blocks]
+    no_experts = {"num_local_experts": 0, "num_experts_per_tok": 0}
+    mlps = no_experts | {"shared_intermediate_size": spec.intermediate_size}
     keys = {
         **size_keys(spec),
-        "shared_intermediate_size": spec.intermediate_size,
-        "num_local_experts": 0,
-        "num_experts_per_tok": 0,
+        **(expert_config(spec.experts) if spec.experts else mlps),
         "hidden_act": "silu",
         "rms_norm_eps": spec.norm_eps,
-        "layer_types": [_NAMES[block] for block in spec.blocks],
+        "layer_types": kinds,
         "position_embedding_type": "rope" if is_turned else "nope",
         "attention_bias": spec.qkv_bias,
         **multiplier_config(spec),
@@ -269,11 +287,12 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
             expected=2 * hidden,
             found=mamba and mamba.inner_size,
         )
-    is_turned = _TURNED in spec.blocks
+    is_turned = spec.rotary_dim > 0
     keys = {
         **size_metadata(ARCH, spec),
+        **(expert_metadata(ARCH, spec.experts) if spec.experts else {}),
         f"{ARCH}.attention.head_count_kv": [
-            0 if block == _MAMBA else spec.num_kv_heads for block in spec.blocks
+            0 if block.mixer == "mamba2" else spec.num_kv_heads for block in spec.blocks
         ],
         f"{ARCH}.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
         f"{ARCH}.rope.scaling.finetuned": is_turned,
@@ -297,6 +316,6 @@ GRANITE_HYBRID = Architecture(
     gguf_metadata,
     gguf_architecture=ARCH,
     permutes_rope=True,
-    folder_names=Naming(names=_FUSED),
+    folder_names=Naming(names=_FUSED | EXPERT_NAMES),
     gguf_names=GGUF_NAMES,
 )

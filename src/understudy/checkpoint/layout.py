@@ -62,7 +62,7 @@ def _split(
     parts: Mapping[str, tuple[int, ...]],
     where: object,
 ) -> None:
-    tensor, rows = weights.stored(name), sum(shape[0] for shape in parts.values())
+    tensor, rows = _flat(weights.stored(name)), sum(shape[0] for shape in parts.values())
     if tensor.shape[0] != rows:
         raise FormatError(
             "tensor has the wrong shape",
@@ -86,7 +86,15 @@ def _rows(tensor: StoredTensor, name: str, begin: int, count: int) -> StoredTens
 
 
 def _rows_of_changed(weights: Weights, name: str, begin: int, count: int) -> Change:
-    return lambda part: _rows(weights[name], part.name, begin, count)
+    return lambda part: _rows(_flat(weights[name]), part.name, begin, count)
+
+
+def _flat(tensor: StoredTensor) -> StoredTensor:
+    """Matrices of all experts one below the other."""
+    if len(tensor.shape) != 3:
+        return tensor
+    shape = (tensor.shape[0] * tensor.shape[1], tensor.shape[2])
+    return StoredTensor(tensor.name, shape, tensor.format, tensor.data)
 
 
 def joined(name: str, tensors: list[StoredTensor]) -> StoredTensor:
@@ -206,8 +214,10 @@ def plan_file(
     made: FilePlan = {}
     for name, parts in table.items():
         shapes = [shape_of(spec, part) if part in known else plan[part][0] for part in parts]
-        rows = sum(shape[0] for shape in shapes)
-        made[name] = (parts, (rows, *shapes[0][1:]), plan[parts[0]][1])
+        whole = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if spec.experts is not None and naming.stacks(parts[0]):
+            whole = (spec.experts.count, whole[0] // spec.experts.count, *whole[1:])
+        made[name] = (parts, whole, plan[parts[0]][1])
     return made
 
 

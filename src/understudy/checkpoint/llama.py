@@ -109,8 +109,11 @@ def _windows(name: str, config: Config, num_layers: int) -> tuple[BlockSpec, ...
     return read_layer_types(config, num_layers, default, window=window if is_used else None)
 
 
-def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases."""
+def gguf_sizes(
+    config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]], *, expert_count: int = 0
+) -> dict[str, Any]:
+    """Sizes of a GGUF file, and the choices that its tensors show: tied embeddings, biases; another
+    number of experts is refused."""
     layers = config.whole(f"{arch}.block_count")
     hidden = config.whole(f"{arch}.embedding_length")
 
@@ -136,7 +139,7 @@ def gguf_sizes(config: Config, arch: str, shapes: Mapping[str, tuple[int, ...]])
         "output_bias": "blk.0.attn_output.bias" in shapes,
         "mlp_bias": "blk.0.ffn_up.bias" in shapes,
     }
-    config.only(f"{arch}.expert_count", 0)
+    config.only(f"{arch}.expert_count", expert_count)
     config.only(f"{arch}.attention.causal", True)
     return sizes
 

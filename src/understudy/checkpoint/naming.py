@@ -13,9 +13,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from understudy.experts import expert_number
 from understudy.spec import ModelSpec, tensor_shapes
 
-# In fused tensors queries come before keys before values, and gates before what they gate.
+# In fused tensors queries come before keys before values, gates before what they gate, and what
+# belongs to one expert before what belongs to the next.
 _FUSED_ORDER = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 
 
@@ -26,7 +28,8 @@ class Naming:
     Attributes:
         layer: what layer {} begins with.
         names: a canonical name behind `model.layers.N.`, or one outside of layers, with or without
-            its `.weight` or `.bias` -> the file's. What is not in it keeps its name.
+            its `.weight` or `.bias` -> the file's. What is not in it keeps its name. An expert's
+            has `*` for its number, and so has the file's where it holds experts apart.
         aliases: beginnings seen in other files of the family -> those of these names.
     """
 
@@ -37,9 +40,22 @@ class Naming:
     def of(self, canonical: str) -> str:
         match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", canonical)
         rest = match[2] if match else canonical
+        number = expert_number(canonical)
+        if number is not None:
+            rest = rest.replace(f".experts.{number}.", ".experts.*.")
         stem, dot, kind = rest.rpartition(".")
         name = self.names.get(rest) or f"{self.names.get(stem, stem)}{dot}{kind}"
+        name = name.replace("*", str(number))
         return self.layer.format(match[1]) + name if match else name
+
+    def stacks(self, canonical: str) -> bool:
+        """Whether these files hold this tensor of all experts in one, an axis before the others."""
+        number = expert_number(canonical)
+        if number is None:
+            return False
+        return self.of(canonical) == self.of(
+            canonical.replace(f".experts.{number}.", f".experts.{number + 1}.")
+        )
 
     def back(self, name: str) -> str:
         """The canonical name of a tensor that a spec does not have (a head beside a tied embedding,
@@ -64,8 +80,9 @@ def file_tensors(spec: ModelSpec, naming: Naming) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(parts, key=_fused_place)) for name, parts in table.items()}
 
 
-def _fused_place(canonical: str) -> int:
-    return next((i for i, mark in enumerate(_FUSED_ORDER) if f".{mark}." in canonical), -1)
+def _fused_place(canonical: str) -> tuple[int, int]:
+    place = next((i for i, mark in enumerate(_FUSED_ORDER) if f".{mark}." in canonical), -1)
+    return expert_number(canonical) or 0, place
 
 
 _NORMS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
@@ -82,6 +99,10 @@ _BODY = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.router": "ffn_gate_inp",
+    "mlp.router.correction": "exp_probs_b.bias",
+    **{f"mlp.experts.*.{part}_proj": f"ffn_{part}_exps" for part in ("gate", "up", "down")},
+    **{f"mlp.shared_expert.{part}_proj": f"ffn_{part}_shexp" for part in ("gate", "up", "down")},
     "mamba.in_proj": "ssm_in",
     "mamba.out_proj": "ssm_out",
     "mamba.conv1d": "ssm_conv1d",

@@ -1,14 +1,15 @@
-"""Nemotron-H, Nemotron Nano v2 and Nemotron 3 Nano: Mamba-2, attention without positions and
-squared-ReLU MLPs, one of them a layer.
+"""Nemotron-H, Nemotron Nano v2 and Nemotron 3 Nano: Mamba-2, attention without positions,
+squared-ReLU MLPs and mixtures of experts, one of them a layer.
 
-Sources: transformers 5.23 `models/nemotron_h`, llama.cpp architecture "nemotron_h" (gguf 0.19),
-where a layer without feed-forward and key/value heads is Mamba-2, one without feed-forward is
-attention. A time step is at least `time_step_min`, as in transformers' prefill; its own decoding
-and llama.cpp have no such floor, and a GGUF no place for it.
+Sources: transformers 5.23 `models/nemotron_h`, llama.cpp architectures "nemotron_h" and, with
+experts, "nemotron_h_moe" (gguf 0.19), where a layer without feed-forward and key/value heads is
+Mamba-2, one without feed-forward is attention. A time step is at least `time_step_min`, as in
+transformers' prefill; its own decoding and llama.cpp have no such floor, a GGUF no place for it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,15 @@ from understudy.checkpoint.architecture import (
 from understudy.checkpoint.config import HARMLESS_KEYS, Config
 from understudy.checkpoint.mamba import by_layer, gguf_mamba, has_tensor, mamba_metadata
 from understudy.checkpoint.naming import Naming, gguf_naming
+from understudy.checkpoint.nemotron_mixtures import FOLDER_NAMES as EXPERT_NAMES
+from understudy.checkpoint.nemotron_mixtures import (
+    expert_config,
+    expert_metadata,
+    gguf_experts,
+    read_experts,
+)
 from understudy.errors import FormatError, UnsupportedError
+from understudy.experts import Experts
 from understudy.spec import BlockSpec, Mamba2, ModelSpec
 
 # What transformers 5.23 takes where a config.json lacks a key.
@@ -40,6 +49,7 @@ MIN_TIME_STEP = 0.001
 _MAMBA = BlockSpec("mamba2", has_mlp=False)
 _ATTENTION = BlockSpec("attention", has_mlp=False, rotation="none")
 _MLP = BlockSpec("none", has_mlp=True)
+_MIXTURE = BlockSpec("none", has_mlp=True, has_experts=True)
 _KINDS = {
     "M": _MAMBA,
     "*": _ATTENTION,
@@ -49,9 +59,11 @@ _KINDS = {
     "attention": _ATTENTION,
     "full_attention": _ATTENTION,
     "mlp": _MLP,
+    "E": _MIXTURE,
+    "moe": _MIXTURE,
 }
-_NAMES = {_MAMBA: "linear_attention", _ATTENTION: "full_attention", _MLP: "mlp"}
-# Of experts and of a head that predicts further tokens, where a model has none: said by defaults.
+_NAMES = {_MAMBA: "linear_attention", _ATTENTION: "full_attention", _MLP: "mlp", _MIXTURE: "moe"}
+# Of experts where a model has none, and of a head that predicts further tokens: said by defaults.
 _UNUSED = (
     *("n_routed_experts", "n_shared_experts", "moe_intermediate_size", "moe_latent_size"),
     *("moe_shared_expert_intermediate_size", "moe_shared_expert_overlap", "num_experts_per_tok"),
@@ -71,7 +83,8 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     sizes = common_sizes(config, DEFAULTS | {"num_hidden_layers": len(blocks)})
     if not any(key in values for key in ("head_dim", "kv_channels", "attention_head_dim")):
         sizes["head_dim"] = 128
-    sizes["num_layers"] = len(blocks)
+    experts = read_experts(config) if _MIXTURE in blocks else None
+    sizes |= {"num_layers": len(blocks)} | _idle_size(blocks, experts)
     config.only("mlp_hidden_act", "relu2")
     config.only("mamba_hidden_act", "silu")
     if config.get("num_nextn_predict_layers", default=0):
@@ -81,6 +94,7 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     spec = _spec(
         sizes,
         blocks,
+        experts,
         norm_eps=config.norm_eps("layer_norm_epsilon", 1e-5),
         tied_embeddings=config.flag("tie_word_embeddings", False),
         mlp_bias=config.flag("mlp_bias", False),
@@ -113,19 +127,29 @@ def _blocks(config: Config) -> tuple[BlockSpec, ...]:
         )
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
         raise UnsupportedError(
-            "layers of experts are not implemented"
-            if unknown[0] in ("E", "moe")
-            else "unknown layer",
+            "unknown layer",
             where=f"{config.where}: layers_block_type",
-            expected="Mamba-2 (M), attention (*) and MLP (-)",
+            expected="Mamba-2 (M), attention (*), MLP (-) and experts (E)",
             found=unknown[0],
         )
     return tuple(_KINDS[kind] for kind in kinds)
 
 
-def _spec(sizes: Mapping[str, Any], blocks: tuple[BlockSpec, ...], **settings: Any) -> ModelSpec:
+def _idle_size(blocks: tuple[BlockSpec, ...], experts: Experts | None) -> dict[str, int]:
+    """The size of plain MLPs where there are none: that of an expert."""
+    if experts is None or _MLP in blocks:
+        return {}
+    return {"intermediate_size": experts.inner_size}
+
+
+def _spec(
+    sizes: Mapping[str, Any],
+    blocks: tuple[BlockSpec, ...],
+    experts: Experts | None,
+    **settings: Any,
+) -> ModelSpec:
     return ModelSpec(
-        architecture="nemotron_h",
+        architecture="nemotron_h" if experts is None else "nemotron_h_moe",
         **(dict(sizes) | settings),
         norm="rms_norm",
         activation="relu2",
@@ -133,43 +157,47 @@ def _spec(sizes: Mapping[str, Any], blocks: tuple[BlockSpec, ...], **settings: A
         rotary_dim=0,
         rope_theta=10000.0,
         blocks=blocks,
+        experts=experts,
     )
 
 
 def spec_of_gguf(
-    metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
+    arch: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: object
 ) -> ModelSpec:
     config = Config(metadata, where)
-    layers = config.whole("nemotron_h.block_count")
-    kv_heads = by_layer(config, "nemotron_h.attention.head_count_kv", layers)
-    inner = by_layer(config, "nemotron_h.feed_forward_length", layers)
+    layers = config.whole(f"{arch}.block_count")
+    kv_heads = by_layer(config, f"{arch}.attention.head_count_kv", layers)
+    inner = by_layer(config, f"{arch}.feed_forward_length", layers)
+    has_experts = bool(config.get(f"{arch}.expert_count", default=0))
+    mlp = _MIXTURE if has_experts else _MLP
     blocks = tuple(
-        _MLP if inner[i] else _ATTENTION if kv_heads[i] else _MAMBA for i in range(layers)
+        mlp if inner[i] else _ATTENTION if kv_heads[i] else _MAMBA for i in range(layers)
     )
-    heads = max(by_layer(config, "nemotron_h.attention.head_count", layers))
-    hidden = config.whole("nemotron_h.embedding_length")
+    heads = max(by_layer(config, f"{arch}.attention.head_count", layers))
+    hidden = config.whole(f"{arch}.embedding_length")
     sizes = {
         "num_layers": layers,
         "hidden_size": hidden,
         "intermediate_size": max(inner) or 1,
         "num_heads": heads,
         "num_kv_heads": max(kv_heads) or heads,
-        "head_dim": config.whole("nemotron_h.attention.key_length", default=hidden // heads),
+        "head_dim": config.whole(f"{arch}.attention.key_length", default=hidden // heads),
         "vocab_size": shapes.get("token_embd.weight", (0,))[0]
-        or config.whole("nemotron_h.vocab_size"),
-        "max_positions": config.whole("nemotron_h.context_length"),
+        or config.whole(f"{arch}.vocab_size"),
+        "max_positions": config.whole(f"{arch}.context_length"),
     }
-    config.only("nemotron_h.expert_count", 0)
-    config.only("nemotron_h.attention.causal", True)
+    experts = gguf_experts(config, max(inner)) if has_experts else None
+    config.only(f"{arch}.attention.causal", True)
     spec = _spec(
-        sizes,
+        sizes | _idle_size(blocks, experts),
         blocks,
-        norm_eps=shortest(config.real("nemotron_h.attention.layer_norm_rms_epsilon")),
+        experts,
+        norm_eps=shortest(config.real(f"{arch}.attention.layer_norm_rms_epsilon")),
         tied_embeddings="output.weight" not in shapes,
         qkv_bias=has_tensor(shapes, "attn_q.bias"),
         output_bias=has_tensor(shapes, "attn_output.bias"),
         mlp_bias=has_tensor(shapes, "ffn_up.bias"),
-        mamba2=gguf_mamba(config, "nemotron_h", shapes, MIN_TIME_STEP),
+        mamba2=gguf_mamba(config, arch, shapes, MIN_TIME_STEP),
     )
     return sound(spec, where)
 
@@ -193,24 +221,26 @@ def config_of(spec: ModelSpec) -> dict[str, Any]:
         "mamba_proj_bias": mamba.proj_bias,
         "time_step_min": mamba.min_time_step,
         "mlp_bias": spec.mlp_bias,
+        **(expert_config(spec.experts) if spec.experts else {}),
     }
 
 
-def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
+def gguf_metadata(arch: str, spec: ModelSpec) -> dict[str, Any]:
     mamba, blocks = spec.mamba2, spec.blocks
     assert mamba is not None
     return {
-        **size_metadata("nemotron_h", spec),
-        "nemotron_h.feed_forward_length": [
+        **size_metadata(arch, spec),
+        f"{arch}.feed_forward_length": [
             spec.intermediate_size if block == _MLP else 0 for block in blocks
         ],
-        "nemotron_h.attention.head_count_kv": [
+        f"{arch}.attention.head_count_kv": [
             spec.num_kv_heads if block == _ATTENTION else 0 for block in blocks
         ],
-        "nemotron_h.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
-        "nemotron_h.attention.layer_norm_epsilon": float(spec.norm_eps),
-        "nemotron_h.rope.dimension_count": spec.head_dim,
-        **mamba_metadata("nemotron_h", mamba),
+        f"{arch}.attention.layer_norm_rms_epsilon": float(spec.norm_eps),
+        f"{arch}.attention.layer_norm_epsilon": float(spec.norm_eps),
+        f"{arch}.rope.dimension_count": spec.head_dim,
+        **mamba_metadata(arch, mamba),
+        **(expert_metadata(spec) if spec.experts else {}),
     }
 
 
@@ -228,16 +258,24 @@ _FOLDER = Naming(
         "input_layernorm": "norm",
         "post_attention_layernorm": "norm",
         **{part: f"mixer.{part.partition('.')[2]}" for part in _MIXER_PARTS},
+        **EXPERT_NAMES,
     },
     aliases={"model.": "backbone.", "backbone.embedding.": "backbone.embeddings."},
 )
-NEMOTRON_H = Architecture(
-    "nemotron_h",
-    "NemotronHForCausalLM",
-    spec_of,
-    spec_of_gguf,
-    config_of,
-    gguf_metadata,
-    folder_names=_FOLDER,
-    gguf_names=gguf_naming(post_attention_layernorm="attn_norm"),
-)
+
+
+def _family(arch: str) -> Architecture:
+    return Architecture(
+        arch,
+        "NemotronHForCausalLM",
+        spec_of,
+        functools.partial(spec_of_gguf, arch),
+        config_of,
+        functools.partial(gguf_metadata, arch),
+        model_type="nemotron_h",
+        folder_names=_FOLDER,
+        gguf_names=gguf_naming(post_attention_layernorm="attn_norm"),
+    )
+
+
+NEMOTRON_H, NEMOTRON_H_MOE = _family("nemotron_h"), _family("nemotron_h_moe")

@@ -22,6 +22,7 @@ from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.checkpoint.finite import check_finite
 from understudy.core import PackedTensor
 from understudy.errors import MemoryBudgetError, UnderstudyError, UnderstudyWarning
+from understudy.experts import is_router
 from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.cache_files import apply_limit
 from understudy.formats.gguf import shard_paths
@@ -74,6 +75,8 @@ class PackedModel:
 
 def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedFormat:
     """The format in which a matrix is packed."""
+    if is_router(name):
+        return "f32"
     chosen: str | None = None
     if quant is not None:
         chosen = quant.weights
@@ -91,11 +94,8 @@ def packed_format(name: str, stored: str, quant: QuantSpec | None) -> PackedForm
 def packed_layout(spec: ModelSpec, name: str, format: PackedFormat) -> PackedFormat:
     """Another order of the same values where it pays: behind a squared ReLU most inputs are zero,
     and in `q4_sparse` what they would meet is not read."""
-    return (
-        "q4_sparse"
-        if format == "q4" and spec.activation == "relu2" and name.endswith("mlp.down_proj.weight")
-        else format
-    )
+    is_sparse = spec.activation == "relu2" and name.endswith("down_proj.weight")
+    return "q4_sparse" if format == "q4" and is_sparse else format
 
 
 def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict[str, int]:
@@ -113,7 +113,8 @@ def packed_sizes(checkpoint: Checkpoint, quant: QuantSpec | None = None) -> dict
 
 def bytes_per_token(spec: ModelSpec, sizes: Mapping[str, int]) -> dict[str, int]:
     """What one decoded token reads of tensors of these packed sizes, by part and in total: all of
-    them once, of the embedding one row, and again the whole where it is the head too."""
+    them once, of the embedding one row, and again the whole where it is the head too, and of a
+    mixture the experts that a token meets."""
     parts: dict[str, int] = {}
     for name, size in sizes.items():
         part = part_of(name)
@@ -123,6 +124,8 @@ def bytes_per_token(spec: ModelSpec, sizes: Mapping[str, int]) -> dict[str, int]
                 parts["head"] = size
         else:
             parts[part] = parts.get(part, 0) + size
+    if spec.experts is not None and "experts" in parts:
+        parts["experts"] = parts["experts"] * spec.experts.used // spec.experts.count
     return parts | {"total": sum(parts.values())}
 
 

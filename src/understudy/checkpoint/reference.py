@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.checkpoint.routing import route
 from understudy.gated_delta import L2_EPS, GatedDelta
 from understudy.spec import Mamba2, ModelSpec, Rotation, norm_names
 
@@ -72,9 +73,12 @@ def forward_with_taps(
             x = x + added(
                 spec, weights, prefix, names, MIXERS[block.mixer](spec, weights, layer, h)
             )
-        if block.has_mlp:
+        if block.has_mlp and block.has_experts:
             h = norm(spec, weights, prefix + next(names), x)
-            y = mlp_inner(spec, weights, prefix, h)
+            x = x + added(spec, weights, prefix, names, mixture(spec, weights, f"{prefix}mlp.", h))
+        elif block.has_mlp:
+            h = norm(spec, weights, prefix + next(names), x)
+            y = mlp_inner(spec, weights, f"{prefix}mlp.", h)
             down = linear(weights, f"{prefix}mlp.down_proj", y)
             x = x + added(spec, weights, prefix, names, down)
             inner.append(y)
@@ -314,10 +318,32 @@ def mlp_inner(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array
     """What the down projection reads: act(up h), or act(gate h) · up h if gated: (tokens,
     intermediate).
     """
-    up = linear(weights, f"{prefix}mlp.up_proj", h)
+    up = linear(weights, f"{prefix}up_proj", h)
     if not spec.gated:
         return activation(spec, up)
-    return activation(spec, linear(weights, f"{prefix}mlp.gate_proj", h)) * up
+    return activation(spec, linear(weights, f"{prefix}gate_proj", h)) * up
+
+
+def mixture(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array:
+    """The experts that the router chooses, weighted, and the shared one: (tokens, hidden) ->
+    (tokens, hidden).
+    """
+    experts = spec.experts
+    assert experts is not None
+    logits = linear(weights, f"{prefix}router", h)  # (tokens, experts)
+    shares = route(experts, logits, weights.get(f"{prefix}router.correction"))
+    y = np.zeros_like(h)
+    for number in range(experts.count):
+        met = shares[:, number] > 0
+        if met.any():
+            found = mlp(spec, weights, f"{prefix}experts.{number}.", h[met])
+            y[met] += shares[met, number, None] * found
+    return y + mlp(spec, weights, f"{prefix}shared_expert.", h) if experts.shared_size else y
+
+
+def mlp(spec: ModelSpec, weights: Weights, prefix: str, h: Array) -> Array:
+    """(tokens, hidden) -> (tokens, hidden)."""
+    return linear(weights, f"{prefix}down_proj", mlp_inner(spec, weights, prefix, h))
 
 
 def activation(spec: ModelSpec, x: Array) -> Array:

@@ -98,7 +98,7 @@ def _layers(blocks: Sequence[Mapping[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for block in blocks:
         parts = [block["mixer"]] if block["mixer"] != "none" else []
-        parts += ["mlp"] if block["has_mlp"] else []
+        parts += ["experts" if block["has_experts"] else "mlp"] if block["has_mlp"] else []
         window = f", window {block['window']}" if block["window"] else ""
         is_turned = block["mixer"] == "attention" and block["rotation"] != "global"
         turns = f", {block['rotation']} rotation" if is_turned else ""

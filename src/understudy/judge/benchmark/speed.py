@@ -14,6 +14,7 @@ int8 arithmetic.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.errors import UsageError
+from understudy.experts import expert_number
 from understudy.spec import KvFormat, ModelSpec, tensor_shapes
 
 CHUNK_TOKENS = (
@@ -208,15 +210,15 @@ class SpeedTest:
         return self.model.weight_bytes_per_token + cache_bytes + 2 * batch * self.cache.state_bytes
 
     def prefill_operations(self, num_tokens: int) -> float:
-        """Multiplications and additions of a prompt: every matrix for every token, the head once,
-        and attention."""
-        skipped = ("model.embed_tokens.weight", "lm_head.weight")
-        shapes = [
-            shape
-            for name, shape in tensor_shapes(self.spec).items()
-            if name not in skipped and len(shape) == 2
-        ]
-        per_token = sum(2.0 * rows * columns for rows, columns in shapes)
+        """Multiplications and additions of a prompt: every matrix for every token, of experts its
+        own, the head once, and attention."""
+        skipped, experts = ("model.embed_tokens.weight", "lm_head.weight"), self.spec.experts
+        per_token = 0.0
+        for name, shape in tensor_shapes(self.spec).items():
+            is_expert = experts is not None and expert_number(name) is not None
+            share = experts.used / experts.count if experts and is_expert else 1.0
+            if name not in skipped and len(shape) == 2:
+                per_token += 2.0 * math.prod(shape) * share
         attention = 4.0 * self.spec.query_size * self.spec.count("attention") * (num_tokens + 1) / 2
         return (
             num_tokens * (per_token + attention)

@@ -27,12 +27,11 @@ from understudy.checkpoint.pack import natural_format, packed_layout
 from understudy.checkpoint.weights import Weights, announced
 from understudy.core import PackedTensor
 from understudy.errors import UsageError
+from understudy.experts import is_router
 from understudy.formats.tensor import StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.rotary import Llama3Scaling
+from understudy.judge.benchmark.shapes import shape_of
 from understudy.spec import (
-    BlockSpec,
-    Mamba2,
     ModelSpec,
     QuantSpec,
     has_centred_gain,
@@ -40,150 +39,9 @@ from understudy.spec import (
     tensor_shapes,
 )
 
-_MINITRON_4B = ModelSpec(
-    architecture="nemotron",
-    num_layers=32,
-    hidden_size=3072,
-    intermediate_size=9216,
-    num_heads=24,
-    num_kv_heads=8,
-    head_dim=128,
-    vocab_size=256000,
-    max_positions=4096,
-    norm="layer_norm_1p",
-    norm_eps=1e-5,
-    activation="relu2",
-    gated=False,
-    rotary_dim=64,
-    rope_theta=1e4,
-)
-
-_HYBRID_BLOCKS = {
-    "M": BlockSpec("mamba2", has_mlp=False),
-    "*": BlockSpec("attention", has_mlp=False, rotation="none"),
-    "-": BlockSpec("none"),
-}
-
-# The published configurations (config.json of each model on the hub).
-SHAPES: dict[str, ModelSpec] = {
-    "nemotron-mini-4b": _MINITRON_4B,
-    "minitron-8b": _MINITRON_4B.replace(hidden_size=4096, intermediate_size=16384, num_heads=48),
-    "llama-3.1-minitron-4b-width": ModelSpec(
-        architecture="llama",
-        num_layers=32,
-        hidden_size=3072,
-        intermediate_size=9216,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=128,
-        vocab_size=128256,
-        max_positions=131072,
-        norm="rms_norm",
-        norm_eps=1e-5,
-        activation="silu",
-        gated=True,
-        rotary_dim=128,
-        rope_theta=5e5,
-        rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192),
-    ),
-    "mistral-nemo-minitron-8b": ModelSpec(
-        architecture="mistral",
-        num_layers=40,
-        hidden_size=4096,
-        intermediate_size=11520,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=128,
-        vocab_size=131072,
-        max_positions=8192,
-        norm="rms_norm",
-        norm_eps=1e-5,
-        activation="silu",
-        gated=True,
-        rotary_dim=128,
-        rope_theta=1e6,
-    ),
-    "qwen3-0.6b": ModelSpec(
-        architecture="qwen3",
-        num_layers=28,
-        hidden_size=1024,
-        intermediate_size=3072,
-        num_heads=16,
-        num_kv_heads=8,
-        head_dim=128,
-        vocab_size=151936,
-        max_positions=40960,
-        norm="rms_norm",
-        norm_eps=1e-6,
-        activation="silu",
-        gated=True,
-        rotary_dim=128,
-        rope_theta=1e6,
-        qk_norm=True,
-        tied_embeddings=True,
-    ),
-    "gemma-3-270m": ModelSpec(
-        architecture="gemma3_text",
-        num_layers=18,
-        hidden_size=640,
-        intermediate_size=2048,
-        num_heads=4,
-        num_kv_heads=1,
-        head_dim=256,
-        vocab_size=262144,
-        max_positions=32768,
-        norm="rms_norm_1p",
-        norm_eps=1e-6,
-        activation="gelu_tanh",
-        gated=True,
-        rotary_dim=256,
-        rope_theta=1e6,
-        qk_norm=True,
-        post_norms=True,
-        embedding_scale=math.sqrt(640),
-        tied_embeddings=True,
-        blocks=(*(BlockSpec(window=512, rotation="local"),) * 5, BlockSpec()) * 3,
-    ),
-    "nemotron-3-nano-4b": ModelSpec(
-        architecture="nemotron_h",
-        num_layers=42,
-        hidden_size=3136,
-        intermediate_size=12544,
-        num_heads=40,
-        num_kv_heads=8,
-        head_dim=128,
-        vocab_size=131072,
-        max_positions=262144,
-        norm="rms_norm",
-        norm_eps=1e-5,
-        activation="relu2",
-        gated=False,
-        rotary_dim=0,
-        rope_theta=1e4,
-        blocks=tuple(_HYBRID_BLOCKS[kind] for kind in "M-M-M-MM-M-M*-M-M*-M-M-M*-M-M-MM*-MMM-M-M-"),
-        mamba2=Mamba2(96, 80, 128, 8, 8, 4, min_time_step=0.001),
-    ),
-}
-
 _BLOCK = 32
 _NIBBLE_STD = 4.61  # of u - 8 with u uniform in 0 … 15; its mean is -0.5
 _FORMATS = {"f32": "F32", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
-
-
-def shape_of(name: str, num_layers: int | None = None) -> ModelSpec:
-    """The spec behind a name of `SHAPES`, cut to `num_layers` if given.
-
-    Raises:
-        UsageError: no such name.
-    """
-    if name not in SHAPES:
-        raise UsageError(
-            "no such shape", where="--synthetic", expected=" or ".join(SHAPES), found=name
-        )
-    spec = SHAPES[name]
-    if num_layers is None:
-        return spec
-    return spec.replace(num_layers=num_layers, blocks=spec.blocks[:num_layers])
 
 
 class SyntheticWeights(Weights):
@@ -240,6 +98,8 @@ class SyntheticWeights(Weights):
         return announced(name, shape, format)
 
     def _format(self, name: str) -> str:
+        if is_router(name):
+            return "F32"
         chosen: str = self.quant.weights
         if name.startswith("model.embed_tokens"):
             chosen = self.quant.embedding or chosen
