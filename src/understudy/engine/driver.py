@@ -13,8 +13,10 @@ done by whoever steps next.
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
@@ -36,6 +38,7 @@ from understudy.engine.request import Request
 from understudy.errors import UsageError
 
 T = TypeVar("T")
+_ALIVE: weakref.WeakSet[Driver] = weakref.WeakSet()  # with a thread: closed before the end
 IDLE_S = 5.0  # the driver's thread ends after so long without work
 RETRY_S = 0.005  # a caller that waits to step looks up this often whether a thread does it by now
 
@@ -177,8 +180,7 @@ class Driver:
             if self._thread is not None:
                 self._wake.put(None)
             elif needs_thread or len(self._open) > 1:
-                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-                self._thread.start()
+                self._thread = _begun(self)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -240,3 +242,17 @@ class Driver:
 
     def _end(self, handle: RequestHandle, error: Exception | None) -> None:
         self.post(lambda: self.dispatcher.end(handle, error))
+
+
+def _begun(driver: Driver) -> threading.Thread:
+    thread = threading.Thread(target=driver._run, name="engine", daemon=True)
+    thread.start()
+    _ALIVE.add(driver)
+    return thread
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that outlives the interpreter's modules would keep the engine's memory for ever."""
+    for driver in list(_ALIVE):
+        driver.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 
@@ -181,3 +183,22 @@ def test_closing_ends_what_is_open(model):
         with pytest.raises(UsageError, match="the model is closed"):
             use()
     model.close()
+
+
+def test_a_script_that_ends_while_the_thread_is_there_leaves_nothing_behind():
+    script = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import understudy
+
+model = understudy.load(sys.argv[1], num_threads=1)
+with ThreadPoolExecutor(3) as threads:
+    list(threads.map(lambda seed: model.generate("Once", max_tokens=40, seed=seed), range(3)))
+left = model.stream("Once", max_tokens=100)
+next(left)
+print("thread" if model.driver._thread is not None else "no thread")
+"""
+    command = [sys.executable, "-c", script, "tests/data/stories-nemotron"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert (ended.stdout.split(), ended.stderr) == (["thread"], "")
