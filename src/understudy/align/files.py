@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from understudy.adapters import Adapter, gguf, peft
@@ -11,6 +12,7 @@ from understudy.align.report import Findings, card_text, document
 from understudy.align.whole import WholeWeights
 from understudy.align.workbench import Workbench
 from understudy.compress.folder import save_network
+from understudy.errors import CheckpointWarning, UnsupportedError
 from understudy.report.write import write_page, write_text
 
 
@@ -33,11 +35,16 @@ def made_of(
 
 
 def write_adapter(adapter: Adapter, bench: Workbench, out: Path, format: str = "F32") -> None:
-    """As PEFT's folder, its values in `format`, and as llama.cpp's file."""
+    """As PEFT's folder, its values in `format`, and as llama.cpp's file where that can hold it: a
+    tied embedding or head it cannot change, which is said in a warning.
+    """
     out.mkdir(parents=True, exist_ok=True)
     base = bench.path.name
     peft.write(adapter, out / "adapter", base=base, format=format)
-    gguf.write(adapter, out / "adapter.gguf", bench.spec, base=base)
+    try:
+        gguf.write(adapter, out / "adapter.gguf", bench.spec, base=base)
+    except UnsupportedError as error:
+        warnings.warn(f"no adapter.gguf: {error}", CheckpointWarning, stacklevel=2)
 
 
 def adapter_of(
@@ -57,5 +64,6 @@ def adapter_of(
         settings.alpha,
         settings.rslora,
         adapters.tensors(),
+        adapters.alphas(),
         metadata={"base": bench.name, "lineage": lineage},
     )

@@ -66,7 +66,14 @@ class EngineRollouts:
         self, tasks: Sequence[RolloutTask], adapters: Adapters, draw: Draw
     ) -> list[list[Rollout]]:
         settings = adapters.settings
-        current = Adapter(NAME, settings.rank, settings.alpha, settings.rslora, adapters.tensors())
+        current = Adapter(
+            NAME,
+            settings.rank,
+            settings.alpha,
+            settings.rslora,
+            adapters.tensors(),
+            adapters.alphas(),
+        )
         self.model.adapters.add(NAME, current)
         return [self._of(task, draw, draw.seed * 1009 + i) for i, task in enumerate(tasks)]
 

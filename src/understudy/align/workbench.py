@@ -7,13 +7,14 @@ network = bench.network("bfloat16")
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from understudy.align.lora import Adapters, LoraSettings, attach
 from understudy.align.rows import Batching, RowTensors, Trained, row_loss
+from understudy.align.terms import LoraHead
 from understudy.align.whole import WholeWeights
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.compress import parallel
@@ -28,6 +29,7 @@ from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import ChatTemplate, chat_template_for
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+HEAD_BYTES = 12  # of a value of the head that learns: its sum, its gradient, one of them narrow
 BYTES_PER_TOKEN = 40  # activations that a token keeps, in units of hidden + intermediate sizes
 
 
@@ -78,9 +80,28 @@ class Workbench:
     def adapted(
         self, precision: str, settings: LoraSettings, device: str = "auto"
     ) -> tuple[Network, Adapters]:
-        """The network with low-rank terms."""
+        """The network with low-rank terms.
+
+        Raises:
+            UsageError: a row of `token_rows` is no token of the model.
+        """
+        rows = tuple(self._token(row) for row in settings.token_rows)
         network = self.network(precision, device)
-        return network, attach(network, settings)
+        return network, attach(network, replace(settings, token_rows=rows))
+
+    def _token(self, row: int | str) -> int:
+        if isinstance(row, int):
+            return row
+        marker = self.tokenizer.marker_id(row)
+        ids = self.tokenizer.encode(row) if marker is None else [marker]
+        if len(ids) != 1:
+            raise UsageError(
+                "is not one token of the model",
+                where="token_rows",
+                found=f"{row!r}: {len(ids)} tokens",
+                do="give a token that its vocabulary has, by text or number",
+            )
+        return ids[0]
 
     def whole(self, device: str = "auto") -> tuple[Network, WholeWeights]:
         """The network with all of its weights to be tuned, in float32."""
@@ -134,10 +155,12 @@ def outlook(
     size = network.model.norm.weight.element_size()
     longest = max(batching.row_tokens, *(len(tree) for tree in trees))
     scores = spec.num_layers * spec.num_heads * longest * longest
+    has_own_head = isinstance(network.lm_head, LoraHead)
     memory = (
         parameter_counts(spec)["total"] * size
         + 16 * trained
         + size * (longest * per_token + scores)
+        + (HEAD_BYTES * spec.vocab_size * spec.hidden_size if has_own_head else 0)
     )
     seconds = took / len(row.positions) * num_tokens
     return Outlook(len(trees), len(steps), num_tokens, trained, int(memory), seconds)

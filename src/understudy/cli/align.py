@@ -14,7 +14,7 @@ from understudy.cli.compress import ProgressLine, require_torch
 from understudy.errors import UsageError
 
 _TRAINING = ("epochs", "learning_rate", "tokens", "kl")
-_ADAPTER = ("rank", "alpha")
+_ADAPTER = ("rank", "alpha", "targets", "token_rows")
 WHOLE_RATE = 2e-5  # where all weights learn, what suits an adapter tears the model apart
 
 
@@ -66,6 +66,20 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, help="rank of the adapter (files: 8)")
     parser.add_argument("--alpha", type=float, help="its strength is alpha / rank (files: 16)")
     parser.add_argument(
+        "--targets",
+        type=lambda text: tuple(text.split(",")),
+        metavar="A,B",
+        help="which matrices are adapted (default: the seven of each layer); embed_tokens and "
+        "lm_head too",
+    )
+    parser.add_argument(
+        "--token-row",
+        dest="token_rows",
+        action="append",
+        metavar="TOKEN",
+        help="a token, a new one say, whose rows of embedding and head are learnt whole",
+    )
+    parser.add_argument(
         "--kl", type=float, metavar="WEIGHT", help="hold the model near its base (sft; default 0)"
     )
     parser.add_argument(
@@ -116,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     if job.recipe.training.whole:
         print(f"model    {arguments.out / 'model'}")
     else:
-        print(f"adapter  {arguments.out / 'adapter'}  {arguments.out / 'adapter.gguf'}")
+        _print_adapter(arguments.out)
     print(f"report   {arguments.out / 'report.html'}")
     return 0
 
@@ -146,8 +160,13 @@ def _further(job: Any, arguments: argparse.Namespace, line: ProgressLine) -> int
     )
     run.train(epochs=training.epochs, learning_rate=training.learning_rate, progress=line)
     write_adapter(adapter_of(adapters, recipe, bench, out.name), bench, out)
-    print(f"adapter  {out / 'adapter'}  {out / 'adapter.gguf'}")
+    _print_adapter(out)
     return 0
+
+
+def _print_adapter(out: Path) -> None:
+    made = [path for name in ("adapter", "adapter.gguf") if (path := out / name).exists()]
+    print("adapter", *made, sep="  ")
 
 
 def _recipe(arguments: argparse.Namespace) -> Any:

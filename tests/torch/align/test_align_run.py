@@ -14,6 +14,7 @@ from tests.support.nemotron_tokenizer import PATH, VOCAB_SIZE
 from understudy.adapters import peft, read_adapter
 from understudy.align.recipe import recipe_of_files
 from understudy.align.run import AlignRun
+from understudy.cli import main
 from understudy.data.make_tools import ToolCases
 from understudy.data.records import write_data
 from understudy.errors import UsageError
@@ -101,3 +102,22 @@ def test_all_weights_do_not_begin_with_an_adapter(folder: Path) -> None:
     run.start = folder / "out" / "adapter"
     with pytest.raises(UsageError, match="begins with a model"):
         run.train()
+
+
+def test_rows_of_a_token_are_learnt_and_a_file_for_llama_cpp_is_left_out_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = SPECS["nemotron"].replace(
+        vocab_size=VOCAB_SIZE, max_positions=4096, tied_embeddings=True
+    )
+    write_folder(spec, random_weights(spec, seed=3), tmp_path / "model")
+    shutil.copy(PATH, tmp_path / "model" / "tokenizer.model")
+    write_data(ToolCases([TOOL], 6, seed=1).make(), tmp_path / "data.jsonl")
+    command = [str(tmp_path / "data.jsonl"), str(tmp_path / "out"), "--model"]
+    command += [str(tmp_path / "model"), "--epochs", "1", "--rank", "2", "--targets", "q_proj"]
+    assert main(["align", *command, "--token-row", "<extra_id_0>"]) == 0
+    assert "no adapter.gguf" in capsys.readouterr().err
+    adapter = read_adapter(tmp_path / "out" / "adapter", spec)
+    assert np.abs(adapter.delta("lm_head")).any(axis=1).sum() == 1
+    assert not (tmp_path / "out" / "adapter.gguf").exists()
+    assert main(["align", *command, "--token-row", "two words here"]) == 2
