@@ -1,149 +1,168 @@
-"""Calls in `auto`: are they made where one is wanted, and not elsewhere? Seal-Tools' validation
-messages, whole or with foreign tools.
+"""Calls in `auto`, as the server makes them: are they made where one is wanted, are they right, and
+is there none where none is wanted?
 
-    python bench/calls.py --seal FOLDER --model M [--items 200] [--settings '{"gate": false}']
-    [--gate-only] [--write FILE]
+    python bench/calls.py MODEL --seal FOLDER --bfcl FOLDER [--sources seal_one parallel …]
+        [--half report] [--limit 200] [--settings '{"split": false}'] [--out ITEMS.jsonl]
 
-`--seal` as in `relevance.py`. Each message meets its own tools among four others; every second one
-also six foreign tools. `called`, `name`, `arguments` are shares of messages that want one call;
-`tools`, `all tools` of those that want several (the mean share of their tools, and messages with
-just their list), `several called` those with any call; `needless` of messages with foreign tools
-alone that got a call. `--gate-only` asks no model: it says whether a call is asked for, which is
-all that decides below 1B parameters.
+`--bfcl` is the unzipped wheel bfcl-eval, `--seal` a folder with `sealtools_dev.jsonl` and
+`sealtools_tool.jsonl`; `call_cases.py` says what is asked. Each case is prepared, held to its
+grammar and read by the steps of `/v1/chat/completions`, greedy. Figures are shares with 95 %
+intervals: `called` (any call), `count` (as many as wanted), `names` (the mean share of wanted tools
+that are called), `all_names` (just those), `right` (with their arguments), `quiet` (no call where
+none is right). A run with the same `--out` goes on where the last one stopped. `--gate-only` asks
+no model: a call stands for each tool that is wanted, the nearest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from relevance import seal_tools
+from call_cases import NAMES, CallCase, load_cases
 
 import understudy
-from understudy.generation.calls import call_grammar, read_calls
-from understudy.generation.intent import CallPolicy, CallSettings, policy_of
-from understudy.generation.tools import Tool
-from understudy.text.grammar import Grammar
+from understudy.errors import UnderstudyError
+from understudy.generation.calls import callable_tools
+from understudy.generation.chat_request import ChatRequest
+from understudy.generation.intent import CallPolicy, CallSettings
+from understudy.generation.prepare import RequestLimits, prepare_chat
+from understudy.generation.reader import StreamParser
+from understudy.report.statistics import wilson
 from understudy.text.toolcalls import ParsedCall
+
+MAX_TOKENS = 256
+FIGURES = ("called", "count", "names", "all_names", "right", "quiet")
 
 
 def main() -> None:
     arguments = read_arguments()
-    model = None if arguments.gate_only else understudy.load(arguments.model)
-    settings, chance = CallSettings(**arguments.settings), random.Random(0)
-    tools = {
-        name: Tool(name, tool.description, tool.parameters)
-        for name, tool in seal_tools(arguments.seal).items()
-        if re.fullmatch(r"[\w.-]{1,64}", name)  # the set has names that no API allows
-    }
-    lines = (arguments.seal / "sealtools_dev.jsonl").read_text(encoding="utf-8").splitlines()
-    chance.shuffle(lines)
-    rows: dict[str, list[float]] = {}
-    for number, line in enumerate(lines[: arguments.items]):
-        entry = json.loads(line)
-        gold = entry["calling"]
-        if any(call["api"] not in tools for call in gold):
-            continue
-        names = list(dict.fromkeys(call["api"] for call in gold))
-        others = [name for name in chance.sample(list(tools), 10) if name not in names]
-        offered = [tools[name] for name in names + others[:4]]
-        chance.shuffle(offered)
-        note(rows, gold, asked(model, entry["query"], offered, settings))
-        if number % 2 == 0:
-            away = [tools[name] for name in others[:6]]
-            calls = asked(model, entry["query"], away, settings)
-            rows.setdefault("needless", []).append(float(bool(calls)))
-        if number % 20 == 19:
-            print(json.dumps(summary(rows)), flush=True)
+    cases = load_cases(
+        arguments.sources,
+        seal=arguments.seal,
+        bfcl_folder=arguments.bfcl,
+        half=arguments.half,
+        limit=arguments.limit,
+    )
+    settings = CallSettings(**arguments.settings)
     if arguments.gate_only:
-        rows = {name: rows[name] for name in ("called", "several called", "needless")}
-    result = {"model": arguments.model, "settings": arguments.settings, **summary(rows)}
-    print(json.dumps(result, indent=1))
-    if arguments.write:
-        arguments.write.write_text(json.dumps(result, indent=1) + "\n")
+        rows = [row_of(case, gated(case, settings)) for case in cases]
+    else:
+        rows = ask_all(arguments, cases, settings)
+    print_table(rows)
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seal", type=Path, required=True)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("model")
+    parser.add_argument("--seal", type=Path)
+    parser.add_argument("--bfcl", type=Path)
+    parser.add_argument("--sources", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--half", choices=["fit", "report", "all"], default="report")
+    parser.add_argument("--limit", type=int, help="cases of each source")
     parser.add_argument("--settings", type=json.loads, default={}, help="of CallSettings, as JSON")
     parser.add_argument("--gate-only", action="store_true")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--together", type=int, default=8, help="requests computed together")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--context", type=int, default=8192)
+    parser.add_argument("--out", type=Path, help="keeps the items, and goes on from them")
     return parser.parse_args()
 
 
-def asked(
-    model: understudy.Model | None, message: str, tools: list[Tool], settings: CallSettings
-) -> tuple[ParsedCall, ...]:
-    """The calls of one answer, decided, held and read as the server does; without a model one that
-    stands for those that are asked for.
-    """
-    num_parameters = 5e8 if model is None else policy_of(model.spec).num_parameters
-    intent = CallPolicy(num_parameters, settings).intent(message, message, tools, "auto")
-    if model is None:
-        return (ParsedCall("", {}),) if intent.choice == "required" else ()
-    grammar = call_grammar(
-        model.tokenizer,
-        model.chat_template,
-        intent.tools,
-        intent.choice,
-        requests=intent.requests,
-        opens_with_word=intent.is_gated,
+def gated(case: CallCase, settings: CallSettings) -> list[ParsedCall]:
+    """A call for each tool that is wanted."""
+    tools, _, _ = callable_tools(case.tools, "auto")
+    intent = CallPolicy(5e8, settings).intent(case.message, case.message, tools, "auto")
+    if intent.choice != "required":
+        return []
+    assert intent.plan is not None
+    return [ParsedCall(request.tools[0].name, {}) for request in intent.plan.requests]
+
+
+def ask_all(
+    arguments: argparse.Namespace, cases: list[CallCase], settings: CallSettings
+) -> list[dict[str, Any]]:
+    known = {row["id"]: row for row in read_rows(arguments.out)}
+    model = understudy.load(
+        arguments.model,
+        context=arguments.context,
+        cache_contexts=arguments.together,
+        num_threads=arguments.threads,
     )
-    prompt = model.chat_template.render(
-        [{"role": "user", "content": message}], tools=[tool.to_openai() for tool in tools]
+    left = [case for case in cases if case.id not in known]
+    with ThreadPoolExecutor(arguments.together) as pool:
+        for number, row in enumerate(pool.map(lambda case: ask(model, case, settings), left), 1):
+            known[row["id"]] = row
+            if arguments.out:
+                with arguments.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if number % 50 == 0:
+                print(f"{number} of {len(left)}", flush=True)
+    return [known[case.id] for case in cases]
+
+
+def read_rows(path: Path | None) -> list[dict[str, Any]]:
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def ask(model: understudy.Model, case: CallCase, settings: CallSettings) -> dict[str, Any]:
+    """One case as the server answers it."""
+    policy = model.limits.with_calls(settings)
+    limits = RequestLimits(
+        model.limits.context,
+        model.limits.vocab_size,
+        caps_answers=True,
+        calls=policy,
+        job_adapter=model.limits.job_adapter,
     )
-    reply = model.generate(
-        prompt, make_mask=Grammar(model.tokenizer).lark(grammar), max_tokens=240, temperature=0.0
-    )
-    return read_calls(
-        model.chat_template, reply.raw_text, tools if intent.callable_tools else ()
-    ).calls
+    try:
+        tools, choice, notes = callable_tools(case.tools, "auto")
+        chat = ChatRequest(
+            case.messages,
+            tools,
+            choice,
+            sampling={"temperature": 0.0, "max_tokens": MAX_TOKENS},
+            notes=notes,
+        )
+        prepared = prepare_chat(model.chat_template, model.tokenizer, limits, chat)
+        outputs = list(model.outputs(prepared.request))
+    except UnderstudyError as error:
+        return {**row_of(case, []), "error": str(error)}
+    parser = StreamParser(model.chat_template, prepared.tools, is_strict=True)
+    raw = "".join(output.text for output in outputs)
+    parser.push(raw)
+    parser.finish()
+    calls = parser.calls if outputs[-1].finish_reason != "length" or not parser.is_cut else []
+    return {**row_of(case, calls), "raw": raw, "prompt_tokens": prepared.num_prompt}
 
 
-def note(
-    rows: dict[str, list[float]], gold: list[dict[str, Any]], calls: tuple[ParsedCall, ...]
-) -> None:
-    names, got = [call["api"] for call in gold], [call.name for call in calls]
-    if len(names) > 1:
-        rows.setdefault("several called", []).append(float(bool(calls)))
-        rows.setdefault("tools", []).append(sum(name in got for name in names) / len(names))
-        rows.setdefault("all tools", []).append(float(sorted(got) == sorted(names)))
-        return
-    is_name = got[:1] == names
-    rows.setdefault("called", []).append(float(bool(calls)))
-    rows.setdefault("name", []).append(float(is_name))
-    is_right = is_name and plain(calls[0].arguments) == plain(gold[0]["parameters"])
-    rows.setdefault("arguments", []).append(float(is_right))
+def row_of(case: CallCase, calls: list[ParsedCall]) -> dict[str, Any]:
+    figures = case.figures(calls)
+    made = [[call.name, call.arguments] for call in calls]
+    return {"id": case.id, "source": case.source, "calls": made, **figures}
 
 
-def plain(arguments: dict[str, Any]) -> dict[str, str]:
-    """Arguments without case and punctuation."""
-    return {name: re.sub(r"\W+", "", str(value)).lower() for name, value in arguments.items()}
+def print_table(rows: list[dict[str, Any]]) -> None:
+    print(f"\n| source | n | {' | '.join(FIGURES)} |\n|{'---|' * (2 + len(FIGURES))}")
+    for source in dict.fromkeys(row["source"] for row in rows):
+        own = [row for row in rows if row["source"] == source]
+        print(f"| {source} | {len(own)} | {' | '.join(cell(own, name) for name in FIGURES)} |")
 
 
-def summary(rows: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Share and number of each figure, with the half width of a 95 % interval."""
-    return {
-        name: [
-            round(sum(found) / len(found), 3),
-            len(found),
-            round(
-                1.96
-                * (sum(found) / len(found) * (1 - sum(found) / len(found)) / len(found)) ** 0.5,
-                3,
-            ),
-        ]
-        for name, found in rows.items()
-    }
+def cell(rows: list[dict[str, Any]], name: str) -> str:
+    """A share with its interval (Wilson); "" where the source has no such figure."""
+    values = [row[name] for row in rows if name in row]
+    if not values:
+        return ""
+    _, low, high = wilson(round(sum(values)), len(values))
+    share = 100 * sum(values) / len(values)
+    return f"{share:.1f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ not wanted in BFCL's irrelevance sets, with Seal-Tools' message and only foreign
 of small talk meets random tools, and in the records without a call. `called` is what the gate and
 the splitting decide. With `--fit`: "cross-validated" scores each fifth by weights fitted on the
 others, "group left out" each group of sources by weights that have seen none of it.
-The weights of the package are those of 8,194 messages; a run takes some minutes.
+The weights of the package are those of `--half fit`; a run takes some minutes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from call_cases import SEAL, Half, half_of_text, load_cases, seal_tools
 
 from understudy.generation import relevance
 from understudy.generation.requests import split_requests
@@ -48,11 +49,10 @@ WANTED = [
     "live_relevance",
 ]
 UNWANTED = ["irrelevance", "live_irrelevance"]
-WEIGHT = {"irrelevance": 2.5, "live_irrelevance": 1.0, "seal away several": 2.0, "talk": 1.0}
-WEIGHT |= {"seal several": 2.0, "seal one": 1.2, "live_relevance": 0.1, "r8k": 0.1}
+WEIGHT = {"irrelevance": 2.5, "live_irrelevance": 1.0, "seal_away": 2.0, "talk": 1.0}
+WEIGHT |= {"seal_several": 2.0, "seal_one": 1.2, "live_relevance": 0.1, "r8k": 0.1}
 THRESHOLDS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 1.0)
 LEFT_OUT = {"hwu64-ask", "gsm8k", "bank77", "seal"}  # no request of a tool that is there, or above
-TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,15 @@ def main() -> None:
     parser.add_argument("--seal", type=Path, required=True)
     parser.add_argument("--talk", type=Path)
     parser.add_argument("--records", type=Path, nargs="*", default=[])
+    parser.add_argument("--half", choices=["fit", "report", "all"], default="all")
     parser.add_argument("--most", type=int, default=400, help="messages of a source")
     parser.add_argument("--fit", action="store_true", help="print weights fitted on all of it")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    items = [*of_bfcl(arguments.bfcl), *of_seal(arguments.seal), *of_records(arguments.records)]
+    items = list(of_records(arguments.records))
     items += of_talk(arguments.talk, arguments.seal) if arguments.talk else ()
+    items = [item for item in items if arguments.half in ("all", half_of_text(item.message))]
+    items += of_cases(arguments.bfcl, arguments.seal, arguments.half)
     items = sample([item for item in items if item.tools], arguments.most)
     report = {
         name: study(items, embedder, fits=arguments.fit)
@@ -198,59 +201,22 @@ def shares(items: list[Item], chosen: Any) -> dict[str, float]:
     return {source: round(float(np.mean(chosen[own[source]])), 3) for _, source in sources}
 
 
-def of_bfcl(folder: Path) -> Iterator[Item]:
-    for name in WANTED + UNWANTED:
-        for line in (folder / f"BFCL_v4_{name}.json").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            turns = entry["question"]
-            while turns and isinstance(turns[0], list):
-                turns = turns[0]
-            said = [turn["content"] for turn in turns if turn["role"] == "user"]
-            tools = [
-                Described(t["name"], t["description"], t["parameters"]) for t in entry["function"]
-            ]
-            if said:
-                yield Item("bfcl", name, float(name in WANTED), said[-1], tools)
+def of_cases(bfcl: Path, seal: Path, half: Half) -> Iterator[Item]:
+    """BFCL's and Seal-Tools' messages with the tools that they meet in `call_cases.py`."""
+    for case in load_cases([*WANTED, *UNWANTED, *SEAL], seal=seal, bfcl_folder=bfcl, half=half):
+        tools = [described(tool["function"]) for tool in case.tools]
+        names = {name for name, _ in case.wanted}
+        right = tuple(i for i, tool in enumerate(tools) if tool.name in names)
+        group = "seal" if case.source in SEAL else "bfcl"
+        yield Item(group, case.source, float(case.wants_call), case.message, tools, right)
 
 
-def seal_tools(folder: Path) -> dict[str, Described]:
-    tools = {}
-    for line in (folder / "sealtools_tool.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        properties = {
-            name: {
-                "type": TYPES.get(inner.get("type"), "string"),
-                "description": inner.get("description", ""),
-            }
-            for name, inner in entry["parameters"].items()
-        }
-        schema = {
-            "type": "object",
-            "properties": properties,
-            "required": entry.get("required", []),
-        }
-        tools[entry["api_name"]] = Described(entry["api_name"], entry["api_description"], schema)
-    return tools
-
-
-def of_seal(folder: Path) -> Iterator[Item]:
-    tools, chance = seal_tools(folder), random.Random(0)
-    for line in (folder / "sealtools_dev.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        gold = list(dict.fromkeys(c["api"] for c in entry["calling"] if c["api"] in tools))
-        others = [name for name in chance.sample(list(tools), 8) if name not in gold]
-        if gold:
-            offered = gold + others[:4]
-            chance.shuffle(offered)
-            kind = "one" if len(entry["calling"]) == 1 else "several"
-            right = tuple(offered.index(name) for name in gold)
-            own, away = ([tools[name] for name in names] for names in (offered, others[:6]))
-            yield Item("seal", f"seal {kind}", 1.0, entry["query"], own, right)
-            yield Item("seal", f"seal away {kind}", 0.0, entry["query"], away)
+def described(function: Mapping[str, Any]) -> Described:
+    return Described(function["name"], function["description"], function["parameters"])
 
 
 def of_talk(path: Path, seal: Path, most: int = 1500) -> Iterator[Item]:
-    tools, chance = list(seal_tools(seal).values()), random.Random(1)
+    tools, chance = [described(tool) for tool in seal_tools(seal).values()], random.Random(1)
     with path.open(encoding="utf-8", newline="") as file:
         lines = [
             re.sub(r"^User \d: ?", "", line).strip()

@@ -9,10 +9,11 @@ from understudy.chat.exchange import Exchange
 from understudy.chat.history import History
 from understudy.chat.setup import SessionSetup
 from understudy.chat.sources import Grounding
+from understudy.engine.request import MaskFactory
 from understudy.generation.chat_request import AnswerForm
 from understudy.generation.intent import Intent
 from understudy.generation.plan import Block, Plan, Turn
-from understudy.generation.prepare import MaskFactory, reply_mask
+from understudy.generation.reply_mask import reply_mask
 from understudy.generation.tools import Tool
 
 

@@ -122,8 +122,7 @@ class ReplyWriter:
         """Lets the model write once; why it ended, and the text that came with its end."""
         exchange, options = self._exchange, self._setup.sampling(sampling)
         exchange.text_out = None
-        prompt, tools = self._prompt(reserve=options["max_tokens"])
-        intent = self._intent(choice, tools)
+        prompt, tools, intent = self._prompt(choice, reserve=options["max_tokens"])
         is_job = intent.callable_tools or exchange.results
         options = self._setup.model.limits.with_job_adapter(options, is_job)
         self._history.adapter = options.get("adapter")
@@ -151,13 +150,16 @@ class ReplyWriter:
             exchange.usages.append(output.usage)
         return "length" if output.finish_reason == "length" else "stop", piece
 
-    def _prompt(self, *, reserve: int) -> tuple[Prompt, Sequence[Tool]]:
-        """The prompt as it fits the context, and the tools that it shows. What leaves a character's
-        prompt for want of room stands in its summary at once.
+    def _prompt(self, choice: str, *, reserve: int) -> tuple[Prompt, Sequence[Tool], Intent]:
+        """The prompt as it fits the context, the tools that there is room for, and what the reply
+        should be. What leaves a character's prompt for want of room stands in its summary at once.
         """
         setup, exchange, tokenizer = self._setup, self._exchange, self._setup.model.tokenizer
         for _ in range(2):
             plan, tools = plan_prompt(setup, self._history, exchange)
+            intent = self._intent(choice, tools)
+            plan.tools = [] if intent.hides_tools else plan.tools
+            plan.dropped += intent.notes
             prompt, exchange.ledger = fit(
                 plan,
                 setup.chat_template,
@@ -172,7 +174,7 @@ class ReplyWriter:
             setup.character.absorb(num_messages)
         exchange.num_passages = count_passages(plan)
         self._history.tokens = prompt.encode(tokenizer)
-        return prompt, tools
+        return prompt, tools, intent
 
     @property
     def _policy(self) -> CallPolicy | None:

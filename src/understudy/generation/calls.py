@@ -148,25 +148,16 @@ def call_grammar(
     is_parallel: bool = True,
     answer: str | None = None,
     opens_with_word: bool = False,
-    requests: Sequence[Sequence[Tool]] = (),
 ) -> str:
     """The grammar itself.
 
     Args:
-        requests: just so many calls in this order, each of one of its tools, under that tool's
-            schema.
         answer: a grammar (with a `start` rule) of what may stand instead of free text.
         opens_with_word: text does not begin with a tag or a brace, for models that would parrot the
             form of a result.
     """
     anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
-    form = chat_template.call_form
-    if form is None:
-        raise TemplateError(
-            "this chat template has no tool calls",
-            where=chat_template.name,
-            do="use a checkpoint with a chat template",
-        )
+    form = form_of(chat_template)
     opening = lark_text(tokenizer, form.open)
     has_marker = tokenizer.marker_id(form.open) is not None
     if answer is not None:
@@ -181,36 +172,52 @@ def call_grammar(
         return "\n".join(["start: text", *text])
     chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
     most = MAX_CALLS if is_parallel and form.again else 1
-    calls = _calls(tokenizer, form, chosen, most, requests if most > 1 else ())
+    calls = _calls(tokenizer, form, chosen, most)
     if choice == "auto":
         return "\n".join(["start: text | lead calls", *text, *lead, *calls])
     return "\n".join([f"start: {opening} calls", *calls])
 
 
-def _calls(
-    tokenizer: Tokenizer,
-    form: CallForm,
-    tools: Sequence[Tool],
-    most: int,
-    requests: Sequence[Sequence[Tool]] = (),
-) -> list[str]:
+def segment_grammar(
+    tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], *, is_first: bool
+) -> str:
+    """The grammar of the next call of an answer, with what stands before it and behind it; without
+    tools of the answer's end.
+    """
+    if not tools:
+        return f"start: {lark_text(tokenizer, form.last)}"
+    before = form.open + form.first if is_first else form.again
+    lead, close = (lark_text(tokenizer, text) for text in (before, form.close))
+    rules = CallRules(form, tokenizer).choice("call", tools)
+    return "\n".join([f"start: {lead} call {close}", *rules])
+
+
+def form_of(chat_template: ChatTemplate) -> CallForm:
+    """How a chat template writes calls.
+
+    Raises:
+        TemplateError: it has none.
+    """
+    if chat_template.call_form is None:
+        raise TemplateError(
+            "this chat template has no tool calls",
+            where=chat_template.name,
+            do="use a checkpoint with a chat template",
+        )
+    return chat_template.call_form
+
+
+def _calls(tokenizer: Tokenizer, form: CallForm, tools: Sequence[Tool], most: int) -> list[str]:
     first, close, again, last = (
         lark_text(tokenizer, text) for text in (form.first, form.close, form.again, form.last)
     )
     more = f" ({again} call {close}){{0,{most - 1}}}" if most > 1 else ""
-    body = f"call {close}{more}"
-    if requests:
-        body = f" {again} ".join(f"request_{i} {close}" for i in range(len(requests)))
-    written = CallRules(form, tokenizer)
-    rules = [
-        f"calls: {first} {body} {last} end",
+    return [
+        f"calls: {first} call {close}{more} {last} end",
         # many models end their turn with a line feed, which must not open the next call
         'end: "" | /[\\n ]{1,2}/',
-        *written.choice("call", tools),
+        *CallRules(form, tokenizer).choice("call", tools),
     ]
-    for i, chosen in enumerate(requests):
-        rules += written.choice(f"request_{i}", chosen)
-    return rules
 
 
 def _renamed(grammar: str) -> list[str]:

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from understudy.generation.call_plan import CallPlan, CallRequest
 from understudy.generation.presets import preset_of, preset_of_size
 from understudy.generation.relevance import Gate, shared_gate
-from understudy.generation.requests import SubRequest, split_requests
+from understudy.generation.requests import Reading, SubRequest, requests_of
 from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
+from understudy.generation.values import find_values
 from understudy.spec import ModelSpec, parameter_counts
 
 JUDGES_FROM = 1_000_000_000  # a smaller model calls a tool wherever it may
@@ -32,10 +34,11 @@ class CallSettings:
     Attributes:
         gate: hold messages against the tools first, so that small talk gets words and a wish for a
             tool gets a call.
-        split: make a call for each request of a message.
-        only_supported: offer optional parameters only where the conversation holds something for
-            them.
-        copy_values: texts and numbers must stand in the conversation.
+        split: call the tools that a message wants, each as often as it holds values for.
+        only_supported: offer optional parameters only where the conversation speaks of them.
+        copy_values: texts, numbers and dates must stand in the conversation.
+        hide_tools: where the gate chose words, the prompt shows no tools: very small models repeat
+            themselves behind them.
         chain: after results the model may call again for the same message.
         check_results: what an answer to results is held against: `complete` (numbers and names are
             theirs, each is told, at last by itself), `numbers` (one that is not theirs is written
@@ -46,11 +49,15 @@ class CallSettings:
     split: bool = True
     only_supported: bool = True
     copy_values: bool | None = None
+    hide_tools: bool | None = None
     chain: bool | None = None
     check_results: Literal["off", "numbers", "complete"] = "complete"
 
     def copies(self, num_parameters: float) -> bool:
         return self._or_preset("copy_values", num_parameters)
+
+    def hides_tools(self, num_parameters: float) -> bool:
+        return self._or_preset("hide_tools", num_parameters)
 
     def chains(self, num_parameters: float) -> bool:
         return self._or_preset("chain", num_parameters)
@@ -66,6 +73,7 @@ MODEL_ALONE = CallSettings(
     split=False,
     only_supported=False,
     copy_values=False,
+    hide_tools=False,
     chain=True,
     check_results="off",
 )
@@ -73,15 +81,22 @@ MODEL_ALONE = CallSettings(
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """`choice` is a tool_choice; with `requests` the calls are these, each by one of its tools.
+    """`choice` is a tool_choice; with a `plan` the calls are its.
     `tools` are narrowed.
     """
 
     choice: str
     tools: tuple[Tool, ...]
-    # the tools of each, narrowed to its part of the message
-    requests: tuple[tuple[Tool, ...], ...] = ()
+    plan: CallPlan | None = None
     is_gated: bool = False  # not the caller decided for words
+    hides_tools: bool = False  # the prompt is better without them
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the prompt leaves out, in a line each."""
+        if not self.hides_tools:
+            return ()
+        return (f"tools: {len(self.tools)} not shown, the message asks for none",)
 
     @property
     def callable_tools(self) -> tuple[Tool, ...]:
@@ -150,32 +165,67 @@ def read_intent(
             narrowed.
         num_parameters: of the model.
     """
-    narrow = narrowing(said, settings, num_parameters)
-    narrowed = tuple(
-        dataclasses.replace(tool, parameters=narrow(tool.parameters)) for tool in tools
-    )
-    if choice != "auto" or not settings.gate or not tools or not message.strip():
-        return Intent(choice, narrowed)
+    if not tools or choice == "none":
+        return Intent(choice, tuple(tools))
+    planner = _Planner(said, tools, settings, num_parameters)
+    if choice != "auto" or not settings.gate or not message.strip():
+        return planner.demanded(message, choice, gate)
+    reading = Reading(message, tools, gate)
+    if reading.wants_call:
+        return Intent("required", *planner.calls(requests_of(reading)))
     relevance = gate.relevance(message, tools)
-    requests = split_requests(message, tools, gate) if settings.split else ()
-    if requests:
-        own = tuple(_narrowed(request, tools, settings, num_parameters) for request in requests)
-        return Intent("required", narrowed, own if len(own) > 1 else ())
-    if relevance.verdict == "call":
-        return Intent("required", narrowed)
     is_sure = relevance.verdict == "words"
     if is_sure or (num_parameters < JUDGES_FROM and not relevance.is_foreign):
-        return Intent("none", narrowed, is_gated=True)
-    return Intent("auto", narrowed)
+        hides_tools = settings.hides_tools(num_parameters)
+        return Intent("none", tuple(tools), is_gated=True, hides_tools=hides_tools)
+    return Intent("auto", planner.narrowed)
 
 
-def _narrowed(
-    request: SubRequest, tools: Sequence[Tool], settings: CallSettings, num_parameters: float
-) -> tuple[Tool, ...]:
-    """The tools of a request, their arguments held to what its own words support."""
-    narrow = narrowing(request.text, settings, num_parameters)
-    chosen = (tools[i] for i in request.tools)
-    return tuple(dataclasses.replace(t, parameters=narrow(t.parameters)) for t in chosen)
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """The calls of a message that asks for some, their arguments held to what supports them."""
+
+    said: str
+    tools: Sequence[Tool]
+    settings: CallSettings
+    num_parameters: float
+
+    @property
+    def narrowed(self) -> tuple[Tool, ...]:
+        """The tools, for calls of which the model decides how many there are."""
+        narrow = narrowing(self.said, self.settings, self.num_parameters)
+        return tuple(
+            dataclasses.replace(tool, parameters=narrow(tool.parameters)) for tool in self.tools
+        )
+
+    def demanded(self, message: str, choice: str, gate: Gate) -> Intent:
+        """What a caller demands, or a model decides that is not asked whether it should."""
+        if choice == "auto" or not message.strip():
+            return Intent(choice, self.narrowed)
+        if choice != "required":
+            tool = next(i for i, tool in enumerate(self.tools) if tool.name == choice)
+            return Intent(choice, *self.calls((SubRequest(message, (tool,)),)))
+        return Intent(choice, *self.calls(requests_of(Reading(message, self.tools, gate))))
+
+    def calls(self, requests: Sequence[SubRequest]) -> tuple[tuple[Tool, ...], CallPlan | None]:
+        """The tools, and the plan of the calls; None where the model makes them as it likes."""
+        is_large = self.num_parameters >= JUDGES_FROM
+        if not self.settings.split or (is_large and len(requests) < 2):
+            return self.narrowed, None
+        planned = [
+            CallRequest(one.text, tuple(self.tools[i] for i in one.tools)) for one in requests
+        ]
+        return tuple(self.tools), CallPlan(
+            planned, self._narrow if len(planned) > 1 else self._whole
+        )
+
+    def _whole(self, schema: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+        return narrowing(self.said, self.settings, self.num_parameters)(schema)
+
+    def _narrow(self, schema: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+        """Held to the request's own words, where they hold values."""
+        supports = text if find_values(text) else self.said
+        return narrowing(supports, self.settings, self.num_parameters)(schema)
 
 
 def narrowing(

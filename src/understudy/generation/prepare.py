@@ -16,11 +16,10 @@ from typing import Any
 from understudy.engine import Request, SamplingParams
 from understudy.engine.limits import as_ids, check_prompt
 from understudy.engine.request import MaskFactory, Overflow
-from understudy.errors import ContextError, SchemaError, UsageError
-from understudy.generation.calls import call_grammar
-from understudy.generation.chat_request import AnswerForm, ChatRequest
-from understudy.generation.contract import contract_of, said_of
+from understudy.errors import ContextError, UsageError
+from understudy.generation.chat_request import ChatRequest
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
+from understudy.generation.reply_mask import answer_mask, reply_mask
 from understudy.generation.results import ResultCheck
 from understudy.generation.sizes import check_num_messages, check_size
 from understudy.generation.thinking import (
@@ -32,7 +31,6 @@ from understudy.generation.thinking import (
 )
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
-from understudy.text.grammar import Grammar
 from understudy.text.templates import ChatTemplate, Prompt, Stops
 
 
@@ -118,8 +116,8 @@ def prepare_chat(
     check_size([chat.messages, chat.prefill, shown], tokenizer, limits.context)
     thinking = NO_THOUGHTS if chat.prefill else chat.thinking
     template = thinking.template_of(chat_template)
-    prompt = _prompt_of(template, chat, shown, thinking)
     intent = _intent_of(chat, limits.calls)
+    prompt = _prompt_of(template, chat, () if intent.hides_tools else shown, thinking)
     mask = reply_mask(
         template,
         tokenizer,
@@ -146,7 +144,7 @@ def prepare_chat(
         request,
         prompt,
         chat.tools if intent.callable_tools else (),
-        (*chat.notes, *capped, *chat.thinking.notes_of(chat_template)),
+        (*chat.notes, *intent.notes, *capped, *chat.thinking.notes_of(chat_template)),
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
@@ -290,57 +288,6 @@ def sampling_params(sampling: Mapping[str, Any], limits: RequestLimits) -> Sampl
     return SamplingParams(**given)
 
 
-def reply_mask(
-    chat_template: ChatTemplate,
-    tokenizer: Tokenizer,
-    tools: Sequence[Tool] = (),
-    intent: Intent | None = None,
-    *,
-    is_parallel: bool = True,
-    answer: AnswerForm | None = None,
-    opens_with_word: bool = False,
-) -> MaskFactory | None:
-    """The grammar of a reply, compiled: calls held to their schemas, text to its form; None: free.
-
-    Args:
-        intent: which calls there should be; None: those that the model makes.
-        opens_with_word: text does not begin with a tag or a brace.
-    """
-    answer = answer or AnswerForm()
-    if not tools:
-        return answer_mask(tokenizer, answer)
-    lark = answer.lark
-    if answer.json_schema is not None:
-        lark = f"start: {_rule_of(answer.json_schema)}"
-    intent = intent or Intent("auto", tuple(tools))
-    grammar = call_grammar(
-        tokenizer,
-        chat_template,
-        intent.tools,
-        intent.choice,
-        is_parallel=is_parallel,
-        answer=lark,
-        opens_with_word=opens_with_word or (intent.is_gated and not answer.is_given),
-        requests=intent.requests,
-    )
-    return Grammar(tokenizer).lark(grammar)
-
-
-def answer_mask(tokenizer: Tokenizer, answer: AnswerForm) -> MaskFactory | None:
-    """The grammar of an answer without tools, compiled."""
-    if answer.json_schema is not None:
-        return Grammar(tokenizer).lark(f"start: {_rule_of(answer.json_schema)}")
-    return Grammar(tokenizer).lark(answer.lark) if answer.lark is not None else None
-
-
-def _rule_of(schema: Mapping[str, Any]) -> str:
-    """The rule of an answer's schema; what is wrong with it is said of the answer's format."""
-    try:
-        return contract_of(schema).rule
-    except SchemaError as error:
-        raise said_of("response format", error) from error
-
-
 __all__ = [
     "MaskFactory",
     "PreparedRequest",
@@ -348,6 +295,5 @@ __all__ = [
     "answer_mask",
     "make_request",
     "prepare_chat",
-    "reply_mask",
     "sampling_params",
 ]

@@ -35,29 +35,33 @@ from understudy.generation.words import is_foreign
 from understudy.text.embed import Embedder, open_embedder
 
 SURE = 0.5
+SURE_ALONE = 0.15  # of the only tool there is: nothing else can be meant
 UNLIKELY = -1.0
 WEIGHTS = {  # feature: weight with vectors, weight with words alone
-    "name_cosine": (-2.89, 0.0),
-    "description_margin": (5.2, 0.0),
-    "lead": (2.1, 0.0),
-    "name_near": (1.83, 0.0),
-    "object_near": (2.23, 0.0),
-    "message_near": (-4.31, 0.0),
-    "message_near_all": (1.78, 0.0),
-    "covered": (0.49, 1.04),
-    "name_covered": (0.03, 1.23),
-    "description_covered": (2.15, 2.19),
-    "object_covered": (0.37, 1.96),
-    "shared": (1.09, 2.02),
-    "numbers": (2.26, 2.59),
-    "num_required": (-4.69, -4.3),
-    "supported": (0.68, 0.66),
-    "length": (-3.04, -2.98),
-    "has_name": (0.67, 0.67),
-    "is_question": (0.12, 0.16),
-    "is_talk": (-0.24, -0.3),
-    "num_tools": (-0.16, -0.11),
-    "bias": (-2.06, -1.42),
+    "name_cosine": (-1.01, 0.0),
+    "description_margin": (4.23, 0.0),
+    "lead": (1.49, 0.0),
+    "name_near": (2.4, 0.0),
+    "object_near": (1.59, 0.0),
+    "message_near": (-3.35, 0.0),
+    "message_near_all": (1.93, 0.0),
+    "covered": (0.59, 1.56),
+    "name_covered": (0.08, 1.76),
+    "description_covered": (1.1, 1.73),
+    "object_covered": (0.33, 1.54),
+    "shared": (0.98, 1.8),
+    "numbers": (1.63, 1.79),
+    "num_required": (-1.37, -0.67),
+    "supported": (1.2, 1.2),
+    "spoken": (0.12, 0.12),
+    "least_spoken": (0.71, 0.81),
+    "needs_nothing": (1.7, 1.85),
+    "length": (-2.98, -2.89),
+    "has_name": (0.85, 0.76),
+    "is_question": (0.35, 0.4),
+    "is_talk": (-0.16, -0.2),
+    "num_tools": (-0.31, -0.29),
+    "bias": (-3.73, -3.2),
 }
 Verdict = Literal["call", "words", "open"]
 
@@ -75,13 +79,18 @@ class Relevance:
 
     @property
     def verdict(self) -> Verdict:
-        if self.best >= SURE:
+        if self.best >= surety(len(self.scores)):
             return "call"
         return "words" if self.best < UNLIKELY and not self.is_foreign else "open"
 
     def nearest(self, margin: float) -> tuple[int, ...]:
         """Indices of the tools whose score is within `margin` of the best, in the tools' order."""
         return tuple(i for i, score in enumerate(self.scores) if score >= self.best - margin)
+
+
+def surety(num_tools: int) -> float:
+    """The logit from which on a call is asked for."""
+    return SURE_ALONE if num_tools == 1 else SURE
 
 
 class Gate:
@@ -102,11 +111,16 @@ class Gate:
             self._known = tuple(tools), ToolFeatures(tools, self._embedder, self._usual)
         return self._known[1].of(message)
 
+    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits of features (…, features)."""
+        logits: NDArray[np.float64] = features @ self._weights
+        return logits
+
     def relevance(self, message: str, tools: Sequence[Described]) -> Relevance:
         """The logit of each tool for this message; about a millisecond for ten tools."""
         if not tools:
             return Relevance(())
-        scores = self.features(message, tools) @ self._weights
+        scores = self.scores(self.features(message, tools))
         return Relevance(tuple(float(score) for score in scores), is_foreign(message))
 
 

@@ -1,53 +1,48 @@
-"""How many things does a message ask for? Splits it into requests, each with the tools that may
-serve it.
+"""Which tools does a message want, and with which part of it? Splits it into requests.
 
-Small models make one call whatever they were asked. So the splitting is done before them: by
-sentence, by clause ("…, and then …", "also …") and by lists of values ("for Paris, Oslo and Rome").
-A clause counts as a request of its own only where the gate of `relevance.py` finds that it wants a
-tool by itself. The grammar then asks for just so many calls, in the order of the message.
+Small models make one call whatever they were asked. So the splitting is done before them, by the
+gate's scores (`relevance.py`) of the message and of each of its clauses: a tool is wanted where a
+clause is nearer to it than to the others. The clauses between belong to the tool before them, and
+whether a tool is wanted once more is known when a call is written (`more_calls.py`). The weights
+are those of a logistic regression over pairs of message and tool (`bench/call_plan.py`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from understudy.generation.relevance import SURE, Gate, Relevance
-from understudy.generation.tool_features import Described
-from understudy.generation.words import content_words
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.generation.clauses import clauses, pieces
+from understudy.generation.relevance import Gate, surety
+from understudy.generation.tool_features import FEATURE_NAMES, Described
 
 MARGIN = 2.0  # logits below the best within which a tool may still be the one
 # A clause out of a message that wants no tool as a whole must be surer by so much, and the message
 # may miss no more: of many clauses one looks like a request by chance.
 DOUBT = 1.0
 MAX_REQUESTS = 8
-MIN_WORDS = 3  # of a clause that may stand alone
-_SENTENCE = re.compile(r"(?<=[.?!;\n])\s+(?=[^\s])")
-_ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|approx)\.$")
-_CLAUSE = re.compile(
-    r"\s*(?:,\s*|;\s*)?\b(?:and then|and also|and|then|also|as well as|plus|after "
-    r"that|afterwards|additionally|finally)\b,?\s+"
-    r"|\s*;\s+|\s*,\s+(?=(?:then|also|please|next|finally|get|find|check|show|tell|send|book|"
-    r"calculate)\b)",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_NAME = re.compile(r"\"[^\"]+\"|'[^']+'|(?<!^)\b[A-Z][\w.\-]*(?:\s+[A-Z][\w.\-]*)*")
-_BETWEEN = re.compile(r"\b(?:between|from|of both)\s+$", re.IGNORECASE)
-_ODD = re.compile(  # dates, and what belongs to one place or person
-    r"\bI\b|\b[A-Z]{2}\b|\b(?:Jan|Feb|Mar|Apr|May|June|July|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|"
-    r"Fri|Sat|Sun)[a-z]*\b"
-)
-_LIST = re.compile(
-    r"(?P<items>(?:{item}\s*,\s*)*{item}\s*,?\s+and\s+{item})".replace(
-        "{item}",
-        r"(?:\"[^\"]+\"|'[^']+'|-?\d+(?:\.\d+)?|[A-Z][\w.\-]*(?:\s+(?:[A-Z][\w.\-]*|of|de|la))*)",
-    )
-)
-_ITEM_SEPARATOR = re.compile(r"\s*,\s*(?:and\s+|or\s+)?|\s+and\s+")
+MAX_PIECES = 40  # of a message that are looked at
+_AWAY = 1.0  # logits by which a clause between must be nearer to another tool to be its
+WANTED_WEIGHTS = {
+    "bias": 0.27,
+    "whole_lead": 1.66,
+    "lead": 1.79,
+    "score_there": 0.71,
+    "is_first": 0.35,
+    "share_first": 0.27,
+    "num_tools": -0.79,
+    "num_pieces": 0.5,
+    "is_named": 0.57,
+    "name_covered": -0.12,
+    "description_covered": 1.53,
+    "described_there": 1.34,
+}
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,141 +53,137 @@ class SubRequest:
     tools: tuple[int, ...]
 
 
+class Reading:
+    """A message and its pieces, held against tools.
+
+    Attributes:
+        whole: (tools,) the gate's logits of the message.
+        spans: of its pieces.
+        scores: (pieces, tools).
+    """
+
+    def __init__(self, message: str, tools: Sequence[Described], gate: Gate) -> None:
+        self.message, self.tools = message, tools
+        self.spans = pieces(message)[:MAX_PIECES] or [(0, len(message))]
+        self._features = gate.features(message, tools)
+        self.whole: Array = gate.scores(self._features)
+        rows = [gate.features(message[start:end], tools) for start, end in self.spans]
+        self.piece_features = np.stack(rows)
+        self.scores: Array = gate.scores(self.piece_features)
+
+    @property
+    def best(self) -> float:
+        return float(self.whole.max(initial=-math.inf))
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether a call is asked for, whatever the model says."""
+        surest = float(self.scores.max(initial=-math.inf))
+        sure = surety(len(self.tools))
+        return self.best >= sure or (self.best >= sure - DOUBT and surest >= sure + DOUBT)
+
+    def wanted(self) -> list[int]:
+        """Indices of the tools that are wanted, at least one."""
+        if len(self.tools) == 1:
+            return [0]
+        rows = self.wanted_features()
+        logits = [sum(WANTED_WEIGHTS[n] * v for n, v in row.items()) for row in rows]
+        return [i for i, logit in enumerate(logits) if logit > 0] or [int(np.argmax(logits))]
+
+    def wanted_features(self) -> list[dict[str, float]]:
+        """What the regression sees of each tool."""
+        lead, whole_lead = _lead(self.scores), _lead(self.whole[None])[0]
+        return [
+            self._features_of(i, lead[:, i], float(whole_lead[i])) for i in range(len(self.tools))
+        ]
+
+    def _features_of(self, tool: int, lead: Array, whole_lead: float) -> dict[str, float]:
+        at = int(lead.argmax())
+        exact = self._features[tool]
+        return {
+            "bias": 1.0,
+            "whole_lead": _clip(whole_lead, 6) / 3,
+            "lead": _clip(lead[at], 8) / 3,
+            "score_there": _clip(self.scores[at, tool], 8) / 4,
+            "is_first": float(self.whole.argmax() == tool),
+            "share_first": float((self.scores.argmax(1) == tool).mean()),
+            "num_tools": math.log(len(self.tools)),
+            "num_pieces": math.log(len(self.spans)),
+            "is_named": float(_is_named(self.tools[tool].name, self.message)),
+            "name_covered": float(exact[_NAME]),
+            "description_covered": float(exact[_DESCRIPTION]),
+            "described_there": float(self.piece_features[:, tool, _DESCRIPTION].max()),
+        }
+
+    def nearest(self) -> tuple[int, ...]:
+        """Tools within `MARGIN` of the best for the message, the nearest first."""
+        order = np.argsort(-self.whole, kind="stable")
+        return tuple(int(i) for i in order if self.whole[i] >= self.best - MARGIN)
+
+
+_NAME = FEATURE_NAMES.index("name_covered")
+_DESCRIPTION = FEATURE_NAMES.index("description_covered")
+
+
 def split_requests(message: str, tools: Sequence[Described], gate: Gate) -> tuple[SubRequest, ...]:
-    """The requests of a message in order; one that holds all of it where it asks for one thing,
-    none where it asks for none.
+    """The requests of a message in order, one a tool; none where it asks for none.
 
     Args:
         message: the newest message of the user.
         tools: those that are offered.
-        gate: decides which clause wants a tool by itself.
+        gate: how near messages are to tools.
     """
-    whole = gate.relevance(message, tools)
-    if whole.best < SURE - DOUBT:
+    if not tools:
         return ()
-    found, surest = _joined(message, tools, gate)
-    if whole.best < SURE and surest < SURE + DOUBT:
-        return ()
-    if len(found) < 2:
-        found = [SubRequest(message, _nearest(whole))]
-    repeated = [again for request in found for again in _repeated(request, tools[request.tools[0]])]
-    return tuple(_once_each(repeated)[:MAX_REQUESTS])
+    reading = Reading(message, tools, gate)
+    return requests_of(reading) if reading.wants_call else ()
 
 
-def _once_each(requests: Sequence[SubRequest]) -> list[SubRequest]:
-    """Without those that ask for the same once more, in the same words."""
-    known = {
-        (" ".join(one.text.lower().split()).strip(" .,;!?"), one.tools[0]): one
-        for one in reversed(requests)
-    }
-    return [one for one in requests if any(one is first for first in known.values())]
+def requests_of(reading: Reading) -> tuple[SubRequest, ...]:
+    """The requests of a message that asks for something."""
+    wanted = reading.wanted()
+    if len(wanted) == 1:
+        return (SubRequest(reading.message, reading.nearest()),)
+    parts = _shared_out(reading, wanted)
+    found = [SubRequest(text, (tool,)) for tool, text in parts]
+    return tuple(found[:MAX_REQUESTS])
 
 
-def _joined(message: str, tools: Sequence[Described], gate: Gate) -> tuple[list[SubRequest], float]:
-    """Clauses that want a tool by themselves, and the best score of one; those of one tool are one
-    request unless each brings all values that it needs.
-    """
-    found: list[SubRequest] = []
-    surest = -math.inf
-    for clause in _clauses(message):
-        relevance = gate.relevance(clause, tools)
-        nearest = _nearest(relevance)
-        is_long = len(clause.split()) >= MIN_WORDS
-        surest = max(surest, relevance.best) if is_long else surest
-        is_own = is_long and relevance.best >= SURE
-        same = [i for i, request in enumerate(found) if request.tools[0] == nearest[0]]
-        if is_own and (not same or _refills(tools[nearest[0]], clause)):
-            found.append(SubRequest(clause, nearest))
-        elif found:
-            at = same[-1] if is_own else -1
-            found[at] = SubRequest(f"{found[at].text} {clause}", found[at].tools)
-    return found, surest
+def _shared_out(reading: Reading, wanted: list[int]) -> list[tuple[int, str]]:
+    """The wanted tools in the order of their clauses, each with those that are its own."""
+    spans = clauses(reading.message)[:MAX_PIECES]
+    rows = reading.scores[[reading.spans.index(span) for span in spans]][:, wanted]
+    lead = _lead(rows)
+    home = {int(lead[:, j].argmax()): j for j in range(len(wanted))}
+    owners: list[int] = []
+    for i, row in enumerate(rows):
+        nearest = int(row.argmax())
+        is_away = not owners or lead[i, nearest] > _AWAY
+        owners.append(home.get(i, nearest if is_away else owners[-1] if owners else nearest))
+    parts = []
+    for j, tool in enumerate(wanted):
+        own = [i for i, owner in enumerate(owners) if owner == j]
+        text = " ".join(reading.message[slice(*spans[i])].strip() for i in own)
+        parts.append((own[0] if own else int(lead[:, j].argmax()), tool, text or reading.message))
+    return [(tool, text) for _, tool, text in sorted(parts)]
 
 
-def _nearest(relevance: Relevance) -> tuple[int, ...]:
-    return tuple(sorted(relevance.nearest(MARGIN), key=lambda i: -relevance.scores[i]))
+def _lead(scores: Array) -> Array:
+    """How much nearer each tool is than the next; (pieces, tools)."""
+    if scores.shape[1] == 1:
+        return np.full_like(scores, 3.0)
+    order = np.sort(scores, 1)
+    best, second = order[:, -1:], order[:, -2:-1]
+    return np.where(scores == best, scores - second, scores - best)
 
 
-def _refills(tool: Described, clause: str) -> bool:
-    """Whether a clause holds a value for every required parameter: a number, a name, or one of the
-    values that it lists.
-    """
-    wanted = _required(tool)
-    numbers, names = _num_required(tool)
-    lists = [inner["enum"] for inner in wanted if isinstance(inner.get("enum"), list)]
-    words = content_words(clause)
-    return (
-        bool(wanted)
-        and len(_NUMBER.findall(clause)) >= numbers
-        and len(_NAME.findall(clause)) >= names
-        and all(any(content_words(str(value)) & words for value in values) for values in lists)
-    )
+def _clip(value: float, most: float) -> float:
+    return float(min(max(value, -6.0), most))
 
 
-def _required(tool: Described) -> list[Mapping[str, Any]]:
-    """Schemas of the required parameters."""
-    properties, required = tool.parameters.get("properties", {}), tool.parameters.get("required")
-    found = [properties[name] for name in required or () if name in properties]
-    return [inner for inner in found if isinstance(inner, Mapping)]
-
-
-def _num_required(tool: Described) -> tuple[int, int]:
-    """How many required parameters take a number, and how many a text of the user's choice."""
-    free = [inner for inner in _required(tool) if "enum" not in inner]
-    return (
-        sum(inner.get("type") in ("integer", "number", "float") for inner in free),
-        sum(inner.get("type") == "string" for inner in free),
-    )
-
-
-def _clauses(message: str) -> list[str]:
-    """Sentences and their clauses; what stands in quotation marks is not cut."""
-    clauses: list[str] = []
-    for sentence in _sentences(message):
-        at = 0
-        for match in _CLAUSE.finditer(sentence):
-            if match.start() > at and not _is_quoted(sentence, match.start()):
-                clauses.append(sentence[at : match.start()])
-                at = match.end()
-        clauses.append(sentence[at:])
-    return [clause.strip() for clause in clauses if clause.strip()]
-
-
-def _sentences(message: str) -> list[str]:
-    sentences: list[str] = []
-    for piece in _SENTENCE.split(message):
-        if sentences and _ABBREVIATION.search(sentences[-1]):
-            sentences[-1] += " " + piece
-        else:
-            sentences.append(piece)
-    return sentences
-
-
-def _is_quoted(text: str, at: int) -> bool:
-    return text.count('"', 0, at) % 2 == 1
-
-
-def _repeated(request: SubRequest, tool: Described) -> list[SubRequest]:
-    """The request once for each value of the one list that it holds, where its tool takes one such
-    value at a time.
-    """
-    lists = [
-        match["items"]
-        for match in _LIST.finditer(request.text)
-        if not _BETWEEN.search(request.text[: match.start()])
-    ]
-    if len(lists) != 1 or _takes_lists(tool):
-        return [request]
-    items = [item for item in _ITEM_SEPARATOR.split(lists[0]) if item]
-    are_numbers = [bool(_NUMBER.fullmatch(item)) for item in items]
-    numbers, names = _num_required(tool)
-    room = numbers if all(are_numbers) else names
-    if any(are_numbers) != all(are_numbers) or room >= len(items) or _ODD.search(lists[0]):
-        return [request]
-    return [SubRequest(request.text.replace(lists[0], item, 1), request.tools) for item in items]
-
-
-def _takes_lists(tool: Described) -> bool:
-    properties = tool.parameters.get("properties", {})
-    kinds = [inner.get("type") for inner in properties.values() if isinstance(inner, Mapping)]
-    return any(kind in ("array", "tuple", "dict", "object") for kind in kinds)
+def _is_named(name: str, message: str) -> bool:
+    """Whether a message names the function itself."""
+    said = message.lower().replace(".", "_")
+    own = name.lower().replace(".", "_")
+    quoted = re.findall(r"'(\w{6,})'", said)
+    return own in said or any(own.endswith(part) for part in quoted)

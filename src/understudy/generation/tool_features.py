@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.generation.background import BACKGROUND
+from understudy.generation.spoken import Heard, Parameters
 from understudy.generation.words import TOOL_WORDS, content_words, stem, telling_words, words_of
 from understudy.text.embed import Embedder
 
@@ -45,6 +46,9 @@ FEATURE_NAMES = (
     "numbers",
     "num_required",
     "supported",  # share of required parameters for which the message may hold a value
+    "spoken",  # the logits of `spoken.py` that required parameters are spoken of: mean, and least
+    "least_spoken",
+    "needs_nothing",
     "length",
     "has_name",
     "is_question",
@@ -103,11 +107,12 @@ class ToolFeatures:
         common = _message_features(message, len(self._tools))
         near = self._nearness(message, words)
         num_numbers, num_names = len(NUMBER.findall(message)), len(NAME.findall(message))
+        said = Heard.of(message)
         rows = []
         for tool, vectors in zip(self._tools, near, strict=True):
             exact = tool.exact(asked)
             held = tool.held(asked, num_numbers, num_names)
-            rows.append([*vectors, *exact, *held, *common])
+            rows.append([*vectors, *exact, *held, *tool.spoken(said), *common])
         return np.array(rows)
 
     def _nearness(self, message: str, words: list[str]) -> NDArray[np.float64]:
@@ -140,6 +145,7 @@ class _ToolWords:
         )
         self.required = list(_required(tool.parameters))
         self.num_numbers = sum(_is_number(inner) for _, inner in self.required)
+        self._spoken = Parameters(tool.parameters, required=())
         if embedder is not None:
             parts = (words, own, described, [*described, *of_parameters])
             self._vectors = [embedder.embed(part) if part else None for part in parts]
@@ -184,6 +190,14 @@ class _ToolWords:
             num_held += is_held or bool(content_words(name) & asked)
         count = len(self.required)
         return [numbers, min(count, 5) / 5, num_held / count if count else 0.5]
+
+    def spoken(self, said: Heard) -> list[float]:
+        """How sure it is that the message speaks of the required parameters."""
+        known = [name for name, _ in self.required if name in self._spoken.optional]
+        logits = [self._spoken.logit(name, said) for name in known]
+        if not logits:
+            return [0.0, 0.0, 1.0]
+        return [sum(logits) / len(logits) / 3, min(logits) / 3, 0.0]
 
 
 _TOOL_STEMS = frozenset(stem(word) for word in TOOL_WORDS)

@@ -186,21 +186,6 @@ def test_what_cannot_be_held(model):
     assert json.loads(json.dumps(tool.to_openai()))
 
 
-def test_requests_are_called_in_their_order(model):
-    """Just so many calls, each of one of the request's tools, whatever a model babbles."""
-    made = CHAT_TEMPLATES["chatml"](model.tokenizer)
-    requests = ((TOOLS[1],), (TOOLS[2], TOOLS[1]), (TOOLS[2],))
-    grammar = call_grammar(model.tokenizer, made, TOOLS, "required", requests=requests)
-    for seed in range(4):
-        reply = model.generate(
-            QUESTION, make_mask=Grammar(model.tokenizer).lark(grammar), max_tokens=400, seed=seed
-        )
-        calls = [call.name for call in read_calls(made, reply.raw_text, TOOLS).calls]
-        assert len(calls) == len(requests)
-        for name, tools in zip(calls, requests, strict=True):
-            assert name in [tool.name for tool in tools]
-
-
 def test_one_bad_tool_leaves_the_others():
     bad = {"name": "bad", "parameters": {"type": "object", "properties": {"x": {"$ref": "#/y"}}}}
     tools, choice, notes = callable_tools([TOOLS[0], bad], None)

@@ -10,7 +10,8 @@ import pytest
 from tests.support.thinker import thinker
 from understudy.chat.session import Session, SessionSettings
 from understudy.errors import UsageError
-from understudy.generation.prepare import AnswerForm, ChatRequest, prepare_chat
+from understudy.generation.chat_request import AnswerForm, ChatRequest
+from understudy.generation.prepare import prepare_chat
 from understudy.generation.reader import read_reply
 from understudy.generation.thinking import NO_THOUGHTS, Thinking, closed, starts_inside
 from understudy.generation.tools import Tool
