@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from tests.serve.conftest import MODEL
+from tests.serve.conftest import MODEL, live
 
 WEATHER = {
     "type": "object",
@@ -293,3 +293,17 @@ def test_more_tools_than_are_read_are_refused(served, route):
     answer = httpx.post(f"{served.url}/v1/{route}", json=body, timeout=60)
     assert answer.status_code == 400
     assert "tools: too many; expected at most 128; found 129" in answer.json()["error"]["message"]
+
+
+def test_a_servers_switches_decide_what_small_talk_sees(served):
+    """Of a model as small as this one tools are hidden where no call is wanted."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Good night!"}]}
+    body |= {"tools": TOOLS, "max_tokens": 1, "temperature": 0}
+    with live(served.model, calls={"hide_tools": False}) as shown:
+        hidden, seen = (
+            httpx.post(url + "/v1/chat/completions", json=body, timeout=60).json()["usage"]
+            for url in (served.url, shown.url)
+        )
+    assert "tools: 2 not shown, the message asks for none" in hidden["context"]["dropped"]
+    assert seen["context"]["dropped"] == []
+    assert hidden["prompt_tokens"] < seen["prompt_tokens"]

@@ -29,6 +29,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_calls(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--calls",
+        default="",
+        metavar="SWITCH=on|off,…",
+        help="what is decided before the model about calls of tools, other than its preset has it: "
+        "gate, split, only_supported, copy_values, hide_tools, chain, check_results",
+    )
+
+
 def add_loading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("loading")
     group.add_argument(

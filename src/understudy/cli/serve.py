@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.cli.moderation import add_guard, guard_of
-from understudy.cli.options import adapters_of, add_loading
+from understudy.cli.options import adapters_of, add_calls, add_loading
 from understudy.errors import MissingError, UsageError
 from understudy.hub import DEFAULT_MODEL, resolve
 
@@ -112,6 +112,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="answers to results of tools: numbers of no result are written once more (default); "
         "complete: what is left out is added, too",
     )
+    add_calls(group)
 
 
 def _add_times(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +224,7 @@ def check_packages() -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
+    from understudy.generation.call_switches import call_switches
     from understudy.serve.settings import Settings
 
     return Settings(
@@ -239,6 +241,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         state_folder=arguments.state,
         max_loaded=arguments.max_loaded,
         check_results=arguments.check_results,
+        calls=call_switches(arguments.calls),
         log=not arguments.no_log,
     )
 

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.cli.options import add_calls
 from understudy.cli.terminal import write
 from understudy.errors import UsageError
 
 if TYPE_CHECKING:
     from understudy.chat.session import Session
+    from understudy.generation.intent import CallSettings
     from understudy.generation.moderation import TextGuard
     from understudy.generation.reply import ToolCall
     from understudy.generation.tools import GivenTool, Tool
@@ -45,6 +47,7 @@ def add_tools(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timeout", type=float, default=30.0, metavar="SECONDS", help="for one call (default 30)"
     )
+    add_calls(group)
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,7 @@ def session_of(
             character = read_card(arguments.character)
         settings = SessionSettings(
             timeout_s=arguments.timeout,
+            calls=_calls_of(arguments, model),
             user=arguments.user,
             thinking=None if arguments.thinking is None else arguments.thinking == "on",
             reasoning_budget=arguments.reasoning_budget,
@@ -125,6 +129,14 @@ def session_of(
             guard=guard,
             **sampling,
         )
+
+
+def _calls_of(arguments: argparse.Namespace, model: Model) -> CallSettings | None:
+    """The model's own switches of calls with those that the arguments set."""
+    from understudy.generation.call_switches import call_switches
+
+    policy, switches = model.limits.calls, call_switches(arguments.calls)
+    return policy.switched(switches).settings if policy is not None else None
 
 
 def ask_first(call: ToolCall) -> bool:

@@ -111,6 +111,10 @@ class CallPolicy:
     num_parameters: float
     settings: CallSettings = field(default_factory=CallSettings)
 
+    def switched(self, switches: Mapping[str, Any]) -> CallPolicy:
+        """The policy with other values of these settings."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **switches))
+
     def intent(
         self,
         message: str,

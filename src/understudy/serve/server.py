@@ -192,8 +192,8 @@ def _limits_of(served: LoadedModel, settings: Settings) -> RequestLimits:
     limits = served.model.limits
     calls = limits.calls
     if calls is not None:
-        own = dataclasses.replace(calls.settings, check_results=settings.check_results)
-        calls = dataclasses.replace(calls, settings=own)
+        switches = {"check_results": settings.check_results, **settings.calls}
+        calls = calls.switched(switches)
     return dataclasses.replace(
         limits,
         calls=calls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ class Settings:
         max_loaded: models kept in memory together.
         check_results: what answers to results of tools are held against: see `CallSettings`.
             Clients expect the model's own words, so nothing is added to them by default.
+        calls: what else of `CallSettings` is other than the preset of each model, by name.
         embedder: what `/v1/embeddings` uses.
         log: write one JSON line per request to stderr.
     """
@@ -56,6 +58,7 @@ class Settings:
     state_folder: Path | None = None
     max_loaded: int = 2
     check_results: Literal["off", "numbers", "complete"] = "numbers"
+    calls: Mapping[str, Any] = field(default_factory=dict)
     embedder: str = "wordllama"
     log: bool = True
     loading: dict[str, Any] = field(default_factory=dict)

@@ -58,7 +58,8 @@ def test_by_shape_before_size(spec, monkeypatch):
     monkeypatch.setattr(presets, "_entries", lambda: entries)
     preset = preset_of(spec)
     assert (preset.name, preset.is_measured) == ("Mine", True)
-    assert preset.calls == {"gate": False, "copy_values": True, "chain": False}
+    by_size = {"copy_values": True, "hide_tools": True, "chain": False}
+    assert preset.calls == {**by_size, "gate": False}
     assert not policy_of(spec).settings.gate
     assert preset.documents == preset_of_size(1).documents
     assert json.loads(json.dumps(preset.to_document()))["calls"]["gate"] is False
