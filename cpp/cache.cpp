@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "half.h"
 #include "kernels/kernels.h"
@@ -46,7 +47,13 @@ Cache::Cache(const Spec& spec, int64_t num_pages, KvFormat format)
       num_pages_(num_pages),
       format_(format),
       piece_bytes_(bytes_of_piece(static_cast<size_t>(head_dim_ + padded_dim_) * PAGE, format)),
-      pool_(page_bytes() * static_cast<size_t>(num_pages)) {}
+      pool_(page_bytes() * static_cast<size_t>(num_pages)),
+      places_(static_cast<size_t>(num_pages)) {
+  std::iota(places_.begin(), places_.end(), 0);
+  for (int i = 0; i < spec.num_layers; ++i)
+    if (const BlockSpec block = spec.block(i); block.mixer == Mixer::ATTENTION)
+      is_windowed_.push_back(block.window > 0);
+}
 
 void Cache::store(uint8_t* piece, int position, const float* key, const float* value) const {
   if (format_ == KvFormat::F32) {
@@ -87,19 +94,23 @@ void Cache::store(uint8_t* piece, int position, const float* key, const float* v
 void Cache::copy_page(int64_t source, int64_t target) {
   const size_t bytes = piece_bytes_ * num_heads_;
   for (int layer = 0; layer < num_layers_; ++layer)
-    std::memcpy(piece(layer, target, 0), piece(layer, source, 0), bytes);
+    if (has(layer, source) && has(layer, target))
+      std::memcpy(piece(layer, target, 0), piece(layer, source, 0), bytes);
 }
 
 void Cache::read_page(int64_t page, uint8_t* out) const {
   const size_t bytes = piece_bytes_ * num_heads_;
   for (int layer = 0; layer < num_layers_; ++layer)
-    std::memcpy(out + layer * bytes, piece(layer, page, 0), bytes);
+    if (has(layer, page))
+      std::memcpy(out + layer * bytes, piece(layer, page, 0), bytes);
+    else
+      std::memset(out + layer * bytes, 0, bytes);
 }
 
 void Cache::write_page(int64_t page, const uint8_t* in) {
   const size_t bytes = piece_bytes_ * num_heads_;
   for (int layer = 0; layer < num_layers_; ++layer)
-    std::memcpy(piece(layer, page, 0), in + layer * bytes, bytes);
+    if (has(layer, page)) std::memcpy(piece(layer, page, 0), in + layer * bytes, bytes);
 }
 
 }  // namespace understudy

@@ -555,6 +555,12 @@ void write_page(BoundCache& c, int64_t page, Array<uint8_t> data) {
   c.cache.write_page(page, data.data());
 }
 
+void set_place(BoundCache& c, int64_t page, int64_t place) {
+  c.check(page);
+  if (place != -1) c.check(place);
+  c.cache.set_place(page, static_cast<int32_t>(place));
+}
+
 auto read_state(const BoundCache& c, int64_t state) {
   c.check_state(state);
   std::unique_ptr<uint8_t[]> out(new uint8_t[c.states.state_bytes()]);
@@ -648,6 +654,7 @@ void bind_cache(nb::module_& m) {
       .def("write_state", &write_state, "state"_a, "data"_a)
       .def_prop_ro("num_pages", [](const BoundCache& c) { return c.cache.num_pages(); })
       .def_prop_ro("page_bytes", [](const BoundCache& c) { return c.cache.page_bytes(); })
+      .def("set_place", &set_place, "page"_a, "place"_a)
       .def("copy_pages", &copy_pages, "sources"_a, "targets"_a)
       .def("read_page", &read_page, "page"_a)
       .def("write_page", &write_page, "page"_a, "data"_a);

@@ -129,6 +129,9 @@ class Cache:
     @property
     def page_bytes(self) -> int:
         """Bytes of one page over all layers and heads."""
+    def set_place(self, page: int, place: int) -> None:
+        """Where layers with a window keep a page, in their part of the pool; at first its own
+        number, -1 for nowhere. What stood there is not moved."""
     def copy_pages(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
         """Copies whole pages inside the cache, pair by pair."""
     def read_page(self, page: int) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from understudy.engine.adapters import AdapterTable
 from understudy.engine.engine import Engine
 from understudy.engine.runner import Runner
 from understudy.engine.states import StateKeeper
+from understudy.engine.windows import num_kept_places, widest_window, window_keeper
 from understudy.errors import MissingError, UnderstudyWarning, UsageError
 from understudy.spec import KvFormat, ModelSpec, QuantSpec, parameter_counts
 from understudy.text import Tokenizer
@@ -92,11 +93,10 @@ def load_engine(
     int12 = int12_matrices(spec, options.activations)
     core.choose_isa(options.isa)
     num_threads = core.choose_threads(options.num_threads)
-    kv_bytes = kv_bytes_per_token(spec, kv) * num_pages * core.PAGE_SIZE
     num_kept = num_kept_states(spec)
     check_memory(
         sum(packed_sizes(checkpoint, options.weights).values())
-        + kv_bytes
+        + kv_bytes_of(spec, kv, num_pages * core.PAGE_SIZE, options.max_batch_tokens)
         + state_bytes(spec) * (num_kept + 1),
         f"{checkpoint.path.name} with keys and values of {num_pages * core.PAGE_SIZE} tokens",
     )
@@ -108,8 +108,9 @@ def load_engine(
     )
     is_float = all(t.format in ("f32", "bf16") for t in packed.tensors.values())
     num_states = MAX_SEQUENCES + num_kept if spec.has_state else 0
+    runner = Runner(core_model, num_pages, kv, num_states)
     engine = Engine(
-        Runner(core_model, num_pages, kv, num_states),
+        runner,
         tokenizer or _no_tokenizer(spec.vocab_size),
         context=context,
         vocab_size=spec.vocab_size,
@@ -122,6 +123,7 @@ def load_engine(
     engine.scheduler.short_context = spec.short_context
     if num_states:
         engine.scheduler.states = StateKeeper(num_states, engine.pool)
+    engine.pool.windows = window_keeper(spec, num_pages, core.PAGE_SIZE, runner.cache.set_place)
     fingerprint = f"{packed.fingerprint}-{kv}{'-int12' if int12 else ''}"
     return LoadedEngine(engine, fingerprint, packed.num_bytes())
 
@@ -167,6 +169,18 @@ def int12_matrices(spec: ModelSpec, activations: Activations | None = None) -> t
         )
     is_small = parameter_counts(spec)["total"] < INT12_BELOW
     return INT12_MATRICES if activations == "int12" or (activations is None and is_small) else ()
+
+
+def kv_bytes_of(spec: ModelSpec, kv: KvFormat, num_tokens: int, max_batch_tokens: int) -> int:
+    """Bytes of keys and values in a cache of so many tokens that one text fills."""
+    per_token = kv_bytes_per_token(spec, kv)
+    kept = num_kept_places(spec, num_tokens // core.PAGE_SIZE, core.PAGE_SIZE)
+    if not kept:
+        return per_token * num_tokens
+    window = widest_window(spec)
+    in_windows = min(num_tokens, (kept + 2) * core.PAGE_SIZE + window + max_batch_tokens)
+    windowed = per_token * sum(block.window > 0 for block in spec.blocks) // spec.count("attention")
+    return (per_token - windowed) * num_tokens + windowed * in_windows
 
 
 def kv_bytes_per_token(spec: ModelSpec, kv: KvFormat) -> int:

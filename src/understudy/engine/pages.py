@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.engine.windows import WindowKeeper
 from understudy.errors import MemoryBudgetError
 
 Digest = bytes
@@ -41,6 +42,7 @@ class PagePool:
 
     def __init__(self, num_pages: int, page_size: int) -> None:
         self.num_pages, self.page_size = num_pages, page_size
+        self.windows: WindowKeeper | None = None  # of a model with layers that have one
         self._holders = [0] * num_pages
         self._contents: list[Content | None] = [None] * num_pages
         self._page_of: dict[Digest, int] = {}
@@ -67,23 +69,30 @@ class PagePool:
         page, _ = self._free.popitem(last=False)
         self._forget(page)
         self._holders[page] = 1
+        if self.windows is not None:
+            self.windows.take(page)
         return page
 
     def hold(self, page: int) -> None:
         if self._holders[page] == 0:
             del self._free[page]
         self._holders[page] += 1
+        if self.windows is not None:
+            self.windows.hold(page)
 
-    def release(self, pages: Sequence[int]) -> None:
+    def release(self, pages: Sequence[int], num_left: int = 0) -> None:
         """Gives pages back; of known ones the later pages of a sequence are used up before the
-        earlier ones.
+        earlier ones. The first `num_left` were left behind the window before.
         """
-        for page in reversed(pages):
+        for index, page in reversed(list(enumerate(pages))):
             self._holders[page] -= 1
+            if self.windows is not None and index >= num_left:
+                self.windows.leave(page, is_end=self._contents[page] is not None)
             if self._holders[page] == 0:
                 self._free[page] = None
                 if self._contents[page] is None:
                     self._free.move_to_end(page, last=False)
+                    self._lose(page)
 
     # ---- what they hold ----
 
@@ -106,14 +115,19 @@ class PagePool:
         return found
 
     def find(self, digests: Sequence[Digest]) -> list[int]:
-        """The pages that hold the longest beginning of these digests; not held yet."""
+        """The pages that hold the longest beginning of these digests that can be gone on from; not
+        held yet."""
         pages = []
         for digest in digests:
             page = self._page_of.get(digest)
             if page is None:
                 break
             pages.append(page)
-        return pages
+        return pages if self.windows is None else pages[: self.windows.reachable(pages)]
+
+    def can_go_on(self, pages: Sequence[int], num_tokens: int) -> bool:
+        """Whether what follows the `num_tokens` of a text finds all that it sees in its pages."""
+        return self.windows is None or self.windows.can_go_on(pages, num_tokens)
 
     def find_part(self, parent: Digest, tokens: Sequence[int]) -> tuple[int, int]:
         """Of the pages after `parent` the one with the longest beginning of `tokens`, and its
@@ -124,7 +138,7 @@ class PagePool:
             content = self._contents[page]
             assert content is not None
             length = _common_beginning(content.tokens, tokens)
-            if length > longest:
+            if length > longest and self._has_all(page):
                 best, longest = page, length
         return best, longest
 
@@ -162,9 +176,12 @@ class PagePool:
         digest = digests[index] if len(tokens) == self.page_size else None
         if not tokens or (known is not None and known.digest is not None):
             return
-        if digest is not None and digest in self._page_of:
+        other = None if digest is None else self._page_of.get(digest)
+        if other is not None and self._has_all(other):
             self._forget(page)
         else:
+            if other is not None:  # it is behind the window, and this one is not
+                self._forget(other)
             self._know(page, Content(digests[index - 1] if index else root, tuple(tokens), digest))
 
     def forget_all(self) -> None:
@@ -184,12 +201,20 @@ class PagePool:
         if content is None:
             return
         self._contents[page] = None
+        self._lose(page)
         followers = self._after[content.parent]
         del followers[page]
         if not followers:
             del self._after[content.parent]
         if content.digest is not None:
             del self._page_of[content.digest]
+
+    def _has_all(self, page: int) -> bool:
+        return self.windows is None or self.windows.has(page)
+
+    def _lose(self, page: int) -> None:
+        if self.windows is not None:
+            self.windows.forget(page)
 
 
 def _common_beginning(first: Sequence[int], second: Sequence[int]) -> int:

@@ -34,6 +34,8 @@ class PrefixCache:
         count = len(pages) * size
         parent = sequence.digests[len(pages) - 1] if pages else sequence.root
         source, more = pool.find_part(parent, sequence.tokens[count : min(count + size, last)])
+        if more and not pool.can_go_on([*pages, source], count + more):
+            more = 0
         if more and pool.can_continue(source):
             pool.hold(source)
             pool.keep_beginning(source, more)

@@ -14,7 +14,7 @@ from understudy.engine.adapters import ActiveAdapters
 from understudy.engine.driver import Driver
 from understudy.engine.engine import Engine
 from understudy.engine.limits import check_vocabulary
-from understudy.engine.pages import ROOTS, Digest
+from understudy.engine.pages import ROOTS, Digest, PagePool
 from understudy.engine.runner import Runner
 from understudy.engine.states import StateKeeper
 from understudy.errors import FormatError, UsageError
@@ -57,6 +57,15 @@ def _put_state(
         keeper.remember(digest, state)
 
 
+def _taken_page(pool: PagePool, index: int, num_tokens: int) -> int:
+    """A page for number `index` of a file; of those behind the window it holds nothing for the
+    layers with one."""
+    page = pool.take()
+    if pool.windows is not None and index < pool.windows.first_page(num_tokens):
+        pool.windows.lose(page)
+    return page
+
+
 class StateFiles:
     """Writes and reads the states of one model; `fingerprint` tells its files from another's."""
 
@@ -79,6 +88,8 @@ class StateFiles:
             if keeper is not None:
                 return _with_state(cache, keeper, pages, digests, pool.page_size)
             part, more = pool.find_part(before, tokens[count : count + pool.page_size])
+            if more and not pool.can_go_on([*pages, part], count + more):
+                more = 0
             held = [*pages, *([part] if more else [])]
             return count + more, [cache.read_page(page) for page in held]
 
@@ -122,7 +133,7 @@ class StateFiles:
                 pool.hold(page)  # not to be taken for what follows them
             pages = list(known)
             for index in range(len(known), min(num_pages, len(known) + pool.num_free)):
-                pages.append(pool.take())
+                pages.append(_taken_page(pool, index, len(tokens)))
                 cache.write_page(pages[-1], data[index][: cache.page_bytes])
                 part = tokens[index * pool.page_size : (index + 1) * pool.page_size]
                 pool.remember(pages[-1], digests, index, part, root)

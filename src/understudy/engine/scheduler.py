@@ -114,6 +114,9 @@ class Scheduler:
             self._release_state(sequence)
             return False
         sequence.pages, sequence.num_computed = pages, count
+        if pool.windows is not None:
+            pool.windows.mark(pages[pool.windows.first_page(count) :])
+        self._leave_behind(sequence)
         if sequence.num_cached is None:  # not when it comes back after its pages were taken
             sequence.num_cached = min(count, sequence.num_prompt)
         return True
@@ -169,10 +172,21 @@ class Scheduler:
         self._prefixes.note(sequence, before)
         if self.states is not None:
             self.states.computed(sequence)
+        self._leave_behind(sequence)
         extra = sequence.pages[self.pool.pages_for(sequence.num_computed + 1) :]
         if extra:  # pages that only rejected guesses had needed
             sequence.pages = sequence.pages[: -len(extra)]
             self.pool.release(extra)
+
+    def _leave_behind(self, sequence: Sequence) -> None:
+        """Layers with a window give back what no token to come can see."""
+        windows = self.pool.windows
+        if windows is None:
+            return
+        first = windows.first_page(sequence.num_computed)
+        for page in sequence.pages[sequence.num_left : first]:
+            windows.leave(page)
+        sequence.num_left = max(sequence.num_left, first)
 
     def remove(self, sequence: Sequence) -> None:
         """Takes a sequence out and gives its pages back; what they hold stays known."""
@@ -185,8 +199,8 @@ class Scheduler:
 
     def _give_back(self, sequence: Sequence) -> None:
         self._prefixes.note_last_page(sequence)
-        self.pool.release(sequence.pages)
-        sequence.pages = []
+        self.pool.release(sequence.pages, sequence.num_left)
+        sequence.pages, sequence.num_left = [], 0
         self._release_state(sequence)
 
     def _release_state(self, sequence: Sequence) -> None:

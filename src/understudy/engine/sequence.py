@@ -43,6 +43,7 @@ class Sequence:
     num_computed: int = 0
     num_cached: int | None = None  # tokens of the prompt that were there when it was first admitted
     pages: list[int] = field(default_factory=list)
+    num_left: int = 0  # pages of these behind the window, which layers with one have given back
     digests: list[Digest] = field(default_factory=list)
     state: int = -1  # of recurrent layers: its own, what the next step goes on from (-1: nothing),
     state_source: int = -1

@@ -62,7 +62,10 @@ class StateKeeper:
         source = -1
         if not sequence.wants_prompt_logprobs:
             pages = pool.find(sequence.digests[: last // size])
-            while pages and (found := self.knows(sequence.digests[len(pages) - 1])) is None:
+            while pages and (
+                (found := self.knows(sequence.digests[len(pages) - 1])) is None
+                or not pool.can_go_on(pages, len(pages) * size)
+            ):
                 pages.pop()
             if pages and found is not None:
                 source = found
