@@ -23,7 +23,8 @@ from understudy.checkpoint.convert import save_checkpoint
 from understudy.engine.loading import kv_bytes_per_token
 from understudy.engine.params import SamplingParams
 from understudy.engine.request import Request
-from understudy.judge.benchmark.synthetic import SHAPES, SyntheticWeights
+from understudy.judge.benchmark.shapes import SHAPES
+from understudy.judge.benchmark.synthetic import SyntheticWeights
 from understudy.model import Model
 from understudy.spec import QuantSpec
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from understudy.checkpoint.config import Config
 from understudy.checkpoint.naming import FOLDER_NAMES, GGUF_NAMES, Naming
+from understudy.checkpoint.weights import Weights
 from understudy.errors import FormatError
 from understudy.spec import ModelSpec
 
@@ -36,6 +37,7 @@ class Architecture:
         permutes_rope: GGUF stores q and k rows interleaved (llama.cpp's "norm" rotation).
         norm_offset: what GGUF adds to a norm gain.
         folder_names, gguf_names: what its files call its tensors.
+        mend_folder: undoes what another program's folders change of the tensors.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Architecture:
     norm_offset: float = 0.0
     folder_names: Naming = FOLDER_NAMES
     gguf_names: Naming = GGUF_NAMES
+    mend_folder: Callable[[Weights], None] | None = None
 
 
 def interleaved_order(num_heads: int, head_dim: int) -> NDArray[np.intp]:

@@ -111,7 +111,10 @@ def _open_folder(folder: Path) -> Checkpoint:
     if _is_absurd(config.get("num_hidden_layers")):  # before a table of so many blocks is made
         _check_layers(config["num_hidden_layers"], len(read_weights(folder, config)), folder)
     spec = family.spec_of(without_quantization(config), folder / "config.json")
-    weights = from_file(spec, family.folder_names, read_weights(folder, config), folder)
+    stored = read_weights(folder, config)
+    if family.mend_folder is not None:
+        family.mend_folder(stored)
+    weights = from_file(spec, family.folder_names, stored, folder)
     spec = settle_head(spec, weights, folder)
     opened = _checked(spec, weights, folder_tokenizer(folder, config), folder, config)
     bias = folder_token_bias(folder, config, spec.vocab_size)

@@ -3,8 +3,8 @@ q/k norms, a gate behind it, and a quarter of each head that turns.
 
 Sources: transformers 5.23 `models/qwen3_5` (`qwen3_5_text`), llama.cpp architecture "qwen35" (gguf
 0.19). Norm gains are zero-centred in Hugging Face's files, but for the one of the gated norm; a
-GGUF has 1 added, and its value heads lie in another order (`tiled_heads`). Three positions turn a
-head of the original (`mrope_section`), which in a text are one and the same.
+GGUF has 1 added, and its value heads lie in another order (`tiled_heads`); mlx-lm adds 1 too. Three
+positions turn a head of the original (`mrope_section`), which in a text are one and the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from understudy.checkpoint.config import HARMLESS_KEYS, Config, is_object
 from understudy.checkpoint.llama import gguf_sizes
 from understudy.checkpoint.naming import gguf_naming
 from understudy.checkpoint.rope import read_rope, rope_config
+from understudy.checkpoint.weights import Weights
 from understudy.checkpoint.windows import is_texts, named_kinds
 from understudy.errors import FormatError, UnsupportedError
+from understudy.formats.tensor import StoredTensor
+from understudy.gated_delta import NORM as GATED_NORM
 from understudy.gated_delta import GatedDelta
 from understudy.spec import BlockSpec, ModelSpec
 
@@ -220,6 +223,21 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def undo_mlx(weights: Weights) -> None:
+    """Folders of mlx-lm (`sanitize`) have 1 added to the gains, and a convolution's inputs last:
+    (channels, taps, 1)."""
+    shapes = [weights.stored(name).shape for name in weights if name.endswith("conv1d.weight")]
+    if not any(len(shape) == 3 and shape[-1] == 1 < shape[1] for shape in shapes):
+        return
+    for name in weights:
+        if name.endswith("norm.weight") and not name.endswith(GATED_NORM):
+            weights.change(name, _minus_1)
+
+
+def _minus_1(gain: StoredTensor) -> StoredTensor:
+    return StoredTensor.of(gain.name, gain.to_float32() - 1)
+
+
 QWEN3_5 = Architecture(
     "qwen3_5_text",
     "Qwen3_5ForCausalLM",
@@ -229,6 +247,7 @@ QWEN3_5 = Architecture(
     gguf_metadata,
     gguf_architecture="qwen35",
     norm_offset=1.0,
+    mend_folder=undo_mlx,
     gguf_names=gguf_naming(
         post_attention_layernorm="post_attention_norm",
         linear_attn__in_proj_qkv="attn_qkv",

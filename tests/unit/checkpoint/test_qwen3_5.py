@@ -65,6 +65,20 @@ def test_the_text_network_is_taken_out_of_one_that_sees(tmp_path: Path, spelling
         np.testing.assert_array_equal(opened.weights[name].to_float32(), values)
 
 
+def test_gains_of_a_folder_of_mlx_are_zero_centred_again(tmp_path: Path) -> None:
+    """mlx-lm's `sanitize` adds 1 to them where it turns the convolution around."""
+    folder = _whole_folder(tmp_path / "whole", "language_model.model.")
+    named = {}
+    for name, values in random_weights(SPEC).items():
+        is_gain = name.endswith("norm.weight") and "linear_attn.norm" not in name
+        values = values[:, :, None] if name.endswith("conv1d.weight") else values + is_gain
+        named[f"language_model.{name}"] = values.astype(np.float32)
+    write_safetensors(named, folder / "model.safetensors")
+    opened = open_checkpoint(folder)
+    for name, values in random_weights(SPEC).items():
+        np.testing.assert_allclose(opened.weights[name].to_float32(), values, atol=1e-6)
+
+
 def test_turns_of_images_and_further_heads_change_nothing_of_a_text(tmp_path: Path) -> None:
     rope = {
         "rope_type": "default",

@@ -15,7 +15,7 @@ from understudy.engine import Engine, Request, SamplingParams
 from understudy.engine.loading import kv_bytes_of, kv_bytes_per_token
 from understudy.engine.sequence import Sequence
 from understudy.engine.windows import NOWHERE, WindowKeeper, num_kept_places
-from understudy.judge.benchmark.synthetic import SHAPES
+from understudy.judge.benchmark.shapes import SHAPES
 from understudy.spec import QuantSpec
 
 WINDOW, SIZE = 6, 4
