@@ -297,10 +297,22 @@ def test_a_servers_switches_decide_what_small_talk_sees(served):
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Good night!"}]}
     body |= {"tools": TOOLS, "max_tokens": 1, "temperature": 0}
     with live(served.model, calls={"hide_tools": False}) as shown:
-        hidden, seen = (
-            httpx.post(url + "/v1/chat/completions", json=body, timeout=60).json()["usage"]
-            for url in (served.url, shown.url)
+        hidden, seen, asked = (
+            httpx.post(url + "/v1/chat/completions", json=body | more, timeout=60).json()["usage"]
+            for url, more in (
+                (served.url, {}),
+                (shown.url, {}),
+                (served.url, {"calls": {"hide_tools": "off"}}),
+            )
         )
+    assert asked["prompt_tokens"] == seen["prompt_tokens"]
     assert "tools: 2 not shown, the message asks for none" in hidden["context"]["dropped"]
     assert seen["context"]["dropped"] == []
     assert hidden["prompt_tokens"] < seen["prompt_tokens"]
+
+
+def test_a_request_may_set_its_switches(served):
+    body = {"messages": ASK, "tools": TOOLS, "max_tokens": 1, "calls": {"gat": "on"}}
+    answer = httpx.post(served.url + "/v1/chat/completions", json=body, timeout=60)
+    assert answer.status_code == 400
+    assert "no such switch; expected gate" in answer.json()["error"]["message"]

@@ -123,6 +123,7 @@ class ReplyWriter:
         exchange, options = self._exchange, self._setup.sampling(sampling)
         exchange.text_out = None
         prompt, tools, intent = self._prompt(choice, reserve=options["max_tokens"])
+        options = intent.sampling(options)
         is_job = intent.callable_tools or exchange.results
         options = self._setup.model.limits.with_job_adapter(options, is_job)
         self._history.adapter = options.get("adapter")

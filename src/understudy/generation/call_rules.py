@@ -71,24 +71,13 @@ class CallRules:
 
     def _xml_call(self, name: str, tool: str, properties: Sequence[Property]) -> list[str] | None:
         rules = Rules(name)
-        body = []
-        for one in properties:
-            value = xml_value(rules, one.schema)
-            if value is None:
-                return None
-            opening = json.dumps(f"<parameter={one.name}>\n")
-            body.append(f"({opening} ({value}))" + ("" if one.is_required else "?"))
-        head = json.dumps(f"<function={tool}>\n")
-        return [f'{name}: {head} {" ".join(body)} "</function>"', *rules.lines]
+        body, head = xml_body(rules, properties), json.dumps(f"<function={tool}>\n")
+        return None if body is None else [f"{name}: {head} {body}", *rules.lines]
 
     def _python_call(self, name: str, tool: str, properties: Sequence[Property]) -> list[str]:
         rules = Rules(name)
-        values = [
-            (f"{json.dumps(one.name + '=')} {_python_value(rules, one.schema)}", one.is_required)
-            for one in properties
-        ]
-        body = rules.listed(values, '", "')
-        return [f'{name}: {json.dumps(tool + "(")} {body} ")"', *rules.lines]
+        body = python_body(rules, properties)
+        return [f"{name}: {json.dumps(tool + '(')} {body}", *rules.lines]
 
     def _gemma_call(self, name: str, tool: str, properties: Sequence[Property]) -> list[str] | None:
         rules = Rules(name)
@@ -97,6 +86,27 @@ class CallRules:
         return (
             None if body is None else [f"{name}: {json.dumps('call:' + tool)} {body}", *rules.lines]
         )
+
+
+def xml_body(rules: Rules, properties: Sequence[Property]) -> str | None:
+    """What stands behind the head of a call in XML; None where a value cannot be said there."""
+    body = []
+    for one in properties:
+        value = xml_value(rules, one.schema)
+        if value is None:
+            return None
+        opening = json.dumps(f"<parameter={one.name}>\n")
+        body.append(f"({opening} ({value}))" + ("" if one.is_required else "?"))
+    return " ".join([*body, '"</function>"'])
+
+
+def python_body(rules: Rules, properties: Sequence[Property]) -> str:
+    """What stands behind the opening bracket of a call in Python's notation."""
+    values = [
+        (f"{json.dumps(one.name + '=')} {_python_value(rules, one.schema)}", one.is_required)
+        for one in properties
+    ]
+    return rules.listed(values, '", "') + ' ")"'
 
 
 def _python_value(rules: Rules, schema: Mapping[str, Any]) -> str:

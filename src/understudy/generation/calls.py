@@ -21,6 +21,7 @@ from typing import Any
 from understudy.errors import SchemaError, TemplateError, UsageError
 from understudy.generation.call_rules import CallRules, lark_text, rule_of
 from understudy.generation.contract import contract_of
+from understudy.generation.foreign_calls import MAX_TOOLS, ForeignCalls
 from understudy.generation.plain_objects import definitions_of
 from understudy.generation.tools import Tool, as_tools, find_fault
 from understudy.generation.value_rules import regex_text
@@ -159,13 +160,12 @@ def call_grammar(
     anything = "/[^\\s<>{}`\\[\\]](.|\\n)*/" if opens_with_word else "/(.|\\n)*/"
     form = form_of(chat_template)
     opening = lark_text(tokenizer, form.open)
-    has_marker = tokenizer.marker_id(form.open) is not None
+    has_marker, pattern = tokenizer.marker_id(form.open) is not None, regex_text(form.open)
     if answer is not None:
         text, lead = _renamed(answer), [f"lead: {opening}"]
     elif has_marker:  # a marker is never text
         text, lead = ["text: TEXT", f"TEXT: {anything}"], [f"lead: TEXT {opening}"]
     else:  # one lexeme that ends with the first opening, beside text that has none
-        pattern = regex_text(form.open)
         text = ["text: TEXT", f"TEXT: {anything} & ~/(.|\\n)*{pattern}(.|\\n)*/"]
         lead = [f"lead[lazy]: /(.|\\n)*{pattern}/"]
     if choice == "none":
@@ -173,9 +173,12 @@ def call_grammar(
     chosen = [tool for tool in tools if choice in CHOICES or tool.name == choice]
     most = MAX_CALLS if is_parallel and form.again else 1
     calls = _calls(tokenizer, form, chosen, most)
-    if choice == "auto":
+    if choice != "auto":
+        return "\n".join([f"start: {opening} calls", *calls])
+    if answer is not None or opens_with_word or len(chosen) > MAX_TOOLS:
         return "\n".join(["start: text | lead calls", *text, *lead, *calls])
-    return "\n".join([f"start: {opening} calls", *calls])
+    foreign = ForeignCalls(chosen, most).lines(opening, None if has_marker else pattern)
+    return "\n".join(["start: reply", *foreign, *calls])
 
 
 def segment_grammar(

@@ -48,7 +48,7 @@ class ChatRequest:
     `choice` is none, auto, required or the name of a tool; `notes` are told with the answer.
     The answer goes on from `prefill`, the beginning of its text; with `opens_turn` false the model
     goes on behind the last message itself. `offered` stands for tools and choice that are still to
-    be read, which `prepare_chat` does.
+    be read, which `prepare_chat` does. `calls` are switches of `CallSettings` that are set for it.
     """
 
     messages: Sequence[Message]
@@ -63,6 +63,7 @@ class ChatRequest:
     opens_turn: bool = True
     thinking: Thinking = field(default_factory=Thinking)
     offered: OfferedTools | None = None
+    calls: Mapping[str, Any] = field(default_factory=dict)
 
     def with_tools_read(self) -> ChatRequest:
         """The request with those offered tools that can be called, and a note for each that cannot.

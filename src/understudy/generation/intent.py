@@ -23,6 +23,10 @@ from understudy.generation.tools import Tool
 from understudy.generation.values import find_values
 from understudy.spec import ModelSpec, parameter_counts
 
+DRY = 0.8
+_AGAINST_REPETITION = (
+    *("dry_multiplier", "repetition_penalty", "frequency_penalty", "presence_penalty"),
+)
 JUDGES_FROM = 1_000_000_000  # a smaller model calls a tool wherever it may
 
 
@@ -90,6 +94,13 @@ class Intent:
     plan: CallPlan | None = None
     is_gated: bool = False  # not the caller decided for words
     hides_tools: bool = False  # the prompt is better without them
+
+    def sampling(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of a request; where tools are hidden and nothing is set against repetition, runs
+        of words that stand there already become less likely.
+        """
+        is_set = any(given.get(name) is not None for name in _AGAINST_REPETITION)
+        return dict(given) if is_set or not self.hides_tools else {**given, "dry_multiplier": DRY}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -116,20 +116,15 @@ def prepare_chat(
     check_size([chat.messages, chat.prefill, shown], tokenizer, limits.context)
     thinking = NO_THOUGHTS if chat.prefill else chat.thinking
     template = thinking.template_of(chat_template)
-    intent = _intent_of(chat, limits.calls)
+    policy = limits.calls.switched(chat.calls) if limits.calls is not None else None
+    intent = _intent_of(chat, policy)
     prompt = _prompt_of(template, chat, () if intent.hides_tools else shown, thinking)
-    mask = reply_mask(
-        template,
-        tokenizer,
-        chat.tools,
-        intent,
-        is_parallel=chat.is_parallel,
-        answer=chat.answer,
-    )
+    options: Any = {"is_parallel": chat.is_parallel, "answer": chat.answer}
+    mask = reply_mask(template, tokenizer, chat.tools, intent, **options)
     mask = thinking_mask(template, prompt, mask, thinking)
     request = make_request(
         prompt.encode(tokenizer),
-        sampling_params(limits.with_job_adapter(chat.sampling, _is_job(chat, intent)), limits),
+        _sampling_of(chat, intent, limits),
         limits,
         stops=template.stops,
         overflow=chat.overflow,
@@ -148,7 +143,7 @@ def prepare_chat(
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
-        check=_check_of(chat, limits.calls),
+        check=_check_of(chat, policy),
     )
 
 
@@ -233,6 +228,12 @@ def make_request(
     request = Request(ids, params, overflow, make_mask, priority, continues=stops is None, **told)
     check_prompt(ids, params, overflow, context=limits.context, vocab_size=limits.vocab_size)
     return request
+
+
+def _sampling_of(chat: ChatRequest, intent: Intent, limits: RequestLimits) -> SamplingParams:
+    """How tokens are drawn: as the request says, and as its job needs."""
+    sampling = intent.sampling(chat.sampling)
+    return sampling_params(limits.with_job_adapter(sampling, _is_job(chat, intent)), limits)
 
 
 def _is_job(chat: ChatRequest, intent: Intent) -> bool:

@@ -29,10 +29,10 @@ XML_OPENINGS = ("<function=", "<function name=", "<invoke name=")
 """Tags that are the beginning of a call themselves."""
 _ARGUMENTS = {"arguments", "parameters"}
 _BESIDE = {"name", "type", "id", "index", "call_id"}  # what may stand in a call without arguments
-_CLOSINGS = (*END_TAGS, "</function_calls>")
+CLOSINGS = (*END_TAGS, "</function_calls>")
 _TAG = re.compile(
     "(?P<open>{})|(?P<xml>{})|{}".format(
-        *("|".join(map(re.escape, tags)) for tags in (OPENINGS, XML_OPENINGS, _CLOSINGS))
+        *("|".join(map(re.escape, tags)) for tags in (OPENINGS, XML_OPENINGS, CLOSINGS))
     )
 )
 _FENCE = re.compile(r"```([^\n`]*)\n(.*?)(?:```|\Z)", re.DOTALL)

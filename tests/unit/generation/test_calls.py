@@ -125,7 +125,7 @@ def test_text_is_free_until_a_call_opens(model, text, fits):
 def follows(model, chat_template, choice, text) -> bool:
     mask = call_mask(model.tokenizer, chat_template, TOOLS, choice)()
     seen = []
-    for token in model.tokenizer.encode("." + text)[1:]:
+    for token in model.tokenizer.encode("." + text)[2:]:  # without a blank, and the full stop
         bits = mask.allowed(seen)
         if not bits[token // 32] >> (token % 32) & 1:
             return False
@@ -208,3 +208,46 @@ def test_json_is_a_call_only_where_there_are_tools(model):
     called = model.generate(QUESTION, tools=[tool.to_openai() for tool in TOOLS], **options)
     assert [call.name for call in called.tool_calls] == ["stop"]
     assert called.text == ""
+
+
+GO = '{"name": "go", "arguments": {"to": {"name": "mill"}, "mode": "foot"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (f"```json\n{GO}\n```", True),
+        (f"I shall.\n```json\n{GO}\n```\n", True),
+        (f"```\n[{GO},\n {GO}]\n```", True),
+        (GO, True),
+        (GO.replace("arguments", "parameters"), True),
+        (f"[{GO}, {GO}]", True),
+        (f"<tool_call>\n{GO}\n</tool_call>", True),
+        (f"So: <function_calls>[{GO}]</function_calls>", True),
+        ('{\n  "name": "stop",\n  "arguments": {}\n}', True),
+        ("stop()", True),
+        ("[stop(), stop()]", True),
+        ("```tool_code\nstop()\n```", True),
+        ("<function=stop>\n</function>", True),
+        ("Well: <function=stop>\n</function>", True),
+        # held from the name on
+        ('```json\n{"name": "go", "arguments": {"to": {"name": "mill"}, "mode": "boat"', False),
+        ('{"name": "go", "arguments": {"mode"', False),
+        ('[{"name": "stop", "arguments": {"a"', False),
+        ('{"name": "stop"} is what', False),
+        ("stop(1", False),
+        ("<function=stop>\n<parameter=x>", False),
+        (GO + " and", False),
+        # text
+        ('{"name": "Bob", "age": 3}', True),
+        ('```json\n{"name": "Bob", "age": 3}\n```', True),
+        ('Its {"name": "stop"} is said in passing.', True),
+        ("```python\ndef stop(): pass\n```", True),
+        ("stopping (now)", True),
+        ("<function=fly>", True),
+    ],
+)
+@pytest.mark.parametrize("chat_template", ["nemotron", "chatml"])
+def test_foreign_beginnings_of_calls_are_held_too(model, chat_template, text, fits):
+    made = CHAT_TEMPLATES[chat_template](model.tokenizer)
+    assert follows(model, made, "auto", text) == fits

@@ -326,6 +326,10 @@ def test_small_models_see_no_tools_where_words_are_wanted(model):
         noted = "tools: 3 not shown, the message asks for none"
         assert (noted in prepared.notes) is is_hidden
         assert prepared.request.make_mask is not None  # no call is written either way
+        assert prepared.request.params.dry_multiplier == (0.8 if is_hidden else 0.0)
+        set_already = dataclasses.replace(chat, sampling={"frequency_penalty": 0.0})
+        prepared = prepare_chat(model.chat_template, model.tokenizer, limits, set_already)
+        assert prepared.request.params.dry_multiplier == 0.0
     wanted = ChatRequest(({"role": "user", "content": "The weather in Paris?"},), tuple(TOOLS))
     limits = RequestLimits(model.context, model.spec.vocab_size, calls=CallPolicy(135e6))
     prepared = prepare_chat(model.chat_template, model.tokenizer, limits, wanted)

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from understudy.engine import TokenLogprob, Usage
+from understudy.generation.call_switches import checked_switches
 from understudy.generation.chat_request import ChatRequest, OfferedTools
 from understudy.generation.reader import CallPiece, CallStart, ReasoningPiece, ReplyPiece, TextPiece
 from understudy.serve.answers import Answers, Finish, prepare
@@ -79,6 +80,7 @@ def chat_ask(body: ChatCompletionsBody) -> ChatRequest:
         opens_turn=body.continue_final_message or body.add_generation_prompt is not False,
         thinking=body.thinking(),
         offered=_offered(body),
+        calls=checked_switches(body.calls or {}),
     )
 
 

@@ -146,6 +146,7 @@ class ChatCompletionsBody(Samplers, ThinkingFields):
     tools: Several[ChatTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
+    calls: dict[str, bool | str] | None = None  # of `CallSettings`, for this request
     continue_final_message: bool | None = None  # vLLM's: the answer goes on the last message
     add_generation_prompt: bool | None = None
     # Fields that say something about the caller, or whose only accepted values change nothing.
