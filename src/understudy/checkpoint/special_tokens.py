@@ -1,11 +1,12 @@
 """Special and added tokens of a Hugging Face folder: by name, by text, by id, as transformers 5.24
 puts them together.
 
-Names (`bos_token` → `<s>`) stand in tokenizer_config.json; special_tokens_map.json wins over it,
-unless the config holds `added_tokens_decoder`, beside which it is not read. Added tokens stand in
-that decoder, else in added_tokens.json; those of tokenizer.json come before both. A token that has
-a name, or stands in `extra_special_tokens`, is special; one that no file gives an id comes behind
-the vocabulary, named ones first.
+Names (`bos_token` → `<s>`) stand in tokenizer_config.json; special_tokens_map.json wins over it
+for the names that every tokenizer has, unless the config holds `added_tokens_decoder`, beside which
+it is not read. Flags of a token: that decoder's, which go before those of tokenizer.json; without a
+decoder tokenizer.json's, which go before added_tokens.json; else those beside its name. `special`
+stays once any of them says so; a token with a name is special. One that no file gives an id comes
+behind the vocabulary, named ones first.
 """
 
 from __future__ import annotations
@@ -18,23 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checkpoint.end_tokens import token_of_text, token_text
-from understudy.checkpoint.vocabulary_files import (
-    GPT2,
-    QWEN2,
-    size_of_vocabulary,
-    tokenizer_class,
-)
+from understudy.checkpoint.tokenizer_class import CLASS_NAMES, tokenizer_class
+from understudy.checkpoint.vocabulary_files import size_of_vocabulary
 from understudy.errors import CheckpointWarning, FormatError
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tokenizer_source import AddedToken
 from understudy.text.spm import read_spm
 
-# What transformers' classes name where no file does.
-_LLAMA_NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-_QWEN2_NAMES = dict.fromkeys(("eos_token", "pad_token", "unk_token"), "<|endoftext|>")
-_GPT2_NAMES = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-# Model types whose tokenizer.json transformers opens without the class that the config names.
-WITHOUT_CLASS = frozenset({"mistral", "mixtral", "nemotron", "olmo2", "olmo3", "phi3", "phimoe"})
 # The order in which tokens without an id are appended.
 _ORDER = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 
@@ -51,14 +42,6 @@ class SpecialTokens:
     extra: tuple[str, ...]
 
 
-def uses_llama_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether transformers opens the folder with LlamaTokenizer, whose defaults differ from those
-    of the others.
-    """
-    name = str(settings.get("tokenizer_class") or "").removesuffix("Fast")
-    return name == "LlamaTokenizer" and config.get("model_type") == "llama"
-
-
 def special_tokens(
     folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]
 ) -> SpecialTokens:
@@ -73,65 +56,90 @@ def special_tokens(
         FormatError: an added token without a text or an id.
     """
     names, extra = _names(folder, settings)
-    for name, text in _class_names(folder, settings, config).items():
-        if name not in names and token_of_text(folder, text) is not None:
-            names[name] = text
-    named = {name: text for name, text in names.items() if text is not None}
+    for name, default in _class_names(folder, settings, config).items():
+        if name not in names and token_of_text(folder, default) is not None:
+            names[name] = default
+    named = {name: entry for name in _in_order(names) if (entry := names[name]) is not None}
+    texts = {text for entry in named.values() if (text := token_text(entry)) is not None}
     tokens = {token.text: token for token in _in_file(folder)}
-    for token in _declared(folder, settings, {*named.values(), *extra}):
+    for token in _declared(folder, settings, texts, {*map(str, map(token_text, extra))}):
         known = tokens.get(token.text) or _in_vocabulary(folder, token.text)
-        tokens[token.text] = token if known is None else replace(token, id=known.id)
-    homeless = []
-    in_order = sorted(named, key=lambda name: _ORDER.index(name) if name in _ORDER else 7)
-    for text in dict.fromkeys((*(named[name] for name in in_order), *extra)):
-        found = tokens.get(text) or _in_vocabulary(folder, text)
-        if found is None:
-            homeless.append(text)
-        elif text in named.values() or text not in tokens:
-            tokens[text] = replace(found, is_special=True)
+        tokens[token.text] = token if known is None else _with_id_of(known, token)
+    homeless: dict[str, AddedToken] = {}
+    for token in _written_out(folder, (*named.values(), *extra), texts):
+        if token.text not in tokens:  # of several with one text the last counts
+            homeless[token.text] = token
+    for known_text in texts & tokens.keys():
+        tokens[known_text] = replace(tokens[known_text], is_special=True)
+    for new_text in [*homeless]:
+        if (found := _in_vocabulary(folder, new_text)) is not None:
+            tokens[new_text] = replace(homeless.pop(new_text), id=found.id)
     added = _within(
-        [*tokens.values(), *_appended(folder, homeless, tokens.values())], config.get("vocab_size")
+        [*tokens.values(), *_appended(folder, [*homeless.values()], tokens.values())],
+        config.get("vocab_size"),
     )
     ids = {token.text: token.id for token in added}
-    named_ids = {name: ids[text] for name, text in named.items() if text in ids}
-    return SpecialTokens(named, named_ids, added, tuple(extra))
+    shown = {name: text for name in named if (text := token_text(named[name])) is not None}
+    named_ids = {name: ids[text] for name, text in shown.items() if text in ids}
+    return SpecialTokens(shown, named_ids, added, tuple(map(str, map(token_text, extra))))
 
 
-def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str | None], list[str]]:
-    """Texts by name, None where a file says that there is none, and special tokens without a
-    name.
+def _written_out(folder: Path, entries: Iterable[Any], named: set[str]) -> Iterable[AddedToken]:
+    """Tokens whose flags stand beside their name, without an id."""
+    for entry in entries:
+        token = _token(0, entry, folder, is_special=isinstance(entry, str))
+        yield replace(token, is_special=token.is_special or token.text in named)
+
+
+def _with_id_of(known: AddedToken, token: AddedToken) -> AddedToken:
+    return replace(token, id=known.id, is_special=token.is_special or known.is_special)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+def _names(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Entries by name, None where a file says that there is none, and those of special tokens
+    without a name: texts, or objects with a `content` and flags.
     """
     entries = {name: value for name, value in settings.items() if name.endswith("_token")}
-    extra = _extra(settings)
+    listed, own = _listed(settings)
+    own = {name: entries[name] for name in entries if name not in _ORDER and entries[name]} | own
     if "added_tokens_decoder" not in settings:
         told = _read(folder, "special_tokens_map.json")
         entries |= {name: value for name, value in told.items() if name.endswith("_token")}
-        extra = extra or _extra(told)
-    if isinstance(extra, Mapping):  # names that only this model has
-        entries |= extra
-        extra = []
+        more, own_more = _listed(told)
+        if listed and not told.get("extra_special_tokens"):
+            more = []  # the older key counts where there is nothing else
+        listed = [*listed, *(entry for entry in more if entry not in listed)]
+        own |= own_more
+    entries |= own  # names that only this model has
     names = {
-        name: token_text(value) for name, value in entries.items() if not isinstance(value, bool)
+        name: value if token_text(value) is not None else None
+        for name, value in entries.items()
+        if not isinstance(value, bool)
     }
-    return names, [text for entry in extra if (text := token_text(entry)) is not None]
+    return names, [entry for entry in listed if token_text(entry) is not None]
 
 
-def _extra(settings: Mapping[str, Any]) -> Any:
-    return settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
+def _listed(settings: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Special tokens without a name, and those that a file gives a name of this model's own."""
+    found = settings.get("extra_special_tokens") or settings.get("additional_special_tokens")
+    return (
+        found if isinstance(found, list) else [],
+        dict(found) if isinstance(found, Mapping) else {},
+    )
 
 
 def _class_names(
     folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, str]:
-    if config.get("model_type") == "qwen2":
-        return _QWEN2_NAMES
-    if uses_llama_class(settings, config):
-        return _LLAMA_NAMES
-    is_json = (folder / "tokenizer.json").exists()
-    if is_json or not (folder / "tokenizer.model").exists():
-        is_passed_over = is_json and config.get("model_type") in WITHOUT_CLASS
-        name = None if is_passed_over else tokenizer_class(settings, config)
-        return {GPT2: _GPT2_NAMES, QWEN2: _QWEN2_NAMES}.get(name or "", {})
+    name = tokenizer_class(folder, settings, config)
+    if name in CLASS_NAMES:
+        return CLASS_NAMES[name]
+    if (folder / "tokenizer.json").exists() or not (folder / "tokenizer.model").exists():
+        return {}
     model = read_spm((folder / "tokenizer.model").read_bytes())
     ids = {"bos_token": model.bos_id, "eos_token": model.eos_id, "unk_token": model.unk_id}
     return {name: model.pieces[token] for name, token in ids.items() if token is not None}
@@ -148,28 +156,35 @@ def _in_file(folder: Path) -> list[AddedToken]:
     ]
 
 
-def _declared(folder: Path, settings: Mapping[str, Any], special: set[str]) -> list[AddedToken]:
+def _declared(
+    folder: Path, settings: Mapping[str, Any], named: set[str], extra: set[str]
+) -> list[AddedToken]:
+    """Those that the files beside tokenizer.json give flags, with these flags."""
     decoder = settings.get("added_tokens_decoder")
+    path = folder / "tokenizer_config.json"
     if isinstance(decoder, Mapping):
-        path = folder / "tokenizer_config.json"
-        return [
-            _token(int(id) if str(id).isdecimal() else None, entry, path)
-            for id, entry in decoder.items()
+        entries = [
+            (int(id) if str(id).isdecimal() else None, entry) for id, entry in decoder.items()
         ]
-    path = folder / "added_tokens.json"
-    return [
-        _token(id, {"content": text, "special": text in special}, path)
-        for text, id in _read(folder, "added_tokens.json").items()
-    ]
+        found = [_token(id, entry, path) for id, entry in entries]
+    else:
+        path = folder / "added_tokens.json"
+        beside = [
+            _token(id, {"content": text, "special": text in named | extra}, path)
+            for text, id in _read(folder, "added_tokens.json").items()
+        ]
+        by_id = {token.id: token for token in (*beside, *_in_file(folder))}
+        found = list(by_id.values())
+    return found
 
 
-def _token(id: Any, entry: Any, path: Path) -> AddedToken:
+def _token(id: Any, entry: Any, path: Path, *, is_special: bool = False) -> AddedToken:
     text = token_text(entry)
     if text is None or type(id) is not int or not 0 <= id < 1 << 31:
         raise FormatError(
             "an added token has no usable id or content", where=path, found=str(entry)[:80]
         )
-    flags = entry if isinstance(entry, Mapping) else {}
+    flags = entry if isinstance(entry, Mapping) else {"special": is_special}
     return AddedToken(
         id,
         text,
@@ -177,6 +192,7 @@ def _token(id: Any, entry: Any, path: Path) -> AddedToken:
         strips_left=bool(flags.get("lstrip")),
         strips_right=bool(flags.get("rstrip")),
         is_whole_word=bool(flags.get("single_word")),
+        is_normalized=bool(flags.get("normalized", not flags.get("special"))),
     )
 
 
@@ -185,12 +201,14 @@ def _in_vocabulary(folder: Path, text: str) -> AddedToken | None:
     return None if token is None else AddedToken(token, text, is_special=False)
 
 
-def _appended(folder: Path, texts: Sequence[str], known: Iterable[AddedToken]) -> list[AddedToken]:
+def _appended(
+    folder: Path, new: Sequence[AddedToken], known: Iterable[AddedToken]
+) -> list[AddedToken]:
     """Special tokens that no file gives an id: behind the vocabulary and all added tokens."""
-    if not texts:
+    if not new:
         return []
     first = max([_vocabulary_size(folder), *(token.id + 1 for token in known)])
-    return [AddedToken(first + place, text, is_special=True) for place, text in enumerate(texts)]
+    return [replace(token, id=first + place) for place, token in enumerate(new)]
 
 
 def _vocabulary_size(folder: Path) -> int:

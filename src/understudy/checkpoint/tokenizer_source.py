@@ -8,8 +8,9 @@ from typing import Any
 
 from understudy.checkpoint.end_tokens import folder_ends, whole_ids
 from understudy.checkpoint.gguf_tokenizer import gguf_tokenizer
-from understudy.checkpoint.special_tokens import section, special_tokens, uses_llama_class
+from understudy.checkpoint.special_tokens import section, special_tokens
 from understudy.checkpoint.template_files import folder_templates
+from understudy.checkpoint.tokenizer_class import LLAMA, tokenizer_class
 from understudy.checkpoint.vocabulary_files import has_vocabulary_files, tokenizer_json_of_files
 from understudy.formats.safetensors_folder import read_json
 from understudy.formats.tokenizer_source import TokenizerSource
@@ -50,7 +51,7 @@ def folder_tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSource
         return TokenizerSource(
             "tokenizer.json", payload, opening_ids=opening, closing_ids=closing, **common
         )
-    is_llama = uses_llama_class(settings, config)
+    is_llama = tokenizer_class(folder, settings, config) == LLAMA
     is_legacy = bool(settings.get("legacy", not is_llama))
     return TokenizerSource(
         "sentencepiece",

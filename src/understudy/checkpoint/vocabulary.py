@@ -156,7 +156,7 @@ def with_added(description: dict[str, Any], added: Sequence[AddedToken]) -> dict
             "lstrip": token.strips_left,
             "rstrip": token.strips_right,
             "single_word": token.is_whole_word,
-            "normalized": False,
+            "normalized": token.is_normalized,
         }
         for token in added
     ]

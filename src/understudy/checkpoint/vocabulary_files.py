@@ -1,8 +1,7 @@
 """A byte-level vocabulary in vocab.json and merges.txt, as GPT-2 and Qwen have it.
 
 The two files do not say how a text is cut into words: the tokenizer class does, as in transformers
-5.24. Under model type qwen2 it is Qwen2Tokenizer whatever tokenizer_config.json says; elsewhere
-`tokenizer_class` counts.
+5.24.
 """
 
 from __future__ import annotations
@@ -15,24 +14,21 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from understudy.checkpoint.tokenizer_class import (
+    BACKEND,
+    GPT2,
+    QWEN2,
+    named_class,
+    tokenizer_class,
+)
 from understudy.errors import CheckpointWarning, FormatError
 from understudy.text.pre_tokenizers import PRE_TOKENIZERS
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
-GPT2, QWEN2 = "GPT2Tokenizer", "Qwen2Tokenizer"
 
 
 def has_vocabulary_files(folder: Path) -> bool:
     return (folder / VOCABULARY).is_file() and (folder / MERGES).is_file()
-
-
-def tokenizer_class(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The class by which transformers reads the two files, without "Fast"."""
-    model_type = config.get("model_type")
-    if model_type == "qwen2":
-        return QWEN2
-    named = settings.get("tokenizer_class") or (GPT2 if model_type == "gpt2" else "")
-    return str(named).removesuffix("Fast")
 
 
 def tokenizer_json_of_files(
@@ -43,7 +39,9 @@ def tokenizer_json_of_files(
     Raises:
         FormatError: files that are not a vocabulary and its merges.
     """
-    name = tokenizer_class(settings, config)
+    name = tokenizer_class(folder, settings, config)
+    if name == BACKEND:  # which reads the files without any rule for words
+        name = named_class(settings, config)
     if name not in (GPT2, QWEN2):
         warnings.warn(
             f"{folder}: {VOCABULARY} and {MERGES} alone do not say how a text is cut into words, "

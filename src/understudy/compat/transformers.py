@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from understudy import hub
-from understudy.checkpoint.special_tokens import WITHOUT_CLASS
+from understudy.checkpoint.tokenizer_class import tokenizer_class
 from understudy.checkpoint.tokenizer_only import read_tokenizer
 from understudy.compat.encoding import BatchEncoding, rows_of, tensors
 from understudy.compat.generation import read_generation_config, sampling_params, settled
@@ -221,7 +221,7 @@ class AutoTokenizer:
         return UnderstudyTokenizer(tokenizer, template, str(name), **given)
 
 
-# Classes of transformers that pad on the left, where the model type does not decide on another.
+# Classes of transformers that pad on the left.
 _LEFT_CLASSES = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}
 
 
@@ -231,8 +231,7 @@ def _settings(path: Path, family: str) -> dict[str, Any]:
     found = read_json(file) if file.is_file() else {}
     length = found.get("model_max_length")
     sides = {name: found.get(name) for name in ("padding_side", "truncation_side")}
-    kind = str(found.get("tokenizer_class") or "").removesuffix("Fast")
-    if kind in _LEFT_CLASSES and family != "qwen2" and family not in WITHOUT_CLASS:
+    if tokenizer_class(path, found, {"model_type": family}) in _LEFT_CLASSES:
         sides["padding_side"] = sides["padding_side"] or "left"
     return {
         **({"model_max_length": int(length)} if isinstance(length, int | float) else {}),

@@ -11,7 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
-    """A token that stands beside a vocabulary; the flags are those of the tokenizers library."""
+    """A token that stands beside a vocabulary; the flags are those of the tokenizers library.
+
+    Tokens that are normalized are looked for in what the others leave of a text.
+    """
 
     id: int
     text: str
@@ -19,6 +22,7 @@ class AddedToken:
     strips_left: bool = False
     strips_right: bool = False
     is_whole_word: bool = False
+    is_normalized: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,13 +147,27 @@ def _as_format_error(what: str) -> Iterator[None]:
 
 def marker_of(token: AddedToken) -> Marker:
     """The marker that an added token is."""
-    flags = (token.is_special, token.strips_left, token.strips_right, token.is_whole_word)
-    return Marker(token.id, token.text, *flags)
+    return Marker(
+        token.id,
+        token.text,
+        token.is_special,
+        strips_left=token.strips_left,
+        strips_right=token.strips_right,
+        is_whole_word=token.is_whole_word,
+        is_second=token.is_normalized,
+    )
 
 
 def _added(entry: Mapping[str, Any]) -> Marker:
-    flags = (bool(entry.get(name)) for name in ("special", "lstrip", "rstrip", "single_word"))
-    return Marker(entry["id"], entry["content"], *flags)
+    return Marker(
+        entry["id"],
+        entry["content"],
+        bool(entry.get("special")),
+        strips_left=bool(entry.get("lstrip")),
+        strips_right=bool(entry.get("rstrip")),
+        is_whole_word=bool(entry.get("single_word")),
+        is_second=bool(entry.get("normalized")),
+    )
 
 
 def _without(model: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Marker:
 
     `strips_left` and `strips_right` swallow the white space beside it, `is_whole_word` wants no
     letters there. With `is_inside` the text round it is one text to the segmenter, as SentencePiece
-    has it for user-defined pieces.
+    has it for user-defined pieces. One that `is_second` is looked for in what the others leave of a
+    text.
     """
 
     token: int
@@ -79,6 +81,7 @@ class Marker:
     strips_right: bool = False
     is_whole_word: bool = False
     is_inside: bool = False
+    is_second: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -109,7 +112,10 @@ class Tokenizer:
         self._segmenter = segmenter
         self.markers: Mapping[str, Marker] = {m.text: m for m in markers if m.text}
         self._by_id = {m.token: m for m in self.markers.values()}
-        self._pattern = _pattern(self.markers)
+        self._patterns = [
+            _pattern([text for text, marker in self.markers.items() if marker.is_second == second])
+            for second in (False, True)
+        ]
         self._text_pattern = _pattern(
             [text for text, marker in self.markers.items() if marker.is_text]
         )
@@ -151,7 +157,11 @@ class Tokenizer:
 
     def split(self, text: str) -> list[str | Marker]:
         """Cuts a text at its markers, the leftmost first and of those the longest."""
-        return self._cut(text, self._pattern)
+        segments: list[str | Marker] = [text]
+        for pattern in self._patterns:
+            cut = (self._cut(s, pattern) if isinstance(s, str) else [s] for s in segments)
+            segments = [piece for pieces in cut for piece in pieces]
+        return segments
 
     def _cut(self, text: str, pattern: re.Pattern[str] | None) -> list[str | Marker]:
         segments: list[str | Marker] = []
@@ -290,7 +300,16 @@ def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:
 
 def _stands_alone(match: re.Match[str]) -> bool:
     before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    return not re.match(r"\w", before) and not re.match(r"\w", after)
+    return not _is_of_word(before) and not _is_of_word(after)
+
+
+def _is_of_word(character: str) -> bool:
+    """Unicode's class of word characters, which is not quite Python's: with marks and joiners,
+    without fractions and raised digits."""
+    if character in ("", "\u200c", "\u200d"):
+        return character != ""
+    category = unicodedata.category(character)
+    return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or "Ⓐ" <= character <= "ⓩ"
 
 
 def _runs(segments: Iterable[str | Marker]) -> Iterable[tuple[str, Marker | None]]:
