@@ -87,8 +87,19 @@ def resolve(model: str | Path, options: HubOptions | None = None) -> Path:
         "no such model",
         where=text,
         expected="a path, a hub id such as org/name, or a listed name",
-        do="`understudy list` prints the models that are here",
+        do=_guess(text) + "`understudy list` prints the models that are here",
     )
+
+
+def _guess(text: str) -> str:
+    """Which model that is here may have been meant, as the beginning of an advice."""
+    from difflib import get_close_matches
+
+    names = {entry.name.casefold(): entry.name for entry in list_models()}
+    word = text.casefold()
+    begin = [name for name in names if name.startswith(word)]
+    close = begin or get_close_matches(word, names, 1, cutoff=0.5)
+    return f"did you mean {names[close[0]]}? " if close else ""
 
 
 def list_models() -> list[ModelEntry]:

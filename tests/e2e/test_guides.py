@@ -1,6 +1,5 @@
 """The commands of every guide: each is one that the program reads, and the short ones are run.
 
-A word in capitals or in angle brackets stands for something of the reader's; `…` for more of it.
 What takes minutes (compression, whole suites) is read, not run.
 """
 
@@ -8,37 +7,14 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shlex
+import shutil
 import sys
-import types
-from pathlib import Path
 
 import pytest
 
+from tests.support.guides import COMMANDS, ROOT, words_of
 from understudy.cli import main, make_parser
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-
-def commands_of(page: Path) -> list[str]:
-    """The lines of a page's blocks that call the program, without prompt sign and remark."""
-    blocks = FENCE.findall(page.read_text(encoding="utf-8"))
-    shells = [text for kind, text in blocks if kind in ("", "console", "sh", "bash")]
-    lines = "\n".join(shells).replace("\\\n", " ").splitlines()
-    bare = [line.removeprefix("$ ").partition("  #")[0].strip() for line in lines]
-    return [line for line in bare if line.startswith("understudy ")]
-
-
-COMMANDS = [(page.name, line) for page in PAGES for line in commands_of(page)]
-
-
-def words_of(line: str) -> list[str]:
-    """A command's arguments as a reader would give them."""
-    line = re.sub(r"\[[^\]]*\]", "", line.partition(" > ")[0])
-    return shlex.split(line.replace("…", "more"))[1:]
 
 
 def test_guides_have_commands():
@@ -65,12 +41,18 @@ def world(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, page: str, *beginnings: str) -> str:
-    """Runs a page's commands that begin so, as they stand; their output."""
-    lines = [line for name, line in COMMANDS if name == page and line.startswith(beginnings)]
-    assert len(lines) >= len(beginnings)
-    for line in lines:
-        assert main(words_of(line)) == 0, line
+def run(capsys, page: str, *beginnings: str, model: str = "smollm2-135m-instruct") -> str:
+    """Runs a page's commands that begin so, in the order of the beginnings; their output.
+
+    Args:
+        model: what MODEL stands for.
+    """
+    lines = [line for name, line in COMMANDS if name == page]
+    wanted = [line for begin in beginnings for line in lines if line.startswith(begin)]
+    assert len(wanted) >= len(beginnings)
+    for line in wanted:
+        words = [model if word == "MODEL" else word for word in words_of(line)]
+        assert main(words) == 0, line
     return str(capsys.readouterr().out)
 
 
@@ -94,20 +76,6 @@ def test_the_guide_of_evaluation_lists_its_tasks(capsys, world):
     assert "ifeval" in run(capsys, "eval.md", "understudy eval --list").lower()
 
 
-@pytest.mark.parametrize("page", ["chat.md", "roleplay.md"])
-def test_the_python_of_a_guide_runs_as_it_stands(page, capsys, world, monkeypatch):
-    if page == "roleplay.md":
-        run(capsys, page, "understudy card new")
-    blocks = FENCE.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
-    code = next(text for kind, text in blocks if kind == "python")
-    source = world / "guide.py"  # a tool's parameters are read from its source
-    source.write_text(code, encoding="utf-8")
-    module = types.ModuleType("guide")
-    monkeypatch.setitem(sys.modules, "guide", module)
-    exec(compile(code, source, "exec"), module.__dict__, module.__dict__)
-    assert capsys.readouterr().out.strip()
-
-
 def test_the_line_of_an_action_in_the_guide_of_characters_runs(capsys, world, monkeypatch):
     run(capsys, "roleplay.md", "understudy card new")
     monkeypatch.setattr(sys, "stdin", io.StringIO("I would like to buy bread.\n"))
@@ -115,3 +83,61 @@ def test_the_line_of_an_action_in_the_guide_of_characters_runs(capsys, world, mo
     assert main([*shlex.split(line)[1:], "--json"]) == 0
     turn = json.loads(capsys.readouterr().out)
     assert all(1 <= action["price"] <= 5 for action in turn["actions"])
+
+
+def test_the_guide_of_training_data_runs(capsys, world):
+    shutil.copytree(ROOT / "examples", world / "examples")
+    run(capsys, "align.md", "understudy data make", "understudy data check", "understudy data mix")
+    assert (world / "home-mix" / "train.jsonl").is_file()
+    assert (world / "home-mix" / "held_out.jsonl").is_file()
+
+
+def test_the_guide_of_red_teams_runs_without_a_model(capsys, world):
+    from understudy.judge.redteam.store import RedTeamStore
+
+    for name in ("team.sqlite", "theirs.sqlite"):
+        RedTeamStore(world / name).close()
+    theirs = ["safety", "redteam", "theirs.sqlite", "--export", "theirs.jsonl"]
+    assert main(theirs) == 0
+    begin = "understudy safety redteam team.sqlite --"
+    options = ("export", "import", "agreement", "summary")
+    assert "findings" in run(capsys, "redteam.md", *(begin + option for option in options))
+    assert (world / "mine.jsonl").is_file()
+
+
+def test_the_guide_of_safety_runs(capsys, world):
+    tiny = str(ROOT / "tests" / "data" / "stories-nemotron")
+    pages = (line for name, line in COMMANDS if name == "safety.md")
+    line = next(line for line in pages if "safety run MODEL --store" in line)
+    words = [tiny if word == "MODEL" else word for word in words_of(line)]
+    assert main([*words, "--limit", "1"]) == 0
+    again = ("understudy safety report", "understudy safety run --judge-again")
+    assert "judged again" in run(capsys, "safety.md", *again)
+    assert (world / "safety.html").is_file()
+
+
+def test_the_guide_of_model_cards_begins_one(capsys, world):
+    run(capsys, "cards.md", "understudy card model --init")
+    assert (world / "card.toml").is_file()
+
+
+def test_completion_and_the_manual_are_written(capsys, world):
+    out = run(capsys, "install.md", "understudy completion", "understudy manual")
+    assert "understudy" in out
+    assert ".SH" in out
+
+
+def test_a_key_of_a_server_is_made_once(capsys, world):
+    out = run(capsys, "serve.md", "understudy serve --new-key")
+    assert out.strip() not in (world / "keys").read_text(encoding="utf-8")
+
+
+def test_the_first_command_of_the_guide_of_compression_runs(capsys, world):
+    pytest.importorskip("torch")
+    text = "The lighthouse keeper walked down to the harbour and spoke of the sea.\n" * 2000
+    (world / "text.txt").write_text(text, encoding="utf-8")
+    line = next(line for name, line in COMMANDS if name == "compress.md" and "--check" in line)
+    assert main(words_of(line)) == 0
+    out = capsys.readouterr().out
+    assert "134.5M before, 101.3M after (75%)" in out  # as the page says
+    assert "memory" in out

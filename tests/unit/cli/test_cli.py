@@ -51,6 +51,7 @@ def test_help_is_there_without_dashes(capsys, words):
         (["generate", "--tempo", "3"], "(try `understudy generate --help`)"),
         (["show", "/no/such/model.gguf"], "no such model"),
         (["show", "no-such-model"], "no such model"),
+        (["show", "smolm2-135m-instrct"], "Did you mean smollm2-135m-instruct?"),
         (["generate", "-p", ""], "prompt is empty"),
         (["generate", "-p", "x", "--temperature", "-1"], "temperature: setting is out of range"),
         (["generate", "-p", "word " * 50000], "do not fit the context"),

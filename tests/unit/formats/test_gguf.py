@@ -214,6 +214,9 @@ BROKEN = {
         num_keys=1, keys=_text("general.alignment") + struct.pack("<II", 4, 3)
     ),
     "too short": b"GGUF",
+    "not a GGUF file but a web page": b"<!DOCTYPE html><html></html>",
+    "but a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:ab",
+    "but a zip archive": b"PK\x03\x04" + bytes(60),
 }
 
 
