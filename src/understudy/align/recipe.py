@@ -27,8 +27,8 @@ PRECISIONS = ("bfloat16", "float32")
 @dataclass(frozen=True)
 class Training:
     """The table `[training]`. `tokens`: of the whole mixture; None: all that the data have. `kl`:
-    weight of KL(base ‖ tuned) beside the loss. `whole`: all weights are tuned, into a model folder
-    instead of an adapter.
+    weight of KL(base ‖ tuned) beside the loss. `shard`: the frozen base is split over the processes
+    of torchrun. `whole`: all weights are tuned, into a model folder instead of an adapter.
     """
 
     tokens: int | None = None
@@ -40,6 +40,7 @@ class Training:
     checkpoint_steps: int = 10
     even_weights: bool = False
     kl: float = 0.0
+    shard: bool = False
     whole: bool = False
 
     def settings(self, seed: int) -> SftSettings:
@@ -48,6 +49,7 @@ class Training:
             learning_rate=self.learning_rate,
             checkpoint_steps=self.checkpoint_steps,
             kl=self.kl,
+            shard=self.shard,
             batching=Batching(self.row_tokens, self.step_tokens, seed),
         )
 
@@ -135,6 +137,8 @@ def _training(table: Mapping[str, Any], where: str) -> Training:
             found=f'precision = "{training.precision}"',
             do='say precision = "float32"',
         )
+    if training.whole and training.shard:
+        raise UsageError("only a frozen base is split over processes", where=where, found="whole")
     if training.kl < 0:
         raise UsageError("kl is a weight", where=where, found=training.kl, expected="0 or more")
     if training.epochs <= 0 or training.learning_rate <= 0 or training.step_tokens < 1:

@@ -5,7 +5,7 @@
 
 `folder` keeps `trace.jsonl` and the last two `state-*` checkpoints of adapter and optimizer; a run
 that finds them goes on, bit for bit. Under torchrun each process takes its share of a step's rows
-and the gradients are summed.
+and the gradients are summed; with `shard` the frozen layers are split over the processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from understudy.errors import UnderstudyError, UsageError
 class SftSettings:
     """How long, how fast, how much at once. The learning rate rises over `warmup` of the steps and
     falls in a line to `final_share` of its peak. `kl` weighs KL(base ‖ tuned) beside the loss: it
-    holds the model near its base, for one more forward pass.
+    holds the model near its base, for one more forward pass. `shard` splits what does not learn
+    over the processes of torchrun (FSDP2): less memory in each, more traffic between them.
     """
 
     epochs: float = 1.0
@@ -47,6 +48,7 @@ class SftSettings:
     clip: float = 1.0
     kl: float = 0.0
     checkpoint_steps: int = 10
+    shard: bool = False
     batching: Batching = field(default_factory=Batching)
 
     def learning_rate_at(self, step: int, num_steps: int) -> float:
@@ -82,6 +84,8 @@ class SupervisedRun:
             raise UsageError("there is nothing to learn from", expected="at least one conversation")
         self.network, self.adapters, self.trees, self.settings = network, adapters, trees, settings
         self.world = parallel.world()
+        if settings.shard:
+            parallel.shard_frozen(network.model.layers, self.world)
         self.dtype = network.model.norm.weight.dtype
         self.steps = steps_of([len(tree) for tree in trees], settings.batching, settings.epochs)
         keep_freed_memory()
@@ -133,18 +137,30 @@ class SupervisedRun:
         rows = self.steps[step]
         weight = sum(float(self.trees[i].weights.sum()) for row in rows for i in row)
         total = 0.0
-        for numbers in rows[self.world.rank :: self.world.size]:
-            row = RowTensors.of([self.trees[i] for i in numbers], self.network.device, self.dtype)
-            kl = self.settings.kl
-            base = base_of(self.network, self.adapters, row) if kl else None
-            loss = row_loss(self.network, row, base, kl)
-            (loss / max(weight, 1e-9)).backward()
-            total += float(loss.detach())
+        for numbers in self._own(rows):
+            total += self._learn(numbers, weight)
         self._share_gradients()
         nn.utils.clip_grad_norm_(self.adapters.parameters(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
         return self.world.sum(total) / max(weight, 1e-9)
+
+    def _own(self, rows: list[list[int]]) -> list[list[int]]:
+        """The rows that fall to this process. Where layers are split, each process has as many: one
+        that would have fewer runs a row of another, which is not learnt from (an empty one)."""
+        own = rows[self.world.rank :: self.world.size]
+        is_short = self.settings.shard and len(own) * self.world.size < len(rows)
+        return [*own, []] if is_short else own
+
+    def _learn(self, numbers: list[int], weight: float) -> float:
+        """Adds the gradients of a row; its loss, not yet divided by the step's weight."""
+        trees = [self.trees[i] for i in numbers or [0]]
+        row = RowTensors.of(trees, self.network.device, self.dtype)
+        kl = self.settings.kl
+        base = base_of(self.network, self.adapters, row) if kl else None
+        loss = row_loss(self.network, row, base, kl) * (1.0 if numbers else 0.0)
+        (loss / max(weight, 1e-9)).backward()
+        return float(loss.detach())
 
     def _share_gradients(self) -> None:
         if self.world.size == 1:

@@ -87,6 +87,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="tune all weights, into a model folder, instead of an adapter (sft)",
     )
+    parser.add_argument(
+        "--shard",
+        action="store_true",
+        help="under torchrun: split the frozen base over the processes (FSDP2)",
+    )
     parser.add_argument("--rslora", action="store_true", help="… or alpha / sqrt(rank)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N")
     parser.add_argument("--check", action="store_true", help="say what it will take, then stop")
@@ -179,6 +184,8 @@ def _recipe(arguments: argparse.Namespace) -> Any:
     shape = {name: v for name in _ADAPTER if (v := getattr(arguments, name)) is not None}
     if arguments.rslora:
         shape["rslora"] = True
+    if arguments.shard:
+        given["shard"] = True
     if arguments.whole:
         if shape or arguments.method != "sft":
             raise UsageError(

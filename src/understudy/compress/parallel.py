@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -103,6 +104,23 @@ def shard(objective: nn.Module, world: World) -> nn.Module:
     for layer in objective.student.model.layers:
         fully_shard(layer, mesh=mesh)
     return fully_shard(objective, mesh=mesh)
+
+
+def shard_frozen(layers: Iterable[nn.Module], world: World) -> None:
+    """FSDP2 of the weights that do not learn, each layer a unit of its own; those that learn stay
+    whole in every process. Alone: unchanged. From then on every process has to run the layers
+    equally often.
+    """
+    if world.size == 1:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    layers = list(layers)
+    mesh = init_device_mesh(next(layers[0].parameters()).device.type, (world.size,))
+    for layer in layers:
+        learnt = {parameter for parameter in layer.parameters() if parameter.requires_grad}
+        fully_shard(layer, mesh=mesh, ignored_params=learnt)
 
 
 def gather_into(objective: nn.Module, student: nn.Module, world: World) -> None:

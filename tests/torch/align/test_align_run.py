@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,7 @@ from understudy.data.records import write_data
 from understudy.errors import UsageError
 from understudy.model import load
 
+ROOT = Path(__file__).parents[3]
 TOOL = {
     "name": "light",
     "description": "Switch a light",
@@ -29,6 +34,13 @@ TOOL = {
         "required": ["room"],
     },
 }
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +133,33 @@ def test_rows_of_a_token_are_learnt_and_a_file_for_llama_cpp_is_left_out_with_a_
     assert np.abs(adapter.delta("lm_head")).any(axis=1).sum() == 1
     assert not (tmp_path / "out" / "adapter.gguf").exists()
     assert main(["align", *command, "--token-row", "two words here"]) == 2
+
+
+@pytest.mark.parametrize("shard", [[], ["--shard", "--kl", "0.1"]])
+def test_two_processes_learn_what_one_does(
+    folder: Path, tmp_path: Path, shard: list[str], unused_port: int
+) -> None:
+    def command(out: str) -> list[str]:
+        data, model = str(folder / "data.jsonl"), str(folder / "model")
+        options = ["--epochs", "1", "--rank", "2", "--tokens", "3000", *shard]
+        return ["align", data, str(tmp_path / out), "--model", model, *options]
+
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", str(unused_port), "-m", "understudy", *command("two")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert main(command("one")) == 0
+    one, two = (
+        [json.loads(line)["loss"] for line in (path / "trace.jsonl").read_text().splitlines()]
+        for path in (tmp_path / "one" / "training", tmp_path / "two" / "training")
+    )
+    assert two == pytest.approx(one, rel=1e-3)
+    for half, other in zip(
+        peft.read(tmp_path / "one" / "adapter").tensors.values(),
+        peft.read(tmp_path / "two" / "adapter").tensors.values(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(half[0], other[0], atol=5e-3)
