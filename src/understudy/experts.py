@@ -24,8 +24,9 @@ class Experts:
         used: of them a token's.
         inner_size: values between an expert's up and down projection.
         shared_size: the same of the expert that every token meets; 0: there is none.
-        scoring: what the router's outputs become. "sigmoid" comes with a correction that is added
-            where experts are chosen, not where they are weighed.
+        scoring: what the router's outputs become.
+        has_correction: sigmoid scores come with a correction that is added where experts are
+            chosen, not where they are weighed.
         num_groups, used_groups: only experts of the best groups are chosen, a group being as good
             as its two best experts together.
         is_normalised: weights of a token's experts are divided by their sum.
@@ -41,6 +42,7 @@ class Experts:
     used_groups: int = 1
     is_normalised: bool = True
     scale: float = 1.0
+    has_correction: bool = True
 
     def problems(self) -> list[str]:
         """What makes these sizes impossible, in words."""
@@ -66,7 +68,7 @@ class Experts:
 def mixture_shapes(experts: Experts, prefix: str, hidden: int, is_gated: bool) -> Shapes:
     """Tensors of one mixture; those of every expert are named apart, by its number."""
     shapes: Shapes = {f"{prefix}router.weight": (experts.count, hidden)}
-    if experts.scoring == "sigmoid":
+    if experts.scoring == "sigmoid" and experts.has_correction:
         shapes[f"{prefix}router.correction"] = (experts.count,)
     for number in range(experts.count):
         name = f"{prefix}experts.{number}."

@@ -4,13 +4,14 @@ where transformers itself does not take the config.
 """
 
 import json
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -30,12 +31,19 @@ def write(folder):
     config = transformers.AutoConfig.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     is_centred = config.model_type in ("nemotron", "gemma3_text")
-    stored = {}
-    for seed, (name, values) in enumerate(model.named_parameters()):  # one of tied ones
-        stored[name] = shaped(name, values, seed, is_centred)
-    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    kept = {
+        n: v
+        for n, v in model.named_buffers()
+        if n.endswith(("e_score_correction_bias", "expert_bias"))
+    }
+    with torch.no_grad():  # one of tied ones
+        for seed, (name, values) in enumerate([*model.named_parameters(), *kept.items()]):
+            values.copy_(shaped(name, values, seed, is_centred))
+    with tempfile.TemporaryDirectory() as aside:  # in the names of files, which memory's may not be
+        model.save_pretrained(aside)
+        shutil.copy(Path(aside) / "model.safetensors", folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
     ).eval()
     found = {}
     for length in (12, 60):

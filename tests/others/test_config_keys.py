@@ -49,6 +49,70 @@ OF_FAMILY: dict[str, dict[str, Any]] = {
         "n_groups": 2,
         "chunk_size": 16,
     },
+    "nemotron_h experts": {
+        "hybrid_override_pattern": "ME*E",
+        "mamba_num_heads": 4,
+        "mamba_head_dim": 8,
+        "ssm_state_size": 8,
+        "n_groups": 2,
+        "chunk_size": 16,
+        "n_routed_experts": 8,
+        "moe_intermediate_size": 16,
+        "moe_shared_expert_intermediate_size": 24,
+        "routed_scaling_factor": 2.5,
+    },
+    "qwen3_moe": {"num_experts": 8, "moe_intermediate_size": 16, "num_experts_per_tok": 2},
+    "lfm2_moe": {
+        "num_experts": 8,
+        "moe_intermediate_size": 16,
+        "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+    },
+    "granitemoe": {"num_local_experts": 4, "logits_scaling": 3.0},
+    "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 24},
+    "granitemoehybrid": {
+        "layer_types": ["mamba", "attention", "mamba", "mamba"],
+        "mamba_n_heads": 4,
+        "mamba_d_state": 8,
+        "mamba_chunk_size": 16,
+        "num_local_experts": 4,
+        "shared_intermediate_size": 24,
+    },
+}
+# Keys that a family with experts has of its own.
+_ROUTED: dict[str, list[Any]] = {
+    "num_experts_per_tok": [1, 3],
+    "norm_topk_prob": [False, True],
+    "routed_scaling_factor": [1, 0.5],
+}
+_GRANITE: dict[str, list[Any]] = {
+    "num_experts_per_tok": [1, 3],
+    "num_local_experts": [3, 8],
+    "embedding_multiplier": [2.0],
+    "residual_multiplier": [0.25, 1],
+    "attention_multiplier": [0.3],
+    "logits_scaling": [3.0],
+    "router_aux_loss_coef": [0.01],
+}
+OF_EXPERTS: dict[str, dict[str, list[Any]]] = {
+    "nemotron_h experts": _ROUTED
+    | {"n_group": [2, 4], "topk_group": [1, 2], "n_shared_experts": [1, 2], "use_bias": [True]},
+    "qwen3_moe": {"num_experts_per_tok": [1, 3], "norm_topk_prob": [False, True]}
+    | {"num_experts": [3, 12], "decoder_sparse_step": [2], "mlp_only_layers": [[0], []]},
+    "lfm2_moe": _ROUTED
+    | {"use_expert_bias": [False], "num_dense_layers": [0, 1, 3], "num_experts": [3, 12]},
+    "granitemoe": _GRANITE,
+    "granitemoeshared": _GRANITE | {"shared_intermediate_size": [16, 0]},
+    "granitemoehybrid": _GRANITE
+    | {
+        "num_local_experts": [0, 3],
+        "position_embedding_type": ["rope", "nope", None],
+        "mamba_n_groups": [2],
+        "mamba_d_conv": [2],
+        "mamba_conv_bias": [False],
+        "mamba_proj_bias": [True],
+        "mamba_d_head": ["auto", 16],
+        "layer_types": [["attention"] * 4, ["linear_attention", "full_attention"] * 2],
+    },
 }
 MISSING = object()
 VALUES: dict[str, list[Any]] = {
@@ -102,10 +166,13 @@ def _rope(chance: random.Random) -> dict[str, Any]:
 
 
 def _config(name: str, chance: random.Random) -> dict[str, Any]:
-    config = {"model_type": name, **SIZES, **OF_FAMILY[name]}
-    for key in chance.sample(sorted(VALUES), chance.randint(1, 4)):
+    config = {"model_type": name.split()[0], **SIZES, **OF_FAMILY[name]}
+    own = OF_EXPERTS.get(name, {})
+    for key in chance.sample(sorted(VALUES), chance.randint(0 if own else 1, 2 if own else 4)):
         config[key] = chance.choice(VALUES[key])
-    if chance.random() < 0.3:
+    for key in chance.sample(sorted(own), chance.randint(1, 3) if own else 0):
+        config[key] = chance.choice(own[key])
+    if not own and chance.random() < 0.3:
         kinds = ["full_attention", "sliding_attention", "attention"]
         config["layer_types"] = [chance.choice(kinds) for _ in range(config["num_hidden_layers"])]
     if chance.random() < 0.4:

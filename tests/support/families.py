@@ -270,6 +270,36 @@ for _name, _spec in GRANITE_HYBRIDS.items():
         GRANITE_HYBRIDS[_name] = _spec.replace(mamba2=_mixers)
 FAMILIES |= {f"granite_hybrid_{name}": GRANITE_HYBRIDS[name] for name in ("turned", "tiny")}
 FAMILIES |= GRANITE_MIXTURES
+_QWEN = FAMILIES["qwen3"].replace(architecture="qwen3_moe", experts=Experts(8, 2, 48))
+QWEN_MIXTURES: dict[str, ModelSpec] = {
+    "qwen3_moe": _QWEN.replace(blocks=_MIXTURES, intermediate_size=48),
+    "qwen3_moe_mlps_between": _QWEN.replace(
+        blocks=(BlockSpec(has_experts=True), BlockSpec()) * 2, tied_embeddings=True
+    ),
+    "qwen3_moe_not_normalised": _QWEN.replace(
+        blocks=(BlockSpec(window=33, has_experts=True),) * 4,
+        experts=Experts(16, 8, 20, is_normalised=False),
+        intermediate_size=20,
+        qkv_bias=True,
+        output_bias=True,
+    ),
+}
+FAMILIES |= QWEN_MIXTURES
+_LIQUID = Experts(8, 3, 40, scoring="sigmoid")
+_LIQUID_BLOCKS = ("short_conv", "attention", "short_conv", "attention")
+LIQUID_MIXTURES: dict[str, ModelSpec] = {
+    "lfm2_moe": FAMILIES["lfm2"].replace(
+        architecture="lfm2_moe",
+        blocks=tuple(BlockSpec(kind, has_experts=i > 0) for i, kind in enumerate(_LIQUID_BLOCKS)),
+        experts=_LIQUID,
+    ),
+    "lfm2_moe_uncorrected": FAMILIES["lfm2_biases"].replace(
+        architecture="lfm2_moe",
+        blocks=tuple(BlockSpec(kind, has_experts=True) for kind in _LIQUID_BLOCKS),
+        experts=dataclasses.replace(_LIQUID, has_correction=False, is_normalised=False, scale=0.5),
+    ),
+}
+FAMILIES |= LIQUID_MIXTURES
 
 
 def calm_weights(spec: ModelSpec, seed: int = 0) -> Weights:

@@ -15,7 +15,9 @@ from tests.support.families import (
     GRANITE_HYBRIDS,
     GRANITE_MIXTURES,
     HYBRIDS,
+    LIQUID_MIXTURES,
     NEMOTRON_MIXTURES,
+    QWEN_MIXTURES,
     calm_weights,
     made_checkpoint,
 )
@@ -31,6 +33,8 @@ _EVERY = {
     **{f"qwen3_5_{name}": spec for name, spec in DELTA_HYBRIDS.items()},
     **{f"mixtures_{name}": spec for name, spec in NEMOTRON_MIXTURES.items()},
     **GRANITE_MIXTURES,
+    **QWEN_MIXTURES,
+    **LIQUID_MIXTURES,
 }
 TOLERANCE = 1e-4  # logits are around 1; what is seen is below 1e-5
 

@@ -36,7 +36,7 @@ Factors = NDArray[np.float64]  # (rotary_dim / 2,)
 TENSORS = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
 NOTE = "understudy.rope_scaling"  # our writer's: the settings behind the factors
 # Architectures for which llama.cpp reads factors, whatever they come from.
-_WITH_FACTORS = ("llama", "phi3", "granite", "smollm3", "qwen3")
+_WITH_FACTORS = ("llama", "phi3", "granite", "smollm3", "qwen3", "granitemoe")
 # Keys that llama.cpp reads for other architectures only, with the values that say nothing.
 _UNREAD = {
     "yarn_ext_factor": (-1.0, 1.0),

@@ -50,7 +50,7 @@ def spec_of(values: Mapping[str, Any], where: object) -> ModelSpec:
     sizes = common_sizes(config, DEFAULTS)
     spec = _spec(
         sizes | {"intermediate_size": _inner_size(config, sizes["intermediate_size"])},
-        _blocks(config, sizes["num_layers"]),
+        layer_blocks(config, sizes["num_layers"]),
         norm_eps=config.norm_eps("norm_eps", 1e-5),
         **read_rope(config, sizes, None, default_theta=THETA),
         tied_embeddings=config.get("tie_word_embeddings", "tie_embedding", default=True),
@@ -74,7 +74,8 @@ def _inner_size(config: Config, size: int) -> int:
     return -(-int(factor * int(2 * size / 3)) // multiple) * multiple
 
 
-def _blocks(config: Config, num_layers: int) -> tuple[BlockSpec, ...]:
+def layer_blocks(config: Config, num_layers: int) -> tuple[BlockSpec, ...]:
+    """Convolutions and attention by their names, or by the numbers of the layers with attention."""
     kinds, attending = named_kinds(config.get("layer_types")), config.get("full_attn_idxs")
     if kinds is None:
         every = range(num_layers) if attending is None else attending
@@ -168,6 +169,18 @@ def gguf_metadata(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+FOLDER_NAMES = {
+    "model.norm": "model.embedding_norm",
+    "input_layernorm": "operator_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.o_proj": "self_attn.out_proj",
+    "self_attn.q_norm": "self_attn.q_layernorm",
+    "self_attn.k_norm": "self_attn.k_layernorm",
+    "mlp.gate_proj": "feed_forward.w1",
+    "mlp.up_proj": "feed_forward.w3",
+    "mlp.down_proj": "feed_forward.w2",
+}
+GGUF_NAMES = gguf_naming(model__norm="token_embd_norm")
 LFM2 = Architecture(
     "lfm2",
     "Lfm2ForCausalLM",
@@ -175,18 +188,6 @@ LFM2 = Architecture(
     spec_of_gguf,
     config_of,
     gguf_metadata,
-    folder_names=Naming(
-        names={
-            "model.norm": "model.embedding_norm",
-            "input_layernorm": "operator_norm",
-            "post_attention_layernorm": "ffn_norm",
-            "self_attn.o_proj": "self_attn.out_proj",
-            "self_attn.q_norm": "self_attn.q_layernorm",
-            "self_attn.k_norm": "self_attn.k_layernorm",
-            "mlp.gate_proj": "feed_forward.w1",
-            "mlp.up_proj": "feed_forward.w3",
-            "mlp.down_proj": "feed_forward.w2",
-        }
-    ),
-    gguf_names=gguf_naming(model__norm="token_embd_norm"),
+    folder_names=Naming(names=FOLDER_NAMES),
+    gguf_names=GGUF_NAMES,
 )

@@ -72,8 +72,8 @@ _UNUSED = (
     *("time_step_max", "time_step_floor", "time_step_limit", "time_step_rank", "num_hidden_layers"),
     *("use_mamba_kernels", "mamba_ssm_cache_dtype", "rescale_prenorm_residual", "residual_in_fp32"),
     *("mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_chunk_size", "mamba_expand"),
-    *("rope_theta", "partial_rotary_factor", "rope_parameters", "attention_head_dim"),
-    *("mamba_proj_bias", "hidden_act"),
+    *("rope_theta", "partial_rotary_factor", "rope_parameters", "rope_scaling"),
+    *("mamba_proj_bias", "hidden_act", "attention_head_dim"),
 )
 
 

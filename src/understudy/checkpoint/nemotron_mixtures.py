@@ -26,10 +26,10 @@ FOLDER_NAMES = {
 
 
 def read_experts(config: Config) -> Experts:
-    """Raises UnsupportedError for experts in a smaller space, or with biases."""
+    """Raises UnsupportedError for experts in a smaller space, or with biases. How many shared ones
+    there are (`n_shared_experts`) their size says already."""
     config.only("moe_latent_size")
     config.only("mlp_bias", False)
-    config.only("n_shared_experts", 1)  # whose size the next key says, however many they are
     return Experts(
         count=config.whole("n_routed_experts", "num_local_experts", default=8),
         used=config.whole("num_experts_per_tok", default=2),

@@ -8,16 +8,20 @@ from understudy.checkpoint.gemma3 import GEMMA3
 from understudy.checkpoint.granite_hybrid import GRANITE_HYBRID
 from understudy.checkpoint.granite_moe import GRANITE_MOE, GRANITE_MOE_SHARED
 from understudy.checkpoint.lfm2 import LFM2
+from understudy.checkpoint.lfm2_moe import LFM2_MOE
 from understudy.checkpoint.llama import LLAMA, MISTRAL, QWEN2
 from understudy.checkpoint.nemotron import NEMOTRON
 from understudy.checkpoint.nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
 from understudy.checkpoint.qwen3_5 import QWEN3_5
+from understudy.checkpoint.qwen3_moe import QWEN3_MOE
 from understudy.errors import UnsupportedError
 
 _ALL = (
     *(NEMOTRON, LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, PHI3, GEMMA3, NEMOTRON_H, LFM2),
     *(GRANITE_HYBRID, GRANITE_MOE, GRANITE_MOE_SHARED, NEMOTRON_H_MOE),
     QWEN3_5,
+    QWEN3_MOE,
+    LFM2_MOE,
 )
 ARCHITECTURES: dict[str, Architecture] = {family.name: family for family in _ALL}
 _BY_MODEL_TYPE = {family.model_type or family.name: family for family in reversed(_ALL)}

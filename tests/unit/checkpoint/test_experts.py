@@ -87,6 +87,8 @@ def test_impossible_sizes_are_problems_of_the_spec(changes: dict[str, int]) -> N
 
 CASES = {
     **GRANITE_MIXTURES,
+    "qwen3_moe": FAMILIES["qwen3_moe"],
+    "lfm2_moe": FAMILIES["lfm2_moe"],
     "hybrid": GRANITE_HYBRIDS["tiny"],
     "hybrid_experts_alone": GRANITE_HYBRIDS["experts_alone"],
     **{name: spec for name, spec in NEMOTRON_MIXTURES.items() if name != "with_mlps"},
