@@ -1,5 +1,5 @@
 """Which of many tools a prompt shows: as many as its budget holds, those first whose words the
-message shares.
+message shares. Where not all have room they are shown as signatures.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from understudy.generation.calls import callable_tools
+from understudy.generation.signatures import SHORTENED, signature
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 
@@ -24,17 +26,19 @@ def choose(
     budget: int,
     *,
     keep: Collection[str] = (),
+    written: Callable[[Tool], dict[str, Any]] = Tool.to_openai,
 ) -> tuple[tuple[Tool, ...], int]:
     """The tools to show, in their own order, and how many are left out.
 
     Args:
         budget: tokens for all of them; the first chosen is shown even if it is longer.
         keep: names that the conversation has used, which come first.
+        written: how each is shown.
     """
     room = budget
     chosen: set[str] = set()
     for tool in tools if _surely_fits(tools, budget) else _ranked(tools, text, keep):
-        cost = len(tokenizer.encode(json.dumps(tool.to_openai(), ensure_ascii=False)))
+        cost = len(tokenizer.encode(json.dumps(written(tool), ensure_ascii=False)))
         if cost > room and chosen:
             if room < budget // 8:
                 break
@@ -46,11 +50,20 @@ def choose(
 
 def shown(
     tools: Sequence[Tool], text: str, tokenizer: Tokenizer, budget: int, *, keep: Collection[str]
-) -> tuple[tuple[Tool, ...], list[str]]:
-    """As `choose`, of the chosen those that can be called, and a line for what is left out."""
+) -> tuple[tuple[Tool, ...], list[dict[str, Any]], list[str]]:
+    """As `choose`, of the chosen those that can be called, how they are shown, and a line for what
+    is left out.
+    """
+    said: list[str] = []
+    written: Callable[[Tool], dict[str, Any]] = Tool.to_openai
     chosen, unsaid = choose(tools, text, tokenizer, budget, keep=keep)
+    if unsaid:
+        written, said = signature, [SHORTENED]
+        chosen, unsaid = choose(tools, text, tokenizer, budget, keep=keep, written=signature)
+    if unsaid:
+        said.append(f"tools: {unsaid} of {len(tools)} not shown")
     usable, _, notes = callable_tools(chosen, "auto")
-    return usable, [*([f"tools: {unsaid} of {len(tools)} not shown"] if unsaid else []), *notes]
+    return usable, [written(tool) for tool in usable], [*said, *notes]
 
 
 def _surely_fits(tools: Sequence[Tool], budget: int) -> bool:

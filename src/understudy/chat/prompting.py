@@ -34,9 +34,11 @@ def plan_prompt(
         plan.dropped.insert(0, f"history: {history.start} oldest messages")
     used = {call.name for turn in turns + exchange.newest for call in turn.calls}
     budget = setup.settings.tools_budget
-    tools, left_out = shown(setup.tools, exchange.text, setup.model.tokenizer, budget, keep=used)
+    tools, written, left_out = shown(
+        setup.tools, exchange.text, setup.model.tokenizer, budget, keep=used
+    )
     plan.dropped += left_out
-    plan.tools = [tool.to_openai() for tool in tools]
+    plan.tools = written
     return plan, tools
 
 

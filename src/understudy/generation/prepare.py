@@ -21,6 +21,7 @@ from understudy.generation.chat_request import ChatRequest
 from understudy.generation.intent import CallPolicy, CallSettings, Intent
 from understudy.generation.reply_mask import answer_mask, reply_mask
 from understudy.generation.results import ResultCheck
+from understudy.generation.signatures import SHORTENED, signature
 from understudy.generation.sizes import check_num_messages, check_size
 from understudy.generation.thinking import (
     NO_THOUGHTS,
@@ -118,7 +119,8 @@ def prepare_chat(
     template = thinking.template_of(chat_template)
     policy = limits.calls.switched(chat.calls) if limits.calls is not None else None
     intent = _intent_of(chat, policy)
-    prompt = _prompt_of(template, chat, () if intent.hides_tools else shown, thinking)
+    tools = [] if intent.hides_tools else shown
+    prompt, brief = _prompt_in_room(template, chat, tools, thinking, tokenizer, limits)
     options: Any = {"is_parallel": chat.is_parallel, "answer": chat.answer}
     mask = reply_mask(template, tokenizer, chat.tools, intent, **options)
     mask = thinking_mask(template, prompt, mask, thinking)
@@ -139,12 +141,28 @@ def prepare_chat(
         request,
         prompt,
         chat.tools if intent.callable_tools else (),
-        (*chat.notes, *intent.notes, *capped, *chat.thinking.notes_of(chat_template)),
+        (*chat.notes, *intent.notes, *brief, *capped, *chat.thinking.notes_of(chat_template)),
         is_capped=bool(capped),
         continues=bool(chat.prefill),
         chat=chat,
         check=_check_of(chat, policy),
     )
+
+
+def _prompt_in_room(
+    template: ChatTemplate,
+    chat: ChatRequest,
+    shown: Sequence[Mapping[str, Any]],
+    thinking: Thinking,
+    tokenizer: Tokenizer,
+    limits: RequestLimits,
+) -> tuple[Prompt, tuple[str, ...]]:
+    """The prompt, with brief tools where whole ones have no room, and a note that says so."""
+    prompt = _prompt_of(template, chat, shown, thinking)
+    if not shown or len(prompt.encode(tokenizer)) < limits.context:
+        return prompt, ()
+    briefly = [signature(tool) for tool in chat.tools]
+    return _prompt_of(template, chat, briefly, thinking), (SHORTENED,)
 
 
 def _prompt_of(
