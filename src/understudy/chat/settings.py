@@ -41,7 +41,8 @@ class SessionSettings:
             them.
         stops_at_speakers: a character's reply ends where somebody else's turn would begin.
         stays_in_character: a sentence with which a character becomes an assistant ("As an AI …") is
-            not given out: before anything else was said the reply is drawn once more.
+            not given out: before anything else was said the reply is drawn once more; the same for
+            what was just said.
         thinking: whether the model thinks before it answers; default as its template has it.
         reasoning_budget: most tokens of thoughts; default half of those of an answer.
         user, seed, greeting: for characters: the user's name, of random macros, which greeting.

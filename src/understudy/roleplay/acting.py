@@ -1,5 +1,5 @@
 """One turn of a character on its way: its words first, drawn again once if they leave the
-character, then its deeds.
+character or repeat what was just said, then its deeds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from understudy.roleplay.deeds import Deeds, deeds_schema, read_deeds, wanted_ac
 from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
 from understudy.roleplay.memory import Memory
+from understudy.roleplay.said_before import SaidBefore
 from understudy.roleplay.speech import PARAGRAPH, SENTENCES, Speech, speaker_stops
 from understudy.roleplay.state import GameState
 from understudy.roleplay.turn import NpcSettings, NpcTurn
@@ -39,6 +40,7 @@ class Actor(Protocol):
     def name(self) -> str: ...
     @property
     def macros(self) -> MacroContext: ...
+    def said_before(self, player_text: str) -> SaidBefore: ...
 
 
 class Acting:
@@ -96,6 +98,7 @@ class Acting:
             npc.content_guard,
             max_characters=npc.settings.max_say,
             may_redraw=may_redraw,
+            before=npc.said_before(self.player_text) if npc.settings.speaks_anew else None,
         )
 
     def _speak(self, again: int = 0) -> Iterator[str]:

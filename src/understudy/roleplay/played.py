@@ -28,7 +28,8 @@ from understudy.roleplay.lorebook import (
 from understudy.roleplay.macro_variables import Variables
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.memory import Memory, Said
-from understudy.roleplay.speech import Speech, speaker_stops
+from understudy.roleplay.said_before import SaidBefore
+from understudy.roleplay.speech import Speech, sentences_in, speaker_stops
 
 MAX_REPLY = 1 << 20  # characters: the reply's tokens are its limit
 LORE_SHARE = 0.25  # of the context, unless a lorebook has its own budget
@@ -90,7 +91,14 @@ class PlayedCharacter:
             None,
             max_characters=MAX_REPLY,
             may_redraw=may_redraw,
+            before=self.said_before(text),
         )
+
+    def said_before(self, player_text: str) -> SaidBefore:
+        """What an answer to `player_text` is not to say once more."""
+        own = [said.text for said in self.memory.history if said.role == "assistant"][-1:]
+        card = (str(self.card.data.get(name) or "") for name in ("description", "personality"))
+        return SaidBefore.of(map(sentences_in, [player_text, *own]), card)
 
     @property
     def macros(self) -> MacroContext:

@@ -2,8 +2,7 @@
 heard.
 
 A small model that has to speak inside JSON says two words; in free text it speaks. What ends it: a
-limit of characters, another speaker's turn, a sentence that was said before in the same breath, or
-a guard.
+limit of characters, another speaker's turn, a sentence that was said before, or a guard.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from understudy.engine import Output
 from understudy.generation.moderation import TextGuard, Verdict, flags_of
 from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
+from understudy.roleplay.said_before import SaidBefore, words_of
 
 # One paragraph, in llguidance's Lark; braces and tags belong to no speech. Sentences end as one.
 _SPOKEN = r"[^\n\r{}<>|\\\[\]#]"
@@ -36,6 +36,7 @@ class Speech:
     Args:
         may_redraw: before anything is heard a fault ends the speech without words, so that it can
             be drawn again.
+        before: what is not to be said once more.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Speech:
         *,
         max_characters: int,
         may_redraw: bool = False,
+        before: SaidBefore | None = None,
     ) -> None:
         self.knowledge, self.player_text, self.macros = knowledge, player_text, macros
         self.content_guard, self.may_redraw = content_guard, may_redraw
-        self.max_characters = max_characters
+        self.max_characters, self.before = max_characters, before or SaidBefore()
         self.raw, self.text = "", ""
         self.fault: str | None = None
         self.verdict: Verdict | None = None
@@ -103,9 +105,7 @@ class Speech:
             if self.text.strip():
                 return
             piece = _cut(piece, self.max_characters)
-        words = _words(piece)
-        is_long = sum(map(len, words)) > 3  # "2." and "Ho!" may come again
-        if self.text.strip() and is_long and words in map(_words, _split(self.text)):
+        if self._is_repeated(piece):
             self.is_over = True
             return
         self.fault = self.knowledge.fault(
@@ -118,6 +118,19 @@ class Speech:
             piece = self.knowledge.deflection(self.macros)
         self.text += piece
         yield piece
+
+    def _is_repeated(self, piece: str) -> bool:
+        """Whether a sentence was said before; as the first one it is a fault where the speech can
+        be drawn again, and else is heard.
+        """
+        words, own = words_of(piece), [words_of(sentence) for sentence in sentences_in(self.text)]
+        if self.text.strip():
+            is_long = sum(map(len, words)) > 3  # "2." and "Ho!" may come again
+            is_again = self.before.repeats(words) or self.before.recites([*own, words])
+            return is_again or (is_long and words in own)
+        if self.may_redraw and self.before.repeats(words):
+            self.fault = "said before"
+        return self.fault is not None
 
     def _content_fault(self, text: str) -> str | None:
         flags = flags_of(self.content_guard, text, "output") if self.content_guard else ()
@@ -140,17 +153,14 @@ def _num_first(text: str) -> int:
     return match.end() if match else len(text)
 
 
-def _split(text: str) -> Sequence[str]:
+def sentences_in(text: str) -> Sequence[str]:
+    """The sentences of a speech with the space behind them."""
     sentences = []
     while text:
         end = _num_first(text)
         sentences.append(text[:end])
         text = text[end:]
     return sentences
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip(".,!?…\"'”’*").casefold() for word in text.split())
 
 
 def _cut(text: str, most: int) -> str:

@@ -28,7 +28,7 @@ class NpcTurn:
 
     `verdict` is there where it was the content guard: what it found, and on which side. `refused`
     are proposed actions that a condition forbids, with the reason; `was_redrawn` says that the
-    first words left the character and were drawn again.
+    first words left the character, or had just been said, and were drawn again.
     """
 
     say: str
@@ -94,6 +94,8 @@ class NpcSettings:
         stays_in_character: a sentence that leaves the character's world, or says that it is a
             program, is not heard: the words are drawn again once.
         speaks_in_sentences: words end with a sentence, and are at least one.
+        speaks_anew: a sentence of the player's message or of the character's last one is not said
+            again (as the first one it is drawn once more), and of its card at most two are recited.
 
     Raises:
         UsageError: a sampler is out of its range.
@@ -127,6 +129,7 @@ class NpcSettings:
     stops_at_speakers: bool = True
     stays_in_character: bool = True
     speaks_in_sentences: bool = True
+    speaks_anew: bool = True
     seed: int = 0
     greeting: int = 0
     persona: str = ""

@@ -14,7 +14,8 @@ from understudy.roleplay.conditions import Unknown, holds
 from understudy.roleplay.deeds import Deeds, is_memorable, read_deeds, wanted_actions
 from understudy.roleplay.knowledge import Knowledge
 from understudy.roleplay.macros import MacroContext
-from understudy.roleplay.speech import Speech, speaker_stops
+from understudy.roleplay.said_before import SaidBefore
+from understudy.roleplay.speech import Speech, sentences_in, speaker_stops
 from understudy.roleplay.state import Action, ActionKind, GameState, Reducer
 
 
@@ -77,6 +78,34 @@ def test_leaving_the_character_is_drawn_again_or_replaced():
     text, speech = said("It rains. As an AI language model, I cannot.")
     assert text == "It rains."
     assert speech.fault is not None
+
+
+BEFORE = SaidBefore.of(
+    [sentences_in("How are you? I'm sure you'll get better with practice.")],
+    ["I am a miller. I like red wine.", "I have two sons. I live alone."],
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        ("Thanks! I'm sure you'll get better with practice.", "Thanks!"),
+        ("Well. Yes, I'm sure you'll get better with practice.", "Well."),
+        ("Good. How are you?", "Good. How are you?"),
+        ("I am a miller. I have two sons. I like red wine.", "I am a miller. I have two sons."),
+        ("I am a miller. It rains. I live near a red house.",) * 2,
+    ],
+)
+def test_what_was_just_said_is_not_said_again(text, heard):
+    assert said(text, before=BEFORE)[0] == heard
+
+
+def test_a_speech_that_begins_with_what_was_just_said_is_drawn_again_once():
+    again = "I'm sure you'll get better with practice. It rains."
+    text, speech = said(again, before=BEFORE, may_redraw=True)
+    assert (text, speech.fault) == ("", "said before")
+    text, speech = said(again, before=BEFORE)
+    assert (text, speech.fault) == (again, None)
 
 
 def test_others_do_not_speak():

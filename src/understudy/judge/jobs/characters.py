@@ -88,6 +88,12 @@ CHARACTERS = Job(
             {"speaks_in_sentences": True},
             {"speaks_in_sentences": False},
         ),
+        Switch(
+            "anew",
+            "what was just said, and more than two sentences of the card, is not said again",
+            {"speaks_anew": True},
+            {"speaks_anew": False},
+        ),
     ),
     {
         "repetition_penalty": 1.0,
@@ -96,6 +102,7 @@ CHARACTERS = Job(
         "stops_at_speakers": True,
         "stays_in_character": True,
         "speaks_in_sentences": True,
+        "speaks_anew": True,
     },
     score,
 )

@@ -43,6 +43,7 @@ class SessionRequest(DrawSamplers):
     stops_at_speakers: bool = True
     stays_in_character: bool = True
     speaks_in_sentences: bool = True
+    speaks_anew: bool = True
     persona: Annotated[str, Field(max_length=20_000)] = ""
     emotions: Annotated[Several[Emotion], Field(min_length=1, max_length=64)] = Field(
         default_factory=lambda: list(EMOTIONS)
