@@ -17,7 +17,9 @@ NOTHING = "(no result: the tool gave nothing back)"
 def result_text(result: Any) -> str:
     """The text of a `CallToolResult`."""
     parts = [_part(part) for part in result.content]
-    has_text = any(getattr(part, "type", "") in ("text", "resource") for part in result.content)
+    has_text = any(
+        part.type == "resource" or (part.type == "text" and part.text) for part in result.content
+    )
     structured = getattr(result, "structured_content", None)
     if structured is not None and not has_text:
         parts.append(json.dumps(structured, ensure_ascii=False))

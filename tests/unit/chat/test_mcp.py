@@ -40,7 +40,7 @@ server.run("stdio")
 """
 
 
-# 25 tools in pages of ten, all kinds of results, and tools that cannot be used
+# A hundred tools in pages of ten, all kinds of results, and tools that cannot be used
 ODD = """
 import sys
 import anyio
@@ -51,8 +51,8 @@ from mcp.server.stdio import stdio_server
 OBJECT = {"type": "object", "properties": {}}
 PAIR = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {
     "at": {"type": "array", "items": [{"type": "number"}, {"type": "number"}]}}}
-NAMES = [*(f"tool_{i}" for i in range(18)), "3d_render", "pair", "text", "link", "picture",
-         "structured", "empty", "fails", "slow", "bad name", "bad_schema"]
+NAMES = [*(f"tool_{i}" for i in range(89)), "3d_render", "pair", "text", "link", "picture",
+         "structured", "silent", "empty", "fails", "slow", "bad name", "bad_schema"]
 SCHEMAS = {"pair": PAIR, "bad_schema": {"type": "object", "properties": {"x": {"$ref": "#/y"}}}}
 
 async def list_tools(context, params):
@@ -75,6 +75,8 @@ async def call_tool(context, params):
         return result(types.ImageContent(data="AAAA", mime_type="image/png"))
     if params.name == "structured":
         return result(structured_content={"answer": 42})
+    if params.name == "silent":
+        return result(types.TextContent(text=""), structured_content={"result": []})
     if params.name == "fails":
         return result(types.TextContent(text="no such inn"), is_error=True)
     if params.name == "slow":
@@ -104,6 +106,7 @@ RESULTS = {
     "link": "[link to A at file:///a.txt: a letter]",
     "picture": "[image/png, 3 bytes, not shown]",
     "structured": '{"answer": 42}',
+    "silent": '{"result": []}',
     "empty": "(no result: the tool gave nothing back)",
     "fails": '{"error": "ToolError: no such inn"}',
     "slow": "done",
@@ -168,7 +171,7 @@ def model(tmp_path_factory):
 
 
 def call(tools, name: str, **arguments):
-    return run_call(tools, ToolCall("1", name, arguments), timeout_s=5)
+    return run_call(tools, ToolCall("1", name, arguments), timeout_s=30)
 
 
 def test_tools_of_a_server(tmp_path):
@@ -207,7 +210,7 @@ def test_a_server_that_has_just_ended(tmp_path, monkeypatch):
 
 
 def check_odd(server):
-    assert len(server.tools) == 27
+    assert len(server.tools) == 99
     assert [line.partition(":")[0] for line in server.left_out] == ["tool left out"] * 2
     assert "bad name" in server.left_out[0]
     assert "bad_schema: x: a $ref points at nothing" in server.left_out[1]
