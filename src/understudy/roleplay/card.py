@@ -12,6 +12,7 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -131,9 +132,10 @@ class Card:
     def upgraded(self) -> Card:
         """The same character as a version 3 card; what was there is kept."""
         data = copy.deepcopy(self.data)
-        for names in (STRINGS[1], STRINGS[2]):
-            for name in names:
-                data[name] = data.get(name) or ""
+        if self.version == 1:  # SillyTavern's name of it
+            data["creator_notes"] = data.get("creator_notes") or data.get("creatorcomment")
+        for name in (*STRINGS[1], *STRINGS[2]):
+            data[name] = data.get(name) or ""
         for name in ("alternate_greetings", "tags", "group_only_greetings"):
             data[name] = data.get(name) or []
         data["extensions"] = data.get("extensions") or {}
@@ -271,9 +273,14 @@ def parse_card(text: bytes | str, where: object = "card") -> Card:
     Raises:
         DocumentError: no JSON, too large or too deep, not a card, or a field of the wrong type.
     """
-    document, notes = read_character(parse_json(text, where), where)
+    return card_of(parse_json(text, where), (), where)
+
+
+def card_of(document: dict[str, Any], odd: Sequence[str] = (), where: object = "card") -> Card:
+    """A card from its document; raises as `parse_card`. `odd`: what its file had beside it."""
+    document, notes = read_character(document, where)
     document, changes = mended(document)
-    return Card(document, warnings=[*notes, *changes])
+    return Card(document, warnings=[*notes, *odd, *changes])
 
 
 def _version_of(document: dict[str, Any]) -> Literal[1, 2, 3]:

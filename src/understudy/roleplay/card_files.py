@@ -1,4 +1,5 @@
-"""The files that cards travel in: JSON, PNG (`ccv3` and `chara` text chunks) and CHARX.
+"""The files that cards travel in: JSON, PNG (`ccv3` and `chara` text chunks) and CHARX; and the
+YAML of text-generation-webui.
 
 card = read_card("hilde.png"); card.set("scenario", "At the mill."); write_card(card, "hilde.charx")
 """
@@ -15,8 +16,8 @@ from typing import Any
 from understudy.atomic import written_aside
 from understudy.errors import DocumentError, UsageError
 from understudy.roleplay import charx, png
-from understudy.roleplay.card import Card, parse_card
-from understudy.roleplay.card_formats import refuse_by_its_beginning
+from understudy.roleplay.card import Card, card_of, parse_card
+from understudy.roleplay.card_formats import is_yaml, read_yaml, refuse_by_its_beginning
 from understudy.roleplay.json_text import MAX_CARD_BYTES
 
 MAX_FILE_BYTES = 256 << 20
@@ -30,7 +31,7 @@ def read_card(path: str | Path) -> Card:
     """Reads a card.
 
     Args:
-        path: PNG, APNG, CHARX or JSON; its first bytes say which.
+        path: PNG, APNG, CHARX, JSON or YAML; its first bytes say which.
 
     Raises:
         DocumentError: missing, damaged, too large, or without a card in it.
@@ -68,13 +69,13 @@ def card_from_bytes(data: bytes, where: object = "card") -> Card:
     ):  # some programs put a JPEG first
         return _from_charx(data, where)
     refuse_by_its_beginning(data, where)
-    return parse_card(data, where)
+    return card_of(*read_yaml(data, where), where) if is_yaml(data) else parse_card(data, where)
 
 
 def _from_png(data: bytes, where: object) -> Card:
     chunks, _ = png.read_chunks(data, where)
     texts = {
-        png.keyword_of(chunk): chunk for chunk in reversed(chunks) if chunk.kind in png.TEXT_TYPES
+        _keyword_of(chunk): chunk for chunk in reversed(chunks) if chunk.kind in png.TEXT_TYPES
     }  # the first counts
     keyword = next((word for word in KEYWORDS if word in texts), None)
     if keyword is None:
@@ -94,13 +95,25 @@ def _from_png(data: bytes, where: object) -> Card:
     return card
 
 
+def _keyword_of(chunk: png.PngChunk) -> str | None:
+    """The keyword of a text chunk; a card's is one however it is capitalised, as in SillyTavern."""
+    keyword = png.keyword_of(chunk)
+    return keyword if keyword is None or keyword.lower() not in KEYWORDS else keyword.lower()
+
+
 def _decode(text: bytes, where: object) -> bytes:
+    """What a chunk holds in base64, taken as Node takes it: either alphabet, padded or not. A
+    document that stands there as it is is taken too.
+    """
     if text.startswith(b"rcc||"):
         raise DocumentError(
             "an encrypted card of Risu", where=where, do="export it as PNG or CHARX of version 3"
         )
+    if text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return text
+    plain = bytes(text).translate(bytes.maketrans(b"-_", b"+/"), b"\r\n\t \0").rstrip(b"=")
     try:
-        return base64.b64decode(bytes(text).translate(None, b"\r\n "), validate=True)
+        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DocumentError(f"text chunk is not base64 ({error})", where=where) from error
 
@@ -206,7 +219,7 @@ def _with_icon(card: Card, picture: bytes | None) -> Card:
     if shown is None or (is_shown and picture is None):
         return card
     chunks, tail = png.read_chunks(shown)
-    kept = [chunk for chunk in chunks if png.keyword_of(chunk) not in KEYWORDS]
+    kept = [chunk for chunk in chunks if _keyword_of(chunk) not in KEYWORDS]
     others = [asset for asset in card.data.get("assets") or [] if asset is not icon]
     entry = {"type": "icon", "uri": EMBEDDED + ICON_NAME, "name": "main", "ext": "png"}
     copied = Card(
@@ -219,7 +232,7 @@ def _with_icon(card: Card, picture: bytes | None) -> Card:
 def _to_png(card: Card, backfill: bool, picture: bytes | None) -> bytes:
     chunks, tail = png.read_chunks(picture or png.plain_picture())
     ours = {*KEYWORDS, *(ASSET_KEYWORD + name for name in card.assets)}
-    chunks = [chunk for chunk in chunks if png.keyword_of(chunk) not in ours]
+    chunks = [chunk for chunk in chunks if _keyword_of(chunk) not in ours]
     texts = {}
     if card.version == 3:
         texts["ccv3"] = card.to_json()

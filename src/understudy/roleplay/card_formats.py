@@ -1,11 +1,14 @@
-"""Character files of other programs: Pygmalion's are read, others that people take for cards are
-refused by name.
+"""Character files of other programs: Pygmalion's and text-generation-webui's are read, others that
+people take for cards are refused by name.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import yaml
 
 from understudy.errors import DocumentError
 
@@ -19,6 +22,14 @@ PYGMALION = {
 """Version 1's fields by the names that Pygmalion and early text-generation-webui gave them, as
 SillyTavern reads them.
 """
+
+WEBUI = {"context": "description", "greeting": "first_mes", "example_dialogue": "mes_example"}
+"""text-generation-webui's names of version 1's fields; SillyTavern reads the first two."""
+
+MAX_YAML_BYTES = 1 << 20
+_YAML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:#[^\n]*\n\s*)*(?:---\s*\n\s*)?(?:name|context|greeting)\s*:"
+)
 
 _OTHERS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = (
     (
@@ -43,6 +54,11 @@ _OTHERS: tuple[tuple[Callable[[Mapping[str, Any]], bool], str, str], ...] = (
         "give it as --lorebook",
     ),
     (lambda d: "chat_completion_source" in d, "a preset of SillyTavern", "export the character"),
+    (
+        lambda d: d.get("type") == "risuModule" or "risuModule" in d,
+        "a module of Risu",
+        "export the character as CHARX",
+    ),
     (lambda d: "mainPrompt" in d and "jailbreak" in d, "a preset of Risu", "export the character"),
 )
 
@@ -63,7 +79,34 @@ def read_character(document: dict[str, Any], where: object) -> tuple[dict[str, A
         known = set(PYGMALION.values())
         rest = {name: value for name, value in document.items() if name not in known}
         return {**card, "personality": "", **rest}, ["read from a character file of Pygmalion"]
+    if not document.keys().isdisjoint(WEBUI) and not {"description", "first_mes"} & document.keys():
+        renamed = {WEBUI.get(name, name): value for name, value in document.items()}
+        return renamed, ["read from a character file of text-generation-webui"]
     return document, []
+
+
+def is_yaml(data: bytes) -> bool:
+    """Whether a file begins like a character of text-generation-webui."""
+    return _YAML.match(data) is not None
+
+
+def read_yaml(data: bytes, where: object) -> tuple[dict[str, Any], list[str]]:
+    """The texts of such a file, as they stand, and what else it holds.
+
+    Raises:
+        DocumentError: too large, or no YAML.
+    """
+    if len(data) > MAX_YAML_BYTES:
+        found = f"{len(data)} bytes"
+        raise DocumentError("YAML is too large for a character", where=where, found=found)
+    try:
+        given = yaml.load(data.decode("utf-8-sig"), Loader=yaml.BaseLoader)  # scalars as texts
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DocumentError(f"character is not YAML ({line})", where=where) from error
+    fields = given.items() if isinstance(given, dict) else ()
+    texts = {name: value for name, value in fields if isinstance(value, str)}
+    return texts, [f"{name} is no text, and is not read" for name, _ in fields if name not in texts]
 
 
 def refuse_by_its_beginning(data: bytes, where: object) -> None:
@@ -72,7 +115,11 @@ def refuse_by_its_beginning(data: bytes, where: object) -> None:
         (data[:4] == b"RIFF" and data[8:12] == b"WEBP", "a WebP picture", "save it as PNG"),
         (data[:3] == b"\xff\xd8\xff", "a JPEG picture", "save it as PNG, or export the card again"),
         (data[:2] == b"\x6f\x00", "a module of Risu", "export the character as CHARX"),
-        (data[:5] in (b"<!DOC", b"<html"), "a web page", "download the file itself"),
+        (
+            data[:64].lstrip()[:5].lower() in (b"<!doc", b"<html"),
+            "a web page",
+            "download the file itself",
+        ),
     ):
         if is_it:
             raise DocumentError(f"{what}, not a character card", where=where, do=do)

@@ -10,10 +10,19 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from understudy.roleplay.lore_formats import world_to_card
 from understudy.roleplay.world_entry import key_order
 
 _TEXTS = (
-    *("description", "personality", "scenario", "first_mes", "mes_example", "creator_notes"),
+    *(
+        "name",
+        "description",
+        "personality",
+        "scenario",
+        "first_mes",
+        "mes_example",
+        "creator_notes",
+    ),
     *("system_prompt", "post_history_instructions", "creator", "character_version", "nickname"),
 )
 _LISTS = ("tags", "alternate_greetings", "group_only_greetings")
@@ -22,15 +31,18 @@ _LISTS = ("tags", "alternate_greetings", "group_only_greetings")
 def mended(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The document with what can be mended, and the fields that were."""
     document = copy.deepcopy(document)
-    data = document.get("data") if "spec" in document else document
     notes: list[str] = []
+    if document.get("spec") is not None and "name" in document and document.get("data") is None:
+        notes.append(f"{document.pop('spec')} has no data, and is read as version 1")
+    data = document.get("data") if "spec" in document else document
     if isinstance(data, dict):
         for name in _TEXTS:
             _mend(data, name, _number_as_text, notes)
         if data is not document:
             for name in _LISTS:
                 _mend(data, name, _as_texts, notes)
-            _mend(data, "extensions", lambda value: {} if value == [] else value, notes)
+            for name in ("extensions", "character_book"):
+                _mend(data, name, lambda value: {} if value == [] else value, notes)
             _mend_book(data.get("character_book"), notes)
     return document, notes
 
@@ -47,12 +59,18 @@ def mended_book(book: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _mend_book(book: object, notes: list[str]) -> None:
     if isinstance(book, dict):
         _mend(book, "entries", _object_as_list, notes, "character_book.")
+        _mend(book, "entries", _without_nulls, notes, "character_book.")
         _mend_entries(book.get("entries"), notes, "character_book.entries")
 
 
 def _mend_entries(entries: object, notes: list[str], path: str) -> None:
-    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+    if not isinstance(entries, list):
+        return
+    for i, entry in enumerate(entries):
         if isinstance(entry, dict):
+            if "keys" not in entry and isinstance(entry.get("key"), (list, str)):
+                entry = entries[i] = world_to_card(entry)
+                notes.append(f"{path}[{i}] was an entry of World Info, and is read as one")
             where = f"{path}[{i}]."
             for name in ("keys", "secondary_keys"):
                 _mend(entry, name, _as_texts, notes, where)
@@ -79,14 +97,17 @@ def _number_as_text(value: Any) -> Any:
 
 
 def _as_texts(value: Any) -> Any:
-    """A list without its nulls; a text is cut at its commas."""
+    """A list of texts without nulls; a text is cut at its commas."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return (
-        [item for item in value if item is not None]
-        if isinstance(value, list) and None in value
-        else value
-    )
+    if not isinstance(value, list) or all(isinstance(item, str) for item in value):
+        return value
+    return [_number_as_text(item) for item in value if item is not None]
+
+
+def _without_nulls(value: Any) -> Any:
+    is_holed = isinstance(value, list) and None in value
+    return [item for item in value if item is not None] if is_holed else value
 
 
 def _object_as_list(value: Any) -> Any:

@@ -98,7 +98,7 @@ def _read_world(document: dict[str, Any], where: object) -> ReadBook:
         for name in ("key", "keysecondary")
         if isinstance(entry.get(name), str) and entry[name]
     ]
-    entries = [_world_to_card(entry) for entry in given]
+    entries = [world_to_card(entry) for entry in given]
     book = {"name": str(document.get("name") or ""), "extensions": {}, "entries": entries}
     return ReadBook(book, "SillyTavern World Info", tuple(notes))
 
@@ -137,7 +137,8 @@ _WORLD_FIELDS: dict[str, tuple[str, Any]] = {
 }
 
 
-def _world_to_card(entry: Mapping[str, Any]) -> dict[str, Any]:
+def world_to_card(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a World Info file, as SillyTavern writes it into a card."""
     given = entry.get("extensions")
     extensions = dict(given) if isinstance(given, dict) else {}
     position = entry.get("position", 0)

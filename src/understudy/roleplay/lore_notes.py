@@ -28,11 +28,6 @@ def book_warnings(book: Book) -> list[str]:
     """One line for each thing, with the name of its entry."""
     of_entry = _sillytavern if book.rules == "sillytavern" else _v3
     found = [f"{entry.label}: {note}" for entry in book.entries for note in of_entry(entry)]
-    found += [
-        f"{entry.label}: nothing calls it: its keys stand in `key`, which is World Info's name"
-        for entry in book.entries
-        if "key" in entry.source and "keys" not in entry.source
-    ]
     if book.rules == "sillytavern":
         ignored = [name for name in _SPEC_OF_BOOK if book.document.get(name) is not None]
         if ignored:

@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 
 from understudy.roleplay.javascript import split_words, trim
 from understudy.roleplay.lore import Line, ScanSettings
 from understudy.roleplay.pattern_characters import UntranslatableError
-from understudy.roleplay.patterns import Pattern, read_pattern
+from understudy.roleplay.patterns import PATTERN_SECONDS, Pattern, PatternTime, read_pattern
 from understudy.roleplay.world_entry import WorldEntry
 
 MAX_SCAN_DEPTH = 1000
-PATTERN_SECONDS = 0.05
-SCAN_SECONDS = 0.5  # for all regular expressions of one scan
 START = "\x01"  # before each text that is searched, so that a pattern can tell where one begins
 SOURCES = ("persona", "description", "personality", "depth_prompt", "scenario", "creator_notes")
 AND_ANY, NOT_ALL, NOT_ANY, AND_ALL = range(4)  # `selectiveLogic`
@@ -45,7 +42,7 @@ class Searched:
         self._texts: dict[tuple[object, ...], str] = {}
         self._lowered = ("", "")  # the text that was looked into last, and its lower case
         self.warnings: list[str] = []
-        self.deadline = time.monotonic() + SCAN_SECONDS
+        self._pattern_time = PatternTime()
 
     @property
     def depth(self) -> int:
@@ -92,10 +89,8 @@ class Searched:
         return _stands_alone(key, text)
 
     def _finds(self, pattern: Pattern, text: str, key: str, entry: WorldEntry) -> bool:
-        left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
         try:
-            if left > 0:
-                return pattern.matches(text, left)
+            return self._pattern_time.finds(pattern, text)
         except TimeoutError:
             pass
         self.warnings.append(

@@ -6,7 +6,6 @@ remembered between turns is in the `LoreMemory` that comes back.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,11 +23,9 @@ from understudy.roleplay.lore import (
 )
 from understudy.roleplay.macros import MacroContext, expand
 from understudy.roleplay.pattern_characters import UntranslatableError
-from understudy.roleplay.patterns import Pattern, compile_pattern
+from understudy.roleplay.patterns import PATTERN_SECONDS, Pattern, PatternTime, compile_pattern
 
 MAX_PASSES = 10  # of recursive scanning
-PATTERN_SECONDS = 0.05
-SCAN_SECONDS = 0.5  # for all regular expressions of one scan
 _DELIMITED = regex.compile(r"/(.+)/([gimsuy]*)", regex.DOTALL)
 _UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々〆]"
@@ -72,7 +69,7 @@ class _Scan:
         self.num_replies = sum(line.role == "assistant" for line in lines)
         self.recursive = ""  # contents of entries that matched in the passes before
         self.warnings: list[str] = []
-        self.deadline = time.monotonic() + SCAN_SECONDS
+        self._pattern_time = PatternTime()
         self._expanded: dict[int, str] = {}
 
     def run(self) -> list[LoreEntry]:
@@ -201,10 +198,8 @@ class _Scan:
         return any(self._finds(entry, pattern, text) for pattern in patterns if pattern is not None)
 
     def _finds(self, entry: LoreEntry, pattern: Pattern, text: str) -> bool:
-        left = min(PATTERN_SECONDS, self.deadline - time.monotonic())
         try:
-            if left > 0:
-                return pattern.matches(text, left)
+            return self._pattern_time.finds(pattern, text)
         except TimeoutError:
             pass
         self.warnings.append(

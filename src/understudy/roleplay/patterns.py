@@ -9,6 +9,7 @@ JavaScript refuses is no pattern at all (`None`), and SillyTavern takes it as pl
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,8 @@ from understudy.roleplay.pattern_characters import (
     UntranslatableError,
 )
 
+PATTERN_SECONDS = 0.05
+SCAN_SECONDS = 0.5  # for all regular expressions of one scan
 MAX_PATTERN = 2000  # characters
 MAX_COUNT = 999  # of a counted repeat: the library unrolls them
 MAX_DEPTH = 60  # of groups
@@ -48,6 +51,27 @@ class Pattern:
         text = text if self.is_unicode else to_utf16(text)
         find = self.compiled.match if self.is_sticky else self.compiled.search
         return find(text, timeout=timeout) is not None
+
+
+class PatternTime:
+    """What the patterns of one scan may compute; waiting for a busy processor is not counted."""
+
+    def __init__(self) -> None:
+        self._left = SCAN_SECONDS
+
+    def finds(self, pattern: Pattern, text: str) -> bool:
+        """Whether a pattern is found.
+
+        Raises:
+            TimeoutError: it, or all of the scan together, took too long.
+        """
+        if self._left <= 0:
+            raise TimeoutError
+        started = time.thread_time()
+        try:
+            return pattern.matches(text, min(PATTERN_SECONDS, self._left))
+        finally:
+            self._left -= time.thread_time() - started
 
 
 @lru_cache(maxsize=1024)

@@ -270,7 +270,7 @@ def test_assets_travel_in_charx(tmp_path):
         (b"\xff\xfe{}", "not UTF-8"),
         (b"[1]", "not a JSON object"),
         (b"{}", "not a character card"),
-        (b'{"name": 3}', "name: field has the wrong type"),
+        (b'{"name": [3]}', "name: field has the wrong type"),
         (b'{"name": "x", "description": 1e999}', "not JSON"),
         (b'{"name": NaN}', "not JSON"),
         (b'{"spec": "chara_card_v9"}', "not a character card"),
@@ -278,7 +278,7 @@ def test_assets_travel_in_charx(tmp_path):
         (b"[" * 200_000, "nested too deeply"),
         (b'{"name": "x"', "not JSON"),
         (
-            b'{"spec": "chara_card_v2", "data": {"name": "x", "character_book": {"entries": [{"keys": [1]}]}}}',
+            b'{"spec": "chara_card_v2", "data": {"name": "x", "character_book": {"entries": [{"keys": [[1]]}]}}}',
             r"entries\[0\]\.keys\[0\]",
         ),
     ],
@@ -384,9 +384,71 @@ def test_characters_of_pygmalion_are_read():
     assert "Pygmalion" in card.problems()[0]
 
 
+WEBUI = {"name": "Hilde", "context": "A miller.", "greeting": "Good day.\nCome in."}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        json.dumps(WEBUI).encode(),
+        b"name: Hilde\ngreeting: |-\n  Good day.\n  Come in.\ncontext: A miller.\n",
+        b"# a miller\n---\nname: Hilde\ncontext: 'A miller.'\ngreeting: \"Good day.\\nCome in.\"",
+    ],
+)
+def test_characters_of_text_generation_webui_are_read(data):
+    card = card_from_bytes(data)
+    assert (card.version, card.name, card.text("description")) == (1, "Hilde", "A miller.")
+    assert card.greetings == ["Good day.\nCome in."]
+    assert "text-generation-webui" in card.problems()[0]
+
+
+def test_what_yaml_brings_beside_texts_is_named_and_never_unfolded():
+    lists = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    card = card_from_bytes(f"name: no\na0: &a0 [x]\n{lists}".encode())
+    assert card.name == "no"
+    assert "a29 is no text, and is not read" in card.warnings
+    with pytest.raises(DocumentError, match="not YAML"):
+        card_from_bytes(b"name: [")
+    with pytest.raises(DocumentError, match="too large"):
+        card_from_bytes(b"name: x\n" + b"#" * (1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "change"),
+    [
+        ("Chara", lambda text: text),
+        ("CCV3", lambda text: text),
+        ("chara", lambda text: text.rstrip(b"=")),
+        ("chara", lambda text: text.replace(b"+", b"-").replace(b"/", b"_")),
+        ("chara", lambda text: text[:40] + b"\n\t" + text[40:] + b"\0"),
+        ("chara", base64.b64decode),
+    ],
+)
+def test_chunks_are_taken_as_sillytavern_takes_them(keyword, change):
+    document = {"name": "Hilde ÿ?>~", "description": "ÿÿ>>??~~" * 9}
+    text = base64.b64encode(json.dumps(document, ensure_ascii=False).encode())
+    assert b"+" in text
+    assert b"/" in text
+    chunks, tail = png.read_chunks(png.plain_picture(1, 1))
+    picture = png.write_chunks(
+        [*chunks[:-1], png.text_chunk(keyword, change(text)), chunks[-1]], tail
+    )
+    card = card_from_bytes(picture)
+    assert card.document == document
+    again, _ = png.read_chunks(card_to_bytes(card, "png"))
+    assert [png.keyword_of(chunk) for chunk in again if chunk.kind == b"tEXt"] == ["chara"]
+
+
+def test_creators_notes_of_sillytaverns_first_version_are_kept():
+    card = parse_card('{"name": "H", "creatorcomment": "For evenings."}')
+    assert card.upgraded().text("creator_notes") == "For evenings."
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        (b'{"type": "risuModule", "module": {}}', "Risu"),
+        (b" <HTML><body>", "web page"),
         (b'{"kind": "character", "name": "H", "persona": {}}', "Agnai"),
         (b'{"scenarioVersion": 3, "title": "x"}', "NovelAI"),
         (b'{"lorebookVersion": 5, "entries": []}', "--lorebook"),
@@ -456,3 +518,19 @@ def test_fields_of_another_type_are_mended_as_sillytavern_takes_them_and_said():
     assert any("tags" in warning for warning in card.problems())
     with pytest.raises(DocumentError, match="wrong type"):
         parse_card('{"spec": "chara_card_v2", "data": {"name": "H", "tags": 3}}')
+
+
+def test_lists_and_books_of_another_form_are_mended():
+    world = {"uid": 0, "key": ["mill"], "keysecondary": [], "content": "Old.", "order": 7}
+    entries = [None, {"keys": [3, None, "a"], "content": "1"}, world]
+    data = {"name": 7, "alternate_greetings": [5], "character_book": {"entries": entries}}
+    card = parse_card(json.dumps({"spec": "chara_card_v2", "data": data}))
+    assert (card.name, card.greetings) == ("7", ["", "5"])
+    assert [entry["keys"] for entry in card.lorebook["entries"]] == [["3", "a"], ["mill"]]
+    assert card.lorebook["entries"][1]["insertion_order"] == 7
+    assert len(card.warnings) == 5
+    bare = parse_card('{"spec": "chara_card_v2", "name": "H", "first_mes": "Hi."}')
+    assert (bare.version, bare.greetings) == (1, ["Hi."])
+    assert "no data" in bare.warnings[0]
+    data["character_book"] = []
+    assert parse_card(json.dumps({"spec": "chara_card_v2", "data": data})).lorebook is None

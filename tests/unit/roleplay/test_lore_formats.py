@@ -145,6 +145,7 @@ def test_keys_in_one_text_are_cut_at_commas_and_said(book):
         assert bool(read.scan([Line("user", text)]).placed) == is_called
 
 
-def test_an_entry_that_nothing_calls_is_said():
-    (warning,) = Lorebook({"entries": [{"key": ["wolf"], "content": "LORE"}]}).warnings
-    assert "nothing calls it" in warning
+def test_an_entry_of_world_info_among_others_is_read_and_said():
+    book = Lorebook({"entries": [{"key": ["wolf"], "content": "LORE"}]})
+    assert "World Info" in book.warnings[0]
+    assert [placed.content for placed in book.scan([Line("user", "a wolf")]).placed] == ["LORE"]
