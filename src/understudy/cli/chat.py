@@ -17,11 +17,13 @@ from understudy.cli.moderation import add_guard, guard_of
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
 from understudy.cli.saving import SAVE_HELP, file_named, save_to
 from understudy.cli.session_options import add_sources, add_thinking, add_tools, session_of
-from understudy.cli.terminal import run_command, typed_lines, write
+from understudy.cli.terminal import note_if_cut, run_command, typed_lines, write
 from understudy.errors import UnderstudyError, UsageError
 
 if TYPE_CHECKING:
     from understudy.chat.session import Session
+
+TEMPERATURE = 0.7  # of talk, as the server's default
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
     add_thinking(parser)
     add_guard(parser)
-    add_sampling(parser, max_tokens=512)
+    add_sampling(
+        parser,
+        max_tokens=512,
+        temperature=None,
+        temperature_help="0 is greedy (default 0.7, since small models repeat themselves; 0 with "
+        "tools or documents)",
+    )
     add_loading(parser)
 
 
@@ -41,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     guard = guard_of(arguments)
     model = load_model(arguments)
     with session_of(arguments, model, guard=guard(model) if guard is not None else None) as session:
-        conversation = ChatTerminal(session, sampling_of(arguments))
+        conversation = ChatTerminal(session, sampling(arguments))
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         if is_terminal:
             room = f"{session.context} tokens (--context)"
@@ -64,6 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
             except UnderstudyError as error:
                 write(f"understudy: {error}\n", sys.stderr)
     return 0
+
+
+def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Talk is drawn, as the server draws it; what must be right is greedy."""
+    is_job = arguments.tools or arguments.mcp or arguments.documents is not None
+    default = 0.0 if is_job else TEMPERATURE
+    given = sampling_of(arguments)
+    return given | {
+        "temperature": default if given["temperature"] is None else given["temperature"]
+    }
 
 
 class ChatTerminal:
@@ -103,6 +121,7 @@ class ChatTerminal:
         reply = self.session.last
         if reply is None:
             return
+        note_if_cut(reply.finish_reason, self.sampling["max_tokens"])
         if reply.verdict is not None:
             write(f"  stopped by the guard ({reply.verdict})\n")
         for result in reply.results:

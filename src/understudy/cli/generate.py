@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.cli.options import add_loading, add_model, add_sampling, load_model, sampling_of
-from understudy.cli.terminal import write
+from understudy.cli.terminal import note_if_cut, write
 from understudy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
         for i, reply in enumerate(model.generate_all(prompt, **options)):
             write(f"--- {i + 1} ---\n{reply.text}\n")
     else:
-        for piece in model.stream(prompt, **options):
-            write(piece)
+        finish_reason = ""
+        for output in model.stream_outputs(prompt, **options):
+            write(output.text)
+            finish_reason = output.finish_reason or finish_reason
         write("\n")
+        note_if_cut(finish_reason, arguments.max_tokens)
     return 0
 
 

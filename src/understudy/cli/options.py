@@ -95,7 +95,13 @@ def _add_adapters(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
+def add_sampling(
+    parser: argparse.ArgumentParser,
+    *,
+    max_tokens: int | None,
+    temperature: float | None = 0.0,
+    temperature_help: str = "0 is greedy (default)",
+) -> None:
     group = parser.add_argument_group("sampling")
     group.add_argument(
         "--max-tokens",
@@ -104,7 +110,7 @@ def add_sampling(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> 
         metavar="N",
         help=f"most tokens of an answer (default {max_tokens})",
     )
-    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    group.add_argument("--temperature", type=float, default=temperature, help=temperature_help)
     group.add_argument("--top-k", type=int, default=0)
     group.add_argument("--top-p", type=float, default=1.0)
     group.add_argument("--min-p", type=float, default=0.0)

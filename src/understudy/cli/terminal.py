@@ -15,6 +15,10 @@ Commands = Mapping[
 ]  # name -> what it does, the doing of it
 
 
+QUOTES = '"""'
+TYPED = {word: f"/{word}" for word in ("exit", "quit", "help")}
+
+
 def harmless(text: str) -> str:
     """The text with control characters (escape sequences begin with one) and bidirectional
     overrides made visible.
@@ -36,9 +40,17 @@ def write(text: str, stream: TextIO | None = None) -> None:
     out.flush()
 
 
+def note_if_cut(finish_reason: str, max_tokens: int | None) -> None:
+    """Says on stderr that an answer ended because it might not be longer."""
+    if finish_reason == "length":
+        most = f" of {max_tokens} tokens" if max_tokens is not None else ""
+        write(f"note: the answer was cut at its limit{most} (--max-tokens)\n", sys.stderr)
+
+
 def typed_lines(history: Path | None) -> Iterator[str]:
-    """The lines that a person types, until the end of input; those typed before are remembered in a
-    file, or only until then.
+    """What a person types, until the end of input: lines, or texts of several lines between three
+    quotation marks. What was typed before is remembered in a file, or only until then. The words
+    that people leave other programs with, and `help`, are the commands of that name.
     """
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
@@ -49,7 +61,12 @@ def typed_lines(history: Path | None) -> Iterator[str]:
     )
     while True:
         try:
-            yield session.prompt("> ")
+            text = session.prompt("> ")
+            while text.startswith(QUOTES) and text.count(QUOTES) < 2:
+                text += "\n" + session.prompt("… ")
+            if text.startswith(QUOTES):
+                text = text.replace(QUOTES, "").strip("\n")
+            yield TYPED.get(text.strip().casefold(), text)
         except KeyboardInterrupt:
             continue
         except EOFError:

@@ -16,7 +16,7 @@ from understudy.cli.session_options import (
     session_of,
     tools_of,
 )
-from understudy.cli.terminal import write
+from understudy.cli.terminal import note_if_cut, write
 from understudy.hub import DEFAULT_MODEL
 
 
@@ -80,4 +80,5 @@ def _ask(arguments: argparse.Namespace) -> int:
         )
         write(f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})\n  -> {result}\n")
     write(f"{reply.text}\n")
+    note_if_cut(reply.finish_reason, arguments.max_tokens)
     return 0

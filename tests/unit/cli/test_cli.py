@@ -11,9 +11,9 @@ import pytest
 from understudy import hub
 from understudy.chat.session import Session
 from understudy.checkpoint import pack
-from understudy.cli import COMMANDS, main
+from understudy.cli import COMMANDS, main, make_parser
 from understudy.cli.chat import ChatTerminal
-from understudy.cli.terminal import harmless
+from understudy.cli.terminal import harmless, typed_lines
 from understudy.errors import InputError, UnderstudyError, UsageError
 
 
@@ -187,6 +187,46 @@ def model():
 @pytest.fixture
 def conversation(model):
     return ChatTerminal(Session(model), {"max_tokens": 8, "temperature": 0.0, "stop": []})
+
+
+def test_an_answer_that_is_cut_is_said_to_be(conversation, capsys):
+    conversation.say("Tell me a long story.")
+    assert "cut at its limit of 8 tokens" in capsys.readouterr().err
+    code, out, err = call(capsys, "generate", "-p", "Tell me a story.", "--max-tokens", "3")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "limit of 3 tokens" in err
+    assert "note" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "temperature"),
+    [([], 0.7), (["--temperature", "0"], 0.0), (["--documents", "notes.index"], 0.0)],
+)
+def test_talk_is_drawn_and_what_must_be_right_is_greedy(options, temperature):
+    from understudy.cli import chat
+
+    arguments = make_parser(["chat"]).parse_args(["chat", *options])
+    assert chat.sampling(arguments)["temperature"] == temperature
+
+
+def test_texts_of_several_lines_and_words_to_leave_with(monkeypatch):
+    import prompt_toolkit
+
+    typed = iter(['"""first', 'second"""', 'say """so"""', "Exit", "help", "help me"])
+
+    class Typed:
+        def __init__(self, **_: object) -> None: ...
+
+        def prompt(self, _: str) -> str:
+            try:
+                return next(typed)
+            except StopIteration:
+                raise EOFError from None
+
+    monkeypatch.setattr(prompt_toolkit, "PromptSession", Typed)
+    assert list(typed_lines(None)) == [
+        *("first\nsecond", 'say """so"""', "/exit", "/help", "help me")
+    ]
 
 
 def test_a_conversation_remembers(conversation, capsys):
