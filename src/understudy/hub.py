@@ -152,10 +152,13 @@ def pull(name: str, options: HubOptions | None = None) -> Path:
     except OSError as error:  # what huggingface_hub raises offline, and all network errors
         if (found := _cached(name, options, is_last_resort=True)) is not None:
             return found
+        here = _listed_under(repository)
         raise OfflineError(
             "the hub cannot be reached and the model is not in the cache",
             where=name,
-            do=f"connect, or copy the folder here and give its path, or use {DEFAULT_MODEL}",
+            do=f"connect, or give one that is here: {', '.join(here)}"
+            if here
+            else f"connect, or copy the folder here and give its path, or use {DEFAULT_MODEL}",
         ) from error
     return path / wanted[0] if wanted[0].endswith(".gguf") else path
 
@@ -208,8 +211,11 @@ def _weights(names: list[str]) -> list[str]:
     """The weights among the names, once: not those of other frameworks, precisions and layouts."""
     for stem, kind in (("model", "safetensors"), ("pytorch_model", "bin")):
         if f"{stem}.{kind}.index.json" in names:
-            pattern = re.compile(rf"{stem}-\d+-of-\d+\.{kind}")
-            return [name for name in names if pattern.fullmatch(name)]
+            usual = re.compile(rf"{stem}-\d+-of-\d+\.{kind}")
+            any_name = re.compile(rf"(?!consolidated)[^/]+\.{kind}")  # an index may name any
+            return [name for name in names if usual.fullmatch(name)] or [
+                name for name in names if any_name.fullmatch(name)
+            ]
         if f"{stem}.{kind}" in names:
             return [f"{stem}.{kind}"]
     return []
@@ -325,6 +331,12 @@ def _has_shards(snapshot: Path, here: set[str], first: str) -> bool:
             index = json.loads((snapshot / name).read_text(encoding="utf-8"))
             return set(index["weight_map"].values()) <= here
     return True
+
+
+def _listed_under(repository: str) -> list[str]:
+    """What the cache holds of a repository, as `understudy list` prints it."""
+    snapshot = _snapshot(_cache_folder() / f"models--{repository.replace('/', '--')}", None)
+    return [] if snapshot is None else [entry.name for entry in _entries(repository, snapshot)]
 
 
 def _entries(name: str, snapshot: Path) -> list[ModelEntry]:

@@ -293,6 +293,22 @@ def test_offline_says_what_to_do(error: Exception, monkeypatch: Any, tmp_path: P
         hub.resolve("org/other", hub.HubOptions(local_files_only=True))
 
 
+def test_offline_names_the_files_that_are_here(monkeypatch: Any, tmp_path: Path) -> None:
+    FakeHub(monkeypatch, tmp_path).error = ConnectionError("no route")
+    cached(tmp_path, "org/files", {"a.gguf": "llama", "b.gguf": "llama"})
+    for name in ("org/files", "org/files/c.gguf"):
+        with pytest.raises(OfflineError, match=r"org/files/a\.gguf, org/files/b\.gguf"):
+            hub.resolve(name)
+
+
+def test_an_index_may_name_files_of_any_name(tmp_path: Path) -> None:
+    parts = {"front.safetensors": "x", "back.safetensors": "x"}
+    index = json.dumps({"weight_map": dict(zip("ab", parts, strict=True))})
+    names = {"config.json": LLAMA, "tokenizer.json": "{}", "model.safetensors.index.json": index}
+    snapshot = cached(tmp_path, "org/odd", names | parts)
+    assert hub.resolve("org/odd") == snapshot
+
+
 @pytest.mark.parametrize("text", ["nothing", "./a/b", "a/b/c", "../x", "/a/b/c.gguf"])
 def test_neither_path_nor_name(text: str) -> None:
     with pytest.raises(MissingError):

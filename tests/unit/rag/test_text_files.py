@@ -13,7 +13,7 @@ import pytest
 from understudy.errors import DocumentError
 from understudy.rag.document import Document
 from understudy.rag.readers import read_document
-from understudy.rag.readers.delimiter import find_delimiter
+from understudy.rag.readers.delimiter import find_dialect
 
 CELLS = [
     "Ely",
@@ -51,10 +51,36 @@ def test_files_of_the_csv_module(delimiter, quoting):
         buffer = io.StringIO()
         csv.writer(buffer, delimiter=delimiter, quoting=quoting).writerows(rows)
         text = buffer.getvalue().replace("\r\n", "\n")
-        found, start = find_delimiter(text)
-        assert list(csv.reader(io.StringIO(text[start:], newline=""), delimiter=found)) == rows, (
-            text
-        )
+        found = find_dialect(text)
+        lines = io.StringIO(text[found.start :], newline="")
+        assert found.escape is None
+        assert list(csv.reader(lines, delimiter=found.delimiter)) == rows, text
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
+def test_files_that_escape_by_a_backslash(delimiter, quoting):
+    style = {"delimiter": delimiter, "quoting": quoting, "doublequote": False, "escapechar": "\\"}
+    for seed in range(150):
+        pick = random.Random(seed)
+        width = pick.randint(2, 5)
+        rows = [[f"col{i}" for i in range(width)]]
+        rows += [[pick.choice(CELLS) for _ in range(width)] for _ in range(pick.randint(1, 6))]
+        buffer = io.StringIO()
+        csv.writer(buffer, **style).writerows(rows)
+        text = buffer.getvalue().replace("\r\n", "\n")
+        found = find_dialect(text)
+        lines = io.StringIO(text, newline="")
+        read_rows = csv.reader(lines, delimiter=found.delimiter, escapechar=found.escape)
+        assert list(read_rows) == rows, text
+
+
+def test_backslashes_that_escape_nothing(tmp_path):
+    windows = 'path,size\n"C:\\a, b\\",5\nC:\\c\\,6\n'
+    assert find_dialect(windows).escape is None
+    assert read(tmp_path, "a.csv", windows).text.endswith("path: C:\\c\\; size: 6")
+    mysql = 'a,b\n"say \\"hi\\", she said",2\n'
+    assert read(tmp_path, "a.csv", mysql).text == 'a: say "hi", she said; b: 2'
 
 
 def test_excels_first_line_and_decimals(tmp_path):

@@ -11,21 +11,19 @@ from pathlib import Path
 from understudy.errors import DocumentError
 from understudy.rag.document import Builder, Document
 from understudy.rag.readers import decode
-from understudy.rag.readers.delimiter import find_delimiter
+from understudy.rag.readers.delimiter import Dialect, find_dialect
 
 MAX_CELL = 1 << 20
 
 
 def read(path: Path, data: bytes) -> Document:
     text = decode(path, data)
-    if path.suffix.lower() == ".tsv":
-        delimiter = "\t"
-    else:
-        delimiter, start = find_delimiter(text)
-        text = text[start:]
+    is_tsv = path.suffix.lower() == ".tsv"
+    dialect = Dialect("\t") if is_tsv else find_dialect(text)
+    lines = io.StringIO(text[dialect.start :], newline="")
     csv.field_size_limit(MAX_CELL)
     builder = Builder(path.stem)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = csv.reader(lines, delimiter=dialect.delimiter, escapechar=dialect.escape)
     try:
         filled = [row for row in rows if row]
     except csv.Error as error:
