@@ -34,7 +34,8 @@ MAX_WORDS = 400  # of a conversation, the newest, that values may be copied from
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<number>-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?)"
     r"(?P<unit>[kK]\b|\s?(?:%|percent\b|thousand\b|million\b|billion\b|°?[a-zA-Z]{1,4}\b|°)?)"
-    r"(?!\w)"
+    r"(?!\w)",
+    re.ASCII,  # "10个" is a number too
 )
 _SCALE = {"thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "dozen": 12}
 _WORD_NUMBERS = {word: number for number, word in enumerate(NUMBER_WORDS)}
@@ -53,7 +54,9 @@ _BREAK = re.compile(r"[\"“”`\n]|(?<!\w)['‘]|['’](?!\w)")
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|(?<!\w)'([^'\n]+)'(?!\w)|`([^`\n]+)`")
 _SENTENCE = re.compile(r"[^\n.?!]+(?:[.?!]+(?=\S)[^\n.?!]+)*[.?!]?")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z,;] )[A-HJ-Z]")
-_REGION_NAME = "^[A-Z][A-Za-z.' -]{1,28}$"
+_REGION_NAME = r"^[^\s\d\"{}<>\[\]][^\d\"{}<>\[\]]{1,28}$"
+# Scripts that put no blanks between words (Thai to Khmer, kana, Han): a run of words is a clause.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _COMPLETED = "(?:, [A-Z][A-Za-z. ]{1,18})?"  # a state or country that the conversation leaves out
 
 
@@ -85,6 +88,8 @@ class SaidValues:
             return days
         if choices := choices_of(described):
             return {"enum": self._named(choices) or list(choices)}
+        if _UNSPACED.search(self._said):
+            return {}
         if is_place(described):
             return self._place(self._runs_for(name, described))
         if has_own_form(f"{name} {described}"):

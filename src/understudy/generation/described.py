@@ -16,6 +16,11 @@ from understudy.generation.words import content_words
 _ONE = r"'[^'\n]{1,40}'"
 _OR = r"\s*(?:,\s*(?:or\s|and\s)?|\s+or\s+|\s*/\s*)\s*"
 _QUOTED_LIST = re.compile(rf"(?:between {_ONE} and |{_ONE}{_OR}){_ONE}(?:{_OR}{_ONE})*")
+_CLOSED_BEFORE = re.compile(  # where a list of all values begins
+    r"(?:\A|[(:,;.]|\b(?:be|is|are|either|of|in|options?|values|choices|supports?|choose|set to))"
+    r":?\s*\Z",
+    re.IGNORECASE,
+)
 _OPEN_BEFORE = re.compile(
     r"(?:such as|e\.?g\.?,?|like|example,?|examples:?|format(?:ted)?(?: of| as)?|includes?:?)"
     r"[\s(:]*\Z",
@@ -43,7 +48,9 @@ _REGION = re.compile(r"(?<![a-z])(?:state|country|province|nation|continent)(?![
 def choices_of(description: str) -> tuple[str, ...]:
     """The values that a description lists as all there are; () where it names examples or none."""
     for match in _QUOTED_LIST.finditer(description):
-        is_open = _OPEN_BEFORE.search(description, max(0, match.start() - 30), match.start())
+        before = description[max(0, match.start() - 30) : match.start()]
+        is_led = match[0].startswith("between") or _CLOSED_BEFORE.search(before)
+        is_open = not is_led or _OPEN_BEFORE.search(before)
         if not is_open and not _OPEN_BEHIND.match(description, match.end()):
             return tuple(re.findall(r"'([^']+)'", match[0]))
     return ()

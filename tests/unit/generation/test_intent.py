@@ -210,6 +210,7 @@ def test_copied_values_stand_in_what_was_said():
         ("5 % of it", {"type": "number", "description": "as a decimal, 5% is 0.05"}, [0.05]),
         ("1.5 million people and three dogs", {"type": "number"}, [1500000, 3]),
         ("29DXtd3K", {"type": "number"}, None),
+        ("买10个汉堡，50杯可乐", {"type": "integer"}, [10, 50]),
         ("2 moles at 300 K for $50K", {"type": "number"}, [2, 300, 50000, 50]),
         ("a speed of 19.0, 1e3 times", {"type": "number"}, [19.0, 1000]),
         ("8.5 million people", {"type": "integer"}, [8500000]),
@@ -275,6 +276,8 @@ def test_values_that_a_description_lists_are_all_there_are():
     assert text_of("180 cm", between)["enum"] == ["metric", "imperial"]
     assert "all" in text_of("for Oslo", "Which genre. Default is 'all'.")["enum"]
     assert "language" not in text_of("for Oslo", "The default language")["enum"]
+    in_passing = "A drink that people from 'Oslo' or 'Rome' like"
+    assert "amber" in text_of("an amber ale", in_passing)["enum"]
     for open_list in ("such as 'pale' or 'dark'", "can be 'pale', 'dark', etc", "Like 'a', 'b'"):
         assert "amber" in text_of("an amber ale", open_list)["enum"]
 
@@ -289,7 +292,15 @@ def test_what_was_said_is_found_in_other_endings():
 def test_a_country_may_be_another_word_than_was_said():
     held = text_of("German history", "The country", "country")
     assert re.search(held["pattern"], "Germany")
+    assert re.search(held["pattern"], "Österreich")
     assert "enum" not in text_of("US dollars", "to convert from", "base_currency")
+
+
+def test_nothing_is_copied_out_of_scripts_without_blanks():
+    for said in ("我想在肯德基买汉堡", "ฉันต้องการรหัสบริการ", "東京の天気は"):
+        for description in ("The restaurant", "The city and state, e.g. Berkeley, CA"):
+            assert text_of(said, description).keys() == {"type", "description"}
+    assert "enum" in text_of("köp 10 äpplen i Malmö", "The city")
 
 
 def test_places_may_be_completed_and_forms_are_free():
