@@ -10,7 +10,9 @@ import pytest
 
 import understudy
 from tests.others.support import assert_likeliest, in_llama_cpp
+from tests.support.adapters import random_adapter
 from tests.support.byte_tokenizer import write_tokenizer
+from tests.support.checkpoints import random_weights
 from tests.support.families import (
     FAMILIES,
     GRANITE_HYBRIDS,
@@ -20,6 +22,9 @@ from tests.support.families import (
     hybrid,
     made_checkpoint,
 )
+from understudy.adapters import gguf
+from understudy.adapters.adapter import as_weights
+from understudy.checkpoint import reference
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.spec import QuantSpec
@@ -58,3 +63,17 @@ def test_llama_cpp_answers_as_we_do(name: str, tmp_path: Path) -> None:
     theirs = in_llama_cpp(path, prompt)
     with understudy.load(path, kv="f32", use_cache=False) as model:
         assert_likeliest(model.logits(prompt[: theirs["length"]]), theirs)
+
+
+def test_llama_cpp_adapts_qwen3_5_as_we_do(tmp_path: Path) -> None:
+    spec = CASES["qwen3_5"]
+    save_checkpoint(made_checkpoint(spec), tmp_path / "folder")
+    write_tokenizer(tmp_path / "folder", spec.vocab_size)
+    path = tmp_path / "m.gguf"
+    save_checkpoint(open_checkpoint(tmp_path / "folder"), path, QuantSpec("f32"))
+    adapter = random_adapter(spec, targets=("_proj", "_qkv", "_z", "_a", "_b"), strength=0.5)
+    gguf.write(adapter, tmp_path / "a.gguf", spec)
+    prompt = np.random.default_rng(1).integers(3, 97, 60).tolist()
+    theirs = in_llama_cpp(path, prompt, [(str(tmp_path / "a.gguf"), 1.0)])
+    mixed = {**random_weights(spec), **as_weights([(adapter, 1.0)])}
+    assert_likeliest(reference.forward(spec, mixed, prompt[: theirs["length"]]), theirs)

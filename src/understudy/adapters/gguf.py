@@ -2,8 +2,9 @@
 
 Source: llama.cpp, `convert_lora_to_gguf.py` and `src/llama-adapter.cpp` (2026-10). The scale is
 `adapter.lora.alpha` / rank, and 1 where alpha is 0; there is no rsLoRA, so alpha is written times
-sqrt(rank). Rows of q and k are interleaved where the model's are, which changes B alone; A of
-`token_embd` is stored (vocab, rank). Gains of norms beside the pairs are not used there, nor here.
+sqrt(rank). Rows of q and k are interleaved where the model's are, which changes B alone; value
+heads of Qwen3.5 lie as in the model's file, in B, or in A where they are columns. A of `token_embd`
+is stored (vocab, rank). Gains of norms beside the pairs are not used there, nor here.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from understudy.adapters.adapter import EMBEDDING, HEAD, Adapter, Pair
 from understudy.checkpoint.architecture import interleaved_order
-from understudy.checkpoint.naming import canonical_name, gguf_name
+from understudy.checkpoint.naming import canonical_name, file_tensors
 from understudy.checkpoint.registry import ARCHITECTURES
+from understudy.checkpoint.tiled_heads import reordering
 from understudy.errors import (
     CheckpointError,
     CheckpointWarning,
@@ -122,6 +124,7 @@ def _check_kind(file: GgufFile, spec: ModelSpec) -> None:
 def _pairs(file: GgufFile, spec: ModelSpec) -> dict[str, Pair]:
     halves: dict[str, dict[str, NDArray[np.float32]]] = {}
     unused = []
+    table = file_tensors(spec, ARCHITECTURES[spec.architecture].gguf_names)
     for name, tensor in file.tensors.items():
         stem, _, part = name.rpartition(".")
         if part not in ("lora_a", "lora_b"):
@@ -129,7 +132,8 @@ def _pairs(file: GgufFile, spec: ModelSpec) -> dict[str, Pair]:
                 raise UnsupportedError("unknown tensor", where=file.path, found=name)
             unused.append(name)
             continue
-        canonical = canonical_name(stem)
+        parts = table.get(stem, ())
+        canonical = parts[0] if len(parts) == 1 else None if parts else canonical_name(stem)
         if canonical is None:
             raise UnsupportedError("unknown tensor", where=file.path, found=name)
         halves.setdefault(canonical.removesuffix(".weight"), {})[part[-1]] = tensor.to_float32()
@@ -151,7 +155,20 @@ def _pair(
     if matrix == EMBEDDING:
         return np.ascontiguousarray(a.T), b
     order = _row_order(matrix, spec)
-    return a, b if order is None or len(order) != len(b) else b[np.argsort(order)]
+    if order is not None and len(order) == len(b):
+        return a, b[np.argsort(order)]
+    return _with_heads(matrix, spec, (a, b), is_reading=True)
+
+
+def _with_heads(matrix: str, spec: ModelSpec, pair: Pair, *, is_reading: bool) -> Pair:
+    """The pair with value heads in the other order: rows of B, or columns of A."""
+    change = reordering(spec, f"{matrix}.weight", is_reading=is_reading)
+    if change is None:
+        return pair
+    a, b = pair
+    if matrix.endswith(".out_proj"):
+        return change(StoredTensor.of(matrix, a)).to_float32(), b
+    return a, change(StoredTensor.of(matrix, b)).to_float32()
 
 
 def _row_order(matrix: str, spec: ModelSpec) -> NDArray[np.intp] | None:
@@ -196,7 +213,8 @@ def _stored(adapter: Adapter, matrix: str, spec: ModelSpec) -> tuple[StoredTenso
     order = _row_order(matrix, spec)
     if order is not None:
         b = b[order]
+    a, b = _with_heads(matrix, spec, (a, b), is_reading=False)
     if matrix == EMBEDDING:
         a = a.T
-    name = gguf_name(f"{matrix}.weight")
+    name = ARCHITECTURES[spec.architecture].gguf_names.of(f"{matrix}.weight")
     return StoredTensor.of(f"{name}.lora_a", a), StoredTensor.of(f"{name}.lora_b", b)

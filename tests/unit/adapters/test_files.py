@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.adapters import random_adapter
 from tests.support.checkpoints import SPECS, random_tokens, random_weights
+from tests.support.families import DELTA_HYBRIDS
 from understudy.adapters import Adapter, gguf, is_adapter, peft, read_adapter
 from understudy.adapters.adapter import EMBEDDING, as_weights
 from understudy.checkpoint import reference
@@ -64,6 +65,23 @@ def test_ranks_and_alphas_of_single_matrices_survive_both_kinds(tmp_path: Path) 
         np.testing.assert_allclose(
             read_adapter(path, SPEC).delta(key), mixed.delta(key), rtol=1e-5, atol=1e-6
         )
+
+
+def test_value_heads_lie_in_a_gguf_as_those_of_its_model(tmp_path: Path) -> None:
+    spec = DELTA_HYBRIDS["published"]  # 4 value heads of 16 with 2 key heads
+    adapter = random_adapter(spec, targets=("_proj", "_qkv", "_z", "_a", "_b"))
+    gguf.write(adapter, tmp_path / "a.gguf", spec)
+    found = read_adapter(tmp_path / "a.gguf", spec)
+    assert set(found.tensors) == set(adapter.tensors)
+    for matrix in adapter.tensors:
+        np.testing.assert_allclose(found.delta(matrix), adapter.delta(matrix), rtol=1e-5, atol=1e-6)
+    stored, tiled = read_gguf(tmp_path / "a.gguf").tensors, [0, 2, 1, 3]
+    beta = adapter.tensors["model.layers.0.linear_attn.in_proj_b"][1]
+    written = stored["blk.0.ssm_beta.weight.lora_b"].to_float32()
+    np.testing.assert_allclose(written, beta[tiled], rtol=1e-6)
+    columns = adapter.tensors["model.layers.0.linear_attn.out_proj"][0].reshape(4, 4, 16)
+    written = stored["blk.0.ssm_out.weight.lora_a"].to_float32().reshape(4, 4, 16)
+    np.testing.assert_array_equal(written, columns[:, tiled])
 
 
 def test_rows_of_q_and_k_are_interleaved_in_a_gguf_of_llama_alone(tmp_path: Path) -> None:
