@@ -13,6 +13,7 @@ from typing import Literal
 
 Scoring = Literal["softmax", "sigmoid"]
 Shapes = dict[str, tuple[int, ...]]
+MOST = 4096  # experts of a mixture: before a table of so many is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Experts:
             for name in ("count", "used", "inner_size", "num_groups", "used_groups")
             if not getattr(self, name) > 0
         ]
+        if self.count > MOST:
+            found.append(f"experts.count must be at most {MOST}, is {self.count}")
         if found:
             return found
         if self.count % self.num_groups or self.used_groups > self.num_groups:

@@ -5,14 +5,10 @@ and convention.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from understudy.checkpoint.adapter import refuse_gguf_adapter
 from understudy.checkpoint.folder import (
@@ -23,7 +19,13 @@ from understudy.checkpoint.folder import (
 )
 from understudy.checkpoint.gguf_rope import TENSORS, read_gguf_rope
 from understudy.checkpoint.head import settle_head
-from understudy.checkpoint.layout import from_file, undo_gguf, without_further_layers
+from understudy.checkpoint.layout import (
+    apply_scales,
+    from_file,
+    matrix_scales,
+    undo_gguf,
+    without_further_layers,
+)
 from understudy.checkpoint.registry import architecture, architecture_of_gguf
 from understudy.checkpoint.token_bias import (
     NO_BIAS,
@@ -35,7 +37,7 @@ from understudy.checkpoint.tokenizer_source import folder_tokenizer, gguf_tokeni
 from understudy.checkpoint.weights import Weights
 from understudy.errors import FormatError, MissingError, UnsupportedError
 from understudy.formats.gguf import GgufFile, read_gguf
-from understudy.formats.tensor import BLOCKS, StoredTensor
+from understudy.formats.tensor import BLOCKS
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.spec import ModelSpec, tensor_shapes
 
@@ -200,19 +202,17 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     if spec.rotary_dim:
         scaling = read_gguf_rope(arch, file.metadata, factors, spec, file.path)
         spec = spec.replace(rope_scaling=scaling)
-    scales = _matrix_scales(file)
+    scales = matrix_scales(file.tensors)
     names = without_further_layers(list(shapes), file.metadata, spec.num_layers, file.path)
     stored = {
         name: file.tensors[name]
         for name in names
         if name not in {*TENSORS, *scales} and not name.endswith(IGNORED_SUFFIXES)
     }
-    found = Weights(stored)
-    for scale in scales.values():
-        found.change(*scale)
-    weights = from_file(spec, family.gguf_names, found, file.path)
+    weights = from_file(spec, family.gguf_names, Weights(stored), file.path)
     if unknown := [name for name in weights if name in stored]:
         raise UnsupportedError("unknown tensor", where=file.path, found=unknown[0])
+    apply_scales(spec, family.gguf_names, weights, scales)
     spec = settle_head(spec, weights, file.path)
     undo_gguf(family, spec, weights)
     source, bias = (
@@ -221,22 +221,3 @@ def _from_gguf(file: GgufFile) -> Checkpoint:
     )
     opened = _checked(spec, weights, source, file.path, file.metadata)
     return dataclasses.replace(opened, token_bias=bias)
-
-
-def _matrix_scales(
-    file: GgufFile,
-) -> dict[str, tuple[str, Callable[[StoredTensor], StoredTensor]]]:
-    """One factor for a whole matrix: `NAME.scale`, which llama.cpp's converter writes beside NVFP4.
-
-    By its own name: that of the matrix, and the change."""
-    scales: dict[str, tuple[str, Callable[[StoredTensor], StoredTensor]]] = {}
-    for name, tensor in file.tensors.items():
-        matrix = name.removesuffix(".scale") + ".weight"
-        if name.endswith(".scale") and matrix in file.tensors and tensor.shape == (1,):
-            factor = tensor.to_float32()
-            scales[name] = (matrix, functools.partial(_times, factor))
-    return scales
-
-
-def _times(factor: NDArray[np.float32], tensor: StoredTensor) -> StoredTensor:
-    return StoredTensor.of(tensor.name, tensor.to_float32() * factor)

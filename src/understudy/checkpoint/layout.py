@@ -4,6 +4,7 @@ axes, and GGUF's own conventions (norm gains with their offset, interleaved q an
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import warnings
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.checkpoint.architecture import Architecture, interleaved_order
 from understudy.checkpoint.naming import Naming, file_tensors
 from understudy.checkpoint.tiled_heads import reordering, written_format
 from understudy.checkpoint.weights import Weights
 from understudy.errors import CheckpointWarning, FormatError
+from understudy.experts import expert_number
 from understudy.formats.tensor import StoredTensor
 from understudy.spec import ModelSpec, has_centred_gain, is_convolution, tensor_shapes
 
@@ -25,6 +28,7 @@ Plan = dict[str, tuple[tuple[int, ...], str]]  # canonical name -> shape, format
 # A file's name -> the canonical ones whose rows it holds, shape, format.
 FilePlan = dict[str, tuple[tuple[str, ...], tuple[int, ...], str]]
 Read = Callable[[str], StoredTensor]  # by canonical name
+Factors = NDArray[np.float32]
 
 
 def from_file(spec: ModelSpec, naming: Naming, weights: Weights, where: object) -> Weights:
@@ -128,6 +132,36 @@ def without_further_layers(
 def _layer_of(name: str) -> int:
     match = re.match(r"blk\.(\d+)\.", name)
     return int(match[1]) if match else -1
+
+
+def matrix_scales(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[str, Factors]]:
+    """Factors beside matrices of a GGUF: `NAME.scale`, which llama.cpp's converter writes
+    beside NVFP4. By their own name: that of the matrix, and one factor or one for each expert."""
+    scales: dict[str, tuple[str, Factors]] = {}
+    for name, tensor in tensors.items():
+        matrix = tensors.get(name.removesuffix(".scale") + ".weight")
+        if not name.endswith(".scale") or matrix is None or len(tensor.shape) != 1:
+            continue
+        of_experts = len(matrix.shape) == 3 and tensor.shape[0] == matrix.shape[0]
+        if tensor.shape == (1,) or of_experts:
+            scales[name] = (matrix.name, tensor.to_float32())
+    return scales
+
+
+def apply_scales(
+    spec: ModelSpec, naming: Naming, weights: Weights, scales: Mapping[str, tuple[str, Factors]]
+) -> None:
+    """Each matrix times its factor, when it is asked for."""
+    table = file_tensors(spec, naming)
+    for matrix, factors in scales.values():
+        for part in table.get(matrix, ()):
+            number = expert_number(part) if len(factors) > 1 else 0
+            if part in weights and number is not None:
+                weights.change(part, functools.partial(_times, factors[number]))
+
+
+def _times(factor: np.float32, tensor: StoredTensor) -> StoredTensor:
+    return StoredTensor.of(tensor.name, tensor.to_float32() * factor)
 
 
 def undo_gguf(family: Architecture, spec: ModelSpec, weights: Weights) -> None:

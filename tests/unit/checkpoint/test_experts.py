@@ -26,7 +26,8 @@ from understudy.checkpoint.routing import route
 from understudy.cli.show import describe
 from understudy.errors import UnsupportedError
 from understudy.experts import Experts
-from understudy.formats.gguf import read_gguf
+from understudy.formats.gguf import read_gguf, write_gguf
+from understudy.formats.tensor import StoredTensor
 from understudy.spec import ModelSpec, QuantSpec, parameter_counts
 
 SIGMOID = Experts(6, 2, 8, scoring="sigmoid")
@@ -78,6 +79,7 @@ def test_of_two_experts_alike_the_first_is_chosen() -> None:
         {"num_groups": 6, "used_groups": 2},
         {"num_groups": 3, "used": 3},
         {"inner_size": 0},
+        {"count": 1 << 30},
     ],
 )
 def test_impossible_sizes_are_problems_of_the_spec(changes: dict[str, int]) -> None:
@@ -119,6 +121,23 @@ def test_a_gguf_stacks_experts_and_keeps_routers_exact(tmp_path: Path) -> None:
     assert (router.shape, router.format) == ((8, 64), "F32")
     third = weights["model.layers.1.mlp.experts.3.up_proj.weight"]
     np.testing.assert_allclose(up.to_float32()[3], third, atol=0.02)
+
+
+def test_factors_beside_stacked_experts_are_their_own(tmp_path: Path) -> None:
+    spec = GRANITE_MIXTURES["granitemoe"]
+    weights = random_weights(spec)
+    save_checkpoint(made_checkpoint(spec, weights), tmp_path / "plain.gguf", QuantSpec("f32"))
+    file = read_gguf(tmp_path / "plain.gguf")
+    factors = np.arange(1, 9, dtype=np.float32)
+    tensors = [*file.tensors.values(), StoredTensor.of("blk.2.ffn_down_exps.scale", factors)]
+    shapes = [(tensor.name, tensor.shape, tensor.format) for tensor in tensors]
+    write_gguf(tmp_path / "m.gguf", file.metadata, shapes, tensors)
+    again = open_checkpoint(tmp_path / "m.gguf").weights
+    for number in (0, 5):
+        name = f"model.layers.2.mlp.experts.{number}.down_proj.weight"
+        np.testing.assert_allclose(again[name].to_float32(), weights[name] * factors[number])
+        up = name.replace("down", "up")
+        np.testing.assert_array_equal(again[up].to_float32(), weights[up])
 
 
 def test_a_bf16_folder_keeps_the_correction_in_float32(tmp_path: Path) -> None:
