@@ -103,6 +103,7 @@ class ChatTerminal:
                 lambda name: self.session.resume(file_named(name)),
             ),
             "undo": ("forget the last exchange", lambda _: self.session.undo()),
+            "retry": ("another answer to what was said last", self._retry),
             "quit": ("leave", lambda _: None),
         }
 
@@ -148,6 +149,13 @@ class ChatTerminal:
     def _help(self, _: str) -> None:
         for name, (meaning, _run) in self.commands.items():
             write(f"/{name:8} {meaning}\n")
+
+    def _retry(self, _: str) -> None:
+        said = [turn.text for turn in self.session.turns if turn.role == "user"]
+        if not said:
+            raise UsageError("nothing was said yet", where="/retry")
+        self.session.undo()
+        self.say(said[-1])
 
     def _system(self, text: str) -> None:
         self.session.reset()

@@ -61,8 +61,10 @@ def opened_lines(path: Path) -> Iterator[IO[str]]:
         DocumentError: it is not there, a folder, of another format, or not UTF-8.
     """
     if not path.is_file():
-        what = "a folder, not a data file" if path.is_dir() else "data file is not there"
-        raise DocumentError(what, where=path)
+        if path.is_dir():
+            raise DocumentError("a folder, not a data file", where=path)
+        do = "name texts of your own: [data] train of the recipe, or --data"
+        raise DocumentError("data file is not there", where=path, do=do)
     with path.open("rb") as file:
         start = file.read(_SEEN)
     is_packed = start.startswith(b"\x1f\x8b")

@@ -189,6 +189,15 @@ def conversation(model):
     return ChatTerminal(Session(model), {"max_tokens": 8, "temperature": 0.0, "stop": []})
 
 
+def test_another_answer_takes_the_place_of_the_last(conversation):
+    with pytest.raises(UsageError, match="nothing was said yet"):
+        conversation.command("/retry")
+    conversation.say("Hello")
+    conversation.command("/retry")
+    assert [m["content"] for m in conversation.session.messages if m["role"] == "user"] == ["Hello"]
+    assert len(conversation.session.messages) == 2
+
+
 def test_an_answer_that_is_cut_is_said_to_be(conversation, capsys):
     conversation.say("Tell me a long story.")
     assert "cut at its limit of 8 tokens" in capsys.readouterr().err
