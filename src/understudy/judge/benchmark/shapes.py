@@ -6,6 +6,7 @@ import math
 
 from understudy.errors import UsageError
 from understudy.experts import Experts
+from understudy.gated_delta import GatedDelta
 from understudy.rotary import Llama3Scaling
 from understudy.spec import BlockSpec, Mamba2, ModelSpec
 
@@ -91,6 +92,28 @@ SHAPES: dict[str, ModelSpec] = {
         rope_theta=1e6,
         qk_norm=True,
         tied_embeddings=True,
+    ),
+    "qwen3.5-0.8b": ModelSpec(
+        architecture="qwen3_5_text",
+        num_layers=24,
+        hidden_size=1024,
+        intermediate_size=3584,
+        num_heads=8,
+        num_kv_heads=2,
+        head_dim=256,
+        vocab_size=248320,
+        max_positions=262144,
+        norm="rms_norm_1p",
+        norm_eps=1e-6,
+        activation="silu",
+        gated=True,
+        rotary_dim=64,
+        rope_theta=1e7,
+        qk_norm=True,
+        output_gate=True,
+        tied_embeddings=True,
+        blocks=(*(BlockSpec("gated_delta"),) * 3, BlockSpec()) * 6,
+        gated_delta=GatedDelta(16, 16, 128, 128, 4),
     ),
     "gemma-3-270m": ModelSpec(
         architecture="gemma3_text",
