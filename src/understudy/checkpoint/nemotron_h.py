@@ -125,7 +125,7 @@ def _blocks(config: Config) -> tuple[BlockSpec, ...]:
             expected="layers_block_type or hybrid_override_pattern",
             found=kinds,
         )
-    if unknown := [kind for kind in kinds if kind not in _KINDS]:
+    if unknown := [kind for kind in kinds if not isinstance(kind, str) or kind not in _KINDS]:
         raise UnsupportedError(
             "unknown layer",
             where=f"{config.where}: layers_block_type",
@@ -173,7 +173,7 @@ def spec_of_gguf(
     blocks = tuple(
         mlp if inner[i] else _ATTENTION if kv_heads[i] else _MAMBA for i in range(layers)
     )
-    heads = max(by_layer(config, f"{arch}.attention.head_count", layers))
+    heads = max(by_layer(config, f"{arch}.attention.head_count", layers)) or 1
     hidden = config.whole(f"{arch}.embedding_length")
     sizes = {
         "num_layers": layers,

@@ -208,6 +208,7 @@ def test_a_published_nemotron_config() -> None:
         ({"moe_latent_size": 32}, "moe_latent_size"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"hybrid_override_pattern": "MX"}, "layers_block_type"),
+        ({"layers_block_type": [["moe"]]}, "layers_block_type"),
     ],
 )
 def test_other_mixtures_are_refused_by_name(changes: dict[str, Any], words: str) -> None:
