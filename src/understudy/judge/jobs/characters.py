@@ -15,6 +15,8 @@ from understudy.roleplay.card import Card
 from understudy.roleplay.knowledge import leaves_character
 from understudy.roleplay.memory import Said
 from understudy.roleplay.npc import Npc, NpcSettings
+from understudy.roleplay.said_before import words_of
+from understudy.roleplay.speech import sentences_in
 
 MIN_WORDS = 3
 _RULES = ("any", "all", "none", "starts", "ends", "max_words")
@@ -29,12 +31,15 @@ def score(model: Model, item: Item, settings: Settings) -> dict[str, Any]:
     *earlier, last = item["messages"]
     if earlier:
         npc.memory.history = [Said(m["role"], m["content"]) for m in earlier]
+    before = npc.said_before(last["content"])
     try:
         text = npc.turn(last["content"]).say.strip()
     except ContextError:
         text = ""
     rules = {"kept": int(keeps(item, text))} if any(name in item for name in _RULES) else {}
-    return {**judged(text), **rules}
+    said = [words_of(sentence) for sentence in sentences_in(text)]
+    is_new = not before.recites(said) and not any(map(before.repeats, said))
+    return {**judged(text), "anew": int(is_new), **rules}
 
 
 def judged(text: str) -> dict[str, int]:
@@ -60,6 +65,7 @@ CHARACTERS = Job(
         "one_speaker": "share",
         "in_character": "share",
         "whole": "share",
+        "anew": "share",
         "kept": "share",
     },
     (

@@ -24,6 +24,7 @@ from understudy.judge.jobs.run import JOBS, measure
 from understudy.judge.jobs.tables import compared
 from understudy.rag.settings import AnswerSettings
 from understudy.roleplay.npc import NpcSettings
+from understudy.roleplay.said_before import SaidBefore
 
 SWITCH = Switch("gate", "asked first", {"gate": True}, {"gate": False})
 JOB = Job(
@@ -213,6 +214,9 @@ class _Speaks:
     def turn(self, _):
         return SimpleNamespace(say=self._text)
 
+    def said_before(self, player_text):
+        return SaidBefore.of([[player_text]], [])
+
 
 @pytest.mark.parametrize(
     ("text", "fault"),
@@ -233,3 +237,8 @@ def test_what_a_good_turn_is(monkeypatch, text, fault):
     assert line["right"] == int(fault is None)
     if fault not in (None, "words"):
         assert line[fault] == 0
+    assert line["anew"] == 1
+    asked = "I have come a long way today."
+    monkeypatch.setattr(characters, "Npc", lambda *_, **__: _Speaks(f"Well. {asked}"))
+    row = {**row, "messages": [{"role": "user", "content": asked}]}
+    assert CHARACTERS.score(None, row, {})["anew"] == 0
