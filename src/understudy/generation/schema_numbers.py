@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 MAX_INTEGER = 2**63 - 1024  # the largest below 2⁶³ that a double holds exactly; ids have 19 digits
 EXACT = 2**53
 MAX_NUMBER, DECIMALS = 1e15, 1e-10  # llguidance counts at most ten decimals
+MAX_CHOICES = 16
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 NUMBER = {
     "type": "number",
@@ -33,7 +36,38 @@ def bounds(said: Mapping[str, Any], loosen: Callable[[str], None]) -> dict[str, 
         own["minimum"] = -reach
     if not beyond and not own.keys() & {"maximum", "exclusiveMaximum"}:
         own["maximum"] = reach
-    return own if beyond or "number" not in kinds else {"multipleOf": DECIMALS, **own}
+    if beyond or "number" not in kinds:
+        return own
+    few = _few(own) if kinds == {"number"} else None
+    return {"multipleOf": DECIMALS, **own} if few is None else {"enum": few}
+
+
+def _few(own: Mapping[str, Any]) -> list[int | float] | None:
+    """The multiples between two limits where they are few: llguidance counts them in binary, and
+    may find none.
+    """
+    is_closed = not own.keys() & {"exclusiveMinimum", "exclusiveMaximum"}
+    if is_closed and own["minimum"] == own["maximum"]:
+        given = own["minimum"]
+        rest = Fraction(str(given)) % Fraction(str(own.get("multipleOf", given or 1)))
+        return [] if rest else [given]
+    step = Fraction(str(own.get("multipleOf", DECIMALS)))
+    steps = {key: Fraction(str(own[key])) / step for key in LIMITS if key in own}
+    ends: dict[str, Callable[[Fraction], int]] = {
+        "minimum": ceil,
+        "exclusiveMinimum": lambda n: floor(n) + 1,
+        "maximum": floor,
+        "exclusiveMaximum": lambda n: ceil(n) - 1,
+    }
+    first = max(ends[key](n) for key, n in steps.items() if "min" in key.lower())
+    last = min(ends[key](n) for key, n in steps.items() if "max" in key.lower())
+    if last - first >= MAX_CHOICES:
+        return None
+    return [_number(n * step) for n in range(first, last + 1)]
+
+
+def _number(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def choice(values: list[Any]) -> tuple[dict[str, Any], bool]:

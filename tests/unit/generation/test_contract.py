@@ -267,6 +267,20 @@ TABLE = [
     ({"type": "number", "enum": [0.25, 0.3, 7], "multipleOf": 0.1}, [0.3, 7], [0.25, 0.4], ""),
     ({"enum": ["ab", "xb", 5], "pattern": r"^(?!x)", "maximum": 4}, ["ab"], ["xb", 5], ""),
     ({"const": "a", "enum": ["a", "b"]}, ["a"], ["b"], ""),
+    ({"type": "number", "minimum": 0.7, "maximum": 0.7}, [0.7], [0.6], ""),
+    ({"type": "number", "minimum": 0, "maximum": 0}, [0], [0.1], ""),
+    (
+        {"type": "number", "minimum": 0.3, "exclusiveMaximum": 0.5, "multipleOf": 0.1},
+        [0.3, 0.4],
+        [0.5, 0.2],
+        "",
+    ),
+    (
+        {"type": "number", "exclusiveMinimum": -0.2, "maximum": 0.1, "multipleOf": 0.1},
+        [-0.1, 0, 0.1],
+        [-0.2, 0.2],
+        "",
+    ),
     ({"type": "string", "format": "cuid"}, ["abc"], [1], ""),
     (
         {"type": "string", "format": "date", "pattern": r"^\d{2}\.\d{2}\.\d{4}$"},
