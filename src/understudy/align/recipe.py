@@ -27,8 +27,10 @@ PRECISIONS = ("bfloat16", "float32")
 @dataclass(frozen=True)
 class Training:
     """The table `[training]`. `tokens`: of the whole mixture; None: all that the data have. `kl`:
-    weight of KL(base ‖ tuned) beside the loss. `shard`: the frozen base is split over the processes
-    of torchrun. `whole`: all weights are tuned, into a model folder instead of an adapter.
+    weight of KL(base ‖ tuned) beside the loss. `teacher`: a larger model with the same tokens,
+    whose answers make `teacher_share` of the loss. `shard`: the frozen base is split over the
+    processes of torchrun. `whole`: all weights are tuned, into a model folder instead of an
+    adapter.
     """
 
     tokens: int | None = None
@@ -40,6 +42,8 @@ class Training:
     checkpoint_steps: int = 10
     even_weights: bool = False
     kl: float = 0.0
+    teacher: str = ""
+    teacher_share: float = 0.5
     shard: bool = False
     whole: bool = False
 
@@ -49,6 +53,7 @@ class Training:
             learning_rate=self.learning_rate,
             checkpoint_steps=self.checkpoint_steps,
             kl=self.kl,
+            teacher_share=self.teacher_share,
             shard=self.shard,
             batching=Batching(self.row_tokens, self.step_tokens, seed),
         )
@@ -139,6 +144,9 @@ def _training(table: Mapping[str, Any], where: str) -> Training:
         )
     if training.whole and training.shard:
         raise UsageError("only a frozen base is split over processes", where=where, found="whole")
+    if not 0 <= training.teacher_share <= 1:
+        found = training.teacher_share
+        raise UsageError("no share of a loss", where=where, found=found, expected="0 to 1")
     if training.kl < 0:
         raise UsageError("kl is a weight", where=where, found=training.kl, expected="0 or more")
     if training.epochs <= 0 or training.learning_rate <= 0 or training.step_tokens < 1:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.compress.losses import LiveTarget, cross_entropy, forward_kl
+from understudy.compress.losses import LiveTarget, Target, cross_entropy, forward_kl
 from understudy.compress.network import Network
 from understudy.data.trees import PackedRow, Tree, plant
 
@@ -116,18 +116,24 @@ def hidden_of(network: Network, row: RowTensors) -> Tensor:
 
 
 def row_loss(
-    network: Network, row: RowTensors, base: LiveTarget | None = None, kl: float = 0.0
+    network: Network,
+    row: RowTensors,
+    terms: Sequence[tuple[float, Target]] = (),
+    labels: float = 1.0,
 ) -> Tensor:
-    """Σ weight · (-log p + kl · KL(base ‖ network)) of the learnt tokens, in nats; logits only
-    where something is learnt.
+    """Σ weight · (labels · -log p + Σ share · KL(target ‖ network)) of the learnt tokens, in nats;
+    logits only where something is learnt.
 
     Args:
-        base: the base's answer to the same row (`base_of`); without it there is no KL term.
-        kl: how much drifting away from the base costs.
+        terms: (share, target): the base's answer to the same row (`base_of`), which holds the
+            network near it, or a teacher's.
+        labels: the share of the words themselves.
     """
     hidden, head = hidden_of(network, row), network.head_weight
-    loss = cross_entropy(hidden, head, row.labels, row.weights)
-    return loss if base is None else loss + kl * forward_kl(hidden, head, base, row.weights)
+    loss = labels * cross_entropy(hidden, head, row.labels, row.weights)
+    for share, target in terms:
+        loss = loss + share * forward_kl(hidden, head, target, row.weights)
+    return loss
 
 
 def base_of(network: Network, trained: Trained, row: RowTensors) -> LiveTarget:

@@ -20,7 +20,9 @@ from understudy.align.recipe import AlignRecipe
 from understudy.align.report import Findings
 from understudy.align.sft import SupervisedRun
 from understudy.align.start import trained_of
+from understudy.align.teacher import ask_teacher
 from understudy.align.workbench import Outlook, Workbench, outlook
+from understudy.compress import parallel
 from understudy.compress.data import Progress, quiet
 from understudy.data.mixture import MixPart, Mixture, mix
 from understudy.data.overlap import EvaluationSets
@@ -67,11 +69,25 @@ class AlignRun:
         spec, template = self.bench.spec, self.bench.chat_template
         return PartContext(self.data, self.recipe.where, spec, template, seed=self.recipe.seed)
 
-    def prepare(self, mixture: Mixture) -> tuple[SupervisedRun, Outlook]:
-        training = self.recipe.training
+    def prepare(
+        self, mixture: Mixture, progress: Progress = quiet
+    ) -> tuple[SupervisedRun, Outlook]:
+        training, targets = self.recipe.training, None
+        if training.teacher:
+            targets = ask_teacher(
+                training.teacher,
+                self.bench,
+                mixture.trees,
+                self.out / "training",
+                precision=training.precision,
+                device=self.device,
+                world=parallel.world(),
+                progress=progress,
+            )
         network, adapters = trained_of(self.recipe, self.bench, self.device, self.start)
         settings = training.settings(self.recipe.seed)
-        run = SupervisedRun(network, adapters, mixture.trees, settings, self.out / "training")
+        folder = self.out / "training"
+        run = SupervisedRun(network, adapters, mixture.trees, settings, folder, targets)
         seen = outlook(network, adapters, mixture.trees, run.steps, settings.batching)
         for line in seen.lines():
             self.say(line)
@@ -84,7 +100,7 @@ class AlignRun:
             UnderstudyError: what is wrong with recipe, data or model, in a line.
         """
         mixture = self.mixture()
-        run, seen = self.prepare(mixture)
+        run, seen = self.prepare(mixture, progress)
         if run.first_step:
             self.say(f"going on from step {run.first_step}")
         report = run.train(progress=progress)

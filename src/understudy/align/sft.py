@@ -21,9 +21,11 @@ from torch import distributed, nn
 
 from understudy.align.lora import Adapters
 from understudy.align.rows import Batching, RowTensors, base_of, row_loss, steps_of
+from understudy.align.teacher import TreeTargets
 from understudy.align.whole import WholeWeights
 from understudy.compress import parallel
 from understudy.compress.data import Progress, quiet
+from understudy.compress.losses import Target
 from understudy.compress.memory import keep_freed_memory
 from understudy.compress.network import Network
 from understudy.compress.state import RunFolder
@@ -35,7 +37,8 @@ from understudy.errors import UnderstudyError, UsageError
 class SftSettings:
     """How long, how fast, how much at once. The learning rate rises over `warmup` of the steps and
     falls in a line to `final_share` of its peak. `kl` weighs KL(base ‖ tuned) beside the loss: it
-    holds the model near its base, for one more forward pass. `shard` splits what does not learn
+    holds the model near its base, for one more forward pass. Where there is a teacher, its answers
+    make `teacher_share` of the loss, the words the rest. `shard` splits what does not learn
     over the processes of torchrun (FSDP2): less memory in each, more traffic between them.
     """
 
@@ -47,6 +50,7 @@ class SftSettings:
     weight_decay: float = 0.0
     clip: float = 1.0
     kl: float = 0.0
+    teacher_share: float = 0.5
     checkpoint_steps: int = 10
     shard: bool = False
     batching: Batching = field(default_factory=Batching)
@@ -70,7 +74,9 @@ class SftReport:
 
 
 class SupervisedRun:
-    """One run over some trees. Only the parameters of `adapters` are trained and kept."""
+    """One run over some trees. Only the parameters of `adapters` are trained and kept. `targets`
+    are a teacher's answers to the trees.
+    """
 
     def __init__(
         self,
@@ -79,11 +85,12 @@ class SupervisedRun:
         trees: Sequence[Tree],
         settings: SftSettings,
         folder: Path,
+        targets: TreeTargets | None = None,
     ) -> None:
         if not trees:
             raise UsageError("there is nothing to learn from", expected="at least one conversation")
         self.network, self.adapters, self.trees, self.settings = network, adapters, trees, settings
-        self.world = parallel.world()
+        self.world, self.targets = parallel.world(), targets
         if settings.shard:
             parallel.shard_frozen(network.model.layers, self.world)
         self.dtype = network.model.norm.weight.dtype
@@ -154,11 +161,18 @@ class SupervisedRun:
 
     def _learn(self, numbers: list[int], weight: float) -> float:
         """Adds the gradients of a row; its loss, not yet divided by the step's weight."""
-        trees = [self.trees[i] for i in numbers or [0]]
-        row = RowTensors.of(trees, self.network.device, self.dtype)
-        kl = self.settings.kl
-        base = base_of(self.network, self.adapters, row) if kl else None
-        loss = row_loss(self.network, row, base, kl) * (1.0 if numbers else 0.0)
+        row = RowTensors.of(
+            [self.trees[i] for i in numbers or [0]], self.network.device, self.dtype
+        )
+        terms: list[tuple[float, Target]] = []
+        labels = 1.0
+        if kl := self.settings.kl:
+            terms.append((kl, base_of(self.network, self.adapters, row)))
+        if self.targets is not None:
+            share = self.settings.teacher_share
+            terms.append((share, self.targets.of(numbers or [0], self.network.device)))
+            labels -= share
+        loss = row_loss(self.network, row, terms, labels) * (1.0 if numbers else 0.0)
         (loss / max(weight, 1e-9)).backward()
         return float(loss.detach())
 

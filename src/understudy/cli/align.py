@@ -13,7 +13,7 @@ from typing import Any
 from understudy.cli.compress import ProgressLine, require_torch
 from understudy.errors import UsageError
 
-_TRAINING = ("epochs", "learning_rate", "tokens", "kl")
+_TRAINING = ("epochs", "learning_rate", "tokens", "kl", "teacher", "teacher_share")
 _ADAPTER = ("rank", "alpha", "targets", "token_rows")
 WHOLE_RATE = 2e-5  # where all weights learn, what suits an adapter tears the model apart
 
@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="begin with an adapter; `resident` is the one that ships with the embedded model",
     )
     _add_training(parser)
+    _add_loss(parser)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +80,25 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="TOKEN",
         help="a token, a new one say, whose rows of embedding and head are learnt whole",
     )
+    parser.add_argument("--rslora", action="store_true", help="… or alpha / sqrt(rank)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N")
+    parser.add_argument("--check", action="store_true", help="say what it will take, then stop")
+
+
+def _add_loss(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kl", type=float, metavar="WEIGHT", help="hold the model near its base (sft; default 0)"
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="a larger model with the same tokens, to learn from (sft)",
+    )
+    parser.add_argument(
+        "--teacher-share",
+        type=float,
+        metavar="SHARE",
+        help="the teacher's share of the loss (default 0.5)",
     )
     parser.add_argument(
         "--whole",
@@ -92,9 +110,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="under torchrun: split the frozen base over the processes (FSDP2)",
     )
-    parser.add_argument("--rslora", action="store_true", help="… or alpha / sqrt(rank)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N")
-    parser.add_argument("--check", action="store_true", help="say what it will take, then stop")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,8 +128,6 @@ def run(arguments: argparse.Namespace) -> int:
         line.say,
     )
     if arguments.method != "sft":
-        if arguments.kl is not None:
-            raise UsageError("dpo and grpo have a KL term of their own", where="--kl")
         return _further(job, arguments, line)
     if arguments.check:
         job.prepare(job.mixture())
@@ -150,6 +163,10 @@ def _start(arguments: argparse.Namespace) -> Path | None:
 
 def _further(job: Any, arguments: argparse.Namespace, line: ProgressLine) -> int:
     """Preferences or reinforcement on files of records."""
+    if arguments.kl is not None:
+        raise UsageError("dpo and grpo have a KL term of their own", where="--kl")
+    if only := [name for name in ("teacher", "shard") if getattr(arguments, name)]:
+        raise UsageError("only for sft", where=f"--{only[0]}", found=arguments.method)
     from understudy.align.files import adapter_of, write_adapter
     from understudy.align.further import FurtherRun
     from understudy.align.start import started

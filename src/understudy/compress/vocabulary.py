@@ -25,7 +25,8 @@ def share_vocabulary(teacher: Source, student: Source) -> tuple[Source, Source]:
         UsageError: their tokenizers differ, or one has a row less than there are tokens.
     """
     sizes = [one.network.spec.vocab_size for one in (teacher, student)]
-    num_tokens = _num_tokens(teacher, student)
+    sources = (one.checkpoint.tokenizer_source for one in (teacher, student))
+    num_tokens = num_shared_tokens(*sources)
     if num_tokens is not None and num_tokens > min(sizes):
         raise _different(f"at least {num_tokens} rows, one for each token", f"{min(sizes)} rows")
     if sizes[0] == sizes[1]:
@@ -35,13 +36,12 @@ def share_vocabulary(teacher: Source, student: Source) -> tuple[Source, Source]:
     return with_vocabulary(teacher, num_tokens), with_vocabulary(student, num_tokens)
 
 
-def _num_tokens(teacher: Source, student: Source) -> int | None:
-    """How many tokens both tokenizers have; None where the student's folder has no tokenizer.
+def num_shared_tokens(one: TokenizerSource | None, other: TokenizerSource | None) -> int | None:
+    """How many tokens both tokenizers have, a teacher's and a student's; None where one is absent.
 
     Raises:
         UsageError: a token is not the same in both.
     """
-    one, other = (source.checkpoint.tokenizer_source for source in (teacher, student))
     if one is None or other is None:
         return None
     first, second = open_tokenizer(one), open_tokenizer(other)

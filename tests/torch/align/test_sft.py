@@ -190,7 +190,7 @@ def drift(kl: float, folder: Path, *, whole: bool = False) -> tuple[float, float
     row = RowTensors.of(trees(4), net.device, torch.float32)
     with torch.no_grad():
         base = base_of(net, trained, row)
-        plain, held = row_loss(net, row), row_loss(net, row, base, 1.0)
+        plain, held = row_loss(net, row), row_loss(net, row, [(1.0, base)])
     return report.losses[-1], float(held - plain)
 
 
