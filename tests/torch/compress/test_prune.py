@@ -155,7 +155,12 @@ def test_a_layer_without_positions_stays_one_when_others_go(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("gemma3", "gelu_tanh"), ("granite", "residual_scale"), ("lfm2", "blocks")],
+    [
+        ("gemma3", "gelu_tanh"),
+        ("granite", "residual_scale"),
+        ("lfm2", "blocks"),
+        ("qwen3_moe", "experts"),
+    ],
 )
 def test_what_these_modules_do_not_compute_is_refused_by_name(name: str, found: str) -> None:
     with pytest.raises(UnsupportedError, match=found):
