@@ -63,7 +63,7 @@ class TextRows(TokenNames):
 
     def __call__(
         self,
-        text: Any,
+        text: Any = None,
         text_pair: Any = None,
         *,
         add_special_tokens: bool = True,
@@ -203,6 +203,8 @@ class TextRows(TokenNames):
 
 def _texts(text: Any, pair: Any) -> list[tuple[str, ...]]:
     """One text or two for each row."""
+    if text is None:
+        raise UsageError("tokenizer(...): there is no text")
     if isinstance(text, str):
         return [(text, pair) if pair else (text,)]
     if pair is not None:

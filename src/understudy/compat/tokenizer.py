@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from understudy.compat.encoding import plain
+from understudy.compat.function_schema import function_tool
 from understudy.compat.rows import LAYOUT, NO_LIMIT, Row, checked_side, framed
 from understudy.compat.texts import TextRows, refuse_unknown
 from understudy.errors import UsageError
 from understudy.formats.tokenizer_source import TokenizerSource
-from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.templates import ChatTemplate, JinjaChatTemplate, Prompt
 
@@ -143,6 +143,8 @@ def _rendered(
     opens: bool,
     continues: bool,
 ) -> Prompt:
+    if not conversation:
+        raise UsageError("a chat template needs at least one message; found an empty conversation")
     if not continues:
         return template.render(
             conversation, tools=tools, contexts=contexts, add_generation_prompt=opens
@@ -163,4 +165,4 @@ def _rendered(
 
 
 def _tool(tool: Mapping[str, Any] | Callable[..., Any]) -> Mapping[str, Any]:
-    return tool if isinstance(tool, Mapping) else Tool.from_function(tool).to_openai()
+    return tool if isinstance(tool, Mapping) else function_tool(tool)

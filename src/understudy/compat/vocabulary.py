@@ -6,6 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from tokenizers import AddedToken
+
 from understudy.compat.encoding import plain
 from understudy.text import Tokenizer
 
@@ -50,6 +52,31 @@ class TokenNames:
     @property
     def added_tokens_encoder(self) -> dict[str, int]:
         return self.get_added_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Added tokens with their flags, by id."""
+        markers = sorted(self._tokenizer.markers.values(), key=lambda marker: marker.token)
+        return {
+            marker.token: AddedToken(
+                marker.text,
+                special=marker.is_special,
+                lstrip=marker.strips_left,
+                rstrip=marker.strips_right,
+                single_word=marker.is_whole_word,
+                normalized=marker.is_second,
+            )
+            for marker in markers
+        }
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        return self.get_vocab()
+
+    @property
+    def extra_special_tokens(self) -> list[str]:
+        """Special tokens without a name."""
+        return list(self._extra_special)
 
     @property
     def special_tokens_map(self) -> dict[str, str]:

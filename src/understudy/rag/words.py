@@ -17,8 +17,19 @@ import regex
 
 MAX_WORDS = 64
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
-_UNSEEN = regex.compile(r"[\u00ad\u200b-\u200d\u2060\ufeff]+")
+_UNSEEN = regex.compile(r"[\u00ad\u0640\u200b-\u200d\u2060\ufeff]+")  # with Arabic's tatweel
 _ACCENTS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])[\u0300-\u036f]+")
+# Vowel signs of scripts that are mostly written without them. What makes another letter stays.
+_VOWELS = regex.compile(
+    r"(?<=[\p{Hebrew}\p{Arabic}\p{Syriac}])"
+    r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0656-\u065f\u0670"
+    r"\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u0730-\u074a]+"
+)
+# Latin letters that are no letter with an accent to Unicode, as they are typed without one.
+_LATIN = str.maketrans(
+    {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ð": "d"}
+    | {"æ": "ae", "œ": "oe", "þ": "th"}
+)
 # The mark of a note or a power behind a word: the word is found without it too.
 _MARKED = regex.compile(r"(\p{L}{2,})[\u00b2\u00b3\u00b9\u2070-\u2079]+")
 # Runs of one script that is written without blanks, or with blanks between more than words.
@@ -78,12 +89,14 @@ STOPWORDS = frozenset(
 
 
 def folded(text: str) -> str:
-    """The text in one case and one form, without accents on Latin and Greek letters."""
+    """The text in one case and one form, without accents on Latin and Greek letters
+    and without vowel signs."""
     text = _UNSEEN.sub("", text)
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKC", _MARKED.sub(r"\g<0> \g<1>", text)).casefold()
     text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    text = _VOWELS.sub("", text).translate(_LATIN)
     return unicodedata.normalize("NFKC", text)
 
 

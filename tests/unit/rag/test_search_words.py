@@ -38,6 +38,12 @@ def finds(question: str, text: str) -> bool:
         ("pence", "four pence¹."),
         ("naive Ωmega ΩΜΈΓΑ", "naïve ωmega ωμέγα"),
         ("мой", "Мой дом"),
+        ("שלום", "שָׁלוֹם"),
+        ("مدرسة", "مَدْرَسَة"),
+        ("مدرسة", "مـــدرسة"),
+        ("ISPARTA", "ısparta"),
+        ("lodz smorrebrod", "Łódź, smørrebrød"),
+        ("oeuvre", "l’œuvre"),
         ("हिन्दी भाषा", "यह हिन्दी भाषा है"),
         ("search_path", "set search_path = x"),
         ("データベース", "このデータベースは"),
@@ -54,6 +60,7 @@ def test_different_words_stay_different():
     assert not finds("мой", "мои")
     assert not finds("灯台", "灯火と台風")
     assert not finds("が", "か")
+    assert not finds("آية", "اية")
 
 
 def test_every_letter_number_and_mark_finds_itself():
