@@ -64,6 +64,7 @@ class EventStream(Response):
         )
         self._look_s = min(ping_s, write_timeout_s) / 4
         self._writing_since: float | None = None
+        self._is_over = False
         self._written = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,11 +101,14 @@ class EventStream(Response):
                 self._on_end(how)
 
     async def _send(self, send: Send) -> None:
+        self._writing_since = time.monotonic()
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
+        self._writing_since = None
         async for data in self._events:
             await self._write(send, data)
+        self._is_over, self._writing_since = True, time.monotonic()  # no comment behind the end
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, send: Send, data: bytes) -> None:
@@ -119,7 +123,9 @@ class EventStream(Response):
         )
 
     def _is_silent(self) -> bool:
-        return self._writing_since is None and time.monotonic() - self._written > self._ping_s
+        if self._writing_since is not None or self._is_over:
+            return False
+        return time.monotonic() - self._written > self._ping_s
 
 
 async def _until_gone(receive: Receive) -> None:
