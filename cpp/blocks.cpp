@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
+#include <vector>
 
 #include "half.h"
+#include "q3.h"
 
 namespace understudy {
 namespace {
@@ -23,10 +25,11 @@ constexpr TypeFacts TYPES[] = {
     {"Q4_0", BlockType::Q4_0, 32, 18},   {"Q4_1", BlockType::Q4_1, 32, 20},
     {"Q5_0", BlockType::Q5_0, 32, 22},   {"Q5_1", BlockType::Q5_1, 32, 24},
     {"Q4_K", BlockType::Q4_K, 256, 144}, {"Q5_K", BlockType::Q5_K, 256, 176},
-    {"Q6_K", BlockType::Q6_K, 256, 210},
+    {"Q6_K", BlockType::Q6_K, 256, 210}, {"Q3_U", BlockType::Q3_U, GROUP, q3::CODE_BYTES},
 };
 
 const TypeFacts& facts(BlockType type) { return TYPES[static_cast<int>(type)]; }
+size_t block_bytes(BlockType type) { return facts(type).bytes; }
 
 inline uint16_t read_u16(const uint8_t* p) {
   uint16_t value;
@@ -116,6 +119,7 @@ void dequantize_block(BlockType type, const uint8_t* b, float* out) {
     case BlockType::Q4_K: return dequantize_q4_k(b, nullptr, b + 16, out);
     case BlockType::Q5_K: return dequantize_q4_k(b, b + 16, b + 48, out);
     case BlockType::Q6_K: return dequantize_q6_k(b, out);
+    case BlockType::Q3_U: return;  // a row at a time
   }
 }
 
@@ -324,20 +328,20 @@ BlockType block_type(const std::string& name) {
 }
 
 Format packed_format(const std::string& name) {
-  static const char* const names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"};
+  static const char* const names[NUM_FORMATS] = {"f32",  "bf16",      "q8", "q4",
+                                                 "q4_1", "q4_sparse", "q3"};
   for (int i = 0; i < NUM_FORMATS; ++i)
     if (name == names[i]) return static_cast<Format>(i);
   throw std::invalid_argument("unknown packed format " + name);
 }
 
 int64_t block_values(BlockType type) { return facts(type).values; }
-size_t block_bytes(BlockType type) { return facts(type).bytes; }
-
 size_t row_bytes(BlockType type, int64_t columns) {
   if (columns % block_values(type) != 0)
     throw std::invalid_argument(std::string("a row of ") + std::to_string(columns) +
                                 " values is not a whole number of " + facts(type).name +
                                 " blocks of " + std::to_string(block_values(type)));
+  if (type == BlockType::Q3_U) return q3::row_bytes(columns);
   return static_cast<size_t>(columns / block_values(type)) * block_bytes(type);
 }
 
@@ -346,6 +350,7 @@ void dequantize(BlockType type, const uint8_t* data, int64_t count, float* out) 
     std::memcpy(out, data, static_cast<size_t>(count) * 4);
     return;
   }
+  if (type == BlockType::Q3_U) return q3::decode_row(data, count, out);
   const int64_t values = block_values(type);
   const size_t bytes = block_bytes(type);
   for (int64_t i = 0; i < count / values; ++i)
@@ -353,6 +358,7 @@ void dequantize(BlockType type, const uint8_t* data, int64_t count, float* out) 
 }
 
 void quantize(BlockType type, const float* x, int64_t count, uint8_t* out) {
+  if (type == BlockType::Q3_U) return q3::round_row(x, count, out);
   const int64_t values = block_values(type);
   const size_t bytes = block_bytes(type);
   for (int64_t i = 0; i < count / values; ++i, x += values, out += bytes) switch (type) {
@@ -370,6 +376,31 @@ void quantize(BlockType type, const float* x, int64_t count, uint8_t* out) {
     }
 }
 
+// A panel of q3 from rows of any type, whole rows at a time: a row's groups share a scale.
+static void pack_q3_panel(BlockType source, const uint8_t* data, int64_t rows, int64_t columns,
+                          uint8_t* panel) {
+  const int64_t padded = round_up(columns, GROUP);
+  std::vector<float> values(static_cast<size_t>(padded));
+  std::vector<uint8_t> made(q3::row_bytes(padded));
+  for (int r = 0; r < static_cast<int>(rows); ++r, data += row_bytes(source, columns)) {
+    if (source != BlockType::Q3_U) {
+      dequantize(source, data, columns, values.data());
+      q3::round_row(values.data(), padded, made.data());
+    }
+    q3::place_row(source == BlockType::Q3_U ? data : made.data(), padded / GROUP, r, panel);
+  }
+}
+
+// A panel of another format from rows of Q3_U.
+static void pack_decoded_panel(const uint8_t* data, int64_t rows, int64_t columns, Format target,
+                               uint8_t* panel) {
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (int64_t r = 0; r < rows; ++r, data += q3::row_bytes(columns))
+    q3::decode_row(data, columns, values.data() + r * columns);
+  pack_panels(BlockType::F32, reinterpret_cast<const uint8_t*>(values.data()), rows, columns,
+              target, 0, 1, panel);
+}
+
 void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t columns,
                  Format target, int64_t first, int64_t last, uint8_t* out) {
   const size_t stride = row_bytes(source, columns);
@@ -378,6 +409,16 @@ void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t co
     uint8_t* panel = out + static_cast<size_t>(p) * shape.panel_bytes();
     std::memset(panel, 0, shape.panel_bytes());
     const int64_t first_row = p * panel_rows(target);
+    const uint8_t* first_data = data + static_cast<size_t>(first_row) * stride;
+    const int64_t count = std::min<int64_t>(panel_rows(target), rows - first_row);
+    if (target == Format::Q3) {
+      pack_q3_panel(source, first_data, count, columns, panel);
+      continue;
+    }
+    if (source == BlockType::Q3_U) {
+      pack_decoded_panel(first_data, count, columns, target, panel);
+      continue;
+    }
     // All rows of some groups, so that what they are or-ed into stays in the L1 cache.
     for (int64_t g = 0; g < shape.groups(); g += PACK_GROUPS)
       for (int r = 0; r < panel_rows(target) && first_row + r < rows; ++r)
@@ -388,6 +429,7 @@ void pack_panels(BlockType source, const uint8_t* data, int64_t rows, int64_t co
 
 void unpack_row(const PackedTensor& t, int64_t row, float* out) {
   if (t.format == Format::Q4_SPARSE) return unpack_line_row(t, row, out);
+  if (t.format == Format::Q3) return q3::unpack_row(t, row, out);
   const uint8_t* group = t.panel(row / panel_rows(t.format));
   const int r = static_cast<int>(row % panel_rows(t.format));
   for (int64_t g = 0; g < t.groups(); ++g, group += group_bytes(t.format)) {
@@ -407,7 +449,8 @@ void unpack_row(const PackedTensor& t, int64_t row, float* out) {
         case Format::Q8: y = scale * static_cast<float>(code - 128); break;
         case Format::Q4: y = scale * static_cast<float>(code - 8); break;
         case Format::Q4_1: y = scale * static_cast<float>(code) + minimum; break;
-        case Format::Q4_SPARSE: break;
+        case Format::Q4_SPARSE:
+        case Format::Q3: break;
       }
     }
   }

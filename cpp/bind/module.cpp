@@ -496,12 +496,15 @@ auto quantize_values(const std::string& format, AnyShape values) {
   const auto count = static_cast<int64_t>(values.size());
   const int64_t columns =
       values.ndim() == 0 ? 1 : static_cast<int64_t>(values.shape(values.ndim() - 1));
-  row_bytes(type, columns);
-  const size_t bytes = row_bytes(type, count);
+  const size_t of_row = row_bytes(type, columns);
+  const int64_t rows = columns > 0 ? count / columns : 0;
+  const size_t bytes = of_row * static_cast<size_t>(rows);
   std::unique_ptr<uint8_t[]> out(new uint8_t[bytes]);
   {
     nb::gil_scoped_release release;
-    quantize(type, values.data(), count, out.get());
+    for (int64_t r = 0; r < rows; ++r)
+      quantize(type, values.data() + r * columns, columns,
+               out.get() + static_cast<size_t>(r) * of_row);
   }
   return own<uint8_t>(std::move(out), {bytes});
 }

@@ -275,6 +275,10 @@ static void delta(const DeltaStep& s) {
 #include "low_rank.inl"
 #include "matmul.inl"
 
+// Over what matmul.inl has.
+#include "lines.inl"
+#include "matmul_q3.inl"
+
 static int64_t peak_loop(int64_t rounds) {
   I sums[12];
   const I a = splat_int(0x01020304), b = splat_int(0x04030201);
@@ -298,11 +302,13 @@ static Kernels make_table(const char* name) {
   k.matmul[index_of(Format::Q8)] = matmul<Format::Q8>;
   k.matmul[index_of(Format::Q4)] = matmul<Format::Q4>;
   k.matmul[index_of(Format::Q4_1)] = matmul<Format::Q4_1>;
-  k.matmul[index_of(Format::Q4_SPARSE)] = matmul<Format::Q4_SPARSE>;
+  k.matmul[index_of(Format::Q4_SPARSE)] = matmul_lines;
+  k.matmul[index_of(Format::Q3)] = matmul<Format::Q3>;
   k.panel_streams = STREAMS;
   k.matmul_panels[index_of(Format::Q8)] = matmul_panels<Format::Q8>;
   k.matmul_panels[index_of(Format::Q4)] = matmul_panels<Format::Q4>;
   k.matmul_panels[index_of(Format::Q4_1)] = matmul_panels<Format::Q4_1>;
+  k.matmul_panels[index_of(Format::Q3)] = matmul_q3_panels;
   k.matmul_panels[index_of(Format::Q4_SPARSE)] = matmul_dense_line_panels;
   k.find_lines = find_lines;
   k.quantize = quantize;

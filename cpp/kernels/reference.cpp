@@ -80,21 +80,56 @@ struct LinePanel {
   }
 };
 
+struct ThreeBitPanel {
+  const uint8_t* panel;
+  int64_t groups;
+  const uint8_t* group(int64_t g) const {
+    return panel + head_bytes(Format::Q3) + static_cast<size_t>(g) * group_bytes(Format::Q3);
+  }
+  int multiplier_and_shift(int64_t g, int r) const { return static_cast<int8_t>(group(g)[r]); }
+  float scale(int64_t g, int r) const {
+    return static_cast<float>(multiplier_and_shift(g, r) >> 1);
+  }
+  float minimum(int64_t, int) const { return 0; }
+  int weight(int64_t g, int r, int c) const {
+    const int code = q3_code(group(g) + PANEL_ROWS, r, c);
+    return Q3_LEVELS[code] + Q3_SHIFT * (multiplier_and_shift(g, r) & 1);
+  }
+  float row_scale(int r) const {
+    float scale;
+    std::memcpy(&scale, panel + 4 * r, 4);
+    return scale;
+  }
+};
+
+template <Format FORMAT>
+using PanelOf =
+    std::conditional_t<FORMAT == Format::Q4_SPARSE, LinePanel,
+                       std::conditional_t<FORMAT == Format::Q3, ThreeBitPanel, Panel<FORMAT>>>;
+
+// How many times -8 Σq a sum starts at, for the offset of the stored weights.
+constexpr int start_of(Format format) {
+  switch (format) {
+    case Format::Q8: return 16;
+    case Format::Q3: return Q3_OFFSET / 8;
+    case Format::Q4_1: return 0;
+    default: return 1;
+  }
+}
+
 template <Format FORMAT>
 void matmul_integer(const uint8_t* panel, int64_t groups, const TileIn& tile, float* out,
                     int64_t stride, bool accumulate) {
   constexpr int ROWS = panel_rows(FORMAT);
   float sums[MAX_TILE * ROWS] = {};
-  const std::conditional_t<FORMAT == Format::Q4_SPARSE, LinePanel, Panel<FORMAT>> w{panel, groups};
+  const PanelOf<FORMAT> w{panel, groups};
   for (int64_t g = 0; g < groups; ++g) {
     const TileGroup a =
         tile_group(tile.q + g * tile.width * tile_bytes_per_token_group(tile.is_int12), tile.width,
                    tile.is_int12);
     for (int t = 0; t < tile.width; ++t)
       for (int r = 0; r < ROWS; ++r) {
-        int32_t dot = FORMAT == Format::Q4 || FORMAT == Format::Q4_SPARSE ? a.minus_8_sum[t]
-                      : FORMAT == Format::Q8                              ? 16 * a.minus_8_sum[t]
-                                                                          : 0;
+        int32_t dot = start_of(FORMAT) * a.minus_8_sum[t];
         for (int c = 0; c < GROUP; ++c) {
           const int8_t* q = a.q + t * tile_row_bytes(tile.is_int12) + c;
           dot += w.weight(g, r, c) * (tile.is_int12 ? 16 * q[0] + q[GROUP] : q[0]);
@@ -104,6 +139,8 @@ void matmul_integer(const uint8_t* panel, int64_t groups, const TileIn& tile, fl
         if (FORMAT == Format::Q4_1) s = std::fma(a.scaled_sum[t], w.minimum(g, r), s);
       }
   }
+  if constexpr (FORMAT == Format::Q3)
+    for (int i = 0; i < tile.width * ROWS; ++i) sums[i] *= w.row_scale(i % ROWS);
   finish(sums, ROWS, tile.width, out, stride, accumulate);
 }
 
@@ -329,6 +366,7 @@ Kernels make_table() {
   k.matmul[index_of(Format::Q8)] = matmul_integer<Format::Q8>;
   k.matmul[index_of(Format::Q4)] = matmul_integer<Format::Q4>;
   k.matmul[index_of(Format::Q4_1)] = matmul_integer<Format::Q4_1>;
+  k.matmul[index_of(Format::Q3)] = matmul_integer<Format::Q3>;
   k.matmul[index_of(Format::Q4_SPARSE)] = matmul_integer<Format::Q4_SPARSE>;
   k.quantize = quantize;
   k.layer_norm = layer_norm;

@@ -24,6 +24,9 @@ const Kernels& kernels();
 namespace avx512 {
 const Kernels& kernels();
 }
+namespace avx512_vbmi {
+const Kernels& kernels();
+}
 namespace amx {
 const Kernels& kernels();
 bool request_tiles();
@@ -70,7 +73,9 @@ const Kernels* const* available_kernels(int* count) {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni")) {
       targets[n++] = &avx512::kernels();
-      if (__builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+      const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
+      if (has_vbmi) targets[n++] = &avx512_vbmi::kernels();
+      if (has_vbmi && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
           amx::request_tiles())
         targets[n++] = &amx::kernels();
     }

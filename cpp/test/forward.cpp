@@ -157,7 +157,8 @@ void compare(Check& check, const std::vector<float>& found, const std::vector<fl
 void check_forward(const Kernels& target) {
   Check check(target, "forward pass");
   const std::vector<std::string> int12 = {"v_proj", "up_proj", "down_proj", "lm_head"};
-  const char* const format_names[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"};
+  const char* const format_names[NUM_FORMATS] = {"f32",  "bf16",      "q8", "q4",
+                                                 "q4_1", "q4_sparse", "q3"};
   for (const Shape& shape : SHAPES)
     for (int f = 0; f < NUM_FORMATS; ++f) {
       const auto format = static_cast<Format>(f);

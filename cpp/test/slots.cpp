@@ -7,12 +7,19 @@ namespace understudy::test {
 namespace {
 
 constexpr float ROUNDING = 2e-6f;  // sums in another order, and the polynomial of e^x
-const char* const FORMAT_NAMES[NUM_FORMATS] = {"f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"};
+const char* const FORMAT_NAMES[NUM_FORMATS] = {"f32",  "bf16",      "q8", "q4",
+                                               "q4_1", "q4_sparse", "q3"};
 const int SIZES[] = {1, 3, 7, 8, 15, 16, 17, 31, 33, 100, 257};
 
 std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups) {
-  std::vector<uint8_t> panel(static_cast<size_t>(groups) * group_bytes(format));
+  const auto head = static_cast<int64_t>(head_bytes(format));
+  std::vector<uint8_t> panel(static_cast<size_t>(head) +
+                             static_cast<size_t>(groups) * group_bytes(format));
   for (uint8_t& byte : panel) byte = random.byte();
+  for (int64_t i = 0; i < head; i += 4) {
+    const float scale = random.normal();
+    std::memcpy(&panel[static_cast<size_t>(i)], &scale, 4);
+  }
   const auto put_half = [&](int64_t at, float value) {
     const uint16_t half = format == Format::BF16 ? float_to_bf16(value) : float_to_f16(value);
     std::memcpy(&panel[static_cast<size_t>(at)], &half, 2);
@@ -30,6 +37,7 @@ std::vector<uint8_t> random_panel(Random& random, Format format, int64_t groups)
                            : format == Format::BF16      ? GROUP * PANEL_ROWS
                            : format == Format::Q4_1      ? 2 * PANEL_ROWS
                            : format == Format::Q4_SPARSE ? 0
+                           : format == Format::Q3        ? 0
                                                          : PANEL_ROWS;
     for (int i = 0; i < num_halves; ++i) put_half(g * size + 2 * i, random.normal());
   }
@@ -238,6 +246,37 @@ void check_integer_extremes(const Kernels& target) {
         for (const float y : out)
           check.hold(y == expected, "%s, u %d, a %d: found %.9g, expected %.9g",
                      FORMAT_NAMES[static_cast<int>(format)], u, activation, y, expected);
+      }
+}
+
+// The same of q3, whose stored weights are those of its table.
+void check_q3_extremes(const Kernels& target) {
+  Check check(target, "largest integer products of q3");
+  for (const int code : {0, 7})
+    for (const int shift : {0, 1})
+      for (const int activation : {-127, 127, -2032, 2032}) {
+        const bool is_int12 = std::abs(activation) > 127;
+        const int width = target.tile_tokens;
+        std::vector<uint8_t> panel(head_bytes(Format::Q3) + group_bytes(Format::Q3),
+                                   code == 0 ? 0x00 : 0xFF);
+        const float two = 2.0f;
+        for (size_t r = 0; r < PANEL_ROWS; ++r) {
+          std::memcpy(&panel[4 * r], &two, 4);
+          panel[head_bytes(Format::Q3) + r] = static_cast<uint8_t>(2 * -3 + shift);
+        }
+        const std::vector<float> x(static_cast<size_t>(width) * GROUP,
+                                   static_cast<float>(activation));
+        std::vector<uint8_t> q(static_cast<size_t>(width * tile_bytes_per_token_group(is_int12)));
+        reference_kernels().quantize(x.data(), GROUP, width, GROUP, is_int12, q.data());
+        std::vector<float> out(static_cast<size_t>(width) * PANEL_ROWS);
+        target.matmul[index_of(Format::Q3)](panel.data(), 1,
+                                            {width, x.data(), GROUP, q.data(), is_int12},
+                                            out.data(), PANEL_ROWS, false);
+        const int level = Q3_LEVELS[code] + Q3_SHIFT * shift - Q3_OFFSET;
+        const auto expected = static_cast<float>(2 * -3 * level * activation * GROUP);
+        for (const float y : out)
+          check.hold(y == expected, "code %d, shift %d, a %d: found %.9g, expected %.9g", code,
+                     shift, activation, y, expected);
       }
 }
 
@@ -545,6 +584,7 @@ void check_slots(const Kernels& target) {
   check_matmul_block(target);
   check_matmul_panels(target);
   check_integer_extremes(target);
+  check_q3_extremes(target);
   check_quantize(target);
   check_norms(target);
   check_elementwise(target);

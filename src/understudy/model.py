@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ from understudy.generation.text_interface import (
     PromptLike,
     TextInterface,
 )
-from understudy.spec import KvFormat, QuantSpec
+from understudy.spec import KvFormat, QuantSpec, WeightFormat
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.templates import ChatTemplate
 
@@ -140,9 +140,10 @@ def _load_adapters(
 def _quant_spec(weights: QuantSpec | str | None) -> QuantSpec | None:
     if weights is None or isinstance(weights, QuantSpec):
         return weights
-    if weights not in ("f32", "bf16", "q8", "q4"):
+    known = get_args(WeightFormat)
+    if weights not in known:
         raise UsageError(
-            "unknown weight format", where="weights", expected="f32 bf16 q8 q4", found=weights
+            "unknown weight format", where="weights", expected=" ".join(known), found=weights
         )
     return QuantSpec(weights=weights)  # type: ignore[arg-type]
 

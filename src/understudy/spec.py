@@ -258,14 +258,15 @@ class ModelSpec:
 
 
 # Formats that the core computes on (packed panels of 16 rows, see docs/kernels.md).
-PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse"]
-WeightFormat = Literal["f32", "bf16", "q8", "q4"]
+PackedFormat = Literal["f32", "bf16", "q8", "q4", "q4_1", "q4_sparse", "q3"]
+WeightFormat = Literal["f32", "bf16", "q8", "q4", "q3"]
 KvFormat = Literal["f16", "int8", "f32"]
 
 
 @dataclass(frozen=True, slots=True)
 class QuantSpec:
-    """How each part of a model is stored: `f32`, `bf16`, `q8` (Q8_0) or `q4` (Q4_0).
+    """How each part of a model is stored: `f32`, `bf16`, `q8` (Q8_0), `q4` (Q4_0)
+    or `q3` (Q3_U, this product's own).
 
     Attributes:
         weights: all matrices that are not named apart.

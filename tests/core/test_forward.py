@@ -18,6 +18,10 @@ from understudy.checkpoint import reference
 
 ISA_TARGETS = core.isa_targets()
 EXACT = 1e-4
+# An input that lies so near to the middle between two levels is rounded either way: eight units in
+# the last place of a level of 64 to 127.
+TIE = 2.0**-14
+CLEAR_SEQUENCES, MAX_SEQUENCES = 7, 40
 
 
 def _errors(ours: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -92,21 +96,28 @@ def test_cache_formats_cost_what_is_stated(
     assert found[1] < typical
 
 
-def _linear_on_rounded_activations(weights, name, x):
+class _RoundedInputs:
     """`reference.linear` with x rounded as the integer kernels do it: int8 by groups of 32, scale
-    max|x| / 127.
-    """
-    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % core.GROUP_SIZE)))
-    groups = padded.reshape(len(x), -1, core.GROUP_SIZE)
-    scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
-    levels = np.rint(np.divide(groups, scale, out=np.zeros_like(groups), where=scale > 0))
-    rounded = (levels * scale).reshape(padded.shape)[:, : x.shape[1]]
-    y = rounded @ weights[f"{name}.weight"].T
-    return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
+    max|x| / 127. `nearest_tie` is how near the nearest input lay to the middle between two
+    levels."""
+
+    def __init__(self) -> None:
+        self.nearest_tie = 0.5
+
+    def linear(self, weights, name, x):
+        padded = np.pad(x, ((0, 0), (0, -x.shape[1] % core.GROUP_SIZE)))
+        groups = padded.reshape(len(x), -1, core.GROUP_SIZE)
+        scale = np.abs(groups).max(axis=-1, keepdims=True) / np.float32(127)
+        levels = np.divide(groups, scale, out=np.zeros_like(groups), where=scale > 0)
+        tie = np.abs(levels - np.floor(levels) - np.float32(0.5)).min()
+        self.nearest_tie = min(self.nearest_tie, float(tie))
+        rounded = (np.rint(levels) * scale).reshape(padded.shape)[:, : x.shape[1]]
+        y = rounded @ weights[f"{name}.weight"].T
+        return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
 
 
 @pytest.mark.parametrize("isa", ISA_TARGETS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse", "q3"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_stay_near_the_reference_on_the_same_weights(
     name: str, target, isa: str
@@ -123,14 +134,13 @@ def test_integer_weights_stay_near_the_reference_on_the_same_weights(
 
 
 @pytest.mark.parametrize("isa", ISA_TARGETS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse", "q3"])
 @pytest.mark.parametrize("name", SPECS)
 def test_integer_weights_equal_the_reference_that_rounds_alike(
     name: str, target, isa: str, monkeypatch
 ) -> None:
-    """An activation between two levels may be rounded either way in another order of sums, and the
-    rest follows it: so a few of many short sequences may differ, by no more than above; the others
-    must be exact."""
+    """An input in the middle between two levels is rounded either way in another order of sums, and
+    the rest follows it: by no more than above. Every sequence without such an input is exact."""
     spec = SPECS[name]
     weights = random_weights(spec, seed=5)
     packed = pack_weights(spec, weights, target)
@@ -138,17 +148,18 @@ def test_integer_weights_equal_the_reference_that_rounds_alike(
         core.CoreModel(spec, packed, isa=isa, num_threads=1),
         unpack_weights(weights, packed),
     )
-    monkeypatch.setattr(reference, "linear", _linear_on_rounded_activations)
-    errors = []
-    for seed in range(10):
-        tokens = random_tokens(spec, 3, seed=seed)
-        errors.append(
-            _errors(NativeRun(model, spec).prefill(tokens), reference.forward(spec, same, tokens))[
-                0
-            ]
-        )
-    assert max(errors) < 0.25
-    assert sorted(errors)[6] < EXACT, errors
+    num_clear = 0
+    for seed in range(MAX_SEQUENCES):
+        inputs, tokens = _RoundedInputs(), random_tokens(spec, 3, seed=seed)
+        monkeypatch.setattr(reference, "linear", inputs.linear)
+        expected = reference.forward(spec, same, tokens)
+        error = _errors(NativeRun(model, spec).prefill(tokens), expected)[0]
+        is_clear = inputs.nearest_tie > TIE
+        assert error < (EXACT if is_clear else 0.25), (seed, inputs.nearest_tie)
+        num_clear += is_clear
+        if num_clear == CLEAR_SEQUENCES:
+            return
+    pytest.fail(f"{num_clear} sequences without an input between two levels")
 
 
 @pytest.mark.parametrize("isa", ISA_TARGETS)
@@ -165,7 +176,7 @@ def test_only_the_rows_asked_for_are_scored(isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISA_TARGETS)
-@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse"])
+@pytest.mark.parametrize("target", ["q8", "q4", "q4_1", "q4_sparse", "q3"])
 @pytest.mark.parametrize("name", SPECS)
 def test_fine_inputs_leave_hardly_any_rounding(name: str, target, isa: str) -> None:
     spec = SPECS[name]

@@ -23,6 +23,7 @@ FORMATS = [
     ("q4_1", "f16", "int12"),
     ("q8", "f16", ""),
     ("q4_sparse", "int8", ""),
+    ("q3", "int8", ""),
 ]
 INT12_MATRICES = ("k_proj", "o_proj", "up_proj", "down_proj", "lm_head")
 
@@ -110,6 +111,8 @@ def test_verifying_several_tokens_equals_decoding_them(case) -> None:
         ("q4_1", INT12_MATRICES),
         ("q4", INT12_MATRICES),
         ("q4_sparse", INT12_MATRICES),
+        ("q3", ()),
+        ("q3", INT12_MATRICES),
     ],
 )
 @pytest.mark.parametrize("name", SHAPES)

@@ -39,7 +39,7 @@ def test_published_shapes_have_the_published_sizes() -> None:
     assert round(totals["granite-4.0-h-tiny"] / 1e9, 1) == 6.9
 
 
-@pytest.mark.parametrize("weights", ["q4", "q8"])
+@pytest.mark.parametrize("weights", ["q3", "q4", "q8"])
 @pytest.mark.parametrize("zero_share", [0.5, 0.8, 0.95])
 def test_the_share_of_zeros_is_the_one_asked_for(weights, zero_share: float) -> None:
     packed = synthetic.synthetic_packed("tiny", QuantSpec(weights=weights), zero_share=zero_share)

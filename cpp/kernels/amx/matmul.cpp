@@ -20,6 +20,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../avx512_vbmi/simd.h"
+
 namespace understudy::amx {
 namespace {
 
@@ -44,8 +46,9 @@ struct alignas(64) Scratch {
 
 // 12-bit inputs take 64 columns where 16·w fits a byte, and else a product of their own for the low
 // bytes.
-constexpr bool is_joined(Format format, bool is_int12) { return is_int12 && format != Format::Q8; }
-constexpr bool is_split(Format format, bool is_int12) { return is_int12 && format == Format::Q8; }
+constexpr bool is_wide(Format format) { return format == Format::Q8 || format == Format::Q3; }
+constexpr bool is_joined(Format format, bool is_int12) { return is_int12 && !is_wide(format); }
+constexpr bool is_split(Format format, bool is_int12) { return is_int12 && is_wide(format); }
 
 struct Config {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -77,8 +80,19 @@ UNDERSTUDY_INLINE void store_weights(int quad, I w, Unpacked& out) {
   _mm512_store_si512(out.weights + (IS_JOINED ? TILE : 0) + 64 * quad, w);
 }
 
+// Three-bit codes, looked up as signed values; the rows' scales are for the end of the sums.
+void unpack_q3(const uint8_t* group, Unpacked& out) {
+  const I rows = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(group)));
+  _mm512_store_ps(out.scale, _mm512_cvtepi32_ps(_mm512_srai_epi32(rows, 1)));
+  const avx512::Weights w =
+      avx512::shift_q3(avx512_vbmi::unpack_q3(group + PANEL_ROWS), avx512::q3_shifts(group));
+  for (int i = 0; i < 8; ++i)
+    store_weights<false>(i, _mm512_sub_epi8(w.quad[i], _mm512_set1_epi8(Q3_OFFSET)), out);
+}
+
 template <Format FORMAT, bool IS_INT12>
 void unpack(const uint8_t* group, Unpacked& out) {
+  if constexpr (FORMAT == Format::Q3) return unpack_q3(group, out);
   constexpr int HEADER = FORMAT == Format::Q4_1 ? 64 : 32;
   const I low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8), top = _mm512_set1_epi8(-128);
   const auto put = [&](int quad, I u) {
@@ -158,7 +172,9 @@ void unpack_panel(const Block& block, int panel, int64_t from, int groups, Unpac
   constexpr int64_t SIZE = group_bytes(FORMAT);
   if constexpr (FORMAT == Format::Q4_SPARSE)
     return unpack_line_panel<IS_INT12>(block, panel, from, groups, out);
-  const auto at = [&](int index) { return block.panels + index * block.panel_bytes + from * SIZE; };
+  const auto at = [&](int index) {
+    return block.panels + index * block.panel_bytes + head_bytes(FORMAT) + from * SIZE;
+  };
   const uint8_t* group = at(panel);
   const bool is_last_set = panel + PANELS >= block.num_panels;
   const uint8_t* next = is_last_set ? at(panel % PANELS) + groups * SIZE : at(panel + PANELS);
@@ -235,6 +251,7 @@ struct Sums {
   float* out;
   int64_t stride;
   bool is_first, is_last, accumulate;
+  const float* row_scales;  // that end the sums of Q3
 };
 
 template <int WIDTH>
@@ -244,11 +261,13 @@ UNDERSTUDY_INLINE void begin(const Sums& at, F* sums) {
     sums[t] = at.is_first ? _mm512_setzero_ps() : _mm512_load_ps(at.between + t * PANEL_ROWS);
 }
 
-template <int WIDTH>
-UNDERSTUDY_INLINE void end(const Sums& at, const F* sums) {
+template <Format FORMAT, int WIDTH>
+UNDERSTUDY_INLINE void end(const Sums& at, F* sums) {
   UNDERSTUDY_UNROLL
   for (int t = 0; t < WIDTH; ++t) {
     float* y = at.out + t * at.stride;
+    if (FORMAT == Format::Q3 && at.is_last)
+      sums[t] = _mm512_mul_ps(sums[t], _mm512_loadu_ps(at.row_scales));
     if (!at.is_last)
       _mm512_store_ps(at.between + t * PANEL_ROWS, sums[t]);
     else
@@ -312,7 +331,7 @@ __attribute__((noinline)) void add_block(const uint8_t* q, int groups, const Unp
     }
     scale(is_odd ? odd : even);
   }
-  end<WIDTH>(at, sums);
+  end<FORMAT, WIDTH>(at, sums);
 }
 
 template <Format FORMAT, bool IS_INT12, int WIDTH = TOKENS>
@@ -368,10 +387,12 @@ static void multiply(const Block& block) {
         const uint8_t* q =
             block.q + (t * block.groups + from * width) * tile_bytes_per_token_group(IS_INT12);
         for (int p = 0; p < count; ++p)
-          add_width<FORMAT, IS_INT12>(q, width, groups, scratch.panels[p], scratch,
-                                      {workspace.sums + (first + p) * panel_size + t * PANEL_ROWS,
-                                       block.out + t * block.stride + (first + p) * PANEL_ROWS,
-                                       block.stride, b == 0, b + 1 == blocks, block.accumulate});
+          add_width<FORMAT, IS_INT12>(
+              q, width, groups, scratch.panels[p], scratch,
+              {workspace.sums + (first + p) * panel_size + t * PANEL_ROWS,
+               block.out + t * block.stride + (first + p) * PANEL_ROWS, block.stride, b == 0,
+               b + 1 == blocks, block.accumulate,
+               reinterpret_cast<const float*>(block.panels + (first + p) * block.panel_bytes)});
       }
     }
   }
@@ -411,6 +432,7 @@ bool request_tiles() {
 template void matmul_block<Format::Q8>(const Block&);
 template void matmul_block<Format::Q4>(const Block&);
 template void matmul_block<Format::Q4_1>(const Block&);
+template void matmul_block<Format::Q3>(const Block&);
 template void matmul_block<Format::Q4_SPARSE>(const Block&);
 
 }  // namespace understudy::amx

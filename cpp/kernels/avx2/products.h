@@ -23,6 +23,19 @@ UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction
   return _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)),
                           _mm256_set1_epi32(correction));
 }
+// Values up to 32: four products of 32·127·2 at most stay below 2^15.
+UNDERSTUDY_INLINE I dot_q3(const Weights& w, const int8_t* a, I sum) {
+  const I ones = _mm256_set1_epi16(1);
+  UNDERSTUDY_UNROLL
+  for (int half = 0; half < 8; half += 4) {
+    I pairs = _mm256_maddubs_epi16(w.quad[half], broadcast_quad(a + 4 * half));
+    UNDERSTUDY_UNROLL
+    for (int i = half + 1; i < half + 4; ++i)
+      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w.quad[i], broadcast_quad(a + 4 * i)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+  }
+  return sum;
+}
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
   I pairs;
   asm volatile("vpmaddubsw %2, %1, %0"

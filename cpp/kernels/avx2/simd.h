@@ -104,6 +104,51 @@ UNDERSTUDY_INLINE Weights unpack_q4(const uint8_t* quads) {
   }
   return w;
 }
+// Which rows of a group of q3 have shifted values (all bits of their lanes), and the rows'
+// multipliers.
+using Shifts = I;
+UNDERSTUDY_INLINE I q3_rows(const uint8_t* rows) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows)));
+}
+UNDERSTUDY_INLINE Shifts q3_shifts(const uint8_t* rows) {
+  return _mm256_srai_epi32(_mm256_slli_epi32(q3_rows(rows), 31), 31);
+}
+UNDERSTUDY_INLINE F q3_multipliers(const uint8_t* rows) {
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(q3_rows(rows), 1));
+}
+UNDERSTUDY_INLINE I q3_start(int32_t plain, int32_t shifted, Shifts shifts) {
+  return _mm256_blendv_epi8(_mm256_set1_epi32(plain), _mm256_set1_epi32(shifted), shifts);
+}
+// A shuffle looks the values up, as they are without a shift.
+UNDERSTUDY_INLINE Weights unpack_q3(const uint8_t* planes) {
+  const I levels =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(Q3_LEVELS)));
+  const I code = _mm256_set1_epi8(7), low = _mm256_set1_epi8(3), high = _mm256_set1_epi8(4);
+  const auto look_up = [&](I codes) __attribute__((always_inline)) {
+    return _mm256_shuffle_epi8(levels, codes);
+  };
+  const auto join = [&](I plane, I last) __attribute__((always_inline)) {
+    return _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(plane, 6), low),
+                           _mm256_and_si256(last, high));
+  };
+  I plane[3];
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    plane[i] = _mm256_loadu_si256(reinterpret_cast<const I*>(planes + Q3_PLANE_BYTES * i));
+    w.quad[2 * i] = look_up(_mm256_and_si256(plane[i], code));
+    w.quad[2 * i + 1] = look_up(_mm256_and_si256(_mm256_srli_epi16(plane[i], 3), code));
+  }
+  w.quad[6] = look_up(join(plane[0], _mm256_srli_epi16(plane[2], 4)));
+  w.quad[7] = look_up(join(plane[1], _mm256_srli_epi16(plane[2], 5)));
+  return w;
+}
+UNDERSTUDY_INLINE Weights shift_q3(Weights w, Shifts shifts) {
+  const I more = _mm256_and_si256(shifts, _mm256_set1_epi8(Q3_SHIFT));
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) w.quad[i] = _mm256_add_epi8(w.quad[i], more);
+  return w;
+}
 UNDERSTUDY_INLINE I broadcast_quad(const int8_t* a) {
   int32_t quad;
   __builtin_memcpy(&quad, a, 4);
@@ -121,6 +166,10 @@ UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm256_and_si256(packed, _mm2
 UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm256_srli_epi16(packed, 4)); }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) {
   _mm256_storeu_si256(reinterpret_cast<I*>(p), quad);
+}
+UNDERSTUDY_INLINE void store_quads(uint8_t* quads, const Weights& w) {
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) store_quad(quads + 64 * i, w.quad[i]);
 }
 UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) {
   Weights w;

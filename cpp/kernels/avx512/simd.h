@@ -97,17 +97,64 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   for (int i = 0; i < 8; ++i) w.quad[i] = _mm512_loadu_si512(quads + 64 * i);
   return w;
 }
-// Σ u·a over the group plus the correction for the offset of u; exact in int32. Written as assembly
+// Which rows of a group of q3 have shifted values, and the rows' multipliers.
+using Shifts = __mmask16;
+UNDERSTUDY_INLINE I q3_rows(const uint8_t* rows) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows)));
+}
+UNDERSTUDY_INLINE Shifts q3_shifts(const uint8_t* rows) {
+  return _mm512_test_epi32_mask(q3_rows(rows), _mm512_set1_epi32(1));
+}
+UNDERSTUDY_INLINE F q3_multipliers(const uint8_t* rows) {
+  return _mm512_cvtepi32_ps(_mm512_srai_epi32(q3_rows(rows), 1));
+}
+UNDERSTUDY_INLINE I q3_start(int32_t plain, int32_t shifted, Shifts shifts) {
+  return _mm512_mask_mov_epi32(_mm512_set1_epi32(plain), shifts, _mm512_set1_epi32(shifted));
+}
+// a ? b : c, bit by bit.
+UNDERSTUDY_INLINE I where(I a, I b, I c) { return _mm512_ternarylogic_epi32(a, b, c, 0xCA); }
+// A shuffle looks the values up, as they are without a shift.
+UNDERSTUDY_INLINE Weights unpack_q3(const uint8_t* planes) {
+  const I levels =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(Q3_LEVELS)));
+  const I code = _mm512_set1_epi8(7), low = _mm512_set1_epi8(3);
+  const auto look_up = [&](I x) __attribute__((always_inline)) {
+    return _mm512_shuffle_epi8(levels, _mm512_and_si512(x, code));
+  };
+  I plane[3];
+  Weights w;
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    plane[i] = _mm512_loadu_si512(planes + Q3_PLANE_BYTES * i);
+    w.quad[2 * i] = look_up(plane[i]);
+    w.quad[2 * i + 1] = look_up(_mm512_srli_epi16(plane[i], 3));
+  }
+  w.quad[6] = look_up(where(low, _mm512_srli_epi16(plane[0], 6), _mm512_srli_epi16(plane[2], 4)));
+  w.quad[7] = look_up(where(low, _mm512_srli_epi16(plane[1], 6), _mm512_srli_epi16(plane[2], 5)));
+  return w;
+}
+UNDERSTUDY_INLINE Weights shift_q3(Weights w, Shifts shifts) {
+  const I more = _mm512_maskz_set1_epi32(shifts, Q3_SHIFT * 0x01010101);
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) w.quad[i] = _mm512_add_epi8(w.quad[i], more);
+  return w;
+}
+// The start and Σ u·a over the group; exact in int32. Written as assembly
 // because gcc 12 loads the broadcast into a register first: with it inside the instruction the
 // product runs a quarter faster.
-UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
-  I sum = _mm512_set1_epi32(correction);
+UNDERSTUDY_INLINE I dot_from(I sum, const Weights& w, const int8_t* a) {
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) {
     const int32_t* quad = reinterpret_cast<const int32_t*>(a + 4 * i);
     asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w.quad[i]), "m"(*quad));
   }
   return sum;
+}
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+  return dot_from(_mm512_set1_epi32(correction), w, a);
+}
+UNDERSTUDY_INLINE I dot_q3(const Weights& w, const int8_t* a, I start) {
+  return dot_from(start, w, a);
 }
 UNDERSTUDY_INLINE I product_step(I sum, I a, I b) {
   asm volatile("vpdpbusd %2, %1, %0"
@@ -127,6 +174,10 @@ UNDERSTUDY_INLINE I unpackhi_pairs(I a, I b) { return _mm512_unpackhi_epi16(a, b
 UNDERSTUDY_INLINE I low_nibbles(I packed) { return _mm512_and_si512(packed, _mm512_set1_epi8(15)); }
 UNDERSTUDY_INLINE I high_nibbles(I packed) { return low_nibbles(_mm512_srli_epi16(packed, 4)); }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) { _mm512_storeu_si512(p, quad); }
+UNDERSTUDY_INLINE void store_quads(uint8_t* quads, const Weights& w) {
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) store_quad(quads + 64 * i, w.quad[i]);
+}
 UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) { return unpack_q8(quads); }
 #define UNDERSTUDY_LISTS_COLUMNS
 UNDERSTUDY_INLINE int list_columns(const int8_t* a, uint32_t first_line, uint32_t* columns,

@@ -12,12 +12,14 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) { return load_quads(qu
 UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {
   return _mm256_dpbusd_avx_epi32(sum, w, broadcast_quad(a));
 }
-// Σ u·a over the group plus the correction for the offset of u; exact in int32.
-UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
-  I sum = splat_int(correction);
+// The start and Σ u·a over the group; exact in int32.
+UNDERSTUDY_INLINE I dot_q3(const Weights& w, const int8_t* a, I sum) {
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) sum = dot_quad(sum, w.quad[i], a + 4 * i);
   return sum;
+}
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+  return dot_q3(w, a, splat_int(correction));
 }
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t minus_8_sum) {
   return dot_q4(w, a, minus_8_sum * 16);

@@ -24,12 +24,15 @@ UNDERSTUDY_INLINE int32x4_t products(const int8x16_t* w, const int8x16_t* quads)
   return row_sums(first, second);
 }
 
-// Eight products of 15·127 at most stay below 2^15.
-UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+// Eight products of 15·127 (q4) or 32·127 (q3) at most stay below 2^15.
+UNDERSTUDY_INLINE I dot_q3(const Weights& w, const int8_t* a, I start) {
   int8x16_t quads[8];
   UNDERSTUDY_UNROLL
   for (int i = 0; i < 8; ++i) quads[i] = broadcast_quad(a + 4 * i);
-  return add_int(splat_int(correction), {products<8>(w.low, quads), products<8>(w.high, quads)});
+  return add_int(start, {products<8>(w.low, quads), products<8>(w.high, quads)});
+}
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+  return dot_q3(w, a, splat_int(correction));
 }
 // Two products of 128·127 at most stay below 2^15.
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) {

@@ -129,6 +129,62 @@ UNDERSTUDY_INLINE Weights unpack_q8(const uint8_t* quads) {
   }
   return w;
 }
+// Which rows of a group of q3 have shifted values (all bits of their lanes), and the rows'
+// multipliers.
+struct Shifts {
+  uint32x4_t low, high;
+};
+UNDERSTUDY_INLINE I q3_rows(const uint8_t* rows) {
+  const int16x8_t words = vmovl_s8(vld1_s8(reinterpret_cast<const int8_t*>(rows)));
+  return {vmovl_s16(vget_low_s16(words)), vmovl_high_s16(words)};
+}
+UNDERSTUDY_INLINE Shifts q3_shifts(const uint8_t* rows) {
+  const int32x4_t one = vdupq_n_s32(1);
+  const I all = q3_rows(rows);
+  return {vtstq_s32(all.low, one), vtstq_s32(all.high, one)};
+}
+UNDERSTUDY_INLINE F q3_multipliers(const uint8_t* rows) {
+  const I all = q3_rows(rows);
+  return to_float({vshrq_n_s32(all.low, 1), vshrq_n_s32(all.high, 1)});
+}
+UNDERSTUDY_INLINE I q3_start(int32_t plain, int32_t shifted, Shifts shifts) {
+  const int32x4_t first = vdupq_n_s32(plain), second = vdupq_n_s32(shifted);
+  return {vbslq_s32(shifts.low, second, first), vbslq_s32(shifts.high, second, first)};
+}
+// Four rows of eight quads: a table gives the values, as they are without a shift; they are signed
+// bytes.
+UNDERSTUDY_INLINE void unpack_q3(const uint8_t* planes, int8x16_t* quads) {
+  const uint8x16_t levels = vld1q_u8(Q3_LEVELS), code = vdupq_n_u8(7), low = vdupq_n_u8(3);
+  const auto look_up = [&](uint8x16_t x) __attribute__((always_inline)) {
+    return vreinterpretq_s8_u8(vqtbl1q_u8(levels, vandq_u8(x, code)));
+  };
+  uint8x16_t plane[3];
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    plane[i] = vld1q_u8(planes + Q3_PLANE_BYTES * i);
+    quads[2 * i] = look_up(plane[i]);
+    quads[2 * i + 1] = look_up(vshrq_n_u8(plane[i], 3));
+  }
+  quads[6] = look_up(vbslq_u8(low, vshrq_n_u8(plane[0], 6), vshrq_n_u8(plane[2], 4)));
+  quads[7] = look_up(vbslq_u8(low, vshrq_n_u8(plane[1], 6), vshrq_n_u8(plane[2], 5)));
+}
+UNDERSTUDY_INLINE Weights unpack_q3(const uint8_t* planes) {
+  Weights w;
+  unpack_q3(planes, w.low);
+  unpack_q3(planes + 16, w.high);
+  return w;
+}
+UNDERSTUDY_INLINE Weights shift_q3(Weights w, Shifts shifts) {
+  const uint8x16_t two = vdupq_n_u8(Q3_SHIFT);
+  const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(vreinterpretq_u8_u32(shifts.low), two)),
+                  high = vreinterpretq_s8_u8(vandq_u8(vreinterpretq_u8_u32(shifts.high), two));
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    w.low[i] = vaddq_s8(w.low[i], low);
+    w.high[i] = vaddq_s8(w.high[i], high);
+  }
+  return w;
+}
 UNDERSTUDY_INLINE I load_bytes(const uint8_t* p) {
   return {vreinterpretq_s32_u8(vld1q_u8(p)), vreinterpretq_s32_u8(vld1q_u8(p + 16))};
 }
@@ -171,6 +227,13 @@ UNDERSTUDY_INLINE I high_nibbles(I packed) {
 }
 UNDERSTUDY_INLINE void store_quad(uint8_t* p, I quad) {
   vst1q_u8(p, vreinterpretq_u8_s32(quad.low)), vst1q_u8(p + 16, vreinterpretq_u8_s32(quad.high));
+}
+UNDERSTUDY_INLINE void store_quads(uint8_t* quads, const Weights& w) {
+  UNDERSTUDY_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    vst1q_u8(quads + 64 * i, vreinterpretq_u8_s8(w.low[i]));
+    vst1q_u8(quads + 64 * i + 16, vreinterpretq_u8_s8(w.high[i]));
+  }
 }
 UNDERSTUDY_INLINE Weights load_quads(const uint8_t* quads) {
   Weights w;

@@ -16,12 +16,14 @@ UNDERSTUDY_INLINE int32x4_t four_quads(int32x4_t sum, const int8x16_t* w, int8x1
   sum = vdotq_laneq_s32(sum, w[2], a, 2);
   return vdotq_laneq_s32(sum, w[3], a, 3);
 }
-UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+UNDERSTUDY_INLINE I dot_q3(const Weights& w, const int8_t* a, I sum) {
   const int8x16_t left = vld1q_s8(a), right = vld1q_s8(a + 16);
-  I sum = splat_int(correction);
   sum.low = four_quads(four_quads(sum.low, w.low, left), w.low + 4, right);
   sum.high = four_quads(four_quads(sum.high, w.high, left), w.high + 4, right);
   return sum;
+}
+UNDERSTUDY_INLINE I dot_q4(const Weights& w, const int8_t* a, int32_t correction) {
+  return dot_q3(w, a, splat_int(correction));
 }
 UNDERSTUDY_INLINE I dot_q8(const Weights& w, const int8_t* a, int32_t) { return dot_q4(w, a, 0); }
 UNDERSTUDY_INLINE I dot_quad(I sum, I w, const int8_t* a) {

@@ -41,12 +41,12 @@ from understudy.checkpoint.vocabulary import to_gguf_source, vocabulary_metadata
 from understudy.errors import UsageError
 from understudy.formats.gguf import write_gguf
 from understudy.formats.safetensors_folder import write_safetensors
-from understudy.formats.tensor import BLOCKS, StoredTensor, num_bytes
+from understudy.formats.tensor import BLOCKS, OWN_FORMATS, StoredTensor, num_bytes
 from understudy.spec import ModelSpec, QuantSpec, stays_float, tensor_shapes
 
 Progress = Callable[[int, int], None]
 
-FORMATS = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+FORMATS = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0", "q3": "Q3_U"}
 _FLOATS = ("F32", "F16", "BF16")
 SHARD_BYTES = 5_000_000_000
 
@@ -102,7 +102,7 @@ def save_checkpoint(
         Notes: what was not done as asked, in words; empty when all was.
 
     Raises:
-        UsageError: q8 or q4 for a folder, or a folder that is not a model's stands in the way.
+        UsageError: q8, q4 or q3 for a folder, or a folder that is not a model's stands in the way.
         FormatError: weights that are not finite numbers, or a tokenizer that does not fit the
             network.
         UnsupportedError: something that the target has no place for.
@@ -218,8 +218,15 @@ def _gguf_metadata(checkpoint: Checkpoint, plan: Plan, notes: list[str]) -> dict
         "general.architecture": family.gguf_architecture or family.name,
         "general.type": "model",
         "general.name": str(checkpoint.metadata.get("general.name") or checkpoint.path.stem),
-        "general.file_type": _FILE_TYPES[main],
     }
+    if main in _FILE_TYPES:
+        metadata["general.file_type"] = _FILE_TYPES[main]
+    notes += [
+        f"{format} weights are this product's own: llama.cpp and other readers of GGUF refuse the "
+        "file (q4 is what they open)"
+        for format in sizes
+        if format in OWN_FORMATS
+    ]
     if any(format not in _FLOATS for format in sizes):
         metadata["general.quantization_version"] = 2
     metadata |= family.gguf_metadata(spec) | gguf_entries(checkpoint.metadata)
@@ -285,7 +292,11 @@ def _folder_plan(
     shapes = tensor_shapes(checkpoint.spec)
     if quant is not None:
         blocks = sorted(
-            {part for part in (quant.weights, quant.embedding, quant.head) if part in ("q8", "q4")}
+            {
+                part
+                for part in (quant.weights, quant.embedding, quant.head)
+                if part is not None and FORMATS[part] not in _FLOATS
+            }
         )
         if blocks:
             raise UsageError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from understudy.errors import FormatError
+from understudy.formats import q3
 from understudy.formats.block_formats import LAYOUTS
 from understudy.formats.tensor import BLOCKS, StoredTensor
 
@@ -43,6 +44,9 @@ def num_bad(tensor: StoredTensor) -> int:
     if tensor.format in ("F16", "BF16"):
         exponent = np.uint16(0x7C00 if tensor.format == "F16" else 0x7F80)
         return int(np.count_nonzero((data.view(np.uint16) & exponent) == exponent))
+    if tensor.format == q3.NAME:
+        high = q3.scale_bytes(data, tensor.shape[-1])[:, 1]
+        return int(np.count_nonzero((high & 0x7C) == 0x7C))
     if tensor.format not in _SCALES:
         return int(np.count_nonzero(~np.isfinite(tensor.to_float32())))
     blocks = data.reshape(-1, BLOCKS[tensor.format][1])

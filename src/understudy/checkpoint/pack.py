@@ -52,6 +52,7 @@ _NATURAL: dict[str, PackedFormat] = {
     "Q5_1": "q8",
     "Q5_K": "q8",
     "Q6_K": "q8",
+    "Q3_U": "q3",
     **dict.fromkeys(LAYOUTS, "q8"),
 }
 

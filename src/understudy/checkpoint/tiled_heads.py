@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.formats import q3
 from understudy.formats.k_blocks import finer_format, to_finer
 from understudy.formats.tensor import BLOCKS, StoredTensor
 from understudy.gated_delta import GatedDelta
@@ -69,5 +70,9 @@ def _take_columns(tensor: StoredTensor, heads: NDArray[np.intp], head_dim: int) 
         tensor = to_finer(tensor)
     if head_dim % BLOCKS[tensor.format][0]:
         tensor = StoredTensor.of(tensor.name, tensor.to_float32())
-    data = tensor.data.reshape(tensor.shape[0], len(heads), -1)[:, heads]
-    return StoredTensor(tensor.name, tensor.shape, tensor.format, data.reshape(-1))
+    if tensor.format == q3.NAME:  # a row's groups have a scale and a header together
+        groups = _rows(heads, head_dim // q3.GROUP)
+        data = q3.take_groups(tensor.data, tensor.shape[-1], groups)
+    else:
+        data = tensor.data.reshape(tensor.shape[0], len(heads), -1)[:, heads].reshape(-1)
+    return StoredTensor(tensor.name, tensor.shape, tensor.format, data)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from understudy.adapters import Adapter
     from understudy.spec import ModelSpec
 
-FORMATS = ["f32", "bf16", "q8", "q4"]
+FORMATS = ["f32", "bf16", "q8", "q4", "q3"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

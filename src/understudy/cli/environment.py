@@ -19,7 +19,16 @@ class Variable:
 
 
 # Of all processors; `core.isa_targets()` knows this one's.
-ISA_TARGETS = ("reference", "avx2", "avx_vnni", "avx512", "amx", "neon", "neon_dotprod")
+ISA_TARGETS = (
+    "reference",
+    "avx2",
+    "avx_vnni",
+    "avx512",
+    "avx512_vbmi",
+    "amx",
+    "neon",
+    "neon_dotprod",
+)
 
 VARIABLES: dict[str, Variable] = {
     "UNDERSTUDY_ISA": Variable(

@@ -43,7 +43,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("loading")
     group.add_argument(
         "--weights",
-        choices=["f32", "bf16", "q8", "q4"],
+        choices=["f32", "bf16", "q8", "q4", "q3"],
         help="format to compute in (default: the file's own)",
     )
     group.add_argument(

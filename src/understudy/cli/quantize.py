@@ -1,4 +1,4 @@
-"""`understudy quantize MODEL FOLDER`: 4 and 8 bits by calibration, as a GGUF that holds exactly
+"""`understudy quantize MODEL FOLDER`: 3, 4 and 8 bits by calibration, as a GGUF that holds exactly
 what was measured."""
 
 from __future__ import annotations
@@ -9,20 +9,14 @@ from typing import Any
 
 from understudy.cli.compress import add_data, raw_recipe, require_torch, run_raw
 
+FORMATS = ["q3", "q4", "q8"]
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
+    _add_formats(parser)
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="receives model.gguf, model/, reports and card"
-    )
-    parser.add_argument("--weights", choices=["q4", "q8"], default="q4")
-    parser.add_argument("--embedding", choices=["q4", "q8"], help="default: as --weights")
-    parser.add_argument("--head", choices=["q4", "q8"], help="default: as --weights")
-    parser.add_argument(
-        "--max-bits",
-        type=float,
-        metavar="B",
-        help="spend up to B bits a weight where they pay most",
     )
     parser.add_argument(
         "--method", choices=["round_to_nearest", "scale_search", "gptq"], default="gptq"
@@ -47,6 +41,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also write model-packed/, a compressed-tensors folder for vLLM",
     )
     add_data(parser)
+
+
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        "--format",
+        choices=FORMATS,
+        default="q4",
+        help="format of the matrices (default q4)",
+    )
+    parser.add_argument("--embedding", choices=FORMATS, help="default: as --weights")
+    parser.add_argument("--head", choices=FORMATS, help="default: as --weights")
+    parser.add_argument(
+        "--max-bits",
+        type=float,
+        metavar="B",
+        help="spend up to B bits a weight where they pay most",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
     weights = checkpoint.weights
     sizes = {"as stored": packed_sizes(checkpoint)}
-    for name in ("bf16", "q8", "q4"):
+    for name in ("bf16", "q8", "q4", "q3"):
         sizes[name] = packed_sizes(checkpoint, QuantSpec(weights=name))
     return {
         "path": str(checkpoint.path),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from understudy import core
-from understudy.compress.grids import BLOCK
+from understudy.compress.grid import BLOCK
 from understudy.core import PackedTensor
 from understudy.engine.loading import int12_matrices
 from understudy.spec import ModelSpec, PackedFormat, parameter_counts, tensor_shapes

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.compress import grids
-from understudy.compress.grids import QuantGrid
+from understudy.compress.grid import QuantGrid
 from understudy.compress.network import Layer, Network, Norm
 
 ALPHAS = (0.0, 0.15, 0.3, 0.45, 0.6)
@@ -68,7 +68,7 @@ def best_scales(readers: Sequence[tuple[Tensor, Tensor]], grid: QuantGrid) -> tu
         for weight, gram in readers:
             wide, scaled = weight.float() * scales, gram / scales[:, None] / scales[None, :]
             error += grids.output_error(
-                wide, grids.search_scales(wide, grid, scaled.diagonal()).values(), scaled
+                wide, grids.search_scales(wide, grid.quick, scaled.diagonal()).values(), scaled
             )
         found.append((error, alpha, scales))
     _, alpha, scales = min(found, key=lambda entry: entry[0])

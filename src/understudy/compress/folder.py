@@ -18,7 +18,7 @@ from understudy.checkpoint.convert import save_checkpoint
 from understudy.checkpoint.weights import Weights
 from understudy.compress import grids
 from understudy.compress.data import TextEncoder
-from understudy.compress.grids import QuantizedMatrix
+from understudy.compress.grid import QuantizedMatrix
 from understudy.compress.network import Network, network_from_weights
 from understudy.errors import MissingError
 from understudy.formats.tensor import StoredTensor

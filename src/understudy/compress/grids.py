@@ -1,8 +1,4 @@
-"""The grids that weights are rounded to, and the search of their scales. Blocks of 32 run along the
-columns.
-
-    q4 (GGUF Q4_0, 4.5 bits a weight): x = d · (n - 8), n in 0..15, d float16 of either sign
-    q8 (GGUF Q8_0, 8.5 bits a weight): x = d · n, n in -127..127
+"""Rounding to a grid: the search of its scales, error feedback, descent, and the bytes of a file.
 
 `search_scales` finds for every block the d that minimises Σ_j h_j (w_j - d n_j)², h the mean square
 of the input that w_j meets: what llama.cpp calls an importance matrix. `encode` makes the file's
@@ -12,46 +8,27 @@ bytes of the integers, so that nothing is rounded twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from understudy.compress.grid import BLOCK, QuantGrid, QuantizedMatrix
+from understudy.compress.level_grid import LevelGrid
 from understudy.errors import UsageError
+from understudy.formats import q3
 
-BLOCK = 32
 # Elements of a matrix that are worked on at once: float64 copies of all of it are large, and small
 # parts stay in a cache. A GPU would only launch more often.
 CHUNK_ELEMENTS, GPU_CHUNK_ELEMENTS = 1 << 19, 64 << 20
 
-
-@dataclass(frozen=True)
-class QuantGrid:
-    name: str
-    format: str  # the ggml type name
-    low: int
-    high: int
-    bits: float  # per weight, scale included
-
-
-GRIDS = {"q4": QuantGrid("q4", "Q4_0", -8, 7, 4.5), "q8": QuantGrid("q8", "Q8_0", -127, 127, 8.5)}
-_SHRINKS = torch.linspace(0.75, 1.1, 15)
-
-
-@dataclass
-class QuantizedMatrix:
-    """integers (rows, columns) int8 and scales (rows, columns / 32) float32 that float16 holds
-    exactly."""
-
-    grid: QuantGrid
-    integers: Tensor
-    scales: Tensor
-
-    def values(self) -> Tensor:
-        """(rows, columns) float32."""
-        return self.integers.float() * self.scales.repeat_interleave(BLOCK, dim=1)
+GRIDS = {
+    "q4": QuantGrid("q4", "Q4_0", -8, 7),
+    "q8": QuantGrid("q8", "Q8_0", -127, 127),
+    "q3": LevelGrid("q3", q3.NAME, -q3.OFFSET, q3.OFFSET),
+}
 
 
 def _num_rows(weight: Tensor) -> int:
@@ -65,47 +42,22 @@ def _by_rows(work: Callable[[slice], QuantizedMatrix], weight: Tensor) -> Quanti
     other."""
     step = _num_rows(weight)
     parts = [work(slice(start, start + step)) for start in range(0, len(weight), step)]
-    integers = torch.cat([part.integers for part in parts])
-    return QuantizedMatrix(parts[0].grid, integers, torch.cat([part.scales for part in parts]))
+    return QuantizedMatrix.of_rows(parts)
 
 
 def round_to_nearest(weight: Tensor, grid: QuantGrid) -> QuantizedMatrix:
-    """Round to nearest, as ggml's reference does: the value of largest magnitude defines the
-    scale."""
-    blocks = _blocks(weight)
-    extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
-    scales = _half(extreme / (grid.low if grid.low == -8 else grid.high))
-    return _round(blocks, scales, grid)
+    """Each weight by itself, as the grid's file format is defined."""
+    return _by_rows(lambda rows: grid.round_to_nearest(weight[rows]), weight)
 
 
 def search_scales(
     weight: Tensor, grid: QuantGrid, importance: Tensor | None = None
 ) -> QuantizedMatrix:
-    """The best scale of every block: candidates around the extreme value of either sign, then two
-    least-squares steps.
+    """The best scale of every block by itself.
 
     weight: (rows, columns); importance: (columns,) mean square of the inputs, None for all ones.
     """
-    return _by_rows(lambda rows: _search_scales(weight[rows], grid, importance), weight)
-
-
-def _search_scales(weight: Tensor, grid: QuantGrid, importance: Tensor | None) -> QuantizedMatrix:
-    blocks = _blocks(weight)
-    h = _importance(blocks, importance)
-    extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))[..., 0]
-    best = round_to_nearest(weight, grid)
-    best_scales, best_error = best.scales, _error(blocks, best.scales, h, grid)
-    ends = (grid.low, grid.high) if grid.low == -8 else (grid.high,)
-    for end in ends:
-        for shrink in _SHRINKS.tolist():
-            best_scales, best_error = _keep(
-                blocks, _half(extreme / end * shrink), h, grid, best_scales, best_error
-            )
-    for _ in range(2):
-        n = _integers(blocks, best_scales, grid)
-        fitted = (h * n * blocks).sum(-1) / (h * n * n).sum(-1).clamp_min(1e-30)
-        best_scales, best_error = _keep(blocks, _half(fitted), h, grid, best_scales, best_error)
-    return _round(blocks, best_scales, grid)
+    return _by_rows(lambda rows: grid.search(weight[rows], importance), weight)
 
 
 def gptq(weight: Tensor, grid: QuantGrid, gram: Tensor, damping: float = 0.01) -> QuantizedMatrix:
@@ -129,9 +81,10 @@ def gptq(weight: Tensor, grid: QuantGrid, gram: Tensor, damping: float = 0.01) -
     )
     squares = gram.diagonal()
     found = _by_rows(lambda rows: _fed_back(weight[rows][:, order], grid, squares, upper), weight)
-    return QuantizedMatrix(
-        grid, found.integers[:, order.argsort()], found.scales[:, blocks.argsort()]
-    )
+    back = blocks.argsort()
+    shifts = None if found.shifts is None else found.shifts[:, back]
+    integers, scales = found.integers[:, order.argsort()], found.scales[:, back]
+    return QuantizedMatrix(grid, integers, scales, shifts, found.row_scales)
 
 
 def _fed_back(weight: Tensor, grid: QuantGrid, squares: Tensor, upper: Tensor) -> QuantizedMatrix:
@@ -139,21 +92,22 @@ def _fed_back(weight: Tensor, grid: QuantGrid, squares: Tensor, upper: Tensor) -
     the inverse Hessian."""
     w = weight.double()
     integers = torch.zeros_like(weight, dtype=torch.int8)
-    scales = torch.zeros(len(weight), weight.shape[1] // BLOCK, device=weight.device)
+    search, found = grid.block_search(weight.float(), squares), []
     for start in range(0, weight.shape[1], BLOCK):
-        stop, block = start + BLOCK, start // BLOCK
-        searched = search_scales(w[:, start:stop].float(), grid, squares[start:stop])
-        scales[:, block] = searched.scales[:, 0]
+        stop = start + BLOCK
+        searched = search(w[:, start:stop].float(), squares[start:stop])
+        found.append(searched)
         errors = torch.zeros(len(w), BLOCK, dtype=torch.float64, device=weight.device)
-        d = scales[:, block].double()
+        d = searched.scales[:, 0].double()
+        shifts = None if searched.shifts is None else searched.shifts[:, 0]
         divisor = torch.where(d == 0, 1.0, d)
         for column in range(start, stop):
-            n = (w[:, column] / divisor).round().clamp(grid.low, grid.high) * (d != 0)
+            n = grid.nearest(w[:, column] / divisor, shifts) * (d != 0)
             integers[:, column] = n.to(torch.int8)
             errors[:, column - start] = (w[:, column] - n * d) / upper[column, column]
             w[:, column:stop] -= errors[:, column - start, None] * upper[column, column:stop]
         w[:, stop:] -= errors @ upper[start:stop, stop:]
-    return QuantizedMatrix(grid, integers, scales)
+    return QuantizedMatrix.of_blocks(integers, found)
 
 
 def _largest_first(squares: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,41 +132,37 @@ def coordinate_descent(
     identity = torch.eye(columns, dtype=g.dtype, device=g.device)
     g = g + 1e-6 * g.diagonal().mean().clamp_min(1e-30) * identity
 
-    def work(rows: slice) -> QuantizedMatrix:
-        part = QuantizedMatrix(rounded.grid, rounded.integers[rows], rounded.scales[rows])
-        return _descended(weight[rows], part, g, rounds)
-
-    return _by_rows(work, weight)
+    return _by_rows(lambda rows: _descended(weight[rows], rounded.rows(rows), g, rounds), weight)
 
 
 def _descended(weight: Tensor, rounded: QuantizedMatrix, g: Tensor, rounds: int) -> QuantizedMatrix:
     grid, columns, w = rounded.grid, weight.shape[1], weight.double()
-    n, scales, wanted = rounded.integers.double(), rounded.scales.double(), w @ g
+    n, wanted = rounded.integers.double(), w @ g
     for _ in range(rounds):
-        scales = _best_scales(wanted, n, scales, g)
-        wide = scales.repeat_interleave(BLOCK, dim=1)
+        rounded = grid.best_scales(rounded, *_quadratic_of_scales(wanted, n, g))
+        wide = rounded.scales.double().repeat_interleave(BLOCK, dim=1)
         left = (w - n * wide) @ g
         for start in range(0, columns, BLOCK):
             block = slice(start, start + BLOCK)
             moved, inside = torch.zeros_like(n[:, block]), left[:, block].clone()
+            shifts = None if rounded.shifts is None else rounded.shifts[:, start // BLOCK]
             for i, column in enumerate(range(start, start + BLOCK)):
                 d = wide[:, column]
                 best = n[:, column] + inside[:, i] / g[column, column] / d
-                chosen = torch.where(d == 0, n[:, column], best.round().clamp(grid.low, grid.high))
+                chosen = torch.where(d == 0, n[:, column], grid.nearest(best, shifts))
                 moved[:, i] = (chosen - n[:, column]) * d
                 n[:, column] = chosen
                 inside -= moved[:, i, None] * g[column, block]
             left -= moved @ g[block]
-    return QuantizedMatrix(grid, n.to(torch.int8), scales.float())
+    return replace(rounded, integers=n.to(torch.int8))
 
 
-def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor:
-    """The scales (rows, blocks) that minimise each row's error with its integers as they are, as
-    float16 holds them.
+def _quadratic_of_scales(wanted: Tensor, n: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """What each row's error is in its scales: (rows, blocks, blocks) and (rows, blocks).
 
     wanted: W G, (rows, columns).
     """
-    blocks = scales.shape[1]
+    blocks = n.shape[1] // BLOCK
     system = torch.stack(
         [
             ((n[:, b * BLOCK : (b + 1) * BLOCK] @ g[b * BLOCK : (b + 1) * BLOCK]) * n)
@@ -222,20 +172,7 @@ def _best_scales(wanted: Tensor, n: Tensor, scales: Tensor, g: Tensor) -> Tensor
         ],
         dim=1,
     )
-    right = (wanted * n).unflatten(1, (blocks, BLOCK)).sum(-1)
-    ridge = 1e-9 * system.diagonal(dim1=1, dim2=2).mean(-1).clamp_min(1e-30)
-    identity = torch.eye(blocks, dtype=g.dtype, device=g.device)
-    residual = right - (system @ scales[..., None])[..., 0]
-    found = (
-        scales
-        + torch.linalg.solve(system + ridge[:, None, None] * identity, residual[..., None])[..., 0]
-    )
-    found = _half(found.float()).double()
-
-    def error(s: Tensor) -> Tensor:
-        return ((system @ s[..., None])[..., 0] * s).sum(-1) - 2 * (right * s).sum(-1)
-
-    return torch.where((error(found) < error(scales))[:, None], found, scales)
+    return system, (wanted * n).unflatten(1, (blocks, BLOCK)).sum(-1)
 
 
 def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
@@ -251,8 +188,13 @@ def output_error(weight: Tensor, rounded: Tensor, gram: Tensor) -> float:
 
 
 def encode(rounded: QuantizedMatrix) -> NDArray[np.uint8]:
-    """The bytes of the GGUF tensor: per block the float16 scale, then 16 (q4: value j low, j + 16
-    high) or 32 bytes."""
+    """The bytes of the file's tensor: of q4 and q8 per block the float16 scale, then 16 (q4: value
+    j low, j + 16 high) or 32 bytes; of q3 as `formats/q3.py` says."""
+    if isinstance(rounded.grid, LevelGrid):
+        step = max(1, CHUNK_ELEMENTS // rounded.integers.shape[1])
+        starts = range(0, len(rounded.integers), step)
+        parts = [rounded.rows(slice(start, start + step)) for start in starts]
+        return np.concatenate([rounded.grid.encode(part) for part in parts])
     scales = rounded.scales.cpu().numpy().astype(np.float16)
     blocks = rounded.integers.cpu().numpy().reshape(*scales.shape, BLOCK)
     if rounded.grid.name == "q4":
@@ -272,44 +214,3 @@ def check_columns(name: str, columns: int) -> None:
             found=columns,
             do="prune to sizes that are multiples of 32",
         )
-
-
-def _blocks(weight: Tensor) -> Tensor:
-    return weight.float().unflatten(1, (-1, BLOCK))  # (rows, blocks, 32)
-
-
-def _half(scales: Tensor) -> Tensor:
-    return scales.to(torch.float16).float()
-
-
-def _importance(blocks: Tensor, importance: Tensor | None) -> Tensor:
-    if importance is None:
-        return torch.ones_like(blocks[0])
-    mean = importance.float().mean().clamp_min(1e-30)
-    return (importance.float() / mean).clamp_min(1e-6).unflatten(0, (-1, BLOCK))  # (blocks, 32)
-
-
-def _integers(blocks: Tensor, scales: Tensor, grid: QuantGrid) -> Tensor:
-    inverse = torch.where(scales == 0, 0.0, 1 / scales)
-    return (blocks * inverse[..., None]).round_().clamp_(grid.low, grid.high)
-
-
-def _error(blocks: Tensor, scales: Tensor, h: Tensor, grid: QuantGrid) -> Tensor:
-    return (h * (blocks - _integers(blocks, scales, grid) * scales[..., None]).square()).sum(-1)
-
-
-def _keep(
-    blocks: Tensor,
-    scales: Tensor,
-    h: Tensor,
-    grid: QuantGrid,
-    best_scales: Tensor,
-    best_error: Tensor,
-) -> tuple[Tensor, Tensor]:
-    error = _error(blocks, scales, h, grid)
-    is_better = error < best_error
-    return torch.where(is_better, scales, best_scales), torch.where(is_better, error, best_error)
-
-
-def _round(blocks: Tensor, scales: Tensor, grid: QuantGrid) -> QuantizedMatrix:
-    return QuantizedMatrix(grid, _integers(blocks, scales, grid).to(torch.int8).flatten(1), scales)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from understudy.checkpoint.checkpoint import Checkpoint
 from understudy.compress.folder import save_network
-from understudy.compress.grids import BLOCK, GRIDS, QuantizedMatrix
+from understudy.compress.grid import BLOCK, QuantizedMatrix
+from understudy.compress.grids import GRIDS
 from understudy.compress.network import Network, network_from_weights
 from understudy.compress.quantize import Quantized
 from understudy.errors import UnsupportedError
@@ -33,8 +34,8 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
     nothing rounded again.
 
     Raises:
-        UnsupportedError: Q8_0's scales of linears of both grids would need two groups with the same
-        targets.
+        UnsupportedError: linears of both grids would need two groups with the same targets; q3 has
+        no place there.
     """
     linears = {
         n: t
@@ -47,6 +48,13 @@ def save_packed(result: Quantized, like: Checkpoint, folder: Path) -> Path:
             "linears of two grids in one folder",
             found=sorted(grids),
             do="leave out `promoted` linears",
+        )
+    if "q3" in grids:
+        raise UnsupportedError(
+            "compressed-tensors has no place for q3",
+            where=folder,
+            expected="q4 or q8",
+            do="leave out `packed`, or choose q4",
         )
     save_network(
         result.network, like, folder, "bf16"
@@ -94,7 +102,7 @@ def open_packed(folder: Path, spec: ModelSpec) -> Network:
     """The network that such a folder holds, from its own bytes: to measure what was written."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
     bits = config["config_groups"]["group_0"]["weights"]["num_bits"]
-    grid = next(grid for grid in GRIDS.values() if int(grid.bits) == bits)
+    grid = GRIDS[f"q{bits}"]
     state = load_file(folder / "model.safetensors")
     weights: dict[str, Tensor] = {}
     for name, value in state.items():

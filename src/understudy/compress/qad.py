@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.distill import DistillReport, DistillSettings, distill
-from understudy.compress.grids import BLOCK, QuantizedMatrix
+from understudy.compress.grid import BLOCK, QuantizedMatrix
 from understudy.compress.network import Network
 from understudy.compress.quantize import Quantized
 from understudy.compress.teacher import Teacher
@@ -41,6 +41,8 @@ class QuantizedWeight(nn.Module):
         self.grid = rounded.grid
         self.register_buffer("fixed", rounded.integers.clone())
         self.register_buffer("start", rounded.scales.clone())
+        self.register_buffer("shifts", rounded.shifts)
+        self.register_buffer("row_scales", rounded.row_scales)
         self.factors = nn.Parameter(torch.ones_like(rounded.scales))
         self.moved = (
             nn.Parameter(torch.zeros(rounded.integers.shape, device=rounded.scales.device))
@@ -57,26 +59,26 @@ class QuantizedWeight(nn.Module):
 
     def rows(self, which: slice | Tensor) -> Tensor:
         """Those rows of W alone, (*which, columns)."""
-        scales = self.start[which] * self.factors[which]
+        row_scales = None if self.row_scales is None else self.row_scales[which]
+        scales = self.grid.learnt_scales(self.start[which], row_scales, self.factors[which])
         return (self.integers(which) * scales[..., None]).flatten(-2)
 
     def integers(self, which: slice | Tensor) -> Tensor:
         """(*which, blocks, 32) float32, with the gradient of what was rounded, inside the grid."""
         if self.moved is None:
             return self.fixed[which].float().unflatten(-1, (-1, BLOCK))
-        wanted = (self.fixed[which] + STRIDE * self.moved[which]).clamp(
-            self.grid.low, self.grid.high
-        )
-        return (wanted + (wanted.round() - wanted).detach()).unflatten(-1, (-1, BLOCK))
+        stride = STRIDE * self.grid.spacing
+        wanted = self.fixed[which] + stride * self.moved[which]
+        wanted = wanted.clamp(self.grid.low, self.grid.high).unflatten(-1, (-1, BLOCK))
+        shifts = None if self.shifts is None else self.shifts[which][..., None]
+        return wanted + (self.grid.nearest(wanted, shifts) - wanted).detach()
 
     @torch.no_grad()
     def rounded(self) -> QuantizedMatrix:
-        """Scales as float16 holds them, which is what the file stores, and the integers that belong
-        to those."""
-        scales = (self.start * self.factors).to(torch.float16).float()
-        return QuantizedMatrix(
-            self.grid, self.integers(slice(None)).round().to(torch.int8).flatten(1), scales
-        )
+        """Scales as the file holds them, and the integers that belong to those."""
+        integers = self.integers(slice(None)).round().to(torch.int8).flatten(1)
+        start = QuantizedMatrix(self.grid, integers, self.start, self.shifts, self.row_scales)
+        return self.grid.with_factors(start, self.factors)
 
 
 class QuantizedLinear(QuantizedWeight):

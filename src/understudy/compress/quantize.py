@@ -30,7 +30,8 @@ from understudy.compress.calibrate import Statistics
 from understudy.compress.data import Progress, Sequences, quiet
 from understudy.compress.equalise import equalise_layer
 from understudy.compress.evaluate import compare
-from understudy.compress.grids import GRIDS, QuantGrid, QuantizedMatrix
+from understudy.compress.grid import QuantGrid, QuantizedMatrix
+from understudy.compress.grids import GRIDS
 from understudy.compress.network import Network
 from understudy.compress.prune import everything
 from understudy.compress.reconstruct import WRITERS, Reconstruction, SideBySide
@@ -50,8 +51,8 @@ _GRAMS = {
 
 @dataclass(frozen=True)
 class QuantizeSettings:
-    """Grids by part (q4 or q8; None follows `weights`); `promoted` names linears that get q8, e.g.
-    ("v_proj",)."""
+    """Grids by part (q3, q4 or q8; None follows `weights`); `promoted` names linears that get q8,
+    e.g. ("v_proj",)."""
 
     weights: str = "q4"
     embedding: str | None = None
@@ -91,7 +92,11 @@ class Quantized:
             size = (
                 tensor.integers.numel() if isinstance(tensor, QuantizedMatrix) else tensor.numel()
             )
-            bits += size * (tensor.grid.bits if isinstance(tensor, QuantizedMatrix) else 32)
+            bits += size * (
+                tensor.grid.bits_of(tensor.integers.shape[1])
+                if isinstance(tensor, QuantizedMatrix)
+                else 32
+            )
             count += size
         return bits / count
 

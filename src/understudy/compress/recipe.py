@@ -229,6 +229,18 @@ def _typed(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
     return value
 
 
+def _check_packed(quantize: QuantizeRecipe | None, where: object) -> None:
+    if quantize is None:
+        raise UsageError("a packed folder needs [quantize]", where=where)
+    if quantize.settings.weights == "q3":
+        raise UsageError(
+            "a packed folder has no place for q3",
+            where=where,
+            expected="q4 or q8",
+            do="leave out `packed`, or choose q4",
+        )
+
+
 def _check(recipe: Recipe, where: object) -> None:
     if recipe.prune is not None:
         if recipe.prune.criterion not in CRITERIA:
@@ -249,8 +261,8 @@ def _check(recipe: Recipe, where: object) -> None:
         raise UsageError(
             "unknown way to tune", where=where, found=recipe.quantize.tune, expected=list(LEARNS)
         )
-    if recipe.output.packed and recipe.quantize is None:
-        raise UsageError("a packed folder needs [quantize]", where=where)
+    if recipe.output.packed:
+        _check_packed(recipe.quantize, where)
     if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():
         raise UsageError(
             "[search] finds the shape: [prune] names none", where=where, do="leave out its sizes"

@@ -13,7 +13,7 @@ import mmap
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from understudy.atomic import written_aside
 from understudy.errors import FormatError, MissingError, UnsupportedError
+from understudy.formats import own_formats
 from understudy.formats.file_kinds import LONGEST_SIGN, kind_of
 from understudy.formats.tensor import StoredTensor, num_bytes
 
@@ -86,9 +87,7 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """Metadata by key and tensors by name, in the file's order; tensor data are views of the memory
-    map.
-    """
+    """Metadata by key and tensors by name, in the file's order; data are views of the map."""
 
     path: Path
     metadata: dict[str, Any]
@@ -107,12 +106,8 @@ class _Cursor:
         )
 
     def take(self, count: int) -> memoryview:
-        if count > len(self.data) - self.at:
-            raise self.fail(
-                "file ends too early",
-                expected=f"{count} bytes",
-                found=f"{len(self.data) - self.at}",
-            )
+        if count > (left := len(self.data) - self.at):
+            raise self.fail("file ends too early", expected=f"{count} bytes", found=f"{left}")
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -178,8 +173,7 @@ def shard_paths(path: Path) -> list[Path]:
 
 
 def read_gguf(path: str | Path) -> GgufFile:
-    """Opens a GGUF file, or all files of a split one by any of them; tensors are not read but
-    mapped.
+    """Opens a GGUF file, or all files of a split one by any of them; tensors are mapped.
 
     Raises:
         MissingError: no such file, or a part of a split one is not there.
@@ -191,7 +185,8 @@ def read_gguf(path: str | Path) -> GgufFile:
     count = file.metadata.get("split.count", 1)
     if not isinstance(count, int) or not 0 <= count <= MAX_SHARDS:
         raise FormatError("split.count is not a number of files", where=path, found=count)
-    return file if count <= 1 else _joined(file, count)
+    file = file if count <= 1 else _joined(file, count)
+    return replace(file, tensors=own_formats.restored(file.tensors, file.metadata, file.path))
 
 
 def _joined(file: GgufFile, count: int) -> GgufFile:
@@ -340,17 +335,18 @@ def write_gguf(
             which are streamed.
         tensors: the tensors themselves, in the same order.
     """
-    path = Path(path)
-    shapes = list(shapes)
+    path, shapes = Path(path), list(shapes)
+    metadata = {**metadata, **own_formats.metadata_of(shapes)}
     with written_aside(path) as aside, aside.open("wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", 3, len(shapes), len(metadata)))
         for key, value in metadata.items():
             file.write(_string(key) + _value(value))
         offset = 0
         for name, shape, format in shapes:
-            file.write(_string(name) + struct.pack("<I", len(shape)))
-            file.write(b"".join(struct.pack("<Q", extent) for extent in shape[::-1]))
-            file.write(struct.pack("<IQ", _TYPE_CODES[format], offset))
+            extents, type_name = own_formats.carried(shape, format)
+            file.write(_string(name) + struct.pack("<I", len(extents)))
+            file.write(b"".join(struct.pack("<Q", extent) for extent in extents[::-1]))
+            file.write(struct.pack("<IQ", _TYPE_CODES[type_name], offset))
             offset += -(-num_bytes(format, shape, name) // ALIGNMENT) * ALIGNMENT
         for (name, shape, format), tensor in zip(shapes, tensors, strict=True):
             if (tensor.name, tensor.shape, tensor.format) != (name, shape, format):

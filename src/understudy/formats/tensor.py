@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from understudy import core
 from understudy.errors import FormatError, UnsupportedError
-from understudy.formats import block_formats
+from understudy.formats import block_formats, q3
 
-# ggml type name -> (values in a block, bytes of a block). Blocks run along the last axis.
+# ggml type name -> (values in a block, bytes of a block). Blocks run along the last axis. Q3_U is
+# our own: of its rows the groups alone (`row_bytes`).
 BLOCKS: dict[str, tuple[int, int]] = {
     "F32": (1, 4),
     "F16": (1, 2),
@@ -27,7 +28,9 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "Q4_K": (256, 144),
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
+    q3.NAME: (q3.GROUP, q3.row_bytes(q3.GROUP)),
 } | {name: layout[:2] for name, layout in block_formats.LAYOUTS.items()}
+OWN_FORMATS = (q3.NAME,)  # that ggml has no type for: own_formats.py
 # What quantized folders store beside floats: safetensors' type -> NumPy's, None where NumPy has
 # none (one byte a value). Such tensors are read as they are; no matrix of the network may be one.
 RAW: dict[str, str | None] = {
@@ -61,7 +64,7 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
         raise UnsupportedError(
             "tensor format is not implemented", where=where, expected=" ".join(BLOCKS), found=format
         )
-    values, size = BLOCKS[format]
+    values = BLOCKS[format][0]
     columns = shape[-1] if shape else 1
     if columns % values:
         raise FormatError(
@@ -70,7 +73,15 @@ def num_bytes(format: str, shape: tuple[int, ...], where: object = None) -> int:
             expected=f"a multiple of {values}",
             found=columns,
         )
-    return math.prod(shape) // values * size
+    return math.prod(shape[:-1]) * row_bytes(format, columns)
+
+
+def row_bytes(format: str, columns: int) -> int:
+    """Bytes of a row of whole blocks in a format of `BLOCKS`."""
+    if format == q3.NAME:
+        return q3.row_bytes(columns)
+    values, size = BLOCKS[format]
+    return columns // values * size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,11 +103,12 @@ class StoredTensor:
 
     def to_float32(self) -> NDArray[np.float32]:
         """The values, decoded, in `shape`."""
-        return _decode(self.format, self.data, math.prod(self.shape)).reshape(self.shape)
+        columns = self.shape[-1] if self.shape else 1
+        return _decode(self.format, self.data, columns).reshape(self.shape)
 
     def to_format(self, format: str) -> StoredTensor:
-        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1), rounded where it cannot
-        hold them.
+        """The same values in another format (F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q3_U), rounded where it
+        cannot hold them.
 
         Rows are decoded in chunks, so that the float32 of a whole embedding never stands in memory.
         """
@@ -108,7 +120,7 @@ class StoredTensor:
         step = max(1, _CHUNK_VALUES // max(1, self.shape[-1]))
         for begin in range(0, rows, step):
             part = source[begin : begin + step]
-            values = _decode(self.format, part.reshape(-1), len(part) * self.shape[-1])
+            values = _decode(self.format, part.reshape(-1), self.shape[-1])
             target[begin : begin + step] = core.quantize(
                 format, values.reshape(len(part), -1)
             ).reshape(len(part), -1)
@@ -123,7 +135,12 @@ class StoredTensor:
         return StoredTensor(name, self.shape, self.format, self.data)
 
 
-def _decode(format: str, data: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+def _decode(format: str, data: NDArray[np.uint8], columns: int) -> NDArray[np.float32]:
+    """The values of whole rows, (rows, columns) or flat."""
+    if format == q3.NAME:
+        return q3.decode(data, columns)
+    values, size = BLOCKS.get(format, (1, 1))
+    count = data.size // size * values
     if format in block_formats.LAYOUTS:
         return block_formats.decode(format, data, count)
     return core.dequantize(format, np.ascontiguousarray(data), count)

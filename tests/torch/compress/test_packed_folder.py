@@ -14,13 +14,14 @@ from tests.support.checkpoints import SPECS, random_weights, write_folder
 from tests.torch.compress.support import logits_of, random_rows
 from understudy.compress.calibrate import calibrate
 from understudy.compress.folder import open_source
-from understudy.compress.grids import GRIDS, QuantizedMatrix
+from understudy.compress.grid import QuantizedMatrix
+from understudy.compress.grids import GRIDS
 from understudy.compress.packed_folder import open_packed, pack, save_packed, unpack
 from understudy.compress.quantize import QuantizeSettings, quantize
 from understudy.errors import UnsupportedError
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", ["q4", "q8"])
 def test_packing_can_be_undone_by_hand(name: str) -> None:
     grid = GRIDS[name]
     integers = torch.randint(grid.low, grid.high + 1, (5, 64), dtype=torch.int8)

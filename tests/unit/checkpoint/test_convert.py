@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from tests.support.checkpoints import SPECS, Weights, random_weights, write_folder
+from tests.support.families import FAMILIES, delta_hybrid, made_checkpoint
 from understudy.checkpoint import convert
 from understudy.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.errors import FormatError, UnsupportedError, UsageError
+from understudy.formats.tensor import StoredTensor
 from understudy.spec import QuantSpec
 
 
@@ -95,6 +97,36 @@ def test_each_part_gets_the_format_that_was_asked_for(tmp_path: Path) -> None:
     for key, values in weights.items():
         error = np.abs(found[key].to_float32() - values).max()
         assert error <= {1: 1e-6, 2: np.abs(values).max() / 7}[values.ndim]
+
+
+def test_three_bits_are_written_read_again_and_refused_by_name(tmp_path: Path) -> None:
+    source, weights = _opened("llama", tmp_path / "l")
+    notes = save_checkpoint(source, tmp_path / "m.gguf", QuantSpec("q3"))
+    assert any("llama.cpp" in note and "q4" in note for note in notes)
+    found = open_checkpoint(tmp_path / "m.gguf")
+    assert {found.weights.stored(n).format for n in weights if weights[n].ndim == 2} == {"Q3_U"}
+    for key, values in weights.items():
+        lost = np.square(found.weights[key].to_float32() - values).sum()
+        assert lost <= 0.05 * np.square(values).sum()
+    save_checkpoint(found, tmp_path / "again.gguf")
+    again = open_checkpoint(tmp_path / "again.gguf").weights
+    for key in weights:
+        np.testing.assert_array_equal(again[key].data, found.weights[key].data)
+    with pytest.raises(UsageError, match="floats alone"):
+        save_checkpoint(source, tmp_path / "out", QuantSpec("q3"))
+
+
+@pytest.mark.parametrize("name", ["granitemoe", "delta"])
+def test_three_bits_of_experts_and_of_heads_that_change_places(name: str, tmp_path: Path) -> None:
+    spec = delta_hybrid("DD*", 6, 2, 32, 32, 4) if name == "delta" else FAMILIES[name]
+    weights = random_weights(spec, seed=2)
+    save_checkpoint(made_checkpoint(spec, weights), tmp_path / "m.gguf", QuantSpec("q3"))
+    found = open_checkpoint(tmp_path / "m.gguf").weights
+    matrices = [key for key in weights if found[key].format == "Q3_U"]
+    assert len(matrices) > 20
+    for key in matrices:
+        rounded = StoredTensor.of(key, weights[key]).to_format("Q3_U")
+        np.testing.assert_array_equal(found[key].to_float32(), rounded.to_float32())
 
 
 def test_rows_that_are_not_whole_blocks_are_noted(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from understudy.checkpoint.weights import Weights, announced
 from understudy.core import PackedTensor
 from understudy.errors import UsageError
 from understudy.experts import is_router
+from understudy.formats import q3
 from understudy.formats.tensor import StoredTensor
 from understudy.formats.tokenizer_source import TokenizerSource
 from understudy.judge.benchmark.shapes import shape_of
@@ -41,7 +42,9 @@ from understudy.spec import (
 
 _BLOCK = 32
 _NIBBLE_STD = 4.61  # of u - 8 with u uniform in 0 … 15; its mean is -0.5
-_FORMATS = {"f32": "F32", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+_Q3_LEVELS = q3.LEVELS.astype(np.float64) - q3.OFFSET
+_FORMATS = {"f32": "F32", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0", "q3": "Q3_U"}
+_Q3_MULTIPLIERS = (8, 16)
 
 
 class SyntheticWeights(Weights):
@@ -51,8 +54,7 @@ class SyntheticWeights(Weights):
         spec: the shape.
         quant: format of the matrices, and of the embedding and the head if they differ.
         zero_share: share of exact zeros after a squared ReLU, 0.5 to 0.999, set through the bias of
-            the MLP's norm (nibbles have a mean of -0.5, so a constant bias shifts every
-            pre-activation of `up_proj` down).
+            the MLP's norm (levels have a mean below zero, so it shifts every pre-activation down).
         seed: of everything.
     """
 
@@ -68,7 +70,10 @@ class SyntheticWeights(Weights):
             )
         super().__init__({})
         self.spec, self.quant, self.seed = spec, quant, seed
-        self.mlp_norm_bias = _bias_for(zero_share, spec.hidden_size)
+        ratio = (
+            -_Q3_LEVELS.mean() / _Q3_LEVELS.std() if quant.weights == "q3" else 0.5 / _NIBBLE_STD
+        )
+        self.mlp_norm_bias = _bias_for(zero_share, spec.hidden_size, ratio)
         self._shapes = tensor_shapes(spec)
 
     def __iter__(self) -> Iterator[str]:
@@ -117,15 +122,14 @@ class SyntheticWeights(Weights):
         return np.full(length, 1.0 if is_neutral_one else taps, np.float32)
 
 
-def _bias_for(zero_share: float, hidden_size: int) -> float:
+def _bias_for(zero_share: float, hidden_size: int, mean: float) -> float:
     """The constant bias b of the norm before `up_proj` for which P(pre-activation < 0) =
     zero_share.
 
-    With W of mean -0.5 d and deviation 4.61 d, and inputs N(b, 1), a pre-activation is about
-    N(-0.5 d b H, (4.61 d)² H (1 + b²)); so z = r b / sqrt(1 + b²) with r = 0.5 sqrt(H) / 4.61 must
-    be the quantile.
+    With W of mean -m d and deviation d, and inputs N(b, 1), a pre-activation is about
+    N(-m d b H, d² H (1 + b²)); so z = r b / sqrt(1 + b²) with r = m sqrt(H) must be the quantile.
     """
-    ratio = 0.5 * hidden_size**0.5 / _NIBBLE_STD
+    ratio = mean * hidden_size**0.5
     z = min(statistics.NormalDist().inv_cdf(zero_share) / ratio, 0.99)
     return float(z / (1 - z * z) ** 0.5)
 
@@ -151,6 +155,8 @@ def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -
             expected="columns % 32 == 0",
             found=columns,
         )
+    if target == q3.NAME:
+        return _three_bits(random, rows, columns, deviation)
     num_blocks, step = rows * columns // _BLOCK, deviation / _NIBBLE_STD
     scales = random.uniform(0.8, 1.2, num_blocks).astype(np.float32) * np.float32(step)
     nibbles = (
@@ -160,10 +166,22 @@ def _matrix(random: np.random.Generator, rows: int, columns: int, target: str) -
     )
     if target == "Q4_0":
         return _blocks(scales, nibbles)
-    levels = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(
-        np.int8
-    )  # the same levels, eight bits wide
+    # The same levels, eight bits wide.
+    levels = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(np.int8)
     return _blocks(scales / 15, ((levels - 8) * 15).view(np.uint8))
+
+
+def _three_bits(
+    random: np.random.Generator, rows: int, columns: int, deviation: float
+) -> NDArray[np.uint8]:
+    groups, (least, most) = columns // q3.GROUP, _Q3_MULTIPLIERS
+    step = deviation / (float(q3.STEP) * _Q3_LEVELS.std() * (least + most) / 2)
+    return q3.join(
+        (random.uniform(0.8, 1.2, rows) * step).astype(np.float16),
+        random.integers(least, most + 1, (rows, groups)),
+        np.zeros((rows, groups), np.int64),
+        random.integers(0, 256, (rows, 3 * columns // 8), dtype=np.uint8),
+    )
 
 
 def _blocks(scales: NDArray[np.floating[Any]], quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -177,8 +195,7 @@ def _blocks(scales: NDArray[np.floating[Any]], quants: NDArray[np.uint8]) -> NDA
 def synthetic_vocabulary(size: int) -> TokenizerSource:
     """A made-up SentencePiece-like vocabulary of any size, as a GGUF holds it.
 
-    Ids as in Nemotron (0 pad, 1 unknown, 2 begin, 3 end), then 256 bytes, printable ASCII, and
-    unique placeholders.
+    Ids as in Nemotron (pad, unknown, begin, end), then 256 bytes, printable ASCII, placeholders.
     """
     pieces = ["<pad>", "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     pieces += [chr(code) for code in range(33, 127)]
