@@ -57,16 +57,20 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
         "--max-bits",
         type=float,
         metavar="B",
-        help="spend up to B bits a weight where they pay most",
+        help="spend up to B bits a weight where they pay most: kinds of matrices in q8",
+    )
+    parser.add_argument(
+        "--bits",
+        type=float,
+        metavar="B",
+        help="q3, q4 or q8 for every matrix by what it costs, at most B bits a weight in all",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     require_torch()
-    table: dict[str, Any] = {
-        n: getattr(arguments, n)
-        for n in ("weights", "embedding", "head", "max_bits", "method", "tune_tokens", "tune")
-    }
+    named = ("weights", "embedding", "head", "max_bits", "bits", "method", "tune_tokens", "tune")
+    table: dict[str, Any] = {n: getattr(arguments, n) for n in named}
     table = {name: value for name, value in table.items() if value is not None}
     table["equalise"] = not arguments.no_equalise
     raw = raw_recipe(arguments, arguments.model, arguments.folder, quantize=table)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -52,7 +52,7 @@ _GRAMS = {
 @dataclass(frozen=True)
 class QuantizeSettings:
     """Grids by part (q3, q4 or q8; None follows `weights`); `promoted` names linears that get q8,
-    e.g. ("v_proj",)."""
+    e.g. ("v_proj",); `formats` has grids of single matrices, before all of these."""
 
     weights: str = "q4"
     embedding: str | None = None
@@ -60,8 +60,11 @@ class QuantizeSettings:
     promoted: tuple[str, ...] = ()
     method: str = "gptq"
     equalise: bool = True
+    formats: dict[str, str] = field(default_factory=dict)
 
     def grid_of(self, name: str) -> QuantGrid:
+        if name in self.formats:
+            return GRIDS[self.formats[name]]
         part = name.split(".")[-2]
         choice = (
             self.embedding if part == "embed_tokens" else self.head if part == "lm_head" else None
@@ -71,7 +74,7 @@ class QuantizeSettings:
     def problems(self) -> list[str]:
         found = [
             f"grid {choice!r} is unknown, there are {list(GRIDS)}"
-            for choice in (self.weights, self.embedding, self.head)
+            for choice in (self.weights, self.embedding, self.head, *self.formats.values())
             if choice is not None and choice not in GRIDS
         ]
         if self.method not in METHODS:
@@ -116,9 +119,12 @@ def quantize(
         UsageError: settings are unsound, or a matrix has columns that are no multiple of 32 (told
         before any work).
     """
+    state = network.state_dict()
     for problem in settings.problems():
         raise UsageError(problem)
-    for name, value in network.state_dict().items():
+    if unknown := sorted(settings.formats.keys() - state.keys()):
+        raise UsageError("no such matrix", where="formats", found=unknown, expected="its full name")
+    for name, value in state.items():
         if value.dim() == 2:
             grids.check_columns(name, value.shape[1])
     rounding = _Rounding(copy.deepcopy(network).float(), statistics, settings)

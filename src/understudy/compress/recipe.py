@@ -77,7 +77,8 @@ class TrainRecipe:
 @dataclass(frozen=True)
 class QuantizeRecipe:
     settings: QuantizeSettings
-    max_bits: float | None = None  # spend bits up to this many a weight
+    max_bits: float | None = None  # spend bits up to this many a weight, by kinds of matrices
+    bits: float | None = None  # q3, q4 or q8 for each matrix, no more than so many bits a weight
     tune_tokens: int = 0  # then distil the float student into the quantized one for so many tokens
     tune_learning_rate: float = LEARNING_RATE
     tune: str = "scales"  # or weights: what learns then
@@ -232,12 +233,25 @@ def _typed(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
 def _check_packed(quantize: QuantizeRecipe | None, where: object) -> None:
     if quantize is None:
         raise UsageError("a packed folder needs [quantize]", where=where)
-    if quantize.settings.weights == "q3":
+    if quantize.settings.weights == "q3" or quantize.bits is not None:
         raise UsageError(
             "a packed folder has no place for q3",
             where=where,
             expected="q4 or q8",
-            do="leave out `packed`, or choose q4",
+            do="leave out `packed`, or choose q4 without `bits`",
+        )
+
+
+def _check_quantize(quantize: QuantizeRecipe, where: object) -> None:
+    if quantize.tune not in LEARNS:
+        raise UsageError(
+            "unknown way to tune", where=where, found=quantize.tune, expected=list(LEARNS)
+        )
+    if quantize.bits is not None and quantize.max_bits is not None:
+        raise UsageError(
+            "bits and max_bits are two ways to spend the same bits",
+            where=where,
+            do="leave one out: bits chooses for every matrix, max_bits promotes kinds of them",
         )
 
 
@@ -257,10 +271,8 @@ def _check(recipe: Recipe, where: object) -> None:
                 found=recipe.prune.depth,
                 expected=list(DEPTH_METHODS),
             )
-    if recipe.quantize is not None and recipe.quantize.tune not in LEARNS:
-        raise UsageError(
-            "unknown way to tune", where=where, found=recipe.quantize.tune, expected=list(LEARNS)
-        )
+    if recipe.quantize is not None:
+        _check_quantize(recipe.quantize, where)
     if recipe.output.packed:
         _check_packed(recipe.quantize, where)
     if recipe.search is not None and recipe.prune is not None and recipe.prune.shape != Shape():

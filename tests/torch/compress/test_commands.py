@@ -13,6 +13,8 @@ import pytest
 
 from tests.torch.compress.world import write_world
 from understudy.cli import main
+from understudy.compress.grids import GRIDS
+from understudy.formats.gguf import read_gguf
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--length", "32", "--calibration-sequences", "16", "--held-out-sequences", "8"]
@@ -107,6 +109,21 @@ def test_distill_under_torchrun_gives_the_losses_of_one_process(world: Path, pru
     ]
     assert len(traces[0]) == 10
     assert traces[1] == pytest.approx(traces[0], abs=1e-4)
+
+
+def test_quantize_gives_every_matrix_a_grid_within_the_bits(world: Path, capsys) -> None:
+    command = ["quantize", str(world / "teacher"), str(world / "mixed"), "--bits", "4.2"]
+    command += ["--data", str(world / "text.txt"), *SMALL, "--method", "scale_search"]
+    assert main([*command, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["export"]
+    assert 3.7 < figures["gguf"]["bits_per_weight"] <= 4.2
+    tables = json.loads((world / "mixed" / "report.json").read_text())["tables"]
+    stored = read_gguf(world / "mixed" / "model.gguf").tensors.values()
+    formats = {GRIDS[row["grid"]].format for row in tables["chosen grids"]}
+    assert {t.format for t in stored if len(t.shape) == 2} == formats
+    assert {"Q3_U", "Q4_0"} <= formats
+    assert main([*command, "--max-bits", "5"]) == 2
+    assert "two ways to spend the same bits" in capsys.readouterr().err
 
 
 def test_compress_runs_a_recipe_file_and_check_only_tells(

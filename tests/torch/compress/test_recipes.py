@@ -20,6 +20,7 @@ RECIPES = [
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_every_recipe_of_ours_can_be_read(path: Path) -> None:
     recipe = read_recipe(path)
-    assert recipe.distill is not None
     assert recipe.quantize is not None
-    assert recipe.prune is not None or recipe.search is not None
+    is_pruned = recipe.prune is not None or recipe.search is not None
+    assert is_pruned == (recipe.distill is not None)
+    assert is_pruned or recipe.vocabulary is not None

@@ -3,9 +3,12 @@ for."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from understudy.checkpoint.checkpoint import Checkpoint
+from understudy.compress.bit_budget import find_prices
 from understudy.compress.calibrate import Statistics
 from understudy.compress.context import Context
 from understudy.compress.distill import DistillSettings
@@ -13,7 +16,7 @@ from understudy.compress.evaluate import compare
 from understudy.compress.network import Network
 from understudy.compress.packed_folder import open_packed, save_packed
 from understudy.compress.qad import BATCH_SIZE, tune
-from understudy.compress.quantize import Quantized, quantize, spend_bits
+from understudy.compress.quantize import Quantized, QuantizeSettings, quantize, spend_bits
 from understudy.compress.recipe import QuantizeRecipe
 from understudy.compress.report import StageReport
 from understudy.compress.teacher import LiveTeacher
@@ -46,6 +49,8 @@ def quantized(
             student, statistics, settings, probe, recipe.max_bits, progress
         )
         report.tables["what q8 would bring"] = table
+    if recipe.bits is not None:
+        settings = _within(recipe.bits, context, student, statistics, report)
     result = quantize(student, statistics, settings, progress, context.calibration)
     if recipe.tune_tokens:
         before: dict[str, Any] = compare(result.network, student, context.held_out).as_dict()
@@ -62,6 +67,27 @@ def quantized(
     errors = result.errors.items()
     report.tables["quantized matrices"] = [{"name": n, "output_error": e} for n, e in errors]
     return result
+
+
+def _within(
+    bits: float, context: Context, student: Network, statistics: Statistics, report: StageReport
+) -> QuantizeSettings:
+    """The settings with a grid for every matrix; what was chosen, and what other budgets would
+    bring, go into `report`."""
+    recipe = context.recipe.quantize
+    assert recipe is not None
+    ends = {"embed_tokens": recipe.settings.embedding, "lm_head": recipe.settings.head}
+    fixed = {part: grid for part, grid in ends.items() if grid is not None}
+    prices = find_prices(student, statistics, context.calibration, fixed, context.progress)
+    chosen = prices.within(bits)
+    report.tables["what a budget of bits would cost"] = prices.ladder()
+    report.tables["chosen grids"] = [
+        {"name": name, "grid": price.grid, "estimated_kl": price.kl}
+        for name, price in chosen.items()
+    ]
+    formats = {name: price.grid for name, price in chosen.items()}
+    commonest = Counter(formats.values()).most_common(1)[0][0]
+    return replace(recipe.settings, weights=commonest, formats=formats)
 
 
 def packed(

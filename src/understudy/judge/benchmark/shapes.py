@@ -38,6 +38,8 @@ _HYBRID_BLOCKS = {
 # The published configurations (config.json of each model on the hub).
 SHAPES: dict[str, ModelSpec] = {
     "nemotron-mini-4b": _MINITRON_4B,
+    # Its vocabulary trimmed to what English, code and calls need.
+    "nemotron-mini-4b-64k": _MINITRON_4B.replace(vocab_size=64_000),
     "minitron-8b": _MINITRON_4B.replace(hidden_size=4096, intermediate_size=16384, num_heads=48),
     "llama-3.1-minitron-4b-width": ModelSpec(
         architecture="llama",
