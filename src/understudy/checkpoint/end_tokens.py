@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import CheckpointWarning
 from understudy.formats.safetensors_folder import read_json
 from understudy.text.spm import read_spm
 
@@ -53,8 +55,11 @@ def whole_ids(value: Any) -> tuple[int, ...]:
 
 def folder_ends(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
     """The ends that the files of a folder name, those of config.json first."""
-    found = list(whole_ids(config.get("eos_token_id")))
-    found += whole_ids(_read(folder, "generation_config.json").get("eos_token_id"))
+    generation = _read(folder, "generation_config.json")
+    found: list[int] = []
+    for name, file in (("config.json", config), ("generation_config.json", generation)):
+        found += whole_ids(file.get("eos_token_id"))
+        _warn_of_others(file.get("eos_token_id"), folder / name)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         text = token_text(_read(folder, name).get("eos_token"))
         if text is not None:
@@ -62,6 +67,17 @@ def folder_ends(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
             found += [] if token is None else [token]
             break
     return tuple(dict.fromkeys(found)) or _class_end(folder, config)
+
+
+def _warn_of_others(value: Any, where: Path) -> None:
+    """Names what is no token id; null and -1 say that there is none."""
+    values = value if isinstance(value, list) else [value]
+    if odd := [v for v in values if v not in (None, -1) and not (type(v) is int and v >= 0)]:
+        warnings.warn(
+            f"{where}: eos_token_id: no token id, not used: {str(odd)[1:-1][:80]}",
+            CheckpointWarning,
+            stacklevel=2,
+        )
 
 
 def _class_end(folder: Path, config: Mapping[str, Any]) -> tuple[int, ...]:

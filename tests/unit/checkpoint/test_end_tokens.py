@@ -16,6 +16,7 @@ from understudy.chat.session import Session
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.checkpoint.convert import save_checkpoint
 from understudy.checkpoint.end_tokens import folder_ends, gguf_ends
+from understudy.errors import CheckpointWarning
 from understudy.serve.app import create_app
 from understudy.serve.settings import Settings
 from understudy.spec import QuantSpec
@@ -75,6 +76,24 @@ def test_every_file_of_a_folder_is_heard(
     config: dict[str, Any], files: dict[str, Any], ends: tuple[int, ...], tmp_path: Path
 ) -> None:
     assert folder_ends(_folder(tmp_path, **files), config) == ends
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [("5", "'5'"), (5.0, "5.0"), ([5, "</s>"], "'</s>'"), ([[6]], "6"), (True, "True"), (-7, "-7")],
+)
+def test_what_is_no_token_id_is_named(value: Any, named: str, tmp_path: Path) -> None:
+    folder = _folder(tmp_path, generation_config={"eos_token_id": value})
+    with pytest.warns(CheckpointWarning, match=f"generation_config.*eos_token_id.*{named}"):
+        assert folder_ends(folder, {"eos_token_id": None}) in ((), (5,))
+
+
+def test_no_end_may_be_written_as_null_or_minus_one(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    folder = _folder(tmp_path, generation_config={"eos_token_id": None})
+    assert folder_ends(folder, {"eos_token_id": -1}) == ()
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(
