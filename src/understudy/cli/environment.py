@@ -48,7 +48,7 @@ def check_environment() -> None:
     """
     for name, value in os.environ.items():
         if not name.startswith("UNDERSTUDY_") or name.startswith(
-            ("UNDERSTUDY_TEST", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")
+            ("UNDERSTUDY_TEST", "UNDERSTUDY_FIRE", "UNDERSTUDY_FUZZ", "UNDERSTUDY_LLAMA")
         ):
             continue
         if name not in VARIABLES:
