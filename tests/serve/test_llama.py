@@ -89,6 +89,21 @@ def test_a_whole_prompt_holds_markers_and_messages_do_not(served):
     assert chat["usage"]["prompt_tokens"] > len(whole)
 
 
+def test_texts_and_ids_in_one_prompt(served):
+    def evaluated(prompt):
+        body = {"prompt": prompt, "n_predict": 4, "temperature": 0}
+        answer = httpx.post(served.url + "/completion", json=body).json()
+        return answer["tokens_evaluated"], answer["content"]
+
+    start, end = "<|im_start|>user\nHi", "<|im_end|>\n<|im_start|>assistant\n"
+    ids = served.model.tokenizer.encode(start, markers=True)
+    whole = evaluated(start + end)
+    assert evaluated([*ids, end]) == whole
+    assert evaluated([start + end]) == whole
+    several = httpx.post(served.url + "/completion", json={"prompt": ["a", "b"]})
+    assert (several.status_code, several.json()["error"]["param"]) == (400, "prompt")
+
+
 def test_completion(served):
     body = {
         "prompt": TEXT,

@@ -9,6 +9,7 @@ Conversations have `answers.Answers`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,32 @@ def encode_text(model: Model, prompt: str | list[int]) -> list[int]:
     """Ids of a text to continue, refused first where no context of this size could hold it."""
     check_size(prompt, model.tokenizer, model.engine.context)
     return model.encode_prompt(prompt)
+
+
+def encode_parts(model: Model, parts: Sequence[int | str]) -> list[int]:
+    """Ids of texts and ids in a row, as llama-server mixes them: what the tokenizer puts in front
+    of a text stands before the first alone."""
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return encode_text(model, parts[0])
+    tokenizer, tokens = model.tokenizer, list[int]()
+    for place, part in enumerate(parts):
+        if isinstance(part, int):
+            tokens.append(part)
+            continue
+        check_size(part, tokenizer, model.engine.context)
+        tokens += tokenizer.encode_segments(tokenizer.split(part), add_opening=place == 0)
+    return tokens
+
+
+def shown_text(model: Model, prompt: str | Sequence[int | str]) -> str:
+    """What a content guard sees of such a prompt."""
+    if isinstance(prompt, str):
+        return prompt
+    shown: list[str] = []
+    for is_text, parts in itertools.groupby(prompt, lambda part: isinstance(part, str)):
+        run: list[Any] = list(parts)
+        shown += run if is_text else [model.tokenizer.decode(run, skip_special=True)]
+    return "".join(shown)
 
 
 def prepare_text(

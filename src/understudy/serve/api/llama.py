@@ -21,7 +21,7 @@ from understudy.serve.errors import ApiError
 from understudy.serve.events import event, respond
 from understudy.serve.openapi import RouteEntry
 from understudy.serve.server import RequestContext, json_response, server_of, with_model
-from understudy.serve.texts import checked_texts, encode_text, prepare_text
+from understudy.serve.texts import checked_texts, encode_parts, prepare_text, shown_text
 from understudy.serve.tokens import chat_logprobs, shown_logprobs
 from understudy.text import Tokenizer
 
@@ -61,11 +61,7 @@ def _marker(tokenizer: Tokenizer, token: int | None) -> str:
 async def completion(context: RequestContext, body: LlamaCompletionBody) -> Response:
     ignored = body.ignored_fields()
     prepared = await asyncio.to_thread(_prepare, context, body)
-    text = (
-        body.prompt
-        if isinstance(body.prompt, str)
-        else context.model.tokenizer.decode(body.prompt, skip_special=True)
-    )
+    text = shown_text(context.model, body.prompt)
     form = AnswerForm(json_schema=body.json_schema)
     outputs = checked_texts(context, prepared, await admit(context, prepared, [text]), form)
     writer = _Completion(context, body, outputs)
@@ -81,7 +77,15 @@ async def completion(context: RequestContext, body: LlamaCompletionBody) -> Resp
 
 def _prepare(context: RequestContext, body: LlamaCompletionBody) -> PreparedRequest:
     model = context.model
-    tokens = encode_text(model, body.prompt) if isinstance(body.prompt, str) else body.prompt
+    parts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    if len(parts) > 1 and all(isinstance(part, str) for part in parts):
+        raise ApiError(
+            400,
+            "prompt: one prompt at a time; /v1/completions takes several",
+            param="prompt",
+            code="invalid_value",
+        )
+    tokens = encode_parts(model, parts)
     num = body.first("n_predict", "max_tokens", "max_new_tokens")
     grammar = body.first("grammar", "grammar_string") or None
     if grammar is not None and body.json_schema is not None:

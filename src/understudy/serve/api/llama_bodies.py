@@ -109,7 +109,7 @@ class LlamaCompletionBody(RepetitionSamplers, AdapterBody):
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
-    prompt: str | Several[int] = ""
+    prompt: str | Several[int | str] = ""
     model: str | None = None
     n_predict: _LOW_INT | None = None
     max_tokens: _LOW_INT | None = None
