@@ -62,7 +62,8 @@ def test_a_template_is_applied_without_an_answer(served):
     prompt = httpx.post(served.url + "/apply-template", json=asked).json()["prompt"]
     assert prompt == served.model.chat_template.render(asked["messages"]).text
     tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
-    with_tool = httpx.post(served.url + "/apply-template", json={**asked, "tools": [tool]}).json()
+    wanted = {"messages": [{"role": "user", "content": "Please look up lighthouses."}]}
+    with_tool = httpx.post(served.url + "/apply-template", json={**wanted, "tools": [tool]}).json()
     assert "look_up" in with_tool["prompt"]
     answer = httpx.post(served.url + "/completion", json={"prompt": prompt, "n_predict": 1}).json()
     assert answer["tokens_evaluated"] == len(served.model.encode_prompt(asked["messages"]))
