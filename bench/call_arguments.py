@@ -1,5 +1,5 @@
 """Fits and checks what decides whether a conversation speaks of an optional parameter: the weights
-of `generation/spoken.py`.
+of `generation/message/spoken.py`.
 
     python bench/call_arguments.py --bfcl FOLDER --seal FOLDER [--half report] [--limit 200] [--fit]
 
@@ -20,7 +20,7 @@ import numpy as np
 from call_cases import CallCase, load_cases
 from relevance import fit
 
-from understudy.generation import spoken
+from understudy.generation.message import spoken
 from understudy.judge.benchmark.bfcl import call_name
 
 SOURCES = ["seal_one", "simple_python", "multiple", "live_simple", "live_multiple"]

@@ -1,5 +1,5 @@
 """Fits and checks what decides which tools a message wants and how often: the weights of
-`generation/requests.py` and `generation/more_calls.py`.
+`generation/message/requests.py` and `generation/message/more_calls.py`.
 
     python bench/call_plan.py --bfcl FOLDER --seal FOLDER [--half fit] [--limit 130] [--fit]
 
@@ -23,9 +23,9 @@ import numpy as np
 from call_cases import CallCase, load_cases
 from relevance import fit
 
-from understudy.generation import more_calls, requests
 from understudy.generation.calls import callable_tools
-from understudy.generation.relevance import shared_gate
+from understudy.generation.message import more_calls, requests
+from understudy.generation.message.relevance import shared_gate
 from understudy.generation.tools import Tool
 from understudy.judge.benchmark.bfcl import call_name
 

@@ -1,4 +1,4 @@
-"""Fits and checks the gate of `generation/relevance.py`: does a message want one of the tools?
+"""Fits and checks the gate (`message/relevance.py`): does a message want one of the tools?
 
     python bench/relevance.py --bfcl DATA --seal FOLDER [--talk persona_chat.csv]
         [--records calls.jsonl.gz no_call.jsonl.gz] [--fit] [--write bench/results/relevance.json]
@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 from call_cases import SEAL, Half, half_of_text, load_cases, seal_tools
 
-from understudy.generation import relevance
-from understudy.generation.requests import split_requests
-from understudy.generation.tool_features import FEATURE_NAMES
+from understudy.generation.message import relevance
+from understudy.generation.message.requests import split_requests
+from understudy.generation.message.tool_features import FEATURE_NAMES
 from understudy.text.embed import open_embedder
 
 WANTED = [

@@ -15,7 +15,7 @@ import pytest
 from tests.others.support import source_of
 from tests.support.written import byte_level_tokenizer, is_written
 from understudy.errors import SchemaError
-from understudy.generation.contract import contract_of
+from understudy.generation.schemas.contract import contract_of
 from understudy.text import Tokenizer
 
 pytestmark = pytest.mark.others

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.support.byte_level_folder import write_byte_level_folder
 from understudy.checkpoint.tokenizer_source import folder_tokenizer
-from understudy.generation.contract import Contract
+from understudy.generation.schemas.contract import Contract
 from understudy.text import Tokenizer, open_tokenizer
 from understudy.text.grammar import Grammar
 

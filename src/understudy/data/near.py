@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.generation.words import content_words
+from understudy.generation.message.words import content_words
 
 TWIN = 0.4  # share of words in common from which on two functions may mean the same
 NEAREST = 4

@@ -15,8 +15,8 @@ from typing import Any
 
 from understudy.generation.call_masks import CallsMask
 from understudy.generation.calls import MAX_CALLS, fitted, form_of, segment_grammar
-from understudy.generation.more_calls import another_call, unused_values
-from understudy.generation.support import within_limits
+from understudy.generation.message.more_calls import another_call, unused_values
+from understudy.generation.message.support import within_limits
 from understudy.generation.tools import Tool
 from understudy.generation.written_calls import begun_call
 from understudy.text.call_forms import CallForm

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy.errors import SchemaError
-from understudy.generation.contract import contract_of, said_of
-from understudy.generation.plain_objects import Property, properties_of
+from understudy.generation.schemas.contract import contract_of, said_of
+from understudy.generation.schemas.plain_objects import Property, properties_of
+from understudy.generation.schemas.value_rules import GemmaValues, Rules, xml_value
 from understudy.generation.tools import Tool
-from understudy.generation.value_rules import GemmaValues, Rules, xml_value
 from understudy.text.call_forms import CallForm
 from understudy.text.tokenizer import Marker, Tokenizer
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from understudy.errors import SchemaError, TemplateError, UsageError
 from understudy.generation.call_rules import CallRules, lark_text, rule_of
-from understudy.generation.contract import contract_of
 from understudy.generation.foreign_calls import MAX_TOOLS, ForeignCalls
-from understudy.generation.plain_objects import definitions_of
+from understudy.generation.schemas.contract import contract_of
+from understudy.generation.schemas.plain_objects import definitions_of
+from understudy.generation.schemas.value_rules import regex_text
 from understudy.generation.tools import Tool, as_tools, find_fault
-from understudy.generation.value_rules import regex_text
 from understudy.text.call_forms import CallForm
 from understudy.text.grammar import Grammar, GrammarMask
 from understudy.text.templates import ChatTemplate

@@ -13,9 +13,9 @@ import json
 from collections.abc import Sequence
 
 from understudy.generation.call_rules import python_body, rule_of, xml_body
-from understudy.generation.plain_objects import Property, properties_of
+from understudy.generation.schemas.plain_objects import Property, properties_of
+from understudy.generation.schemas.value_rules import Rules, regex_text
 from understudy.generation.tools import Tool
-from understudy.generation.value_rules import Rules, regex_text
 from understudy.text.call_forms import PYTHON_FORM, XML_FORM
 from understudy.text.toolcalls import CLOSINGS
 

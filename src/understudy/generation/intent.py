@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from understudy.generation.call_plan import CallPlan, CallRequest
+from understudy.generation.message.relevance import Gate, shared_gate
+from understudy.generation.message.requests import Reading, SubRequest, requests_of
+from understudy.generation.message.support import copied, supported
+from understudy.generation.message.values import find_values
 from understudy.generation.presets import preset_of, preset_of_size
-from understudy.generation.relevance import Gate, shared_gate
-from understudy.generation.requests import Reading, SubRequest, requests_of
-from understudy.generation.support import copied, supported
 from understudy.generation.tools import Tool
-from understudy.generation.values import find_values
 from understudy.spec import ModelSpec, parameter_counts
 
 DRY = 0.8

@@ -10,8 +10,8 @@ from understudy.errors import SchemaError
 from understudy.generation.call_plan import plan_mask
 from understudy.generation.calls import call_grammar
 from understudy.generation.chat_request import AnswerForm
-from understudy.generation.contract import contract_of, said_of
 from understudy.generation.intent import Intent
+from understudy.generation.schemas.contract import contract_of, said_of
 from understudy.generation.tools import Tool
 from understudy.text import Tokenizer
 from understudy.text.grammar import Grammar

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.generation.words import content_words, is_foreign
+from understudy.generation.message.words import content_words, is_foreign
 
 MAX_FIGURES = 200  # of the results, beyond which sums are not tried
 SHORT = 12  # words of a result whose figures are what it says

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from understudy.errors import SchemaError, ToolError, UsageError
-from understudy.generation.contract import Contract, contract_of, said_of
-from understudy.generation.schema import schema_beside, value_of
+from understudy.generation.schemas.contract import Contract, contract_of, said_of
+from understudy.generation.schemas.schema import schema_beside, value_of
 from understudy.text.toolcalls import ParsedCall
 
 _NAME = re.compile(

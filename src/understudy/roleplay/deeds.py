@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.generation.words import content_words, telling_words, words_of
+from understudy.generation.message.words import content_words, telling_words, words_of
 from understudy.roleplay.knowledge import stands_in
 from understudy.roleplay.state import Action, ActionKind, GameState, turn_schema
 from understudy.roleplay.wishes import (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from understudy.generation.words import is_foreign, words_of
+from understudy.generation.message.words import is_foreign, words_of
 
 _BREAKS = re.compile(r"(?<=[.!?…;:])\s+|\n+|\s+(?=(?:but|because|although|while)\s)", re.I)
 _CLAUSES = re.compile(r"[,—–]\s*|\s-\s|\s+(?=(?:and|or|then)\s)", re.I)

@@ -5,9 +5,9 @@ checked, and asked for once more where the check fails.
     async for output, pieces, finish in answers: ...
 
 What a grammar holds needs no check and goes out as it is written. Of a tool whose schema says more
-than that (`generation.contract`), a call is held back until it is whole; so is an answer of such a
-form. One that breaks its schema is written once more, with other words; then it is an error that
-names the tool, the place and the keyword.
+than that (`generation.schemas.contract`), a call is held back until it is whole; so is an answer of
+such a form. One that breaks its schema is written once more, with other words; then it is an error
+that names the tool, the place and the keyword.
 
 An answer to results of tools streams up to a number that stands in none of them, and is then
 written on in other words (`generation.number_gate`). A server that completes answers holds them
@@ -25,11 +25,11 @@ from typing import Any, Literal
 from understudy.engine import Output
 from understudy.engine.handles import AsyncOutputs
 from understudy.generation.chat_request import AnswerForm, ChatRequest, another_try
-from understudy.generation.contract import Contract, contract_of
 from understudy.generation.number_gate import NumberGate
 from understudy.generation.plan import Ledger, count_origins
 from understudy.generation.prepare import PreparedRequest, prepare_chat
 from understudy.generation.reader import ReasoningPiece, ReplyPiece, StreamParser, TextPiece
+from understudy.generation.schemas.contract import Contract, contract_of
 from understudy.serve.content import Outputs, checked, input_verdict, refused, texts_of
 from understudy.serve.errors import ApiError
 from understudy.serve.server import RequestContext

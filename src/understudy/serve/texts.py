@@ -17,8 +17,8 @@ from typing import Any
 from understudy.engine import Output
 from understudy.generation import prepare
 from understudy.generation.chat_request import AnswerForm, in_other_words
-from understudy.generation.contract import Contract
 from understudy.generation.prepare import PreparedRequest
+from understudy.generation.schemas.contract import Contract
 from understudy.generation.sizes import check_size
 from understudy.model import Model
 from understudy.serve.answers import contract_to_check, fault_of_answer, submit

@@ -10,9 +10,9 @@ from tests.support.random_model import babbler
 from understudy.generation.call_masks import CallsMask
 from understudy.generation.call_plan import CallPlan, CallRequest, plan_mask, written_calls
 from understudy.generation.calls import read_calls
-from understudy.generation.more_calls import another_call, unused_values
+from understudy.generation.message.more_calls import another_call, unused_values
+from understudy.generation.message.values import are_joined, find_values, used_by
 from understudy.generation.tools import Tool
-from understudy.generation.values import are_joined, find_values, used_by
 from understudy.text.call_forms import (
     GEMMA_FORM,
     NEMOTRON_LIST_FORM,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.generation.calls import call_mask, read_calls
-from understudy.generation.plain_objects import properties_of
 from understudy.generation.reader import CallPiece, CallStart, StreamParser, read_reply
+from understudy.generation.schemas.plain_objects import properties_of
 from understudy.generation.tools import Tool
 from understudy.text.call_forms import (
     GEMMA4_FORM,

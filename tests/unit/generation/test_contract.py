@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from understudy.errors import SchemaError
-from understudy.generation.contract import Contract, contract_of
+from understudy.generation.schemas.contract import Contract, contract_of
 
 DRAFT_4, DRAFT_7 = (f"http://json-schema.org/draft-0{n}/schema#" for n in (4, 7))
 KINDS = [

@@ -12,14 +12,14 @@ import pytest
 
 from tests.support.random_model import babbler
 from understudy.generation.chat_request import ChatRequest
-from understudy.generation.contract import contract_of
 from understudy.generation.intent import CallPolicy, CallSettings, read_intent
+from understudy.generation.message.relevance import SURE, SURE_ALONE, Gate
+from understudy.generation.message.requests import Reading, split_requests
+from understudy.generation.message.support import copied, supported
+from understudy.generation.message.words import content_words
 from understudy.generation.prepare import RequestLimits, prepare_chat
-from understudy.generation.relevance import SURE, SURE_ALONE, Gate
-from understudy.generation.requests import Reading, split_requests
-from understudy.generation.support import copied, supported
+from understudy.generation.schemas.contract import contract_of
 from understudy.generation.tools import Tool
-from understudy.generation.words import content_words
 from understudy.text.embed import open_embedder
 from understudy.text.toolcalls import ParsedCall
 

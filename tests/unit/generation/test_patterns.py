@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.written import byte_level_tokenizer, is_written
-from understudy.generation.contract import contract_of
+from understudy.generation.schemas.contract import contract_of
 
 LETTERS = [
     *("a", "Z", "_", "0", "٣", "é", "ß", "中", "ſ", "\u212a", "😀"),

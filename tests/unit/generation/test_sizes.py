@@ -6,7 +6,7 @@ import pytest
 
 from understudy.checkpoint.checkpoint import open_checkpoint
 from understudy.errors import ContextError, SchemaError
-from understudy.generation.contract import contract_of
+from understudy.generation.schemas.contract import contract_of
 from understudy.generation.sizes import (
     MAX_SUBSCHEMAS,
     check_num_messages,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from understudy.chat.choose import choose
 from understudy.errors import SchemaError, UsageError
-from understudy.generation.schema import schema_of, value_of
+from understudy.generation.schemas.schema import schema_of, value_of
 from understudy.generation.tools import Tool, as_tools, find_fault, read_docstring
 from understudy.text.toolcalls import ParsedCall
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.generation.words import content_words
+from understudy.generation.message.words import content_words
 
 _ONE = r"'[^'\n]{1,40}'"
 _OR = r"\s*(?:,\s*(?:or\s|and\s)?|\s+or\s+|\s*/\s*)\s*"

@@ -20,10 +20,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from understudy.generation.contract import contract_of
-from understudy.generation.copying import SaidValues
-from understudy.generation.spoken import Heard, Parameters
-from understudy.generation.words import content_words
+from understudy.generation.message.copying import SaidValues
+from understudy.generation.message.spoken import Heard, Parameters
+from understudy.generation.message.words import content_words
+from understudy.generation.schemas.contract import contract_of
 
 # Beside these, a schema's root speaks of properties by name or number.
 _LISTING = frozenset(

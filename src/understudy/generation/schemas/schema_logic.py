@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from understudy.generation.json_schema import target_of
+from understudy.generation.schemas.json_schema import target_of
 
 Loosen = Callable[[str], None]
 MAX_FORKS = 6  # each doubles the alternatives of an object

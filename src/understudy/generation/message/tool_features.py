@@ -16,8 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.generation.background import BACKGROUND
-from understudy.generation.spoken import Heard, Parameters
-from understudy.generation.words import TOOL_WORDS, content_words, stem, telling_words, words_of
+from understudy.generation.message.spoken import Heard, Parameters
+from understudy.generation.message.words import (
+    TOOL_WORDS,
+    content_words,
+    stem,
+    telling_words,
+    words_of,
+)
 from understudy.text.embed import Embedder
 
 MAX_DEPTH = 3  # of nested parameters that are read

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.generation.values import find_values
-from understudy.generation.words import content_words
+from understudy.generation.message.values import find_values
+from understudy.generation.message.words import content_words
 
 WEIGHTS = {
     "bias": -1.12,

@@ -15,8 +15,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.generation.dates import date_keywords, date_places, write_date
-from understudy.generation.described import (
+from understudy.generation.message.dates import date_keywords, date_places, write_date
+from understudy.generation.message.described import (
     choices_of,
     defaults_of,
     has_own_form,
@@ -24,9 +24,9 @@ from understudy.generation.described import (
     is_region,
     labels_of,
 )
-from understudy.generation.spoken import default_of, examples_of
-from understudy.generation.values import NUMBER_WORDS
-from understudy.generation.words import content_words, words_of
+from understudy.generation.message.spoken import default_of, examples_of
+from understudy.generation.message.values import NUMBER_WORDS
+from understudy.generation.message.words import content_words, words_of
 
 MAX_RUN = 10  # words of a value that is not quoted
 MAX_RUNS = 1000

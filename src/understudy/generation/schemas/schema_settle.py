@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from understudy.generation.json_schema import PARTS
-from understudy.generation.schema_check import place_of
-from understudy.generation.schema_grammar import GrammarSchema, Loosened
+from understudy.generation.schemas.json_schema import PARTS
+from understudy.generation.schemas.schema_check import place_of
+from understudy.generation.schemas.schema_grammar import GrammarSchema, Loosened
 
 # What is left out of a node that cannot be compiled, the rarest first; each only makes it wider.
 _LEFT_OUT = (

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.generation.clauses import clauses, pieces
-from understudy.generation.relevance import Gate, surety
-from understudy.generation.tool_features import FEATURE_NAMES, Described
+from understudy.generation.message.clauses import clauses, pieces
+from understudy.generation.message.relevance import Gate, surety
+from understudy.generation.message.tool_features import FEATURE_NAMES, Described
 
 MARGIN = 2.0  # logits below the best within which a tool may still be the one
 # A clause out of a message that wants no tool as a whole must be surer by so much, and the message

@@ -15,7 +15,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.generation.values import Value, are_joined, are_listed, find_values, leaves, used_by
+from understudy.generation.message.values import (
+    Value,
+    are_joined,
+    are_listed,
+    find_values,
+    leaves,
+    used_by,
+)
 
 WEIGHTS = {
     "bias": -3.26,

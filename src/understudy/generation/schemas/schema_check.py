@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from understudy.generation.json_schema import PARTS, target_of
+from understudy.generation.schemas.json_schema import PARTS, target_of
 from understudy.text import ecma
 
 

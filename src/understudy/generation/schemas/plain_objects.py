@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import SchemaError
-from understudy.generation.contract import contract_of
+from understudy.generation.schemas.contract import contract_of
 
 # What may stand beside the properties of an object that is no more than a list of them.
 _PLAIN_KEYS = frozenset(

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy.generation.contract import contract_of
-from understudy.generation.plain_objects import Property, definitions_of, properties_of
+from understudy.generation.schemas.contract import contract_of
+from understudy.generation.schemas.plain_objects import Property, definitions_of, properties_of
 from understudy.text import ecma
 from understudy.text.call_forms import KEYS
 

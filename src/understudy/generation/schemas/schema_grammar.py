@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.generation import schema_logic, schema_numbers
-from understudy.generation.json_schema import PARTS, parts_of, target_of
-from understudy.generation.schema_check import SchemaCheck, place_of
+from understudy.generation.schemas import schema_logic, schema_numbers
+from understudy.generation.schemas.json_schema import PARTS, parts_of, target_of
+from understudy.generation.schemas.schema_check import SchemaCheck, place_of
 from understudy.text import ecma
 from understudy.text.grammar import json_fault
 

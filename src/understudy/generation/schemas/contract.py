@@ -20,8 +20,8 @@ from understudy.errors import SchemaError
 from understudy.generation.sizes import check_schema
 
 if TYPE_CHECKING:
-    from understudy.generation.schema_check import Fault
-    from understudy.generation.schema_grammar import Loosened
+    from understudy.generation.schemas.schema_check import Fault
+    from understudy.generation.schemas.schema_grammar import Loosened
 
 _UNSATISFIABLE = "Unsatisfiable"
 
@@ -31,8 +31,8 @@ class Contract:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         # A model that is asked for text alone starts without what reads schemas.
-        from understudy.generation.json_schema import standard
-        from understudy.generation.schema_check import SchemaCheck
+        from understudy.generation.schemas.json_schema import standard
+        from understudy.generation.schemas.schema_check import SchemaCheck
 
         self._standard = standard(schema)
         self._check = SchemaCheck(self._standard)
@@ -56,8 +56,8 @@ class Contract:
 
     @functools.cached_property
     def _held(self) -> tuple[str, tuple[Loosened, ...]]:
-        from understudy.generation.schema_grammar import hold
-        from understudy.generation.schema_settle import settled
+        from understudy.generation.schemas.schema_grammar import hold
+        from understudy.generation.schemas.schema_settle import settled
         from understudy.text.grammar import json_fault, json_rule
 
         held = settled(hold(self._standard), _fault_that_counts)

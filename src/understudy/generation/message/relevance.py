@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import MissingError
-from understudy.generation.tool_features import (
+from understudy.generation.message.tool_features import (
     FEATURE_NAMES,
     Described,
     ToolFeatures,
     background_vector,
 )
-from understudy.generation.words import is_foreign
+from understudy.generation.message.words import is_foreign
 from understudy.text.embed import Embedder, open_embedder
 
 SURE = 0.5

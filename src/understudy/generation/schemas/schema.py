@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from understudy.errors import SchemaError
-from understudy.generation.contract import contract_of
+from understudy.generation.schemas.contract import contract_of
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},

@@ -1,0 +1,1 @@
+"""JSON Schemas as contracts: what a grammar holds, what is checked, what is refused."""
