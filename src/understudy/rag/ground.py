@@ -25,6 +25,7 @@ from understudy.rag.cite import (
     parse_answer,
     shown,
 )
+from understudy.rag.identifiers import by_name, names_are_absent
 from understudy.rag.operating_point import DEFAULT_POINT, OperatingPoint
 from understudy.rag.sentences import (
     Sentence,
@@ -218,9 +219,12 @@ def ground(
         return PassageGrounding((), 0.0, point, question)
     counts, total = index.count_words(query_words(question))
     rarity = rarity_of(counts, total)
-    sentences = rank_sentences(question, passages, index.embedder.embed, rarity)
+    ranked = rank_sentences(question, passages, index.embedder.embed, rarity)
+    sentences = by_name(question, ranked)
     unknown = sum(not count for count in counts.values()) / max(1, len(counts))
     sure = confidence_of(features(question, passages, sentences, rarity, unknown))
+    if names_are_absent(question, passages):
+        sure = 0.0
     found = PassageGrounding(passages, sure, point, question, sentences)
     return found if spec is None else found.for_model(spec, settings)
 
