@@ -1,10 +1,9 @@
 """When the documents do not say: a confidence out of the retrieval alone, and the threshold below
 which nothing is answered.
 
-The confidence is logistic in what the best passages and sentences share with the question. Weights
-and the default threshold come from `bench/rag_abstain.py`: SQuAD questions against indexes that
-hold their passage (to be answered), hold only the rest of its article, or nothing of the article
-(not to be), in an index of 803 passages and in small ones.
+The confidence is logistic in `FEATURES`. `bench/rag_fit.py` fitted their weights on 1,200 questions
+about 44 articles of SQuAD, against indexes that hold the passage (to be answered), hold only the
+rest of its article, or nothing of the article (not to be): all passages, 26 of them, and one.
 """
 
 from __future__ import annotations
@@ -17,17 +16,14 @@ from understudy.rag.store import Passage
 from understudy.rag.words import query_words, stem
 
 FEATURES = (  # name, weight
-    ("bias", -8.581),
-    ("coverage", -7.684),
-    ("cosine", -1.616),
-    ("rare_coverage", 14.322),
-    ("sentence_coverage", 3.500),
-    ("sentence_cosine", 5.169),
-    ("has_rarest", -0.703),
-    ("num_words", 1.561),
-    ("unknown_words", 3.978),
+    ("bias", -4.940),
+    ("cosine", 1.744),  # of the best passages' vectors and the question's
+    ("rare_coverage", 3.081),  # share of the question's rare words that one passage holds
+    ("num_words", 1.351),  # that the question asks for, in tens
+    ("lead", 0.655),  # of the best sentence's score over the mean of the best six
 )
 NUM_BEST = 3
+NUM_LEAD = 6  # sentences; those that are missing score 0, as one that shares nothing does
 
 
 def features(
@@ -35,33 +31,26 @@ def features(
     passages: Sequence[Passage],
     sentences: Sequence[Sentence] = (),
     rarity: Mapping[str, float] | None = None,
-    unknown: float = 0.0,
 ) -> tuple[float, ...]:
     """What `FEATURES` names after the bias; zeros where nothing was found.
 
     Args:
         sentences: of the passages, ranked for the question.
         rarity: how much each word of the question tells; 1 for those that are missing.
-        unknown: share of the question's words that no document holds.
     """
     words = query_words(question)
     best = passages[:NUM_BEST]
     if not words or not best:
         return (0.0,) * (len(FEATURES) - 1)
     held = [stems_held(passage.with_heading) for passage in best]
-    asked = {stem(word) for word in words}
     weight = {word: (rarity or {}).get(word, 1.0) for word in words}
     total = sum(weight.values()) or 1.0
-    rarest = stem(max(words, key=lambda word: weight[word]))
+    scores = [sentence.score for sentence in sentences[:NUM_LEAD]]
     return (
-        max(len(asked & there) for there in held) / len(asked),
         max(0.0, max(passage.similarity for passage in best)),
         max(sum(weight[word] for word in words if stem(word) in there) for there in held) / total,
-        max((sentence.shared for sentence in sentences), default=0.0),
-        max((sentence.cosine for sentence in sentences), default=0.0),
-        float(any(rarest in there for there in held)),
         len(words) / 10,
-        unknown,
+        max(scores, default=0.0) - sum(scores) / NUM_LEAD,
     )
 
 

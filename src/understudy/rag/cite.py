@@ -59,6 +59,8 @@ def shown(text: str) -> str:
     """A passage as the model sees it: each white space or control character one space, so that
     offsets stay.
     """
+    if text.isprintable():  # the only white space in it is blanks
+        return text
     return "".join(" " if c.isspace() or not c.isprintable() else c for c in text)
 
 

@@ -47,7 +47,7 @@ QUOTES_FIRST = "Quote the sentences of the passages that answer the question, th
 OR_SAY_SO = f" If they do not hold the answer, say: {NOT_SAID}"
 WHOLE = AnswerSettings(excerpts=False, may_abstain=False)
 NUM_EXCERPTS = 6  # most sentences that a model sees which is not shown whole passages
-NEAR_BEST = 1.0  # how far below the best sentence's score another is still shown
+NEAR_BEST = 1.5  # how far below the best sentence's score another is still shown
 MAX_SHORT = 16  # telling words of an answer of which each must stand in a quote
 _QUOTED = re.compile(rf'["“”«»„]([^"“”«»„]{{{MIN_QUOTE},400}})["“”«»„]')
 _NUMBERS_OF_PASSAGES = re.compile(r"\s*\[\d+\](?=[\s.,;]|$)")
@@ -221,8 +221,7 @@ def ground(
     rarity = rarity_of(counts, total)
     ranked = rank_sentences(question, passages, index.embedder.embed, rarity)
     sentences = by_name(question, ranked)
-    unknown = sum(not count for count in counts.values()) / max(1, len(counts))
-    sure = confidence_of(features(question, passages, sentences, rarity, unknown))
+    sure = confidence_of(features(question, passages, sentences, rarity))
     if names_are_absent(question, passages):
         sure = 0.0
     found = PassageGrounding(passages, sure, point, question, sentences)

@@ -15,7 +15,7 @@ from understudy.rag.sentences import Sentence
 from understudy.rag.store import Passage
 
 _PART = re.compile(r"\d+|[^\W\d_]+")
-OTHER_ROW = 10.0  # what a row loses that has another name: it comes behind all that may answer
+OTHER_ROW = 20.0  # what a row loses that has another name: it comes behind all that may answer
 
 _TOKEN = re.compile(r"(?<!\w)#?\w(?:[\w./_-]*\w)?")
 _PLAIN = re.compile(

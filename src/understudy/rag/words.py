@@ -9,6 +9,7 @@ asks for the pairs. SQLite then only splits at blanks and takes Porter's stems.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 import regex
 
 MAX_WORDS = 64
+MAX_STEMS = 1 << 16  # that are kept at hand
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Co}]+")
 _UNSEEN = regex.compile(r"[\u00ad\u0640\u200b-\u200d\u2060\ufeff]+")  # with Arabic's tatweel
 _ACCENTS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])[\u0300-\u036f]+")
@@ -158,6 +160,7 @@ def _pieces(word: str, *, is_whole: bool) -> Iterator[str]:
             yield first + second
 
 
+@functools.lru_cache(MAX_STEMS)
 def stem(word: str) -> str:
     """A word without the commonest English endings; enough to hold two texts against each other."""
     for ending in ("ing", "ied", "ies", "ed", "es", "s", "e"):

@@ -50,6 +50,8 @@ class WordLlama:
 
     def _mean(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """The mean of some tokens' vectors, of many tokens at most `MANY` at once: (256,)."""
+        if len(ids) == 1:
+            return np.asarray(self.vectors[ids[0]])
         if len(ids) <= MANY:
             return np.asarray(self.vectors[ids].mean(0))
         parts = [self.vectors[ids[i : i + MANY]].sum(0) for i in range(0, len(ids), MANY)]
