@@ -21,6 +21,7 @@ TOOLS = [
     "torchao==0.18.0",
     "bitsandbytes==0.50.2",
     "nvidia-modelopt==0.47.0",
+    "requests==2.34.2",  # modelopt imports it and does not ask for it
     "mlx[cpu]==0.32.4",
 ]
 

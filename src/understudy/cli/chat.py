@@ -122,7 +122,7 @@ class ChatTerminal:
         reply = self.session.last
         if reply is None:
             return
-        note_if_cut(reply.finish_reason, self.sampling["max_tokens"])
+        note_if_cut(reply.finish_reason, self.sampling.get("max_tokens"))
         if reply.verdict is not None:
             write(f"  stopped by the guard ({reply.verdict})\n")
         for result in reply.results:

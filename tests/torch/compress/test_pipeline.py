@@ -251,7 +251,7 @@ def test_a_searched_shape_goes_through_the_whole_pipeline(world: Path, tmp_path:
             "fewer sequences than one batch",
         ),
         ({"distill": {"learning_rate": 1.0}}, UsageError, "keys are missing; found no tokens"),
-        ({"quantize": {"weights": "q3"}}, UsageError, "grid 'q3' is unknown"),
+        ({"quantize": {"weights": "q2"}}, UsageError, "grid 'q2' is unknown"),
         ({"source": {"model": "/nowhere/at/all"}}, MissingError, "no such model"),
     ],
 )
