@@ -40,6 +40,15 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors_of(target), f"{page.name}: {link}"
 
 
+def test_no_brackets_read_as_a_reference_that_nothing_defines():
+    """`[16 rows][4 columns]` is a link to what is called "4 columns": the site is not made then."""
+    for page in PAGES:
+        text = re.sub(r"`[^`]*`", "", words_of(page))
+        defined = {name.casefold() for name in re.findall(r"^\[([^\]]+)\]:", text, re.MULTILINE)}
+        for name in re.findall(r"\]\[([^\]]+)\]", text):
+            assert name.casefold() in defined or name.startswith("understudy."), page.name
+
+
 def test_pages_of_the_site_link_to_pages_of_the_site():
     for page in PAGES:
         for link in LINK.findall(words_of(page)):
