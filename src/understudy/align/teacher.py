@@ -20,15 +20,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from understudy.align.rows import RowTensors, hidden_of
 from understudy.align.workbench import Workbench
 from understudy.compress.data import Progress, quiet
-from understudy.compress.losses import SparseTarget, blocks, chunks
+from understudy.compress.losses import SparseTarget
 from understudy.compress.network import Network
 from understudy.compress.parallel import World
-from understudy.compress.teacher import CacheFormat, sparse_target
+from understudy.compress.teacher import CacheFormat, encoded_answers
 from understudy.compress.vocabulary import num_shared_tokens
 from understudy.data.trees import Tree
 from understudy.errors import UsageError
@@ -50,10 +49,7 @@ class TreeTargets:
     def of(self, numbers: Sequence[int], device: torch.device) -> SparseTarget:
         """Of the learnt tokens of a row of these trees, as `RowTensors.parents` has them."""
         parts = [self.records[self.ends[i] : self.ends[i + 1]] for i in numbers]
-        found = self.form.decode(np.concatenate(parts))
-        return SparseTarget(
-            found.ids.to(device), found.weights.to(device), found.entropy.to(device)
-        )
+        return self.form.decode(np.concatenate(parts)).to(device)
 
 
 def ask_teacher(
@@ -137,13 +133,7 @@ def _answers(network: Network, tree: Tree, form: CacheFormat, seed: int) -> NDAr
     dtype = network.model.norm.weight.dtype
     row = RowTensors.of([tree], network.device, dtype)
     hidden, head = hidden_of(network, row), network.head_weight[: form.vocab_size]
-    generator = torch.Generator().manual_seed(seed)
-    parts = [np.zeros((0, form.bytes_per_token), np.uint8)]
-    for some in chunks(hidden, head):
-        logits = functional.linear(hidden[some], head)
-        for block, _ in blocks(some, logits):
-            parts.append(form.encode(*sparse_target(logits[block], form, generator)))
-    return np.concatenate(parts)
+    return encoded_answers(hidden, head, form, torch.Generator().manual_seed(seed))
 
 
 def _num_tokens(teacher: Workbench, student: Workbench) -> int:

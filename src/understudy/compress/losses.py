@@ -45,6 +45,9 @@ class SparseTarget:
     weights: Tensor  # (tokens, entries) float32
     entropy: Tensor  # (tokens,) float32
 
+    def to(self, device: torch.device) -> SparseTarget:
+        return SparseTarget(self.ids.to(device), self.weights.to(device), self.entropy.to(device))
+
 
 Target = LiveTarget | SparseTarget
 

@@ -207,15 +207,25 @@ def capture(
 def _capture_batch(
     network: Network, tokens: Tensor, form: CacheFormat, generator: torch.Generator
 ) -> NDArray[np.uint8]:
-    hidden, head = network.hidden(tokens).flatten(0, 1), network.head_weight
-    parts = []
+    hidden = network.hidden(tokens).flatten(0, 1)
+    records = encoded_answers(hidden, network.head_weight, form, generator)
+    return records.reshape(*tokens.shape, form.bytes_per_token)
+
+
+def encoded_answers(
+    hidden: Tensor, head: Tensor, form: CacheFormat, generator: torch.Generator
+) -> NDArray[np.uint8]:
+    """The records (tokens, bytes of a token) of what a teacher answers from its `hidden` (tokens,
+    width) by its `head` (vocab, width), the logits in chunks.
+    """
+    parts = [np.zeros((0, form.bytes_per_token), np.uint8)]
     for tokens_of_chunk in losses.chunks(hidden, head):
         logits = functional.linear(hidden[tokens_of_chunk], head)
         parts += [
             form.encode(*sparse_target(logits[block], form, generator))
             for block, _ in losses.blocks(tokens_of_chunk, logits)
         ]
-    return np.concatenate(parts).reshape(*tokens.shape, form.bytes_per_token)
+    return np.concatenate(parts)
 
 
 class CachedTeacher:
@@ -244,13 +254,8 @@ class CachedTeacher:
         self.records = _records(folder, self.form, sequences, "r")
 
     def target(self, numbers: NDArray[np.int64], tokens: Tensor) -> Target:
-        found = self.form.decode(
-            np.asarray(self.records[numbers]).reshape(-1, self.form.bytes_per_token)
-        )
-        device = tokens.device
-        return SparseTarget(
-            found.ids.to(device), found.weights.to(device), found.entropy.to(device)
-        )
+        records = np.asarray(self.records[numbers]).reshape(-1, self.form.bytes_per_token)
+        return self.form.decode(records).to(tokens.device)
 
     def states(self, tokens: Tensor) -> list[Tensor] | None:
         del tokens
